@@ -1,0 +1,55 @@
+/**
+ * ChangeLog in one process: a bounded queue from replicator to compactor. The source's own WAL is the buffer behind it;
+ * durable means: ledger entry written.
+ */
+import { BoundedQueue } from '../../core/bounded-queue.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { ChangeLog } from '../../core/ports/change-log.ts'
+import { compareLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { bytesOf, type LogItem } from '../../core/transaction.ts'
+
+export class DirectChangeLog implements ChangeLog {
+  readonly #queue: BoundedQueue<LogItem>
+  #durable: Lsn = LSN_ZERO
+  readonly #listeners = new Set<(end: Lsn) => void>()
+
+  constructor(limitBytes: number = LIMITS.changeLogBytes) {
+    this.#queue = new BoundedQueue(limitBytes, bytesOf)
+  }
+
+  get waitingBytes(): number {
+    return this.#queue.bytes
+  }
+
+  async append(item: LogItem, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    if (!this.#queue.push(item)) await this.#queue.room(signal)
+  }
+
+  end(): void {
+    this.#queue.end()
+  }
+
+  fail(error: unknown): void {
+    this.#queue.fail(error)
+  }
+
+  read(signal: AbortSignal): AsyncIterable<LogItem> {
+    return this.#queue.read(signal)
+  }
+
+  get durable(): Lsn {
+    return this.#durable
+  }
+
+  markDurable(end: Lsn): void {
+    if (compareLsn(end, this.#durable) <= 0) return
+    this.#durable = end
+    for (const listener of this.#listeners) listener(end)
+  }
+
+  onDurable(listener: (end: Lsn) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The keys folder that `init` writes:
+ *
+ *   writer/   signer.pem (Ed25519, signs what the writer appends), recipient-*.pub.pem (public), trust.json
+ *   restore/  signer.pem (the keeper's), recipient-*.pem (private: opens the backup; to be moved away), trust.json
+ *
+ * trust.json holds the stream's id, the genesis entry's hash and the signers' public keys: every command checks the
+ * store against it, so that another installation's bucket, or a forged ledger, is noticed.
+ */
+import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
+import { mkdir, open, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { z } from 'zod'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Randomness } from '../../core/clock.ts'
+import type { Signer } from '../../formats/ledger-entry.ts'
+import { RecipientKeys, type RecipientKey } from './recipient-keys.ts'
+
+const generate = promisify(generateKeyPair)
+
+const trustFile = z.object({
+  stream: z.uuid(),
+  genesis: z.string().regex(/^[0-9a-f]{64}$/),
+  signers: z.array(z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })).min(1),
+})
+
+export type Trust = z.infer<typeof trustFile>
+export type KeyRole = 'writer' | 'restore'
+export type RecipientKind = 'rsa' | 'aes'
+
+export interface OpenedKeys {
+  readonly trust: Trust
+  readonly signer: Signer | undefined
+  readonly provider: RecipientKeys
+  /** A key on this side that opens what it seals: reported by `doctor` on a writer. */
+  readonly writerCanRead: boolean
+}
+
+export interface NewKeys {
+  readonly signers: { readonly writer: Signer; readonly keeper: Signer }
+  readonly publicSigners: Trust['signers']
+  readonly recipients: readonly string[]
+  /** Writes the folder, once the genesis entry is stored. */
+  write(trust: Trust): Promise<void>
+}
+
+/** Makes fresh keys; nothing touches the disk before `write`. */
+export async function newKeys(folder: string, kind: RecipientKind, randomness: Randomness): Promise<NewKeys> {
+  const name = `recipient-${randomness.bytes(4).toString('hex')}`
+  const writer = await newSigner('writer', randomness)
+  const keeper = await newSigner('keeper', randomness)
+  const files: { path: string; text: string }[] = [
+    { path: join('writer', 'signer.pem'), text: writer.pem },
+    { path: join('restore', 'signer.pem'), text: keeper.pem },
+  ]
+  if (kind === 'rsa') {
+    const pair = await generate('rsa', { modulusLength: 3072 })
+    files.push({ path: join('restore', `${name}.pem`), text: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() })
+    files.push({ path: join('writer', `${name}.pub.pem`), text: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() })
+  } else {
+    const text = `${randomness.bytes(32).toString('base64')}\n`
+    files.push({ path: join('restore', `${name}.aes256`), text }, { path: join('writer', `${name}.aes256`), text })
+  }
+  return {
+    signers: { writer: writer.signer, keeper: keeper.signer },
+    publicSigners: [
+      { id: writer.signer.id, role: 'writer', publicKey: writer.publicPem },
+      { id: keeper.signer.id, role: 'keeper', publicKey: keeper.publicPem },
+    ],
+    recipients: [`${kind}:${name}`],
+    async write(trust) {
+      for (const role of ['writer', 'restore']) await mkdir(join(folder, role), { recursive: true, mode: 0o700 })
+      for (const file of files) await writeDurably(join(folder, file.path), file.text)
+      const text = `${JSON.stringify(trust, undefined, 2)}\n`
+      await writeDurably(join(folder, 'writer', 'trust.json'), text)
+      await writeDurably(join(folder, 'restore', 'trust.json'), text)
+    },
+  }
+}
+
+/** Refuses to replace: keys that are lost are lost for ever. */
+async function writeDurably(path: string, text: string): Promise<void> {
+  let file
+  try {
+    file = await open(path, 'wx', 0o600)
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `cannot create ${path}; a keys folder is never overwritten`, { cause: error, next: 'choose another --keys folder' })
+  }
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function newSigner(role: string, randomness: Randomness): Promise<{ signer: Signer; pem: string; publicPem: string }> {
+  const pair = await generate('ed25519')
+  const id = `${role}-${randomness.bytes(4).toString('hex')}`
+  return {
+    signer: { id, privateKey: pair.privateKey },
+    pem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    publicPem: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  }
+}
+
+/**
+ * Opens one side of a keys folder. `folder` may be the folder above `writer/` and `restore/`, or the side itself.
+ *
+ * @throws TidemarkError KEY_MISSING, KEY_FILE_INVALID
+ */
+export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKeys> {
+  const side = await firstWith([join(folder, role), folder], 'trust.json')
+  if (side === undefined) throw new TidemarkError('KEY_MISSING', `no ${role} keys in ${folder}`)
+  const parsed = trustFile.safeParse(await json(join(side, 'trust.json')))
+  if (!parsed.success) throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)
+  const recipients: RecipientKey[] = []
+  let signerKey: KeyObject | undefined
+  for (const file of (await readdir(side)).sort()) {
+    const path = join(side, file)
+    if (file === 'signer.pem') signerKey = privatePem(await readFile(path), path)
+    else if (file.endsWith('.pub.pem')) recipients.push({ kind: 'rsa', name: file.slice(0, -8), publicKey: publicPem(await readFile(path), path) })
+    else if (file.endsWith('.pem')) {
+      const privateKey = privatePem(await readFile(path), path)
+      recipients.push({ kind: 'rsa', name: file.slice(0, -4), publicKey: createPublicKey(privateKey), privateKey })
+    } else if (file.endsWith('.aes256')) {
+      const secret = Buffer.from((await readFile(path, 'utf8')).trim(), 'base64')
+      if (secret.length !== 32) throw new TidemarkError('KEY_FILE_INVALID', `${path} does not hold 32 bytes in base64`)
+      recipients.push({ kind: 'aes', name: file.slice(0, -7), secret })
+    }
+  }
+  if (recipients.length === 0) throw new TidemarkError('KEY_MISSING', `no recipient key in ${side}`)
+  const provider = new RecipientKeys(recipients)
+  if (role === 'restore' && !provider.canOpen) throw new TidemarkError('KEY_MISSING', `${side} holds public keys only; the restore folder is needed`)
+  return { trust: parsed.data, signer: signerOf(signerKey, parsed.data), provider, writerCanRead: role === 'writer' && provider.canOpen }
+}
+
+function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined {
+  if (key === undefined) return undefined
+  const publicPem = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString()
+  const known = trust.signers.find((signer) => signer.publicKey === publicPem)
+  if (known === undefined) throw new TidemarkError('KEY_FILE_INVALID', 'signer.pem is not one of the signers in trust.json')
+  return { id: known.id, privateKey: key }
+}
+
+function privatePem(text: Buffer, path: string): KeyObject {
+  try {
+    return createPrivateKey(text)
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `${path} is no private key in PEM form`, { cause: error })
+  }
+}
+
+function publicPem(text: Buffer, path: string): KeyObject {
+  try {
+    return createPublicKey(text)
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `${path} is no public key in PEM form`, { cause: error })
+  }
+}
+
+async function json(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'))
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `${path} cannot be read as JSON`, { cause: error })
+  }
+}
+
+async function firstWith(folders: readonly string[], file: string): Promise<string | undefined> {
+  for (const folder of folders) {
+    const found = await readFile(join(folder, file)).then(
+      () => true,
+      () => false,
+    )
+    if (found) return folder
+  }
+  return undefined
+}

@@ -1,0 +1,209 @@
+/**
+ * ObjectStore in a folder. Create-only without a window: write a temporary file, fsync, `link` it to its final name
+ * (EEXIST: somebody was first), unlink the temporary one, fsync the folder. Never rename: it replaces silently.
+ *
+ * A crash leaves at most a temporary file, which the next start sweeps when it is older than any upload can be.
+ */
+import { constants } from 'node:fs'
+import { type FileHandle, link, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { TidemarkError } from '../../core/errors.ts'
+import { isObjectName, type ObjectStore } from '../../core/ports/object-store.ts'
+import type { Clock, Randomness } from '../../core/clock.ts'
+
+const TEMPORARY = '.tmp'
+const SWEEP_AFTER_MS = 24 * 3600 * 1000
+
+export class FolderStore implements ObjectStore {
+  readonly place: string
+  readonly #root: string
+  readonly #randomness: Randomness
+  /** Folders known to exist and to be durable in their parents. */
+  readonly #folders = new Set<string>()
+
+  constructor(root: string, randomness: Randomness) {
+    this.#root = resolve(root)
+    this.place = this.#root
+    this.#randomness = randomness
+  }
+
+  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+    const final = this.#path(name)
+    const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(12).toString('hex'))
+    signal?.throwIfAborted()
+    try {
+      await this.#folder(dirname(temporary))
+      await this.#folder(dirname(final))
+      const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o640)
+      try {
+        await writeAll(file, chunks)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      try {
+        await link(temporary, final)
+      } catch (error) {
+        if (errno(error) === 'EEXIST') return 'exists'
+        throw error
+      } finally {
+        await unlink(temporary)
+      }
+      await syncFolder(dirname(final))
+      return 'created'
+    } catch (error) {
+      await unlink(temporary).catch(() => undefined)
+      throw storeError(error, name)
+    }
+  }
+
+  async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    let file: FileHandle | undefined
+    try {
+      file = await open(this.#path(name), 'r')
+      const size = (await file.stat()).size
+      const start = range?.start ?? 0
+      const end = range?.end ?? size
+      if (start < 0 || end > size || start > end) throw new TidemarkError('OBJECT_CORRUPT', `${name} has ${size} bytes, asked for ${start}-${end}`)
+      const out = Buffer.allocUnsafe(end - start)
+      let at = 0
+      while (at < out.length) {
+        const { bytesRead } = await file.read(out, at, out.length - at, start + at)
+        if (bytesRead === 0) throw new TidemarkError('OBJECT_CORRUPT', `${name} became shorter while it was read`)
+        at += bytesRead
+      }
+      return out
+    } catch (error) {
+      throw storeError(error, name)
+    } finally {
+      await file?.close()
+    }
+  }
+
+  async size(name: string): Promise<number | undefined> {
+    try {
+      return (await stat(this.#path(name))).size
+    } catch (error) {
+      if (errno(error) === 'ENOENT') return undefined
+      throw storeError(error, name)
+    }
+  }
+
+  async *list(prefix: string): AsyncIterable<string> {
+    const cut = prefix.lastIndexOf('/') + 1
+    yield* this.#walk(prefix.slice(0, cut), prefix)
+  }
+
+  async *#walk(folder: string, prefix: string): AsyncIterable<string> {
+    let entries
+    try {
+      entries = await readdir(join(this.#root, folder), { withFileTypes: true })
+    } catch (error) {
+      if (errno(error) === 'ENOENT') return
+      throw storeError(error, folder)
+    }
+    // A folder sorts as its name with the slash behind it, as whole names do.
+    const keyed = entries.map((entry) => ({ entry, key: entry.isDirectory() ? `${entry.name}/` : entry.name }))
+    keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    for (const { entry, key } of keyed) {
+      const name = folder + key
+      if (folder === '' && entry.name === TEMPORARY) continue
+      if (entry.isDirectory()) {
+        if (name.startsWith(prefix) || prefix.startsWith(name)) yield* this.#walk(name, prefix)
+      } else if (name.startsWith(prefix)) {
+        yield name
+      }
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    const path = this.#path(name)
+    try {
+      await unlink(path)
+      await syncFolder(dirname(path))
+    } catch (error) {
+      if (errno(error) !== 'ENOENT') throw storeError(error, name)
+    }
+  }
+
+  /** Removes temporary files that no running upload can still want. */
+  async sweep(clock: Clock): Promise<number> {
+    let swept = 0
+    let folder
+    try {
+      folder = await opendir(join(this.#root, TEMPORARY))
+    } catch (error) {
+      if (errno(error) === 'ENOENT') return 0
+      throw storeError(error, TEMPORARY)
+    }
+    for await (const entry of folder) {
+      const path = join(this.#root, TEMPORARY, entry.name)
+      const age = clock.now() - (await stat(path)).mtimeMs
+      if (age > SWEEP_AFTER_MS) {
+        await unlink(path)
+        swept++
+      }
+    }
+    return swept
+  }
+
+  #path(name: string): string {
+    if (!isObjectName(name)) throw new TidemarkError('INTERNAL', 'a name that no object may have')
+    return join(this.#root, name)
+  }
+
+  /** Makes a folder and its parents durable before anything is put into it. */
+  async #folder(path: string): Promise<void> {
+    if (this.#folders.has(path)) return
+    if (path !== this.#root && path !== dirname(path)) {
+      if (path.startsWith(this.#root)) await this.#folder(dirname(path))
+    }
+    const made = await mkdir(path, { recursive: true, mode: 0o750 })
+    if (made !== undefined) await syncFolder(dirname(path))
+    this.#folders.add(path)
+  }
+}
+
+async function writeAll(file: FileHandle, chunks: readonly Uint8Array[]): Promise<void> {
+  const batch = 512
+  for (let i = 0; i < chunks.length; i += batch) {
+    const part = chunks.slice(i, i + batch)
+    const wanted = part.reduce((sum, chunk) => sum + chunk.length, 0)
+    const { bytesWritten } = await file.writev(part)
+    if (bytesWritten === wanted) continue
+    // A short write: the rest in one piece, until done or refused.
+    const rest = Buffer.concat(part).subarray(bytesWritten)
+    for (let at = 0; at < rest.length; ) at += (await file.write(rest, at)).bytesWritten
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+function errno(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined
+}
+
+function storeError(error: unknown, name: string): TidemarkError {
+  if (error instanceof TidemarkError) return error
+  const code = errno(error)
+  switch (code) {
+    case 'ENOENT':
+      return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, { cause: error })
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new TidemarkError('STORE_FULL', `no room left while writing ${name}`, { cause: error })
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new TidemarkError('STORE_READ_ONLY', `not permitted: ${name}`, { cause: error })
+    default:
+      return new TidemarkError('STORE_UNREACHABLE', `the folder answered ${code ?? 'an unknown error'} for ${name}`, { cause: error })
+  }
+}

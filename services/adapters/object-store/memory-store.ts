@@ -1,0 +1,39 @@
+/** ObjectStore in memory: the form that tests and the contract suite start from. */
+import { TidemarkError } from '../../core/errors.ts'
+import { isObjectName, type ObjectStore } from '../../core/ports/object-store.ts'
+
+export class MemoryStore implements ObjectStore {
+  readonly place = 'memory'
+  readonly objects = new Map<string, Buffer>()
+
+  putIfAbsent(name: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
+    if (!isObjectName(name)) return Promise.reject(new TidemarkError('INTERNAL', 'a name that no object may have'))
+    if (this.objects.has(name)) return Promise.resolve('exists')
+    this.objects.set(name, Buffer.concat(chunks))
+    return Promise.resolve('created')
+  }
+
+  get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    const object = this.objects.get(name)
+    if (object === undefined) return Promise.reject(new TidemarkError('STORE_NOT_FOUND', `no object ${name}`))
+    const start = range?.start ?? 0
+    const end = range?.end ?? object.length
+    if (start < 0 || end > object.length || start > end) {
+      return Promise.reject(new TidemarkError('OBJECT_CORRUPT', `${name} has ${object.length} bytes, asked for ${start}-${end}`))
+    }
+    return Promise.resolve(Buffer.from(object.subarray(start, end)))
+  }
+
+  size(name: string): Promise<number | undefined> {
+    return Promise.resolve(this.objects.get(name)?.length)
+  }
+
+  async *list(prefix: string): AsyncIterable<string> {
+    for (const name of [...this.objects.keys()].sort()) if (name.startsWith(prefix)) yield name
+  }
+
+  remove(name: string): Promise<void> {
+    this.objects.delete(name)
+    return Promise.resolve()
+  }
+}

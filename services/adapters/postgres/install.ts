@@ -1,0 +1,128 @@
+/** What `init` puts into a source and `uninstall` takes out: schema, event triggers, publication, identities, slot. */
+import { readFile } from 'node:fs/promises'
+import type pg from 'pg'
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { type Lsn, parseLsn } from '../../core/position.ts'
+import { quoteName, quoteTable } from '../../core/relation.ts'
+import { APPLICATION_NAME } from './names.ts'
+import { connect, connectionError, serverText, sqlState } from './session.ts'
+
+export interface Installation {
+  readonly stream: string
+  readonly publication: string
+  readonly slot: string
+}
+
+export interface IdentityChange {
+  readonly schema: string
+  readonly name: string
+  /** A unique NOT NULL index that serves, or undefined: FULL. */
+  readonly index: string | undefined
+}
+
+const USER_TABLES = `c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'`
+
+/** Published tables whose UPDATE and DELETE would begin to fail: they need an identity before the publication exists. */
+export async function identityChanges(client: pg.Client): Promise<readonly IdentityChange[]> {
+  const found = await client.query<{ schema: string; name: string; index: string | null }>(`
+    SELECT n.nspname AS schema, c.relname AS name,
+           (SELECT ic.relname FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
+             WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+               AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k WHERE NOT a.attnotnull)
+             ORDER BY x.indnkeyatts, ic.relname LIMIT 1) AS index
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE ${USER_TABLES} AND c.relreplident <> 'f' AND pg_get_replica_identity_index(c.oid) IS NULL ORDER BY 1, 2`)
+  return found.rows.map((row) => ({ schema: row.schema, name: row.name, index: row.index ?? undefined }))
+}
+
+/** One ALTER each, with a short wait for the lock; gives way and tries again, never holds up the application. */
+export async function changeIdentities(client: pg.Client, changes: readonly IdentityChange[], tries = 20): Promise<void> {
+  await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs}`)
+  try {
+    for (const change of changes) {
+      const how = change.index === undefined ? 'FULL' : `USING INDEX ${quoteName(change.index)}`
+      for (let left = tries; ; left--) {
+        try {
+          await client.query(`ALTER TABLE ONLY ${quoteTable(change)} REPLICA IDENTITY ${how}`)
+          break
+        } catch (error) {
+          if (sqlState(error) === '42P01') break
+          if (sqlState(error) !== '55P03' || left <= 0) throw connectionError(error, 'source')
+        }
+      }
+    }
+  } finally {
+    await client.query('SET lock_timeout = 0')
+  }
+}
+
+/** Schema, functions, event triggers and publication, in one transaction: all or nothing. */
+export async function install(client: pg.Client, installation: Installation): Promise<void> {
+  const sql = await readFile(new URL('./sql/install.sql', import.meta.url), 'utf8')
+  await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
+  try {
+    await client.query('BEGIN')
+    await client.query(sql)
+    await client.query('INSERT INTO tidemark.installation VALUES ($1, $2, $3)', [installation.stream, installation.publication, installation.slot])
+    await client.query(`CREATE PUBLICATION ${quoteName(installation.publication)} FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = false)`)
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK')
+    if (sqlState(error) === '42P06') throw new TidemarkError('SOURCE_UNSUITABLE', 'this database already has a schema named tidemark', { cause: error, next: 'tidemark uninstall  (with the other installation\'s tidemark.yaml)' })
+    if (sqlState(error) === '42710') throw new TidemarkError('SOURCE_UNSUITABLE', serverText(error), { cause: error, next: 'tidemark uninstall' })
+    if (sqlState(error) === '42501') {
+      throw new TidemarkError('SOURCE_PRIVILEGE', 'the role may not make event triggers and a publication of all tables: both need a superuser', { cause: error, next: 'run init once with a superuser URL' })
+    }
+    throw connectionError(error, 'source')
+  } finally {
+    await client.query('SET lock_timeout = 0')
+  }
+}
+
+export async function readInstallation(client: pg.Client): Promise<Installation | undefined> {
+  try {
+    return (await client.query<{ stream: string; publication: string; slot: string }>('SELECT stream, publication, slot FROM tidemark.installation')).rows[0]
+  } catch (error) {
+    if (sqlState(error) === '42P01' || sqlState(error) === '3F000') return undefined
+    throw connectionError(error, 'source')
+  }
+}
+
+/** Makes the permanent slot; waits for every transaction that is open now. */
+export async function createSlot(url: string, slot: string, serverVersion: number): Promise<Lsn> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
+  try {
+    const options = serverVersion >= 170000 ? "(SNAPSHOT 'nothing', FAILOVER true)" : 'NOEXPORT_SNAPSHOT'
+    const made = await client.query<{ consistent_point: string }>(`CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput ${options}`)
+    return parseLsn(made.rows[0]?.consistent_point ?? '')
+  } catch (error) {
+    if (sqlState(error) === '42710') throw new TidemarkError('SOURCE_UNSUITABLE', `a slot named ${slot} already exists`, { cause: error, next: 'tidemark uninstall, or another --name' })
+    if (sqlState(error) === '53400') throw new TidemarkError('SOURCE_UNSUITABLE', 'all replication slots are in use', { cause: error, next: 'ALTER SYSTEM SET max_replication_slots = …; then restart the server' })
+    throw connectionError(error, 'source')
+  } finally {
+    await client.end()
+  }
+}
+
+export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
+  await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL', [slot])
+  for (let left = 50; ; left--) {
+    try {
+      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [slot])
+      return
+    } catch (error) {
+      // 55006: the walsender has not ended yet.
+      if (sqlState(error) !== '55006' || left <= 0) throw connectionError(error, 'source')
+      await client.query('SELECT pg_sleep(0.1)')
+    }
+  }
+}
+
+/** Takes out everything that init put in; identities stay as they are (they are the tables' own). */
+export async function uninstall(client: pg.Client, installation: Installation): Promise<void> {
+  await dropSlot(client, installation.slot)
+  const sql = await readFile(new URL('./sql/uninstall.sql', import.meta.url), 'utf8')
+  await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
+  await client.query(sql)
+}

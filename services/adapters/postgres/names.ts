@@ -1,0 +1,13 @@
+/** Names of what we put into a source. */
+
+/** Owned by the installing administrator; `uninstall` removes it whole. */
+export const OUR_SCHEMA = 'tidemark'
+export const DDL_TABLE = 'ddl'
+export const MARKER_TABLE = 'marker'
+export const EVENT_TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'] as const
+
+/** Slots and publications of one installation share its name; another stream beside it takes another one. */
+export const DEFAULT_NAME = 'tidemark'
+
+/** Never matches a usual synchronous_standby_names pattern; the preflight checks that it does not (hazard 17). */
+export const APPLICATION_NAME = 'tidemark_backup'

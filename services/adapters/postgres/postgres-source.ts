@@ -1,0 +1,149 @@
+/** Source port for PostgreSQL 14-18: wiring only. */
+import type pg from 'pg'
+import type { Clock, Randomness } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { type Lsn, parseLsn } from '../../core/position.ts'
+import type { Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
+import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
+import type { TextEncoding } from '../../formats/change-schema.ts'
+import { APPLICATION_NAME } from './names.ts'
+import { examine } from './preflight.ts'
+import { readSteadySchema } from './schema-reader.ts'
+import { sampleSequences } from './sequences.ts'
+import { connect, connectionError } from './session.ts'
+import { checkSlot, readSlot } from './slot.ts'
+import { SourceSnapshot } from './source-snapshot.ts'
+import { checkFork, readTimelines, timelineOf } from './timeline.ts'
+import { WalStream } from './wal-stream.ts'
+
+export interface PostgresSourceOptions {
+  readonly url: string
+  readonly slot: string
+  readonly publication: string
+  readonly clock: Clock
+  readonly randomness: Randomness
+}
+
+/** What the ledger knows of this source: checked before a byte is read. */
+export interface ExpectedSource {
+  readonly systemId: string
+  readonly databaseOid: number
+  readonly timeline: number
+}
+
+export class PostgresSource implements Source {
+  readonly #options: PostgresSourceOptions
+  readonly #expected: ExpectedSource
+  #client: pg.Client | undefined
+  #stream: WalStream | undefined
+
+  constructor(options: PostgresSourceOptions, expected: ExpectedSource) {
+    this.#options = options
+    this.#expected = expected
+  }
+
+  identify(): Promise<SourceIdentity> {
+    return identifySource(this.#options.url)
+  }
+
+  slot(): Promise<SlotState | undefined> {
+    return this.#query((client) => readSlot(client, this.#options.slot))
+  }
+
+  async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+    const identity = await identifySource(this.#options.url)
+    const { systemId, databaseOid } = this.#expected
+    if (identity.systemId !== systemId || identity.databaseOid !== databaseOid) {
+      throw new TidemarkError('SOURCE_CHANGED', `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`)
+    }
+    checkFork(identity.timelines, { timeline: this.#expected.timeline, end: from })
+    checkSlot(await this.slot(), this.#options.slot, from)
+    const refused = (await this.#query((client) => examine(client, { publication: this.#options.publication, slot: this.#options.slot }))).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
+    const first = refused[0]
+    if (first !== undefined) {
+      throw new TidemarkError(first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS' ? 'PUBLICATION_UNSAFE' : 'SOURCE_UNSUITABLE', first.what, { next: first.fix })
+    }
+    const stream = new WalStream({
+      url: this.#options.url,
+      slot: this.#options.slot,
+      publication: this.#options.publication,
+      text: textEncoding(identity.encoding),
+      timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
+      applicationName: APPLICATION_NAME,
+      clock: this.#options.clock,
+    })
+    this.#stream = stream
+    yield* stream.run(from, signal)
+  }
+
+  acknowledge(end: Lsn): void {
+    this.#stream?.acknowledge(end)
+  }
+
+  wantHeartbeat(): void {
+    this.#stream?.wantHeartbeat()
+  }
+
+  head(): Promise<Lsn> {
+    return this.#query(async (client) => parseLsn((await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? ''))
+  }
+
+  async snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot> {
+    const { encoding } = await this.identify()
+    return SourceSnapshot.open({ ...options, url: this.#options.url, text: textEncoding(encoding), clock: this.#options.clock, randomness: this.#options.randomness })
+  }
+
+  /** The schema in one snapshot; its own connection, so that nothing waits behind it. */
+  async schema(): Promise<SchemaFacts> {
+    const client = await connect({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' })
+    try {
+      const { tables: _, ...facts } = await readSteadySchema(client)
+      return facts
+    } catch (error) {
+      throw connectionError(error, 'source')
+    } finally {
+      await client.end()
+    }
+  }
+
+  sequences(): Promise<readonly SequenceSample[]> {
+    return this.#query(sampleSequences)
+  }
+
+  async close(): Promise<void> {
+    const client = this.#client
+    this.#client = undefined
+    await client?.end().catch(() => undefined)
+  }
+
+  /** One connection for small questions, made again after a failure. */
+  async #query<T>(ask: (client: pg.Client) => Promise<T>): Promise<T> {
+    const client = (this.#client ??= await connect({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' }))
+    try {
+      return await ask(client)
+    } catch (error) {
+      if (this.#client === client) this.#client = undefined
+      await client.end().catch(() => undefined)
+      throw connectionError(error, 'source')
+    }
+  }
+}
+
+export function textEncoding(encoding: string): TextEncoding {
+  return encoding === 'SQL_ASCII' ? 'bytes' : 'utf8'
+}
+
+export async function identifySource(url: string): Promise<SourceIdentity & { readonly timelines: Awaited<ReturnType<typeof readTimelines>> }> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
+  try {
+    const timelines = await readTimelines(client)
+    const row = (await client.query<{ oid: number; database: string; version: string; encoding: string }>(`SELECT d.oid, d.datname AS database, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding FROM pg_database d WHERE d.datname = current_database()`)).rows[0]
+    if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
+    return { systemId: timelines.systemId, databaseOid: Number(row.oid), database: row.database, timeline: timelines.current, serverVersion: Number(row.version), encoding: row.encoding, timelines }
+  } catch (error) {
+    throw connectionError(error, 'source')
+  } finally {
+    await client.end()
+  }
+}
+

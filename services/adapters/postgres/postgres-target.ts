@@ -1,0 +1,189 @@
+/** Target port for PostgreSQL: an empty database that a rebuild fills, resumable by table and by statement. */
+import type pg from 'pg'
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { TableDigest, Target } from '../../core/ports/target.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../../core/relation.ts'
+import type { SchemaStatement } from '../../core/transaction.ts'
+import { RANK } from '../../formats/table-statements.ts'
+import { hashBytes } from '../../formats/ledger-entry.ts'
+import { type DigestedTable, digestTables } from './digest.ts'
+import { connect, connectionError, placeOf, serverText } from './session.ts'
+import { WireSession } from './wire-session.ts'
+
+const APPLICATION = 'tidemark_restore'
+
+/** Objects without which rows would be missing or wrong. A failure to make any other kind is noted, not fatal. */
+const ESSENTIAL: ReadonlySet<string> = new Set(['schema', 'type', 'sequence', 'table', 'constraint', 'index', 'collation', 'extension'])
+
+export interface TargetOptions {
+  readonly url: string
+  /** The source's identity, which the target must not have, and its encoding, which it must. */
+  readonly source: { readonly systemId: string; readonly databaseOid: number; readonly encoding: string; readonly serverVersion: number }
+}
+
+export class PostgresTarget implements Target {
+  readonly #options: TargetOptions
+  #client: pg.Client | undefined
+  readonly #sessions: WireSession[] = []
+
+  constructor(options: TargetOptions) {
+    this.#options = options
+  }
+
+  async check(restoreId: string): Promise<'empty' | 'resume'> {
+    const client = await this.#connection()
+    const row = (await client.query<{ system: string; oid: number; encoding: string; version: string }>(
+      `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid, current_setting('server_encoding') AS encoding, current_setting('server_version_num') AS version`,
+    )).rows[0]
+    const { source } = this.#options
+    if (row?.system === source.systemId && Number(row.oid) === source.databaseOid) throw new TidemarkError('TARGET_IS_SOURCE', `${placeOf(this.#options.url)} is the database that was backed up`)
+    if (row !== undefined && row.encoding !== source.encoding && (source.encoding === 'SQL_ASCII' || row.encoding !== 'UTF8')) {
+      throw new TidemarkError('TARGET_UNSUITABLE', `the source's encoding is ${source.encoding}, the target's ${row.encoding}`, { next: `CREATE DATABASE … ENCODING '${source.encoding}' TEMPLATE template0` })
+    }
+    const held = await client.query<{ id: string; finished: boolean }>('SELECT restore_id AS id, finished FROM tidemark_restore.state').catch(() => undefined)
+    if (held?.rows[0] !== undefined && !held.rows[0].finished) {
+      if (held.rows[0].id === restoreId) return 'resume'
+      throw new TidemarkError('TARGET_NOT_EMPTY', 'the target holds the unfinished restore of another point', { next: 'drop and create the database, or run that restore again' })
+    }
+    const tables = await client.query<{ n: string; one: string }>(
+      `SELECT count(*)::text AS n, min(format('%I.%I', n.nspname, c.relname)) AS one FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp%'
+          AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')`,
+    )
+    const found = tables.rows[0]
+    if (found !== undefined && found.n !== '0') throw new TidemarkError('TARGET_NOT_EMPTY', `${placeOf(this.#options.url)} holds ${found.n} tables, views or sequences, among them ${found.one}`)
+    return 'empty'
+  }
+
+  async begin(restoreId: string): Promise<void> {
+    const client = await this.#connection()
+    await this.#guard(async () => {
+      await client.query(`CREATE SCHEMA IF NOT EXISTS tidemark_restore`)
+      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL)`)
+      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY)`)
+      await client.query(`INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`, [restoreId])
+    })
+  }
+
+  /** Statements in order; keys and indexes of different tables over several connections. Returns what could not be made. */
+  async run(statements: readonly SchemaStatement[], onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<readonly string[]> {
+    const notes: string[] = []
+    let done = 0
+    const report = (): void => onProgress(++done, statements.length)
+    const first = await this.#session(0)
+    const finished = new Set((await first.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0]))
+    const one = async (session: WireSession, statement: SchemaStatement): Promise<void> => {
+      signal.throwIfAborted()
+      const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
+      if (!finished.has(step)) {
+        finished.add(step)
+        await this.#one(session, statement, step, notes)
+      }
+      report()
+    }
+    const parallel = (s: SchemaStatement): boolean => s.rank === RANK.key || s.rank === RANK.index
+    for (const s of statements.filter((s) => s.rank < RANK.key)) await one(first, s)
+    const lanes = new Map<string, SchemaStatement[]>()
+    for (const s of statements.filter(parallel)) {
+      const object = s.objects[0]
+      const lane = object?.kind === 'view' || object?.kind === 'materializedView' ? 'views' : `${object?.schema}.${object?.table ?? object?.name}`
+      lanes.set(lane, [...(lanes.get(lane) ?? []), s])
+    }
+    const queue = [...lanes.values()].sort((a, b) => b.length - a.length)
+    await Promise.all(
+      Array.from({ length: LIMITS.copyConnections }, async (_, i) => {
+        const session = await this.#session(i)
+        for (let lane = queue.shift(); lane !== undefined; lane = queue.shift()) for (const s of lane) await one(session, s)
+      }),
+    )
+    for (const s of statements.filter((s) => s.rank >= RANK.key && !parallel(s))) await one(first, s)
+    return notes
+  }
+
+  async #one(session: WireSession, statement: SchemaStatement, step: string, notes: string[]): Promise<void> {
+    const mark = `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(step)}) ON CONFLICT DO NOTHING`
+    try {
+      await session.query(`BEGIN; ${statement.sql}; ${mark}; COMMIT`)
+    } catch (error) {
+      if (session.isClosed) throw connectionError(error, 'target')
+      await session.query('ROLLBACK')
+      const object = statement.objects[0]
+      const what = object === undefined ? 'a statement' : `${object.kind} ${object.schema === undefined ? '' : `${object.schema}.`}${object.table === undefined ? '' : `${object.table}.`}${object.name}`
+      if (ESSENTIAL.has(object?.kind ?? '') && statement.rank < RANK.behaviour) throw new TidemarkError('TARGET_FAILED', `the target refuses ${what}: ${schemaText(error)}`, { cause: error })
+      notes.push(`${what} could not be made: ${schemaText(error)}`)
+    }
+  }
+
+  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+    const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+    const onAbort = (): void => session.close()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const name = quoteTable(table)
+      await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
+      const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
+      const count = await session.copyIn(`COPY ${name}${columns} FROM STDIN WITH (FREEZE)`, rows)
+      await session.query('COMMIT')
+      return count
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof TidemarkError) throw error
+      throw new TidemarkError('TARGET_FAILED', `${table.schema}.${table.name} could not be loaded: ${serverText(error)}`, { cause: error })
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      session.close()
+    }
+  }
+
+  async digest(tables?: readonly DigestedTable[]): Promise<readonly TableDigest[]> {
+    const client = await this.#connection()
+    return digestTables(async (sql) => (await client.query(sql)).rows as Record<string, unknown>[], tables)
+  }
+
+  /** Takes our marks out; with a synchronous commit, so that everything before it is on disk too. */
+  async finish(): Promise<void> {
+    const client = await this.#connection()
+    await this.#guard(async () => {
+      await client.query('BEGIN')
+      await client.query('DROP SCHEMA tidemark_restore CASCADE')
+      await client.query('COMMIT')
+    })
+  }
+
+  async close(): Promise<void> {
+    for (const session of this.#sessions) session.close()
+    await this.#client?.end().catch(() => undefined)
+    this.#client = undefined
+  }
+
+  async #guard(action: () => Promise<void>): Promise<void> {
+    try {
+      await action()
+    } catch (error) {
+      throw new TidemarkError('TARGET_FAILED', `the target refuses: ${serverText(error)}`, { cause: error })
+    }
+  }
+
+  async #connection(): Promise<pg.Client> {
+    this.#client ??= await connect({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+    return this.#client
+  }
+
+  async #session(index: number): Promise<WireSession> {
+    let session = this.#sessions[index]
+    if (session === undefined || session.isClosed) {
+      session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+      await session.query(`SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`)
+      this.#sessions[index] = session
+    }
+    return session
+  }
+}
+
+/** The server's text for a schema statement: names are no row values, but a failed constraint's text may hold one. */
+function schemaText(error: unknown): string {
+  const state = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (state.startsWith('23') || state.startsWith('22')) return `the rows violate it (${state})`
+  return error instanceof Error ? `${error.message} (${state})` : 'unknown error'
+}

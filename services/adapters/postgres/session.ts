@@ -1,0 +1,130 @@
+/**
+ * Connections with the session settings that decide how values are printed (hazard 43): sent in the start-up packet,
+ * where they win over settings of role and database, and checked with SHOW before anything is read.
+ */
+import pg from 'pg'
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+
+/** Fixed for base, stream, restore and digest alike. */
+export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  DateStyle: 'ISO, MDY',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  search_path: 'pg_catalog',
+  quote_all_identifiers: 'off',
+  xmloption: 'content',
+  row_security: 'off',
+  standard_conforming_strings: 'on',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+}
+
+/** Known only to newer servers. */
+const SETTINGS_SINCE: readonly (readonly [number, string, string])[] = [
+  [140000, 'idle_session_timeout', '0'],
+  [170000, 'transaction_timeout', '0'],
+]
+
+export interface ConnectionOptions {
+  readonly url: string
+  readonly applicationName: string
+  readonly replication?: boolean
+  /** Which codes an outage and a refused login get: the same text means different things for source and target. */
+  readonly role: 'source' | 'target'
+}
+
+function startupOptions(): string {
+  return Object.entries(SESSION_SETTINGS)
+    .map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)
+    .join(' ')
+}
+
+/** Opens a checked connection. @throws TidemarkError SOURCE_UNREACHABLE, SOURCE_LOGIN_REFUSED, SOURCE_SETTING, TARGET_UNREACHABLE … */
+export async function connect(options: ConnectionOptions): Promise<pg.Client> {
+  const client = new pg.Client({
+    ...parseUrl(options.url),
+    application_name: options.applicationName,
+    options: startupOptions(),
+    connectionTimeoutMillis: LIMITS.connectMs,
+    keepAlive: true,
+    ...(options.replication === true ? { replication: 'database' } : {}),
+  } as pg.ClientConfig)
+  // Without a listener an error between two queries would end the process; every query rejects by itself anyway.
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    await fixSettings(client)
+    return client
+  } catch (error) {
+    await client.end().catch(() => undefined)
+    throw connectionError(error, options.role)
+  }
+}
+
+async function fixSettings(client: pg.Client): Promise<void> {
+  const version = Number((await client.query<{ v: string }>('SELECT current_setting(\'server_version_num\') AS v')).rows[0]?.v)
+  const late = SETTINGS_SINCE.filter(([since]) => version >= since)
+  for (const [, name, value] of late) await client.query(`SET ${name} = ${value}`)
+  const encoding = (await client.query<{ e: string }>('SELECT current_setting(\'server_encoding\') AS e')).rows[0]?.e
+  if (encoding === 'SQL_ASCII') await client.query('SET client_encoding = SQL_ASCII')
+  const wanted: Record<string, string> = { ...SESSION_SETTINGS, client_encoding: encoding === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8' }
+  for (const [, name, value] of late) wanted[name] = value
+  const names = Object.keys(wanted)
+  const shown = await client.query<Record<string, string>>(`SELECT ${names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')}`)
+  for (const name of names) {
+    const value = shown.rows[0]?.[name]
+    if (value !== wanted[name]) throw new TidemarkError('SOURCE_SETTING', `${name} is ${value} and could not be set to ${wanted[name]}`)
+  }
+}
+
+export function parseUrl(url: string): pg.ClientConfig {
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch (error) {
+    throw new TidemarkError('CONFIG_INVALID', 'not a connection URL (postgresql://user:password@host:port/database)', { cause: error })
+  }
+  if (parsed.protocol !== 'postgresql:' && parsed.protocol !== 'postgres:') {
+    throw new TidemarkError('CONFIG_INVALID', `${parsed.protocol}// is not a PostgreSQL URL (postgresql://user:password@host:port/database)`)
+  }
+  return { connectionString: url }
+}
+
+/** host:port/database, without user and password: for people. */
+export function placeOf(url: string): string {
+  const parsed = new URL(url)
+  const host = parsed.searchParams.get('host') ?? (parsed.hostname === '' ? 'local socket' : parsed.hostname)
+  return `${decodeURIComponent(host)}${parsed.port === '' ? '' : `:${parsed.port}`}${decodeURIComponent(parsed.pathname)}`
+}
+
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+/** The server's own message where it can hold no row value: only for classes of errors about the server itself. */
+export function serverText(error: unknown): string {
+  const state = sqlState(error)
+  const safe = state !== undefined && /^(0[0-9A-Z]|28|3D|42|53|55|57|58|XX)/.test(state)
+  return error instanceof Error && safe ? `${error.message} (${state})` : `the server refused (${state ?? 'connection lost'})`
+}
+
+export function connectionError(error: unknown, role: 'source' | 'target'): TidemarkError {
+  if (error instanceof TidemarkError) return error
+  const state = sqlState(error)
+  const unreachable = role === 'source' ? 'SOURCE_UNREACHABLE' : 'TARGET_UNREACHABLE'
+  if (state === '28P01' || state === '28000' || (error instanceof Error && /password|SASL/.test(error.message))) {
+    return new TidemarkError(role === 'source' ? 'SOURCE_LOGIN_REFUSED' : 'TARGET_UNREACHABLE', `login refused: ${serverText(error)}`, { cause: error })
+  }
+  if (state === '3D000') return new TidemarkError(role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_UNREACHABLE', serverText(error), { cause: error })
+  if (state === '42501') return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
+  if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
+  if (state === undefined || /^(08|57|53)/.test(state) || /^E[A-Z]+$/.test(state)) {
+    return new TidemarkError(unreachable, `no connection: ${state !== undefined && /^E[A-Z]+$/.test(state) ? state : serverText(error)}`, { cause: error })
+  }
+  return new TidemarkError(role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_FAILED', serverText(error), { cause: error })
+}

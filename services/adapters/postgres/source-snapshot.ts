@@ -1,0 +1,174 @@
+/** The Source port's Snapshot: catalog and rows of one exported snapshot, over a few connections. */
+import type pg from 'pg'
+import type { Clock, Randomness } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { CopyResult, Snapshot, SnapshotTable, TablePartRange } from '../../core/ports/source.ts'
+import type { Lsn } from '../../core/position.ts'
+import type { RelationVersion, TableVersion } from '../../core/relation.ts'
+import type { SequenceSample } from '../../core/transaction.ts'
+import type { TextEncoding } from '../../formats/change-schema.ts'
+import { RowEncoder } from '../../formats/row-encoder.ts'
+import { tableVersion } from '../../formats/schema-facts.ts'
+import { APPLICATION_NAME } from './names.ts'
+import { readSchema } from './schema-reader.ts'
+import { sampleSequences } from './sequences.ts'
+import { connect, connectionError, sqlState } from './session.ts'
+import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
+import { type CatalogNow, COLUMNS_FINGERPRINT, copyRange, storedColumns, TableMoved } from './table-copy.ts'
+import { WireSession } from './wire-session.ts'
+
+const PAGE_BYTES = 8192
+const TRIES = 20
+
+interface Extent {
+  readonly filenode: string
+  readonly columns: string
+  readonly pages: number
+  readonly rows: number
+  readonly bytes: number
+}
+
+export interface SnapshotOptions {
+  readonly url: string
+  readonly text: TextEncoding
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly only?: ReadonlySet<number>
+  readonly signal: AbortSignal
+  onWaiting?(pids: readonly number[]): void
+}
+
+export class SourceSnapshot implements Snapshot {
+  readonly consistentPoint: Lsn
+  readonly tables: readonly SnapshotTable[]
+  readonly sequences: readonly SequenceSample[]
+  readonly #options: SnapshotOptions
+  readonly #exported: ExportedSnapshot
+  readonly #catalog: pg.Client
+  readonly #extents: ReadonlyMap<number, Extent>
+  readonly #idle: WireSession[] = []
+  readonly #all = new Set<WireSession>()
+
+  private constructor(options: SnapshotOptions, exported: ExportedSnapshot, catalog: pg.Client, read: { tables: SnapshotTable[]; sequences: readonly SequenceSample[]; extents: ReadonlyMap<number, Extent> }) {
+    this.#options = options
+    this.#exported = exported
+    this.#catalog = catalog
+    this.consistentPoint = exported.consistentPoint
+    this.tables = read.tables
+    this.sequences = read.sequences
+    this.#extents = read.extents
+  }
+
+  /** Under DDL that commits meanwhile the catalog's functions may fail on what is gone: then a newer snapshot is taken. */
+  static async open(options: SnapshotOptions): Promise<SourceSnapshot> {
+    for (let left = TRIES; ; left--) {
+      try {
+        return await SourceSnapshot.#once(options)
+      } catch (error) {
+        const state = error instanceof TidemarkError ? sqlState(error.cause) : undefined
+        if (left <= 0 || (state !== 'XX000' && state !== '42P01' && state !== '42704')) throw error
+      }
+    }
+  }
+
+  static async #once(options: SnapshotOptions): Promise<SourceSnapshot> {
+    const { url, clock, signal } = options
+    const exported = await exportSnapshot({ url, slot: `tidemark_tmp_${options.randomness.bytes(6).toString('hex')}`, clock, signal, ...(options.onWaiting === undefined ? {} : { onWaiting: options.onWaiting.bind(options) }) })
+    let reader: pg.Client | undefined
+    let catalog: pg.Client | undefined
+    try {
+      reader = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+      catalog = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+      await beginUnder(reader, exported.name)
+      const schema = await readSchema(reader)
+      const sequences = await sampleSequences(reader)
+      const extents = await readExtents(reader)
+      await reader.query('COMMIT')
+      const tables: SnapshotTable[] = []
+      for (const facts of schema.tables) {
+        const extent = extents.get(facts.oid)
+        if (facts.kind !== 'r' || facts.persistence !== 'p' || extent === undefined || options.only?.has(facts.oid) === false) continue
+        const version = tableVersion(facts)
+        tables.push({ version, facts: JSON.stringify(facts), shape: new RowEncoder(relationOf(version), options.text).shape, rows: extent.rows, bytes: extent.bytes, parts: partsOf(extent) })
+      }
+      return new SourceSnapshot(options, exported, catalog, { tables, sequences, extents })
+    } catch (error) {
+      await catalog?.end()
+      await exported.close()
+      throw connectionError(error, 'source')
+    } finally {
+      await reader?.end()
+    }
+  }
+
+  async copy(table: SnapshotTable, part: TablePartRange, onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult> {
+    signal.throwIfAborted()
+    const extent = this.#extents.get(table.version.oid)!
+    const session = this.#idle.pop() ?? (await this.#open())
+    const onAbort = (): void => session.close()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const range = { snapshot: this.#exported.name, table: table.version, filenode: extent.filenode, from: part.from, to: part.to }
+      const encoder = new RowEncoder(relationOf(table.version), this.#options.text)
+      const rows = await copyRange(session, range, this.#now, extent.columns, encoder, LIMITS.blockBytes, onBlock)
+      return { kind: 'copied', rows }
+    } catch (error) {
+      if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
+      signal.throwIfAborted()
+      throw connectionError(error, 'source')
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      if (session.isClosed) this.#all.delete(session)
+      else this.#idle.push(session)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const session of this.#all) session.close()
+    await this.#catalog.end()
+    await this.#exported.close()
+  }
+
+  async #open(): Promise<WireSession> {
+    const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' })
+    this.#all.add(session)
+    return session
+  }
+
+  /** The catalog as it is now; the functions look past any snapshot, the columns come from a fresh one. */
+  readonly #now: CatalogNow = async (oid) => {
+    const found = await this.#catalog.query<{ filenode: string; columns: string | null }>(`SELECT pg_relation_filenode(c.oid)::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns FROM pg_class c WHERE c.oid = $1`, [oid])
+    const row = found.rows[0]
+    return row === undefined ? undefined : { filenode: row.filenode, columns: row.columns ?? '' }
+  }
+}
+
+/** What the stream's Relation message says of the same table: the two make equal shapes. */
+export function relationOf(table: TableVersion): RelationVersion {
+  const stored = new Set(storedColumns(table))
+  const keys = new Set(table.keyColumns)
+  return {
+    oid: table.oid,
+    schema: table.schema,
+    name: table.name,
+    identity: table.identity,
+    columns: table.columns.filter((c) => stored.has(c.name)).map((c) => ({ name: c.name, typeOid: c.typeOid, typmod: c.typmod, key: table.identity === 'full' || keys.has(c.name) })),
+  }
+}
+
+/** File, columns and size of every table, as the snapshot's catalog has them. */
+async function readExtents(client: pg.Client): Promise<Map<number, Extent>> {
+  const found = await client.query<{ oid: number; filenode: string; columns: string | null; bytes: string; rows: number }>(
+    `SELECT c.oid, c.relfilenode::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns, COALESCE(pg_relation_size(c.oid), 0)::text AS bytes, greatest(c.reltuples, 0)::float8 AS rows FROM pg_class c WHERE c.relkind = 'r'`,
+  )
+  return new Map(found.rows.map((row) => [Number(row.oid), { filenode: row.filenode, columns: row.columns ?? '', pages: Math.ceil(Number(row.bytes) / PAGE_BYTES), rows: row.rows, bytes: Number(row.bytes) }]))
+}
+
+/** Ranges of about one part object each; the last one is open, so that no page is left out. */
+function partsOf(extent: Extent): TablePartRange[] {
+  const pages = Math.ceil(LIMITS.basePartBytes / PAGE_BYTES)
+  const parts: TablePartRange[] = []
+  for (let from = 0; from === 0 || from < extent.pages; from += pages) parts.push({ from, to: from + pages < extent.pages ? from + pages : undefined })
+  return parts
+}

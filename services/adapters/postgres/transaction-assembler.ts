@@ -1,0 +1,237 @@
+/**
+ * Messages to transaction parts. Holds at most one part in memory; a transaction of any size leaves as many parts.
+ *
+ * Invariant: parts come out in commit order, each transaction's first to last, the last one with its end LSN. A
+ * transaction at or below `skipBelow` is already durable and is dropped whole (hazard 5); ordinals count every change
+ * that the server sent, before any filter.
+ */
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { compareLsn, type Lsn } from '../../core/position.ts'
+import type { ChangeCount, ChangeShape, ControlRecord, LogItem, RawDdlRecord, TransactionHead } from '../../core/transaction.ts'
+import { ByteSink } from '../../formats/byte-sink.ts'
+import type { TextEncoding } from '../../formats/change-schema.ts'
+import { RowEncoder } from '../../formats/row-encoder.ts'
+import { DDL_TABLE, MARKER_TABLE, OUR_SCHEMA } from './names.ts'
+import { insertedText, readBegin, readCommit, readRelation, readTruncated, TAG } from './pgoutput.ts'
+
+interface Relation {
+  readonly encoder: RowEncoder
+  readonly isDdl: boolean
+  readonly isMarker: boolean
+  /** Index of its shape in the part being filled, or -1. */
+  slot: number
+  /** Rows by operation in the part being filled. */
+  rows: [number, number, number, number]
+}
+
+const OPERATION_INDEX: Readonly<Record<number, 0 | 1 | 2>> = { [TAG.insert]: 0, [TAG.update]: 1, [TAG.delete]: 2 }
+
+export class TransactionAssembler {
+  readonly #emit: (item: LogItem) => void
+  readonly #text: TextEncoding
+  readonly #timelineOf: (lsn: Lsn) => number
+  readonly #skipBelow: Lsn
+  readonly #relations = new Map<number, Relation>()
+
+  #head: TransactionHead | undefined
+  #skipping = false
+  #lsnBytes: Buffer = Buffer.alloc(0)
+  #ordinal = 0
+  #ddl: RawDdlRecord[] = []
+  #markers: ControlRecord[] = []
+
+  #sink = new ByteSink(2 * LIMITS.partBytes)
+  #partStart = 0
+  #offsets: Uint32Array = new Uint32Array(4096)
+  #shapeOf: Uint16Array = new Uint16Array(4096)
+  #count = 0
+  #shapes: ChangeShape[] = []
+  #touched: Relation[] = []
+
+  constructor(options: { emit: (item: LogItem) => void; text: TextEncoding; timelineOf: (lsn: Lsn) => number; skipBelow: Lsn }) {
+    this.#emit = options.emit
+    this.#text = options.text
+    this.#timelineOf = options.timelineOf
+    this.#skipBelow = options.skipBelow
+  }
+
+  /** True between BEGIN and COMMIT: a keepalive's position then proves nothing (hazard 8). */
+  get inTransaction(): boolean {
+    return this.#head !== undefined
+  }
+
+  /** One pgoutput message at [start, end). */
+  message(buffer: Buffer, start: number, end: number): void {
+    const tag = buffer[start]!
+    switch (tag) {
+      case TAG.insert:
+      case TAG.update:
+      case TAG.delete:
+        this.#row(tag, buffer, start + 1, end)
+        break
+      case TAG.begin:
+        this.#begin(buffer, start + 1)
+        break
+      case TAG.commit:
+        this.#commit(buffer, start + 1)
+        break
+      case TAG.relation:
+        this.#relation(buffer, start + 1, end)
+        break
+      case TAG.truncate:
+        this.#truncate(buffer, start + 1)
+        break
+      case TAG.type:
+      case TAG.origin:
+      case TAG.message:
+        break
+      default:
+        throw new TidemarkError('PROTOCOL', `unknown message 0x${tag.toString(16)} in the stream`)
+    }
+  }
+
+  #begin(buffer: Buffer, at: number): void {
+    if (this.#head !== undefined) throw new TidemarkError('PROTOCOL', 'BEGIN inside a transaction')
+    const begin = readBegin(buffer, at)
+    this.#head = { timeline: this.#timelineOf(begin.commitLsn), lsn: begin.commitLsn, xid: begin.xid, committedAt: begin.committedAt }
+    this.#skipping = compareLsn(begin.commitLsn, this.#skipBelow) < 0
+    const lsn = new ByteSink(10)
+    lsn.bigLong(begin.commitLsn)
+    this.#lsnBytes = lsn.take()
+    this.#ordinal = 0
+    this.#ddl = []
+  }
+
+  #commit(buffer: Buffer, at: number): void {
+    const commit = readCommit(buffer, at)
+    const head = this.#head
+    if (head === undefined || head.lsn !== commit.commitLsn) throw new TidemarkError('PROTOCOL', 'COMMIT of another transaction than the one begun')
+    if (!this.#skipping) {
+      this.#part(commit.endLsn)
+      for (const marker of this.#markers) this.#emit(marker)
+    }
+    this.#markers = []
+    this.#head = undefined
+  }
+
+  #relation(buffer: Buffer, start: number, end: number): void {
+    const version = readRelation(buffer, start, end)
+    const ours = version.schema === OUR_SCHEMA
+    this.#relations.set(version.oid, {
+      encoder: new RowEncoder(version, this.#text),
+      isDdl: ours && version.name === DDL_TABLE,
+      isMarker: ours && version.name === MARKER_TABLE,
+      slot: -1,
+      rows: [0, 0, 0, 0],
+    })
+  }
+
+  #row(tag: number, buffer: Buffer, at: number, end: number): void {
+    const head = this.#head
+    if (head === undefined) throw new TidemarkError('PROTOCOL', 'a row outside of a transaction')
+    const ordinal = this.#ordinal++
+    if (this.#skipping) return
+    const oid = buffer.readUInt32BE(at)
+    const relation = this.#known(oid)
+    const sink = this.#next(relation, OPERATION_INDEX[tag]!)
+    relation.encoder.change(sink, tag, this.#lsnBytes, ordinal, buffer, at + 4, end)
+    if (relation.isDdl && tag === TAG.insert) this.#ddl.push(ddlRecord(buffer, at + 4))
+    if (relation.isMarker && tag === TAG.insert) {
+      const name = insertedText(buffer, at + 4, 1)
+      if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.lsn, name })
+    }
+    this.#rowDone(end - at)
+  }
+
+  #truncate(buffer: Buffer, at: number): void {
+    const tables = readTruncated(buffer, at)
+    const ordinal = this.#ordinal++
+    if (this.#skipping) return
+    for (const oid of tables) {
+      const relation = this.#known(oid)
+      const sink = this.#next(relation, 3)
+      relation.encoder.truncate(sink, this.#lsnBytes, ordinal)
+      this.#rowDone(16)
+    }
+  }
+
+  #known(oid: number): Relation {
+    const relation = this.#relations.get(oid)
+    if (relation === undefined) throw new TidemarkError('PROTOCOL', `a row of relation ${oid}, which was never described`)
+    return relation
+  }
+
+  /** Registers the next row in the part and returns the sink that takes its bytes. */
+  #next(relation: Relation, operation: 0 | 1 | 2 | 3): ByteSink {
+    if (relation.slot < 0 || this.#shapes[relation.slot] !== relation.encoder.shape) {
+      relation.slot = this.#shapes.length
+      this.#shapes.push(relation.encoder.shape)
+      this.#touched.push(relation)
+    }
+    relation.rows[operation]++
+    if (this.#count + 1 >= this.#offsets.length) {
+      this.#offsets = grown32(this.#offsets)
+      this.#shapeOf = grown16(this.#shapeOf)
+    }
+    this.#offsets[this.#count] = this.#sink.at - this.#partStart
+    this.#shapeOf[this.#count] = relation.slot
+    this.#count++
+    return this.#sink
+  }
+
+  #rowDone(wireBytes: number): void {
+    if (wireBytes > LIMITS.rowBytes) throw new TidemarkError('PROTOCOL', 'a row above 1 GiB')
+    if (this.#sink.at - this.#partStart >= LIMITS.partBytes) this.#part(undefined)
+  }
+
+  #part(endLsn: Lsn | undefined): void {
+    const head = this.#head!
+    const offsets = this.#offsets.slice(0, this.#count + 1)
+    offsets[this.#count] = this.#sink.at - this.#partStart
+    const counts = this.#touched.map((relation): ChangeCount => {
+      const count = { shape: relation.encoder.shape, rows: relation.rows }
+      relation.rows = [0, 0, 0, 0]
+      relation.slot = -1
+      return count
+    })
+    this.#emit({
+      kind: 'changes',
+      head,
+      changes: {
+        bytes: this.#sink.buffer.subarray(this.#partStart, this.#sink.at),
+        offsets,
+        shapeOf: this.#shapeOf.slice(0, this.#count),
+        shapes: this.#shapes,
+        count: this.#count,
+      },
+      counts,
+      endLsn,
+      ddl: endLsn === undefined ? [] : this.#ddl,
+    })
+    // Parts share a buffer until it is full; the bytes handed out are never written again.
+    if (this.#sink.at > LIMITS.partBytes) this.#sink = new ByteSink(2 * LIMITS.partBytes)
+    this.#partStart = this.#sink.at
+    this.#count = 0
+    this.#shapes = []
+    this.#touched = []
+  }
+}
+
+/** Columns of tidemark.ddl, in the order of sql/install.sql. */
+function ddlRecord(buffer: Buffer, at: number): RawDdlRecord {
+  const text = (column: number): string => insertedText(buffer, at, column) ?? ''
+  return { id: text(0), xid: text(1), command: text(2), kind: text(3), oid: insertedText(buffer, at, 4) ?? null, facts: insertedText(buffer, at, 5) ?? null }
+}
+
+function grown32(array: Uint32Array): Uint32Array {
+  const out = new Uint32Array(array.length * 2)
+  out.set(array)
+  return out
+}
+
+function grown16(array: Uint16Array): Uint16Array {
+  const out = new Uint16Array(array.length * 2)
+  out.set(array)
+  return out
+}

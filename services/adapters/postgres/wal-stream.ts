@@ -1,0 +1,142 @@
+/** The running stream: START_REPLICATION, frames in, items out, back-pressure on the socket. */
+import { BoundedQueue } from '../../core/bounded-queue.ts'
+import type { Clock } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { compareLsn, formatLsn, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
+import { quoteLiteral, quoteName } from '../../core/relation.ts'
+import { bytesOf, type LogItem } from '../../core/transaction.ts'
+import type { TextEncoding } from '../../formats/change-schema.ts'
+import { Feedback } from './feedback.ts'
+import { streamError } from './slot.ts'
+import { TransactionAssembler } from './transaction-assembler.ts'
+import { WireSession } from './wire-session.ts'
+
+const XLOG_DATA = 0x77 // w
+const KEEPALIVE = 0x6b // k
+const XLOG_HEADER = 25
+/** Silence of the server beyond this is an outage: it sends keepalives at half of wal_sender_timeout. */
+const SILENCE_MS = 120_000
+
+export interface WalStreamOptions {
+  readonly url: string
+  readonly slot: string
+  readonly publication: string
+  readonly text: TextEncoding
+  readonly timelineOf: (lsn: Lsn) => number
+  readonly applicationName: string
+  readonly clock: Clock
+}
+
+export class WalStream {
+  readonly #options: WalStreamOptions
+  readonly #queue: BoundedQueue<LogItem>
+  #session: WireSession | undefined
+  #feedback: Feedback | undefined
+  /** The server's newest WAL position that it told us. */
+  serverHead: Lsn = toLsn(0n)
+  #received: Lsn = toLsn(0n)
+  #lastHeartbeat = 0
+  #heartbeatWanted = false
+
+  constructor(options: WalStreamOptions) {
+    this.#options = options
+    this.#queue = new BoundedQueue<LogItem>(LIMITS.changeLogBytes / 4, bytesOf)
+  }
+
+  acknowledge(end: Lsn): void {
+    this.#feedback?.advance(end)
+  }
+
+  /** Asks for a heartbeat at the next keepalive, whatever the time. */
+  wantHeartbeat(): void {
+    this.#heartbeatWanted = true
+    this.#feedback?.askForKeepalive()
+  }
+
+  /** Yields items until the signal or an error ends it. Connects when first asked. */
+  async *run(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+    const { clock } = this.#options
+    const session = await WireSession.open({ url: this.#options.url, applicationName: this.#options.applicationName, replication: true, role: 'source' })
+    const onAbort = (): void => session.close()
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#session = session
+    let heardAt = clock.elapsed()
+    let watchdog: NodeJS.Timeout | undefined
+    try {
+      signal.throwIfAborted()
+      const assembler = new TransactionAssembler({
+        emit: (item) => this.#emit(item),
+        text: this.#options.text,
+        timelineOf: this.#options.timelineOf,
+        skipBelow: from,
+      })
+      const intervalMs = await statusInterval(session)
+      const feedback = new Feedback({ send: (body) => session.sendCopyData(body), clock, from, intervalMs })
+      this.#feedback = feedback
+      this.#lastHeartbeat = clock.elapsed()
+      this.#queue.onRoom = () => session.resume()
+      const { ended } = await session.replicate(this.#command(from), (buffer, start, end) => {
+        heardAt = clock.elapsed()
+        if (buffer[start] === XLOG_DATA) {
+          this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
+          assembler.message(buffer, start + XLOG_HEADER, end)
+        } else if (buffer[start] === KEEPALIVE) {
+          this.#keepalive(buffer, start, assembler, feedback)
+        }
+      })
+      watchdog = setInterval(() => {
+        if (clock.elapsed() - heardAt > SILENCE_MS && !this.#queue.isFull) {
+          this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source has been silent for two minutes'))
+          session.close()
+        }
+      }, SILENCE_MS / 4)
+      ended.then(
+        () => this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source ended the stream')),
+        (error) => this.#queue.fail(streamError(error)),
+      )
+      yield* this.#queue.read(signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw streamError(error)
+    } finally {
+      clearInterval(watchdog)
+      signal.removeEventListener('abort', onAbort)
+      // A last word, so that a stop leaves the slot at what is durable.
+      this.#feedback?.answer()
+      this.#feedback?.stop()
+      session.close()
+    }
+  }
+
+  #command(from: Lsn): string {
+    const options = [`proto_version '1'`, `publication_names ${quoteLiteral(quoteName(this.#options.publication))}`]
+    return `START_REPLICATION SLOT ${quoteName(this.#options.slot)} LOGICAL ${formatLsn(from)} (${options.join(', ')})`
+  }
+
+  #emit(item: LogItem): void {
+    if (item.kind === 'changes' && item.endLsn !== undefined) this.#received = item.endLsn
+    if (!this.#queue.push(item)) this.#session?.pause()
+  }
+
+  /** 'k': the server's end of WAL, its clock, and whether it wants an answer. */
+  #keepalive(buffer: Buffer, start: number, assembler: TransactionAssembler, feedback: Feedback): void {
+    const walEnd = toLsn(buffer.readBigUInt64BE(start + 1))
+    this.serverHead = maxLsn(this.serverHead, walEnd)
+    const replyWanted = buffer[start + 17] === 1
+    if (replyWanted) feedback.answer()
+    if (assembler.inTransaction || compareLsn(walEnd, feedback.durable) <= 0) return
+    const now = this.#options.clock.elapsed()
+    // Everything received before it must be durable first: the item takes its place behind it in the queue.
+    if (!this.#heartbeatWanted && now - this.#lastHeartbeat < LIMITS.heartbeatMs) return
+    this.#heartbeatWanted = false
+    this.#lastHeartbeat = now
+    this.#emit({ kind: 'heartbeat', at: maxLsn(walEnd, this.#received) })
+  }
+}
+
+async function statusInterval(session: WireSession): Promise<number> {
+  const rows = await session.query(`SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'`)
+  const timeoutMs = Number(rows[0]?.[0] ?? '60000')
+  return timeoutMs === 0 ? 10_000 : Math.max(250, Math.min(10_000, Math.floor(timeoutMs / 3)))
+}

@@ -1,0 +1,268 @@
+/**
+ * The bulk protocol over a connection that `pg` has opened (it does TLS, SCRAM and the start-up): from here on the
+ * socket is ours, so that a row costs a look at its length and nothing else. PostgreSQL manual, "Frontend/Backend
+ * Protocol": every message is a type byte, a 32-bit length that counts itself, and a body.
+ */
+import type { Socket } from 'node:net'
+import { TidemarkError } from '../../core/errors.ts'
+import { connect, type ConnectionOptions, connectionError } from './session.ts'
+
+const COPY_DATA = 0x64 // d
+const COPY_DONE = 0x63 // c
+const COMPLETE = 0x43 // C
+const COPY_IN_RESPONSE = 0x47 // G
+const COPY_OUT_RESPONSE = 0x48 // H
+const COPY_BOTH_RESPONSE = 0x57 // W
+const DATA_ROW = 0x44 // D
+const ERROR = 0x45 // E
+const READY = 0x5a // Z
+
+/** Sees each CopyData body: [start, end) of the buffer, valid during the call only. */
+export type CopyDataHandler = (buffer: Buffer, start: number, end: number) => void
+
+interface Exchange {
+  onCopyData: CopyDataHandler | undefined
+  onStarted: (() => void) | undefined
+  rows: (string | null)[][]
+  /** The last command tag, e.g. COPY 42. */
+  tag: string
+  error: Error | undefined
+  settle(error: Error | undefined): void
+}
+
+interface Outcome {
+  readonly rows: (string | null)[][]
+  readonly tag: string
+}
+
+export class WireSession {
+  readonly #socket: Socket
+  readonly #options: ConnectionOptions
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  #needed = 5
+  #exchange: Exchange | undefined
+  #closed: Error | undefined
+
+  private constructor(socket: Socket, options: ConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    socket.removeAllListeners('data')
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#feed(chunk)
+      } catch (error) {
+        this.#end(error instanceof Error ? error : new Error(String(error)))
+      }
+    })
+    socket.on('error', (error) => this.#end(connectionError(error, options.role)))
+    socket.on('close', () => this.#end(connectionError(new Error('connection closed'), options.role)))
+  }
+
+  static async open(options: ConnectionOptions): Promise<WireSession> {
+    const client = await connect(options)
+    const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
+    return new WireSession(stream, options)
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    if (this.#closed === undefined) this.#socket.resume()
+  }
+
+  /** Runs statements by the simple protocol; resolves with the rows' texts. */
+  async query(sql: string): Promise<(string | null)[][]> {
+    return (await this.#run(sql, undefined, undefined)).rows
+  }
+
+  /** COPY … TO STDOUT. `onCopyData` may pause the session and resume it later. */
+  async copyOut(sql: string, onCopyData: CopyDataHandler): Promise<void> {
+    await this.#run(sql, onCopyData, undefined)
+  }
+
+  /** COPY … FROM STDIN, from chunks of COPY text; waits where the socket is full. Resolves with the rows taken. */
+  async copyIn(sql: string, chunks: AsyncIterable<Buffer>): Promise<number> {
+    const started = Promise.withResolvers<void>()
+    const done = this.#run(sql, undefined, started.resolve)
+    done.catch(started.reject)
+    await started.promise
+    try {
+      for await (const chunk of chunks) {
+        if (this.#exchange === undefined || this.#exchange.error !== undefined) break
+        const header = Buffer.allocUnsafe(5)
+        header[0] = COPY_DATA
+        header.writeInt32BE(chunk.length + 4, 1)
+        this.#socket.cork()
+        this.#socket.write(header)
+        const room = this.#socket.write(chunk)
+        this.#socket.uncork()
+        if (!room) await this.#drained()
+      }
+    } catch (error) {
+      // CopyFail: the server drops all of it.
+      this.#socket.write(frame(0x66, Buffer.from('stopped\0')))
+      await done.catch(() => undefined)
+      throw error
+    }
+    this.#socket.write(frame(COPY_DONE, Buffer.alloc(0)))
+    return Number(/^COPY (\d+)$/.exec((await done).tag)?.[1] ?? -1)
+  }
+
+  /** START_REPLICATION: resolves when the stream has started; `ended` settles when it ends, normally with an error. */
+  async replicate(sql: string, onCopyData: CopyDataHandler): Promise<{ readonly ended: Promise<void> }> {
+    const started = Promise.withResolvers<void>()
+    const ended = this.#run(sql, onCopyData, started.resolve).then(() => undefined)
+    ended.catch(started.reject)
+    await started.promise
+    return { ended }
+  }
+
+  /** One CopyData message to the server (feedback). */
+  sendCopyData(body: Buffer): void {
+    if (this.#closed === undefined) this.#socket.write(frame(COPY_DATA, body))
+  }
+
+  /** Ends the connection at once. Idempotent. */
+  close(): void {
+    if (this.#closed === undefined && this.#socket.writable) this.#socket.write(frame(0x58, Buffer.alloc(0)))
+    this.#end(new TidemarkError('INTERRUPTED', 'connection closed by us'))
+    this.#socket.destroy()
+  }
+
+  #run(sql: string, onCopyData: CopyDataHandler | undefined, onStarted: (() => void) | undefined): Promise<Outcome> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed)
+    if (this.#exchange !== undefined) return Promise.reject(new TidemarkError('INTERNAL', 'two exchanges at once on one connection'))
+    const result = Promise.withResolvers<Outcome>()
+    const exchange: Exchange = {
+      onCopyData,
+      onStarted,
+      rows: [],
+      tag: '',
+      error: undefined,
+      settle: (error) => (error === undefined ? result.resolve({ rows: exchange.rows, tag: exchange.tag }) : result.reject(error)),
+    }
+    this.#exchange = exchange
+    this.#socket.write(frame(0x51, Buffer.from(`${sql}\0`, 'utf8')))
+    return result.promise
+  }
+
+  #drained(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done)
+        this.#socket.off('close', done)
+        resolve()
+      }
+      this.#socket.on('drain', done)
+      this.#socket.on('close', done)
+    })
+  }
+
+  /** Cuts the chunk into messages; what is incomplete waits, and is joined once when its last byte is there. */
+  #feed(chunk: Buffer): void {
+    let buffer = chunk
+    if (this.#pendingBytes > 0) {
+      this.#pending.push(chunk)
+      this.#pendingBytes += chunk.length
+      if (this.#pendingBytes < this.#needed) return
+      buffer = Buffer.concat(this.#pending, this.#pendingBytes)
+      this.#pending = []
+      this.#pendingBytes = 0
+    }
+    const length = buffer.length
+    let at = 0
+    while (length - at >= 5) {
+      const end = at + 1 + ((buffer[at + 1]! << 24) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 8) | buffer[at + 4]!)
+      if (end > length) break
+      const type = buffer[at]!
+      if (type === COPY_DATA) this.#exchange?.onCopyData?.(buffer, at + 5, end)
+      else this.#message(type, buffer, at + 5, end)
+      at = end
+    }
+    if (at < length) {
+      this.#needed = length - at >= 5 ? 1 + buffer.readInt32BE(at + 1) : 5
+      this.#pending = [buffer.subarray(at)]
+      this.#pendingBytes = length - at
+    }
+  }
+
+  #message(type: number, buffer: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange
+    switch (type) {
+      case DATA_ROW:
+        exchange?.rows.push(dataRow(buffer, start))
+        break
+      case ERROR:
+        if (exchange !== undefined) exchange.error ??= serverError(buffer, start, end)
+        else this.#end(connectionError(serverError(buffer, start, end), this.#options.role))
+        break
+      case COPY_IN_RESPONSE:
+      case COPY_OUT_RESPONSE:
+      case COPY_BOTH_RESPONSE:
+        exchange?.onStarted?.()
+        break
+      case COMPLETE:
+        if (exchange !== undefined) exchange.tag = buffer.toString('latin1', start, end - 1)
+        break
+      case READY:
+        this.#exchange = undefined
+        exchange?.settle(exchange.error)
+        break
+      default:
+        break
+    }
+  }
+
+  #end(error: Error): void {
+    if (this.#closed !== undefined) return
+    const exchange = this.#exchange
+    this.#closed = exchange?.error ?? error
+    this.#exchange = undefined
+    exchange?.settle(this.#closed)
+    this.#socket.destroy()
+  }
+}
+
+function frame(type: number, body: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(5 + body.length)
+  out[0] = type
+  out.writeInt32BE(4 + body.length, 1)
+  body.copy(out, 5)
+  return out
+}
+
+function dataRow(buffer: Buffer, start: number): (string | null)[] {
+  const row: (string | null)[] = []
+  let at = start + 2
+  for (let left = buffer.readInt16BE(start); left > 0; left--) {
+    const length = buffer.readInt32BE(at)
+    at += 4
+    if (length < 0) row.push(null)
+    else {
+      row.push(buffer.toString('utf8', at, at + length))
+      at += length
+    }
+  }
+  return row
+}
+
+/** ErrorResponse: fields of a type byte and a string. Detail and context may hold row values and are left out. */
+function serverError(buffer: Buffer, start: number, end: number): Error {
+  let message = 'server error'
+  let code = ''
+  for (let at = start; at < end && buffer[at] !== 0; ) {
+    const stop = buffer.indexOf(0, at + 1)
+    const text = buffer.toString('utf8', at + 1, stop)
+    if (buffer[at] === 0x4d) message = text
+    if (buffer[at] === 0x43) code = text
+    at = stop + 1
+  }
+  return Object.assign(new Error(message), { code })
+}

@@ -1,0 +1,128 @@
+/**
+ * tidemark.yaml: validated once, normalised once. After this no setting is optional and no unit is text.
+ * schemas/config.schema.json is made from the same schema.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { parse, stringify } from 'yaml'
+import { z } from 'zod'
+import { TidemarkError } from '../core/errors.ts'
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000 }
+const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
+
+function duration(least: string, most: string, missing: string) {
+  return measured(UNITS, least, most, missing, 'a time such as 5s or 500ms')
+}
+
+function size(least: string, most: string, missing: string) {
+  return measured(SIZES, least, most, missing, 'a size such as 32MiB')
+}
+
+function measured(units: Readonly<Record<string, number>>, least: string, most: string, missing: string, what: string) {
+  const read = (text: string): number | undefined => {
+    const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim())
+    const unit = units[match?.[2] ?? '']
+    return match === null || unit === undefined ? undefined : Number(match[1]) * unit
+  }
+  const low = read(least)!
+  const high = read(most)!
+  return z
+    .string()
+    .default(missing)
+    .superRefine((text, context) => {
+      const value = read(text)
+      if (value === undefined) context.addIssue({ code: 'custom', message: `"${text.slice(0, 30)}" is not ${what}` })
+      else if (value < low || value > high) context.addIssue({ code: 'custom', message: `${text} is outside ${least} to ${most}` })
+    })
+    .meta({ description: `${what}; ${least} to ${most}, default ${missing}` })
+    .transform((text) => read(text)!)
+}
+
+const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
+
+export const configFile = z.strictObject({
+  version: z.literal(1),
+  source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
+  store: z.strictObject({ url: z.string().min(1) }),
+  keys: z.string().min(1).default('keys'),
+  roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
+  http: z.strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) }).prefault({}),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+})
+
+export interface Config {
+  readonly path: string
+  readonly source: { readonly url: string; readonly slot: string; readonly publication: string }
+  readonly storeUrl: string
+  readonly keys: string
+  readonly roll: { readonly ageMs: number; readonly segmentBytes: number }
+  readonly http: { readonly host: string; readonly port: number }
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+}
+
+export const CONFIG_NAME = 'tidemark.yaml'
+
+/** @throws TidemarkError CONFIG_MISSING, CONFIG_INVALID (names every wrong setting) */
+export function readConfig(path: string = CONFIG_NAME): Config {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new TidemarkError('CONFIG_MISSING', `${path} cannot be read`, { cause: error })
+  }
+  return parseConfig(text, resolve(path))
+}
+
+export function parseConfig(text: string, path: string): Config {
+  let raw: unknown
+  try {
+    raw = parse(text)
+  } catch (error) {
+    throw new TidemarkError('CONFIG_INVALID', `${path} is not YAML`, { cause: error })
+  }
+  const parsed = configFile.safeParse(raw)
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => {
+      const where = issue.path.join('.')
+      return issue.code === 'unrecognized_keys' ? `unknown setting ${issue.keys.map((key) => (where === '' ? key : `${where}.${key}`)).join(', ')}` : `${where === '' ? 'the file' : where}: ${issue.message}`
+    })
+    throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
+  }
+  const folder = dirname(path)
+  const { source, store, keys, roll, http, log } = parsed.data
+  return {
+    path,
+    source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
+    storeUrl: store.url,
+    keys: isAbsolute(keys) ? keys : join(folder, keys),
+    roll: { ageMs: roll.age, segmentBytes: roll.size },
+    http,
+    logLevel: log.level,
+  }
+}
+
+/** A secret stands in the file, or in a file of its own that the setting names. */
+function secretText(setting: { url?: string | undefined; urlFile?: string | undefined }, folder: string, name: string): string {
+  if ((setting.url === undefined) === (setting.urlFile === undefined)) throw new TidemarkError('CONFIG_INVALID', `${name}: give either url or urlFile`)
+  if (setting.url !== undefined) return setting.url
+  const path = isAbsolute(setting.urlFile!) ? setting.urlFile! : join(folder, setting.urlFile!)
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new TidemarkError('CONFIG_INVALID', `${name}.urlFile: ${path} cannot be read`, { cause: error })
+  }
+}
+
+export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string }): string {
+  const body = stringify({
+    version: 1,
+    source: { url: settings.sourceUrl, slot: settings.slot, publication: settings.publication },
+    store: { url: settings.storeUrl },
+    keys: settings.keys,
+    roll: { age: '5s', size: '32MiB' },
+    http: { host: '127.0.0.1', port: 9187 },
+    log: { level: 'info' },
+  })
+  return `# Tidemark. Every setting with unit, default and limit: schemas/config.schema.json\n${body}`
+}

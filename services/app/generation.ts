@@ -1,0 +1,53 @@
+/** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
+import { createSlot, dropSlot } from '../adapters/postgres/install.ts'
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { identifySource } from '../adapters/postgres/postgres-source.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
+import { formatLsn } from '../core/position.ts'
+import { schemaName } from '../formats/object-name.ts'
+import type { Repository } from '../repository/repository.ts'
+
+export interface GenerationRequest {
+  readonly repository: Repository
+  readonly url: string
+  readonly slot: string
+  readonly publication: string
+  readonly reason: string
+}
+
+/** A slot of this name that no generation names is dropped and made anew: nothing can rest on it. */
+export async function beginGeneration(request: GenerationRequest): Promise<number> {
+  const { repository, url, slot, publication, reason } = request
+  const identity = await identifySource(url)
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    await dropSlot(client, slot)
+    const consistentPoint = await createSlot(url, slot, identity.serverVersion)
+    const nextXid = (await client.query<{ x: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x')).rows[0]?.x ?? '0'
+    const { tables: _, ...facts } = await readSteadySchema(client)
+    const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
+    await repository.append({
+      kind: 'generation',
+      generation,
+      systemId: identity.systemId,
+      databaseOid: identity.databaseOid,
+      database: identity.database,
+      encoding: identity.encoding,
+      serverVersion: identity.serverVersion,
+      timeline: identity.timeline,
+      slot,
+      publication,
+      consistentPoint: formatLsn(consistentPoint),
+      nextXid,
+      reason,
+    })
+    const sealed = await repository.seal(schemaName(generation, consistentPoint, repository.nonce()), Buffer.from(JSON.stringify(facts), 'utf8'), { kind: 'schema', generation: String(generation) })
+    await repository.put(sealed)
+    await repository.append({ kind: 'schema', generation, at: formatLsn(consistentPoint), snapshot: facts.snapshot, object: sealed.object })
+    return generation
+  } finally {
+    await client.end()
+  }
+}
+

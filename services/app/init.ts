@@ -1,0 +1,98 @@
+/** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
+import { access, open, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
+import { changeIdentities, type IdentityChange, identityChanges, install, type Installation, readInstallation, uninstall } from '../adapters/postgres/install.ts'
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { examine, type Finding } from '../adapters/postgres/preflight.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { systemClock, systemRandomness } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import { quoteTable } from '../core/relation.ts'
+import { Ledger } from '../repository/ledger.ts'
+import { Repository } from '../repository/repository.ts'
+import { openStore, operator } from './compose.ts'
+import { configText } from './config.ts'
+import { beginGeneration } from './generation.ts'
+
+export interface InitOptions {
+  readonly sourceUrl: string
+  readonly storeUrl: string
+  readonly keys: string
+  readonly configPath: string
+  readonly name: string
+  readonly recipients: RecipientKind
+  /** Asked before replica identities are changed; false stops with CONSENT_NEEDED. */
+  readonly consent: (changes: readonly IdentityChange[]) => Promise<boolean>
+}
+
+export interface InitReport {
+  readonly findings: readonly Finding[]
+  readonly identities: readonly IdentityChange[]
+  readonly generation: number
+  readonly stream: string
+}
+
+export async function init(options: InitOptions): Promise<InitReport> {
+  const exists = await access(options.configPath).then(() => true, () => false)
+  if (exists) throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, { next: 'tidemark up, or init with another --config' })
+  const store = openStore(options.storeUrl)
+  for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
+  const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    const findings = await examine(client)
+    const refused = findings.filter((finding) => finding.level === 'refuse')
+    if (refused.length > 0) {
+      const code = refused[0]!.code === 'WAL_LEVEL' ? 'SOURCE_WAL_LEVEL' : refused[0]!.code === 'REPLICATION' ? 'SOURCE_PRIVILEGE' : 'SOURCE_UNSUITABLE'
+      throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), { next: refused[0]!.fix })
+    }
+    const identities = await identityChanges(client)
+    if (identities.length > 0 && !(await options.consent(identities))) {
+      throw new TidemarkError('CONSENT_NEEDED', `${identities.length} tables have no replica identity: once published, their UPDATE and DELETE would fail. init would set one for: ${identities.slice(0, 10).map(quoteTable).join(', ')}${identities.length > 10 ? ' …' : ''}`)
+    }
+    const keys = await newKeys(options.keys, options.recipients, systemRandomness)
+    const stream = systemRandomness.uuid()
+    const installation: Installation = { stream, publication: options.name, slot: options.name }
+    await changeIdentities(client, identities)
+    await install(client, installation)
+    try {
+      const genesis = await Ledger.create(store, systemClock, { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] }, keys.signers.writer)
+      await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
+      const opened = await openKeys(options.keys, 'writer')
+      const repository = await Repository.open({ store, trust: opened.trust, provider: opened.provider, signer: opened.signer, clock: systemClock, randomness: systemRandomness })
+      const generation = await beginGeneration({ repository, url: options.sourceUrl, slot: installation.slot, publication: installation.publication, reason: 'init' })
+      await repository.audit('init', `generation ${generation}`, operator())
+      await writeConfig(options, installation)
+      return { findings, identities, generation, stream }
+    } catch (error) {
+      // The source is left as it was; the keys folder and the store hold nothing of use and are named in the error.
+      await uninstall(client, installation)
+      throw error
+    }
+  } finally {
+    await client.end()
+  }
+}
+
+async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
+  const file = await open(options.configPath, 'wx', 0o600)
+  try {
+    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys) }))
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Takes everything of ours out of the source. The store and the keys stay: they are the backup. */
+export async function removeFromSource(url: string, configPath: string | undefined): Promise<Installation | undefined> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    const installation = await readInstallation(client)
+    if (installation !== undefined) await uninstall(client, installation)
+    if (configPath !== undefined) await rm(configPath, { force: true })
+    return installation
+  } finally {
+    await client.end()
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * One segment being filled: rows go to their table's block, full blocks are compressed in worker threads, and the end
+ * puts the blocks of each table side by side into one Avro file.
+ */
+import { LIMITS } from '../core/limits.ts'
+import type { ChangeShape, EncodedChanges } from '../core/transaction.ts'
+import { ByteSink } from '../formats/byte-sink.ts'
+import { segmentSchema } from '../formats/change-schema.ts'
+import { type Block, compressBlock, containerFile } from '../formats/container.ts'
+
+interface TableRun {
+  readonly shape: ChangeShape
+  /** The union index as a varint. */
+  readonly tag: Buffer
+  readonly sink: ByteSink
+  rows: number
+  totalRows: number
+  readonly blocks: Promise<Block>[]
+}
+
+export interface BuiltSegment {
+  readonly file: Buffer
+  readonly rawBytes: number
+  /** In file order. */
+  readonly blocks: readonly { readonly shape: ChangeShape; readonly rows: number; readonly bytes: number }[]
+}
+
+/** Counts compressions over all builders of a process; callers wait where too many are under way. */
+export class CompressionGate {
+  #inFlight = 0
+  #waiting: (() => void)[] = []
+
+  track(block: Promise<Block>): void {
+    this.#inFlight++
+    const done = (): void => {
+      this.#inFlight--
+      this.#waiting.shift()?.()
+    }
+    block.then(done, done)
+  }
+
+  async room(): Promise<void> {
+    while (this.#inFlight >= LIMITS.compressionsInFlight) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  get isFull(): boolean {
+    return this.#inFlight >= LIMITS.compressionsInFlight
+  }
+}
+
+export class SegmentBuilder {
+  readonly #runs = new Map<string, TableRun>()
+  readonly #gate: CompressionGate
+  rawBytes = 0
+  rows = 0
+
+  constructor(gate: CompressionGate) {
+    this.#gate = gate
+  }
+
+  add(changes: EncodedChanges): void {
+    const runs = changes.shapes.map((shape) => this.#run(shape))
+    const { bytes, offsets, shapeOf, count } = changes
+    for (let i = 0; i < count; i++) {
+      const run = runs[shapeOf[i]!]!
+      const start = offsets[i]!
+      const end = offsets[i + 1]!
+      const sink = run.sink
+      sink.reserve(end - start + 8)
+      const out = sink.buffer
+      let at = sink.at
+      for (let k = 0; k < run.tag.length; k++) out[at++] = run.tag[k]!
+      bytes.copy(out, at, start, end)
+      sink.at = at + end - start
+      run.rows++
+      if (sink.at >= LIMITS.blockBytes) this.#close(run)
+    }
+    this.rawBytes += bytes.length
+    this.rows += count
+  }
+
+  #run(shape: ChangeShape): TableRun {
+    let run = this.#runs.get(shape.id)
+    if (run === undefined) {
+      const tag = new ByteSink(8)
+      tag.long(this.#runs.size)
+      run = { shape, tag: tag.take(), sink: new ByteSink(16 * 1024), rows: 0, totalRows: 0, blocks: [] }
+      this.#runs.set(shape.id, run)
+    }
+    return run
+  }
+
+  #close(run: TableRun): void {
+    const block = compressBlock(run.sink.take(), run.rows)
+    block.catch(() => undefined)
+    this.#gate.track(block)
+    run.blocks.push(block)
+    run.totalRows += run.rows
+    run.rows = 0
+  }
+
+  /** The finished file. The builder is empty of use afterwards. */
+  async finish(sync: Buffer): Promise<BuiltSegment> {
+    const runs = [...this.#runs.values()]
+    for (const run of runs) if (run.rows > 0) this.#close(run)
+    const blocks: Block[] = []
+    const described: BuiltSegment['blocks'][number][] = []
+    for (const run of runs) {
+      for (const block of await Promise.all(run.blocks)) {
+        blocks.push(block)
+        described.push({ shape: run.shape, rows: block.rows, bytes: block.rawBytes })
+      }
+    }
+    const { chunks } = containerFile(segmentSchema(runs.map((run) => run.shape)), sync, blocks)
+    return { file: Buffer.concat(chunks), rawBytes: this.rawBytes, blocks: described }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Errors as coded values. One table holds, for every code, the exit code, whether trying again can help, what it means
+ * for the data and the next command to type. The message of an error says what happened, without row values and secrets.
+ */
+
+export type Retry = 'again' | 'person'
+
+interface CodeFacts {
+  /** Process exit code; stable, part of the command line's contract. */
+  readonly exit: number
+  /** `again`: an outage, the loop tries again. `person`: nothing changes until somebody acts. */
+  readonly retry: Retry
+  readonly means: string
+  readonly next: string
+}
+
+const source = 'The source is unchanged and nothing stored is affected.'
+const kept = 'Everything that the ledger names is still there; nothing was acknowledged that is not durable.'
+
+/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 130 interrupted. */
+export const CODES = {
+  USAGE: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'tidemark --help' },
+  CONFIG_INVALID: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'correct tidemark.yaml, then: tidemark doctor' },
+  CONFIG_MISSING: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'tidemark init --source URL --store URL' },
+  CONSENT_NEEDED: { exit: 2, retry: 'person', means: 'Nothing was changed.', next: 'read the list, then the same command with --yes' },
+  SOURCE_UNREACHABLE: { exit: 3, retry: 'again', means: `${kept} WAL waits on the source, within its budget.`, next: 'tidemark doctor' },
+  SOURCE_LOGIN_REFUSED: { exit: 3, retry: 'person', means: source, next: 'correct user or password in the source URL, then: tidemark doctor' },
+  SOURCE_UNSUITABLE: { exit: 3, retry: 'person', means: source, next: 'tidemark doctor' },
+  SOURCE_WAL_LEVEL: { exit: 3, retry: 'person', means: source, next: 'ALTER SYSTEM SET wal_level = logical; then restart the server' },
+  SOURCE_PRIVILEGE: { exit: 3, retry: 'person', means: source, next: 'grant what the message names, then: tidemark doctor' },
+  SOURCE_CHANGED: { exit: 3, retry: 'person', means: 'This URL leads to another database than the one in the ledger. Nothing was written.', next: 'correct the source URL; for a new database: tidemark init with a new store' },
+  SOURCE_SETTING: { exit: 3, retry: 'person', means: 'A session setting that changes the text of values could not be fixed. Nothing was read.', next: 'tidemark doctor' },
+  SLOT_TAKEN: { exit: 3, retry: 'again', means: `Another process reads the slot. ${kept}`, next: 'stop the other Tidemark, or wait for its connection to end' },
+  SLOT_LOST: { exit: 3, retry: 'person', means: 'The source no longer keeps the WAL that was not yet stored. What is durable can be restored; after it there is a gap.', next: 'tidemark up  (it starts a new generation with a new base)' },
+  SLOT_AHEAD: { exit: 3, retry: 'person', means: 'The slot was advanced past what the ledger holds: changes between the two are gone from the slot. Nothing was read.', next: 'tidemark up --new-generation' },
+  PUBLICATION_UNSAFE: { exit: 3, retry: 'person', means: 'Changes would be left out of the stream silently. Nothing was read.', next: 'tidemark doctor' },
+  PROTOCOL: { exit: 3, retry: 'person', means: kept, next: 'report this with the server version' },
+  STORE_UNREACHABLE: { exit: 4, retry: 'again', means: kept, next: 'check the store, then: tidemark doctor' },
+  STORE_FULL: { exit: 4, retry: 'again', means: `The store has no room. ${kept}`, next: 'make room; up goes on by itself' },
+  STORE_READ_ONLY: { exit: 4, retry: 'person', means: 'The store cannot be written. Reading and restoring still work.', next: 'give write access, or restore from it' },
+  STORE_NOT_FOUND: { exit: 4, retry: 'person', means: 'The store has no such object.', next: 'tidemark verify' },
+  STORE_NOT_EMPTY: { exit: 4, retry: 'person', means: 'The store already belongs to a backup. Nothing was written.', next: 'choose an empty store, or run with its own tidemark.yaml' },
+  STORE_FOREIGN: { exit: 4, retry: 'person', means: 'The store is not the one that these keys belong to. Nothing was read or written.', next: 'check --store and --keys' },
+  WRITER_FENCED: { exit: 4, retry: 'person', means: `Another Tidemark took over this backup. ${kept}`, next: 'tidemark status' },
+  KEY_MISSING: { exit: 5, retry: 'person', means: 'The data is intact but cannot be opened here.', next: 'bring the keys/restore folder, then the same command with --keys DIR' },
+  KEY_WRONG: { exit: 5, retry: 'person', means: 'The data is intact, but none of these keys opens it.', next: 'use the keys folder that init wrote for this store' },
+  KEY_FILE_INVALID: { exit: 5, retry: 'person', means: 'Nothing was read or written.', next: 'replace the file by the one that init wrote' },
+  OBJECT_CORRUPT: { exit: 6, retry: 'person', means: 'A stored object is not what the ledger says. It was not used.', next: 'tidemark verify  (names every damaged range)' },
+  OBJECT_MISSING: { exit: 6, retry: 'person', means: 'A stored object that the ledger names is gone.', next: 'tidemark verify  (names every damaged range)' },
+  LEDGER_BROKEN: { exit: 6, retry: 'person', means: 'The ledger was altered or has lost an entry; nothing behind the break is trusted.', next: 'tidemark verify' },
+  LEDGER_UNKNOWN: { exit: 6, retry: 'person', means: 'The ledger holds an entry that this version does not understand; going on could lose data.', next: 'use the version that wrote it, or a newer one' },
+  FOLD_MISMATCH: { exit: 6, retry: 'person', means: 'The stored changes do not fit the stored base: rows are missing or doubled. The target is not complete.', next: 'tidemark verify, and report this' },
+  POINT_INVALID: { exit: 7, retry: 'person', means: 'Nothing was restored.', next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN, xid:N, marker:NAME, latest, or before:xid:N' },
+  POINT_BEFORE_WINDOW: { exit: 7, retry: 'person', means: 'Nothing was restored: the backup does not reach back to this point.', next: 'tidemark windows' },
+  POINT_AFTER_HEAD: { exit: 7, retry: 'person', means: 'Nothing was restored: the backup does not reach this point (yet).', next: 'tidemark windows' },
+  POINT_UNKNOWN: { exit: 7, retry: 'person', means: 'Nothing was restored: no such transaction or marker is in the backup.', next: 'tidemark find' },
+  NO_BASE: { exit: 7, retry: 'person', means: 'Nothing was restored: the backup has no finished base yet.', next: 'tidemark up  (wait for "streaming")' },
+  TARGET_UNREACHABLE: { exit: 8, retry: 'person', means: 'Nothing was restored.', next: 'check --into' },
+  TARGET_NOT_EMPTY: { exit: 8, retry: 'person', means: 'The target holds tables. Nothing was changed in it.', next: 'create an empty database and restore into that' },
+  TARGET_IS_SOURCE: { exit: 8, retry: 'person', means: 'The target is the source itself. Nothing was changed in it.', next: 'create an empty database and restore into that' },
+  TARGET_UNSUITABLE: { exit: 8, retry: 'person', means: 'The target cannot hold this database as it was. Nothing was changed in it.', next: 'create the database as the message says' },
+  TARGET_FAILED: { exit: 8, retry: 'person', means: 'The target is not complete. It is marked as such; the backup is intact.', next: 'mend the cause, then run the same restore again' },
+  GAP: { exit: 9, retry: 'person', means: 'The point lies behind or inside a recorded gap; restoring across it would leave out changes. Nothing was restored.', next: 'tidemark windows' },
+  NOT_PROVEN: { exit: 10, retry: 'person', means: 'The result was not proven equal.', next: 'tidemark verify' },
+  INTERRUPTED: { exit: 130, retry: 'person', means: kept, next: 'run the same command again' },
+  INTERNAL: { exit: 1, retry: 'person', means: kept, next: 'report this' },
+} as const satisfies Record<string, CodeFacts>
+
+export type ErrorCode = keyof typeof CODES
+
+export class TidemarkError extends Error {
+  readonly code: ErrorCode
+  /** Overrides the table's `next` where the place of failure knows better. */
+  readonly #next: string | undefined
+  /** Overrides the table's `means`. */
+  readonly #means: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; next?: string; means?: string } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'TidemarkError'
+    this.code = code
+    this.#next = options.next
+    this.#means = options.means
+  }
+
+  get exitCode(): number {
+    return CODES[this.code].exit
+  }
+  get retry(): Retry {
+    return CODES[this.code].retry
+  }
+  get means(): string {
+    return this.#means ?? CODES[this.code].means
+  }
+  get next(): string {
+    return this.#next ?? CODES[this.code].next
+  }
+}
+
+/** Anything thrown, as a TidemarkError. The text of foreign errors is kept out unless known to hold no row value. */
+export function asTidemarkError(error: unknown): TidemarkError {
+  if (error instanceof TidemarkError) return error
+  if (error instanceof Error && error.name === 'AbortError') return new TidemarkError('INTERRUPTED', 'stopped', { cause: error })
+  const name = error instanceof Error ? error.name : typeof error
+  const where = error instanceof Error ? (error.stack ?? '').split('\n').find((line) => line.includes('services/'))?.trim() : undefined
+  return new TidemarkError('INTERNAL', `unexpected ${name}${where === undefined ? '' : ` ${where}`}`, { cause: error })
+}
+
+/** A broken assumption of our own: a bug, never an operating error. */
+export function must<T>(value: T | undefined | null, what: string): T {
+  if (value === undefined || value === null) throw new TidemarkError('INTERNAL', `missing: ${what}`)
+  return value
+}

@@ -1,0 +1,32 @@
+/** Every bound in one place. Bytes are bytes, times are milliseconds. */
+export const LIMITS = {
+  /** Encoded changes that may wait between source and compactor before the socket is paused. */
+  changeLogBytes: 16 * 1024 * 1024,
+  /** A transaction part is handed on when it reaches this size. */
+  partBytes: 256 * 1024,
+  /** An Avro block is closed when its rows reach this size. Larger blocks compress better and cost memory. */
+  blockBytes: 1024 * 1024,
+  /** One row, encoded. PostgreSQL's own limit for a field is 1 GB; a row above this is refused by name. */
+  rowBytes: 1024 * 1024 * 1024,
+  /** A transaction above this size gets segments of its own, so that earlier ones become durable in time. */
+  largeTransactionBytes: 1024 * 1024,
+  /** Segments that may be compressed, encrypted or written at once. */
+  segmentsInFlight: 2,
+  /** Blocks that may be compressed at once: the machine's worker threads. */
+  compressionsInFlight: 4,
+  /** Encoded bytes of a base part object. */
+  basePartBytes: 32 * 1024 * 1024,
+  /** Connections that copy a base, and that load a target. */
+  copyConnections: 2,
+  /** Changes of one table kept in memory while folding; beyond it they are partitioned on disk. */
+  foldBytes: 128 * 1024 * 1024,
+  connectMs: 15_000,
+  /** How long a stop may take before what is left is dropped (never acknowledged). */
+  drainMs: 25_000,
+  /** Pauses between tries: doubles from the first to the second. */
+  backoffMs: [200, 15_000] as const,
+  /** A heartbeat entry is written this often while the source is idle. */
+  heartbeatMs: 60_000,
+  /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
+  lockWaitMs: 2_000,
+} as const

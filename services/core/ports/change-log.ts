@@ -1,0 +1,26 @@
+/**
+ * ChangeLog: where the replicator puts transactions and the compactor takes them.
+ *
+ * - Order: items come out in the order in which they went in; parts of a transaction are never interleaved with others.
+ * - `append` resolves when the log has *accepted* the item, and not before there is room (back-pressure). Accepted is
+ *   not durable.
+ * - `durable` is the end LSN up to which the compactor's ledger entries are durable; only this may be acknowledged to
+ *   the source. It never goes back.
+ * - A failure of either side ends both: `append` and the iteration reject with it.
+ */
+import type { Lsn } from '../position.ts'
+import type { LogItem } from '../transaction.ts'
+
+export interface ChangeLog {
+  append(item: LogItem, signal: AbortSignal): Promise<void>
+  /** No more items: the reader drains what is there and ends. */
+  end(): void
+  read(signal: AbortSignal): AsyncIterable<LogItem>
+  /** Said by the compactor after the ledger entry. */
+  markDurable(end: Lsn): void
+  readonly durable: Lsn
+  onDurable(listener: (end: Lsn) => void): () => void
+  fail(error: unknown): void
+  /** Bytes accepted and not yet taken. */
+  readonly waitingBytes: number
+}

@@ -1,0 +1,28 @@
+/**
+ * ObjectStore: one place for immutable objects.
+ *
+ * - `putIfAbsent` is atomic and durable: when it resolves with `created` the whole object survives power loss; two
+ *   writers of one name have exactly one winner, the other gets `exists`. It never replaces. A crash leaves either the
+ *   whole object or nothing under the name.
+ * - `get` returns the whole object or the asked range, never less.
+ * - `list` yields names in ascending order, but may miss the newest: nothing that decides correctness may rest on it.
+ * - `remove` of an absent object is not an error.
+ *
+ * Errors: STORE_NOT_FOUND (get, size), STORE_FULL, STORE_READ_ONLY, STORE_UNREACHABLE (anything that may pass).
+ */
+export interface ObjectStore {
+  /** For people: where it is, without credentials. */
+  readonly place: string
+  putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'>
+  get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer>
+  size(name: string): Promise<number | undefined>
+  list(prefix: string): AsyncIterable<string>
+  remove(name: string): Promise<void>
+}
+
+/** `a/b-c.d`: segments of [A-Za-z0-9._-], none of them `.` or `..`, so that no name can leave a folder (hazard 123). */
+const OBJECT_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/
+
+export function isObjectName(name: string): boolean {
+  return name.length <= 512 && OBJECT_NAME.test(name)
+}

@@ -1,0 +1,83 @@
+/**
+ * Source: one database being protected.
+ *
+ * - `stream` yields whole transactions in commit order, in parts, from the first transaction whose end is after `from`
+ *   (a transaction that ends at or before it never comes again), and control records in their place. It ends by the
+ *   signal or by throwing: SOURCE_UNREACHABLE (try again), SLOT_LOST, SLOT_AHEAD, SLOT_TAKEN, SOURCE_CHANGED and the
+ *   other SOURCE_ codes. It never skips: what it cannot decode is thrown, or comes as a gap.
+ * - `acknowledge` says that everything up to the end LSN is durable; it never goes back, and nothing else moves the slot.
+ * - Values are the server's own text under fixed session settings, the same for stream and base.
+ */
+import type { Lsn } from '../position.ts'
+import type { TableVersion } from '../relation.ts'
+import type { ChangeShape, LogItem, SchemaFacts, SequenceSample } from '../transaction.ts'
+
+export interface SourceIdentity {
+  readonly systemId: string
+  readonly databaseOid: number
+  readonly database: string
+  readonly timeline: number
+  /** server_version_num, e.g. 180004 */
+  readonly serverVersion: number
+  readonly encoding: string
+}
+
+export interface SlotState {
+  readonly name: string
+  /** Nothing before or at this comes again. */
+  readonly confirmed: Lsn
+  readonly restart: Lsn
+  readonly active: boolean
+  readonly activePid: number | undefined
+  /** wal_status: reserved, extended, unreserved, lost */
+  readonly walStatus: string
+  /** Bytes of WAL that may still be written before the slot is lost; undefined without a limit. */
+  readonly safeBytes: number | undefined
+}
+
+export type TablePartRange = { readonly from: number; readonly to: number | undefined }
+
+export interface SnapshotTable {
+  readonly version: TableVersion
+  /** The table's facts as stored with the base: JSON. */
+  readonly facts: string
+  readonly shape: ChangeShape
+  /** Estimated rows and bytes, for progress alone. */
+  readonly rows: number
+  readonly bytes: number
+  /** Page ranges of the heap; all of one table belong to one snapshot (two lose rows). */
+  readonly parts: readonly TablePartRange[]
+}
+
+/** `moved`: the table was rewritten, altered or emptied after the snapshot and needs a newer one. */
+export type CopyResult = { readonly kind: 'copied'; readonly rows: number } | { readonly kind: 'moved' } | { readonly kind: 'vanished' }
+
+/** One consistent view of the source at an exact place in its stream. Lives while its connection does. */
+export interface Snapshot {
+  /** Transactions with commit LSN below this are in it, all others are not. */
+  readonly consistentPoint: Lsn
+  readonly tables: readonly SnapshotTable[]
+  readonly sequences: readonly SequenceSample[]
+  /**
+   * Copies one part. `onBlock` gets encoded Row records; where it returns a promise, reading waits for it. May be called
+   * for several parts at once. A failed part may be copied again under the same snapshot.
+   */
+  copy(table: SnapshotTable, part: TablePartRange, onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult>
+  close(): Promise<void>
+}
+
+export interface Source {
+  identify(signal: AbortSignal): Promise<SourceIdentity>
+  slot(): Promise<SlotState | undefined>
+  stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem>
+  acknowledge(end: Lsn): void
+  /** The newest WAL position of the server. */
+  head(): Promise<Lsn>
+  /** Asks for a heartbeat record at the next chance. */
+  wantHeartbeat(): void
+  /** Waits for the transactions that are open now; `onWaiting` names them meanwhile. `only` limits the tables by OID. */
+  snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot>
+  schema(): Promise<SchemaFacts>
+  sequences(): Promise<readonly SequenceSample[]>
+  close(): Promise<void>
+}

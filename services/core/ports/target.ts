@@ -1,0 +1,29 @@
+/**
+ * Target: an empty database that a rebuild fills.
+ *
+ * - `check` refuses what is not empty, is the source, or cannot hold the data (encoding); it changes nothing.
+ * - `begin` marks the target as under restore (so that a crashed one is told from a finished one, and the same restore
+ *   may run again: a table half loaded is emptied and loaded whole).
+ * - `run` executes schema statements, each in the given order; a statement that was already done in an earlier try is
+ *   passed over.
+ * - `load` copies rows into one table: all of them or none. It takes COPY text.
+ */
+import type { SchemaStatement } from '../transaction.ts'
+
+export interface TableDigest {
+  readonly schema: string
+  readonly name: string
+  readonly rows: bigint
+  /** Order-free: sums of two halves of SHA-256 over the rows' text. */
+  readonly digest: string
+}
+
+export interface Target {
+  check(restoreId: string): Promise<'empty' | 'resume'>
+  begin(restoreId: string): Promise<void>
+  run(statements: readonly SchemaStatement[], onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<readonly string[]>
+  load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>
+  digest(tables: readonly { readonly schema: string; readonly name: string; readonly columns: readonly string[] }[]): Promise<readonly TableDigest[]>
+  finish(): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,125 @@
+/**
+ * What travels from source to change log to compactor: parts of transactions, with their changes already encoded.
+ *
+ * The transaction is the unit of everything; a part is a piece of one, so that memory stays bounded whatever its size.
+ */
+import type { Lsn } from './position.ts'
+import type { RelationVersion } from './relation.ts'
+
+export type Operation = 'insert' | 'update' | 'delete' | 'truncate'
+export const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete', 'truncate']
+
+export interface TransactionHead {
+  readonly timeline: number
+  /** BEGIN's final_lsn: the transaction's place in commit order. */
+  readonly lsn: Lsn
+  /** Unsigned 32 bits, as the stream has it. */
+  readonly xid: number
+  /** Microseconds since 1970-01-01 UTC, as the server stamped the commit. Not monotonic (hazard 112). */
+  readonly committedAt: bigint
+}
+
+/** A relation version with the Avro record that its changes are encoded by. */
+export interface ChangeShape {
+  /** Stable over restarts: a hash of oid, names, types, identity and encoding. */
+  readonly id: string
+  readonly relation: RelationVersion
+  /** The Avro record schema of one change, as JSON text; a segment's header carries it. */
+  readonly avro: string
+}
+
+/** Changes, encoded: row k is bytes[offsets[k], offsets[k + 1]) and belongs to shapes[shapeOf[k]]. */
+export interface EncodedChanges {
+  readonly bytes: Buffer
+  readonly offsets: Uint32Array
+  readonly shapeOf: Uint16Array
+  readonly shapes: readonly ChangeShape[]
+  readonly count: number
+}
+
+/** Rows per shape and operation in one transaction part. */
+export interface ChangeCount {
+  readonly shape: ChangeShape
+  /** By index in OPERATIONS. */
+  readonly rows: readonly [number, number, number, number]
+}
+
+export interface TransactionPart {
+  readonly kind: 'changes'
+  readonly head: TransactionHead
+  readonly changes: EncodedChanges
+  readonly counts: readonly ChangeCount[]
+  /** Set in the last part: COMMIT's end LSN, which may be acknowledged once the transaction is durable. */
+  readonly endLsn: Lsn | undefined
+  /** In the last part: the transaction's DDL records (they are among the changes too). */
+  readonly ddl: readonly RawDdlRecord[]
+}
+
+/** A row of the DDL record table as the stream has it; formats/schema-facts.ts parses it. */
+export interface RawDdlRecord {
+  readonly id: string
+  readonly xid: string
+  readonly command: string
+  readonly kind: string
+  readonly oid: string | null
+  readonly facts: string | null
+}
+
+/** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
+export type ControlRecord =
+  | { readonly kind: 'sequences'; readonly at: Lsn; readonly samples: readonly SequenceSample[] }
+  | { readonly kind: 'schema'; readonly facts: SchemaFacts; /** How many transactions with DDL the stream had brought when the reading began: it has seen them all. */ readonly ddlTransactions: number }
+  | { readonly kind: 'heartbeat'; readonly at: Lsn }
+  | { readonly kind: 'gap'; readonly gap: GapNotice }
+  | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
+
+export interface SequenceSample {
+  readonly schema: string
+  readonly name: string
+  /** Text of the 64-bit value. */
+  readonly lastValue: string
+  readonly isCalled: boolean
+}
+
+/** The catalog as it stood in one snapshot, with the ordered SQL that makes it from nothing. */
+export interface SchemaFacts {
+  /** pg_current_snapshot() of the reading: tells which DDL transactions it has seen. */
+  readonly snapshot: string
+  /** Full transaction ids (64 bits, text) of the DDL records that the reading saw. */
+  readonly ddlSeen: readonly string[]
+  readonly statements: readonly SchemaStatement[]
+  /** What could not be read or is not covered, for people. */
+  readonly notes: readonly string[]
+}
+
+export interface SchemaStatement {
+  readonly sql: string
+  readonly phase: 'before' | 'after'
+  /** Lower ranks first; equal ranks in the order given. */
+  readonly rank: number
+  /** What it makes, e.g. {kind: "table", schema, name}; sub-objects name their table. */
+  readonly objects: readonly SchemaObject[]
+}
+
+export interface SchemaObject {
+  readonly kind: string
+  readonly schema?: string
+  readonly name: string
+  readonly table?: string
+}
+
+export type GapScope = { readonly kind: 'stream' } | { readonly kind: 'table'; readonly oid: number; readonly schema: string; readonly name: string }
+
+export interface GapNotice {
+  readonly id: string
+  readonly from: Lsn
+  readonly reason: string
+  readonly scope: GapScope
+}
+
+export type LogItem = TransactionPart | ControlRecord
+
+/** Bytes that an item holds, for the queues' limits. */
+export function bytesOf(item: LogItem): number {
+  return item.kind === 'changes' ? item.changes.bytes.length + 200 : 500
+}

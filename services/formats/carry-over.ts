@@ -1,0 +1,49 @@
+/**
+ * Whether a table's rows can be carried over a change of its schema without reading the table again, and how each
+ * column's value comes about. Pure; the writer uses it to record gaps, the rebuild to build its fold stages.
+ */
+import type { TableColumn } from '../core/relation.ts'
+
+/** Bits of pg_event_trigger_table_rewrite_reason() (PostgreSQL manual, "Event Trigger Functions"). */
+export const REWRITE = { persistence: 1, default: 2, column: 4, accessMethod: 8 } as const
+
+const INT2 = 21
+const INT4 = 23
+const INT8 = 20
+
+/** A wider integer: the same text, the same stored bytes. */
+function isWidening(from: TableColumn, to: TableColumn): boolean {
+  return (from.typeOid === INT2 && (to.typeOid === INT4 || to.typeOid === INT8)) || (from.typeOid === INT4 && to.typeOid === INT8)
+}
+
+function sameType(a: TableColumn, b: TableColumn): boolean {
+  return a.typeOid === b.typeOid && a.typmod === b.typmod
+}
+
+/**
+ * @param plain the statement was an ALTER TABLE of its own without USING: a changed integer type is then a widening
+ * @returns undefined when the rows carry over, else the reason why the table must be read again
+ */
+export function assessRewrite(reason: number, plain: boolean, before: readonly TableColumn[], after: readonly TableColumn[]): string | undefined {
+  if ((reason & REWRITE.persistence) !== 0) return 'the table changed between logged and unlogged'
+  const old = new Map(before.map((column) => [column.attnum, column]))
+  if ((reason & REWRITE.column) !== 0) {
+    if (!plain) return 'a column was rewritten by an expression'
+    let widened = false
+    for (const column of after) {
+      const was = old.get(column.attnum)
+      if (was === undefined || column.generated !== '' || sameType(was, column)) continue
+      if (!isWidening(was, column)) return 'a column changed to a type that rewrites its values'
+      widened = true
+    }
+    if (!widened) return 'a column was rewritten'
+  }
+  if ((reason & (REWRITE.default | REWRITE.column)) !== 0) {
+    for (const column of after) {
+      if (old.has(column.attnum) || column.generated !== '') continue
+      if (column.identity !== '') return 'an identity column was added to rows that were there'
+      if (column.hasDefault !== false && column.missing === undefined) return 'a column was added whose default differs from row to row'
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,186 @@
+/**
+ * Ledger entries: their kinds, their bytes, their signatures.
+ *
+ * A file has two lines. The first is the entry as canonical JSON (RFC 8785); the second names the signer and holds the
+ * Ed25519 signature over the bytes of the first. What is parsed is the very line that was verified, and a line that is
+ * not canonical is refused, so duplicate keys have no second reading (hazard 101). The chain is over whole files.
+ */
+import { createHash, type KeyObject, sign as signBytes, verify as verifyBytes } from 'node:crypto'
+import canonicalizeModule from 'canonicalize'
+import { z } from 'zod'
+import { TidemarkError } from '../core/errors.ts'
+
+const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
+
+const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
+const count = z.string().regex(/^[0-9]{1,20}$/)
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
+const instant = z.iso.datetime()
+const oid = z.int().nonnegative()
+
+const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
+/** An object and the epoch key that it is sealed under. */
+const sealedObject = storedObject.extend({ key: z.string() })
+const table = { oid, schema: z.string(), name: z.string() }
+const gapScope = z.discriminatedUnion('kind', [z.object({ kind: z.literal('stream') }), z.object({ kind: z.literal('table'), ...table })])
+const signer = z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })
+
+export const entryBody = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('genesis'), stream: z.uuid(), signers: z.array(signer), recipients: z.array(z.string()) }),
+  z.object({
+    kind: z.literal('generation'),
+    generation: z.int().positive(),
+    systemId: z.string(),
+    databaseOid: oid,
+    database: z.string(),
+    encoding: z.string(),
+    serverVersion: z.int(),
+    timeline: z.int(),
+    slot: z.string(),
+    publication: z.string(),
+    consistentPoint: lsn,
+    /** The first transaction id that was not yet given out when the slot was made. */
+    nextXid: count,
+    reason: z.string(),
+  }),
+  z.object({ kind: z.literal('claim'), lane: z.int(), term: z.int().positive(), writer: z.uuid() }),
+  z.object({ kind: z.literal('key'), key: z.string(), object: storedObject, recipients: z.array(z.string()) }),
+  z.object({ kind: z.literal('schema'), generation: z.int(), at: lsn, snapshot: z.string(), object: sealedObject }),
+  z.object({
+    kind: z.literal('segments'),
+    generation: z.int(),
+    lane: z.int(),
+    term: z.int(),
+    timeline: z.int(),
+    /** Exclusive: the `to` of the entry before. */
+    from: lsn,
+    /** Commit LSN of the last whole transaction. */
+    to: lsn,
+    /** End LSN of the last transaction: may be acknowledged once this entry is durable. */
+    end: lsn,
+    transactions: count,
+    changes: count,
+    rawBytes: count,
+    firstCommittedAt: instant,
+    lastCommittedAt: instant,
+    /** Commit times are not monotonic: the greatest in the entry. */
+    latestCommittedAt: instant,
+    hasDdl: z.boolean(),
+    objects: z.array(sealedObject.extend({ tables: z.array(z.object({ oid, rows: count })) })),
+    index: sealedObject,
+  }),
+  z.object({ kind: z.literal('heartbeat'), generation: z.int(), lane: z.int(), term: z.int(), timeline: z.int(), end: lsn }),
+  z.object({
+    kind: z.literal('table'),
+    generation: z.int(),
+    base: z.uuid(),
+    ...table,
+    position: lsn,
+    shape: z.string(),
+    rows: count,
+    rawBytes: count,
+    parts: z.array(sealedObject.extend({ rows: count })),
+    /** Names a sealed object with the table's columns as the catalog had them. */
+    version: sealedObject,
+  }),
+  z.object({
+    kind: z.literal('base'),
+    generation: z.int(),
+    base: z.uuid(),
+    from: lsn,
+    closing: lsn,
+    tables: z.array(z.object({ oid, entry: count })),
+    dropped: z.array(oid),
+    rows: count,
+    bytes: count,
+  }),
+  z.object({ kind: z.literal('marker'), generation: z.int(), at: lsn, name: z.string() }),
+  z.object({ kind: z.literal('gap'), generation: z.int(), id: z.uuid(), from: lsn, to: lsn.nullable(), reason: z.string(), scope: gapScope }),
+  z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: lsn }),
+  z.object({ kind: z.literal('attestation'), generation: z.int(), at: lsn, equal: z.boolean(), tables: z.array(z.object({ ...table, rows: count, digest: z.string() })) }),
+  z.object({ kind: z.literal('audit'), command: z.string(), operator: z.string(), what: z.string() }),
+])
+
+export type EntryBody = z.infer<typeof entryBody>
+export type EntryKind = EntryBody['kind']
+export type EntryOf<K extends EntryKind> = Extract<EntryBody, { kind: K }>
+export type StoredObject = z.infer<typeof storedObject>
+export type SealedRef = z.infer<typeof sealedObject>
+export type GapEntryScope = z.infer<typeof gapScope>
+
+const frame = z.object({ version: z.literal(1), number: count, previous: hash.nullable(), writtenAt: instant, ignorable: z.boolean() })
+const seal = z.object({ signer: z.string(), signature: z.string() })
+
+export interface LedgerEntry {
+  readonly number: bigint
+  readonly previous: string | null
+  readonly writtenAt: string
+  readonly signer: string
+  readonly body: EntryBody
+  /** SHA-256 of the file. */
+  readonly hash: string
+}
+
+export interface Signer {
+  readonly id: string
+  readonly privateKey: KeyObject
+}
+
+export interface SignerKey {
+  readonly id: string
+  readonly publicKey: KeyObject
+}
+
+/** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */
+const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation'])
+
+export function hashBytes(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+export function encodeEntry(number: bigint, previous: string | null, writtenAt: string, body: EntryBody, signer: Signer): Buffer {
+  const line = canonicalize({ version: 1, number: number.toString(), previous, writtenAt, ignorable: IGNORABLE.has(body.kind), body })
+  if (line === undefined) throw new TidemarkError('INTERNAL', 'an entry that is no JSON')
+  const bytes = Buffer.from(line, 'utf8')
+  const signature = signBytes(null, bytes, signer.privateKey).toString('base64')
+  return Buffer.concat([bytes, Buffer.from(`\n${canonicalize({ signer: signer.id, signature })}\n`, 'utf8')])
+}
+
+/** What an entry of an unknown but ignorable kind becomes. */
+export interface IgnoredEntry extends Omit<LedgerEntry, 'body'> {
+  readonly body: undefined
+}
+
+/**
+ * Verifies and parses one entry's file.
+ *
+ * @param signers the keys that may sign, by id
+ * @throws TidemarkError LEDGER_BROKEN (signature, form, number, chain), LEDGER_UNKNOWN (a kind that may not be passed over)
+ */
+export function decodeEntry(file: Buffer, number: bigint, previous: string | null, signers: ReadonlyMap<string, KeyObject>): LedgerEntry | IgnoredEntry {
+  const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
+  const cut = file.indexOf(10)
+  if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
+  const line = file.subarray(0, cut)
+  let sealed: z.infer<typeof seal>
+  let json: unknown
+  try {
+    sealed = seal.parse(JSON.parse(file.subarray(cut + 1).toString('utf8')))
+    json = JSON.parse(line.toString('utf8'))
+  } catch (error) {
+    throw broken('it is not JSON', error)
+  }
+  const key = signers.get(sealed.signer)
+  if (key === undefined) throw broken(`signed by ${sealed.signer.slice(0, 40)}, who is no signer of this backup`)
+  if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64'))) throw broken('the signature does not fit: it was altered')
+  if (canonicalize(json) !== line.toString('utf8')) throw broken('it is not canonical JSON')
+  const framed = frame.safeParse(json)
+  if (!framed.success) throw broken('its frame is not understood')
+  if (framed.data.number !== number.toString()) throw broken(`it carries the number ${framed.data.number}`)
+  if (framed.data.previous !== previous) throw broken('it does not continue the entry before it')
+  const common = { number, previous, writtenAt: framed.data.writtenAt, signer: sealed.signer, hash: hashBytes(file) }
+  const body = entryBody.safeParse((json as { body: unknown }).body)
+  if (body.success) return { ...common, body: body.data }
+  if (framed.data.ignorable) return { ...common, body: undefined }
+  throw new TidemarkError('LEDGER_UNKNOWN', `ledger entry ${number} is of a kind or form that this version does not know`)
+}

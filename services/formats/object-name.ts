@@ -1,0 +1,45 @@
+/** Names of objects in a store. The range is in the name, fixed width, so that names sort as positions do. */
+import type { Lsn } from '../core/position.ts'
+
+export function ledgerName(lineage: number, number: bigint): string {
+  return `ledger/${lineage}/${number.toString().padStart(16, '0')}.json`
+}
+
+export function ledgerPrefix(lineage: number): string {
+  return `ledger/${lineage}/`
+}
+
+/** The number in a ledger object's name, or undefined for another object. */
+export function ledgerNumber(name: string): bigint | undefined {
+  const match = /\/(\d{16,})\.json$/.exec(name)
+  return match === null ? undefined : BigInt(match[1]!)
+}
+
+function wide(lsn: Lsn): string {
+  return lsn.toString(16).padStart(16, '0')
+}
+
+export function segmentName(generation: number, lane: number, from: Lsn, to: Lsn, part: number, nonce: string): string {
+  return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${String(part).padStart(4, '0')}-${nonce}.avro`
+}
+
+/** While a transaction of many objects is open its end is not known to be last; the name carries its commit LSN anyway. */
+export function indexName(generation: number, lane: number, from: Lsn, to: Lsn, nonce: string): string {
+  return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${nonce}.index`
+}
+
+export function basePartName(generation: number, base: string, oid: number, part: number, nonce: string): string {
+  return `base/g${generation}/${base}/${oid}-${String(part).padStart(5, '0')}-${nonce}.avro`
+}
+
+export function tableVersionName(generation: number, base: string, oid: number, nonce: string): string {
+  return `base/g${generation}/${base}/${oid}-${nonce}.table`
+}
+
+export function schemaName(generation: number, at: Lsn, nonce: string): string {
+  return `schema/g${generation}/${wide(at)}-${nonce}.schema`
+}
+
+export function keyName(key: string): string {
+  return `keys/${key}.key`
+}

@@ -1,0 +1,179 @@
+/**
+ * Rows and changes: from the wire (pgoutput tuples, COPY text lines) to Avro records.
+ */
+import { TidemarkError } from '../core/errors.ts'
+import type { RelationVersion } from '../core/relation.ts'
+import type { ChangeShape } from '../core/transaction.ts'
+import type { ByteSink } from './byte-sink.ts'
+import { changeShape, type TextEncoding } from './change-schema.ts'
+import { valueWriter, type ValueWriter } from './value-encoder.ts'
+import { kindOf, STATE_ABSENT, STATE_UNCHANGED, stateBranch } from './value-kind.ts'
+
+const BYTE_NULL = 0x6e // n
+const BYTE_UNCHANGED = 0x75 // u
+const BYTE_TEXT = 0x74 // t
+
+/** Operations by index in core/transaction.ts OPERATIONS, as zigzag varints. */
+const INSERT = 0
+const UPDATE = 2
+const DELETE = 4
+const TRUNCATE = 6
+
+export class RowEncoder {
+  readonly shape: ChangeShape
+  readonly #writers: readonly ValueWriter[]
+  /** The state branch of each column, as a zigzag varint. */
+  readonly #stateBranch: Uint8Array
+  readonly #isKey: readonly boolean[]
+  readonly #full: boolean
+  readonly #width: number
+  /** With identity FULL: where the old tuple's values are, for filling in unchanged ones. */
+  readonly #oldStart: Float64Array
+  readonly #oldEnd: Float64Array
+
+  constructor(relation: RelationVersion, text: TextEncoding) {
+    this.shape = changeShape(relation, text)
+    const kinds = relation.columns.map((c) => kindOf(c.typeOid))
+    this.#writers = kinds.map(valueWriter)
+    this.#stateBranch = Uint8Array.from(kinds, (kind) => stateBranch(kind) * 2)
+    this.#isKey = relation.columns.map((c) => c.key)
+    this.#full = relation.identity === 'full'
+    this.#width = relation.columns.length
+    this.#oldStart = new Float64Array(this.#width)
+    this.#oldEnd = new Float64Array(this.#width)
+  }
+
+  /**
+   * One change, from the tuples of an Insert, Update or Delete message at [at, end). `lsn` is the commit LSN, encoded.
+   *
+   * @param tag 0x49 I, 0x55 U, 0x44 D: the message's type; `at` stands behind its relation OID.
+   */
+  change(sink: ByteSink, tag: number, lsn: Buffer, ordinal: number, wire: Buffer, at: number, end: number): void {
+    sink.reserve((end - at) * 2 + this.#width * 40 + 64)
+    this.#head(sink, lsn, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
+    let cursor = at
+    let marker = wire[cursor++]!
+    // K: the old key; O: the whole old row (identity FULL); N: the new row.
+    if (marker === 0x4b || marker === 0x4f) {
+      sink.buffer[sink.at++] = 2
+      cursor = this.#tuple(sink, wire, cursor, marker === 0x4b)
+      if (tag !== 0x44) marker = wire[cursor++]!
+    } else {
+      sink.buffer[sink.at++] = 0
+    }
+    if (tag === 0x44) {
+      sink.buffer[sink.at++] = 0
+    } else {
+      if (marker !== 0x4e) throw new TidemarkError('PROTOCOL', 'a row message without a new row')
+      sink.buffer[sink.at++] = 2
+      cursor = this.#tuple(sink, wire, cursor, false)
+    }
+    if (cursor !== end) throw new TidemarkError('PROTOCOL', `a row message of ${end - at} bytes was read to ${cursor - at}`)
+  }
+
+  truncate(sink: ByteSink, lsn: Buffer, ordinal: number): void {
+    sink.reserve(64)
+    this.#head(sink, lsn, ordinal, TRUNCATE)
+    sink.buffer[sink.at++] = 0
+    sink.buffer[sink.at++] = 0
+  }
+
+  #head(sink: ByteSink, lsn: Buffer, ordinal: number, operation: number): void {
+    const out = sink.buffer
+    for (let i = 0; i < lsn.length; i++) out[sink.at++] = lsn[i]!
+    sink.long(ordinal)
+    sink.buffer[sink.at++] = operation
+  }
+
+  /** A TupleData at `at`; returns where it ends. In a key tuple the columns outside the key are not published: absent. */
+  #tuple(sink: ByteSink, wire: Buffer, at: number, keyOnly: boolean): number {
+    const width = (wire[at]! << 8) | wire[at + 1]!
+    if (width !== this.#width) throw new TidemarkError('PROTOCOL', `a row with ${width} columns where its relation has ${this.#width}`)
+    let cursor = at + 2
+    const fillsOld = this.#full
+    for (let i = 0; i < width; i++) {
+      const kind = wire[cursor++]!
+      if (kind === BYTE_TEXT) {
+        const length = wire.readInt32BE(cursor)
+        cursor += 4
+        if (fillsOld) {
+          this.#oldStart[i] = cursor
+          this.#oldEnd[i] = cursor + length
+        }
+        this.#writers[i]!(sink, wire, cursor, cursor + length)
+        cursor += length
+      } else if (kind === BYTE_NULL) {
+        if (fillsOld) this.#oldEnd[i] = -1
+        if (keyOnly && !this.#isKey[i]) this.#state(sink, i, STATE_ABSENT)
+        else sink.buffer[sink.at++] = 0
+      } else if (kind === BYTE_UNCHANGED) {
+        this.#unchanged(sink, wire, i)
+      } else {
+        throw new TidemarkError('PROTOCOL', 'a value of unknown format in the stream')
+      }
+    }
+    return cursor
+  }
+
+  /** With identity FULL the old row, read just before in the same message, has the value. */
+  #unchanged(sink: ByteSink, wire: Buffer, column: number): void {
+    if (!this.#full) {
+      this.#state(sink, column, STATE_UNCHANGED)
+    } else if (this.#oldEnd[column]! < 0) {
+      sink.buffer[sink.at++] = 0
+    } else {
+      const start = this.#oldStart[column]!
+      const end = this.#oldEnd[column]!
+      sink.reserve((end - start) * 2 + this.#width * 40 + 64)
+      this.#writers[column]!(sink, wire, start, end)
+    }
+  }
+
+  #state(sink: ByteSink, column: number, state: number): void {
+    sink.buffer[sink.at++] = this.#stateBranch[column]!
+    sink.buffer[sink.at++] = state * 2
+  }
+
+  /**
+   * One row from a line of COPY's text format at [start, end), without its newline. Values with escapes are unescaped
+   * into `scratch` first.
+   */
+  copyLine(sink: ByteSink, line: Buffer, start: number, end: number, scratch: Buffer): void {
+    sink.reserve((end - start) * 2 + this.#width * 16 + 16)
+    const writers = this.#writers
+    const last = this.#width - 1
+    let from = start
+    for (let i = 0; i <= last; i++) {
+      let at = from
+      let escaped = false
+      for (;;) {
+        if (at === end) break
+        const byte = line[at]!
+        if (byte === 9) break
+        if (byte === 92) {
+          escaped = true
+          at += 2
+          continue
+        }
+        at++
+      }
+      if ((i < last) !== at < end) throw new TidemarkError('PROTOCOL', 'a COPY line with another number of columns than its table')
+      if (!escaped) writers[i]!(sink, line, from, at)
+      else if (at - from === 2 && line[from + 1] === 78) sink.buffer[sink.at++] = 0
+      else writers[i]!(sink, scratch, 0, unescape(line, from, at, scratch))
+      from = at + 1
+    }
+  }
+}
+
+const UNESCAPED = new Uint8Array(256).map((_, i) => ({ 98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11 })[i] ?? i)
+
+/** COPY's escapes undone into `out`; returns the length. The server writes only the one-letter escapes and `\\`. */
+function unescape(line: Buffer, start: number, end: number, out: Buffer): number {
+  let at = 0
+  for (let i = start; i < end; i++) {
+    const byte = line[i]!
+    out[at++] = byte === 92 ? UNESCAPED[line[++i]!]! : byte
+  }
+  return at
+}

@@ -1,0 +1,170 @@
+/**
+ * Facts about tables and types as a source's catalog has them (made by the SQL functions that `init` installs), and the
+ * DDL records that carry them through the stream. Parsed at the door: records come from a table that only its owner can
+ * write, but a reader still checks their form.
+ */
+import { z } from 'zod'
+import { TidemarkError } from '../core/errors.ts'
+import type { ReplicaIdentity, TableColumn, TableVersion } from '../core/relation.ts'
+
+const sequenceOptions = z.object({
+  schema: z.string(),
+  name: z.string(),
+  start: z.coerce.string(),
+  increment: z.coerce.string(),
+  min: z.coerce.string(),
+  max: z.coerce.string(),
+  cache: z.coerce.string(),
+  cycle: z.boolean(),
+})
+
+export const tableFacts = z.object({
+  oid: z.number(),
+  schema: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  persistence: z.string(),
+  owner: z.string(),
+  replicaIdentity: z.string(),
+  options: z.array(z.string()).nullable(),
+  rowSecurity: z.boolean(),
+  forceRowSecurity: z.boolean(),
+  accessMethod: z.string().nullable(),
+  ofType: z.string().nullable(),
+  partitionKey: z.string().nullable(),
+  partitionBound: z.string().nullable(),
+  parents: z.array(z.object({ schema: z.string(), name: z.string() })).nullable(),
+  keyColumns: z.array(z.string()),
+  identityIndex: z.string().nullable(),
+  columns: z.array(
+    z.object({
+      attnum: z.number(),
+      name: z.string(),
+      typeOid: z.number(),
+      typmod: z.number(),
+      type: z.string(),
+      notNull: z.boolean(),
+      identity: z.string(),
+      generated: z.string(),
+      default: z.string().nullable(),
+      hasMissing: z.boolean(),
+      missing: z.string().nullable(),
+      collation: z.string().nullable(),
+      storage: z.string().nullable(),
+      compression: z.string().nullable(),
+      statistics: z.number().nullable(),
+      local: z.boolean(),
+      sequence: sequenceOptions.nullable(),
+    }),
+  ),
+  constraints: z.array(
+    z.object({
+      name: z.string(),
+      type: z.string(),
+      definition: z.string(),
+      index: z.string().nullable(),
+      inherited: z.boolean(),
+      hasParent: z.boolean(),
+      parentIndex: z.string().nullable(),
+    }),
+  ),
+  indexes: z.array(z.object({ schema: z.string(), name: z.string(), definition: z.string(), clustered: z.boolean(), identity: z.boolean(), parentIndex: z.string().nullable() })),
+  triggers: z.array(z.object({ name: z.string(), definition: z.string(), enabled: z.string() })),
+  rules: z.array(z.object({ name: z.string(), definition: z.string() })),
+  policies: z.array(
+    z.object({
+      name: z.string(),
+      command: z.string(),
+      permissive: z.boolean(),
+      roles: z.array(z.string()),
+      using: z.string().nullable(),
+      check: z.string().nullable(),
+    }),
+  ),
+  comments: z.array(z.object({ column: z.string().nullable(), text: z.string() })),
+  grants: z.array(z.object({ grantee: z.string(), privilege: z.string(), grantable: z.boolean(), column: z.string().nullable() })),
+})
+
+export type TableFacts = z.infer<typeof tableFacts>
+export type ColumnFacts = TableFacts['columns'][number]
+
+export const typeFacts = z.object({
+  oid: z.number(),
+  schema: z.string(),
+  name: z.string(),
+  type: z.string(),
+  owner: z.string(),
+  labels: z.array(z.object({ oid: z.number(), label: z.string() })).nullable(),
+  base: z.string().nullable(),
+  notNull: z.boolean(),
+  default: z.string().nullable(),
+  collation: z.string().nullable(),
+  constraints: z.array(z.object({ name: z.string(), definition: z.string() })).nullable(),
+  attributes: z.array(z.object({ name: z.string(), type: z.string() })).nullable(),
+  subtype: z.object({ type: z.string(), opclass: z.string().nullable(), multirange: z.string().nullable() }).nullable(),
+})
+
+export type TypeFacts = z.infer<typeof typeFacts>
+
+export const sequenceFacts = sequenceOptions.extend({ oid: z.number(), owner: z.string(), type: z.string(), ownedBy: z.string().nullable() })
+export type SequenceFacts = z.infer<typeof sequenceFacts>
+
+const dropFacts = z.object({ type: z.string(), identity: z.string(), names: z.array(z.string()).nullable() })
+const rewriteFacts = z.object({ reason: z.number(), plain: z.boolean(), before: tableFacts.shape.columns.nullable() })
+const otherFacts = z.object({ type: z.string(), identity: z.string() })
+
+export type DdlRecord = { readonly id: bigint; readonly xid: string; readonly command: string; readonly oid: number } & (
+  | { readonly kind: 'table'; readonly facts: TableFacts }
+  | { readonly kind: 'type'; readonly facts: TypeFacts }
+  | { readonly kind: 'sequence'; readonly facts: SequenceFacts }
+  | { readonly kind: 'drop'; readonly facts: z.infer<typeof dropFacts> }
+  | { readonly kind: 'rewrite'; readonly facts: z.infer<typeof rewriteFacts> }
+  | { readonly kind: 'other'; readonly facts: z.infer<typeof otherFacts> }
+)
+
+const SCHEMAS = { table: tableFacts, type: typeFacts, sequence: sequenceFacts, drop: dropFacts, rewrite: rewriteFacts, other: otherFacts } as const
+
+/** @throws TidemarkError OBJECT_CORRUPT where a record has no known form */
+export function parseDdlRecord(row: { readonly id: string; readonly xid: string; readonly command: string; readonly kind: string; readonly oid: string | null; readonly facts: string | null }): DdlRecord {
+  const schema = SCHEMAS[row.kind as keyof typeof SCHEMAS] as z.ZodType | undefined
+  let json: unknown
+  try {
+    json = JSON.parse(row.facts ?? 'null')
+  } catch (error) {
+    throw new TidemarkError('OBJECT_CORRUPT', `DDL record ${row.id} is no JSON`, { cause: error })
+  }
+  const parsed = schema?.safeParse(json)
+  if (parsed === undefined || !parsed.success) throw new TidemarkError('OBJECT_CORRUPT', `DDL record ${row.id} of kind ${row.kind.slice(0, 20)} is not understood`)
+  return { id: BigInt(row.id), xid: row.xid, command: row.command, oid: Number(row.oid ?? 0), kind: row.kind, facts: parsed.data } as DdlRecord
+}
+
+const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = { d: 'default', n: 'nothing', f: 'full', i: 'index' }
+
+/** The part of the facts that carrying rows over needs. */
+export function tableVersion(facts: TableFacts): TableVersion {
+  return {
+    oid: facts.oid,
+    schema: facts.schema,
+    name: facts.name,
+    kind: facts.kind,
+    persistence: facts.persistence,
+    identity: IDENTITY[facts.replicaIdentity] ?? 'nothing',
+    keyColumns: facts.keyColumns,
+    columns: facts.columns.map(tableColumn),
+  }
+}
+
+export function tableColumn(c: ColumnFacts): TableColumn {
+  return {
+    attnum: c.attnum,
+    name: c.name,
+    typeOid: c.typeOid,
+    typmod: c.typmod,
+    type: c.type,
+    notNull: c.notNull,
+    identity: c.identity,
+    generated: c.generated,
+    hasDefault: c.default !== null,
+    ...(c.hasMissing ? { missing: c.missing } : {}),
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * One value: from the bytes of its Avro union branch back to the server's text, as bytes of COPY's text format
+ * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
+ */
+import { ByteSink } from './byte-sink.ts'
+import { type ByteSource, corrupt } from './byte-source.ts'
+import { DAY_MICROS, formatDate, formatTimestamp, splitMicros } from './temporal.ts'
+import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, STATE_UNCHANGED, stateBranch, type ValueKind } from './value-kind.ts'
+
+export type FieldState = 'value' | 'null' | 'unchanged' | 'absent'
+
+/** Moves past one field. */
+export function skipField(source: ByteSource, kind: ValueKind): void {
+  const branch = source.long()
+  if (branch === BRANCH_NULL) return
+  if (branch === stateBranch(kind)) {
+    source.skipLong()
+    return
+  }
+  if (branch === BRANCH_TEXT && hasTextBranch(kind)) {
+    source.skip(source.long())
+    return
+  }
+  if (branch !== BRANCH_VALUE) throw corrupt('a value has an unknown branch')
+  switch (kind) {
+    case 'bool':
+      source.skip(1)
+      break
+    case 'float':
+      source.skip(4)
+      break
+    case 'double':
+      source.skip(8)
+      break
+    case 'int':
+    case 'long':
+    case 'date':
+    case 'timestamp':
+    case 'timestamptz':
+      source.skipLong()
+      break
+    default:
+      source.skip(source.long())
+  }
+}
+
+const HEX = Buffer.from('0123456789abcdef')
+
+/** Appends [start, end) of `from`, escaped for COPY. Reserves by itself. */
+export function escapeInto(sink: ByteSink, from: Buffer, start: number, end: number): void {
+  sink.reserve((end - start) * 2)
+  const out = sink.buffer
+  let at = sink.at
+  let run = start
+  for (let i = start; i < end; i++) {
+    const byte = from[i]!
+    if (byte > 13 && byte !== 92) continue
+    const letter = byte === 92 ? 92 : byte === 10 ? 110 : byte === 9 ? 116 : byte === 13 ? 114 : byte === 11 ? 118 : byte === 12 ? 102 : byte === 8 ? 98 : 0
+    if (letter === 0) continue
+    if (i > run) {
+      from.copy(out, at, run, i)
+      at += i - run
+    }
+    out[at++] = 92
+    out[at++] = letter
+    run = i + 1
+  }
+  if (end > run) {
+    if (end - run < 16) for (let i = run; i < end; i++) out[at++] = from[i]!
+    else {
+      from.copy(out, at, run, end)
+      at += end - run
+    }
+  }
+  sink.at = at
+}
+
+function ascii(sink: ByteSink, text: string): void {
+  sink.reserve(text.length)
+  sink.at += sink.buffer.write(text, sink.at, 'latin1')
+}
+
+/** Floats are printed with as many digits as their double has: the server rounds them back to the same float. */
+function floatText(value: number): string {
+  return Object.is(value, -0) ? '-0' : String(value)
+}
+
+function integerInto(sink: ByteSink, value: number): void {
+  if (value >= 0 && value < 10) {
+    sink.reserve(1)
+    sink.buffer[sink.at++] = 48 + value
+    return
+  }
+  if (value > 0 && value < 2147483648) {
+    sink.reserve(10)
+    let digits = 1
+    for (let bound = 10; bound <= value; bound *= 10) digits++
+    let at = sink.at + digits
+    sink.at = at
+    let rest = value | 0
+    while (rest > 0) {
+      const next = (rest / 10) | 0
+      sink.buffer[--at] = 48 + rest - next * 10
+      rest = next
+    }
+    return
+  }
+  ascii(sink, String(value))
+}
+
+const MAX_SAFE_HEAD = 8
+
+/** A long that may pass 53 bits: as number where safe, else as bigint. */
+function anyLong(source: ByteSource): number | bigint {
+  const start = source.at
+  source.skipLong()
+  if (source.at - start < MAX_SAFE_HEAD) {
+    source.at = start
+    return source.long()
+  }
+  source.at = start
+  const value = source.bigLong()
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
+}
+
+let lastDay = Number.NaN
+let lastDayText = ''
+
+function timestampInto(sink: ByteSink, source: ByteSource, zoned: boolean): void {
+  const value = anyLong(source)
+  let days: number
+  let micros: number
+  if (typeof value === 'number') {
+    ;[days, micros] = splitMicros(value)
+  } else {
+    days = Number(value / BigInt(DAY_MICROS))
+    if (value < 0n && value % BigInt(DAY_MICROS) !== 0n) days--
+    micros = Number(value - BigInt(days) * BigInt(DAY_MICROS))
+  }
+  if (days !== lastDay) {
+    lastDay = days
+    lastDayText = formatDate(days)
+  }
+  const text = micros === 0 ? `${lastDayText} 00:00:00` : formatTimestampOn(lastDayText, days, micros)
+  ascii(sink, zoned ? `${text}+00` : text)
+}
+
+function formatTimestampOn(day: string, days: number, micros: number): string {
+  if (day.length !== 10) return formatTimestamp(days, micros)
+  const seconds = Math.floor(micros / 1_000_000)
+  const fraction = micros - seconds * 1_000_000
+  const hours = (seconds / 3600) | 0
+  const minutes = ((seconds % 3600) / 60) | 0
+  const rest = seconds % 60
+  const text = `${day} ${hours < 10 ? '0' : ''}${hours}:${minutes < 10 ? '0' : ''}${minutes}:${rest < 10 ? '0' : ''}${rest}`
+  if (fraction === 0) return text
+  let digits = String(fraction).padStart(6, '0')
+  while (digits.charCodeAt(digits.length - 1) === 48) digits = digits.slice(0, -1)
+  return `${text}.${digits}`
+}
+
+/** Appends the field's value in COPY's text format; null is `\N`. Says what state the field had. */
+export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink): FieldState {
+  const branch = source.long()
+  if (branch === BRANCH_NULL) {
+    sink.reserve(2)
+    sink.buffer[sink.at++] = 92
+    sink.buffer[sink.at++] = 78
+    return 'null'
+  }
+  if (branch === stateBranch(kind)) return source.long() === STATE_UNCHANGED ? 'unchanged' : 'absent'
+  if (branch === BRANCH_TEXT && hasTextBranch(kind)) {
+    const length = source.long()
+    const start = source.skip(length)
+    escapeInto(sink, source.buffer, start, start + length)
+    return 'value'
+  }
+  if (branch !== BRANCH_VALUE) throw corrupt('a value has an unknown branch')
+  switch (kind) {
+    case 'bool':
+      sink.reserve(1)
+      sink.buffer[sink.at++] = source.byte() === 1 ? 116 : 102
+      break
+    case 'int':
+      integerInto(sink, source.long())
+      break
+    case 'long': {
+      const value = anyLong(source)
+      if (typeof value === 'number') integerInto(sink, value)
+      else ascii(sink, value.toString())
+      break
+    }
+    case 'float':
+      ascii(sink, floatText(source.buffer.readFloatLE(source.skip(4))))
+      break
+    case 'double':
+      ascii(sink, floatText(source.buffer.readDoubleLE(source.skip(8))))
+      break
+    case 'date':
+      ascii(sink, formatDate(source.long()))
+      break
+    case 'timestamp':
+      timestampInto(sink, source, false)
+      break
+    case 'timestamptz':
+      timestampInto(sink, source, true)
+      break
+    case 'bytes': {
+      const length = source.long()
+      const start = source.skip(length)
+      sink.reserve(length * 2 + 3)
+      const out = sink.buffer
+      let at = sink.at
+      out[at++] = 92
+      out[at++] = 92
+      out[at++] = 120
+      for (let i = start; i < start + length; i++) {
+        const byte = source.buffer[i]!
+        out[at++] = HEX[byte >> 4]!
+        out[at++] = HEX[byte & 15]!
+      }
+      sink.at = at
+      break
+    }
+    case 'uuid':
+    case 'text': {
+      const length = source.long()
+      const start = source.skip(length)
+      escapeInto(sink, source.buffer, start, start + length)
+      break
+    }
+  }
+  return 'value'
+}
+
+/** The field as text for people (history as JSON lines); bytes that are no UTF-8 are shown as `\x` hex. */
+export function textOfField(source: ByteSource, kind: ValueKind): { readonly state: FieldState; readonly text: string | null } {
+  const sink = new ByteSink(64)
+  const state = printField(source, kind, sink)
+  if (state !== 'value') return { state, text: null }
+  const raw = unescapeCopy(sink.view())
+  const text = raw.toString('utf8')
+  return { state, text: Buffer.from(text, 'utf8').equals(raw) ? text : `\\x${raw.toString('hex')}` }
+}
+
+function unescapeCopy(escaped: Buffer): Buffer {
+  if (!escaped.includes(92)) return escaped
+  const letters: Record<number, number> = { 110: 10, 116: 9, 114: 13, 118: 11, 102: 12, 98: 8, 92: 92 }
+  const out = Buffer.allocUnsafe(escaped.length)
+  let at = 0
+  for (let i = 0; i < escaped.length; i++) {
+    const byte = escaped[i]!
+    out[at++] = byte === 92 ? letters[escaped[++i]!]! : byte
+  }
+  return out.subarray(0, at)
+}

@@ -1,0 +1,104 @@
+/** What a restore to a point takes, before anything is touched: or an error that names the gap. */
+import { TidemarkError } from '../core/errors.ts'
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
+import type { Gap, Generation, NumberedEntry } from '../repository/catalog.ts'
+import type { Repository } from '../repository/repository.ts'
+import { closes, type ResolvedPoint } from './point.ts'
+import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
+import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
+
+export interface TablePlan {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+  /** The copy it starts from; undefined for a table that began in the stream. */
+  readonly base: NumberedEntry<'table'> | undefined
+  readonly history: TableHistory
+  /** Encoded changes that may concern it. */
+  readonly changes: bigint
+}
+
+export interface RestorePlan {
+  readonly point: ResolvedPoint
+  readonly tables: readonly TablePlan[]
+  readonly excluded: readonly string[]
+  readonly segments: readonly NumberedEntry<'segments'>[]
+  readonly schema: SchemaAtPoint
+  readonly ddl: readonly PlacedRecord[]
+  readonly bytes: bigint
+  readonly changes: bigint
+  readonly keys: readonly string[]
+}
+
+/** The `table` entry to start from: the newest one, of the base or of a re-snapshot, that is not behind the point. */
+export function tableStarts(generation: Generation, base: ResolvedPoint['base'], lsn: Lsn): Map<number, NumberedEntry<'table'>> {
+  const starts = new Map<number, NumberedEntry<'table'>>()
+  for (const table of base.tables) starts.set(table.body.oid, table)
+  for (const table of generation.tables.values()) {
+    const position = parseLsn(table.body.position)
+    const held = starts.get(table.body.oid)
+    if (!closes(position, lsn)) continue
+    if (held === undefined ? compareLsn(position, base.from) >= 0 : compareLsn(position, parseLsn(held.body.position)) > 0) starts.set(table.body.oid, table)
+  }
+  return starts
+}
+
+/** Gaps that a restore to the point would cross. */
+export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): readonly Gap[] {
+  return gaps.filter((gap) => gap.generation === generation.facts.generation && compareLsn(gap.from, lsn) <= 0 && (gap.closedAt === undefined || !closes(gap.closedAt, lsn)) && (gap.scope.kind === 'table' || gap.to === undefined || compareLsn(gap.to, lsn) > 0))
+}
+
+/** @throws TidemarkError GAP, and what reading schema and ledger throws */
+export async function planRestore(repository: Repository, point: ResolvedPoint, exceptTables: readonly string[] = []): Promise<RestorePlan> {
+  const { generation, base, lsn } = point
+  const starts = tableStarts(generation, base, lsn)
+  const facts = new Map<number, { position: Lsn; facts: TableFacts }>()
+  for (const [oid, table] of starts) {
+    const stored = await repository.getSealed(table.body.version, { kind: 'table', generation: String(generation.facts.generation), table: String(oid) })
+    facts.set(oid, { position: parseLsn(table.body.position), facts: tableFacts.parse(JSON.parse(stored.toString('utf8'))) })
+  }
+  const ddl = await readDdl(repository, generation)
+  const histories = buildHistories(facts, ddl, lsn)
+  const schema = await schemaAt(repository, generation, ddl, histories, lsn)
+  const excluded = new Set(exceptTables)
+  for (const gap of gapsAt(repository.catalog.gaps, generation, lsn)) {
+    if (gap.scope.kind === 'stream') throw new TidemarkError('GAP', `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`)
+    const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
+    const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined
+    if (excluded.has(name) || dropped) continue
+    throw new TidemarkError('GAP', `${name} has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`, {
+      next: `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}, or the same with --except-table ${name}`,
+    })
+  }
+  const oldest = [...starts.values()].reduce<Lsn>((low, table) => (compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low), lsn)
+  const from = compareLsn(oldest, base.from) < 0 ? oldest : base.from
+  const segments = generation.segments.filter((entry) => compareLsn(parseLsn(entry.body.from), lsn) < 0 && compareLsn(parseLsn(entry.body.to), from) >= 0)
+  const changes = new Map<number, bigint>()
+  let bytes = 0n
+  const keys = new Set<string>()
+  for (const { body } of segments) {
+    for (const object of body.objects) {
+      bytes += BigInt(object.bytes)
+      keys.add(object.key)
+      for (const table of object.tables) changes.set(table.oid, (changes.get(table.oid) ?? 0n) + BigInt(table.rows))
+    }
+  }
+  const tables: TablePlan[] = []
+  for (const [oid, history] of histories) {
+    const last = history.last
+    if (last === undefined || history.droppedAt !== undefined || last.facts.kind !== 'r' || last.facts.persistence !== 'p') continue
+    if (excluded.has(history.name)) continue
+    const broken = history.steps.find((step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)))
+    if (broken !== undefined) {
+      throw new TidemarkError('GAP', `${history.name}: at ${formatLsn(broken.lsn)} ${broken.gap ?? ''}, and no copy of the table after it covers the point`, { next: `a point before ${formatLsn(broken.lsn)}, or the same with --except-table ${history.name}` })
+    }
+    const start = starts.get(oid)
+    for (const part of start?.body.parts ?? []) {
+      bytes += BigInt(part.bytes)
+      keys.add(part.key)
+    }
+    tables.push({ oid, schema: last.facts.schema, name: last.facts.name, base: start, history, changes: changes.get(oid) ?? 0n })
+  }
+  return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: segments.reduce((sum, s) => sum + BigInt(s.body.changes), 0n), keys: [...keys] }
+}

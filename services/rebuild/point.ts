@@ -1,0 +1,183 @@
+/**
+ * Points: when to restore to. A point resolves to one position: everything up to and with the transaction that commits
+ * there. Commit times are not monotonic (hazard 112), so a time resolves by PostgreSQL's own rule: in commit order, stop
+ * before the first transaction whose commit time is later.
+ */
+import { TidemarkError } from '../core/errors.ts'
+import { compareLsn, formatLsn, isLsnText, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
+import { formatInstant } from '../formats/temporal.ts'
+import type { Base, Generation, NumberedEntry } from '../repository/catalog.ts'
+import type { Repository } from '../repository/repository.ts'
+
+export type Point =
+  | { readonly kind: 'latest' }
+  | { readonly kind: 'time'; readonly micros: bigint; readonly text: string }
+  | { readonly kind: 'lsn'; readonly lsn: Lsn }
+  | { readonly kind: 'transaction'; readonly xid: number; readonly before: boolean }
+  | { readonly kind: 'beforeLsn'; readonly lsn: Lsn }
+  | { readonly kind: 'marker'; readonly name: string }
+
+/** @throws TidemarkError POINT_INVALID; a time without a zone is refused, never guessed */
+export function parsePoint(text: string): Point {
+  const trimmed = text.trim()
+  if (trimmed === 'latest') return { kind: 'latest' }
+  if (trimmed.startsWith('marker:')) return { kind: 'marker', name: trimmed.slice(7) }
+  const before = trimmed.startsWith('before:')
+  const rest = before ? trimmed.slice(7) : trimmed
+  const xid = /^xid:(\d{1,10})$/.exec(rest)
+  if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before }
+  const place = rest.startsWith('lsn:') ? rest.slice(4) : rest
+  if (isLsnText(place)) return before ? { kind: 'beforeLsn', lsn: parseLsn(place) } : { kind: 'lsn', lsn: parseLsn(place) }
+  const time = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
+  if (time === null || before) throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
+  if (time[3] === undefined) {
+    throw new TidemarkError('POINT_INVALID', `"${trimmed}" has no time zone: it could be any of 24 hours`, { next: `the same with a zone, e.g. ${time[1]}T${time[2]}Z for UTC` })
+  }
+  const [clock = '', fraction = ''] = time[2]!.split('.')
+  const seconds = Date.parse(`${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`)
+  if (Number.isNaN(seconds)) throw new TidemarkError('POINT_INVALID', `no such date or time: "${trimmed}"`)
+  return { kind: 'time', micros: BigInt(seconds) * 1000n + BigInt(fraction.padEnd(6, '0') || '0'), text: trimmed }
+}
+
+export interface ResolvedPoint {
+  readonly generation: Generation
+  readonly base: Base
+  readonly lsn: Lsn
+  /** The transaction at the point and the one after it; either may be unknown at the ends of the window. */
+  readonly at: IndexedTransaction | undefined
+  readonly next: IndexedTransaction | undefined
+}
+
+export async function readTransactions(repository: Repository, entry: NumberedEntry<'segments'>): Promise<readonly IndexedTransaction[]> {
+  return (await readIndex(repository, entry)).transactions
+}
+
+export async function readIndex(repository: Repository, entry: NumberedEntry<'segments'>): Promise<ReturnType<typeof decodeIndex>> {
+  const { body } = entry
+  return decodeIndex(await repository.getSealed(body.index, { kind: 'index', generation: String(body.generation), lane: String(body.lane) }))
+}
+
+function microsOf(text: string): bigint {
+  const [whole = '', fraction = ''] = text.replace(/Z$/, '').split('.')
+  return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0') || '0')
+}
+
+/** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE */
+export async function resolvePoint(repository: Repository, point: Point): Promise<ResolvedPoint> {
+  const { catalog } = repository
+  const generations = catalog.generations.filter((generation) => generation.bases.length > 0)
+  const newest = generations.at(-1)
+  if (newest === undefined) throw new TidemarkError('NO_BASE', 'the backup has no finished base')
+  switch (point.kind) {
+    case 'latest':
+      // Everything that commits below `end` is in it, whether or not anything did.
+      return finish(repository, newest, newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to, undefined)
+    case 'lsn':
+      return finish(repository, containing(generations, point.lsn), point.lsn, undefined)
+    case 'marker': {
+      for (const generation of generations.toReversed()) {
+        const marker = generation.markers.findLast((m) => m.body.name === point.name)
+        if (marker !== undefined) return finish(repository, generation, parseLsn(marker.body.at), undefined)
+      }
+      throw new TidemarkError('POINT_UNKNOWN', `there is no marker "${point.name.slice(0, 60)}" in the backup`, { next: 'tidemark windows  (lists the markers)' })
+    }
+    case 'transaction':
+    case 'beforeLsn':
+      return byTransaction(repository, generations, point)
+    case 'time':
+      return byTime(repository, generations, point)
+  }
+}
+
+function containing(generations: readonly Generation[], lsn: Lsn): Generation {
+  for (const generation of generations.toReversed()) if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
+  const first = generations[0]!
+  throw new TidemarkError('POINT_BEFORE_WINDOW', `${formatLsn(lsn)} lies before the first window, which opens at ${formatLsn(first.bases[0]!.closing)}`)
+}
+
+async function byTransaction(repository: Repository, generations: readonly Generation[], point: (Point & { kind: 'transaction' }) | (Point & { kind: 'beforeLsn' })): Promise<ResolvedPoint> {
+  for (const generation of generations.toReversed()) {
+    for (const [index, entry] of [...generation.segments.entries()].toReversed()) {
+      if (point.kind === 'beforeLsn' && (compareLsn(point.lsn, parseLsn(entry.body.from)) <= 0 || compareLsn(point.lsn, parseLsn(entry.body.to)) > 0)) continue
+      const transactions = await readTransactions(repository, entry)
+      const at = transactions.findLastIndex((t) => (point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0))
+      if (at < 0) continue
+      const found = transactions[at]!
+      if (point.kind === 'transaction' && !point.before) return finish(repository, generation, found.lsn, transactions[at + 1])
+      // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
+      const previous = transactions[at - 1]?.lsn ?? parseLsn(generation.segments[index]!.body.from)
+      return finish(repository, generation, previous, found)
+    }
+  }
+  throw new TidemarkError('POINT_UNKNOWN', point.kind === 'transaction' ? `transaction ${point.xid} is not in the backup` : `no transaction in the backup commits at ${formatLsn(point.lsn)}`)
+}
+
+async function byTime(repository: Repository, generations: readonly Generation[], point: Point & { kind: 'time' }): Promise<ResolvedPoint> {
+  const newest = generations.at(-1)!
+  const headTime = [newest.segments.at(-1)?.body.latestCommittedAt, newest.lastWrittenAt].filter((t) => t !== undefined).map(microsOf).reduce((a, b) => (a > b ? a : b))
+  if (point.micros > headTime) {
+    throw new TidemarkError('POINT_AFTER_HEAD', `${point.text} is ${formatInstant(point.micros)} in UTC; the backup reaches ${formatInstant(headTime)}`)
+  }
+  const generation = generations.findLast((g) => microsOf(openedAt(g)) <= point.micros) ?? generations[0]!
+  const first = generation.bases[0]!
+  let reached: Lsn | undefined
+  for (const entry of generation.segments) {
+    if (microsOf(entry.body.latestCommittedAt) <= point.micros) {
+      reached = parseLsn(entry.body.to)
+      continue
+    }
+    const transactions = await readTransactions(repository, entry)
+    const after = transactions.findIndex((t) => t.committedAt > point.micros)
+    if (after < 0) {
+      reached = parseLsn(entry.body.to)
+      continue
+    }
+    const at = after === 0 ? (reached ?? parseLsn(entry.body.from)) : transactions[after - 1]!.lsn
+    return finishTime(repository, generation, at, transactions[after], point, first)
+  }
+  return finishTime(repository, generation, reached ?? generation.to, undefined, point, first)
+}
+
+function openedAt(generation: Generation): string {
+  return generation.lastCommittedAt === undefined ? generation.bases[0]!.writtenAt : (generation.segments[0]?.body.firstCommittedAt ?? generation.bases[0]!.writtenAt)
+}
+
+/** Before the base closes there is nothing to restore; a quiet time right behind it is the base itself. */
+async function finishTime(repository: Repository, generation: Generation, at: Lsn, next: IndexedTransaction | undefined, point: Point & { kind: 'time' }, first: Base): Promise<ResolvedPoint> {
+  if (closes(first.closing, at)) return finish(repository, generation, at, next)
+  if (point.micros >= microsOf(first.writtenAt)) return finish(repository, generation, toLsn(first.closing - 1n), next)
+  throw new TidemarkError('POINT_BEFORE_WINDOW', `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`)
+}
+
+/** A copy at `position` holds what commits below it: a point right below it is covered too. */
+export function closes(position: Lsn, lsn: Lsn): boolean {
+  return position <= lsn + 1n
+}
+
+async function finish(repository: Repository, generation: Generation, lsn: Lsn, next: IndexedTransaction | undefined): Promise<ResolvedPoint> {
+  const base = generation.bases.findLast((b) => closes(b.closing, lsn))
+  if (base === undefined) {
+    const opens = generation.bases[0]!
+    throw new TidemarkError('POINT_BEFORE_WINDOW', `${formatLsn(lsn)} lies before the window, which opens at ${formatLsn(opens.closing)}`)
+  }
+  if (compareLsn(lsn, generation.end) >= 0 && compareLsn(lsn, generation.to) > 0) {
+    const newer = repository.catalog.generations.find((g) => g.number > generation.number)
+    if (newer !== undefined) {
+      throw new TidemarkError('GAP', `${formatLsn(lsn)} lies in the gap between generation ${generation.facts.generation}, which ends at ${formatLsn(generation.end)}, and the next one: ${newer.facts.reason}`)
+    }
+    throw new TidemarkError('POINT_AFTER_HEAD', `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`)
+  }
+  let at: IndexedTransaction | undefined
+  let following = next
+  const index = generation.segments.findLastIndex((s) => compareLsn(parseLsn(s.body.from), lsn) < 0)
+  const entry = generation.segments[index]
+  if (entry !== undefined) {
+    const transactions = await readTransactions(repository, entry)
+    at = transactions.findLast((t) => compareLsn(t.lsn, lsn) <= 0)
+    following ??= transactions.find((t) => compareLsn(t.lsn, lsn) > 0)
+    const later = generation.segments[index + 1]
+    if (following === undefined && later !== undefined) following = (await readTransactions(repository, later))[0]
+  }
+  return { generation, base, lsn, at, next: following }
+}

@@ -1,0 +1,136 @@
+/**
+ * The schema as it stood at a point: the newest facts that know nothing later, and on top of them the DDL records that
+ * came after those facts. What only later facts know is never applied; what stays uncertain is listed.
+ */
+import { compareLsn, type Lsn } from '../core/position.ts'
+import type { SchemaFacts, SchemaStatement, SequenceSample } from '../core/transaction.ts'
+import { sequenceStatements, tableStatements, typeStatements } from '../formats/table-statements.ts'
+import { parseDdlRecord } from '../formats/schema-facts.ts'
+import type { Generation } from '../repository/catalog.ts'
+import type { Repository } from '../repository/repository.ts'
+import { ByteSource } from '../formats/byte-source.ts'
+import { textOfField } from '../formats/value-printer.ts'
+import { ChangeCursor, changeBlocks } from './segment-reader.ts'
+import type { PlacedRecord, TableHistory } from './table-history.ts'
+import { TidemarkError } from '../core/errors.ts'
+
+/** All DDL records of a generation that are durable, in commit order. */
+export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
+  const records: PlacedRecord[] = []
+  for (const entry of generation.segments) {
+    if (!entry.body.hasDdl) continue
+    const found: (PlacedRecord & { ordinal: number })[] = []
+    for await (const block of changeBlocks(repository, entry.body, () => true)) {
+      const { relation } = block.layout
+      if (relation.schema !== 'tidemark' || relation.name !== 'ddl') continue
+      const cursor = new ChangeCursor(block)
+      while (cursor.next()) {
+        if (cursor.operation !== 0) continue
+        const source = new ByteSource(cursor.buffer, cursor.new.start, cursor.new.end)
+        const fields = new Map(relation.columns.map((column, i) => [column.name, textOfField(source, block.layout.kinds[i]!).text]))
+        const text = (name: string): string => fields.get(name) ?? ''
+        found.push({ lsn: cursor.lsn, ordinal: cursor.ordinal, record: parseDdlRecord({ id: text('id'), xid: text('xid'), command: text('command'), kind: text('kind'), oid: fields.get('oid') ?? null, facts: fields.get('facts') ?? null }) })
+      }
+    }
+    found.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
+    records.push(...found)
+  }
+  return records
+}
+
+export interface SchemaAtPoint {
+  readonly statements: readonly SchemaStatement[]
+  readonly notes: readonly string[]
+  readonly sequences: readonly SequenceSample[]
+}
+
+type StoredFacts = SchemaFacts & { readonly sequences?: readonly SequenceSample[] }
+
+/** @throws TidemarkError LEDGER_BROKEN when there are no facts at all */
+export async function schemaAt(repository: Repository, generation: Generation, records: readonly PlacedRecord[], histories: ReadonlyMap<number, TableHistory>, lsn: Lsn): Promise<SchemaAtPoint> {
+  const place = new Map(records.map((r) => [r.record.xid, r.lsn]))
+  let chosen: StoredFacts | undefined
+  for (const entry of generation.schemas.toReversed()) {
+    const facts = JSON.parse((await repository.getSealed(entry.body.object, { kind: 'schema', generation: String(generation.facts.generation) })).toString('utf8')) as StoredFacts
+    // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
+    const knowsLater = facts.ddlSeen.some((xid) => {
+      const at = place.get(xid)
+      return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
+    })
+    if (!knowsLater) {
+      chosen = facts
+      break
+    }
+  }
+  if (chosen === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there are no schema facts for this point')
+  const seen = new Set(chosen.ddlSeen)
+  const later = records.filter((r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid))
+  if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes, sequences: chosen.sequences ?? [] }
+  return { ...patched(chosen, later, histories), sequences: chosen.sequences ?? [] }
+}
+
+/** Replaces the statements of every object that later records touched by ones made from the records. */
+function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: ReadonlyMap<number, TableHistory>): { statements: SchemaStatement[]; notes: string[] } {
+  const gone = new Set<string>()
+  const goneIndexes = new Set<string>()
+  const added: SchemaStatement[] = []
+  const notes = [...facts.notes]
+  const tables = new Set<number>()
+  const types = new Map<number, SchemaStatement[]>()
+  for (const { record } of later) {
+    switch (record.kind) {
+      case 'table':
+        tables.add(record.oid)
+        break
+      case 'rewrite':
+        break
+      case 'type':
+        gone.add(`type ${record.facts.schema}.${record.facts.name}`)
+        types.set(record.oid, typeStatements(record.facts))
+        break
+      case 'sequence':
+        gone.add(`sequence ${record.facts.schema}.${record.facts.name}`)
+        types.set(record.oid, sequenceStatements(record.facts))
+        break
+      case 'drop': {
+        const [schema = '', name = ''] = record.facts.names ?? []
+        if (/table$/.test(record.facts.type)) tables.add(record.oid)
+        else if (record.facts.type === 'index') goneIndexes.add(`${schema}.${name}`)
+        else {
+          gone.add(`${{ 'materialized view': 'materializedView' }[record.facts.type] ?? record.facts.type} ${schema}.${name}`)
+          if (record.facts.type === 'schema') gone.add(`schema ${schema}`)
+          types.delete(record.oid)
+        }
+        break
+      }
+      case 'other':
+        notes.push(`${record.command} of ${record.facts.type} ${record.facts.identity} came after the last reading of the schema: check it by hand`)
+        break
+    }
+  }
+  for (const oid of tables) {
+    const history = histories.get(oid)
+    // The names under which the older facts may know it.
+    for (const step of history?.steps ?? []) gone.add(`table ${step.facts.schema}.${step.facts.name}`)
+    const last = history?.last
+    if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
+    added.push(...tableStatements(last.facts))
+  }
+  // A table that kept its name while another one of that name was dropped stays as the facts have it.
+  for (const [oid, history] of histories) {
+    const last = history.last
+    if (!tables.has(oid) && last !== undefined && history.droppedAt === undefined && gone.has(`table ${last.facts.schema}.${last.facts.name}`)) added.push(...tableStatements(last.facts))
+  }
+  const kept = facts.statements.filter((statement) =>
+    statement.objects.every((object) => {
+      const place = object.schema === undefined ? '' : `${object.schema}.`
+      if (object.kind === 'index' && goneIndexes.has(`${place}${object.name}`)) return false
+      if (object.table !== undefined && gone.has(`table ${place}${object.table}`)) return false
+      return !gone.has(`${object.kind} ${place}${object.name}`)
+    }),
+  )
+  const statements = [...kept, ...[...types.values()].flat(), ...added]
+  const isType = (s: SchemaStatement): number => (s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2)
+  statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
+  return { statements, notes }
+}

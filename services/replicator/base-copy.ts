@@ -1,0 +1,270 @@
+/**
+ * Copies tables under exact snapshots into the repository, while the stream runs: the base, the re-snapshot of a table
+ * that closes its gap, and the rest of a base after a crash are all this one job.
+ *
+ * A `table` entry is written as each table finishes; a table that moved under the copy is done again under the next
+ * snapshot; one that vanished is left to the stream's DROP.
+ */
+import type { Clock, Randomness } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
+import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import type { Snapshot, SnapshotTable, Source, TablePartRange } from '../core/ports/source.ts'
+import { TidemarkError } from '../core/errors.ts'
+import { baseSchema } from '../formats/change-schema.ts'
+import { type Block, compressBlock, containerFile } from '../formats/container.ts'
+import type { EntryOf } from '../formats/ledger-entry.ts'
+import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
+import type { Repository } from '../repository/repository.ts'
+
+export interface BaseEvents {
+  onWaiting?(pids: readonly number[]): void
+  onTable?(event: { readonly schema: string; readonly name: string; readonly rows: number; readonly bytes: number }): void
+  onProgress?(event: { readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }): void
+  onPoint?(point: string): void
+}
+
+export interface BaseCopyOptions {
+  readonly source: Source
+  readonly repository: Repository
+  readonly generation: number
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly events: BaseEvents
+}
+
+/** Snapshots that may be needed because tables keep moving under the copy. */
+const ROUNDS = 20
+
+interface Progress {
+  rows: number
+  rawBytes: number
+  estimatedRows: number
+}
+
+export class BaseCopy {
+  readonly #options: BaseCopyOptions
+  readonly #progress: Progress = { rows: 0, rawBytes: 0, estimatedRows: 0 }
+
+  constructor(options: BaseCopyOptions) {
+    this.#options = options
+  }
+
+  /** A whole base; goes on with one that a crash left unfinished. Resolves once its entry is durable. */
+  async base(signal: AbortSignal): Promise<EntryOf<'base'>> {
+    const { repository, generation: number, randomness } = this.#options
+    const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
+    if (generation === undefined) throw new TidemarkError('INTERNAL', 'a base of a generation that the ledger does not have')
+    const finishedBases = new Set(generation.bases.map((base) => base.id))
+    const unfinished = [...generation.tables.values()].filter((t) => !finishedBases.has(t.body.base) && !this.#isResnapshot(t.body.base))
+    const base = unfinished.at(-1)?.body.base ?? randomness.uuid()
+    const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
+    for (const table of unfinished) if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })
+    const { closing, dropped } = await this.#rounds(base, undefined, done, signal)
+    let end = closing
+    let rows = 0n
+    let bytes = 0n
+    let from = closing
+    for (const { body } of done.values()) {
+      end = maxLsn(end, parseLsn(body.position))
+      if (compareLsn(parseLsn(body.position), from) < 0) from = parseLsn(body.position)
+      rows += BigInt(body.rows)
+      for (const part of body.parts) bytes += BigInt(part.bytes)
+    }
+    const body: EntryOf<'base'> = {
+      kind: 'base',
+      generation: number,
+      base,
+      from: formatLsn(from),
+      closing: formatLsn(end),
+      tables: [...done].map(([oid, { entry }]) => ({ oid, entry: String(entry) })),
+      dropped,
+      rows: String(rows),
+      bytes: String(bytes),
+    }
+    this.#options.events.onPoint?.('before-base-entry')
+    await repository.append(body)
+    this.#options.events.onPoint?.('after-base-entry')
+    return body
+  }
+
+  #isResnapshot(id: string): boolean {
+    return this.#options.repository.catalog.gaps.some((gap) => gap.id === id)
+  }
+
+  /** Reads one table again and closes its gap. The gap's id is the id of the copy. */
+  async closeGap(gap: { readonly id: string; readonly oid: number }, signal: AbortSignal): Promise<void> {
+    const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
+    const { closing } = await this.#rounds(gap.id, new Set([gap.oid]), done, signal)
+    const at = done.get(gap.oid)?.body.position ?? formatLsn(closing)
+    await this.#options.repository.append({ kind: 'gap-closed', generation: this.#options.generation, id: gap.id, at })
+  }
+
+  async #rounds(base: string, only: ReadonlySet<number> | undefined, done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>, signal: AbortSignal): Promise<{ closing: Lsn; dropped: number[] }> {
+    const { source, events } = this.#options
+    const vanished = new Set<number>()
+    let closing: Lsn | undefined
+    for (let round = 1; round <= ROUNDS; round++) {
+      const snapshot = await source.snapshot({ signal, ...(only === undefined ? {} : { only }), ...(events.onWaiting === undefined ? {} : { onWaiting: events.onWaiting.bind(events) }) })
+      try {
+        events.onPoint?.('base-snapshot')
+        if (only === undefined && round === 1) await this.#schema(snapshot)
+        closing = snapshot.consistentPoint
+        const wanted = snapshot.tables.filter((table) => !done.has(table.version.oid))
+        this.#progress.estimatedRows = this.#progress.rows + wanted.reduce((sum, table) => sum + table.rows, 0)
+        const left = await this.#copyTables(snapshot, base, wanted, done, signal)
+        for (const oid of left.vanished) vanished.add(oid)
+        if (left.moved === 0 && left.vanished.length === 0) return { closing, dropped: [...vanished].filter((oid) => !done.has(oid)) }
+      } finally {
+        await snapshot.close()
+      }
+    }
+    throw new TidemarkError('SOURCE_UNREACHABLE', `tables kept being altered during ${ROUNDS} snapshots`)
+  }
+
+  /** The schema as it is now, with the sequences of the snapshot: what points shortly after the base are restored with. */
+  async #schema(snapshot: Snapshot): Promise<void> {
+    const { repository, generation, source } = this.#options
+    const facts = await source.schema()
+    const sealed = await repository.seal(schemaName(generation, snapshot.consistentPoint, repository.nonce()), Buffer.from(JSON.stringify({ ...facts, sequences: snapshot.sequences }), 'utf8'), { kind: 'schema', generation: String(generation) })
+    await repository.put(sealed)
+    await repository.append({ kind: 'schema', generation, at: formatLsn(snapshot.consistentPoint), snapshot: facts.snapshot, object: sealed.object })
+  }
+
+  /** All parts of all tables over a few connections, big tables first; a table's entry follows its last part. */
+  async #copyTables(snapshot: Snapshot, base: string, tables: readonly SnapshotTable[], done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>, outer: AbortSignal): Promise<{ moved: number; vanished: number[] }> {
+    const stop = new AbortController()
+    const signal = AbortSignal.any([outer, stop.signal])
+    const work = [...tables].sort((a, b) => b.bytes - a.bytes).map((table) => new TableWork(table))
+    const queue = work.flatMap((table) => table.table.parts.map((part, index) => ({ table, part, index })))
+    const failure: { error?: unknown } = {}
+    const worker = async (): Promise<void> => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        const { table, part, index } = next
+        if (table.outcome === undefined) {
+          const result = await this.#copyPart(snapshot, base, table.table, part, index, signal)
+          if (result.kind === 'copied') table.parts.set(index, result)
+          else table.outcome = result.kind
+        }
+        table.left--
+        if (table.left === 0 && table.outcome === undefined) done.set(table.table.version.oid, await this.#tableEntry(snapshot, base, table))
+      }
+    }
+    await Promise.all(
+      Array.from({ length: LIMITS.copyConnections }, () =>
+        worker().catch((error: unknown) => {
+          failure.error ??= error
+          stop.abort(new DOMException('stopped', 'AbortError'))
+        }),
+      ),
+    )
+    if (failure.error !== undefined) throw failure.error
+    return { moved: work.filter((table) => table.outcome === 'moved').length, vanished: work.filter((table) => table.outcome === 'vanished').map((table) => table.table.version.oid) }
+  }
+
+  async #copyPart(snapshot: Snapshot, base: string, table: SnapshotTable, part: TablePartRange, index: number, signal: AbortSignal): Promise<CopiedPart | { readonly kind: 'moved' | 'vanished' }> {
+    const { repository, generation, randomness } = this.#options
+    const schema = baseSchema(table.shape)
+    const objects: CopiedPart['objects'] = []
+    let blocks: Promise<Block>[] = []
+    let pending = 0
+    let raw = 0
+    let rows = 0
+    let totalRaw = 0
+    let storing: Promise<void> = Promise.resolve()
+    const store = (held: Promise<Block>[], heldRows: number): Promise<void> => {
+      const before = storing
+      const run = async (): Promise<void> => {
+        const finished = await Promise.all(held)
+        await before
+        const { chunks } = containerFile(schema, randomness.bytes(16), finished)
+        const name = basePartName(generation, base, table.version.oid, index, repository.nonce())
+        const sealed = await repository.seal(name, Buffer.concat(chunks), { kind: 'base', generation: String(generation), table: String(table.version.oid) })
+        await repository.put(sealed, signal)
+        this.#options.events.onPoint?.('base-part-stored')
+        objects.push({ ...sealed.object, rows: String(heldRows) })
+      }
+      storing = run()
+      storing.catch(() => undefined)
+      return storing
+    }
+    const result = await snapshot.copy(
+      table,
+      part,
+      (bytes, count) => {
+        const block = compressBlock(bytes, count)
+        block.catch(() => undefined)
+        blocks.push(block)
+        pending++
+        const settled = block.then(() => void pending--)
+        raw += bytes.length
+        rows += count
+        totalRaw += bytes.length
+        this.#progress.rows += count
+        this.#progress.rawBytes += bytes.length
+        this.#options.events.onProgress?.({ ...this.#progress })
+        if (raw >= LIMITS.basePartBytes) {
+          const wait = store(blocks, rows)
+          blocks = []
+          raw = 0
+          rows = 0
+          return wait
+        }
+        return pending >= LIMITS.compressionsInFlight / 2 ? settled : undefined
+      },
+      signal,
+    )
+    if (result.kind !== 'copied') {
+      await storing
+      return result
+    }
+    if (blocks.length > 0) await store(blocks, rows)
+    await storing
+    return { kind: 'copied', rows: result.rows, rawBytes: totalRaw, objects }
+  }
+
+  async #tableEntry(snapshot: Snapshot, base: string, work: TableWork): Promise<{ readonly entry: bigint; readonly body: EntryOf<'table'> }> {
+    const { repository, generation, events } = this.#options
+    const { version, shape, facts } = work.table
+    const parts = [...work.parts].sort(([a], [b]) => a - b).map(([, part]) => part)
+    const sealed = await repository.seal(tableVersionName(generation, base, version.oid, repository.nonce()), Buffer.from(facts, 'utf8'), { kind: 'table', generation: String(generation), table: String(version.oid) })
+    await repository.put(sealed)
+    const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+    const body: EntryOf<'table'> = {
+      kind: 'table',
+      generation,
+      base,
+      oid: version.oid,
+      schema: version.schema,
+      name: version.name,
+      position: formatLsn(snapshot.consistentPoint),
+      shape: shape.id,
+      rows: String(rows),
+      rawBytes: String(parts.reduce((sum, part) => sum + part.rawBytes, 0)),
+      parts: parts.flatMap((part) => part.objects),
+      version: sealed.object,
+    }
+    const entry = await repository.append(body)
+    events.onPoint?.('table-entry')
+    events.onTable?.({ schema: version.schema, name: version.name, rows, bytes: body.parts.reduce((sum, part) => sum + Number(part.bytes), 0) })
+    return { entry: entry.number, body }
+  }
+}
+
+interface CopiedPart {
+  readonly kind: 'copied'
+  readonly rows: number
+  readonly rawBytes: number
+  readonly objects: EntryOf<'table'>['parts'][number][]
+}
+
+class TableWork {
+  readonly table: SnapshotTable
+  readonly parts = new Map<number, CopiedPart>()
+  left: number
+  outcome: 'moved' | 'vanished' | undefined
+
+  constructor(table: SnapshotTable) {
+    this.table = table
+    this.left = table.parts.length
+  }
+}

@@ -1,0 +1,43 @@
+/** Looks at DDL records as they pass: which of them leave a table in a state that the stream cannot tell. */
+import type { Randomness } from '../core/clock.ts'
+import type { GapNotice, TransactionPart } from '../core/transaction.ts'
+import { assessRewrite } from '../formats/carry-over.ts'
+import { type DdlRecord, parseDdlRecord, tableColumn, tableVersion } from '../formats/schema-facts.ts'
+
+export class DdlWatch {
+  readonly #randomness: Randomness
+
+  constructor(randomness: Randomness) {
+    this.#randomness = randomness
+  }
+
+  /** The table gaps that this transaction opens. */
+  gapsOf(part: TransactionPart): GapNotice[] {
+    const records = part.ddl.map(parseDdlRecord)
+    const gaps = new Map<number, GapNotice>()
+    for (const [index, record] of records.entries()) {
+      if (record.kind !== 'rewrite') continue
+      const after = tableAfter(records, index, record.oid)
+      // Dropped again in the same transaction, or no longer published: there is nothing to read again.
+      if (after === undefined || after.persistence !== 'p') continue
+      const reason = rewriteReason(record, after)
+      if (reason === undefined) continue
+      gaps.set(record.oid, { id: this.#randomness.uuid(), from: part.head.lsn, reason, scope: { kind: 'table', oid: record.oid, schema: after.schema, name: after.name } })
+    }
+    return [...gaps.values()]
+  }
+}
+
+/** The next record of the same table: what the command that rewrote it made of it. */
+export function tableAfter(records: readonly DdlRecord[], index: number, oid: number): (DdlRecord & { kind: 'table' })['facts'] | undefined {
+  for (const record of records.slice(index + 1)) {
+    if (record.kind === 'table' && record.oid === oid) return record.facts
+    if (record.kind === 'drop' && record.oid === oid) return undefined
+  }
+  return undefined
+}
+
+export function rewriteReason(record: DdlRecord & { kind: 'rewrite' }, after: (DdlRecord & { kind: 'table' })['facts']): string | undefined {
+  if (record.facts.before === null) return 'the table was rewritten, and what it was before is not known'
+  return assessRewrite(record.facts.reason, record.facts.plain, record.facts.before.map(tableColumn), tableVersion(after).columns)
+}

@@ -1,0 +1,109 @@
+/**
+ * The replicator: source to change log, in order, and beside the rows what only the source knows: the schema after each
+ * DDL, samples of sequences, gaps. Acknowledges the source with what the log says is durable, and nothing else.
+ */
+import type { Clock, Randomness } from '../core/clock.ts'
+import { asTidemarkError } from '../core/errors.ts'
+import type { Lsn } from '../core/position.ts'
+import type { ChangeLog } from '../core/ports/change-log.ts'
+import type { Source } from '../core/ports/source.ts'
+import type { GapNotice, TransactionPart } from '../core/transaction.ts'
+import { DdlWatch } from './ddl-watch.ts'
+
+export interface ReplicatorEvents {
+  /** A table's rows cannot be carried over a schema change; it has to be read again. */
+  onGap(gap: GapNotice): void
+}
+
+export interface ReplicatorOptions {
+  readonly source: Source
+  readonly log: ChangeLog
+  readonly from: Lsn
+  readonly sampleMs: number
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly events: ReplicatorEvents
+}
+
+export class Replicator {
+  readonly #options: ReplicatorOptions
+  readonly #watch: DdlWatch
+  #received: Lsn
+  #sampled: Lsn
+  #ddlTransactions = 0
+  #schemaWanted = false
+  #schemaReading: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options
+    this.#received = options.from
+    this.#sampled = options.from
+    this.#watch = new DdlWatch(options.randomness)
+  }
+
+  /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
+  async run(signal: AbortSignal): Promise<void> {
+    const { source, log, from } = this.#options
+    const stop = new AbortController()
+    const inner = AbortSignal.any([signal, stop.signal])
+    const off = log.onDurable((end) => source.acknowledge(end))
+    const sampling = this.#sample(inner)
+    sampling.catch((error: unknown) => this.#fail(error, stop))
+    try {
+      for await (const item of source.stream(from, inner)) {
+        await log.append(item, inner)
+        if (item.kind === 'changes' && item.endLsn !== undefined) await this.#committed(item, inner, stop)
+      }
+    } catch (error) {
+      throw this.#failure?.error ?? error
+    } finally {
+      stop.abort(new DOMException('stopped', 'AbortError'))
+      off()
+      await Promise.allSettled([sampling, this.#schemaReading])
+    }
+  }
+
+  async #committed(part: TransactionPart, signal: AbortSignal, stop: AbortController): Promise<void> {
+    this.#received = part.endLsn!
+    if (part.ddl.length === 0) return
+    this.#ddlTransactions++
+    for (const gap of this.#watch.gapsOf(part)) {
+      await this.#options.log.append({ kind: 'gap', gap }, signal)
+      this.#options.events.onGap(gap)
+    }
+    this.#schemaWanted = true
+    this.#schemaReading ??= this.#readSchema(signal)
+      .catch((error: unknown) => this.#fail(error, stop))
+      .finally(() => (this.#schemaReading = undefined))
+  }
+
+  /** One reading at a time; DDL that came meanwhile is covered by the next one. */
+  async #readSchema(signal: AbortSignal): Promise<void> {
+    while (this.#schemaWanted) {
+      this.#schemaWanted = false
+      const ddlTransactions = this.#ddlTransactions
+      const facts = await this.#options.source.schema()
+      await this.#options.log.append({ kind: 'schema', facts, ddlTransactions }, signal)
+    }
+  }
+
+  /** After the last transaction that was received: what the sequences say then is at least what it used. */
+  async #sample(signal: AbortSignal): Promise<void> {
+    const { clock, source, log, sampleMs } = this.#options
+    for (;;) {
+      await clock.sleep(sampleMs, signal)
+      const at = this.#received
+      if (at === this.#sampled) continue
+      const samples = await source.sequences()
+      await log.append({ kind: 'sequences', at, samples }, signal)
+      this.#sampled = at
+    }
+  }
+
+  #fail(error: unknown, stop: AbortController): void {
+    if (asTidemarkError(error).code === 'INTERRUPTED') return
+    this.#failure ??= { error }
+    stop.abort(new DOMException('failed', 'AbortError'))
+  }
+}

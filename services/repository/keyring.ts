@@ -1,0 +1,103 @@
+/**
+ * Epoch keys: segments are sealed under the current one; each is kept in the store, sealed for the recipients. The
+ * writer makes a fresh one at each start and every 24 h and zeroes the old: with RSA recipients it cannot open what it
+ * wrote before.
+ */
+import { type Clock, type Randomness } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import type { KeyProvider } from '../core/ports/key-provider.ts'
+import { aesKeyring, type EpochKey, openWith, type SealContext, sealWith } from '../formats/envelope.ts'
+import { hashBytes, type Signer } from '../formats/ledger-entry.ts'
+import { keyName } from '../formats/object-name.ts'
+import type { Catalog } from './catalog.ts'
+import type { Ledger } from './ledger.ts'
+
+const EPOCH_MS = 24 * 3600 * 1000
+
+export class Keyring {
+  readonly #ledger: Ledger
+  readonly #catalog: Catalog
+  readonly #provider: KeyProvider
+  readonly #clock: Clock
+  readonly #randomness: Randomness
+  #current: { readonly key: EpochKey; readonly since: number } | undefined
+  readonly #opened = new Map<string, Promise<EpochKey>>()
+
+  constructor(options: { ledger: Ledger; catalog: Catalog; provider: KeyProvider; clock: Clock; randomness: Randomness }) {
+    this.#ledger = options.ledger
+    this.#catalog = options.catalog
+    this.#provider = options.provider
+    this.#clock = options.clock
+    this.#randomness = options.randomness
+  }
+
+  /** The key to seal with: made and stored, with its ledger entry, before it is first used. */
+  async current(signer: Signer): Promise<EpochKey> {
+    const held = this.#current
+    if (held !== undefined && this.#clock.elapsed() - held.since < EPOCH_MS) return held.key
+    const id = `k${this.#randomness.bytes(8).toString('hex')}`
+    const key = { id, secret: this.#randomness.bytes(32) }
+    const sealed = await this.#provider.seal(key.secret, this.#context(id))
+    await putNew(this.#ledger, keyName(id), [sealed])
+    await this.#ledger.append(
+      { kind: 'key', key: id, object: { name: keyName(id), bytes: String(sealed.length), sha256: hashBytes(sealed) }, recipients: [...this.#provider.recipients] },
+      signer,
+    )
+    this.#current = { key, since: this.#clock.elapsed() }
+    held?.key.secret.fill(0)
+    return key
+  }
+
+  async seal(key: EpochKey, plain: Buffer, context: SealContext): Promise<Buffer> {
+    return sealWith(aesKeyring(key.id, key.secret), plain, { stream: this.#catalog.stream, ...context })
+  }
+
+  async open(keyId: string, sealed: Buffer, context: SealContext): Promise<Buffer> {
+    const key = await this.#key(keyId)
+    return openWith(aesKeyring(key.id, key.secret), sealed, { stream: this.#catalog.stream, ...context })
+  }
+
+  async #key(id: string): Promise<EpochKey> {
+    if (this.#current?.key.id === id) return this.#current.key
+    let opening = this.#opened.get(id)
+    if (opening === undefined) {
+      opening = this.#openKey(id)
+      opening.catch(() => this.#opened.delete(id))
+      this.#opened.set(id, opening)
+    }
+    return opening
+  }
+
+  async #openKey(id: string): Promise<EpochKey> {
+    const entry = this.#catalog.keys.get(id)
+    if (entry === undefined) throw new TidemarkError('LEDGER_BROKEN', `the ledger names no epoch key ${id}`)
+    if (!this.#provider.canOpen) throw new TidemarkError('KEY_MISSING', 'only the writer\'s public keys are at hand; reading needs the restore keys')
+    const sealed = await fetchChecked(this.#ledger, entry.body.object)
+    return { id, secret: await this.#provider.open(sealed, this.#context(id)) }
+  }
+
+  #context(id: string): SealContext {
+    return { stream: this.#catalog.stream, kind: 'key', object: keyName(id) }
+  }
+}
+
+/** Puts an object under a name that carries a nonce: an `exists` can only be our own lost answer, and is checked. */
+export async function putNew(ledger: Ledger, name: string, chunks: readonly Buffer[], signal?: AbortSignal): Promise<void> {
+  if ((await ledger.store.putIfAbsent(name, chunks, signal)) === 'created') return
+  const there = await ledger.store.get(name)
+  if (!there.equals(Buffer.concat(chunks))) throw new TidemarkError('WRITER_FENCED', `${name} exists with other content`)
+}
+
+/** An object that the ledger names: complete and unaltered, or an error that says which. */
+export async function fetchChecked(ledger: Ledger, object: { readonly name: string; readonly bytes: string; readonly sha256: string }): Promise<Buffer> {
+  let bytes: Buffer
+  try {
+    bytes = await ledger.store.get(object.name)
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') throw new TidemarkError('OBJECT_MISSING', `${object.name} is gone from the store`)
+    throw error
+  }
+  if (bytes.length !== Number(object.bytes)) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} has ${bytes.length} bytes, the ledger says ${object.bytes}`)
+  if (hashBytes(bytes) !== object.sha256) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} is not the object that the ledger names: its hash differs`)
+  return bytes
+}

@@ -1,0 +1,113 @@
+/** Segments, bases and ledger as one: what jobs read and write, through the ports. */
+import type { Clock, Randomness } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import type { KeyProvider } from '../core/ports/key-provider.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
+import type { SealContext } from '../formats/envelope.ts'
+import { type EntryBody, hashBytes, type LedgerEntry, type SealedRef, type Signer } from '../formats/ledger-entry.ts'
+import { Catalog } from './catalog.ts'
+import { fetchChecked, Keyring, putNew } from './keyring.ts'
+import { Ledger, type TrustedSigners } from './ledger.ts'
+
+export interface RepositoryOptions {
+  readonly store: ObjectStore
+  readonly trust: TrustedSigners
+  readonly provider: KeyProvider
+  readonly signer: Signer | undefined
+  readonly clock: Clock
+  readonly randomness: Randomness
+}
+
+export interface SealedObject {
+  readonly object: SealedRef
+  readonly bytes: Buffer
+}
+
+export class Repository {
+  readonly ledger: Ledger
+  readonly catalog: Catalog
+  readonly keyring: Keyring
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly #signer: Signer | undefined
+  /** Lane and term under which this process writes. */
+  #claim: { readonly lane: number; readonly term: number } | undefined
+
+  private constructor(ledger: Ledger, options: RepositoryOptions) {
+    this.ledger = ledger
+    this.catalog = Catalog.of(ledger.entries)
+    ledger.onEntry((entry) => this.catalog.apply(entry))
+    this.clock = options.clock
+    this.randomness = options.randomness
+    this.#signer = options.signer
+    this.keyring = new Keyring({ ledger, catalog: this.catalog, provider: options.provider, clock: options.clock, randomness: options.randomness })
+  }
+
+  static async open(options: RepositoryOptions): Promise<Repository> {
+    const repository = new Repository(await Ledger.open(options.store, options.clock, options.trust), options)
+    if (repository.catalog.stream !== options.trust.stream) throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
+    return repository
+  }
+
+  get canSign(): boolean {
+    return this.#signer !== undefined
+  }
+
+  get signer(): Signer {
+    if (this.#signer === undefined) throw new TidemarkError('KEY_MISSING', 'no signer key at hand: nothing can be written to the ledger')
+    return this.#signer
+  }
+
+  /** Takes a lane: from here on every older writer of it is fenced. */
+  async claim(lane: number): Promise<number> {
+    await this.ledger.refresh()
+    const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1
+    const writer = this.randomness.uuid()
+    await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)
+    if (this.catalog.claims.get(lane)?.writer !== writer) throw new TidemarkError('WRITER_FENCED', `another writer claimed lane ${lane} at the same time`)
+    this.#claim = { lane, term }
+    return term
+  }
+
+  /** Appends under the claim. @throws TidemarkError WRITER_FENCED when a higher term stands in the ledger */
+  async append(body: EntryBody): Promise<LedgerEntry> {
+    return this.ledger.append(body, this.signer, () => {
+      const claim = this.#claim
+      if (claim === undefined) return
+      const held = this.catalog.claims.get(claim.lane)
+      if (held !== undefined && held.term > claim.term) throw new TidemarkError('WRITER_FENCED', `lane ${claim.lane} was claimed with term ${held.term}; this process has ${claim.term}`)
+    })
+  }
+
+  /** Seals one object. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */
+  async seal(name: string, plain: Buffer, context: SealContext): Promise<SealedObject> {
+    const key = await this.keyring.current(this.signer)
+    const bytes = await this.keyring.seal(key, plain, { ...context, object: name })
+    return { object: { name, bytes: String(bytes.length), sha256: hashBytes(bytes), key: key.id }, bytes }
+  }
+
+  async put(sealed: SealedObject, signal?: AbortSignal): Promise<void> {
+    await putNew(this.ledger, sealed.object.name, [sealed.bytes], signal)
+  }
+
+  async getSealed(object: SealedRef, context: SealContext): Promise<Buffer> {
+    const sealed = await fetchChecked(this.ledger, object)
+    return this.keyring.open(object.key, sealed, { ...context, object: object.name })
+  }
+
+  /** Leaves an audit entry; false where the ledger cannot be written (the caller says so and writes it elsewhere). */
+  async audit(command: string, what: string, operator: string): Promise<boolean> {
+    if (this.#signer === undefined) return false
+    try {
+      await this.ledger.append({ kind: 'audit', command, operator, what }, this.#signer)
+      return true
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code === 'STORE_READ_ONLY') return false
+      throw error
+    }
+  }
+
+  nonce(): string {
+    return this.randomness.bytes(4).toString('hex')
+  }
+}
