@@ -181,7 +181,7 @@ export class Up {
   #compactorEvents(): CompactorEvents {
     const { onPoint } = this.#options
     return {
-      onDurable: (d: { to: Lsn; transactions: number; changes: number; bytes: number; lastCommittedAt: bigint }) =>
+      onDurable: (d: { to: Lsn; transactions: number; changes: number; bytes: number; firstCommittedAt: bigint; lastCommittedAt: bigint }) =>
         this.#say({
           event: 'durable',
           to: formatLsn(d.to),
@@ -189,7 +189,8 @@ export class Up {
           changes: d.changes,
           bytes: d.bytes,
           lastCommittedAt: formatInstant(d.lastCommittedAt),
-          lagMs: Math.max(0, systemClock.now() - Number(d.lastCommittedAt / 1000n)),
+          // Of the oldest commit in it: the one that waited longest.
+          lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
         }),
       onRetry: (error) => this.#say({ event: 'retry', ...error }),
       ...(onPoint === undefined ? {} : { onPoint }),

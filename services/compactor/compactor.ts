@@ -20,7 +20,7 @@ import { type BuiltSegment, CompressionGate } from './segment-builder.ts'
 const LANE = 0
 
 export interface CompactorEvents {
-  onDurable?(event: { readonly to: Lsn; readonly end: Lsn; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: bigint }): void
+  onDurable?(event: { readonly to: Lsn; readonly end: Lsn; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly firstCommittedAt: bigint; readonly lastCommittedAt: bigint }): void
   /** The store fails and is tried again; nothing is acknowledged meanwhile. */
   onRetry?(error: { readonly code: string; readonly message: string }): void
   /** Named points of the write path, for crash tests. */
@@ -305,7 +305,7 @@ export class Compactor {
     }
     log.markDurable(last.endLsn)
     events.onPoint?.('acknowledged')
-    events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes, lastCommittedAt: last.committedAt })
+    events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })
   }
 
   async #storeSchema(facts: SchemaFacts, at: Lsn): Promise<void> {

@@ -60,7 +60,7 @@ export class Rebuild {
     const notes = [...plan.schema.notes]
     notes.push(...(await this.#target.run(before, (done, total) => this.#say('schema', done, total, 'schema', 0), signal)))
     const t1 = this.#clock.elapsed()
-    const folds = await this.#fold(signal)
+    const folds = await foldChanges(this.#repository, plan, signal, (done, total) => this.#say('fold', done, total, 'changes', 0))
     const t2 = this.#clock.elapsed()
     const tables = await this.#load(folds, signal)
     const t3 = this.#clock.elapsed()
@@ -83,26 +83,6 @@ export class Rebuild {
 
   #say(stage: 'schema' | 'fold' | 'load' | 'indexes', done: number, total: number, what: string, rows: number): void {
     this.#events.onProgress?.({ stage, done, total, what, rows })
-  }
-
-  /** One pass over the segments, each opened once; every table's changes go to its fold. */
-  async #fold(signal: AbortSignal): Promise<Map<number, TableFold>> {
-    const plan = this.#plan
-    const folds = new Map<number, TableFold>()
-    for (const table of plan.tables) {
-      folds.set(table.oid, new TableFold(table.history, basePosition(table), plan.point.lsn))
-    }
-    for (const [index, entry] of plan.segments.entries()) {
-      signal.throwIfAborted()
-      const byTable = new Map<number, ChangeBlock[]>()
-      for await (const block of changeBlocks(this.#repository, entry.body, (oid) => folds.has(oid))) {
-        const { oid } = block.layout.relation
-        byTable.set(oid, [...(byTable.get(oid) ?? []), block])
-      }
-      for (const [oid, blocks] of byTable) folds.get(oid)!.apply(blocks)
-      this.#say('fold', index + 1, plan.segments.length, 'changes', 0)
-    }
-    return folds
   }
 
   /** Tables in parallel, the largest first. */
@@ -205,6 +185,25 @@ export class Rebuild {
       return { rank: 75, phase: 'after', objects: [object], sql: `SELECT CASE WHEN to_regclass('${name}') IS NOT NULL THEN setval(to_regclass('${name}'), ${s.lastValue}, ${String(s.isCalled)}) END` }
     })
   }
+}
+
+/** One pass over the segments, each opened once; every table's changes go to its fold. */
+export async function foldChanges(repository: Repository, plan: RestorePlan, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<Map<number, TableFold>> {
+  const folds = new Map<number, TableFold>()
+  for (const table of plan.tables) folds.set(table.oid, new TableFold(table.history, basePosition(table), plan.point.lsn))
+  for (const [index, entry] of plan.segments.entries()) {
+    signal.throwIfAborted()
+    const byTable = new Map<number, ChangeBlock[]>()
+    for await (const block of changeBlocks(repository, entry.body, (oid) => folds.has(oid))) {
+      const { oid } = block.layout.relation
+      const held = byTable.get(oid)
+      if (held === undefined) byTable.set(oid, [block])
+      else held.push(block)
+    }
+    for (const [oid, blocks] of byTable) folds.get(oid)!.apply(blocks)
+    onProgress(index + 1, plan.segments.length)
+  }
+  return folds
 }
 
 function basePosition(table: TablePlan): Lsn {

@@ -1,0 +1,41 @@
+/** /healthz, /readyz, /metrics. Alive and ready are different answers: an outage of source or store is no reason to restart. */
+import fastify, { type FastifyInstance } from 'fastify'
+import { Gauge, Registry } from 'prom-client'
+
+export interface HealthFacts {
+  /** Fails readiness from SIGTERM on. */
+  readonly stopping: boolean
+  readonly streaming: boolean
+  /** Seconds since the newest durable entry was written; NaN before the first. */
+  readonly durableAgeSeconds: number
+  readonly lagBytes: number
+  readonly openGaps: number
+  /** Seconds of WAL budget at the current rate; +Infinity without a limit. */
+  readonly budgetSeconds: number
+}
+
+export function healthServer(facts: () => Promise<HealthFacts>): FastifyInstance {
+  const app = fastify({ logger: false, forceCloseConnections: true })
+  const registry = new Registry()
+  const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers: [registry] })
+  const age = gauge('tidemark_durable_age_seconds', 'Age of the newest durable commit or heartbeat')
+  const lag = gauge('tidemark_lag_bytes', 'WAL between the head of the source and what is durable')
+  const gaps = gauge('tidemark_open_gaps', 'Recorded gaps that are not closed')
+  const budget = gauge('tidemark_wal_budget_seconds', 'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit')
+  const streaming = gauge('tidemark_streaming', '1 once the base is durable and the stream runs')
+  app.get('/healthz', () => ({ ok: true }))
+  app.get('/readyz', async (_, reply) => {
+    const now = await facts()
+    return reply.code(now.stopping ? 503 : 200).send({ ok: !now.stopping, streaming: now.streaming })
+  })
+  app.get('/metrics', async (_, reply) => {
+    const now = await facts()
+    age.set(now.durableAgeSeconds)
+    lag.set(now.lagBytes)
+    gaps.set(now.openGaps)
+    budget.set(now.budgetSeconds)
+    streaming.set(now.streaming ? 1 : 0)
+    return reply.type(registry.contentType).send(await registry.metrics())
+  })
+  return app
+}

@@ -1,0 +1,12 @@
+/** For crash tests alone: TIDEMARK_CRASH_AT=point:n kills this process, as kill -9 does, at the n-th passing of a named point. */
+export function crashPoint(): { readonly onPoint?: (point: string) => void } {
+  const wanted = process.env['TIDEMARK_CRASH_AT']
+  if (wanted === undefined) return {}
+  const [point = '', count = '1'] = wanted.split(':')
+  let left = Number(count)
+  return {
+    onPoint: (passed) => {
+      if (passed === point && --left === 0) process.kill(process.pid, 'SIGKILL')
+    },
+  }
+}

@@ -1,0 +1,49 @@
+/** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { examine, type Finding } from '../adapters/postgres/preflight.ts'
+import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { asTidemarkError } from '../core/errors.ts'
+import { openBackup } from './compose.ts'
+import type { Config } from './config.ts'
+import { readWindows } from './windows.ts'
+
+export interface DoctorReport {
+  readonly findings: readonly Finding[]
+  readonly notCovered: readonly string[]
+}
+
+export async function doctor(config: Config): Promise<DoctorReport> {
+  const findings: Finding[] = []
+  let notCovered: readonly string[] = []
+  try {
+    const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
+    try {
+      findings.push(...(await examine(client, { publication: config.source.publication, slot: config.source.slot })))
+      notCovered = (await readSteadySchema(client)).notes
+    } finally {
+      await client.end()
+    }
+  } catch (error) {
+    findings.push(asFinding(error))
+  }
+  try {
+    const { repository, keys } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+    if (keys.writerCanRead) findings.push({ level: 'warn', code: 'WRITER_CAN_READ', what: 'the writer holds an AES key: whoever takes this host can read the whole backup', fix: 'use RSA recipients: tidemark init --recipients rsa' })
+    for (const gap of readWindows(repository).gaps) if (gap.open) findings.push({ level: 'warn', code: 'GAP', what: `${gap.scope} has an open gap from ${gap.from}: ${gap.reason}`, fix: 'tidemark up  (reads the table again, or has begun a new generation)' })
+  } catch (error) {
+    findings.push(asFinding(error))
+  }
+  if (await restoreKeysHere(config.keys)) findings.push({ level: 'warn', code: 'RESTORE_KEYS_HERE', what: 'keys/restore lies on this host: whoever takes it can read the backup', fix: 'move the folder keys/restore to a safe place (restores need it)' })
+  return { findings, notCovered }
+}
+
+async function restoreKeysHere(folder: string): Promise<boolean> {
+  const { access } = await import('node:fs/promises')
+  return access(`${folder}/restore/trust.json`).then(() => true, () => false)
+}
+
+function asFinding(error: unknown): Finding {
+  const known = asTidemarkError(error)
+  return { level: 'refuse', code: known.code, what: known.message, fix: known.next }
+}

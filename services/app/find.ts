@@ -1,0 +1,55 @@
+/** `find` and `read`: what happened, from the backup alone. */
+import { TidemarkError } from '../core/errors.ts'
+import { type FindQuery, findTransactions, type FoundTransaction } from '../rebuild/find.ts'
+import { parsePoint, resolvePoint } from '../rebuild/point.ts'
+import { type HistoryLine, readHistory } from '../rebuild/read-history.ts'
+import { audit } from './audit.ts'
+import { openBackup } from './compose.ts'
+
+export interface FindOptions extends Omit<FindQuery, 'from' | 'to'> {
+  readonly storeUrl: string
+  readonly keys: string
+  readonly around: string | undefined
+  readonly withinMinutes: number
+}
+
+export async function find(options: FindOptions): Promise<{ readonly transactions: readonly FoundTransaction[]; readonly audit: string }> {
+  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
+  let centre: bigint
+  if (options.around === undefined) {
+    const last = repository.catalog.generations.flatMap((g) => g.segments.at(-1)?.body.latestCommittedAt ?? []).at(-1)
+    centre = BigInt(Date.parse(last ?? '1970-01-01T00:00:00Z')) * 1000n + 999n
+  } else {
+    const point = parsePoint(options.around)
+    if (point.kind !== 'time') throw new TidemarkError('POINT_INVALID', '--around is a time with zone')
+    centre = point.micros
+  }
+  const transactions = await findTransactions(repository, { ...options, from: centre - span, to: centre + span })
+  return { transactions, audit: await audit(repository, 'find', options.table ?? 'all tables') }
+}
+
+export interface ReadOptions {
+  readonly storeUrl: string
+  readonly keys: string
+  readonly table: string
+  readonly from: string
+  readonly to: string
+  readonly onLine: (line: HistoryLine) => Promise<void>
+}
+
+export async function read(options: ReadOptions): Promise<{ readonly lines: number; readonly audit: string }> {
+  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const cut = options.table.indexOf('.')
+  const table = cut < 0 ? { schema: 'public', name: options.table } : { schema: options.table.slice(0, cut), name: options.table.slice(cut + 1) }
+  const from = await resolvePoint(repository, parsePoint(options.from))
+  const to = await resolvePoint(repository, parsePoint(options.to))
+  if (from.generation !== to.generation) throw new TidemarkError('GAP', 'the two points lie in different generations; between them there is a gap', { next: 'tidemark windows' })
+  const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
+  let lines = 0
+  for await (const line of readHistory(repository, table, from, to)) {
+    await options.onLine(line)
+    lines++
+  }
+  return { lines, audit: where }
+}

@@ -1,0 +1,109 @@
+/** Restore to a point: plan, checks of the target, rebuild, audit, report. */
+import { createHash } from 'node:crypto'
+import { systemClock } from '../core/clock.ts'
+import { formatLsn } from '../core/position.ts'
+import { formatInstant } from '../formats/temporal.ts'
+import type { IndexedTransaction } from '../formats/segment-index.ts'
+import { parsePoint, resolvePoint } from '../rebuild/point.ts'
+import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
+import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
+import { attestationAt } from '../rebuild/attest.ts'
+import { audit } from './audit.ts'
+import { openBackup, openTarget } from './compose.ts'
+
+export interface RestoreOptions {
+  readonly storeUrl: string
+  readonly keys: string
+  readonly at: string
+  readonly into: string | undefined
+  readonly exceptTables: readonly string[]
+  readonly dryRun: boolean
+  readonly signal: AbortSignal
+  readonly events: RebuildEvents
+  readonly onPlan?: (plan: PlanReport) => void
+}
+
+export interface Neighbour {
+  readonly position: string
+  readonly xid: number
+  readonly committedAt: string
+}
+
+export interface PlanReport {
+  readonly point: { readonly position: string; readonly at: Neighbour | null; readonly next: Neighbour | null }
+  readonly base: { readonly id: string; readonly closing: string }
+  readonly tables: readonly { readonly schema: string; readonly name: string; readonly baseRows: string; readonly changes: string }[]
+  readonly segments: number
+  readonly changes: string
+  readonly bytes: string
+  readonly keys: readonly string[]
+  readonly excluded: readonly string[]
+  readonly notes: readonly string[]
+}
+
+export interface RestoreReport {
+  readonly plan: PlanReport
+  readonly result: RebuildReport | null
+  /** `equal`: compared with an attestation of the source at this very position. */
+  readonly proof: { readonly compared: boolean; readonly equal: boolean | null; readonly text: string } | null
+  readonly audit: string
+}
+
+export async function restore(options: RestoreOptions): Promise<RestoreReport> {
+  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const point = await resolvePoint(repository, parsePoint(options.at))
+  const plan = await planRestore(repository, point, options.exceptTables)
+  const report = planReport(plan)
+  options.onPlan?.(report)
+  if (options.into === undefined || options.dryRun) {
+    if (options.into !== undefined) {
+      const target = openTarget(options.into, point.generation)
+      try {
+        await target.check(restoreId(plan))
+      } finally {
+        await target.close()
+      }
+    }
+    return { plan: report, result: null, proof: null, audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
+  }
+  const target = openTarget(options.into, point.generation)
+  try {
+    await target.check(restoreId(plan))
+    const where = await audit(repository, 'restore', `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`)
+    const result = await new Rebuild({ repository, target, plan, clock: systemClock, events: options.events }).run(restoreId(plan), options.signal)
+    const attested = attestationAt(plan)
+    let proof: RestoreReport['proof'] = { compared: false, equal: null, text: 'the source was not attested at this position: no comparison with it is possible' }
+    if (attested !== undefined) {
+      const digests = await target.digest(attested.map((t) => ({ schema: t.schema, name: t.name, columns: t.columns })))
+      const equal = attested.every((t, i) => digests[i]?.digest === t.digest && digests[i]?.rows === t.rows)
+      proof = { compared: true, equal, text: equal ? 'equal to the source, as attested at this position' : 'NOT equal to the source as attested at this position' }
+    }
+    return { plan: report, result, proof, audit: where }
+  } finally {
+    await target.close()
+  }
+}
+
+/** The same restore again resumes; another one does not. */
+function restoreId(plan: RestorePlan): string {
+  const facts = [plan.point.generation.number.toString(), formatLsn(plan.point.lsn), ...plan.excluded].join('|')
+  return createHash('sha256').update(facts).digest('hex').slice(0, 16)
+}
+
+function neighbour(transaction: IndexedTransaction | undefined): Neighbour | null {
+  return transaction === undefined ? null : { position: formatLsn(transaction.lsn), xid: transaction.xid, committedAt: formatInstant(transaction.committedAt) }
+}
+
+export function planReport(plan: RestorePlan): PlanReport {
+  return {
+    point: { position: formatLsn(plan.point.lsn), at: neighbour(plan.point.at), next: neighbour(plan.point.next) },
+    base: { id: plan.point.base.id, closing: formatLsn(plan.point.base.closing) },
+    tables: plan.tables.map((t) => ({ schema: t.schema, name: t.name, baseRows: t.base?.body.rows ?? '0', changes: String(t.changes) })),
+    segments: plan.segments.length,
+    changes: String(plan.changes),
+    bytes: String(plan.bytes),
+    keys: plan.keys,
+    excluded: plan.excluded,
+    notes: plan.schema.notes,
+  }
+}

@@ -1,0 +1,97 @@
+/** How the backup stands: what is durable, how far behind the source it is, and how long the source's WAL budget lasts. */
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { readSlot } from '../adapters/postgres/slot.ts'
+import { systemClock } from '../core/clock.ts'
+import { asTidemarkError } from '../core/errors.ts'
+import { type Lsn, parseLsn } from '../core/position.ts'
+import type { Generation } from '../repository/catalog.ts'
+import type { Repository } from '../repository/repository.ts'
+import { type GapReport, readWindows } from './windows.ts'
+
+export interface Lag {
+  /** WAL between the source's head and what is durable. */
+  readonly bytes: number
+  /** Age of the newest durable entry while the source is ahead; 0 when nothing is missing. */
+  readonly seconds: number
+}
+
+export interface Budget {
+  /** Bytes of WAL that may still be written before the slot is lost; null without a limit. */
+  readonly bytes: number | null
+  readonly walBytesPerSecond: number
+  /** At the current rate; null without a limit or without writing. */
+  readonly seconds: number | null
+}
+
+export interface StatusReport {
+  readonly window: { readonly from: string | null; readonly to: string | null; readonly fromTime: string | null; readonly toTime: string | null }
+  readonly lag: Lag | null
+  readonly gaps: readonly GapReport[]
+  readonly budget: Budget | null
+  readonly slot: { readonly name: string; readonly active: boolean; readonly walStatus: string } | null
+  readonly generation: number | null
+  readonly bytesStored: string
+  /** Why there are no figures of the source. */
+  readonly sourceError: { readonly code: string; readonly message: string } | null
+}
+
+const RATE_SAMPLE_MS = 500
+
+export async function readStatus(repository: Repository, sourceUrl: string | undefined): Promise<StatusReport> {
+  const { windows, gaps } = readWindows(repository)
+  const last = windows.at(-1)
+  const { generation } = repository.catalog
+  let live: { lag: Lag; budget: Budget; slot: StatusReport['slot'] } | undefined
+  let sourceError: StatusReport['sourceError'] = null
+  if (sourceUrl !== undefined && generation !== undefined) {
+    try {
+      live = await askSource(sourceUrl, generation)
+    } catch (error) {
+      const known = asTidemarkError(error)
+      sourceError = { code: known.code, message: known.message }
+    }
+  }
+  let bytes = 0n
+  for (const g of repository.catalog.generations) {
+    for (const { body } of g.segments) for (const object of body.objects) bytes += BigInt(object.bytes)
+    for (const { body } of g.tables.values()) for (const part of body.parts) bytes += BigInt(part.bytes)
+  }
+  return {
+    window: { from: last?.from.position ?? null, to: last?.to.position ?? null, fromTime: last?.from.time ?? null, toTime: last?.to.time ?? null },
+    lag: live?.lag ?? null,
+    gaps,
+    budget: live?.budget ?? null,
+    slot: live?.slot ?? null,
+    generation: generation?.facts.generation ?? null,
+    bytesStored: String(bytes),
+    sourceError,
+  }
+}
+
+async function askSource(url: string, generation: Generation): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    const head = async (): Promise<Lsn> => parseLsn((await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '')
+    const first = await head()
+    const startedAt = systemClock.elapsed()
+    await systemClock.sleep(RATE_SAMPLE_MS)
+    const now = await head()
+    const walBytesPerSecond = Math.round(Number(now - first) / ((systemClock.elapsed() - startedAt) / 1000))
+    const slot = await readSlot(client, generation.facts.slot)
+    const safe = slot?.safeBytes
+    return {
+      lag: lagOf(now, generation, systemClock.now()),
+      budget: { bytes: safe ?? null, walBytesPerSecond, seconds: safe === undefined || walBytesPerSecond === 0 ? null : Math.max(0, Math.round(safe / walBytesPerSecond)) },
+      slot: slot === undefined ? null : { name: slot.name, active: slot.active, walStatus: slot.walStatus },
+    }
+  } finally {
+    await client.end()
+  }
+}
+
+export function lagOf(head: Lsn, generation: Generation, nowMs: number): Lag {
+  const bytes = Number(head - generation.end)
+  return { bytes: Math.max(0, bytes), seconds: bytes <= 0 ? 0 : Math.max(0, (nowMs - Date.parse(generation.lastWrittenAt)) / 1000) }
+}
+

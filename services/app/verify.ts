@@ -1,0 +1,145 @@
+/** Verification: the chain, every object's bytes, whether the keys open them; and the source itself at one exact LSN. */
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { digestSql } from '../adapters/postgres/digest.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { beginUnder, exportSnapshot } from '../adapters/postgres/snapshot.ts'
+import { systemClock, systemRandomness } from '../core/clock.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { compareLsn, formatLsn, toLsn } from '../core/position.ts'
+import type { EntryBody, SealedRef } from '../formats/ledger-entry.ts'
+import { digestBackup } from '../rebuild/attest.ts'
+import { planRestore } from '../rebuild/plan.ts'
+import { resolvePoint } from '../rebuild/point.ts'
+import { fetchChecked } from '../repository/keyring.ts'
+import type { Repository } from '../repository/repository.ts'
+
+export interface Damage {
+  readonly entry: string
+  readonly object: string
+  readonly code: string
+  readonly what: string
+  /** What it covers, for people. */
+  readonly range: string
+}
+
+export interface VerifyReport {
+  readonly entries: string
+  readonly head: string
+  readonly objects: number
+  readonly bytes: string
+  readonly decrypted: boolean
+  readonly damaged: readonly Damage[]
+}
+
+interface Named {
+  readonly entry: bigint
+  readonly range: string
+  readonly object: SealedRef
+  readonly context: Readonly<Record<string, string>>
+}
+
+/** Every object that the ledger names. The chain itself was proven when the ledger was opened. */
+function* named(repository: Repository): Generator<Named> {
+  for (const entry of repository.ledger.entries) {
+    const body: EntryBody | undefined = entry.body
+    if (body === undefined) continue
+    if (body.kind === 'segments') {
+      const range = `${body.from}-${body.to}`
+      const common = { generation: String(body.generation), lane: String(body.lane) }
+      for (const object of body.objects) yield { entry: entry.number, range, object, context: { kind: 'segment', ...common } }
+      yield { entry: entry.number, range, object: body.index, context: { kind: 'index', ...common } }
+    } else if (body.kind === 'table') {
+      const common = { generation: String(body.generation), table: String(body.oid) }
+      for (const object of body.parts) yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object, context: { kind: 'base', ...common } }
+      yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object: body.version, context: { kind: 'table', ...common } }
+    } else if (body.kind === 'schema') {
+      yield { entry: entry.number, range: `schema at ${body.at}`, object: body.object, context: { kind: 'schema', generation: String(body.generation) } }
+    }
+  }
+}
+
+/** @param decrypt also opens every object; without it the hashes alone are checked, which needs no key */
+export async function verifyStore(repository: Repository, decrypt: boolean, onProgress: (done: number, bytes: number) => void, signal: AbortSignal): Promise<VerifyReport> {
+  const damaged: Damage[] = []
+  let objects = 0
+  let bytes = 0n
+  for (const item of named(repository)) {
+    signal.throwIfAborted()
+    try {
+      if (decrypt) await repository.getSealed(item.object, item.context)
+      else await fetchChecked(repository.ledger, item.object)
+    } catch (error) {
+      const known = asTidemarkError(error)
+      if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
+      damaged.push({ entry: String(item.entry), object: item.object.name, code: known.code, what: known.message, range: item.range })
+    }
+    objects++
+    bytes += BigInt(item.object.bytes)
+    onProgress(objects, Number(bytes))
+  }
+  return { entries: String(repository.ledger.headNumber), head: repository.ledger.headHash, objects, bytes: String(bytes), decrypted: decrypt, damaged }
+}
+
+export interface AttestationReport {
+  readonly position: string
+  readonly equal: boolean
+  readonly tables: readonly { readonly table: string; readonly sourceRows: string; readonly backupRows: string; readonly equal: boolean }[]
+}
+
+/** How long the stream may take to reach the snapshot's position. */
+const CATCH_UP_MS = 120_000
+
+/**
+ * Digests the source under an exact snapshot, waits until the backup covers that position, digests the backup at it and
+ * writes both outcomes into the ledger.
+ */
+export async function verifyAgainstSource(repository: Repository, url: string, signal: AbortSignal): Promise<AttestationReport> {
+  const generation = repository.catalog.generation
+  if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
+  const exported = await exportSnapshot({ url, slot: `tidemark_tmp_${systemRandomness.bytes(6).toString('hex')}`, clock: systemClock, signal })
+  const at = exported.consistentPoint
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  const source = new Map<string, { rows: string; digest: string; schema: string; name: string; oid: number }>()
+  try {
+    await beginUnder(client, exported.name)
+    const tables = await client.query<{ oid: number; schema: string; name: string; columns: string[] }>(
+      `SELECT c.oid, n.nspname AS schema, c.relname AS name, COALESCE((SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '[]') AS columns
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 2, 3`,
+    )
+    for (const table of tables.rows) {
+      const [row] = (await client.query<{ rows: string; digest: string }>(digestSql(table))).rows
+      source.set(`${table.schema}.${table.name}`, { rows: row?.rows ?? '', digest: row?.digest ?? '', schema: table.schema, name: table.name, oid: Number(table.oid) })
+    }
+    await client.query('COMMIT')
+  } finally {
+    await client.end()
+    await exported.close()
+  }
+  const deadline = systemClock.elapsed() + CATCH_UP_MS
+  while (compareLsn(generation.end, at) < 0) {
+    if (systemClock.elapsed() > deadline) {
+      throw new TidemarkError('NOT_PROVEN', `the backup reaches ${formatLsn(generation.end)}, the source was read at ${formatLsn(at)}`, { next: 'see that `tidemark up` runs, then: tidemark verify --against-source' })
+    }
+    await systemClock.sleep(200, signal)
+    await repository.ledger.refresh()
+  }
+  const point = await resolvePoint(repository, { kind: 'lsn', lsn: toLsn(at - 1n) })
+  const backup = await digestBackup(repository, await planRestore(repository, point), signal)
+  const seen = new Set<string>()
+  const tables = backup.map((table) => {
+    const name = `${table.schema}.${table.name}`
+    seen.add(name)
+    const there = source.get(name)
+    return { table: name, sourceRows: there?.rows ?? '0', backupRows: String(table.rows), equal: there !== undefined && there.digest === table.digest && there.rows === String(table.rows) }
+  })
+  for (const [name, there] of source) if (!seen.has(name)) tables.push({ table: name, sourceRows: there.rows, backupRows: '0', equal: false })
+  const equal = tables.every((table) => table.equal)
+  await repository.append({
+    kind: 'attestation',
+    generation: generation.facts.generation,
+    at: formatLsn(at),
+    equal,
+    tables: [...source.values()].map((t) => ({ oid: t.oid, schema: t.schema, name: t.name, rows: t.rows, digest: t.digest })),
+  })
+  return { position: formatLsn(at), equal, tables }
+}

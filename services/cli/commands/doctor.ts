@@ -1,0 +1,24 @@
+/** doctor. */
+import type { Command } from 'commander'
+import { doctor } from '../../app/doctor.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Run } from '../main.ts'
+
+export function registerDoctor(program: Command, run: Run): void {
+  program
+    .command('doctor')
+    .description('examine source, store and keys: every finding with its fix, and what is not covered')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const { output } = context
+        const report = await doctor(context.config())
+        for (const finding of report.findings) output.line(`${finding.level.padEnd(6)} ${finding.code}: ${finding.what}${finding.fix === '' ? '' : `\n       fix: ${finding.fix}`}`)
+        if (report.notCovered.length > 0) output.line(`Not covered:\n${report.notCovered.map((note) => `  ${note}`).join('\n')}`)
+        const refused = report.findings.filter((finding) => finding.level === 'refuse')
+        output.event({ findings: report.findings, notCovered: report.notCovered })
+        if (refused.length > 0) throw new TidemarkError('SOURCE_UNSUITABLE', `${refused.length} findings keep the backup from running`, { next: refused[0]!.fix })
+        output.line(report.findings.length === 0 ? 'All is well.' : 'Nothing keeps the backup from running.')
+        output.result(report)
+      }),
+    )
+}

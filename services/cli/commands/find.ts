@@ -1,0 +1,46 @@
+/** find. */
+import type { Command } from 'commander'
+import { find } from '../../app/find.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { OPERATIONS, type Operation } from '../../core/transaction.ts'
+import type { Run } from '../main.ts'
+import { countText, table } from '../output.ts'
+
+export function registerFind(program: Command, run: Run): void {
+  program
+    .command('find')
+    .description('transactions around a time, the unusual first: what to restore to just before of')
+    .option('--around TIME', 'RFC 3339 time with zone (default: the end of the backup)')
+    .option('--within MINUTES', 'minutes before and after', '60')
+    .option('--table TABLE', 'schema.table')
+    .option('--operation OPERATION', OPERATIONS.join(', '))
+    .option('--rows N', 'at least so many rows', '1')
+    .option('--limit N', 'at most so many transactions', '10')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const options = command.optsWithGlobals<{ around?: string; within: string; table?: string; operation?: string; rows: string; limit: string }>()
+        if (options.operation !== undefined && !OPERATIONS.includes(options.operation as Operation)) throw new TidemarkError('USAGE', `--operation is one of ${OPERATIONS.join(', ')}`)
+        const report = await find({
+          ...context.place(),
+          around: options.around,
+          withinMinutes: number(options.within, '--within'),
+          ...(options.table === undefined ? {} : { table: options.table }),
+          ...(options.operation === undefined ? {} : { operation: options.operation as Operation }),
+          minRows: number(options.rows, '--rows'),
+          limit: number(options.limit, '--limit'),
+        })
+        const { output } = context
+        const rows = report.transactions.map((t) => [t.committedAt, `xid:${t.xid}`, t.position, `${countText(t.rows)} rows`, t.tables.map((c) => `${c.table}: ${[c.inserts > 0 ? `${countText(c.inserts)} inserted` : '', c.updates > 0 ? `${countText(c.updates)} updated` : '', c.deletes > 0 ? `${countText(c.deletes)} deleted` : '', c.truncates > 0 ? 'truncated' : ''].filter((w) => w !== '').join(', ')}`).join('; ')])
+        output.line(rows.length === 0 ? 'No such transaction.' : table([['committed', 'transaction', 'position', 'size', 'what'], ...rows]))
+        const first = report.transactions[0]
+        if (first !== undefined) output.line(`\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL`)
+        output.result(report)
+      }),
+    )
+}
+
+export function number(text: string, name: string): number {
+  const value = Number(text)
+  if (!Number.isFinite(value) || value < 0) throw new TidemarkError('USAGE', `${name} is not a number`)
+  return value
+}

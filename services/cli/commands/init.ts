@@ -1,0 +1,76 @@
+/** init, uninstall. */
+import { createInterface } from 'node:readline/promises'
+import type { Command } from 'commander'
+import { init, removeFromSource } from '../../app/init.ts'
+import { openBackup } from '../../app/compose.ts'
+import { audit } from '../../app/audit.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { quoteTable } from '../../core/relation.ts'
+import type { Run } from '../main.ts'
+
+export function registerInit(program: Command, run: Run): void {
+  program
+    .command('init')
+    .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
+    .requiredOption('--source URL', 'postgresql://user@host:port/database')
+    .option('--name NAME', 'name of slot and publication', 'tidemark')
+    .option('--recipients KIND', 'rsa (the writer cannot read) or aes', 'rsa')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string }>()
+        if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
+        if (options.recipients !== 'rsa' && options.recipients !== 'aes') throw new TidemarkError('USAGE', '--recipients is rsa or aes')
+        if (!/^[a-z0-9_]{1,63}$/.test(options.name)) throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
+        const { output } = context
+        const keys = options.keys ?? 'keys'
+        const report = await init({
+          sourceUrl: options.source,
+          storeUrl: options.store,
+          keys,
+          configPath: context.configPath,
+          name: options.name,
+          recipients: options.recipients,
+          consent: async (changes) => {
+            if (context.yes) return true
+            if (output.json || process.stdin.isTTY !== true) return false
+            output.line('These tables have no primary key. Published as they are, their UPDATE and DELETE would fail, so init would set:')
+            for (const c of changes) output.line(`  ALTER TABLE ${quoteTable(c)} REPLICA IDENTITY ${c.index === undefined ? 'FULL' : `USING INDEX ${c.index}`}`)
+            const question = createInterface({ input: process.stdin, output: process.stdout })
+            const answer = await question.question('Go on? (yes/no) ')
+            question.close()
+            return answer.trim().toLowerCase() === 'yes'
+          },
+        })
+        for (const finding of report.findings) output.line(`${finding.level}: ${finding.what}${finding.fix === '' ? '' : `\n      fix: ${finding.fix}`}`)
+        output.line(`Prepared. Stream ${report.stream}, generation ${report.generation}.`)
+        output.line(`  settings      ${context.configPath}`)
+        output.line(`  writer keys   ${keys}/writer   (public keys and a signing key: stay here)`)
+        output.line(`  restore keys  ${keys}/restore  (open the backup: move them away, keep them safe)`)
+        output.line('Next: tidemark up')
+        output.result({ stream: report.stream, generation: report.generation, identities: report.identities, findings: report.findings })
+      }),
+    )
+  program
+    .command('uninstall')
+    .description('take everything of Tidemark out of the source; the store and the keys stay')
+    .option('--source URL', 'instead of the one in tidemark.yaml')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const { source } = command.optsWithGlobals<{ source?: string }>()
+        const config = source === undefined ? context.config() : undefined
+        if (!context.yes && process.stdin.isTTY !== true) throw new TidemarkError('CONSENT_NEEDED', 'uninstall drops the slot: the backup ends here and cannot be continued', { next: 'tidemark uninstall --yes' })
+        const removed = await removeFromSource(source ?? config!.source.url, undefined)
+        let audited = 'nowhere: the store could not be opened'
+        if (config !== undefined) {
+          try {
+            const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+            audited = await audit(repository, 'uninstall', removed?.stream ?? 'nothing was installed')
+          } catch (error) {
+            audited = `nowhere: ${asTidemarkError(error).message}`
+          }
+        }
+        context.output.line(removed === undefined ? 'Nothing of Tidemark was in the source.' : 'Removed slot, publication, event triggers and schema tidemark from the source. The store and the keys are untouched.')
+        context.output.result({ removed: removed !== undefined, audit: audited })
+      }),
+    )
+}

@@ -1,0 +1,27 @@
+/** read. */
+import { once } from 'node:events'
+import type { Command } from 'commander'
+import { read } from '../../app/find.ts'
+import type { Run } from '../main.ts'
+
+export function registerRead(program: Command, run: Run): void {
+  program
+    .command('read')
+    .description("a table's history between two points, as JSON lines")
+    .requiredOption('--table TABLE', 'schema.table')
+    .requiredOption('--from POINT', 'exclusive')
+    .requiredOption('--to POINT', 'inclusive')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const options = command.optsWithGlobals<{ table: string; from: string; to: string }>()
+        const report = await read({
+          ...context.place(),
+          ...options,
+          onLine: async (line) => {
+            if (!process.stdout.write(`${JSON.stringify(line)}\n`)) await once(process.stdout, 'drain')
+          },
+        })
+        context.output.result(report)
+      }),
+    )
+}

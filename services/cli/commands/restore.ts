@@ -1,0 +1,64 @@
+/** restore. */
+import type { Command } from 'commander'
+import { type PlanReport, restore } from '../../app/restore.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Run } from '../main.ts'
+import { bytesText, countText, table } from '../output.ts'
+import { Progress } from '../progress.ts'
+
+export function planLines(plan: PlanReport): string[] {
+  const { at, next } = plan.point
+  const lines = [
+    `to        ${plan.point.position}`,
+    `  last in   ${at === null ? 'the base itself' : `xid:${at.xid} at ${at.position}, committed ${at.committedAt}`}`,
+    `  first out ${next === null ? 'nothing known yet' : `xid:${next.xid} at ${next.position}, committed ${next.committedAt}`}`,
+    `from      base ${plan.base.id} (closes at ${plan.base.closing}) and ${plan.segments} segments, ${bytesText(plan.bytes)}, ${countText(plan.changes)} changes`,
+    `keys      ${plan.keys.length} epoch keys`,
+    table([['table', 'rows in base', 'changes'], ...plan.tables.map((t) => [`${t.schema}.${t.name}`, countText(t.baseRows), countText(t.changes)])]),
+  ]
+  for (const name of plan.excluded) lines.push(`left out  ${name}`)
+  for (const note of plan.notes) lines.push(`note      ${note}`)
+  return lines
+}
+
+export function registerRestore(program: Command, run: Run): void {
+  program
+    .command('restore')
+    .description('rebuild the database as it stood at a point, in an empty database')
+    .requiredOption('--at POINT', 'time with zone, LSN, xid:N, marker:NAME, latest, before:xid:N')
+    .option('--into URL', 'an empty database')
+    .option('--dry-run', 'show the plan and stop')
+    .option('--except-table TABLE', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const options = command.optsWithGlobals<{ at: string; into?: string; dryRun?: boolean; exceptTable: string[] }>()
+        if (options.into === undefined && options.dryRun !== true) throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
+        const { output } = context
+        const progress = new Progress(output.json)
+        const report = await restore({
+          ...context.place(),
+          at: options.at,
+          into: options.into,
+          exceptTables: options.exceptTable.map((name) => (name.includes('.') ? name : `public.${name}`)),
+          dryRun: options.dryRun === true,
+          signal: context.signal,
+          onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),
+          events: { onProgress: (p) => progress.show(p.stage, p.done, p.total, `${p.what}${p.rows > 0 ? `, ${countText(p.rows)} rows` : ''}`) },
+        }).finally(() => progress.stop())
+        if (report.audit !== 'ledger') output.line(`audit     the ledger cannot be written: ${report.audit}`)
+        if (report.result === null) {
+          output.line('Nothing was changed (dry run).')
+          output.result({ dryRun: true, plan: report.plan, audit: report.audit })
+          return
+        }
+        const { result, proof } = report
+        const { seconds } = result
+        output.line(`reached   ${result.reached.position}${result.reached.committedAt === null ? '' : `, committed ${result.reached.committedAt}`}`)
+        output.line(`rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s`)
+        for (const note of result.notes) output.line(`note      ${note}`)
+        output.line(`proof     ${proof?.text ?? ''}`)
+        if (proof?.equal === false) throw new TidemarkError('NOT_PROVEN', proof.text)
+        output.result({ reached: result.reached, tables: result.tables, rows: result.rows, excluded: result.excluded, notes: result.notes, seconds, proof, audit: report.audit, plan: report.plan })
+      }),
+    )
+}

@@ -1,0 +1,95 @@
+/** up. */
+import type { Command } from 'commander'
+import { healthServer } from '../../api/health.ts'
+import { audit } from '../../app/audit.ts'
+import { openBackup } from '../../app/compose.ts'
+import { crashPoint } from '../../app/crash-point.ts'
+import { healthFacts } from '../../app/health-facts.ts'
+import { createLogger } from '../../app/logger.ts'
+import { Up, type UpEvent } from '../../app/up.ts'
+import type { Run } from '../main.ts'
+import { bytesText, countText } from '../output.ts'
+
+function words(event: UpEvent): string | undefined {
+  switch (event.event) {
+    case 'starting':
+      return `generation ${event.generation}, from ${event.from}`
+    case 'base-table':
+      return `  base: ${event.table}, ${countText(event.rows)} rows, ${bytesText(event.bytes)}`
+    case 'base-waiting':
+      return `  waiting for open transactions of processes ${event.pids.join(', ')}`
+    case 'base':
+      return `base durable: ${countText(event.rows)} rows, ${bytesText(event.bytes)}, closes at ${event.closing}`
+    case 'streaming':
+      return `streaming from ${event.position}`
+    case 'durable':
+      return `durable to ${event.to}: ${countText(event.transactions)} transactions, ${countText(event.changes)} changes, ${bytesText(event.bytes)}, ${(event.lagMs / 1000).toFixed(1)} s behind`
+    case 'gap':
+      return `GAP in ${event.table} from ${event.from}: ${event.reason}; the table is being read again`
+    case 'gap-closed':
+      return 'gap closed'
+    case 'generation':
+      return `new generation ${event.generation}: ${event.reason}`
+    case 'retry':
+      return `trying again: ${event.code}: ${event.message}`
+    case 'stopped':
+      return 'stopped; everything received is durable or comes again'
+    case 'base-progress':
+      return undefined
+  }
+}
+
+export function registerUp(program: Command, run: Run): void {
+  program
+    .command('up')
+    .description('run: the base if there is none, then the stream. SIGTERM drains, a second one leaves at once')
+    .option('--new-generation', 'give up the old slot: a gap, a new generation and a new base')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const config = context.config()
+        const { output } = context
+        const log = createLogger(config.logLevel)
+        const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+        await audit(repository, 'up', 'start')
+        const state = { stopping: false, streaming: false }
+        let lastProgress = 0
+        const up = new Up({
+          config,
+          repository,
+          ...crashPoint(),
+          newGeneration: command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true,
+          onEvent: (event) => {
+            if (event.event === 'streaming') state.streaming = true
+            if (event.event === 'base-progress') {
+              if (performance.now() - lastProgress < 1000) return
+              lastProgress = performance.now()
+              output.event(event, `  base: ${countText(event.rows)} of about ${countText(Math.round(Math.max(event.estimatedRows, event.rows)))} rows`)
+              return
+            }
+            if (event.event === 'retry') log.warn(event, 'trying again')
+            output.event(event, words(event))
+          },
+        })
+        const hard = new AbortController()
+        const onSignal = (): void => {
+          if (state.stopping) {
+            hard.abort(new DOMException('second signal', 'AbortError'))
+            return
+          }
+          state.stopping = true
+          up.drain()
+        }
+        process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+        const server = healthServer(healthFacts(repository, config.source.url, () => state))
+        try {
+          const address = await server.listen({ host: config.http.host, port: config.http.port })
+          output.event({ event: 'listening', address })
+          await up.run(hard.signal)
+          output.result({ end: repository.catalog.generation?.facts.generation })
+        } finally {
+          process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
+          await server.close()
+        }
+      }),
+    )
+}

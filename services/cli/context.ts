@@ -1,0 +1,48 @@
+/** What every command gets: its options resolved once, its output, the signal that ends it. */
+import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
+import { TidemarkError } from '../core/errors.ts'
+import { Output } from './output.ts'
+
+export interface SharedOptions {
+  readonly config?: string
+  readonly json?: boolean
+  readonly yes?: boolean
+  readonly store?: string
+  readonly keys?: string
+}
+
+export class Context {
+  readonly output: Output
+  readonly signal: AbortSignal
+  readonly yes: boolean
+  readonly #options: SharedOptions
+
+  constructor(options: SharedOptions, signal: AbortSignal) {
+    this.#options = options
+    this.output = new Output(options.json === true)
+    this.yes = options.yes === true
+    this.signal = signal
+  }
+
+  get configPath(): string {
+    return this.#options.config ?? CONFIG_NAME
+  }
+
+  config(): Config {
+    return readConfig(this.configPath)
+  }
+
+  /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
+  place(): { readonly storeUrl: string; readonly keys: string; readonly sourceUrl: string | undefined } {
+    const { store, keys } = this.#options
+    if (store !== undefined && keys !== undefined) return { storeUrl: store, keys, sourceUrl: undefined }
+    let config: Config
+    try {
+      config = this.config()
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') throw new TidemarkError('USAGE', `no ${this.configPath} here: --store URL and --keys DIR are both needed`, { cause: error, next: 'the same with --store URL --keys DIR' })
+      throw error
+    }
+    return { storeUrl: store ?? config.storeUrl, keys: keys ?? config.keys, sourceUrl: config.source.url }
+  }
+}

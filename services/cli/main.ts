@@ -1,0 +1,71 @@
+/** The command line: parse, pick the command, map the error's code to the exit code. */
+import { Command, CommanderError } from 'commander'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { registerBackup } from './commands/backup.ts'
+import { registerDemo } from './commands/demo.ts'
+import { registerDoctor } from './commands/doctor.ts'
+import { registerFind } from './commands/find.ts'
+import { registerInit } from './commands/init.ts'
+import { registerMark } from './commands/mark.ts'
+import { registerRead } from './commands/read.ts'
+import { registerRestore } from './commands/restore.ts'
+import { registerStatus } from './commands/status.ts'
+import { registerUp } from './commands/up.ts'
+import { registerVerify } from './commands/verify.ts'
+import { Context, type SharedOptions } from './context.ts'
+import { exitCodeTable, Output } from './output.ts'
+
+/** Runs one command's action with its context; what it throws becomes the process's answer. */
+export type Run = (command: Command, action: (context: Context) => Promise<void>) => Promise<void>
+
+export async function main(args: readonly string[]): Promise<number> {
+  let exit = 0
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort(new DOMException('interrupted', 'AbortError'))
+  const run: Run = async (command, action) => {
+    const options = command.optsWithGlobals<SharedOptions>()
+    // `up` has its own way to stop: it drains first.
+    if (command.name() !== 'up') for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal)
+    try {
+      await action(new Context(options, stop.signal))
+    } catch (error) {
+      const known = stop.signal.aborted ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error }) : asTidemarkError(error)
+      new Output(options.json === true).failure(known)
+      if (process.env['TIDEMARK_DEBUG'] !== undefined) console.error(error)
+      exit = known.exitCode
+    } finally {
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, onSignal)
+    }
+  }
+  const program = new Command('tidemark')
+    .description('Streaming backup for the databases behind chat systems: every row change, encrypted, restorable at any transaction.')
+    .version('0.1.0')
+    .option('--config FILE', 'settings file (default: tidemark.yaml)')
+    .option('--json', 'one JSON object per line; the last one has ok and, on failure, error.code')
+    .option('--yes', 'consent to what would otherwise be asked')
+    .option('--store URL', 'the store, e.g. file:///backups/chat')
+    .option('--keys DIR', 'the keys folder')
+    .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
+    .exitOverride()
+    .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
+  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerDemo]) register(program, run)
+  inherit(program)
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return 0
+    if (args.includes('--json')) new Output(true).failure(new TidemarkError('USAGE', error.message.replace(/^error: /, '')))
+    return 2
+  }
+  return exit
+}
+
+/** Options that all commands share may stand before or behind the command's name. */
+function inherit(program: Command): void {
+  for (const command of program.commands) {
+    command.exitOverride()
+    for (const option of program.options) if (option.long !== '--version' && !command.options.some((own) => own.long === option.long)) command.addOption(option)
+    inherit(command)
+  }
+}

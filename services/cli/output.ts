@@ -1,0 +1,58 @@
+/** What commands say: lines for people, one JSON object per line for programs, the last one with `ok`. */
+import { CODES, type TidemarkError } from '../core/errors.ts'
+
+export class Output {
+  readonly json: boolean
+
+  constructor(json: boolean) {
+    this.json = json
+  }
+
+  /** An event of a running command: only with --json, unless it has words for people. */
+  event(event: object, words?: string): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(event)}\n`)
+    else if (words !== undefined) process.stdout.write(`${words}\n`)
+  }
+
+  line(words = ''): void {
+    if (!this.json) process.stdout.write(`${words}\n`)
+  }
+
+  /** The result: last line of standard output with --json. */
+  result(result: object): void {
+    if (this.json) process.stdout.write(`${JSON.stringify({ ok: true, ...result })}\n`)
+  }
+
+  failure(error: TidemarkError): void {
+    if (this.json) {
+      process.stdout.write(`${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next } })}\n`)
+      return
+    }
+    process.stderr.write(`\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n`)
+  }
+}
+
+export function exitCodeTable(): string {
+  const byExit = new Map<number, string[]>()
+  for (const [code, { exit }] of Object.entries(CODES)) byExit.set(exit, [...(byExit.get(exit) ?? []), code])
+  return [...byExit].sort(([a], [b]) => a - b).map(([exit, codes]) => `${String(exit).padStart(4)}  ${codes.join(', ')}`).join('\n')
+}
+
+const STEPS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+export function bytesText(bytes: number | string | bigint): string {
+  let value = Number(bytes)
+  let step = 0
+  for (; value >= 1024 && step < STEPS.length - 1; step++) value /= 1024
+  return `${step === 0 ? value : value.toFixed(1)} ${STEPS[step]}`
+}
+
+export function countText(value: number | string | bigint): string {
+  return Number(value).toLocaleString('en-US')
+}
+
+/** Columns aligned, two spaces between. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length))) ?? []
+  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join('  ').trimEnd()).join('\n')
+}

@@ -1,0 +1,28 @@
+/**
+ * The staged disaster brings its own oracle: one transaction locks all tables, digests each in the server, deletes, and
+ * commits, while the traffic waits. Those digests, not our own capture, are what the restored database must equal.
+ */
+import type pg from 'pg'
+import { digestTables, DIGESTED_TABLES, type DigestedTable } from '../adapters/postgres/digest.ts'
+import { quoteTable } from '../core/relation.ts'
+import type { TableDigest } from '../core/ports/target.ts'
+
+export interface Disaster {
+  readonly xid: number
+  readonly at: Date
+  readonly deleted: number
+  readonly digests: readonly TableDigest[]
+}
+
+/** @param client a session with the fixed settings, so that digests are comparable */
+export async function deleteAllMessages(client: pg.Client): Promise<Disaster> {
+  const rows = async (sql: string): Promise<Record<string, unknown>[]> => (await client.query(sql)).rows as Record<string, unknown>[]
+  await client.query('BEGIN')
+  const tables = (await rows(DIGESTED_TABLES)) as unknown as DigestedTable[]
+  await client.query(`LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN SHARE MODE`)
+  const digests = await digestTables(rows, tables)
+  const deleted = (await client.query('DELETE FROM public.messages')).rowCount ?? 0
+  const [moment] = await rows(`SELECT pg_current_xact_id()::xid::text AS xid, clock_timestamp() AS at`)
+  await client.query('COMMIT')
+  return { xid: Number(moment?.['xid']), at: moment?.['at'] as Date, deleted, digests }
+}

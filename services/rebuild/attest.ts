@@ -1,0 +1,67 @@
+/** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
+import { TidemarkError } from '../core/errors.ts'
+import { formatLsn, toLsn } from '../core/position.ts'
+import { ByteSource } from '../formats/byte-source.ts'
+import type { Repository } from '../repository/repository.ts'
+import type { RestorePlan } from './plan.ts'
+import { foldChanges } from './rebuild.ts'
+import { RowDigest } from './row-digest.ts'
+import { baseBlocks } from './segment-reader.ts'
+
+export interface AttestedTable {
+  readonly schema: string
+  readonly name: string
+  /** Stored columns, in the order that the digest took them. */
+  readonly columns: readonly string[]
+  readonly rows: bigint
+  readonly digest: string
+}
+
+/** The attestation of the very position that a plan restores to, if there is one. */
+export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | undefined {
+  // An attestation at L speaks of everything that commits below L.
+  const next = formatLsn(toLsn(plan.point.lsn + 1n))
+  const found = plan.point.generation.attestations.findLast((entry) => entry.body.at === next)
+  if (found === undefined) return undefined
+  const columns = new Map(plan.tables.map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]))
+  return found.body.tables.flatMap((t) => {
+    const names = columns.get(`${t.schema}.${t.name}`)
+    return names === undefined ? [] : [{ schema: t.schema, name: t.name, columns: names, rows: BigInt(t.rows), digest: t.digest }]
+  })
+}
+
+/** Folds every table to the plan's point and digests its rows; nothing is written anywhere. */
+export async function digestBackup(repository: Repository, plan: RestorePlan, signal: AbortSignal): Promise<AttestedTable[]> {
+  const folds = await foldChanges(repository, plan, signal, () => undefined)
+  const out: AttestedTable[] = []
+  for (const table of plan.tables) {
+    signal.throwIfAborted()
+    const digest = new RowDigest()
+    const fold = folds.get(table.oid)
+    if (fold === undefined) throw new TidemarkError('INTERNAL', 'a table without its fold')
+    let take: ReturnType<RowDigest['taker']> | undefined
+    let opened: ReturnType<typeof fold.open> | undefined
+    const emit = (buffer: Buffer, start: number, end: number): void => take!(buffer, start, end)
+    if (table.base !== undefined) {
+      for await (const block of baseBlocks(repository, table.base.body)) {
+        if (opened === undefined) {
+          opened = fold.open(block.layout, emit)
+          take = digest.taker(opened.layout)
+        }
+        const source = new ByteSource(block.raw)
+        for (let i = 0; i < block.rows; i++) {
+          const start = source.at
+          block.layout.skip(source)
+          opened.feed(block.raw, start, source.at)
+        }
+      }
+    }
+    if (opened === undefined) {
+      opened = fold.open(undefined, emit)
+      take = digest.taker(opened.layout)
+    }
+    for (const _ of opened.finish()) signal.throwIfAborted()
+    out.push({ schema: table.schema, name: table.name, columns: table.history.last!.columns.map((c) => c.name), rows: digest.rows, digest: digest.digest })
+  }
+  return out
+}
