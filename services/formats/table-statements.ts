@@ -7,7 +7,7 @@ import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import type { ColumnFacts, SequenceFacts, TableFacts, TypeFacts } from './schema-facts.ts'
 
 /** Phases of a schema: lower ranks first. Inside a rank the order given is kept. */
-export const RANK = { cluster: -30, schema: -20, extension: -10, create: 0, attach: 10, key: 20, constraint: 30, index: 40, attachIndex: 50, foreignKey: 60, behaviour: 70, rights: 80 } as const
+export const RANK = { cluster: -30, schema: -20, extension: -10, create: 0, child: 5, attach: 10, key: 20, constraint: 30, index: 40, attachIndex: 50, foreignKey: 60, behaviour: 70, rights: 80 } as const
 
 function columnClause(column: ColumnFacts, withDefault: boolean): string {
   const parts = [quoteName(column.name), column.type]
@@ -43,16 +43,21 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
   const persistence = table.persistence === 'u' ? 'UNLOGGED ' : ''
   const method = table.accessMethod === null || table.accessMethod === 'heap' ? '' : ` USING ${quoteName(table.accessMethod)}`
   const partitioned = table.partitionKey === null ? '' : ` PARTITION BY ${table.partitionKey}`
-  say(RANK.create, `CREATE ${persistence}TABLE ${name} (${table.columns.map((c) => columnClause(c, false)).join(', ')})${partitioned}${method}${options}`)
+  // A child's inherited columns come from INHERITS where that gives the same order; a column that the parent got later
+  // stands behind the child's own, and then all are spelled out (and are the child's own as well as inherited).
+  const inherits = table.parents !== null && table.partitionBound === null && inheritedFirst(table.columns)
+  const columns = inherits ? table.columns.filter((c) => c.local) : table.columns
+  const from = inherits ? ` INHERITS (${table.parents!.map(quoteTable).join(', ')})` : ''
+  say(inherits ? RANK.child : RANK.create, `CREATE ${persistence}TABLE ${name} (${columns.map((c) => columnClause(c, false)).join(', ')})${from}${partitioned}${method}${options}`)
   for (const c of table.columns) {
-    if (c.storage !== null) say(RANK.create, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET STORAGE ${STORAGE[c.storage] ?? 'EXTENDED'}`)
-    if (c.compression !== null) say(RANK.create, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET COMPRESSION ${COMPRESSION[c.compression] ?? 'pglz'}`)
+    if (c.storage !== null) say(RANK.attach, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET STORAGE ${STORAGE[c.storage] ?? 'EXTENDED'}`)
+    if (c.compression !== null) say(RANK.attach, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET COMPRESSION ${COMPRESSION[c.compression] ?? 'pglz'}`)
     if (c.statistics !== null) say(RANK.behaviour, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET STATISTICS ${c.statistics}`)
     if (c.default !== null && c.generated === '' && c.identity === '') say(RANK.constraint, `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET DEFAULT ${c.default}`)
   }
   for (const parent of table.parents ?? []) {
     if (table.partitionBound !== null) say(RANK.attach, `ALTER TABLE ONLY ${quoteTable(parent)} ATTACH PARTITION ${name} ${table.partitionBound}`)
-    else say(RANK.attach, `ALTER TABLE ONLY ${name} INHERIT ${quoteTable(parent)}`)
+    else if (!inherits) say(RANK.attach, `ALTER TABLE ONLY ${name} INHERIT ${quoteTable(parent)}`)
   }
   if (table.ofType !== null) say(RANK.behaviour, `ALTER TABLE ONLY ${name} OF ${table.ofType}`)
 
@@ -102,6 +107,12 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
   }
   say(RANK.rights, `ALTER TABLE ${name} OWNER TO ${quoteName(table.owner)}`)
   return out
+}
+
+/** Whether all inherited columns stand in front of the child's own. */
+function inheritedFirst(columns: readonly ColumnFacts[]): boolean {
+  const firstOwn = columns.findIndex((c) => c.local)
+  return firstOwn < 0 || columns.slice(firstOwn).every((c) => c.local)
 }
 
 function optionClause(option: string): string {

@@ -6,7 +6,7 @@ export function registerDemo(program: Command, run: Run): void {
   program
     .command('demo')
     .description('a real PostgreSQL with a chat database, a disaster, and the proven restore to the moment before it')
-    .option('--folder DIR', 'where it puts everything', '.tidemark/demo')
+    .option('--folder <DIR>', 'where it puts everything', '.tidemark/demo')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { runDemo } = await import('../../demo/demo.ts')

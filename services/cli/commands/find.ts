@@ -10,12 +10,12 @@ export function registerFind(program: Command, run: Run): void {
   program
     .command('find')
     .description('transactions around a time, the unusual first: what to restore to just before of')
-    .option('--around TIME', 'RFC 3339 time with zone (default: the end of the backup)')
-    .option('--within MINUTES', 'minutes before and after', '60')
-    .option('--table TABLE', 'schema.table')
-    .option('--operation OPERATION', OPERATIONS.join(', '))
-    .option('--rows N', 'at least so many rows', '1')
-    .option('--limit N', 'at most so many transactions', '10')
+    .option('--around <TIME>', 'RFC 3339 time with zone (default: the end of the backup)')
+    .option('--within <MINUTES>', 'minutes before and after', '60')
+    .option('--table <TABLE>', 'schema.table')
+    .option('--operation <OPERATION>', OPERATIONS.join(', '))
+    .option('--rows <N>', 'at least so many rows', '1')
+    .option('--limit <N>', 'at most so many transactions', '10')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ around?: string; within: string; table?: string; operation?: string; rows: string; limit: string }>()

@@ -12,9 +12,9 @@ export function registerInit(program: Command, run: Run): void {
   program
     .command('init')
     .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
-    .requiredOption('--source URL', 'postgresql://user@host:port/database')
-    .option('--name NAME', 'name of slot and publication', 'tidemark')
-    .option('--recipients KIND', 'rsa (the writer cannot read) or aes', 'rsa')
+    .requiredOption('--source <URL>', 'postgresql://user@host:port/database')
+    .option('--name <NAME>', 'name of slot and publication', 'tidemark')
+    .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string }>()
@@ -53,7 +53,7 @@ export function registerInit(program: Command, run: Run): void {
   program
     .command('uninstall')
     .description('take everything of Tidemark out of the source; the store and the keys stay')
-    .option('--source URL', 'instead of the one in tidemark.yaml')
+    .option('--source <URL>', 'instead of the one in tidemark.yaml')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { source } = command.optsWithGlobals<{ source?: string }>()

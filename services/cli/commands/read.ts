@@ -8,9 +8,9 @@ export function registerRead(program: Command, run: Run): void {
   program
     .command('read')
     .description("a table's history between two points, as JSON lines")
-    .requiredOption('--table TABLE', 'schema.table')
-    .requiredOption('--from POINT', 'exclusive')
-    .requiredOption('--to POINT', 'inclusive')
+    .requiredOption('--table <TABLE>', 'schema.table')
+    .requiredOption('--from <POINT>', 'exclusive')
+    .requiredOption('--to <POINT>', 'inclusive')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ table: string; from: string; to: string }>()

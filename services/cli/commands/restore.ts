@@ -25,10 +25,10 @@ export function registerRestore(program: Command, run: Run): void {
   program
     .command('restore')
     .description('rebuild the database as it stood at a point, in an empty database')
-    .requiredOption('--at POINT', 'time with zone, LSN, xid:N, marker:NAME, latest, before:xid:N')
-    .option('--into URL', 'an empty database')
+    .requiredOption('--at <POINT>', 'time with zone, LSN, xid:N, marker:NAME, latest, before:xid:N')
+    .option('--into <URL>', 'an empty database')
     .option('--dry-run', 'show the plan and stop')
-    .option('--except-table TABLE', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])
+    .option('--except-table <TABLE>', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ at: string; into?: string; dryRun?: boolean; exceptTable: string[] }>()

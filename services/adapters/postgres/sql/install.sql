@@ -197,6 +197,15 @@ BEGIN
     BEGIN
       IF affected IS NOT NULL AND affected <> 0 THEN
         PERFORM tidemark.record_table(c.command_tag, affected);
+        IF c.command_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_class p WHERE p.oid = affected AND p.relkind = 'p') THEN
+          -- DETACH names the parent alone: tables whose latest record still says that they are a partition.
+          FOR affected IN
+            SELECT r.oid FROM pg_class r JOIN LATERAL (SELECT d.facts FROM tidemark.ddl d WHERE d.oid = r.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
+             WHERE r.relkind IN ('r', 'p') AND NOT r.relispartition AND r.oid >= 16384 AND latest.facts::jsonb ->> 'partitionBound' IS NOT NULL
+          LOOP
+            PERFORM tidemark.record_table(c.command_tag, affected);
+          END LOOP;
+        END IF;
       ELSIF c.object_type = 'sequence' THEN
         INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) SELECT pg_current_xact_id()::text, c.command_tag, 'sequence', c.objid, f::text
           FROM tidemark.sequence_facts(c.objid) f WHERE NOT (f ->> 'identity')::boolean;

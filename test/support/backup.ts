@@ -1,0 +1,256 @@
+/**
+ * One backup under test: an own source database, store and keys, the running job, and every wait raced against it, so
+ * that a failure in the background fails the test at once.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { inject } from 'vitest'
+import { digestTables } from '../../services/adapters/postgres/digest.ts'
+import { connect } from '../../services/adapters/postgres/session.ts'
+import { openBackup } from '../../services/app/compose.ts'
+import { type Config, readConfig } from '../../services/app/config.ts'
+import { init } from '../../services/app/init.ts'
+import { restore, type RestoreReport } from '../../services/app/restore.ts'
+import { Up, type UpEvent } from '../../services/app/up.ts'
+import type { TableDigest } from '../../services/core/ports/target.ts'
+import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import type { Repository } from '../../services/repository/repository.ts'
+
+export function serverUrl(version: string): string {
+  const url = inject('servers')[version]
+  if (url === undefined) throw new Error(`no server of version ${version}`)
+  return url
+}
+
+export function testedVersions(): string[] {
+  return Object.keys(inject('servers'))
+}
+
+export function withDatabase(url: string, database: string): string {
+  const parsed = new URL(url)
+  parsed.pathname = `/${database}`
+  return parsed.toString()
+}
+
+export interface BackupOptions {
+  readonly version?: string
+  /** An own server instead of the shared one. */
+  readonly url?: string
+  readonly rollMs?: number
+  readonly segmentBytes?: number
+  readonly setup?: string
+  readonly createDatabase?: string
+  readonly onPoint?: (point: string) => void
+}
+
+export class Backup implements AsyncDisposable {
+  readonly serverUrl: string
+  readonly database: string
+  readonly folder: string
+  readonly source: pg.Client
+  readonly events: UpEvent[] = []
+  #options: BackupOptions
+  #targets: string[] = []
+  #extra: pg.Client[] = []
+  #up: Up | undefined
+  #running: Promise<void> = Promise.resolve()
+  #failed: Promise<never> = new Promise(() => undefined)
+  #hard = new AbortController()
+  repository!: Repository
+
+  private constructor(server: string, database: string, folder: string, source: pg.Client, options: BackupOptions) {
+    this.serverUrl = server
+    this.database = database
+    this.folder = folder
+    this.source = source
+    this.#options = options
+  }
+
+  /** Makes the database and runs `setup` in it; nothing of Tidemark yet. */
+  static async prepare(options: BackupOptions = {}): Promise<Backup> {
+    const server = options.url ?? serverUrl(options.version ?? '18')
+    const database = `t${randomBytes(6).toString('hex')}`
+    const admin = new pg.Client(server)
+    await admin.connect()
+    await admin.query(`CREATE DATABASE ${database} ${options.createDatabase ?? ''}`)
+    await admin.end()
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-test-'))
+    const source = new pg.Client(withDatabase(server, database))
+    source.on('error', () => undefined)
+    await source.connect()
+    const backup = new Backup(server, database, folder, source, options)
+    if (options.setup !== undefined) await source.query(options.setup)
+    return backup
+  }
+
+  /** Everything: database, init, and the stream running with its base durable. */
+  static async start(options: BackupOptions = {}): Promise<Backup> {
+    const backup = await Backup.prepare(options)
+    try {
+      await backup.init()
+      await backup.up()
+      return backup
+    } catch (error) {
+      await backup[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  get sourceUrl(): string {
+    return withDatabase(this.serverUrl, this.database)
+  }
+  get storeUrl(): string {
+    return join(this.folder, 'store')
+  }
+  get keys(): string {
+    return join(this.folder, 'keys')
+  }
+  get configPath(): string {
+    return join(this.folder, 'tidemark.yaml')
+  }
+  get slot(): string {
+    return `s_${this.database}`
+  }
+
+  get config(): Config {
+    const config = readConfig(this.configPath)
+    return { ...config, roll: { ageMs: this.#options.rollMs ?? 200, segmentBytes: this.#options.segmentBytes ?? 1024 * 1024 } }
+  }
+
+  async init(): Promise<void> {
+    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', consent: () => Promise.resolve(true) })
+  }
+
+  async client(): Promise<pg.Client> {
+    const client = new pg.Client(this.sourceUrl)
+    client.on('error', () => undefined)
+    await client.connect()
+    this.#extra.push(client)
+    return client
+  }
+
+  /** Starts the job and resolves once it is streaming. */
+  async up(options: { readonly sourceUrl?: string; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
+    const { repository } = await openBackup({ storeUrl: this.storeUrl, keys: this.keys, role: 'writer' })
+    this.repository = repository
+    this.#hard = new AbortController()
+    const { config } = this
+    const reached = Promise.withResolvers<void>()
+    this.#up = new Up({
+      config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },
+      repository,
+      ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),
+      onEvent: (event) => {
+        this.events.push(event)
+        if (event.event === (options.waitFor ?? 'streaming')) reached.resolve()
+      },
+    })
+    this.#running = this.#up.run(this.#hard.signal)
+    this.#failed = this.#running.then(() => Promise.reject(new Error('the job ended')))
+    this.#failed.catch(() => undefined)
+    await this.guard(reached.promise)
+  }
+
+  /** Races any wait against the background job. */
+  guard<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#failed])
+  }
+
+  async head(): Promise<Lsn> {
+    return parseLsn((await this.source.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn)
+  }
+
+  /** Waits until everything committed so far is durable. */
+  async durable(limitMs = 60_000): Promise<Lsn> {
+    const head = await this.head()
+    await this.until(() => {
+      if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
+      this.#up?.source?.wantHeartbeat()
+      return false
+    }, limitMs)
+    return head
+  }
+
+  /** Polls a condition, bounded, and fails with the job. */
+  async until(condition: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
+    const deadline = performance.now() + limitMs
+    while (!(await condition())) {
+      if (performance.now() > deadline) throw new Error(`nothing came of it in ${limitMs} ms; last events: ${JSON.stringify(this.events.slice(-5))}`)
+      await this.guard(new Promise((resolve) => setTimeout(resolve, 30)))
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#up?.drain()
+    this.#failed = new Promise(() => undefined)
+    await this.#running
+    this.#up = undefined
+  }
+
+  /** Drops what is not durable, as a crash does (the process stays). */
+  async crash(): Promise<void> {
+    this.#failed = new Promise(() => undefined)
+    this.#hard.abort(new DOMException('crash', 'AbortError'))
+    await this.#running.catch(() => undefined)
+    this.#up = undefined
+  }
+
+  get running(): Promise<void> {
+    return this.#running
+  }
+
+  async emptyDatabase(create = ''): Promise<string> {
+    const name = `t${randomBytes(6).toString('hex')}`
+    const admin = new pg.Client(this.serverUrl)
+    await admin.connect()
+    await admin.query(`CREATE DATABASE ${name} ${create}`)
+    await admin.end()
+    this.#targets.push(name)
+    return withDatabase(this.serverUrl, name)
+  }
+
+  async restore(at = 'latest', options: { readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string } = {}): Promise<RestoreReport & { readonly url: string }> {
+    const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
+    const report = await restore({ storeUrl: this.storeUrl, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, signal: new AbortController().signal, events: {} })
+    return { ...report, url }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.crash()
+    for (const client of [this.source, ...this.#extra]) await client.end().catch(() => undefined)
+    const admin = new pg.Client(this.serverUrl)
+    admin.on('error', () => undefined)
+    try {
+      await admin.connect()
+      await admin.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active_pid IS NOT NULL', [this.database])
+      for (let left = 50; left > 0; left--) {
+        const dropped = await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [this.database]).then(() => true, () => false)
+        if (dropped) break
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      for (const name of [this.database, ...this.#targets]) await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+    } catch {
+      // A server that the test itself stopped has nothing to clean.
+    } finally {
+      await admin.end().catch(() => undefined)
+      await rm(this.folder, { recursive: true, force: true })
+    }
+  }
+}
+
+export async function digests(url: string): Promise<readonly TableDigest[]> {
+  const client = await connect({ url, applicationName: 'test', role: 'target' })
+  try {
+    return await digestTables(async (sql) => (await client.query(sql)).rows as Record<string, unknown>[])
+  } finally {
+    await client.end()
+  }
+}
+
+/** Digests as plain text, so that a difference names the table. */
+export function shown(list: readonly TableDigest[]): string[] {
+  return list.map((d) => `${d.schema}.${d.name}: ${d.rows} rows, ${d.digest}`)
+}

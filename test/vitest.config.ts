@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config'
+
+const scope = process.env['TIDEMARK_TEST_SCOPE'] ?? 'default'
+
+export default defineConfig({
+  root: new URL('..', import.meta.url).pathname,
+  test: {
+    include: scope === 'soak' ? ['test/soak/**/*.test.ts'] : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
+    globalSetup: ['test/support/servers.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    retry: 0,
+    testTimeout: scope === 'soak' ? 900_000 : 120_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 30_000,
+    // A failure in the background fails the run: nothing is swallowed.
+    dangerouslyIgnoreUnhandledErrors: false,
+  },
+})
