@@ -52,6 +52,8 @@ function* named(repository: Repository): Generator<Named> {
       const common = { generation: String(body.generation), table: String(body.oid) }
       for (const object of body.parts) yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object, context: { kind: 'base', ...common } }
       yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object: body.version, context: { kind: 'table', ...common } }
+    } else if (body.kind === 'sequences') {
+      yield { entry: entry.number, range: `sequences at ${body.at}`, object: body.object, context: { kind: 'sequences', generation: String(body.generation) } }
     } else if (body.kind === 'schema') {
       yield { entry: entry.number, range: `schema at ${body.at}`, object: body.object, context: { kind: 'schema', generation: String(body.generation) } }
     }

@@ -9,7 +9,7 @@ import type { ChangeLog } from '../core/ports/change-log.ts'
 import { Backoff } from '../core/running-state.ts'
 import type { ControlRecord, SchemaFacts, TransactionPart } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
-import { indexName, schemaName, segmentName } from '../formats/object-name.ts'
+import { indexName, schemaName, segmentName, sequencesName } from '../formats/object-name.ts'
 import { encodeIndex, type IndexedBlock } from '../formats/segment-index.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { Repository, SealedObject } from '../repository/repository.ts'
@@ -131,7 +131,8 @@ export class Compactor {
   async #control(record: ControlRecord): Promise<void> {
     switch (record.kind) {
       case 'sequences':
-        this.#cut.sequences = record
+        if (this.#cut.isEmpty) await this.#storeSequences(record)
+        else this.#cut.sequences = record
         break
       case 'schema':
         this.#cut.schemas.push(record.facts)
@@ -313,6 +314,17 @@ export class Compactor {
     const sealed = await repository.seal(schemaName(generation, at, repository.nonce()), Buffer.from(JSON.stringify(facts), 'utf8'), { kind: 'schema', generation: String(generation) })
     await this.#retrying(() => repository.put(sealed, this.#signal))
     const body: EntryBody = { kind: 'schema', generation, at: formatLsn(at), snapshot: facts.snapshot, object: sealed.object }
+    await this.#retrying(() => repository.append(body))
+  }
+
+  /** A sample behind the last cut has no index to stand in. */
+  async #storeSequences(record: ControlRecord & { kind: 'sequences' }): Promise<void> {
+    const { repository, generation } = this.#options
+    await this.#storing
+    const name = sequencesName(generation, record.at, repository.nonce())
+    const sealed = await repository.seal(name, Buffer.from(JSON.stringify(record.samples), 'utf8'), { kind: 'sequences', generation: String(generation) })
+    await this.#retrying(() => repository.put(sealed, this.#signal))
+    const body: EntryBody = { kind: 'sequences', generation, at: formatLsn(record.at), object: sealed.object }
     await this.#retrying(() => repository.append(body))
   }
 

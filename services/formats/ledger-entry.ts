@@ -69,6 +69,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     objects: z.array(sealedObject.extend({ tables: z.array(z.object({ oid, rows: count })) })),
     index: sealedObject,
   }),
+  /** A sample of sequences behind the last cut; otherwise samples stand in a cut's index. */
+  z.object({ kind: z.literal('sequences'), generation: z.int(), at: lsn, object: sealedObject }),
   z.object({ kind: z.literal('heartbeat'), generation: z.int(), lane: z.int(), term: z.int(), timeline: z.int(), end: lsn }),
   z.object({
     kind: z.literal('table'),

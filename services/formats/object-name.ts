@@ -40,6 +40,10 @@ export function schemaName(generation: number, at: Lsn, nonce: string): string {
   return `schema/g${generation}/${wide(at)}-${nonce}.schema`
 }
 
+export function sequencesName(generation: number, at: Lsn, nonce: string): string {
+  return `schema/g${generation}/${wide(at)}-${nonce}.sequences`
+}
+
 export function keyName(key: string): string {
   return `keys/${key}.key`
 }

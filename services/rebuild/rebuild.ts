@@ -34,6 +34,20 @@ export interface RebuildReport {
   readonly seconds: { readonly schema: number; readonly fold: number; readonly load: number; readonly indexes: number }
 }
 
+/** No owned sequence may give a value that a row has already, whatever was sampled when. */
+const ABOVE_ROWS = `DO $tidemark$
+DECLARE owned record; top bigint;
+BEGIN
+  FOR owned IN SELECT s.seqrelid::regclass AS sequence, s.seqincrement AS step, t.oid::regclass AS relation, a.attname AS name
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') AND s.seqincrement > 0 AND a.atttypid IN (20, 21, 23) LOOP
+    EXECUTE format('SELECT max(%I) FROM %s', owned.name, owned.relation) INTO top;
+    IF top IS NOT NULL AND top > COALESCE((SELECT last_value FROM pg_catalog.pg_sequences q WHERE format('%I.%I', q.schemaname, q.sequencename)::regclass = owned.sequence), 0) THEN
+      PERFORM setval(owned.sequence, top);
+    END IF;
+  END LOOP;
+END $tidemark$`
+
 const COPY_CHUNK = 128 * 1024
 
 export class Rebuild {
@@ -172,18 +186,26 @@ export class Rebuild {
   /** The first sample at or after the point, else the last before it; never below what the rows use. */
   async #sequences(): Promise<SchemaStatement[]> {
     const { generation, lsn } = this.#plan.point
-    let samples: readonly SequenceSample[] = this.#plan.schema.sequences
+    const found: { readonly at: Lsn; read(): Promise<readonly SequenceSample[]> }[] = []
     for (const entry of generation.segments) {
       const { sequences } = await readIndex(this.#repository, entry)
-      if (sequences === undefined) continue
-      samples = sequences.samples
-      if (compareLsn(sequences.at, lsn) >= 0) break
+      if (sequences !== undefined) found.push({ at: sequences.at, read: () => Promise.resolve(sequences.samples) })
     }
-    return samples.map((s) => {
+    for (const { body } of generation.sequences) {
+      found.push({
+        at: parseLsn(body.at),
+        read: async () => JSON.parse((await this.#repository.getSealed(body.object, { kind: 'sequences', generation: String(body.generation) })).toString('utf8')) as SequenceSample[],
+      })
+    }
+    found.sort((a, b) => compareLsn(a.at, b.at))
+    const chosen = found.find((sample) => compareLsn(sample.at, lsn) >= 0) ?? found.at(-1)
+    const samples = chosen === undefined ? this.#plan.schema.sequences : await chosen.read()
+    const set = samples.map((s): SchemaStatement => {
       const name = quoteTable(s).replaceAll("'", "''")
       const object = { kind: 'sequence', schema: s.schema, name: s.name }
       return { rank: 75, phase: 'after', objects: [object], sql: `SELECT CASE WHEN to_regclass('${name}') IS NOT NULL THEN setval(to_regclass('${name}'), ${s.lastValue}, ${String(s.isCalled)}) END` }
     })
+    return [...set, { rank: 90, phase: 'after', objects: [{ kind: 'sequence', name: 'owned sequences' }], sql: ABOVE_ROWS }]
   }
 }
 

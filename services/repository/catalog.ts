@@ -42,6 +42,7 @@ export class Generation {
   /** All `table` entries by number, those of unfinished bases and re-snapshots too. */
   readonly tables = new Map<bigint, NumberedEntry<'table'>>()
   readonly schemas: NumberedEntry<'schema'>[] = []
+  readonly sequences: NumberedEntry<'sequences'>[] = []
   readonly markers: NumberedEntry<'marker'>[] = []
   readonly attestations: NumberedEntry<'attestation'>[] = []
   /** Commit LSN of the last durable transaction, or the generation's start. */
@@ -140,6 +141,9 @@ export class Catalog {
         generation.bases.push({ id: body.base, ...numbered, closing: parseLsn(body.closing), from: parseLsn(body.from), tables, entry: body })
         break
       }
+      case 'sequences':
+        this.#of(body.generation, entry).sequences.push({ ...numbered, body })
+        break
       case 'marker':
         this.#of(body.generation, entry).markers.push({ ...numbered, body })
         break
