@@ -20,7 +20,7 @@ export interface PostgresOptions {
   /** The data folder's parent; made when absent. */
   readonly folder: string
   readonly settings?: Readonly<Record<string, string>>
-  /** The package that holds the binaries; by default PostgreSQL 18 of this platform. */
+  /** The package (or the installation) that holds the binaries; by default PostgreSQL 18 of this platform. */
   readonly packageRoot?: string
   readonly encoding?: string
   readonly initArguments?: readonly string[]
@@ -50,7 +50,8 @@ export class EmbeddedPostgres {
   static async create(options: PostgresOptions): Promise<EmbeddedPostgres> {
     const account = process.getuid?.() === 0 ? await unprivilegedAccount() : undefined
     const root = options.packageRoot ?? platformPackage()
-    const native = await prepareBinaries(join(root, 'native'), account)
+    const inner = await stat(join(root, 'native')).then(() => join(root, 'native'), () => root)
+    const native = await prepareBinaries(inner, account)
     const folder = account === undefined || (await isTraversable(options.folder)) ? resolve(options.folder) : join(tmpdir(), `tidemark-${process.pid}-${Date.now().toString(36)}`)
     const postgres = new EmbeddedPostgres(join(native, 'bin'), account, folder, options.settings ?? {})
     await mkdir(folder, { recursive: true })

@@ -1,0 +1,67 @@
+/** npm run bench [-- capture base rebuild lag memory]: ratios in one run, medians of interleaved pairs, with their spread. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
+import { benchBase } from './base.ts'
+import { benchCapture } from './capture.ts'
+import { applyChanges, load } from './dataset.ts'
+import { benchLag } from './lag.ts'
+import { benchRebuild } from './rebuild.ts'
+import { installation } from './tools.ts'
+import { Workplace } from './workplace.ts'
+
+export interface Figure {
+  readonly what: string
+  readonly against: string
+  readonly measured: string
+  readonly reach: string
+  readonly reached: boolean
+}
+
+const PAIRS = Number(process.env['BENCH_PAIRS'] ?? 5)
+const MESSAGES = Number(process.env['BENCH_MESSAGES'] ?? 1_000_000)
+const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 1_000_000)
+const wanted = new Set(process.argv.slice(2))
+const want = (name: string): boolean => wanted.size === 0 || wanted.has(name)
+
+const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))
+const tools = installation()
+const server = await EmbeddedPostgres.create({
+  folder: join(folder, 'postgres'),
+  packageRoot: tools,
+  settings: { shared_buffers: '2GB', max_wal_size: '8GB', synchronous_commit: 'off', autovacuum: 'off', max_replication_slots: '60', max_wal_senders: '60', wal_sender_timeout: '0', log_min_messages: 'log' },
+})
+await server.start()
+const figures: Figure[] = []
+const say = (text: string): void => console.error(`[${(performance.now() / 1000).toFixed(0)} s] ${text}`)
+try {
+  const admin = new pg.Client(server.url())
+  await admin.connect()
+  await admin.query('CREATE DATABASE im')
+  const client = new pg.Client(server.url('im'))
+  await client.connect()
+  say(`loading ${MESSAGES * 3} rows and ${CHANGES} changes`)
+  await load(server.url('im'), client, { messages: MESSAGES, changes: CHANGES, big: CHANGES / 10 })
+  const workplace = await Workplace.open({ folder, server, client, admin, tools: join(tools, 'bin'), pairs: PAIRS, say })
+  if (want('base')) figures.push(...(await benchBase(workplace)))
+  if (want('rebuild') || want('lag')) await workplace.takeBase()
+  await workplace.prepareStream()
+  say('making the changes')
+  workplace.walBytes = await applyChanges(client)
+  await workplace.endStream()
+  if (want('capture') || want('memory')) figures.push(...(await benchCapture(workplace, CHANGES)))
+  if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
+  if (want('lag')) figures.push(...(await benchLag(workplace)))
+  await client.end()
+  await admin.end()
+} finally {
+  await server.destroy()
+  await rm(folder, { recursive: true, force: true })
+}
+console.log(`\n${cpus().length} cores, ${cpus()[0]?.model ?? ''}, PostgreSQL 18.6, Node ${process.version}, ${PAIRS} pairs\n`)
+console.log('| what | against | measured | reach | |')
+console.log('|---|---|---|---|---|')
+for (const f of figures) console.log(`| ${f.what} | ${f.against} | ${f.measured} | ${f.reach} | ${f.reached ? 'reached' : 'NOT reached'} |`)
+process.exit(0)
