@@ -108,15 +108,25 @@ function integerInto(sink: ByteSink, value: number): void {
   ascii(sink, String(value))
 }
 
-const MAX_SAFE_HEAD = 8
-
-/** A long that may pass 53 bits: as number where safe, else as bigint. */
-function anyLong(source: ByteSource): number | bigint {
+/** A long that may pass 53 bits: as number where safe, else as bigint. Eight bytes hold every present-day timestamp. */
+export function anyLong(source: ByteSource): number | bigint {
+  const { buffer } = source
   const start = source.at
   source.skipLong()
-  if (source.at - start < MAX_SAFE_HEAD) {
-    source.at = start
-    return source.long()
+  const length = source.at - start
+  if (length <= 4) {
+    let z = 0
+    for (let i = length - 1; i >= 0; i--) z = (z << 7) | (buffer[start + i]! & 127)
+    return (z >>> 1) ^ -(z & 1)
+  }
+  if (length <= 8) {
+    const low = (buffer[start]! & 127) | ((buffer[start + 1]! & 127) << 7) | ((buffer[start + 2]! & 127) << 14) | ((buffer[start + 3]! & 127) << 21)
+    let high = 0
+    for (let i = length - 1; i >= 4; i--) high = (high << 7) | (buffer[start + i]! & 127)
+    if (high < 0x2000000) {
+      const half = high * 0x8000000 + (low >>> 1)
+      return (low & 1) === 0 ? half : -half - 1
+    }
   }
   source.at = start
   const value = source.bigLong()

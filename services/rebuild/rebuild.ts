@@ -9,10 +9,12 @@ import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { quoteTable } from '../core/relation.ts'
 import type { Target } from '../core/ports/target.ts'
 import type { SchemaStatement, SequenceSample } from '../core/transaction.ts'
+import { RANK } from '../formats/table-statements.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
+import { binaryHeader, binaryTrailer, canBeBinary, NeedsText, printBinary } from './binary-rows.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
 import { readIndex } from './point.ts'
 import type { RowLayout } from './row-layout.ts'
@@ -48,6 +50,8 @@ BEGIN
   END LOOP;
 END $tidemark$`
 
+type RowFormat = 'text' | 'binary'
+
 const COPY_CHUNK = 128 * 1024
 
 export class Rebuild {
@@ -72,14 +76,17 @@ export class Rebuild {
     await this.#target.begin(restoreId)
     const before = statements.filter((s) => s.phase === 'before')
     const notes = [...plan.schema.notes]
-    notes.push(...(await this.#target.run(before, (done, total) => this.#say('schema', done, total, 'schema', 0), signal)))
+    let done = 0
+    notes.push(...(await this.#target.run(before, 0, () => this.#say('schema', ++done, before.length, 'schema', 0), signal)))
     const t1 = this.#clock.elapsed()
     const folds = await foldChanges(this.#repository, plan, signal, (done, total) => this.#say('fold', done, total, 'changes', 0))
     const t2 = this.#clock.elapsed()
-    const tables = await this.#load(folds, signal)
+    const rest = statements.filter((s) => s.phase === 'after')
+    const tables = await this.#load(folds, rest, notes, signal)
     const t3 = this.#clock.elapsed()
-    const after = [...statements.filter((s) => s.phase === 'after'), ...(await this.#sequences())].sort((a, b) => a.rank - b.rank)
-    notes.push(...(await this.#target.run(after, (done, total) => this.#say('indexes', done, total, 'keys and indexes', 0), signal)))
+    const after = [...rest, ...(await this.#sequences())].sort((a, b) => a.rank - b.rank)
+    done = 0
+    notes.push(...(await this.#target.run(after, 0, () => this.#say('indexes', ++done, after.length, 'keys and indexes', 0), signal)))
     await this.#target.finish()
     const t4 = this.#clock.elapsed()
     const { at } = plan.point
@@ -99,8 +106,11 @@ export class Rebuild {
     this.#events.onProgress?.({ stage, done, total, what, rows })
   }
 
-  /** Tables in parallel, the largest first. */
-  async #load(folds: ReadonlyMap<number, TableFold>, outer: AbortSignal): Promise<RebuildReport['tables']> {
+  /**
+   * Tables in parallel, the largest first; each gets its keys and indexes as soon as its rows are in. Those statements
+   * are done when `rest` is run as a whole behind it, and are passed over there.
+   */
+  async #load(folds: ReadonlyMap<number, TableFold>, rest: readonly SchemaStatement[], notes: string[], outer: AbortSignal): Promise<RebuildReport['tables']> {
     const stop = new AbortController()
     const signal = AbortSignal.any([outer, stop.signal])
     const size = (table: TablePlan): bigint => BigInt(table.base?.body.rawBytes ?? '0') + table.changes * 100n
@@ -109,24 +119,35 @@ export class Rebuild {
     const loaded: RebuildReport['tables'][number][] = []
     let rows = 0
     let failure: unknown
-    const worker = async (): Promise<void> => {
+    const worker = async (lane: number): Promise<void> => {
       for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
         const fold = folds.get(table.oid)!
-        const source = this.#rows(table, fold, (count) => {
-          rows += count
-          this.#say('load', loaded.length, total, `${table!.schema}.${table!.name}`, rows)
-        })
         const columns = table.history.last!.columns.map((column) => column.name)
         const target = { schema: table.schema, name: table.name, columns }
-        const count = await this.#target.load(target, source.chunks, signal)
-        if (count !== source.rows()) throw new TidemarkError('TARGET_FAILED', `${quoteTable(table)}: ${source.rows()} rows were sent, the target took ${count}`)
+        const load = async (from: TableFold, format: RowFormat): Promise<number> => {
+          const source = this.#rows(table!, from, format, (count) => {
+            rows += count
+            this.#say('load', loaded.length, total, `${table!.schema}.${table!.name}`, rows)
+          })
+          const taken = await this.#target.load(target, format, source.chunks, signal)
+          if (taken !== source.rows()) throw new TidemarkError('TARGET_FAILED', `${quoteTable(table!)}: ${source.rows()} rows were sent, the target took ${taken}`)
+          return taken
+        }
+        const count = await load(fold, canBeBinary(table.history.last!.columns) ? 'binary' : 'text').catch(async (error: unknown) => {
+          // One value in millions that only text can say (a date before Christ): the table again, as text.
+          if (!(error instanceof NeedsText)) throw error
+          const again = await foldChanges(this.#repository, { ...this.#plan, tables: [table!] }, signal, () => undefined)
+          return load(again.get(table!.oid)!, 'text')
+        })
+        const indexes = rest.filter((s) => (s.rank === RANK.key || s.rank === RANK.index) && s.objects.some((o) => o.schema === table!.schema && o.table === table!.name))
+        notes.push(...(await this.#target.run(indexes, 1 + lane, () => undefined, signal)))
         loaded.push({ schema: table.schema, name: table.name, rows: count, changes: fold.changes })
         this.#say('load', loaded.length, total, `${table.schema}.${table.name}`, rows)
       }
     }
     await Promise.all(
-      Array.from({ length: LIMITS.copyConnections }, () =>
-        worker().catch((error: unknown) => {
+      Array.from({ length: LIMITS.copyConnections }, (_, lane) =>
+        worker(lane).catch((error: unknown) => {
           failure ??= error
           stop.abort(new DOMException('stopped', 'AbortError'))
         }),
@@ -137,14 +158,19 @@ export class Rebuild {
   }
 
   /** The table's rows at the point as COPY text, in chunks. */
-  #rows(table: TablePlan, fold: TableFold, onRows: (count: number) => void): { chunks: AsyncIterable<Buffer>; rows: () => number } {
+  #rows(table: TablePlan, fold: TableFold, format: RowFormat, onRows: (count: number) => void): { chunks: AsyncIterable<Buffer>; rows: () => number } {
     const repository = this.#repository
     let total = 0
     let reported = 0
     const sink = new ByteSink(COPY_CHUNK * 2)
-    const print = (layout: RowLayout) => (buffer: Buffer, start: number, end: number) => {
-      if (!layout.print(new ByteSource(buffer, start, end), sink)) throw new TidemarkError('FOLD_MISMATCH', `${table.schema}.${table.name}: a value of a row is nowhere in the backup`)
-      total++
+    if (format === 'binary') binaryHeader(sink)
+    const print = (layout: RowLayout) => {
+      const types = table.history.last!.columns.map((column) => column.typeOid)
+      const write = format === 'text' ? (source: ByteSource): boolean => layout.print(source, sink) : (source: ByteSource): boolean => printBinary(source, layout.kinds, types, sink)
+      return (buffer: Buffer, start: number, end: number): void => {
+        if (!write(new ByteSource(buffer, start, end))) throw new TidemarkError('FOLD_MISMATCH', `${table.schema}.${table.name}: a value of a row is nowhere in the backup`)
+        total++
+      }
     }
     async function* chunks(): AsyncIterable<Buffer> {
       const flush = function* (least: number): Generator<Buffer> {
@@ -176,6 +202,7 @@ export class Rebuild {
         printing = print(opened.layout)
       }
       for (const _ of opened.finish()) if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
+      if (format === 'binary') binaryTrailer(sink)
       yield* flush(1)
       onRows(total - reported)
       reported = total

@@ -123,6 +123,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
 
+  test('a table of plain types loads as binary, and as text where only text can say a value', async () => {
+    await using backup = await Backup.start({ version, setup: "CREATE TABLE plain (id bigint PRIMARY KEY, a int2, b int, c float4, d float8, e bool, f date, g timestamp, h timestamptz, i uuid, j jsonb, k json, l text, m varchar(9), n char(5), o bytea, p name); CREATE TABLE ancient (id int PRIMARY KEY, at date, n int)" })
+    await backup.source.query(`INSERT INTO plain VALUES (-9223372036854775808, -5, -2147483648, 'NaN', '-0', true, 'infinity', '-infinity', '9999-12-31 23:59:59.999999+00', gen_random_uuid(), '{"a":1.50}', '{"a": 1}', E'tab\\t\\\\', 'v', 'c', '\\x00ff', 'n'),
+      (9007199254740993, 32767, 5, 0.1, 5e-324, false, '0001-01-01', '1600-01-01 00:00:00.000001', '-infinity', NULL, NULL, NULL, '', '', '', '', ''), (1, NULL, NULL, 3.4e38, 1e308, NULL, '1999-12-31', '2000-01-01', '1999-12-31 23:59:59.999999+00', gen_random_uuid(), '[]', '[]', '消息', 'x', 'y', '\\x', 'z')`)
+    await backup.source.query("INSERT INTO ancient SELECT i, '2020-01-01', i FROM generate_series(1, 1000) i; INSERT INTO ancient VALUES (5000, '0044-03-15 BC', 1); UPDATE ancient SET n = 7 WHERE id % 3 = 0")
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+
   test('keys that swap, move in chains, are deleted and used again', async () => {
     await using backup = await Backup.start({
       version,

@@ -1,7 +1,6 @@
 /** Target port for PostgreSQL: an empty database that a rebuild fills, resumable by table and by statement. */
 import type pg from 'pg'
 import { TidemarkError } from '../../core/errors.ts'
-import { LIMITS } from '../../core/limits.ts'
 import type { TableDigest, Target } from '../../core/ports/target.ts'
 import { quoteLiteral, quoteName, quoteTable } from '../../core/relation.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
@@ -26,6 +25,8 @@ export class PostgresTarget implements Target {
   readonly #options: TargetOptions
   #client: pg.Client | undefined
   readonly #sessions: WireSession[] = []
+  /** Steps that an earlier try of the same restore has done. */
+  #finished: Set<string> | undefined
 
   constructor(options: TargetOptions) {
     this.#options = options
@@ -66,38 +67,19 @@ export class PostgresTarget implements Target {
     })
   }
 
-  /** Statements in order; keys and indexes of different tables over several connections. Returns what could not be made. */
-  async run(statements: readonly SchemaStatement[], onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<readonly string[]> {
+  async run(statements: readonly SchemaStatement[], lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]> {
     const notes: string[] = []
-    let done = 0
-    const report = (): void => onProgress(++done, statements.length)
-    const first = await this.#session(0)
-    const finished = new Set((await first.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0]))
-    const one = async (session: WireSession, statement: SchemaStatement): Promise<void> => {
+    const session = await this.#session(lane)
+    this.#finished ??= new Set((await session.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0] ?? ''))
+    for (const statement of statements) {
       signal.throwIfAborted()
       const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
-      if (!finished.has(step)) {
-        finished.add(step)
+      if (!this.#finished.has(step)) {
+        this.#finished.add(step)
         await this.#one(session, statement, step, notes)
       }
-      report()
+      onProgress()
     }
-    const parallel = (s: SchemaStatement): boolean => s.rank === RANK.key || s.rank === RANK.index
-    for (const s of statements.filter((s) => s.rank < RANK.key)) await one(first, s)
-    const lanes = new Map<string, SchemaStatement[]>()
-    for (const s of statements.filter(parallel)) {
-      const object = s.objects[0]
-      const lane = object?.kind === 'view' || object?.kind === 'materializedView' ? 'views' : `${object?.schema}.${object?.table ?? object?.name}`
-      lanes.set(lane, [...(lanes.get(lane) ?? []), s])
-    }
-    const queue = [...lanes.values()].sort((a, b) => b.length - a.length)
-    await Promise.all(
-      Array.from({ length: LIMITS.copyConnections }, async (_, i) => {
-        const session = await this.#session(i)
-        for (let lane = queue.shift(); lane !== undefined; lane = queue.shift()) for (const s of lane) await one(session, s)
-      }),
-    )
-    for (const s of statements.filter((s) => s.rank >= RANK.key && !parallel(s))) await one(first, s)
     return notes
   }
 
@@ -115,7 +97,7 @@ export class PostgresTarget implements Target {
     }
   }
 
-  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
     const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
@@ -123,7 +105,7 @@ export class PostgresTarget implements Target {
       const name = quoteTable(table)
       await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
-      const count = await session.copyIn(`COPY ${name}${columns} FROM STDIN WITH (FREEZE)`, rows)
+      const count = await session.copyIn(`COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`, rows)
       await session.query('COMMIT')
       return count
     } catch (error) {
