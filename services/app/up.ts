@@ -38,7 +38,7 @@ export interface UpOptions {
   readonly repository: Repository
   readonly onEvent: (event: UpEvent) => void
   /** Named points of the write path, for crash tests. */
-  readonly onPoint?: (point: string) => void
+  readonly onPoint?: (point: string) => void | Promise<void>
   readonly newGeneration?: boolean
 }
 

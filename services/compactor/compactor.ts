@@ -24,7 +24,7 @@ export interface CompactorEvents {
   /** The store fails and is tried again; nothing is acknowledged meanwhile. */
   onRetry?(error: { readonly code: string; readonly message: string }): void
   /** Named points of the write path, for crash tests. */
-  onPoint?(point: string): void
+  onPoint?(point: string): unknown
 }
 
 export interface CompactorOptions {

@@ -111,7 +111,8 @@ export type SequenceFacts = z.infer<typeof sequenceFacts>
 
 const dropFacts = z.object({ type: z.string(), identity: z.string(), names: z.array(z.string()).nullable() })
 const rewriteFacts = z.object({ reason: z.number(), plain: z.boolean(), before: tableFacts.shape.columns.nullable() })
-const otherFacts = z.object({ type: z.string(), identity: z.string() })
+/** GRANT and REVOKE name no single object. */
+const otherFacts = z.object({ type: z.string().nullable(), identity: z.string().nullable() })
 
 export type DdlRecord = { readonly id: bigint; readonly xid: string; readonly command: string; readonly oid: number } & (
   | { readonly kind: 'table'; readonly facts: TableFacts }

@@ -104,7 +104,7 @@ function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: 
         break
       }
       case 'other':
-        notes.push(`${record.command} of ${record.facts.type} ${record.facts.identity} came after the last reading of the schema: check it by hand`)
+        notes.push(`${record.command} of ${record.facts.type ?? 'something'} ${record.facts.identity ?? ''} came after the last reading of the schema: check it by hand`)
         break
     }
   }

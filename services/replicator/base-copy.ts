@@ -20,7 +20,8 @@ export interface BaseEvents {
   onWaiting?(pids: readonly number[]): void
   onTable?(event: { readonly schema: string; readonly name: string; readonly rows: number; readonly bytes: number }): void
   onProgress?(event: { readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }): void
-  onPoint?(point: string): void
+  /** Named points of the write path, for crash tests; a promise is waited for right behind the snapshot. */
+  onPoint?(point: string): void | Promise<void>
 }
 
 export interface BaseCopyOptions {
@@ -106,7 +107,7 @@ export class BaseCopy {
     for (let round = 1; round <= ROUNDS; round++) {
       const snapshot = await source.snapshot({ signal, ...(only === undefined ? {} : { only }), ...(events.onWaiting === undefined ? {} : { onWaiting: events.onWaiting.bind(events) }) })
       try {
-        events.onPoint?.('base-snapshot')
+        await events.onPoint?.('base-snapshot')
         if (only === undefined && round === 1) await this.#schema(snapshot)
         closing = snapshot.consistentPoint
         const wanted = snapshot.tables.filter((table) => !done.has(table.version.oid))

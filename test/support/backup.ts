@@ -43,7 +43,7 @@ export interface BackupOptions {
   readonly segmentBytes?: number
   readonly setup?: string
   readonly createDatabase?: string
-  readonly onPoint?: (point: string) => void
+  readonly onPoint?: (point: string) => void | Promise<void>
 }
 
 export class Backup implements AsyncDisposable {

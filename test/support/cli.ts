@@ -1,0 +1,55 @@
+/** The command line as a user runs it: a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+
+const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
+
+export interface Answer {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+  /** The last line of standard output, parsed. */
+  readonly last: Record<string, unknown> & { ok?: boolean; error?: { code: string; message: string } }
+}
+
+export class Running {
+  readonly child: ChildProcess
+  readonly finished: Promise<Answer>
+  #stdout = ''
+  #stderr = ''
+  #waiting: { readonly wanted: string; readonly resolve: () => void }[] = []
+
+  constructor(args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }) {
+    this.child = spawn(process.execPath, [ENTRY, ...args], { cwd: options.cwd, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.#stdout += chunk.toString()
+      for (const w of this.#waiting) if (this.#stdout.includes(w.wanted)) w.resolve()
+    })
+    this.child.stderr?.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()))
+    this.finished = new Promise((resolve) =>
+      this.child.once('close', (code, signal) => {
+        const line = this.#stdout.trim().split('\n').at(-1) ?? ''
+        let last: Answer['last'] = {}
+        try {
+          last = JSON.parse(line) as Answer['last']
+        } catch {
+          // Killed processes and people's output have no such line.
+        }
+        resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr, last })
+      }),
+    )
+  }
+
+  /** Resolves when the output holds the text; rejects when the process ends before. */
+  said(wanted: string): Promise<void> {
+    if (this.#stdout.includes(wanted)) return Promise.resolve()
+    return Promise.race([
+      new Promise<void>((resolve) => this.#waiting.push({ wanted, resolve })),
+      this.finished.then((answer) => Promise.reject(new Error(`ended (${answer.code ?? answer.signal}) before saying ${wanted}: ${answer.stdout.slice(-500)} ${answer.stderr.slice(-500)}`))),
+    ])
+  }
+}
+
+export function tidemark(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}): Promise<Answer> {
+  return new Running(args, { cwd, env }).finished
+}
