@@ -123,6 +123,7 @@ export class Up {
     this.#source = source
     const slot = await source.slot()
     if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
+    await source.check(generation.end)
     const term = await repository.claim(0)
     const log = new DirectChangeLog(LIMITS.changeLogBytes)
     const number = generation.facts.generation

@@ -71,6 +71,9 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
   if (newest === undefined) throw new TidemarkError('NO_BASE', 'the backup has no finished base')
   switch (point.kind) {
     case 'latest':
+      if (catalog.generation !== newest) {
+        throw new TidemarkError('NO_BASE', `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${formatLsn(newest.to)}`, { next: `tidemark up  (finishes the base), or restore the older state: --at ${formatLsn(newest.to)}` })
+      }
       // Everything that commits below `end` is in it, whether or not anything did.
       return finish(repository, newest, newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to, undefined)
     case 'lsn':

@@ -51,6 +51,22 @@ export class PostgresSource implements Source {
   }
 
   async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+    const identity = await this.check(from)
+    const stream = new WalStream({
+      url: this.#options.url,
+      slot: this.#options.slot,
+      publication: this.#options.publication,
+      text: textEncoding(identity.encoding),
+      timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
+      applicationName: APPLICATION_NAME,
+      clock: this.#options.clock,
+    })
+    this.#stream = stream
+    yield* stream.run(from, signal)
+  }
+
+  /** Everything that must hold before a byte is read: the same database, no fork, the slot not ahead, nothing filtered. */
+  async check(from: Lsn): ReturnType<typeof identifySource> {
     const identity = await identifySource(this.#options.url)
     const { systemId, databaseOid } = this.#expected
     if (identity.systemId !== systemId || identity.databaseOid !== databaseOid) {
@@ -63,17 +79,7 @@ export class PostgresSource implements Source {
     if (first !== undefined) {
       throw new TidemarkError(first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS' ? 'PUBLICATION_UNSAFE' : 'SOURCE_UNSUITABLE', first.what, { next: first.fix })
     }
-    const stream = new WalStream({
-      url: this.#options.url,
-      slot: this.#options.slot,
-      publication: this.#options.publication,
-      text: textEncoding(identity.encoding),
-      timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
-      applicationName: APPLICATION_NAME,
-      clock: this.#options.clock,
-    })
-    this.#stream = stream
-    yield* stream.run(from, signal)
+    return identity
   }
 
   acknowledge(end: Lsn): void {
