@@ -28,6 +28,7 @@ export interface BuiltSegment {
 /** Counts compressions over all builders of a process; callers wait where too many are under way. */
 export class CompressionGate {
   #inFlight = 0
+  readonly #idle: Buffer[] = []
   #waiting: (() => void)[] = []
 
   track(block: Promise<Block>): void {
@@ -37,6 +38,16 @@ export class CompressionGate {
       this.#waiting.shift()?.()
     }
     block.then(done, done)
+  }
+
+  /** A buffer of at least this size; given back when its block is compressed, so that blocks make no garbage. */
+  borrow(bytes: number): Buffer {
+    const index = this.#idle.findIndex((buffer) => buffer.length >= bytes)
+    return index < 0 ? Buffer.allocUnsafeSlow(Math.max(bytes, LIMITS.blockBytes + LIMITS.partBytes)) : this.#idle.splice(index, 1)[0]!
+  }
+
+  giveBack(buffer: Buffer): void {
+    if (this.#idle.length < LIMITS.compressionsInFlight && buffer.length <= 2 * LIMITS.blockBytes) this.#idle.push(buffer)
   }
 
   async room(): Promise<void> {
@@ -91,8 +102,12 @@ export class SegmentBuilder {
   }
 
   #close(run: TableRun): void {
-    const block = compressBlock(run.sink.take(), run.rows)
-    block.catch(() => undefined)
+    const raw = this.#gate.borrow(run.sink.at)
+    run.sink.buffer.copy(raw, 0, 0, run.sink.at)
+    const block = compressBlock(raw.subarray(0, run.sink.at), run.rows)
+    run.sink.at = 0
+    const done = (): void => this.#gate.giveBack(raw)
+    block.then(done, done)
     this.#gate.track(block)
     run.blocks.push(block)
     run.totalRows += run.rows

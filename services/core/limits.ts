@@ -1,7 +1,7 @@
 /** Every bound in one place. Bytes are bytes, times are milliseconds. */
 export const LIMITS = {
   /** Encoded changes that may wait between source and compactor before the socket is paused. */
-  changeLogBytes: 16 * 1024 * 1024,
+  changeLogBytes: 8 * 1024 * 1024,
   /** A transaction part is handed on when it reaches this size. */
   partBytes: 256 * 1024,
   /** An Avro block is closed when its rows reach this size. Larger blocks compress better and cost memory. */

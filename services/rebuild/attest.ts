@@ -50,9 +50,7 @@ export async function digestBackup(repository: Repository, plan: RestorePlan, si
         }
         const source = new ByteSource(block.raw)
         for (let i = 0; i < block.rows; i++) {
-          const start = source.at
-          block.layout.skip(source)
-          opened.feed(block.raw, start, source.at)
+          opened.next(source)
         }
       }
     }

@@ -30,8 +30,8 @@ export function canBeBinary(columns: readonly TableColumn[]): boolean {
 export function binaryHeader(sink: ByteSink): void {
   sink.reserve(32)
   sink.at += Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1').copy(sink.buffer, sink.at)
-  sink.at = sink.buffer.writeInt32BE(0, sink.at)
-  sink.at = sink.buffer.writeInt32BE(0, sink.at)
+  int32(0, sink)
+  int32(0, sink)
 }
 
 export function binaryTrailer(sink: ByteSink): void {
@@ -47,7 +47,7 @@ export function printBinary(source: ByteSource, kinds: readonly ValueKind[], typ
     const kind = kinds[i]!
     const branch = source.byte() >> 1
     if (branch === BRANCH_NULL) {
-      sink.at = sink.buffer.writeInt32BE(-1, sink.at)
+      int32(-1, sink)
       continue
     }
     if (branch === stateBranch(kind)) return false
@@ -66,32 +66,32 @@ function value(source: ByteSource, kind: ValueKind, type: number, sink: ByteSink
   const out = sink.buffer
   switch (kind) {
     case 'bool':
-      sink.at = out.writeInt32BE(1, sink.at)
+      int32(1, sink)
       out[sink.at++] = source.byte()
       return
     case 'int':
       if (type === 21) {
-        sink.at = out.writeInt32BE(2, sink.at)
+        int32(2, sink)
         sink.at = out.writeInt16BE(source.long(), sink.at)
       } else {
-        sink.at = out.writeInt32BE(4, sink.at)
-        sink.at = out.writeInt32BE(source.long(), sink.at)
+        int32(4, sink)
+        int32(source.long(), sink)
       }
       return
     case 'long':
       int64(anyLong(source), sink)
       return
     case 'float':
-      sink.at = out.writeInt32BE(4, sink.at)
+      int32(4, sink)
       sink.at = out.writeFloatBE(source.buffer.readFloatLE(source.skip(4)), sink.at)
       return
     case 'double':
-      sink.at = out.writeInt32BE(8, sink.at)
+      int32(8, sink)
       sink.at = out.writeDoubleBE(source.buffer.readDoubleLE(source.skip(8)), sink.at)
       return
     case 'date':
-      sink.at = out.writeInt32BE(4, sink.at)
-      sink.at = out.writeInt32BE(source.long() - DAYS_TO_2000, sink.at)
+      int32(4, sink)
+      int32(source.long() - DAYS_TO_2000, sink)
       return
     case 'timestamp':
     case 'timestamptz': {
@@ -103,7 +103,7 @@ function value(source: ByteSource, kind: ValueKind, type: number, sink: ByteSink
     case 'uuid': {
       const length = source.long()
       const start = source.skip(length)
-      sink.at = out.writeInt32BE(16, sink.at)
+      int32(16, sink)
       sink.at += out.write(source.buffer.toString('latin1', start, start + length).replaceAll('-', ''), sink.at, 'hex')
       return
     }
@@ -112,7 +112,7 @@ function value(source: ByteSource, kind: ValueKind, type: number, sink: ByteSink
       const start = source.skip(length)
       const version = type === JSONB ? 1 : 0
       sink.reserve(length + 16)
-      sink.at = sink.buffer.writeInt32BE(length + version, sink.at)
+      int32(length + version, sink)
       if (version === 1) sink.buffer[sink.at++] = 1
       source.buffer.copy(sink.buffer, sink.at, start, start + length)
       sink.at += length
@@ -120,15 +120,25 @@ function value(source: ByteSource, kind: ValueKind, type: number, sink: ByteSink
   }
 }
 
+/** Room is reserved by the caller. */
+function int32(value: number, sink: ByteSink): void {
+  const { buffer, at } = sink
+  buffer[at] = value >>> 24
+  buffer[at + 1] = value >>> 16
+  buffer[at + 2] = value >>> 8
+  buffer[at + 3] = value
+  sink.at = at + 4
+}
+
 function int64(value: number | bigint, sink: ByteSink): void {
-  sink.at = sink.buffer.writeInt32BE(8, sink.at)
+  int32(8, sink)
   if (typeof value === 'bigint') {
     sink.at = sink.buffer.writeBigInt64BE(value, sink.at)
     return
   }
   const high = Math.floor(value / 4294967296)
-  sink.at = sink.buffer.writeInt32BE(high, sink.at)
-  sink.at = sink.buffer.writeUInt32BE(value - high * 4294967296, sink.at)
+  int32(high, sink)
+  int32((value - high * 4294967296) | 0, sink)
 }
 
 /** The text branch: infinities have a binary form; anything else is left to text. */
@@ -136,8 +146,8 @@ function infinity(text: string, kind: ValueKind, sink: ByteSink): void {
   const sign = text === 'infinity' ? 1 : text === '-infinity' ? -1 : 0
   if (sign === 0 || kind === 'float') throw new NeedsText()
   if (kind === 'date') {
-    sink.at = sink.buffer.writeInt32BE(4, sink.at)
-    sink.at = sink.buffer.writeInt32BE(sign > 0 ? 0x7fffffff : -0x80000000, sink.at)
+    int32(4, sink)
+    int32(sign > 0 ? 0x7fffffff : -0x80000000, sink)
   } else {
     int64(sign > 0 ? 0x7fffffffffffffffn : -0x8000000000000000n, sink)
   }

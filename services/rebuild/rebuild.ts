@@ -190,9 +190,7 @@ export class Rebuild {
           }
           const source = new ByteSource(block.raw)
           for (let i = 0; i < block.rows; i++) {
-            const start = source.at
-            block.layout.skip(source)
-            opened.feed(block.raw, start, source.at)
+            opened.next(source)
             if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
           }
         }

@@ -4,12 +4,20 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, type Lsn } from '../core/position.ts'
+import type { ByteSource } from '../formats/byte-source.ts'
 import { carryRows } from './carry.ts'
-import { type EmitRow, type Fold, foldFor } from './fold.ts'
+import type { EmitRow, Fold } from './fold.ts'
+import { KeyedFold } from './keyed-fold.ts'
+import { MultisetFold } from './multiset-fold.ts'
 import { RowLayout } from './row-layout.ts'
 import { type ChangeBlock, ChangeCursor } from './segment-reader.ts'
 import type { TableHistory } from './table-history.ts'
 import { relationOfFacts } from './relation-of-facts.ts'
+
+/** By key where there is one, else by counting. */
+export function foldFor(layout: RowLayout, table: string): Fold {
+  return layout.isKeyed ? new KeyedFold(layout, table) : new MultisetFold(layout, table)
+}
 
 interface Stage {
   readonly layout: RowLayout
@@ -99,30 +107,43 @@ export class TableFold {
   }
 
   /**
-   * Opens the stream of older rows: returns what takes each of them, and what ends it. `emit` sees the rows as they are
+   * Opens the stream of older rows: returns what takes the next of them (moving past it), and what ends it. `emit` sees the rows as they are
    * at the point, in the table's last version.
    *
    * @param base the layout of the older rows and the step they belong to; undefined where the table began in the stream
    */
-  open(base: RowLayout | undefined, emit: EmitRow): { feed: EmitRow; finish: () => Generator<void>; layout: RowLayout } {
+  open(base: RowLayout | undefined, emit: EmitRow): { next: (source: ByteSource) => void; finish: () => Generator<void>; layout: RowLayout } {
     const lastStep = this.#history.steps.length - 1
     const final = new RowLayout(relationOfFacts(this.#history.last!.facts), base?.text ?? this.#stages[0]?.layout.text ?? 'utf8')
     let next: EmitRow = emit
     let layout = final
     let step = lastStep
+    let firstOut: EmitRow | undefined
     const finishers: (() => Generator<void>)[] = []
     for (const stage of this.#stages.toReversed()) {
       const out = this.#carry(stage.layout, stage.step, layout, step, next)
       finishers.unshift(() => stage.fold.finish(out))
       next = (buffer, start, end) => stage.fold.feed(buffer, start, end, out)
+      firstOut = out
       layout = stage.layout
       step = stage.step
     }
     const feed = base === undefined ? next : this.#carry(base, 0, layout, step, next)
+    const first = this.#stages[0]
+    const direct = first !== undefined && feed === next ? { fold: first.fold, out: firstOut! } : undefined
+    const takeNext = (source: ByteSource): void => {
+      if (direct !== undefined) {
+        direct.fold.feedNext(source, direct.out)
+        return
+      }
+      const start = source.at
+      base!.skip(source)
+      feed(source.buffer, start, source.at)
+    }
     function* finish(): Generator<void> {
       for (const stage of finishers) yield* stage()
     }
-    return { feed, finish, layout: final }
+    return { next: takeNext, finish, layout: final }
   }
 
   #carry(from: RowLayout, fromStep: number, to: RowLayout, toStep: number, next: EmitRow): EmitRow {

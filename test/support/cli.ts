@@ -40,6 +40,11 @@ export class Running {
     )
   }
 
+  /** Standard output up to now. */
+  get output(): string {
+    return this.#stdout
+  }
+
   /** Resolves when the output holds the text; rejects when the process ends before. */
   said(wanted: string): Promise<void> {
     if (this.#stdout.includes(wanted)) return Promise.resolve()

@@ -1,0 +1,83 @@
+/** The ObjectStore contract, run by every adapter. */
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { FolderStore } from '../../services/adapters/object-store/folder-store.ts'
+import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
+import { systemRandomness } from '../../services/core/clock.ts'
+import type { ObjectStore } from '../../services/core/ports/object-store.ts'
+
+const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: () => Promise<void> }>>> = {
+  memory: () => Promise.resolve({ store: new MemoryStore(), done: () => Promise.resolve() }),
+  folder: async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-store-'))
+    return { store: new FolderStore(folder, systemRandomness), done: () => rm(folder, { recursive: true }) }
+  },
+}
+
+async function names(store: ObjectStore, prefix: string): Promise<string[]> {
+  const out: string[] = []
+  for await (const name of store.list(prefix)) out.push(name)
+  return out
+}
+
+describe.each(Object.keys(STORES))('%s', (kind) => {
+  test('creates once, never replaces, and one of many writers wins', async () => {
+    const { store, done } = await STORES[kind]!()
+    expect(await store.putIfAbsent('a/b', [Buffer.from('one'), Buffer.from('two')])).toBe('created')
+    expect(await store.putIfAbsent('a/b', [Buffer.from('other')])).toBe('exists')
+    expect((await store.get('a/b')).toString()).toBe('onetwo')
+    const race = await Promise.all(Array.from({ length: 20 }, (_, i) => store.putIfAbsent('race', [Buffer.from(String(i))])))
+    expect(race.filter((outcome) => outcome === 'created').length).toBe(1)
+    expect((await store.get('race')).toString()).toBe(String(race.indexOf('created')))
+    await done()
+  })
+
+  test('reads whole objects and exact ranges, and says what is not there', async () => {
+    const { store, done } = await STORES[kind]!()
+    await store.putIfAbsent('x', [Buffer.from('0123456789')])
+    expect((await store.get('x', { start: 2, end: 5 })).toString()).toBe('234')
+    await expect(store.get('x', { start: 5, end: 50 })).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' })
+    await expect(store.get('nothing')).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
+    expect(await store.size('x')).toBe(10)
+    expect(await store.size('nothing')).toBeUndefined()
+    await store.putIfAbsent('empty', [])
+    expect((await store.get('empty')).length).toBe(0)
+    await done()
+  })
+
+  test('lists by prefix in order, removes, and tolerates removing nothing', async () => {
+    const { store, done } = await STORES[kind]!()
+    for (const name of ['l/2', 'l/10', 'l/1', 'l-x/1', 'm', 'l/1-a/z']) await store.putIfAbsent(name, [Buffer.from('x')])
+    expect(await names(store, 'l/')).toEqual(['l/1', 'l/1-a/z', 'l/10', 'l/2'].sort())
+    expect((await names(store, '')).length).toBe(6)
+    await store.remove('l/2')
+    await store.remove('l/2')
+    expect(await names(store, 'l/2')).toEqual([])
+    await done()
+  })
+
+  test('no name leads out of it', async () => {
+    const { store, done } = await STORES[kind]!()
+    for (const name of ['../x', '/x', 'a/../../x', 'a//b', '', '.hidden', 'a\0b', 'a/.']) await expect(store.putIfAbsent(name, [])).rejects.toThrow()
+    await done()
+  })
+
+  test('many chunks and large objects', async () => {
+    const { store, done } = await STORES[kind]!()
+    const chunks = Array.from({ length: 3000 }, (_, i) => Buffer.alloc(1000, i))
+    await store.putIfAbsent('big', chunks)
+    expect((await store.get('big')).equals(Buffer.concat(chunks))).toBe(true)
+    await done()
+  })
+})
+
+test('the folder store leaves no temporary file behind a lost race', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-store-'))
+  const store = new FolderStore(folder, systemRandomness)
+  await store.putIfAbsent('a', [Buffer.from('1')])
+  await store.putIfAbsent('a', [Buffer.from('2')])
+  expect(await readdir(join(folder, '.tmp'))).toEqual([])
+  await rm(folder, { recursive: true })
+})

@@ -1,0 +1,72 @@
+/** The style that matters, as a test: imports go down the layers, files stay small, no `any`, schemas fit the code. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { configFile } from '../../services/app/config.ts'
+import { entryBody } from '../../services/formats/ledger-entry.ts'
+
+const ROOT = new URL('../..', import.meta.url).pathname
+const files = (folder: string): string[] => readdirSync(join(ROOT, folder), { recursive: true }).map(String).filter((name) => name.endsWith('.ts')).map((name) => join(folder, name))
+
+/** What each layer may import, besides itself. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  formats: ['core'],
+  repository: ['core', 'formats'],
+  replicator: ['core', 'formats', 'repository'],
+  compactor: ['core', 'formats', 'repository'],
+  rebuild: ['core', 'formats', 'repository'],
+  'adapters/postgres': ['core', 'formats'],
+  'adapters/direct': ['core', 'formats'],
+  'adapters/object-store': ['core', 'formats'],
+  'adapters/keys': ['core', 'formats'],
+  app: ['core', 'formats', 'repository', 'replicator', 'compactor', 'rebuild', 'adapters/postgres', 'adapters/direct', 'adapters/object-store', 'adapters/keys'],
+  api: ['core', 'app'],
+  cli: ['core', 'app', 'api', 'demo'],
+  demo: ['core', 'app', 'cli', 'adapters/postgres'],
+  entry: ['cli'],
+}
+
+function layerOf(path: string): string {
+  const parts = relative('services', path).split('/')
+  return parts[0] === 'adapters' ? `adapters/${parts[1]}` : parts[0]!
+}
+
+test('imports go down the layers', () => {
+  const wrong: string[] = []
+  for (const file of files('services')) {
+    const layer = layerOf(file)
+    for (const [, target] of readFileSync(join(ROOT, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) {
+      const other = layerOf(normalize(join(dirname(file), target!)))
+      if (other !== layer && !ALLOWED[layer]!.includes(other)) wrong.push(`${file} imports ${target}`)
+    }
+  }
+  expect(wrong).toEqual([])
+})
+
+test('files have one job: at most 320 lines', () => {
+  const long = files('services').filter((file) => readFileSync(join(ROOT, file), 'utf8').split('\n').length > 320)
+  expect(long).toEqual([])
+})
+
+test('no any, no enum, no skipped or exclusive test', () => {
+  const wrong: string[] = []
+  for (const file of [...files('services'), ...files('test')]) {
+    const text = readFileSync(join(ROOT, file), 'utf8')
+    if (!file.startsWith('test/tidy') && /(:|<|\bas) any\b/.test(text)) wrong.push(`${file}: any`)
+    if (!file.startsWith('test/tidy') && /\b(it|test|describe)\.(only|todo|skip)\(/.test(text)) wrong.push(`${file}: a test that does not run`)
+  }
+  expect(wrong).toEqual([])
+})
+
+test('every file says what it is for', () => {
+  const silent = files('services').filter((file) => !readFileSync(join(ROOT, file), 'utf8').startsWith('/**'))
+  expect(silent).toEqual([])
+})
+
+test('the JSON schemas are those of the code', () => {
+  const read = (name: string): unknown => JSON.parse(readFileSync(join(ROOT, 'schemas', name), 'utf8'))
+  expect(read('ledger-entry.schema.json')).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(entryBody, { io: 'input' }))))
+  expect(read('config.schema.json')).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(configFile, { io: 'input' }))))
+})
