@@ -28,7 +28,7 @@ export function assessRewrite(reason: number, plain: boolean, before: readonly T
   if ((reason & REWRITE.persistence) !== 0) return 'the table changed between logged and unlogged'
   const old = new Map(before.map((column) => [column.attnum, column]))
   if ((reason & REWRITE.column) !== 0) {
-    if (!plain) return 'a column was rewritten by an expression'
+    if (!plain) return 'a column was rewritten by an expression, or its type changed what its values say'
     let widened = false
     for (const column of after) {
       const was = old.get(column.attnum)

@@ -62,6 +62,23 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await expectSameSchema(backup.sourceUrl, last.url, ['ALTER TABLE "public"."late_child" DROP COLUMN "more"', 'ALTER TABLE "public"."late_child" DROP COLUMN "id"'])
   })
 
+  test('renamed enum labels and changed composite types: the tables that use them are read again', async () => {
+    await using backup = await Backup.start({ version, setup: `${SETUP} CREATE TYPE pair AS (p int, q text); CREATE TABLE pairs (id int PRIMARY KEY, one pair, many mood[]); INSERT INTO pairs VALUES (1, ROW(1, 'a')::pair, '{sad,ok}')` })
+    const before = shown(await digests(backup.sourceUrl))
+    const at = (await backup.source.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn
+    await backup.source.query("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
+    await backup.source.query("INSERT INTO moods VALUES (5, 'blue')")
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length === 2)
+    await backup.source.query('ALTER TYPE pair ADD ATTRIBUTE r int')
+    await backup.source.query("INSERT INTO pairs VALUES (2, ROW(2, 'b', 3)::pair, '{blue}')")
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length === 3)
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+    const earlier = await backup.restore(at)
+    expect(shown(await digests(earlier.url))).toEqual(before)
+  })
+
   test('changes that rewrite rows open a gap that closes by itself', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     await backup.source.query('CREATE EXTENSION IF NOT EXISTS pgcrypto').catch(() => undefined)

@@ -171,6 +171,37 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_table(text, oid) FROM PUBLIC;
 
+-- A renamed enum label or a changed composite type changes the text of rows that are stored: the tables that use the
+-- type are recorded as rewritten, so that they are read again.
+CREATE FUNCTION tidemark.record_type(tag text, wanted oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog
+AS $$
+DECLARE
+  before jsonb := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
+  after jsonb := tidemark.type_facts(wanted);
+  one oid;
+BEGIN
+  INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, tag, 'type', wanted, after::text);
+  IF (after ->> 'type' = 'e' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
+     OR (after ->> 'type' = 'c' AND before -> 'attributes' <> after -> 'attributes') THEN
+    FOR one IN
+      WITH RECURSIVE users(type) AS (
+        SELECT wanted
+        UNION SELECT further.oid FROM users u CROSS JOIN LATERAL (
+          SELECT t.oid FROM pg_type t WHERE t.typelem = u.type OR t.typbasetype = u.type
+          UNION ALL SELECT r.reltype FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid AND r.relkind = 'c' WHERE a.atttypid = u.type) further)
+      SELECT DISTINCT c.oid FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND NOT a.attisdropped AND a.atttypid IN (SELECT type FROM users) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
+    LOOP
+      INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
+      VALUES (pg_current_xact_id()::text, tag, 'rewrite', one, jsonb_build_object('reason', 4, 'plain', false, 'before', tidemark.table_facts(one) -> 'columns')::text);
+      PERFORM tidemark.record_table(tag, one);
+    END LOOP;
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_type(text, oid) FROM PUBLIC;
+
 CREATE FUNCTION tidemark.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
@@ -210,7 +241,9 @@ BEGIN
         INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) SELECT pg_current_xact_id()::text, c.command_tag, 'sequence', c.objid, f::text
           FROM tidemark.sequence_facts(c.objid) f WHERE NOT (f ->> 'identity')::boolean;
       ELSIF c.classid = 'pg_type'::regclass THEN
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, c.command_tag, 'type', c.objid, tidemark.type_facts(c.objid)::text);
+        PERFORM tidemark.record_type(c.command_tag, c.objid);
+      ELSIF c.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class r WHERE r.oid = c.objid AND r.relkind = 'c') THEN
+        PERFORM tidemark.record_type(c.command_tag, (SELECT r.reltype FROM pg_class r WHERE r.oid = c.objid));
       ELSIF c.classid = 'pg_namespace'::regclass AND c.command_tag = 'ALTER SCHEMA' THEN
         -- A renamed schema renames every table in it.
         FOR affected IN SELECT r.oid FROM pg_class r WHERE r.relnamespace = c.objid AND r.relkind IN ('r', 'p') LOOP
@@ -299,8 +332,8 @@ ALTER EVENT TRIGGER tidemark_rewrite ENABLE ALWAYS;
 CREATE FUNCTION tidemark.forget(below bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
-  -- The latest record of each table stays: a rewrite looks up the columns that were.
-  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.id < below AND (d.kind <> 'table' OR EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'table' AND e.id > d.id)) RETURNING 1)
+  -- The latest record of each table and type stays: a rewrite looks up the columns that were.
+  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.id < below AND (d.kind NOT IN ('table', 'type') OR EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
   SELECT count(*) FROM gone
 $$;
 REVOKE ALL ON FUNCTION tidemark.forget(bigint) FROM PUBLIC;
@@ -310,3 +343,7 @@ INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
 SELECT pg_current_xact_id()::text, 'INIT', 'table', c.oid, tidemark.table_facts(c.oid)::text
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');
+INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
+SELECT pg_current_xact_id()::text, 'INIT', 'type', t.oid, tidemark.type_facts(t.oid)::text
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class r ON r.oid = t.typrelid
+ WHERE t.typtype IN ('e', 'c') AND (t.typrelid = 0 OR r.relkind = 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');
