@@ -9,8 +9,9 @@ import { random } from '../../services/demo/chat-traffic.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const STEPS = Number(process.env['TIDEMARK_STEPS'] ?? 120)
-const RESTORES = Number(process.env['TIDEMARK_RESTORES'] ?? 6)
+const SOAK = process.env['TIDEMARK_TEST_SCOPE'] === 'soak'
+const STEPS = Number(process.env['TIDEMARK_STEPS'] ?? (SOAK ? 1500 : 120))
+const RESTORES = Number(process.env['TIDEMARK_RESTORES'] ?? (SOAK ? 40 : 6))
 
 /** Writes statements that are deterministic: the second database must come to the same rows. */
 class History {
