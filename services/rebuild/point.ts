@@ -158,7 +158,10 @@ export function closes(position: Lsn, lsn: Lsn): boolean {
   return position <= lsn + 1n
 }
 
-async function finish(repository: Repository, generation: Generation, lsn: Lsn, next: IndexedTransaction | undefined): Promise<ResolvedPoint> {
+async function finish(repository: Repository, generation: Generation, asked: Lsn, next: IndexedTransaction | undefined): Promise<ResolvedPoint> {
+  // The end itself, as pg_current_wal_lsn() gives it, means what was written below it; what may commit right there is
+  // not known yet. The report says so: the position reached is the one below.
+  const lsn = asked === generation.end && compareLsn(asked, generation.to) > 0 ? toLsn(asked - 1n) : asked
   const base = generation.bases.findLast((b) => closes(b.closing, lsn))
   if (base === undefined) {
     const opens = generation.bases[0]!
