@@ -6,6 +6,7 @@ import { changeIdentities, type IdentityChange, identityChanges, install, type I
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine, type Finding } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { quoteTable } from '../core/relation.ts'
@@ -45,6 +46,10 @@ export async function init(options: InitOptions): Promise<InitReport> {
     if (refused.length > 0) {
       const code = refused[0]!.code === 'WAL_LEVEL' ? 'SOURCE_WAL_LEVEL' : refused[0]!.code === 'REPLICATION' ? 'SOURCE_PRIVILEGE' : 'SOURCE_UNSUITABLE'
       throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), { next: refused[0]!.fix })
+    }
+    // A generation makes its slot anew; a slot of this name that is there before us is somebody else's and is not touched.
+    if ((await readSlot(client, options.name)) !== undefined) {
+      throw new TidemarkError('SOURCE_UNSUITABLE', `a replication slot named ${options.name} exists already, and it is not this installation's`, { next: 'tidemark init with another --name' })
     }
     const identities = await identityChanges(client)
     if (identities.length > 0 && !(await options.consent(identities))) {

@@ -191,7 +191,8 @@ export class Compactor {
 
   /** Everything complete goes out; an incomplete transaction is dropped (it was never acknowledged). */
   async #flush(): Promise<void> {
-    if (!this.#inLarge) await this.#roll()
+    // Without the schema that its DDL made, the cut is left to come again: a restart would not read the schema for it.
+    if (!this.#inLarge && this.#ddlCovered >= this.#ddlSeen) await this.#roll()
   }
 
   #fail(error: unknown): void {

@@ -90,6 +90,11 @@ export class CutStore {
       const entry: EntryBody = { kind: 'gap', generation, id: gap.id, from: formatLsn(gap.from), to: null, reason: gap.reason, scope: gap.scope }
       await this.retrying(() => repository.append(entry))
     }
+    // Likewise markers: behind the entry of their transaction a crash would lose them, before it they at most come twice.
+    for (const marker of cut.markers) {
+      const entry: EntryBody = { kind: 'marker', generation, at: formatLsn(marker.at), name: marker.name }
+      await this.retrying(() => repository.append(entry))
+    }
     for (const facts of cut.schemas) await this.#storeSchema(facts, last.lsn)
     const body: EntryBody = {
       kind: 'segments',
@@ -113,10 +118,6 @@ export class CutStore {
     events.onPoint?.('before-entry')
     await this.retrying(() => repository.append(body))
     events.onPoint?.('after-entry')
-    for (const marker of cut.markers) {
-      const entry: EntryBody = { kind: 'marker', generation, at: formatLsn(marker.at), name: marker.name }
-      await this.retrying(() => repository.append(entry))
-    }
     log.markDurable(last.endLsn)
     events.onPoint?.('acknowledged')
     events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })

@@ -247,6 +247,9 @@ test('init: wrong URL, wrong password, no privilege, consent', async () => {
   expect(await run('postgresql://postgres@127.0.0.1:1/x')).toBe('SOURCE_UNREACHABLE')
   expect(await run(backup.sourceUrl.replace(backup.database, 'no_such_database'))).toBe('SOURCE_UNSUITABLE')
   expect(await run(backup.sourceUrl)).toBe('CONSENT_NEEDED')
+  await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [`own_${backup.database}`])
+  expect(await run(backup.sourceUrl, ['--yes', '--name', `own_${backup.database}`])).toBe('SOURCE_UNSUITABLE')
+  expect((await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1', [`own_${backup.database}`])).rowCount).toBe(1)
   await backup.source.query(`CREATE ROLE weak_${backup.database} LOGIN`)
   const weak = new URL(backup.sourceUrl)
   weak.username = `weak_${backup.database}`

@@ -105,11 +105,12 @@ export async function createSlot(url: string, slot: string, serverVersion: numbe
   }
 }
 
+/** Slots of other databases with the same name are not ours and stay. */
 export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
-  await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL', [slot])
+  await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database() AND active_pid IS NOT NULL', [slot])
   for (let left = 50; ; left--) {
     try {
-      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [slot])
+      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()', [slot])
       return
     } catch (error) {
       // 55006: the walsender has not ended yet.
