@@ -1,6 +1,6 @@
 /** Restore to a point: plan, checks of the target, rebuild, audit, report. */
 import { createHash } from 'node:crypto'
-import { systemClock } from '../core/clock.ts'
+import { systemClock, systemRandomness } from '../core/clock.ts'
 import { formatLsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { IndexedTransaction } from '../formats/segment-index.ts'
@@ -18,6 +18,8 @@ export interface RestoreOptions {
   readonly into: string | undefined
   readonly exceptTables: readonly string[]
   readonly dryRun: boolean
+  /** For changes; what exceeds it goes to an encrypted scratch file in TMPDIR. */
+  readonly memoryBytes?: number | undefined
   readonly signal: AbortSignal
   readonly events: RebuildEvents
   readonly onPlan?: (plan: PlanReport) => void
@@ -70,7 +72,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   try {
     await target.check(restoreId(plan))
     const where = await audit(repository, 'restore', `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`)
-    const result = await new Rebuild({ repository, target, plan, clock: systemClock, events: options.events }).run(restoreId(plan), options.signal)
+    const result = await new Rebuild({ repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes: options.memoryBytes, events: options.events }).run(restoreId(plan), options.signal)
     const attested = attestationAt(plan)
     let proof: RestoreReport['proof'] = { compared: false, equal: null, text: 'the source was not attested at this position: no comparison with it is possible' }
     if (attested !== undefined) {

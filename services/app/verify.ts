@@ -128,7 +128,7 @@ export async function verifyAgainstSource(repository: Repository, url: string, s
     await repository.ledger.refresh()
   }
   const point = await resolvePoint(repository, { kind: 'lsn', lsn: toLsn(at - 1n) })
-  const backup = await digestBackup(repository, await planRestore(repository, point), signal)
+  const backup = await digestBackup(repository, await planRestore(repository, point), systemRandomness, signal)
   const seen = new Set<string>()
   const tables = backup.map((table) => {
     const name = `${table.schema}.${table.name}`

@@ -67,12 +67,13 @@ export class CutStore {
         events.onPoint?.('segment-stored')
       }
       bytes += Number(sealed.object.bytes)
-      const rows = new Map<number, number>()
+      const tables = new Map<number, { rows: number; bytes: number }>()
       for (const block of segment.blocks) {
-        rows.set(block.shape.relation.oid, (rows.get(block.shape.relation.oid) ?? 0) + block.rows)
+        const held = tables.get(block.shape.relation.oid) ?? { rows: 0, bytes: 0 }
+        tables.set(block.shape.relation.oid, { rows: held.rows + block.rows, bytes: held.bytes + block.bytes })
         blocks.push({ table: cut.tableIndex(block.shape.relation), object: objects.length, rows: block.rows, bytes: block.bytes })
       }
-      objects.push({ ...sealed.object, tables: [...rows].map(([oid, count]) => ({ oid, rows: String(count) })) })
+      objects.push({ ...sealed.object, tables: [...tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })) })
     }
     const index = encodeIndex({
       tables: cut.tables,

@@ -36,6 +36,7 @@ export const CODES = {
   PUBLICATION_UNSAFE: { exit: 3, retry: 'person', means: 'Changes would be left out of the stream silently. Nothing was read.', next: 'tidemark doctor' },
   PROTOCOL: { exit: 3, retry: 'person', means: kept, next: 'report this with the server version' },
   STORE_UNREACHABLE: { exit: 4, retry: 'again', means: kept, next: 'check the store, then: tidemark doctor' },
+  SPILL_FAILED: { exit: 1, retry: 'person', means: 'The target is not complete. It is marked as such; the backup is intact.', next: 'make room there or set TMPDIR to a folder with room for the changes of the largest tables, then run the same command again' },
   STORE_FULL: { exit: 4, retry: 'again', means: `The store has no room. ${kept}`, next: 'make room; up goes on by itself' },
   STORE_READ_ONLY: { exit: 4, retry: 'person', means: 'The store cannot be written. Reading and restoring still work.', next: 'give write access, or restore from it' },
   STORE_NOT_FOUND: { exit: 4, retry: 'person', means: 'The store has no such object.', next: 'tidemark verify' },

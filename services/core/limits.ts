@@ -18,8 +18,8 @@ export const LIMITS = {
   basePartBytes: 32 * 1024 * 1024,
   /** Connections that copy a base, and that load a target. */
   copyConnections: 2,
-  /** Changes of one table kept in memory while folding; beyond it they are partitioned on disk. */
-  foldBytes: 128 * 1024 * 1024,
+  /** Changes of all tables kept in memory while folding; beyond it they are partitioned on disk. */
+  foldBytes: 256 * 1024 * 1024,
   connectMs: 15_000,
   /** How long a stop may take before what is left is dropped (never acknowledged). */
   drainMs: 25_000,

@@ -66,7 +66,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     /** Commit times are not monotonic: the greatest in the entry. */
     latestCommittedAt: instant,
     hasDdl: z.boolean(),
-    objects: z.array(sealedObject.extend({ tables: z.array(z.object({ oid, rows: count })) })),
+    objects: z.array(sealedObject.extend({ /** `bytes`: before compression, of all blocks with changes of the table. */
+    tables: z.array(z.object({ oid, rows: count, bytes: count })) })),
     index: sealedObject,
   }),
   /** A sample of sequences behind the last cut; otherwise samples stand in a cut's index. */

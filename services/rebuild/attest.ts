@@ -1,10 +1,10 @@
 /** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
-import { TidemarkError } from '../core/errors.ts'
+import type { Randomness } from '../core/clock.ts'
 import { formatLsn, toLsn } from '../core/position.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
-import { foldChanges } from './rebuild.ts'
+import { FoldedChanges } from './fold-changes.ts'
 import { RowDigest } from './row-digest.ts'
 import { baseBlocks } from './segment-reader.ts'
 
@@ -31,14 +31,13 @@ export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | und
 }
 
 /** Folds every table to the plan's point and digests its rows; nothing is written anywhere. */
-export async function digestBackup(repository: Repository, plan: RestorePlan, signal: AbortSignal): Promise<AttestedTable[]> {
-  const folds = await foldChanges(repository, plan, signal, () => undefined)
+export async function digestBackup(repository: Repository, plan: RestorePlan, randomness: Randomness, signal: AbortSignal): Promise<AttestedTable[]> {
+  using folds = await FoldedChanges.read({ repository, plan, randomness, signal })
   const out: AttestedTable[] = []
   for (const table of plan.tables) {
     signal.throwIfAborted()
     const digest = new RowDigest()
-    const fold = folds.get(table.oid)
-    if (fold === undefined) throw new TidemarkError('INTERNAL', 'a table without its fold')
+    const fold = folds.of(table)
     let take: ReturnType<RowDigest['taker']> | undefined
     let opened: ReturnType<typeof fold.open> | undefined
     const emit = (buffer: Buffer, start: number, end: number): void => take!(buffer, start, end)

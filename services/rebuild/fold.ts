@@ -20,8 +20,10 @@ export interface Fold {
   update(buffer: Buffer, old: RowSlice | undefined, row: RowSlice): void
   delete(buffer: Buffer, old: RowSlice): void
   truncate(): void
-  /** Bytes kept alive, for the memory limit. */
+  /** Bytes kept alive. */
   readonly bytes: number
+  /** No further change may come: the next one needs a fold of its own over this one's result. */
+  readonly isFull: boolean
   feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void
   /** The same for the row at `source`, which is moved past it: one walk over the row where `feed` needs two. */
   feedNext(source: ByteSource, emit: EmitRow): void

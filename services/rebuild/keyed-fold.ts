@@ -11,6 +11,8 @@ const NO_ROW = -1
 /** What becomes of the older row with this key. */
 const FATE_UNTOUCHED = -1
 const FATE_DROPPED = -2
+/** Below this nothing is worth copying. */
+const COMPACT_ABOVE = 16 * 1024 * 1024
 
 export class KeyedFold implements Fold {
   readonly #layout: RowLayout
@@ -27,6 +29,9 @@ export class KeyedFold implements Fold {
 
   // By row id.
   readonly #rowBuffers: Buffer[] = []
+  readonly #bufferIndex = new Map<Buffer, number>()
+  #lastBuffer: Buffer | undefined
+  #lastIndex = 0
   #rowStart: Float64Array = new Float64Array(512)
   #rowEnd: Float64Array = new Float64Array(512)
   #rowBuffer: Uint32Array = new Uint32Array(512)
@@ -40,6 +45,8 @@ export class KeyedFold implements Fold {
   readonly #offsetsA: Float64Array
   readonly #offsetsB: Float64Array
   #kept = 0
+  /** Bytes of the rows that still count; the rest of `#kept` is older images and other rows of their blocks. */
+  #live = 0
 
   constructor(layout: RowLayout, table: string) {
     this.#layout = layout
@@ -50,6 +57,10 @@ export class KeyedFold implements Fold {
 
   get bytes(): number {
     return this.#kept + this.#keys.size * 40
+  }
+
+  get isFull(): boolean {
+    return false
   }
 
   insert(buffer: Buffer, row: RowSlice): void {
@@ -88,6 +99,7 @@ export class KeyedFold implements Fold {
     const id = this.#row[key]!
     if (id !== NO_ROW) {
       this.#rowState[id] = 0
+      this.#live -= this.#rowEnd[id]! - this.#rowStart[id]!
       this.#row[key] = NO_ROW
       return
     }
@@ -100,9 +112,10 @@ export class KeyedFold implements Fold {
     this.#keyArena = new ByteSink(1 << 16)
     this.#arena = new ByteSink(1 << 16)
     this.#arenaIndex = -1
-    this.#rowBuffers.length = 0
+    this.#forgetBuffers()
     this.#rows = 0
     this.#kept = 0
+    this.#live = 0
     this.#truncated = true
   }
 
@@ -185,18 +198,59 @@ export class KeyedFold implements Fold {
       this.#rowState = grow(this.#rowState, new Uint8Array(id * 2))
     }
     this.#rowState[id] = state
+    this.#rowStart[id] = 0
+    this.#rowEnd[id] = 0
     this.#place(id, buffer, start, end)
     return id
   }
 
   #place(id: number, buffer: Buffer, start: number, end: number): void {
-    if (this.#rowBuffers.at(-1) !== buffer) {
-      this.#rowBuffers.push(buffer)
-      this.#kept += buffer.length
+    if (this.#lastBuffer !== buffer) {
+      this.#lastBuffer = buffer
+      let index = this.#bufferIndex.get(buffer)
+      if (index === undefined) {
+        index = this.#rowBuffers.push(buffer) - 1
+        this.#bufferIndex.set(buffer, index)
+        this.#kept += buffer.length
+      }
+      this.#lastIndex = index
     }
-    this.#rowBuffer[id] = this.#rowBuffers.length - 1
+    this.#live += end - start - (this.#rowEnd[id]! - this.#rowStart[id]!)
+    this.#rowBuffer[id] = this.#lastIndex
     this.#rowStart[id] = start
     this.#rowEnd[id] = end
+    if (this.#kept > COMPACT_ABOVE && this.#kept > 4 * this.#live) this.#compact()
+  }
+
+  #forgetBuffers(): void {
+    this.#rowBuffers.length = 0
+    this.#bufferIndex.clear()
+    this.#lastBuffer = undefined
+  }
+
+  /** Copies the rows that still count together and lets go of everything else: one row changed for ever stays one row. */
+  #compact(): void {
+    const held = [...this.#rowBuffers]
+    this.#forgetBuffers()
+    this.#kept = 0
+    let arena = Buffer.allocUnsafeSlow(0)
+    let at = 0
+    for (let id = 0; id < this.#rows; id++) {
+      if (this.#rowState[id] === 0) continue
+      const from = this.#rowStart[id]!
+      const length = this.#rowEnd[id]! - from
+      if (at + length > arena.length) {
+        arena = Buffer.allocUnsafeSlow(Math.max(1 << 20, length))
+        at = 0
+        this.#rowBuffers.push(arena)
+        this.#kept += arena.length
+      }
+      held[this.#rowBuffer[id]!]!.copy(arena, at, from, from + length)
+      this.#rowBuffer[id] = this.#rowBuffers.length - 1
+      this.#rowStart[id] = at
+      this.#rowEnd[id] = at + length
+      at += length
+    }
   }
 
   /** Puts a newer image over a row: its unchanged values come from the image before. */

@@ -24,6 +24,10 @@ export class MultisetFold implements Fold {
     return this.#kept + this.#rows.size * 30
   }
 
+  get isFull(): boolean {
+    return false
+  }
+
   insert(buffer: Buffer, row: RowSlice): void {
     this.#add(buffer, row, 1)
   }
@@ -75,14 +79,18 @@ export class MultisetFold implements Fold {
   }
 
   #add(buffer: Buffer, row: RowSlice, by: number): void {
+    const held = this.#rows.find(buffer, row.start, row.end)
+    if (held >= 0) {
+      this.#count[held]! += by
+      return
+    }
+    // Only a row that is new here keeps its buffer: the same row over and over costs nothing.
     if (this.#lastBuffer !== buffer) {
       this.#lastBuffer = buffer
       this.#kept += buffer.length
     }
-    const before = this.#rows.size
     const id = this.#rows.put(buffer, row.start, row.end, this.#rows.keep(buffer))
     if (id >= this.#count.length) this.#count = grow(this.#count, new Int32Array(this.#count.length * 2))
-    if (id >= before) this.#count[id] = 0
-    this.#count[id]! += by
+    this.#count[id] = by
   }
 }

@@ -17,6 +17,8 @@ export interface TablePlan {
   readonly history: TableHistory
   /** Encoded changes that may concern it. */
   readonly changes: bigint
+  /** Of those, before compression. */
+  readonly changeBytes: bigint
 }
 
 export interface RestorePlan {
@@ -74,14 +76,17 @@ export async function planRestore(repository: Repository, point: ResolvedPoint, 
   const oldest = [...starts.values()].reduce<Lsn>((low, table) => (compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low), lsn)
   const from = compareLsn(oldest, base.from) < 0 ? oldest : base.from
   const segments = generation.segments.filter((entry) => compareLsn(parseLsn(entry.body.from), lsn) < 0 && compareLsn(parseLsn(entry.body.to), from) >= 0)
-  const changes = new Map<number, bigint>()
+  const changes = new Map<number, { rows: bigint; bytes: bigint }>()
   let bytes = 0n
   const keys = new Set<string>()
   for (const { body } of segments) {
     for (const object of body.objects) {
       bytes += BigInt(object.bytes)
       keys.add(object.key)
-      for (const table of object.tables) changes.set(table.oid, (changes.get(table.oid) ?? 0n) + BigInt(table.rows))
+      for (const table of object.tables) {
+        const held = changes.get(table.oid) ?? { rows: 0n, bytes: 0n }
+        changes.set(table.oid, { rows: held.rows + BigInt(table.rows), bytes: held.bytes + BigInt(table.bytes) })
+      }
     }
   }
   const tables: TablePlan[] = []
@@ -98,7 +103,7 @@ export async function planRestore(repository: Repository, point: ResolvedPoint, 
       bytes += BigInt(part.bytes)
       keys.add(part.key)
     }
-    tables.push({ oid, schema: last.facts.schema, name: last.facts.name, base: start, history, changes: changes.get(oid) ?? 0n })
+    tables.push({ oid, schema: last.facts.schema, name: last.facts.name, base: start, history, changes: changes.get(oid)?.rows ?? 0n, changeBytes: changes.get(oid)?.bytes ?? 0n })
   }
   return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: segments.reduce((sum, s) => sum + BigInt(s.body.changes), 0n), keys: [...keys] }
 }

@@ -2,12 +2,12 @@
  * Carries out a plan: schema without keys, fold and load every table, then keys, indexes, constraints, sequences. The
  * result reports the position truly reached; it never stops short and says success (invariant 5).
  */
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn, parseLsn } from '../core/position.ts'
 import { quoteTable } from '../core/relation.ts'
-import type { Target } from '../core/ports/target.ts'
+import { tableKey, type Target } from '../core/ports/target.ts'
 import type { SchemaStatement, SequenceSample } from '../core/transaction.ts'
 import { RANK } from '../formats/table-statements.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
@@ -18,8 +18,9 @@ import { binaryHeader, binaryTrailer, canBeBinary, NeedsText, printBinary } from
 import type { RestorePlan, TablePlan } from './plan.ts'
 import { readIndex } from './point.ts'
 import type { RowLayout } from './row-layout.ts'
-import { baseBlocks, type ChangeBlock, changeBlocks } from './segment-reader.ts'
-import { TableFold } from './table-fold.ts'
+import { FoldedChanges } from './fold-changes.ts'
+import { baseBlocks } from './segment-reader.ts'
+import type { TableFold } from './table-fold.ts'
 
 export interface RebuildEvents {
   onProgress?(event: { readonly stage: 'schema' | 'fold' | 'load' | 'indexes'; readonly done: number; readonly total: number; readonly what: string; readonly rows: number }): void
@@ -33,6 +34,8 @@ export interface RebuildReport {
   readonly bytes: string
   readonly excluded: readonly string[]
   readonly notes: readonly string[]
+  /** Bytes of changes and rows that did not fit into memory. */
+  readonly spilledBytes: number
   readonly seconds: { readonly schema: number; readonly fold: number; readonly load: number; readonly indexes: number }
 }
 
@@ -59,13 +62,18 @@ export class Rebuild {
   readonly #target: Target
   readonly #plan: RestorePlan
   readonly #clock: Clock
+  readonly #randomness: Randomness
+  readonly #memoryBytes: number | undefined
   readonly #events: RebuildEvents
 
-  constructor(options: { repository: Repository; target: Target; plan: RestorePlan; clock: Clock; events: RebuildEvents }) {
+  /** @param options.memoryBytes for changes; what exceeds it goes to an encrypted scratch file */
+  constructor(options: { repository: Repository; target: Target; plan: RestorePlan; clock: Clock; randomness: Randomness; memoryBytes?: number | undefined; events: RebuildEvents }) {
     this.#repository = options.repository
     this.#target = options.target
     this.#plan = options.plan
     this.#clock = options.clock
+    this.#randomness = options.randomness
+    this.#memoryBytes = options.memoryBytes
     this.#events = options.events
   }
 
@@ -73,16 +81,17 @@ export class Rebuild {
     const plan = this.#plan
     const statements = withoutExcluded(plan)
     const t0 = this.#clock.elapsed()
-    await this.#target.begin(restoreId)
+    const loaded = await this.#target.begin(restoreId)
+    const missing = plan.tables.filter((table) => !loaded.has(tableKey(table)))
     const before = statements.filter((s) => s.phase === 'before')
     const notes = [...plan.schema.notes]
     let done = 0
     notes.push(...(await this.#target.run(before, 0, () => this.#say('schema', ++done, before.length, 'schema', 0), signal)))
     const t1 = this.#clock.elapsed()
-    const folds = await foldChanges(this.#repository, plan, signal, (done, total) => this.#say('fold', done, total, 'changes', 0))
+    using folds = await this.#fold(missing, signal)
     const t2 = this.#clock.elapsed()
     const rest = statements.filter((s) => s.phase === 'after')
-    const tables = await this.#load(folds, rest, notes, signal)
+    const tables = [...(await this.#load(missing, folds, rest, notes, signal)), ...plan.tables.flatMap((table) => alreadyLoaded(table, loaded))].sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
     const t3 = this.#clock.elapsed()
     const after = [...rest, ...(await this.#sequences())].sort((a, b) => a.rank - b.rank)
     done = 0
@@ -98,8 +107,14 @@ export class Rebuild {
       bytes: String(plan.bytes),
       excluded: plan.excluded,
       notes,
+      spilledBytes: folds.spilledBytes,
       seconds: { schema: (t1 - t0) / 1000, fold: (t2 - t1) / 1000, load: (t3 - t2) / 1000, indexes: (t4 - t3) / 1000 },
     }
+  }
+
+  #fold(tables: readonly TablePlan[], signal: AbortSignal): Promise<FoldedChanges> {
+    const onProgress = (done: number, total: number): void => this.#say('fold', done, total, 'changes', 0)
+    return FoldedChanges.read({ repository: this.#repository, plan: { ...this.#plan, tables }, randomness: this.#randomness, memoryBytes: this.#memoryBytes, signal, onProgress })
   }
 
   #say(stage: 'schema' | 'fold' | 'load' | 'indexes', done: number, total: number, what: string, rows: number): void {
@@ -110,18 +125,18 @@ export class Rebuild {
    * Tables in parallel, the largest first; each gets its keys and indexes as soon as its rows are in. Those statements
    * are done when `rest` is run as a whole behind it, and are passed over there.
    */
-  async #load(folds: ReadonlyMap<number, TableFold>, rest: readonly SchemaStatement[], notes: string[], outer: AbortSignal): Promise<RebuildReport['tables']> {
+  async #load(tables: readonly TablePlan[], folds: FoldedChanges, rest: readonly SchemaStatement[], notes: string[], outer: AbortSignal): Promise<RebuildReport['tables']> {
     const stop = new AbortController()
     const signal = AbortSignal.any([outer, stop.signal])
     const size = (table: TablePlan): bigint => BigInt(table.base?.body.rawBytes ?? '0') + table.changes * 100n
-    const queue = [...this.#plan.tables].sort((a, b) => (size(b) > size(a) ? 1 : size(b) < size(a) ? -1 : a.oid - b.oid))
+    const queue = [...tables].sort((a, b) => (size(b) > size(a) ? 1 : size(b) < size(a) ? -1 : a.oid - b.oid))
     const total = queue.length
     const loaded: RebuildReport['tables'][number][] = []
     let rows = 0
     let failure: unknown
     const worker = async (lane: number): Promise<void> => {
       for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-        const fold = folds.get(table.oid)!
+        const fold = folds.of(table)
         const columns = table.history.last!.columns.map((column) => column.name)
         const target = { schema: table.schema, name: table.name, columns }
         const load = async (from: TableFold, format: RowFormat): Promise<number> => {
@@ -136,8 +151,8 @@ export class Rebuild {
         const count = await load(fold, canBeBinary(table.history.last!.columns) ? 'binary' : 'text').catch(async (error: unknown) => {
           // One value in millions that only text can say (a date before Christ): the table again, as text.
           if (!(error instanceof NeedsText)) throw error
-          const again = await foldChanges(this.#repository, { ...this.#plan, tables: [table!] }, signal, () => undefined)
-          return load(again.get(table!.oid)!, 'text')
+          using again = await this.#fold([table!], signal)
+          return await load(again.of(table!), 'text')
         })
         const indexes = rest.filter((s) => (s.rank === RANK.key || s.rank === RANK.index) && s.objects.some((o) => o.schema === table!.schema && o.table === table!.name))
         notes.push(...(await this.#target.run(indexes, 1 + lane, () => undefined, signal)))
@@ -154,7 +169,7 @@ export class Rebuild {
       ),
     )
     if (failure !== undefined) throw failure
-    return loaded.sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
+    return loaded
   }
 
   /** The table's rows at the point as COPY text, in chunks. */
@@ -208,23 +223,32 @@ export class Rebuild {
     return { chunks: chunks(), rows: () => total }
   }
 
+  /** Samples stand in the indexes of cuts and in entries of their own; a cut's sample lies at or before the cut's end. */
+  async #sequenceSamples(): Promise<readonly SequenceSample[] | undefined> {
+    const { generation, lsn } = this.#plan.point
+    const inIndexes = generation.segments.map((entry) => ({ end: parseLsn(entry.body.end), read: async () => (await readIndex(this.#repository, entry)).sequences }))
+    const alone = generation.sequences.map(({ body }) => ({
+      end: parseLsn(body.at),
+      read: async () => ({ at: parseLsn(body.at), samples: JSON.parse((await this.#repository.getSealed(body.object, { kind: 'sequences', generation: String(body.generation) })).toString('utf8')) as SequenceSample[] }),
+    }))
+    const places = [...inIndexes, ...alone].sort((a, b) => compareLsn(a.end, b.end))
+    const behind = places.filter((place) => compareLsn(place.end, lsn) >= 0)
+    let before: readonly SequenceSample[] | undefined
+    for (const place of behind) {
+      const sample = await place.read()
+      if (sample !== undefined && compareLsn(sample.at, lsn) >= 0) return sample.samples
+      before = sample?.samples ?? before
+    }
+    for (const place of places.slice(0, places.length - behind.length).toReversed()) {
+      if (before !== undefined) break
+      before = (await place.read())?.samples
+    }
+    return before
+  }
+
   /** The first sample at or after the point, else the last before it; never below what the rows use. */
   async #sequences(): Promise<SchemaStatement[]> {
-    const { generation, lsn } = this.#plan.point
-    const found: { readonly at: Lsn; read(): Promise<readonly SequenceSample[]> }[] = []
-    for (const entry of generation.segments) {
-      const { sequences } = await readIndex(this.#repository, entry)
-      if (sequences !== undefined) found.push({ at: sequences.at, read: () => Promise.resolve(sequences.samples) })
-    }
-    for (const { body } of generation.sequences) {
-      found.push({
-        at: parseLsn(body.at),
-        read: async () => JSON.parse((await this.#repository.getSealed(body.object, { kind: 'sequences', generation: String(body.generation) })).toString('utf8')) as SequenceSample[],
-      })
-    }
-    found.sort((a, b) => compareLsn(a.at, b.at))
-    const chosen = found.find((sample) => compareLsn(sample.at, lsn) >= 0) ?? found.at(-1)
-    const samples = chosen === undefined ? this.#plan.schema.sequences : await chosen.read()
+    const samples = (await this.#sequenceSamples()) ?? this.#plan.schema.sequences
     const set = samples.map((s): SchemaStatement => {
       const name = quoteTable(s).replaceAll("'", "''")
       const object = { kind: 'sequence', schema: s.schema, name: s.name }
@@ -234,27 +258,9 @@ export class Rebuild {
   }
 }
 
-/** One pass over the segments, each opened once; every table's changes go to its fold. */
-export async function foldChanges(repository: Repository, plan: RestorePlan, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<Map<number, TableFold>> {
-  const folds = new Map<number, TableFold>()
-  for (const table of plan.tables) folds.set(table.oid, new TableFold(table.history, basePosition(table), plan.point.lsn))
-  for (const [index, entry] of plan.segments.entries()) {
-    signal.throwIfAborted()
-    const byTable = new Map<number, ChangeBlock[]>()
-    for await (const block of changeBlocks(repository, entry.body, (oid) => folds.has(oid))) {
-      const { oid } = block.layout.relation
-      const held = byTable.get(oid)
-      if (held === undefined) byTable.set(oid, [block])
-      else held.push(block)
-    }
-    for (const [oid, blocks] of byTable) folds.get(oid)!.apply(blocks)
-    onProgress(index + 1, plan.segments.length)
-  }
-  return folds
-}
-
-function basePosition(table: TablePlan): Lsn {
-  return table.base === undefined ? table.history.steps[0]!.lsn : parseLsn(table.base.body.position)
+function alreadyLoaded(table: TablePlan, loaded: ReadonlyMap<string, number>): RebuildReport['tables'] {
+  const rows = loaded.get(tableKey(table))
+  return rows === undefined ? [] : [{ schema: table.schema, name: table.name, rows, changes: Number(table.changes) }]
 }
 
 function withoutExcluded(plan: RestorePlan): readonly SchemaStatement[] {

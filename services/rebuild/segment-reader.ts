@@ -20,18 +20,22 @@ export interface ChangeBlock {
 /** The blocks of an entry, object by object; only those of tables that `wanted` asks for. */
 export async function* changeBlocks(repository: Repository, entry: SegmentsEntry, wanted: (oid: number) => boolean): AsyncGenerator<ChangeBlock> {
   for (const object of entry.objects) {
-    if (!object.tables.some((table) => wanted(table.oid))) continue
-    const file = await repository.getSealed(object, { kind: 'segment', generation: String(entry.generation), lane: String(entry.lane) })
-    const container = openContainer(file)
-    const layouts = (JSON.parse(container.schema) as { name: string }[]).map((record) => {
-      const { relation, text } = shapeOfSchema(record)
-      return { layout: new RowLayout(relation, text), shape: record.name }
-    })
-    for (const { rows, raw } of container.blocks()) {
-      const first = layouts[new ByteSource(raw).long()]
-      if (first === undefined) throw corrupt('a block of a table that its segment does not describe')
-      if (wanted(first.layout.relation.oid)) yield { ...first, rows, raw }
-    }
+    if (object.tables.some((table) => wanted(table.oid))) yield* objectBlocks(repository, entry, object, wanted)
+  }
+}
+
+/** The blocks of one object of an entry. */
+export async function* objectBlocks(repository: Repository, entry: SegmentsEntry, object: SegmentsEntry['objects'][number], wanted: (oid: number) => boolean): AsyncGenerator<ChangeBlock> {
+  const file = await repository.getSealed(object, { kind: 'segment', generation: String(entry.generation), lane: String(entry.lane) })
+  const container = openContainer(file)
+  const layouts = (JSON.parse(container.schema) as { name: string }[]).map((record) => {
+    const { relation, text } = shapeOfSchema(record)
+    return { layout: new RowLayout(relation, text), shape: record.name }
+  })
+  for await (const { rows, raw } of container.blocks()) {
+    const first = layouts[new ByteSource(raw).long()]
+    if (first === undefined) throw corrupt('a block of a table that its segment does not describe')
+    if (wanted(first.layout.relation.oid)) yield { ...first, rows, raw }
   }
 }
 
@@ -110,6 +114,6 @@ export async function* baseBlocks(repository: Repository, table: EntryOf<'table'
     const container = openContainer(file)
     const { relation, text } = shapeOfSchema(JSON.parse(container.schema))
     const layout = new RowLayout(relation, text)
-    for (const { rows, raw } of container.blocks()) yield { layout, rows, raw }
+    for await (const { rows, raw } of container.blocks()) yield { layout, rows, raw }
   }
 }

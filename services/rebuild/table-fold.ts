@@ -8,15 +8,18 @@ import type { ByteSource } from '../formats/byte-source.ts'
 import { carryRows } from './carry.ts'
 import type { EmitRow, Fold } from './fold.ts'
 import { KeyedFold } from './keyed-fold.ts'
+import { type FoldRoom, IN_MEMORY } from './fold-room.ts'
 import { MultisetFold } from './multiset-fold.ts'
+import { PartitionedFold } from './partitioned-fold.ts'
 import { RowLayout } from './row-layout.ts'
 import { type ChangeBlock, ChangeCursor } from './segment-reader.ts'
 import type { TableHistory } from './table-history.ts'
 import { relationOfFacts } from './relation-of-facts.ts'
 
-/** By key where there is one, else by counting. */
-export function foldFor(layout: RowLayout, table: string): Fold {
-  return layout.isKeyed ? new KeyedFold(layout, table) : new MultisetFold(layout, table)
+/** By key where there is one, else by counting; on disk where the changes do not fit into memory. */
+export function foldFor(layout: RowLayout, table: string, room: FoldRoom = IN_MEMORY): Fold {
+  const inner = (): Fold => (layout.isKeyed ? new KeyedFold(layout, table) : new MultisetFold(layout, table))
+  return room.kind === 'memory' ? inner() : new PartitionedFold({ layout, table, inner, ...room })
 }
 
 interface Stage {
@@ -34,7 +37,10 @@ export class TableFold {
   readonly #to: Lsn
   changes = 0
 
-  constructor(history: TableHistory, position: Lsn, to: Lsn) {
+  readonly #room: FoldRoom
+
+  constructor(history: TableHistory, position: Lsn, to: Lsn, room: FoldRoom) {
+    this.#room = room
     this.#history = history
     this.#position = position
     this.#to = to
@@ -90,7 +96,6 @@ export class TableFold {
         break
       case 3:
         fold.truncate()
-        // Everything older is gone: earlier stages need not be carried.
         break
       default:
         throw new TidemarkError('OBJECT_CORRUPT', 'a change of an unknown kind')
@@ -99,9 +104,9 @@ export class TableFold {
 
   #stage(block: ChangeBlock): Stage {
     const last = this.#stages.at(-1)
-    if (last?.shape === block.shape) return last
+    if (last?.shape === block.shape && !last.fold.isFull) return last
     const step = this.#history.stepOf(block.layout.relation, last?.step ?? 0)
-    const stage = { layout: block.layout, shape: block.shape, step, fold: foldFor(block.layout, this.#history.name) }
+    const stage = { layout: block.layout, shape: block.shape, step, fold: foldFor(block.layout, this.#history.name, this.#room) }
     this.#stages.push(stage)
     return stage
   }

@@ -9,6 +9,8 @@ import { avroName, baseSchema, changeShape } from '../../services/formats/change
 import { RowEncoder } from '../../services/formats/row-encoder.ts'
 import { daysOf, formatDate, formatTimestamp, parseTimestamp } from '../../services/formats/temporal.ts'
 import { anyLong, textOfField } from '../../services/formats/value-printer.ts'
+import { systemRandomness } from '../../services/core/clock.ts'
+import { SpillFile } from '../../services/rebuild/spill-file.ts'
 import { foldFor } from '../../services/rebuild/table-fold.ts'
 import { RowLayout } from '../../services/rebuild/row-layout.ts'
 
@@ -103,13 +105,14 @@ function encode(id: number, a: string | undefined, b: string | undefined): Buffe
 type Step = { readonly kind: 'insert' | 'update' | 'move' | 'delete' | 'truncate'; readonly key: number; readonly to: number; readonly text: string; readonly keepsA: boolean; readonly keepsB: boolean }
 const step: fc.Arbitrary<Step> = fc.record({ kind: fc.constantFrom('insert', 'update', 'update', 'move', 'move', 'delete', 'truncate'), key: fc.integer({ min: 0, max: 9 }), to: fc.integer({ min: 0, max: 9 }), text: fc.string({ maxLength: 5 }), keepsA: fc.boolean(), keepsB: fc.boolean() })
 
-test('fold equals replay', () => {
+test.each(['memory', 'disk'] as const)('fold equals replay, in %s', (kind) => {
   const layout = new RowLayout(FOLDED, 'utf8')
+  const spill = new SpillFile(systemRandomness)
   check(
     fc.property(fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 8 }), fc.array(step, { maxLength: 40 }), (base, steps) => {
       const replay = new Map<number, [string, string]>(base.map((id) => [id, [`a${id}`, `b${id}`]]))
       const older = [...replay].map(([id, [a, b]]) => encode(id, a, b))
-      const fold = foldFor(layout, 't')
+      const fold = foldFor(layout, 't', kind === 'memory' ? { kind } : { kind, partitions: 3, chunkBytes: 64, spill })
       for (const s of steps) {
         const row = replay.get(s.key)
         if (s.kind === 'truncate') {
@@ -151,6 +154,7 @@ test('fold equals replay', () => {
       for (const _ of fold.finish(emit)) expect(true).toBe(true)
       expect([...got].sort()).toEqual([...replay].sort())
     }) as never,
-    3000,
+    kind === 'memory' ? 3000 : 1000,
   )
+  spill.close()
 })

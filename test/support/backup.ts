@@ -212,9 +212,9 @@ export class Backup implements AsyncDisposable {
     return withDatabase(this.serverUrl, name)
   }
 
-  async restore(at = 'latest', options: { readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string } = {}): Promise<RestoreReport & { readonly url: string }> {
+  async restore(at = 'latest', options: { readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string; readonly memoryBytes?: number } = {}): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
-    const report = await restore({ storeUrl: this.storeUrl, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, signal: new AbortController().signal, events: {} })
+    const report = await restore({ storeUrl: this.storeUrl, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, memoryBytes: options.memoryBytes, signal: new AbortController().signal, events: {} })
     return { ...report, url }
   }
 

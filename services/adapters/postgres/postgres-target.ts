@@ -1,7 +1,7 @@
 /** Target port for PostgreSQL: an empty database that a rebuild fills, resumable by table and by statement. */
 import type pg from 'pg'
 import { TidemarkError } from '../../core/errors.ts'
-import type { TableDigest, Target } from '../../core/ports/target.ts'
+import { type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
 import { quoteLiteral, quoteName, quoteTable } from '../../core/relation.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
 import { RANK } from '../../formats/table-statements.ts'
@@ -57,14 +57,16 @@ export class PostgresTarget implements Target {
     return 'empty'
   }
 
-  async begin(restoreId: string): Promise<void> {
+  async begin(restoreId: string): Promise<ReadonlyMap<string, number>> {
     const client = await this.#connection()
     await this.#guard(async () => {
       await client.query(`CREATE SCHEMA IF NOT EXISTS tidemark_restore`)
       await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL)`)
-      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY)`)
+      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint)`)
       await client.query(`INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`, [restoreId])
     })
+    const loaded = await client.query<{ step: string; rows: string }>(`SELECT step, rows FROM tidemark_restore.done WHERE rows IS NOT NULL`)
+    return new Map(loaded.rows.map((row) => [row.step, Number(row.rows)]))
   }
 
   async run(statements: readonly SchemaStatement[], lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]> {
@@ -106,7 +108,7 @@ export class PostgresTarget implements Target {
       await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
       const count = await session.copyIn(`COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`, rows)
-      await session.query('COMMIT')
+      await session.query(`INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(table))}, ${count}); COMMIT`)
       return count
     } catch (error) {
       signal.throwIfAborted()

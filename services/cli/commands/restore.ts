@@ -21,6 +21,12 @@ export function planLines(plan: PlanReport): string[] {
   return lines
 }
 
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 16 || value > 1_000_000) throw new TidemarkError('USAGE', `--fold-memory takes 16 to 1000000 MiB, not "${text.slice(0, 20)}"`)
+  return value
+}
+
 export function registerRestore(program: Command, run: Run): void {
   program
     .command('restore')
@@ -29,9 +35,10 @@ export function registerRestore(program: Command, run: Run): void {
     .option('--into <URL>', 'an empty database')
     .option('--dry-run', 'show the plan and stop')
     .option('--except-table <TABLE>', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])
+    .option('--fold-memory <MiB>', 'for changes while folding; what exceeds it goes to an encrypted scratch file in TMPDIR', wholeNumber)
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ at: string; into?: string; dryRun?: boolean; exceptTable: string[] }>()
+        const options = command.optsWithGlobals<{ at: string; into?: string; dryRun?: boolean; exceptTable: string[]; foldMemory?: number }>()
         if (options.into === undefined && options.dryRun !== true) throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
         const { output } = context
         const progress = new Progress(output.json)
@@ -41,6 +48,7 @@ export function registerRestore(program: Command, run: Run): void {
           into: options.into,
           exceptTables: options.exceptTable.map((name) => (name.includes('.') ? name : `public.${name}`)),
           dryRun: options.dryRun === true,
+          memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,
           signal: context.signal,
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),
           events: { onProgress: (p) => progress.show(p.stage, p.done, p.total, `${p.what}${p.rows > 0 ? `, ${countText(p.rows)} rows` : ''}`) },
@@ -54,7 +62,7 @@ export function registerRestore(program: Command, run: Run): void {
         const { result, proof } = report
         const { seconds } = result
         output.line(`reached   ${result.reached.position}${result.reached.committedAt === null ? '' : `, committed ${result.reached.committedAt}`}`)
-        output.line(`rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s`)
+        output.line(`rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s${result.spilledBytes > 0 ? `; ${bytesText(String(result.spilledBytes))} went through the scratch file` : ''}`)
         for (const note of result.notes) output.line(`note      ${note}`)
         output.line(`proof     ${proof?.text ?? ''}`)
         if (proof?.equal === false) throw new TidemarkError('NOT_PROVEN', proof.text)

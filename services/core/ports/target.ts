@@ -3,10 +3,10 @@
  *
  * - `check` refuses what is not empty, is the source, or cannot hold the data (encoding); it changes nothing.
  * - `begin` marks the target as under restore (so that a crashed one is told from a finished one, and the same restore
- *   may run again: a table half loaded is emptied and loaded whole).
+ *   may run again) and returns the rows of each table that an earlier try has loaded, by `tableKey`.
  * - `run` executes schema statements in the given order; a statement that was already done in an earlier try is passed
  *   over. Different lanes (small numbers) may run at once. Returns what could not be made and is not essential.
- * - `load` copies rows into one table: all of them or none. It takes COPY text, or COPY's binary format with its header
+ * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. It takes COPY text, or COPY's binary format with its header
  *   and trailer.
  */
 import type { SchemaStatement } from '../transaction.ts'
@@ -19,9 +19,13 @@ export interface TableDigest {
   readonly digest: string
 }
 
+export function tableKey(table: { readonly schema: string; readonly name: string }): string {
+  return JSON.stringify([table.schema, table.name])
+}
+
 export interface Target {
   check(restoreId: string): Promise<'empty' | 'resume'>
-  begin(restoreId: string): Promise<void>
+  begin(restoreId: string): Promise<ReadonlyMap<string, number>>
   run(statements: readonly SchemaStatement[], lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]>
   load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>
   digest(tables: readonly { readonly schema: string; readonly name: string; readonly columns: readonly string[] }[]): Promise<readonly TableDigest[]>
