@@ -9,41 +9,6 @@ import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, STATE_UNCHANGED,
 
 export type FieldState = 'value' | 'null' | 'unchanged' | 'absent'
 
-/** Moves past one field. */
-export function skipField(source: ByteSource, kind: ValueKind): void {
-  const branch = source.long()
-  if (branch === BRANCH_NULL) return
-  if (branch === stateBranch(kind)) {
-    source.skipLong()
-    return
-  }
-  if (branch === BRANCH_TEXT && hasTextBranch(kind)) {
-    source.skip(source.long())
-    return
-  }
-  if (branch !== BRANCH_VALUE) throw corrupt('a value has an unknown branch')
-  switch (kind) {
-    case 'bool':
-      source.skip(1)
-      break
-    case 'float':
-      source.skip(4)
-      break
-    case 'double':
-      source.skip(8)
-      break
-    case 'int':
-    case 'long':
-    case 'date':
-    case 'timestamp':
-    case 'timestamptz':
-      source.skipLong()
-      break
-    default:
-      source.skip(source.long())
-  }
-}
-
 const HEX = Buffer.from('0123456789abcdef')
 
 /** Appends [start, end) of `from`, escaped for COPY. Reserves by itself. */

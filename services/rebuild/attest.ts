@@ -5,6 +5,7 @@ import { ByteSource } from '../formats/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
 import { FoldedChanges } from './fold-changes.ts'
+import type { RowLayout } from './row-layout.ts'
 import { RowDigest } from './row-digest.ts'
 import { baseBlocks } from './segment-reader.ts'
 
@@ -40,12 +41,18 @@ export async function digestBackup(repository: Repository, plan: RestorePlan, ra
     const fold = folds.of(table)
     let take: ReturnType<RowDigest['taker']> | undefined
     let opened: ReturnType<typeof fold.open> | undefined
-    const emit = (buffer: Buffer, start: number, end: number): void => take!(buffer, start, end)
+    let final: RowLayout | undefined
+    const emit = (source: ByteSource): void => {
+      const start = source.at
+      final!.skip(source)
+      take!(source.buffer, start, source.at)
+    }
     if (table.base !== undefined) {
       for await (const block of baseBlocks(repository, table.base.body)) {
         if (opened === undefined) {
           opened = fold.open(block.layout, emit)
-          take = digest.taker(opened.layout)
+          final = opened.layout
+          take = digest.taker(final)
         }
         const source = new ByteSource(block.raw)
         for (let i = 0; i < block.rows; i++) {
@@ -55,7 +62,8 @@ export async function digestBackup(repository: Repository, plan: RestorePlan, ra
     }
     if (opened === undefined) {
       opened = fold.open(undefined, emit)
-      take = digest.taker(opened.layout)
+      final = opened.layout
+      take = digest.taker(final)
     }
     for (const _ of opened.finish()) signal.throwIfAborted()
     out.push({ schema: table.schema, name: table.name, columns: table.history.last!.columns.map((c) => c.name), rows: digest.rows, digest: digest.digest })

@@ -7,7 +7,6 @@ import type { TableColumn } from '../core/relation.ts'
 import type { ByteSink } from '../formats/byte-sink.ts'
 import { type ByteSource, corrupt } from '../formats/byte-source.ts'
 import { DAY_MICROS } from '../formats/temporal.ts'
-import { anyLong } from '../formats/value-printer.ts'
 import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, kindOf, stateBranch, type ValueKind } from '../formats/value-kind.ts'
 
 const JSONB = 3802
@@ -15,6 +14,8 @@ const JSONB = 3802
 const TEXTUAL: ReadonlySet<number> = new Set([25, 1043, 1042, 19, 114, JSONB])
 const DAYS_TO_2000 = 10957
 const MICROS_TO_2000 = DAYS_TO_2000 * DAY_MICROS
+const EPOCH_HIGH = Math.floor(MICROS_TO_2000 / 4294967296)
+const EPOCH_LOW = MICROS_TO_2000 % 4294967296
 
 /** A value that has no exact binary form here; the table is then loaded as text. */
 export class NeedsText extends TidemarkError {
@@ -30,8 +31,8 @@ export function canBeBinary(columns: readonly TableColumn[]): boolean {
 export function binaryHeader(sink: ByteSink): void {
   sink.reserve(32)
   sink.at += Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1').copy(sink.buffer, sink.at)
-  int32(0, sink)
-  int32(0, sink)
+  sink.at = word(sink.buffer, sink.at, 0)
+  sink.at = word(sink.buffer, sink.at, 0)
 }
 
 export function binaryTrailer(sink: ByteSink): void {
@@ -39,116 +40,180 @@ export function binaryTrailer(sink: ByteSink): void {
   sink.at = sink.buffer.writeInt16BE(-1, sink.at)
 }
 
-/** One row. False where a value is unchanged or absent. */
-export function printBinary(source: ByteSource, kinds: readonly ValueKind[], types: readonly number[], sink: ByteSink): boolean {
-  sink.reserve(2 + kinds.length * 12)
-  sink.at = sink.buffer.writeInt16BE(kinds.length, sink.at)
-  for (let i = 0; i < kinds.length; i++) {
-    const kind = kinds[i]!
-    const branch = source.byte() >> 1
-    if (branch === BRANCH_NULL) {
-      int32(-1, sink)
-      continue
-    }
-    if (branch === stateBranch(kind)) return false
-    if (branch === BRANCH_TEXT && hasTextBranch(kind)) {
-      infinity(source.string(), kind, sink)
-      continue
-    }
-    if (branch !== BRANCH_VALUE) throw corrupt('a value has an unknown branch')
-    value(source, kind, types[i]!, sink)
-    if (sink.buffer.length - sink.at < (kinds.length - i) * 12) sink.reserve((kinds.length - i) * 12)
-  }
-  return true
+const BOOL = 0
+const INT2 = 1
+const INT4 = 2
+const INT8 = 3
+const FLOAT4 = 4
+const FLOAT8 = 5
+const DAYS = 6
+const MICROS = 7
+const UUID = 8
+const RAW = 9
+const VERSIONED = 10
+
+/** Bytes that any field without a length of its own takes here, its length word included. */
+const FIELD_ROOM = 24
+
+function formOf(kind: ValueKind, type: number): number {
+  if (type === JSONB) return VERSIONED
+  if (kind === 'int') return type === 21 ? INT2 : INT4
+  const forms = { bool: BOOL, long: INT8, float: FLOAT4, double: FLOAT8, date: DAYS, timestamp: MICROS, timestamptz: MICROS, uuid: UUID, bytes: RAW, text: RAW } as const
+  return forms[kind]
 }
 
-function value(source: ByteSource, kind: ValueKind, type: number, sink: ByteSink): void {
-  const out = sink.buffer
-  switch (kind) {
-    case 'bool':
-      int32(1, sink)
-      out[sink.at++] = source.byte()
-      return
-    case 'int':
-      if (type === 21) {
-        int32(2, sink)
-        sink.at = out.writeInt16BE(source.long(), sink.at)
-      } else {
-        int32(4, sink)
-        int32(source.long(), sink)
+/** Prints rows of one table. One loop over local variables: it sees every value of a restore. */
+export class BinaryPrinter {
+  readonly #kinds: readonly ValueKind[]
+  readonly #forms: Uint8Array
+
+  constructor(kinds: readonly ValueKind[], types: readonly number[]) {
+    this.#kinds = kinds
+    this.#forms = Uint8Array.from(kinds, (kind, i) => formOf(kind, types[i]!))
+  }
+
+  /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsText */
+  print(source: ByteSource, sink: ByteSink): boolean {
+    const forms = this.#forms
+    const width = forms.length
+    const { buffer } = source
+    let { at } = source
+    sink.reserve(2 + width * FIELD_ROOM)
+    let out = sink.buffer
+    let to = sink.at
+    out[to++] = width >>> 8
+    out[to++] = width
+    for (let i = 0; i < width; i++) {
+      const branch = buffer[at++]! >> 1
+      if (branch === BRANCH_NULL) {
+        out[to] = out[to + 1] = out[to + 2] = out[to + 3] = 255
+        to += 4
+        continue
       }
-      return
-    case 'long':
-      int64(anyLong(source), sink)
-      return
-    case 'float':
-      int32(4, sink)
-      sink.at = out.writeFloatBE(source.buffer.readFloatLE(source.skip(4)), sink.at)
-      return
-    case 'double':
-      int32(8, sink)
-      sink.at = out.writeDoubleBE(source.buffer.readDoubleLE(source.skip(8)), sink.at)
-      return
-    case 'date':
-      int32(4, sink)
-      int32(source.long() - DAYS_TO_2000, sink)
-      return
-    case 'timestamp':
-    case 'timestamptz': {
-      const micros = anyLong(source)
-      const shifted = typeof micros === 'number' ? micros - MICROS_TO_2000 : micros - BigInt(MICROS_TO_2000)
-      int64(typeof shifted === 'number' && !Number.isSafeInteger(shifted) ? BigInt(micros) - BigInt(MICROS_TO_2000) : shifted, sink)
-      return
+      if (branch !== BRANCH_VALUE) {
+        source.at = at
+        sink.at = to
+        if (!this.#infinity(branch, source, this.#kinds[i]!, sink)) return false
+        at = source.at
+        to = sink.at
+        continue
+      }
+      const form = forms[i]!
+      if (form === BOOL) {
+        to = word(out, to, 1)
+        out[to++] = buffer[at++]!
+        continue
+      }
+      if (form === FLOAT4 || form === FLOAT8) {
+        const bytes = form === FLOAT4 ? 4 : 8
+        to = word(out, to, bytes)
+        for (let k = bytes - 1; k >= 0; k--) out[to++] = buffer[at + k]!
+        at += bytes
+        continue
+      }
+      // All others begin with a varint: its zigzag value as two words, taken apart without 64-bit arithmetic.
+      let byte = buffer[at++]!
+      let low = byte & 127
+      let high = 0
+      if (byte >= 128) {
+        byte = buffer[at++]!
+        low |= (byte & 127) << 7
+        if (byte >= 128) {
+          byte = buffer[at++]!
+          low |= (byte & 127) << 14
+          if (byte >= 128) {
+            byte = buffer[at++]!
+            low |= (byte & 127) << 21
+            if (byte >= 128) {
+              byte = buffer[at++]!
+              low |= (byte & 15) << 28
+              high = (byte & 127) >>> 4
+              for (let shift = 3; byte >= 128; shift += 7) {
+                byte = buffer[at++]!
+                high |= (byte & 127) << shift
+              }
+            }
+          }
+        }
+      }
+      const sign = -(low & 1)
+      const value = ((low >>> 1) | (high << 31)) ^ sign
+      switch (form) {
+        case INT2:
+          to = word(out, to, 2)
+          out[to++] = value >>> 8
+          out[to++] = value
+          break
+        case INT4:
+          to = word(out, to, 4)
+          to = word(out, to, value)
+          break
+        case DAYS:
+          to = word(out, to, 4)
+          to = word(out, to, value - DAYS_TO_2000)
+          break
+        case INT8:
+          to = word(out, to, 8)
+          to = word(out, to, (high >>> 1) ^ sign)
+          to = word(out, to, value)
+          break
+        case MICROS: {
+          const unsigned = value >>> 0
+          to = word(out, to, 8)
+          to = word(out, to, ((high >>> 1) ^ sign) - EPOCH_HIGH - (unsigned < EPOCH_LOW ? 1 : 0))
+          to = word(out, to, (unsigned - EPOCH_LOW) | 0)
+          break
+        }
+        case UUID:
+          to = word(out, to, 16)
+          to += out.write(buffer.toString('latin1', at, at + value).replaceAll('-', ''), to, 'hex')
+          at += value
+          break
+        default: {
+          const version = form === VERSIONED ? 1 : 0
+          const needed = value + (width - i) * FIELD_ROOM
+          if (to + needed > out.length) {
+            sink.at = to
+            sink.reserve(needed)
+            out = sink.buffer
+          }
+          to = word(out, to, value + version)
+          if (version === 1) out[to++] = 1
+          if (value < 24) for (let k = 0; k < value; k++) out[to++] = buffer[at++]!
+          else {
+            buffer.copy(out, to, at, at + value)
+            to += value
+            at += value
+          }
+        }
+      }
     }
-    case 'uuid': {
-      const length = source.long()
-      const start = source.skip(length)
-      int32(16, sink)
-      sink.at += out.write(source.buffer.toString('latin1', start, start + length).replaceAll('-', ''), sink.at, 'hex')
-      return
-    }
-    default: {
-      const length = source.long()
-      const start = source.skip(length)
-      const version = type === JSONB ? 1 : 0
-      sink.reserve(length + 16)
-      int32(length + version, sink)
-      if (version === 1) sink.buffer[sink.at++] = 1
-      source.buffer.copy(sink.buffer, sink.at, start, start + length)
-      sink.at += length
-    }
+    if (!(at <= source.end)) throw corrupt('bytes end inside a row')
+    source.at = at
+    sink.at = to
+    return true
+  }
+
+  /** The text branch: infinities have a binary form; anything else is left to text. False for the state branch. */
+  #infinity(branch: number, source: ByteSource, kind: ValueKind, sink: ByteSink): boolean {
+    if (branch === stateBranch(kind)) return false
+    if (branch !== BRANCH_TEXT || !hasTextBranch(kind)) throw corrupt('a value has an unknown branch')
+    const text = source.string()
+    const sign = text === 'infinity' ? 1 : text === '-infinity' ? -1 : 0
+    if (sign === 0 || kind === 'float') throw new NeedsText()
+    const bytes = kind === 'date' ? 4 : 8
+    sink.at = word(sink.buffer, sink.at, bytes)
+    sink.at = word(sink.buffer, sink.at, sign > 0 ? 0x7fffffff : -0x80000000)
+    if (bytes === 8) sink.at = word(sink.buffer, sink.at, sign > 0 ? -1 : 0)
+    return true
   }
 }
 
-/** Room is reserved by the caller. */
-function int32(value: number, sink: ByteSink): void {
-  const { buffer, at } = sink
-  buffer[at] = value >>> 24
-  buffer[at + 1] = value >>> 16
-  buffer[at + 2] = value >>> 8
-  buffer[at + 3] = value
-  sink.at = at + 4
-}
-
-function int64(value: number | bigint, sink: ByteSink): void {
-  int32(8, sink)
-  if (typeof value === 'bigint') {
-    sink.at = sink.buffer.writeBigInt64BE(value, sink.at)
-    return
-  }
-  const high = Math.floor(value / 4294967296)
-  int32(high, sink)
-  int32((value - high * 4294967296) | 0, sink)
-}
-
-/** The text branch: infinities have a binary form; anything else is left to text. */
-function infinity(text: string, kind: ValueKind, sink: ByteSink): void {
-  const sign = text === 'infinity' ? 1 : text === '-infinity' ? -1 : 0
-  if (sign === 0 || kind === 'float') throw new NeedsText()
-  if (kind === 'date') {
-    int32(4, sink)
-    int32(sign > 0 ? 0x7fffffff : -0x80000000, sink)
-  } else {
-    int64(sign > 0 ? 0x7fffffffffffffffn : -0x8000000000000000n, sink)
-  }
+/** A big-endian word of 32 bits; returns what lies behind it. Room is reserved by the caller. */
+function word(out: Buffer, at: number, value: number): number {
+  out[at] = value >>> 24
+  out[at + 1] = value >>> 16
+  out[at + 2] = value >>> 8
+  out[at + 3] = value
+  return at + 4
 }

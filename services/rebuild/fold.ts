@@ -9,6 +9,9 @@ import type { ByteSource } from '../formats/byte-source.ts'
 /** Sees one row: [start, end) of the buffer, valid during the call. */
 export type EmitRow = (buffer: Buffer, start: number, end: number) => void
 
+/** Takes the row at `source` and moves past it. */
+export type PassRow = (source: ByteSource) => void
+
 /** A row of a change, at [start, end) of a buffer that stays as it is; undefined where the change has none. */
 export interface RowSlice {
   readonly start: number
@@ -25,8 +28,11 @@ export interface Fold {
   /** No further change may come: the next one needs a fold of its own over this one's result. */
   readonly isFull: boolean
   feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void
-  /** The same for the row at `source`, which is moved past it: one walk over the row where `feed` needs two. */
-  feedNext(source: ByteSource, emit: EmitRow): void
+  /**
+   * The same for the row at `source`, which is moved past it. A row that no change concerns goes to `pass`, which moves
+   * past it by itself: one walk over the row instead of two.
+   */
+  feedNext(source: ByteSource, emit: EmitRow, pass: PassRow): void
   /** Emits what no older row brought; yields now and then, so that the taker can make room. */
   finish(emit: EmitRow): Generator<void>
 }

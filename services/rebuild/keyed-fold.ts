@@ -3,7 +3,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
-import { BREATH, type EmitRow, type Fold, type RowSlice } from './fold.ts'
+import { BREATH, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
 import type { RowLayout } from './row-layout.ts'
 
@@ -120,21 +120,26 @@ export class KeyedFold implements Fold {
   }
 
   feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void {
-    this.feedNext(new ByteSource(buffer, start, end), emit)
+    this.feedNext(new ByteSource(buffer, start, end), emit, () => emit(buffer, start, end))
   }
 
-  feedNext(source: ByteSource, emit: EmitRow): void {
+  feedNext(source: ByteSource, emit: EmitRow, pass: PassRow): void {
     const { buffer, at: start } = source
+    if (this.#truncated) {
+      this.#layout.skip(source)
+      return
+    }
     const scratch = this.#scratch
     scratch.at = 0
     this.#layout.key(source, scratch)
-    const end = source.at
-    if (this.#truncated) return
+    source.at = start
     const key = this.#keys.find(scratch.buffer, 0, scratch.at)
     if (key < 0) {
-      emit(buffer, start, end)
+      pass(source)
       return
     }
+    this.#layout.skip(source)
+    const end = source.at
     const fate = this.#fate[key]!
     if (fate === FATE_UNTOUCHED || this.#met[key] === 1) throw this.#mismatch('an older row has the key of a row that was inserted later')
     this.#met[key] = 1

@@ -2,7 +2,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import type { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
-import { BREATH, type EmitRow, type Fold, type RowSlice } from './fold.ts'
+import { BREATH, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
 import type { RowLayout } from './row-layout.ts'
 
@@ -49,7 +49,7 @@ export class MultisetFold implements Fold {
     this.#truncated = true
   }
 
-  feedNext(source: ByteSource, emit: EmitRow): void {
+  feedNext(source: ByteSource, emit: EmitRow, _pass: PassRow): void {
     const start = source.at
     this.#layout.skip(source)
     this.feed(source.buffer, start, source.at, emit)

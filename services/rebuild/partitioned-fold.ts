@@ -10,7 +10,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { hash } from './byte-table.ts'
-import type { EmitRow, Fold, RowSlice } from './fold.ts'
+import type { EmitRow, Fold, PassRow, RowSlice } from './fold.ts'
 import type { RowLayout } from './row-layout.ts'
 import type { SpillFile } from './spill-file.ts'
 
@@ -104,22 +104,25 @@ export class PartitionedFold implements Fold {
     this.#truncated = true
   }
 
-  feedNext(source: ByteSource, emit: EmitRow): void {
-    const start = source.at
-    this.#options.layout.skip(source)
-    this.feed(source.buffer, start, source.at, emit)
+  feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void {
+    this.feedNext(new ByteSource(buffer, start, end), emit, () => emit(buffer, start, end))
   }
 
-  feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void {
+  feedNext(source: ByteSource, _emit: EmitRow, pass: PassRow): void {
+    const { layout } = this.#options
+    const start = source.at
+    if (!layout.isKeyed || this.#truncated) layout.skip(source)
     if (this.#truncated) return
-    const key = this.#keyOf(buffer, { start, end })
+    const key = layout.isKeyed ? this.#keyOf(source.buffer, { start, end: source.end }) : source.buffer.subarray(start, source.at)
     const code = hash(key, 0, key.length)
     if (!this.#isMarked(code)) {
-      emit(buffer, start, end)
+      source.at = start
+      pass(source)
       return
     }
+    if (layout.isKeyed) layout.skip(source)
     // Older rows have the keys of the beginning: moves do not concern them.
-    this.#write(this.#naturalOf(code), OLDER, buffer, undefined, { start, end })
+    this.#write(this.#naturalOf(code), OLDER, source.buffer, undefined, { start, end: source.at })
   }
 
   *finish(emit: EmitRow): Generator<void> {

@@ -14,7 +14,7 @@ import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
-import { binaryHeader, binaryTrailer, canBeBinary, NeedsText, printBinary } from './binary-rows.ts'
+import { binaryHeader, BinaryPrinter, binaryTrailer, canBeBinary, NeedsText } from './binary-rows.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
 import { readIndex } from './point.ts'
 import type { RowLayout } from './row-layout.ts'
@@ -177,30 +177,31 @@ export class Rebuild {
     const repository = this.#repository
     let total = 0
     let reported = 0
-    const sink = new ByteSink(COPY_CHUNK * 2)
+    const sink = new ByteSink(COPY_CHUNK + 16 * 1024)
     if (format === 'binary') binaryHeader(sink)
     const print = (layout: RowLayout) => {
       const types = table.history.last!.columns.map((column) => column.typeOid)
-      const write = format === 'text' ? (source: ByteSource): boolean => layout.print(source, sink) : (source: ByteSource): boolean => printBinary(source, layout.kinds, types, sink)
-      return (buffer: Buffer, start: number, end: number): void => {
-        if (!write(new ByteSource(buffer, start, end))) throw new TidemarkError('FOLD_MISMATCH', `${table.schema}.${table.name}: a value of a row is nowhere in the backup`)
+      const binary = new BinaryPrinter(layout.kinds, types)
+      const write = format === 'text' ? (source: ByteSource): boolean => layout.print(source, sink) : (source: ByteSource): boolean => binary.print(source, sink)
+      return (source: ByteSource): void => {
+        if (!write(source)) throw new TidemarkError('FOLD_MISMATCH', `${table.schema}.${table.name}: a value of a row is nowhere in the backup`)
         total++
       }
     }
     async function* chunks(): AsyncIterable<Buffer> {
       const flush = function* (least: number): Generator<Buffer> {
         if (sink.at < least || sink.at === 0) return
-        yield sink.take()
+        yield sink.hand()
         onRows(total - reported)
         reported = total
       }
       let opened: ReturnType<TableFold['open']> | undefined
-      let printing: ((buffer: Buffer, start: number, end: number) => void) | undefined
-      const emit = (buffer: Buffer, start: number, end: number): void => printing!(buffer, start, end)
+      let printing: ((source: ByteSource) => void) | undefined
+      const take = (source: ByteSource): void => printing!(source)
       if (table.base !== undefined) {
         for await (const block of baseBlocks(repository, table.base.body)) {
           if (opened === undefined) {
-            opened = fold.open(block.layout, emit)
+            opened = fold.open(block.layout, take)
             printing = print(opened.layout)
           }
           const source = new ByteSource(block.raw)
@@ -211,7 +212,7 @@ export class Rebuild {
         }
       }
       if (opened === undefined) {
-        opened = fold.open(undefined, emit)
+        opened = fold.open(undefined, take)
         printing = print(opened.layout)
       }
       for (const _ of opened.finish()) if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)

@@ -1,9 +1,10 @@
 /** How the fields of an encoded row lie, and how to walk them. */
 import type { RelationVersion } from '../core/relation.ts'
 import type { ByteSink } from '../formats/byte-sink.ts'
-import type { ByteSource } from '../formats/byte-source.ts'
+import { type ByteSource, corrupt } from '../formats/byte-source.ts'
 import type { TextEncoding } from '../formats/change-schema.ts'
-import { printField, skipField } from '../formats/value-printer.ts'
+import { pastField, walkCodes } from '../formats/field-walk.ts'
+import { printField } from '../formats/value-printer.ts'
 import { kindOf, stateBranch, type ValueKind } from '../formats/value-kind.ts'
 
 export class RowLayout {
@@ -12,12 +13,16 @@ export class RowLayout {
   readonly kinds: readonly ValueKind[]
   /** Indexes of the identity's columns; empty for identity FULL. */
   readonly keys: readonly number[]
+  readonly #lastKey: number
+  readonly #codes: Uint8Array
 
   constructor(relation: RelationVersion, text: TextEncoding) {
     this.relation = relation
     this.text = text
     this.kinds = relation.columns.map((column) => kindOf(column.typeOid))
     this.keys = relation.identity === 'full' ? [] : relation.columns.flatMap((column, index) => (column.key ? [index] : []))
+    this.#lastKey = this.keys.at(-1) ?? -1
+    this.#codes = walkCodes(this.kinds)
   }
 
   get isKeyed(): boolean {
@@ -26,35 +31,51 @@ export class RowLayout {
 
   /** Moves past a row. */
   skip(source: ByteSource): void {
-    const kinds = this.kinds
-    for (let i = 0; i < kinds.length; i++) skipField(source, kinds[i]!)
+    const codes = this.#codes
+    const { buffer } = source
+    let { at } = source
+    for (let i = 0; i < codes.length; i++) at = pastField(buffer, at, codes[i]!)
+    this.#move(source, at)
   }
 
   /** Where each field of the row at `source` starts; one more for its end. Moves past the row. */
   offsets(source: ByteSource, into: Float64Array): void {
-    const kinds = this.kinds
-    for (let i = 0; i < kinds.length; i++) {
-      into[i] = source.at
-      skipField(source, kinds[i]!)
+    const codes = this.#codes
+    const { buffer } = source
+    let { at } = source
+    for (let i = 0; i < codes.length; i++) {
+      into[i] = at
+      at = pastField(buffer, at, codes[i]!)
     }
-    into[kinds.length] = source.at
+    into[codes.length] = at
+    this.#move(source, at)
   }
 
-  /** Appends the key fields' encoded bytes and moves past the row. */
+  #move(source: ByteSource, at: number): void {
+    if (!(at <= source.end)) throw corrupt('bytes end inside a row')
+    source.at = at
+  }
+
+  /** Appends the key fields' encoded bytes; moves past the last of them and no further. */
   key(source: ByteSource, sink: ByteSink): void {
-    const { kinds, keys } = this
+    const { keys } = this
+    const codes = this.#codes
+    const last = this.#lastKey
+    const { buffer } = source
+    let { at } = source
     let next = 0
-    for (let i = 0; i < kinds.length; i++) {
-      const start = source.at
-      skipField(source, kinds[i]!)
-      if (next < keys.length && keys[next] === i) {
-        const length = source.at - start
-        sink.reserve(length)
-        for (let k = 0; k < length; k++) sink.buffer[sink.at + k] = source.buffer[start + k]!
-        sink.at += length
-        next++
-      }
+    for (let i = 0; i <= last; i++) {
+      const start = at
+      at = pastField(buffer, at, codes[i]!)
+      if (keys[next] !== i) continue
+      const length = at - start
+      sink.reserve(length)
+      const out = sink.buffer
+      for (let k = 0, to = sink.at; k < length; k++) out[to + k] = buffer[start + k]!
+      sink.at += length
+      next++
     }
+    this.#move(source, at)
   }
 
   /** One line of COPY text. True unless a value is unchanged or absent: then the line is not usable. */

@@ -4,9 +4,9 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, type Lsn } from '../core/position.ts'
-import type { ByteSource } from '../formats/byte-source.ts'
+import { ByteSource } from '../formats/byte-source.ts'
 import { carryRows } from './carry.ts'
-import type { EmitRow, Fold } from './fold.ts'
+import type { EmitRow, Fold, PassRow } from './fold.ts'
 import { KeyedFold } from './keyed-fold.ts'
 import { type FoldRoom, IN_MEMORY } from './fold-room.ts'
 import { MultisetFold } from './multiset-fold.ts'
@@ -112,14 +112,15 @@ export class TableFold {
   }
 
   /**
-   * Opens the stream of older rows: returns what takes the next of them (moving past it), and what ends it. `emit` sees the rows as they are
-   * at the point, in the table's last version.
+   * Opens the stream of older rows: returns what takes the next of them (moving past it), and what ends it. `take` gets
+   * the rows as they are at the point, in the table's last version, and moves past each.
    *
    * @param base the layout of the older rows and the step they belong to; undefined where the table began in the stream
    */
-  open(base: RowLayout | undefined, emit: EmitRow): { next: (source: ByteSource) => void; finish: () => Generator<void>; layout: RowLayout } {
+  open(base: RowLayout | undefined, take: PassRow): { next: (source: ByteSource) => void; finish: () => Generator<void>; layout: RowLayout } {
     const lastStep = this.#history.steps.length - 1
     const final = new RowLayout(relationOfFacts(this.#history.last!.facts), base?.text ?? this.#stages[0]?.layout.text ?? 'utf8')
+    const emit: EmitRow = (buffer, start, end) => take(new ByteSource(buffer, start, end))
     let next: EmitRow = emit
     let layout = final
     let step = lastStep
@@ -135,15 +136,20 @@ export class TableFold {
     }
     const feed = base === undefined ? next : this.#carry(base, 0, layout, step, next)
     const first = this.#stages[0]
-    const direct = first !== undefined && feed === next ? { fold: first.fold, out: firstOut! } : undefined
-    const takeNext = (source: ByteSource): void => {
-      if (direct !== undefined) {
-        direct.fold.feedNext(source, direct.out)
-        return
+    // Where nothing has to be carried on the way, a row is walked over once.
+    const through = (out: EmitRow): PassRow => {
+      if (out === emit) return take
+      return (source) => {
+        const start = source.at
+        base!.skip(source)
+        out(source.buffer, start, source.at)
       }
-      const start = source.at
-      base!.skip(source)
-      feed(source.buffer, start, source.at)
+    }
+    let takeNext = through(feed)
+    if (first !== undefined && feed === next) {
+      const out = firstOut!
+      const pass = through(out)
+      takeNext = (source) => first.fold.feedNext(source, out, pass)
     }
     function* finish(): Generator<void> {
       for (const stage of finishers) yield* stage()

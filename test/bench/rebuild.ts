@@ -79,11 +79,13 @@ export async function benchRebuild(workplace: Workplace): Promise<Figure[]> {
     await admin.query('DROP DATABASE IF EXISTS rebuilt')
     await admin.query('CREATE DATABASE rebuilt')
     await admin.query('CHECKPOINT')
+    const cpu = process.cpuUsage()
     const from = performance.now()
     const report = await restore({ storeUrl: workplace.storeUrl, keys: workplace.keys, at: 'latest', into: server.url('rebuilt'), exceptTables: [], dryRun: false, signal: new AbortController().signal, events: {} })
     ours.push((performance.now() - from) / 1000)
+    const used = process.cpuUsage(cpu)
     const s = report.result!.seconds
-    shown = `schema ${s.schema.toFixed(1)}, fold ${s.fold.toFixed(1)}, load ${s.load.toFixed(1)}, indexes ${s.indexes.toFixed(1)} s; ${report.result!.rows} rows`
+    shown = `schema ${s.schema.toFixed(1)}, fold ${s.fold.toFixed(1)}, load ${s.load.toFixed(1)}, indexes ${s.indexes.toFixed(1)} s; ${report.result!.rows} rows, our CPU ${((used.user + used.system) / 1e6).toFixed(1)} s`
     say(`rebuild: ours ${ours.at(-1)!.toFixed(2)} s (${shown}), limit ${limits.at(-1)!.toFixed(2)} s, peak ${(process.resourceUsage().maxRSS / 1e3).toFixed(0)} MB`)
     await admin.query('DROP DATABASE rebuilt')
   }
