@@ -2,7 +2,7 @@
 import { access, open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
-import { changeIdentities, type IdentityChange, identityChanges, install, type Installation, readInstallation, uninstall } from '../adapters/postgres/install.ts'
+import { changeIdentities, type IdentityChange, grantTo, identityChanges, install, type Installation, type InstallationMode, readInstallation, uninstall } from '../adapters/postgres/install.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine, type Finding } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
@@ -23,6 +23,8 @@ export interface InitOptions {
   readonly configPath: string
   readonly name: string
   readonly recipients: RecipientKind
+  /** A role that `up` will use instead of the one in `sourceUrl`; gets what that takes. */
+  readonly grantTo?: string | undefined
   /** Asked before replica identities are changed; false stops with CONSENT_NEEDED. */
   readonly consent: (changes: readonly IdentityChange[]) => Promise<boolean>
 }
@@ -32,6 +34,7 @@ export interface InitReport {
   readonly identities: readonly IdentityChange[]
   readonly generation: number
   readonly stream: string
+  readonly mode: InstallationMode
 }
 
 export async function init(options: InitOptions): Promise<InitReport> {
@@ -59,8 +62,9 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }
     await changeIdentities(client, identities)
-    await install(client, installation)
+    const mode = await install(client, installation)
     try {
+      if (options.grantTo !== undefined) await grantTo(client, options.grantTo)
       const genesis = await Ledger.create(store, systemClock, { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] }, keys.signers.writer)
       await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
       const opened = await openKeys(options.keys, 'writer')
@@ -68,7 +72,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
       const generation = await beginGeneration({ repository, url: options.sourceUrl, slot: installation.slot, publication: installation.publication, reason: 'init' })
       await repository.audit('init', `generation ${generation}`, operator())
       await writeConfig(options, installation)
-      return { findings, identities, generation, stream }
+      return { findings, identities, generation, stream, mode }
     } catch (error) {
       // The source is left as it was; the keys folder and the store hold nothing of use and are named in the error.
       await uninstall(client, installation)

@@ -139,6 +139,7 @@ export class Up {
       source,
       log,
       from: generation.end,
+      checked: generation.checked,
       sampleMs: Math.max(1000, this.#policy.ageMs / 2),
       clock: systemClock,
       randomness: systemRandomness,

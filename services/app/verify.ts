@@ -114,7 +114,7 @@ export async function verifyAgainstSource(repository: Repository, url: string, s
     }
     await client.query('COMMIT')
     // A transaction of ours behind the snapshot, so that a quiet database's stream passes it at once.
-    await client.query('UPDATE tidemark.installation SET slot = slot')
+    await client.query('SELECT tidemark.touch()')
   } finally {
     await client.end()
     await exported.close()

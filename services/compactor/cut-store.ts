@@ -113,6 +113,7 @@ export class CutStore {
       lastCommittedAt: formatInstant(last.committedAt),
       latestCommittedAt: formatInstant(cut.transactions.reduce((latest, t) => (t.committedAt > latest ? t.committedAt : latest), first.committedAt)),
       hasDdl: cut.hasDdl,
+      checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
       objects,
       index: sealedIndex.object,
     }
@@ -138,7 +139,7 @@ export class CutStore {
     const name = sequencesName(generation, record.at, repository.nonce())
     const sealed = await repository.seal(name, Buffer.from(JSON.stringify(record.samples), 'utf8'), { kind: 'sequences', generation: String(generation) })
     await this.retrying(() => repository.put(sealed, this.signal))
-    const body: EntryBody = { kind: 'sequences', generation, at: formatLsn(record.at), object: sealed.object }
+    const body: EntryBody = { kind: 'sequences', generation, at: formatLsn(record.at), checked: record.checked ? formatLsn(record.at) : null, object: sealed.object }
     await this.retrying(() => repository.append(body))
   }
 

@@ -67,7 +67,7 @@ export interface RawDdlRecord {
 
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
 export type ControlRecord =
-  | { readonly kind: 'sequences'; readonly at: Lsn; readonly samples: readonly SequenceSample[] }
+  | { readonly kind: 'sequences'; readonly at: Lsn; readonly samples: readonly SequenceSample[]; /** Every schema change up to `at` has its record. */ readonly checked: boolean }
   | { readonly kind: 'schema'; readonly facts: SchemaFacts; /** How many transactions with DDL the stream had brought when the reading began: it has seen them all. */ readonly ddlTransactions: number }
   | { readonly kind: 'heartbeat'; readonly at: Lsn }
   | { readonly kind: 'gap'; readonly gap: GapNotice }

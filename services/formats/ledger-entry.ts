@@ -66,12 +66,14 @@ export const entryBody = z.discriminatedUnion('kind', [
     /** Commit times are not monotonic: the greatest in the entry. */
     latestCommittedAt: instant,
     hasDdl: z.boolean(),
+    /** Up to here the source's catalog was found to agree with its DDL records; null where it was not looked at. */
+    checked: lsn.nullable(),
     objects: z.array(sealedObject.extend({ /** `bytes`: before compression, of all blocks with changes of the table. */
     tables: z.array(z.object({ oid, rows: count, bytes: count })) })),
     index: sealedObject,
   }),
   /** A sample of sequences behind the last cut; otherwise samples stand in a cut's index. */
-  z.object({ kind: z.literal('sequences'), generation: z.int(), at: lsn, object: sealedObject }),
+  z.object({ kind: z.literal('sequences'), generation: z.int(), at: lsn, checked: lsn.nullable(), object: sealedObject }),
   z.object({ kind: z.literal('heartbeat'), generation: z.int(), lane: z.int(), term: z.int(), timeline: z.int(), end: lsn }),
   z.object({
     kind: z.literal('table'),

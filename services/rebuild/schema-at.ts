@@ -57,6 +57,8 @@ export async function schemaAt(repository: Repository, generation: Generation, r
       const at = place.get(xid)
       return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
     })
+    // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
+    || records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
     if (!knowsLater) {
       chosen = facts
       break
@@ -64,9 +66,17 @@ export async function schemaAt(repository: Repository, generation: Generation, r
   }
   if (chosen === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there are no schema facts for this point')
   const seen = new Set(chosen.ddlSeen)
-  const later = records.filter((r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid))
+  const { snapshot } = chosen
+  const later = records.filter((r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))
   if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes, sequences: chosen.sequences ?? [] }
   return { ...patched(chosen, later, histories), sequences: chosen.sequences ?? [] }
+}
+
+/** Whether a committed transaction is in a snapshot, `xmin:xmax:xip,…` (PostgreSQL manual, pg_current_snapshot). */
+export function isVisible(snapshot: string, xid: string): boolean {
+  const [xmin = '0', xmax = '0', running = ''] = snapshot.split(':')
+  const id = BigInt(xid)
+  return id < BigInt(xmin) || (id < BigInt(xmax) && !running.split(',').includes(xid))
 }
 
 /** Replaces the statements of every object that later records touched by ones made from the records. */

@@ -1,5 +1,6 @@
 /** Looks at DDL records as they pass: which of them leave a table in a state that the stream cannot tell. */
 import type { Randomness } from '../core/clock.ts'
+import type { Lsn } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessRewrite } from '../formats/carry-over.ts'
 import { type DdlRecord, parseDdlRecord, tableColumn, tableVersion } from '../formats/schema-facts.ts'
@@ -11,11 +12,17 @@ export class DdlWatch {
     this.#randomness = randomness
   }
 
-  /** The table gaps that this transaction opens. */
-  gapsOf(part: TransactionPart): GapNotice[] {
+  /**
+   * The table gaps that this transaction opens.
+   *
+   * @param checked where the catalog last agreed with the records: what a repair tells happened somewhere behind it
+   */
+  gapsOf(part: TransactionPart, checked: Lsn): GapNotice[] {
     const records = part.ddl.map(parseDdlRecord)
     const gaps = new Map<number, GapNotice>()
     for (const [index, record] of records.entries()) {
+      const repaired = repairOf(record)
+      if (repaired !== undefined) gaps.set(record.oid, { id: this.#randomness.uuid(), from: checked, reason: 'its schema changed without a record', scope: { kind: 'table', oid: record.oid, ...repaired } })
       if (record.kind !== 'rewrite') continue
       const after = tableAfter(records, index, record.oid)
       // Dropped again in the same transaction, or no longer published: there is nothing to read again.
@@ -26,6 +33,14 @@ export class DdlWatch {
     }
     return [...gaps.values()]
   }
+}
+
+/** The table whose missing record was made up for; undefined where it holds no rows of its own. */
+function repairOf(record: DdlRecord): { schema: string; name: string } | undefined {
+  if (record.command !== 'REPAIR') return undefined
+  if (record.kind === 'drop') return { schema: record.facts.names?.[0] ?? '', name: record.facts.names?.[1] ?? '' }
+  if (record.kind !== 'table' || record.facts.kind !== 'r' || record.facts.persistence !== 'p') return undefined
+  return { schema: record.facts.schema, name: record.facts.name }
 }
 
 /** The next record of the same table: what the command that rewrote it made of it. */

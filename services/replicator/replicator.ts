@@ -19,6 +19,8 @@ export interface ReplicatorOptions {
   readonly source: Source
   readonly log: ChangeLog
   readonly from: Lsn
+  /** Up to here every schema change is known to have its record. */
+  readonly checked: Lsn
   readonly sampleMs: number
   readonly clock: Clock
   readonly randomness: Randomness
@@ -30,6 +32,10 @@ export class Replicator {
   readonly #watch: DdlWatch
   #received: Lsn
   #sampled: Lsn
+  /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
+  #checked: Lsn
+  /** The transaction in which missing records were made; until it has come, nothing counts as checked. */
+  #repairing: string | undefined
   #ddlTransactions = 0
   #schemaWanted = false
   #schemaReading: Promise<void> | undefined
@@ -39,6 +45,7 @@ export class Replicator {
     this.#options = options
     this.#received = options.from
     this.#sampled = options.from
+    this.#checked = options.checked
     this.#watch = new DdlWatch(options.randomness)
   }
 
@@ -68,7 +75,9 @@ export class Replicator {
     this.#received = part.endLsn!
     if (part.ddl.length === 0) return
     this.#ddlTransactions++
-    for (const gap of this.#watch.gapsOf(part)) {
+    const gaps = this.#watch.gapsOf(part, this.#checked)
+    if (part.ddl.some((record) => record.xid === this.#repairing)) this.#repairing = undefined
+    for (const gap of gaps) {
       await this.#options.log.append({ kind: 'gap', gap }, signal)
       this.#options.events.onGap(gap)
     }
@@ -88,18 +97,30 @@ export class Replicator {
     }
   }
 
-  /** After the last transaction that was received: what the sequences say then is at least what it used. */
+  /**
+   * After the last transaction that was received: what the sequences say then is at least what it used, and what the
+   * catalog says has its record or gets it now. Questions take at most a twentieth of the source's time.
+   */
   async #sample(signal: AbortSignal): Promise<void> {
     const { clock, source, log, sampleMs } = this.#options
+    let pause = sampleMs
     for (;;) {
-      await clock.sleep(sampleMs, signal)
+      await clock.sleep(pause, signal)
+      const asked = clock.elapsed()
       const at = this.#received
-      if (at === this.#sampled) continue
-      const samples = await source.sequences()
-      await log.append({ kind: 'sequences', at, samples }, signal)
-      this.#sampled = at
+      this.#repairing ??= await source.repairCatalog()
+      const checked = this.#repairing === undefined
+      if (checked) this.#checked = at
+      await source.forgetDdl(log.durable)
+      if (at !== this.#sampled) {
+        const samples = await source.sequences()
+        await log.append({ kind: 'sequences', at, samples, checked }, signal)
+        this.#sampled = at
+      }
+      pause = Math.max(sampleMs, 20 * (clock.elapsed() - asked))
     }
   }
+
 
   #fail(error: unknown, stop: AbortController): void {
     if (asTidemarkError(error).code === 'INTERRUPTED') return

@@ -3,7 +3,7 @@
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { compareLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { EntryOf, LedgerEntry } from '../formats/ledger-entry.ts'
 import type { AnyEntry } from './ledger.ts'
 
@@ -49,6 +49,8 @@ export class Generation {
   to: Lsn
   /** What may be acknowledged, heartbeats included. */
   end: Lsn
+  /** Up to here the source's catalog agreed with its DDL records. */
+  checked: Lsn
   /** When the last entry that says "nothing is missing up to here" was written. */
   lastWrittenAt: string
   lastCommittedAt: string | undefined
@@ -58,6 +60,7 @@ export class Generation {
     this.facts = facts
     this.to = parseLsn(facts.consistentPoint)
     this.end = this.to
+    this.checked = this.to
     this.lastWrittenAt = writtenAt
   }
 
@@ -141,9 +144,12 @@ export class Catalog {
         generation.bases.push({ id: body.base, ...numbered, closing: parseLsn(body.closing), from: parseLsn(body.from), tables, entry: body })
         break
       }
-      case 'sequences':
-        this.#of(body.generation, entry).sequences.push({ ...numbered, body })
+      case 'sequences': {
+        const generation = this.#of(body.generation, entry)
+        generation.sequences.push({ ...numbered, body })
+        if (body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(body.checked))
         break
+      }
       case 'marker':
         this.#of(body.generation, entry).markers.push({ ...numbered, body })
         break
@@ -187,6 +193,7 @@ export class Catalog {
     if (compareLsn(end, generation.end) > 0) generation.end = end
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
+    if (entry.body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
   }
 
   #isStale(lane: number, term: number): boolean {

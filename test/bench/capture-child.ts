@@ -33,7 +33,7 @@ const compactor = new Compactor({
     },
   },
 })
-const replicator = new Replicator({ source, log, from: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+const replicator = new Replicator({ source, log, from: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
 const results = await Promise.allSettled([compactor.run(stop.signal), replicator.run(stop.signal)])
 if (!stop.signal.aborted) throw (results.find((r) => r.status === 'rejected') as PromiseRejectedResult | undefined)?.reason
 const seconds = (performance.now() - from) / 1000

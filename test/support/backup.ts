@@ -43,6 +43,9 @@ export interface BackupOptions {
   readonly segmentBytes?: number
   readonly setup?: string
   readonly createDatabase?: string
+  /** The role that Tidemark connects as; the server's administrator where it is not given. */
+  readonly user?: string
+  readonly grantTo?: string
   readonly onPoint?: (point: string) => void | Promise<void>
 }
 
@@ -100,7 +103,9 @@ export class Backup implements AsyncDisposable {
   }
 
   get sourceUrl(): string {
-    return withDatabase(this.serverUrl, this.database)
+    const url = new URL(withDatabase(this.serverUrl, this.database))
+    if (this.#options.user !== undefined) url.username = this.#options.user
+    return url.toString()
   }
   get storeUrl(): string {
     return join(this.folder, 'store')
@@ -121,7 +126,7 @@ export class Backup implements AsyncDisposable {
   }
 
   async init(): Promise<void> {
-    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', consent: () => Promise.resolve(true) })
+    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', grantTo: this.#options.grantTo, consent: () => Promise.resolve(true) })
   }
 
   async client(): Promise<pg.Client> {

@@ -14,6 +14,9 @@ export interface Installation {
   readonly slot: string
 }
 
+/** How schema changes are seen: by event triggers, or, where the role may not make them, by asking again and again. */
+export type InstallationMode = 'triggers' | 'polling'
+
 export interface IdentityChange {
   readonly schema: string
   readonly name: string
@@ -22,6 +25,8 @@ export interface IdentityChange {
 }
 
 const USER_TABLES = `c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'`
+
+const PUBLISH = `publish = 'insert, update, delete, truncate', publish_via_partition_root = false`
 
 /** Published tables whose UPDATE and DELETE would begin to fail: they need an identity before the publication exists. */
 export async function identityChanges(client: pg.Client): Promise<readonly IdentityChange[]> {
@@ -57,26 +62,57 @@ export async function changeIdentities(client: pg.Client, changes: readonly Iden
   }
 }
 
-/** Schema, functions, event triggers and publication, in one transaction: all or nothing. */
-export async function install(client: pg.Client, installation: Installation): Promise<void> {
-  const sql = await readFile(new URL('./sql/install.sql', import.meta.url), 'utf8')
+/** Schema, functions, publication and, where the role may make them, event triggers; one transaction: all or nothing. */
+export async function install(client: pg.Client, installation: Installation): Promise<InstallationMode> {
+  const script = (name: string): Promise<string> => readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
+  const publication = quoteName(installation.publication)
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
     await client.query('BEGIN')
-    await client.query(sql)
-    await client.query('INSERT INTO tidemark.installation VALUES ($1, $2, $3)', [installation.stream, installation.publication, installation.slot])
-    await client.query(`CREATE PUBLICATION ${quoteName(installation.publication)} FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = false)`)
+    await client.query(await script('install'))
+    let mode: InstallationMode = 'triggers'
+    await client.query('SAVEPOINT triggers')
+    try {
+      await client.query(await script('event-triggers'))
+      await client.query(`CREATE PUBLICATION ${publication} FOR ALL TABLES WITH (${PUBLISH})`)
+    } catch (error) {
+      if (sqlState(error) !== '42501') throw error
+      mode = 'polling'
+      await client.query('ROLLBACK TO triggers')
+      const tables = await client.query<{ name: string }>(`SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1`)
+      await client.query(`CREATE PUBLICATION ${publication} FOR TABLE ${['tidemark.ddl', 'tidemark.marker', 'tidemark.installation', ...tables.rows.map((row) => row.name)].map((name) => `ONLY ${name}`).join(', ')} WITH (${PUBLISH})`)
+    }
+    await client.query('INSERT INTO tidemark.installation VALUES ($1, $2, $3, $4)', [installation.stream, installation.publication, installation.slot, mode])
+    await client.query(await script('first-records'))
     await client.query('COMMIT')
+    return mode
   } catch (error) {
     await client.query('ROLLBACK')
     if (sqlState(error) === '42P06') throw new TidemarkError('SOURCE_UNSUITABLE', 'this database already has a schema named tidemark', { cause: error, next: 'tidemark uninstall  (with the other installation\'s tidemark.yaml)' })
     if (sqlState(error) === '42710') throw new TidemarkError('SOURCE_UNSUITABLE', serverText(error), { cause: error, next: 'tidemark uninstall' })
     if (sqlState(error) === '42501') {
-      throw new TidemarkError('SOURCE_PRIVILEGE', 'the role may not make event triggers and a publication of all tables: both need a superuser', { cause: error, next: 'run init once with a superuser URL' })
+      throw new TidemarkError('SOURCE_PRIVILEGE', `the role may not install: ${serverText(error)}`, { cause: error, next: 'run init once with a superuser URL; or with a role that owns every table, may CREATE in the database and has REPLICATION (schema changes are then found by asking)' })
     }
     throw connectionError(error, 'source')
   } finally {
     await client.query('SET lock_timeout = 0')
+  }
+}
+
+/** What `up` needs of a role other than the one that installed; REPLICATION and BYPASSRLS are attributes that only an administrator gives. */
+export async function grantTo(client: pg.Client, role: string): Promise<void> {
+  const name = quoteName(role)
+  try {
+    await client.query('BEGIN')
+    await client.query(`GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`)
+    await client.query(`REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`)
+    await client.query(`GRANT pg_read_all_data TO ${name}`)
+    await client.query(`ALTER ROLE ${name} REPLICATION BYPASSRLS`)
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK')
+    if (sqlState(error) === '42704') throw new TidemarkError('SOURCE_PRIVILEGE', `the role ${role} does not exist`, { cause: error, next: `CREATE ROLE ${name} LOGIN PASSWORD …; then run init again` })
+    throw new TidemarkError('SOURCE_PRIVILEGE', `the role ${role} cannot be given what up needs: ${serverText(error)}`, { cause: error, next: 'run init with a superuser URL' })
   }
 }
 

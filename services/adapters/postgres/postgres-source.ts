@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { type Lsn, parseLsn } from '../../core/position.ts'
+import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
 import type { Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
 import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
@@ -36,6 +36,9 @@ export class PostgresSource implements Source {
   readonly #expected: ExpectedSource
   #client: pg.Client | undefined
   #stream: WalStream | undefined
+  #horizon: { readonly xid: string; readonly at: Lsn; readonly newest: string } | undefined
+  /** The newest DDL record below the last horizon: a long transaction may hold it back for a while. */
+  #forgotten: string | undefined
 
   constructor(options: PostgresSourceOptions, expected: ExpectedSource) {
     this.#options = options
@@ -114,6 +117,29 @@ export class PostgresSource implements Source {
 
   sequences(): Promise<readonly SequenceSample[]> {
     return this.#query(sampleSequences)
+  }
+
+  repairCatalog(): Promise<string | undefined> {
+    return this.#query(async (client) => (await client.query<{ xid: string | null }>('SELECT tidemark.repair() AS xid')).rows[0]?.xid ?? undefined)
+  }
+
+  /**
+   * Ids are given out in another order than transactions commit in: a horizon is taken (every transaction below it has
+   * ended by then), and what lies below it is removed once the backup is durable beyond the place where it was taken.
+   */
+  async forgetDdl(durable: Lsn): Promise<void> {
+    const horizon = this.#horizon
+    if (horizon === undefined) {
+      this.#horizon = await this.#query(async (client) => {
+        const row = (await client.query<{ xid: string; lsn: string; newest: string }>('SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl WHERE xid::xid8 < pg_snapshot_xmin(pg_current_snapshot())) AS newest')).rows[0]
+        return row === undefined || row.newest === this.#forgotten ? undefined : { xid: row.xid, at: parseLsn(row.lsn), newest: row.newest }
+      })
+      return
+    }
+    if (compareLsn(durable, horizon.at) < 0) return
+    await this.#query((client) => client.query('SELECT tidemark.forget($1)', [horizon.xid]))
+    this.#forgotten = horizon.newest
+    this.#horizon = undefined
   }
 
   async close(): Promise<void> {

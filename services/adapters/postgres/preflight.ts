@@ -56,9 +56,16 @@ async function examinePublication(client: pg.Client, publication: string): Promi
   const fix = `DROP PUBLICATION and: CREATE PUBLICATION … FOR ALL TABLES; or tidemark uninstall and init again`
   if (row === undefined) return [{ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not exist`, fix }]
   const findings: Finding[] = []
-  if (!row.all) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not publish all tables, or filters rows or columns`, fix })
+  const mode = (await client.query<{ mode: string }>('SELECT mode FROM tidemark.installation').catch(() => undefined))?.rows[0]?.mode
+  if (mode === 'polling') {
+    findings.push({ level: 'warn', code: 'POLLING', what: 'there are no event triggers: every schema change is found by asking, and is a gap of its table until the table has been read again', fix: 'tidemark uninstall, and init with a superuser URL' })
+    // Row filters and column lists: PostgreSQL 15 and later.
+    const filtered = await client.query<{ n: string }>(`SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`, [publication])
+    if (filtered.rows[0]?.n !== '0') findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} filters rows or columns`, fix })
+  } else if (!row.all) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not publish all tables, or filters rows or columns`, fix })
   if (!(row.i && row.u && row.d && row.t)) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} leaves out operations`, fix })
   if (row.root) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} publishes through partition roots: TRUNCATE and DETACH of partitions would be lost`, fix })
+  if (mode === 'polling') return findings
   const triggers = await client.query<{ n: string }>(`SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`)
   if (triggers.rows[0]?.n !== '3') findings.push({ level: 'refuse', code: 'EVENT_TRIGGERS', what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen', fix: 'tidemark uninstall and init again' })
   return findings

@@ -14,10 +14,11 @@ export function registerInit(program: Command, run: Run): void {
     .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
     .requiredOption('--source <URL>', 'postgresql://user@host:port/database')
     .option('--name <NAME>', 'name of slot and publication', 'tidemark')
+    .option('--grant-to <ROLE>', 'a role that up will use; gets what that takes (put it into tidemark.yaml then)')
     .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string }>()
+        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string; grantTo?: string }>()
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
         if (options.recipients !== 'rsa' && options.recipients !== 'aes') throw new TidemarkError('USAGE', '--recipients is rsa or aes')
         if (!/^[a-z0-9_]{1,63}$/.test(options.name)) throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
@@ -30,6 +31,7 @@ export function registerInit(program: Command, run: Run): void {
           configPath: context.configPath,
           name: options.name,
           recipients: options.recipients,
+          grantTo: options.grantTo,
           consent: async (changes) => {
             if (context.yes) return true
             if (output.json || process.stdin.isTTY !== true) return false
@@ -42,12 +44,13 @@ export function registerInit(program: Command, run: Run): void {
           },
         })
         for (const finding of report.findings) output.line(`${finding.level}: ${finding.what}${finding.fix === '' ? '' : `\n      fix: ${finding.fix}`}`)
+        if (report.mode === 'polling') output.line('warn: the role may not make event triggers: every schema change will be found by asking, and be a gap of its table until the table has been read again\n      fix: tidemark uninstall, and init with a superuser URL')
         output.line(`Prepared. Stream ${report.stream}, generation ${report.generation}.`)
         output.line(`  settings      ${context.configPath}`)
         output.line(`  writer keys   ${keys}/writer   (public keys and a signing key: stay here)`)
         output.line(`  restore keys  ${keys}/restore  (open the backup: move them away, keep them safe)`)
         output.line('Next: tidemark up')
-        output.result({ stream: report.stream, generation: report.generation, identities: report.identities, findings: report.findings })
+        output.result({ stream: report.stream, generation: report.generation, identities: report.identities, findings: report.findings, mode: report.mode })
       }),
     )
   program

@@ -79,5 +79,12 @@ export interface Source {
   snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot>
   schema(): Promise<SchemaFacts>
   sequences(): Promise<readonly SequenceSample[]>
+  /**
+   * Compares the catalog with the DDL records. What no record tells is recorded now, with the command REPAIR, and comes
+   * through the stream in the transaction (full id, text) that is returned; undefined where all is told.
+   */
+  repairCatalog(): Promise<string | undefined>
+  /** Removes DDL records of transactions that committed at or before this: they are durable in the backup. */
+  forgetDdl(durable: Lsn): Promise<void>
   close(): Promise<void>
 }

@@ -15,7 +15,9 @@ CREATE TABLE tidemark.ddl (
   command text NOT NULL,
   kind    text NOT NULL,
   oid     bigint,
-  facts   text
+  facts   text,
+  -- Of tables: tidemark.fingerprint() then. Compared with the catalog as it is, it shows what no record tells.
+  columns text
 );
 CREATE INDEX ddl_by_object ON tidemark.ddl (oid, id);
 CREATE TABLE tidemark.marker (
@@ -26,7 +28,9 @@ CREATE TABLE tidemark.marker (
 CREATE TABLE tidemark.installation (
   stream      text PRIMARY KEY,
   publication text NOT NULL,
-  slot        text NOT NULL
+  slot        text NOT NULL,
+  -- 'triggers', or 'polling' where event triggers and a publication of all tables were not to be had.
+  mode        text NOT NULL
 );
 REVOKE ALL ON ALL TABLES IN SCHEMA tidemark FROM PUBLIC;
 
@@ -152,6 +156,16 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.ensure_identity(oid) FROM PUBLIC;
 
+-- What rows of a table look like, as one short text. Without event triggers a rewrite shows in the table's file alone.
+CREATE FUNCTION tidemark.fingerprint(wanted oid, with_file boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog
+AS $$
+SELECT md5(concat_ws('|', n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, CASE WHEN with_file THEN c.relfilenode END,
+         (SELECT string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated), ',' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)))
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = wanted
+$$;
+REVOKE ALL ON FUNCTION tidemark.fingerprint(oid, boolean) FROM PUBLIC;
+
 -- Records one table, and everything that inherits from it.
 CREATE FUNCTION tidemark.record_table(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog
@@ -165,7 +179,8 @@ BEGIN
      WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
   LOOP
     PERFORM tidemark.ensure_identity(one);
-    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, tag, 'table', one, tidemark.table_facts(one)::text);
+    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts, columns) VALUES (pg_current_xact_id()::text, tag, 'table', one, tidemark.table_facts(one)::text,
+      tidemark.fingerprint(one, (SELECT mode = 'polling' FROM tidemark.installation)));
   END LOOP;
 END
 $$;
@@ -202,148 +217,66 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_type(text, oid) FROM PUBLIC;
 
-CREATE FUNCTION tidemark.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+-- Records what no record tells: a failure of the recording that was swallowed, DDL under disabled event triggers, or,
+-- in the mode 'polling', any DDL. Each such record stands for a gap of its table from the last time that all was well.
+-- Returns the transaction in which it recorded something. May be called by Tidemark's role.
+CREATE FUNCTION tidemark.repair() RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s'
 AS $$
 DECLARE
-  c record;
-  affected oid;
+  installed record;
+  one record;
+  repaired boolean := false;
 BEGIN
-  FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
-             FROM pg_event_trigger_ddl_commands() LOOP
-    CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
-    affected := NULL;
-    IF c.classid = 'pg_class'::regclass THEN
-      SELECT CASE WHEN r.relkind IN ('r', 'p') THEN r.oid WHEN r.relkind IN ('i', 'I') THEN (SELECT x.indrelid FROM pg_index x WHERE x.indexrelid = r.oid) END
-        INTO affected FROM pg_class r WHERE r.oid = c.objid;
-    ELSIF c.classid = 'pg_trigger'::regclass THEN
-      SELECT g.tgrelid INTO affected FROM pg_trigger g WHERE g.oid = c.objid;
-    ELSIF c.classid = 'pg_policy'::regclass THEN
-      SELECT p.polrelid INTO affected FROM pg_policy p WHERE p.oid = c.objid;
-    ELSIF c.classid = 'pg_constraint'::regclass THEN
-      SELECT k.conrelid INTO affected FROM pg_constraint k WHERE k.oid = c.objid;
-    ELSIF c.classid = 'pg_rewrite'::regclass THEN
-      SELECT r.ev_class INTO affected FROM pg_rewrite r WHERE r.oid = c.objid;
-    END IF;
+  SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
+  FOR one IN
+    SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = c.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
+     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
+       AND latest.columns IS DISTINCT FROM tidemark.fingerprint(c.oid, installed.polling)
+  LOOP
     BEGIN
-      IF affected IS NOT NULL AND affected <> 0 THEN
-        PERFORM tidemark.record_table(c.command_tag, affected);
-        IF c.command_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_class p WHERE p.oid = affected AND p.relkind = 'p') THEN
-          -- DETACH names the parent alone: tables whose latest record still says that they are a partition.
-          FOR affected IN
-            SELECT r.oid FROM pg_class r JOIN LATERAL (SELECT d.facts FROM tidemark.ddl d WHERE d.oid = r.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
-             WHERE r.relkind IN ('r', 'p') AND NOT r.relispartition AND r.oid >= 16384 AND latest.facts::jsonb ->> 'partitionBound' IS NOT NULL
-          LOOP
-            PERFORM tidemark.record_table(c.command_tag, affected);
-          END LOOP;
-        END IF;
-      ELSIF c.object_type = 'sequence' THEN
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) SELECT pg_current_xact_id()::text, c.command_tag, 'sequence', c.objid, f::text
-          FROM tidemark.sequence_facts(c.objid) f WHERE NOT (f ->> 'identity')::boolean;
-      ELSIF c.classid = 'pg_type'::regclass THEN
-        PERFORM tidemark.record_type(c.command_tag, c.objid);
-      ELSIF c.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class r WHERE r.oid = c.objid AND r.relkind = 'c') THEN
-        PERFORM tidemark.record_type(c.command_tag, (SELECT r.reltype FROM pg_class r WHERE r.oid = c.objid));
-      ELSIF c.classid = 'pg_namespace'::regclass AND c.command_tag = 'ALTER SCHEMA' THEN
-        -- A renamed schema renames every table in it.
-        FOR affected IN SELECT r.oid FROM pg_class r WHERE r.relnamespace = c.objid AND r.relkind IN ('r', 'p') LOOP
-          PERFORM tidemark.record_table(c.command_tag, affected);
-        END LOOP;
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, c.command_tag, 'other', c.objid, jsonb_build_object('type', c.object_type, 'identity', c.object_identity)::text);
-      ELSE
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, c.command_tag, 'other', c.objid, jsonb_build_object('type', c.object_type, 'identity', c.object_identity)::text);
+      -- Its identity first: published without one, the application's UPDATE and DELETE would fail.
+      PERFORM tidemark.ensure_identity(one.id);
+      IF installed.polling AND one.relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = installed.publication AND r.prrelid = one.id) THEN
+        EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
+      PERFORM tidemark.record_table('REPAIR', one.id);
+      repaired := true;
     EXCEPTION WHEN OTHERS THEN
-      -- Never the user's failure. The catalog fingerprint of the next segment finds what is missing here.
+      -- Locked, or gone meanwhile: the next call sees it again.
       NULL;
     END;
   END LOOP;
-EXCEPTION WHEN OTHERS THEN
-  NULL;
-END
-$$;
-
-CREATE FUNCTION tidemark.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
-AS $$
-DECLARE
-  d record;
-  one oid;
-  index_dropped boolean := false;
-BEGIN
-  FOR d IN SELECT classid, objid, objsubid, object_type, object_identity, schema_name, address_names, is_temporary FROM pg_event_trigger_dropped_objects() LOOP
-    CONTINUE WHEN d.is_temporary OR d.schema_name IN ('tidemark', 'pg_toast');
-    BEGIN
-      IF d.object_type = 'table column' THEN
-        PERFORM tidemark.record_table(tg_tag, d.objid);
-      ELSIF d.object_type = 'table constraint' THEN
-        SELECT c.oid INTO one FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = d.address_names[1] AND c.relname = d.address_names[2];
-        IF FOUND THEN PERFORM tidemark.record_table(tg_tag, one); END IF;
-      ELSIF d.object_type IN ('table', 'index', 'type', 'sequence', 'view', 'materialized view', 'function', 'procedure', 'trigger', 'schema', 'policy', 'rule') THEN
-        index_dropped := index_dropped OR d.object_type = 'index';
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, tg_tag, 'drop', d.objid,
-          jsonb_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_jsonb(d.address_names))::text);
-      END IF;
-    EXCEPTION WHEN OTHERS THEN
-      NULL;
-    END;
+  FOR one IN
+    SELECT DISTINCT ON (d.oid) d.oid AS id, d.facts::jsonb AS facts FROM tidemark.ddl d
+     WHERE d.kind = 'table' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
+     ORDER BY d.oid, d.id DESC
+  LOOP
+    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, 'REPAIR', 'drop', one.id,
+      jsonb_build_object('type', 'table', 'identity', format('%I.%I', one.facts ->> 'schema', one.facts ->> 'name'), 'names', jsonb_build_array(one.facts ->> 'schema', one.facts ->> 'name'))::text);
+    repaired := true;
   END LOOP;
-  IF index_dropped THEN
-    FOR one IN SELECT c.oid FROM pg_class c WHERE c.relkind = 'r' AND c.relreplident = 'i' AND pg_get_replica_identity_index(c.oid) IS NULL LOOP
-      BEGIN
-        PERFORM tidemark.record_table(tg_tag, one);
-      EXCEPTION WHEN OTHERS THEN
-        NULL;
-      END;
-    END LOOP;
-  END IF;
-EXCEPTION WHEN OTHERS THEN
-  NULL;
+  RETURN CASE WHEN repaired THEN pg_current_xact_id()::text END;
 END
 $$;
+REVOKE ALL ON FUNCTION tidemark.repair() FROM PUBLIC;
 
--- A rewrite leaves no rows in the stream (hazard 25): say why it happened, and whether a USING may have changed values.
-CREATE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
-AS $$
-BEGIN
-  INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, tg_tag, 'rewrite', pg_event_trigger_table_rewrite_oid(),
-    jsonb_build_object('reason', pg_event_trigger_table_rewrite_reason(),
-      -- Only text that shows the whole command can show that it has no USING: nothing that calls further code.
-      'plain', current_query() ~* '\malter\s+table\M' AND current_query() !~* '\m(using|do|call|select|execute|perform)\M',
-      -- The catalog already shows the new columns; the table's latest record has the old ones.
-      'before', (SELECT d.facts::jsonb -> 'columns' FROM tidemark.ddl d WHERE d.oid = pg_event_trigger_table_rewrite_oid() AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1))::text);
-EXCEPTION WHEN OTHERS THEN
-  NULL;
-END
-$$;
+-- A transaction of ours with a row in the stream. May be called by Tidemark's role.
+CREATE FUNCTION tidemark.touch() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+AS $$ UPDATE tidemark.installation SET slot = slot $$;
+REVOKE ALL ON FUNCTION tidemark.touch() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION tidemark.on_ddl() FROM PUBLIC;
-REVOKE ALL ON FUNCTION tidemark.on_drop() FROM PUBLIC;
-REVOKE ALL ON FUNCTION tidemark.on_rewrite() FROM PUBLIC;
-CREATE EVENT TRIGGER tidemark_ddl ON ddl_command_end EXECUTE FUNCTION tidemark.on_ddl();
-CREATE EVENT TRIGGER tidemark_drop ON sql_drop EXECUTE FUNCTION tidemark.on_drop();
-CREATE EVENT TRIGGER tidemark_rewrite ON table_rewrite EXECUTE FUNCTION tidemark.on_rewrite();
-ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS;
-ALTER EVENT TRIGGER tidemark_drop ENABLE ALWAYS;
-ALTER EVENT TRIGGER tidemark_rewrite ENABLE ALWAYS;
-
--- Removes records that the backup holds durably; may be called by Tidemark's role, which has no other right to write.
-CREATE FUNCTION tidemark.forget(below bigint) RETURNS bigint
+-- Removes the records of transactions below this one, which the backup holds durably; may be called by Tidemark's role, which has no other right to write.
+CREATE FUNCTION tidemark.forget(below xid8) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
-  -- The latest record of each table and type stays: a rewrite looks up the columns that were.
-  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.id < below AND (d.kind NOT IN ('table', 'type') OR EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
+  -- The latest record of each table and type that is there stays: a rewrite looks up the columns that were.
+  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT (
+         (d.kind = 'table' AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.oid) OR d.kind = 'type' AND EXISTS (SELECT FROM pg_type t WHERE t.oid = d.oid))
+         AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
   SELECT count(*) FROM gone
 $$;
-REVOKE ALL ON FUNCTION tidemark.forget(bigint) FROM PUBLIC;
-
--- How every table stands now: what the first rewrite of each compares with.
-INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
-SELECT pg_current_xact_id()::text, 'INIT', 'table', c.oid, tidemark.table_facts(c.oid)::text
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');
-INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
-SELECT pg_current_xact_id()::text, 'INIT', 'type', t.oid, tidemark.type_facts(t.oid)::text
-  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class r ON r.oid = t.typrelid
- WHERE t.typtype IN ('e', 'c') AND (t.typrelid = 0 OR r.relkind = 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');
+REVOKE ALL ON FUNCTION tidemark.forget(xid8) FROM PUBLIC;
