@@ -129,6 +129,10 @@ export class Backup implements AsyncDisposable {
     await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', grantTo: this.#options.grantTo, consent: () => Promise.resolve(true) })
   }
 
+  async openRepository(): Promise<Repository> {
+    return (await openBackup({ storeUrl: this.storeUrl, keys: this.keys, role: 'writer' })).repository
+  }
+
   async client(): Promise<pg.Client> {
     const client = new pg.Client(this.sourceUrl)
     client.on('error', () => undefined)

@@ -21,6 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'adapters/direct': ['core', 'formats'],
   'adapters/object-store': ['core', 'formats'],
   'adapters/keys': ['core', 'formats'],
+  'adapters/memory': ['core', 'formats'],
   app: ['core', 'formats', 'repository', 'replicator', 'compactor', 'rebuild', 'adapters/postgres', 'adapters/direct', 'adapters/object-store', 'adapters/keys'],
   api: ['core', 'app'],
   cli: ['core', 'app', 'api', 'demo'],

@@ -100,10 +100,12 @@ export class PostgresTarget implements Target {
   }
 
   async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted()
     const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
+      signal.throwIfAborted()
       const name = quoteTable(table)
       await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`

@@ -1,0 +1,281 @@
+/**
+ * Source in memory: a small database with a log of its own. What the contract suite runs against first, and what lets
+ * whole histories run through the pipeline in milliseconds, every one of them compared with a replay.
+ *
+ * Its tables have a bigint key `id` and text columns. An update may leave columns unchanged, as TOAST does.
+ */
+import { deferred, type Deferred } from '../../core/running-state.ts'
+import { unlessAborted } from '../../core/bounded-queue.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
+import type { CopyResult, SlotState, Snapshot, SnapshotTable, Source, SourceIdentity, TablePartRange } from '../../core/ports/source.ts'
+import { quoteName, quoteTable, type RelationVersion, type TableVersion } from '../../core/relation.ts'
+import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
+import { ByteSink } from '../../formats/byte-sink.ts'
+import { RowEncoder } from '../../formats/row-encoder.ts'
+import type { TableFacts } from '../../formats/schema-facts.ts'
+import { escapeInto } from '../../formats/value-printer.ts'
+
+const INT8 = 20
+const TEXT = 25
+const TAG = { insert: 0x49, update: 0x55, delete: 0x44 } as const
+
+export interface MemoryTable {
+  readonly oid: number
+  readonly name: string
+  /** Text columns beside `id`. */
+  readonly columns: readonly string[]
+  readonly identity: 'default' | 'full'
+}
+
+/** Values of the text columns; undefined in an update leaves the column as it is. */
+export type MemoryChange =
+  | { readonly kind: 'insert'; readonly table: string; readonly id: number; readonly values: readonly (string | null)[] }
+  | { readonly kind: 'update'; readonly table: string; readonly id: number; readonly to: number; readonly values: readonly (string | null | undefined)[] }
+  | { readonly kind: 'delete'; readonly table: string; readonly id: number }
+  | { readonly kind: 'truncate'; readonly table: string }
+
+export type MemoryRows = ReadonlyMap<number, readonly (string | null)[]>
+
+interface Logged {
+  readonly lsn: Lsn
+  readonly end: Lsn
+  readonly part: TransactionPart
+}
+
+export class MemorySource implements Source {
+  readonly #tables: ReadonlyMap<string, { readonly table: MemoryTable; readonly encoder: RowEncoder; rows: Map<number, readonly (string | null)[]> }>
+  readonly #log: Logged[] = []
+  #head: Lsn = toLsn(0x1000n)
+  #xid = 700
+  #now: bigint
+  #confirmed: Lsn = LSN_ZERO
+  #heartbeatWanted = false
+  #more: Deferred<void> = deferred()
+
+  constructor(tables: readonly MemoryTable[], startedAt = 1_700_000_000_000_000n) {
+    this.#tables = new Map(tables.map((table) => [table.name, { table, encoder: new RowEncoder(relationOf(table), 'utf8'), rows: new Map() }]))
+    this.#now = startedAt
+  }
+
+  /** Commits; returns the transaction's commit LSN. @throws TidemarkError INTERNAL for a change that no database would make */
+  commit(changes: readonly MemoryChange[]): Lsn {
+    const lsn = toLsn(this.#head + 64n)
+    const end = toLsn(lsn + 32n)
+    const lsnBytes = new ByteSink(10)
+    lsnBytes.bigLong(lsn)
+    const stamp = lsnBytes.take()
+    const sink = new ByteSink(1024)
+    const offsets: number[] = [0]
+    const names: string[] = []
+    for (const [ordinal, change] of changes.entries()) {
+      this.#apply(change, sink, stamp, ordinal)
+      offsets.push(sink.at)
+      names.push(change.table)
+    }
+    const used = [...new Set(names)]
+    const shapes = used.map((name) => this.#table(name).encoder.shape)
+    this.#now += 1000n
+    const part: TransactionPart = {
+      kind: 'changes',
+      head: { timeline: 1, lsn, xid: this.#xid++, committedAt: this.#now },
+      changes: { bytes: sink.take(), offsets: Uint32Array.from(offsets), shapeOf: Uint16Array.from(names, (name) => used.indexOf(name)), shapes, count: changes.length },
+      counts: used.map((name) => {
+        const of = (kind: MemoryChange['kind']): number => changes.filter((c) => c.table === name && c.kind === kind).length
+        return { shape: this.#table(name).encoder.shape, rows: [of('insert'), of('update'), of('delete'), of('truncate')] }
+      }),
+      endLsn: end,
+      ddl: [],
+    }
+    this.#log.push({ lsn, end, part })
+    this.#head = end
+    this.#wake()
+    return lsn
+  }
+
+  /** The rows as they are now. */
+  rows(table: string): MemoryRows {
+    return new Map(this.#table(table).rows)
+  }
+
+  /** What was acknowledged last. */
+  get confirmed(): Lsn {
+    return this.#confirmed
+  }
+
+  identify(): Promise<SourceIdentity> {
+    return Promise.resolve({ systemId: '1', databaseOid: 1, database: 'memory', timeline: 1, serverVersion: 180000, encoding: 'UTF8' })
+  }
+
+  slot(): Promise<SlotState> {
+    return Promise.resolve({ name: 'memory', confirmed: this.#confirmed, restart: this.#confirmed, active: false, activePid: undefined, walStatus: 'reserved', safeBytes: undefined })
+  }
+
+  async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+    if (compareLsn(this.#confirmed, from) > 0) throw new TidemarkError('SLOT_AHEAD', 'more was acknowledged than is asked for')
+    let at = 0
+    let sent = from
+    for (;;) {
+      signal.throwIfAborted()
+      const next = this.#log[at]
+      if (next !== undefined) {
+        at++
+        if (compareLsn(next.end, from) <= 0) continue
+        sent = next.end
+        yield next.part
+      } else if (this.#heartbeatWanted) {
+        this.#heartbeatWanted = false
+        this.#head = toLsn(this.#head + 8n)
+        yield { kind: 'heartbeat', at: maxLsn(sent, this.#head) }
+      } else {
+        await unlessAborted(this.#more.promise, signal)
+      }
+    }
+  }
+
+  acknowledge(end: Lsn): void {
+    this.#confirmed = maxLsn(this.#confirmed, end)
+  }
+
+  head(): Promise<Lsn> {
+    return Promise.resolve(this.#head)
+  }
+
+  wantHeartbeat(): void {
+    this.#heartbeatWanted = true
+    this.#wake()
+  }
+
+  snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal }): Promise<Snapshot> {
+    const consistentPoint = toLsn(this.#head + 1n)
+    const rows = new Map([...this.#tables].map(([name, { rows: now }]) => [name, new Map(now)]))
+    const tables = [...this.#tables.values()]
+      .filter(({ table }) => options.only?.has(table.oid) !== false)
+      .map(({ table, encoder }): SnapshotTable => ({ version: versionOf(table), facts: JSON.stringify(factsOf(table)), shape: encoder.shape, rows: 0, bytes: 0, parts: [{ from: 0, to: undefined }] }))
+    const copy = async (table: SnapshotTable, _part: TablePartRange, onBlock: (bytes: Buffer, count: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult> => {
+      signal.throwIfAborted()
+      const { encoder } = this.#table(table.version.name)
+      const held = rows.get(table.version.name)!
+      const sink = new ByteSink(1024)
+      const line = new ByteSink(256)
+      for (const [id, values] of held) {
+        line.at = 0
+        line.at += line.buffer.write(String(id), 0)
+        for (const value of values) {
+          line.reserve(3)
+          line.byte(9)
+          const bytes = Buffer.from(value ?? '')
+          if (value === null) line.at += line.buffer.write('\\N', line.at)
+          else escapeInto(line, bytes, 0, bytes.length)
+        }
+        encoder.copyLine(sink, line.buffer, 0, line.at, Buffer.alloc(line.at))
+      }
+      if (held.size > 0) await onBlock(sink.take(), held.size)
+      return { kind: 'copied', rows: held.size }
+    }
+    return Promise.resolve({ consistentPoint, tables, sequences: [], copy, close: () => Promise.resolve() })
+  }
+
+  schema(): Promise<SchemaFacts> {
+    const statements = [...this.#tables.values()].map(({ table }) => ({
+      sql: `CREATE TABLE ${quoteTable({ schema: 'public', name: table.name })} (id bigint, ${table.columns.map((c) => `${quoteName(c)} text`).join(', ')})`,
+      phase: 'before' as const,
+      rank: 20,
+      objects: [{ kind: 'table', schema: 'public', name: table.name }],
+    }))
+    return Promise.resolve({ snapshot: '1:1:', ddlSeen: [], statements, notes: [] })
+  }
+
+  sequences(): Promise<[]> {
+    return Promise.resolve([])
+  }
+
+  /** Its schema never changes. */
+  repairCatalog(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  forgetDdl(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  #wake(): void {
+    const waiting = this.#more
+    this.#more = deferred()
+    waiting.resolve()
+  }
+
+  #table(name: string) {
+    const found = this.#tables.get(name)
+    if (found === undefined) throw new TidemarkError('INTERNAL', 'no such table in memory')
+    return found
+  }
+
+  #apply(change: MemoryChange, sink: ByteSink, lsn: Buffer, ordinal: number): void {
+    const { table, encoder, rows } = this.#table(change.table)
+    if (change.kind === 'truncate') {
+      rows.clear()
+      encoder.truncate(sink, lsn, ordinal)
+      return
+    }
+    const old = rows.get(change.id)
+    if ((change.kind === 'insert') === (old !== undefined)) throw new TidemarkError('INTERNAL', 'a change that no database would make')
+    const wire = new ByteSink(256)
+    const full = table.identity === 'full'
+    if (change.kind === 'insert') {
+      rows.set(change.id, change.values)
+      tuple(wire, 0x4e, change.id, change.values)
+    } else if (change.kind === 'delete') {
+      rows.delete(change.id)
+      tuple(wire, full ? 0x4f : 0x4b, change.id, full ? old! : table.columns.map(() => null))
+    } else {
+      if (change.to !== change.id && rows.has(change.to)) throw new TidemarkError('INTERNAL', 'a key that is taken')
+      rows.delete(change.id)
+      rows.set(change.to, change.values.map((value, i) => (value === undefined ? old![i]! : value)))
+      if (full) tuple(wire, 0x4f, change.id, old!)
+      else if (change.to !== change.id) tuple(wire, 0x4b, change.id, table.columns.map(() => null))
+      tuple(wire, 0x4e, change.to, change.values)
+    }
+    encoder.change(sink, TAG[change.kind], lsn, ordinal, wire.buffer, 0, wire.at)
+  }
+}
+
+/** A TupleData of pgoutput with its marker in front. */
+function tuple(wire: ByteSink, marker: number, id: number, values: readonly (string | null | undefined)[]): void {
+  const all = [String(id), ...values]
+  wire.reserve(3)
+  wire.byte(marker)
+  wire.byte(all.length >> 8)
+  wire.byte(all.length)
+  for (const value of all) {
+    const bytes = Buffer.from(value ?? '')
+    wire.reserve(bytes.length + 5)
+    wire.byte(value === null ? 0x6e : value === undefined ? 0x75 : 0x74)
+    if (typeof value !== 'string') continue
+    wire.at = wire.buffer.writeInt32BE(bytes.length, wire.at)
+    wire.at += bytes.copy(wire.buffer, wire.at)
+  }
+}
+
+function relationOf(table: MemoryTable): RelationVersion {
+  const key = table.identity === 'full'
+  return { oid: table.oid, schema: 'public', name: table.name, identity: table.identity, columns: [{ name: 'id', typeOid: INT8, typmod: -1, key: true }, ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key }))] }
+}
+
+function versionOf(table: MemoryTable): TableVersion {
+  const column = (name: string, index: number): TableVersion['columns'][number] => ({ attnum: index + 1, name, typeOid: index === 0 ? INT8 : TEXT, typmod: -1, type: index === 0 ? 'bigint' : 'text', notNull: index === 0, identity: '', generated: '' })
+  return { oid: table.oid, schema: 'public', name: table.name, kind: 'r', persistence: 'p', identity: table.identity, keyColumns: table.identity === 'full' ? [] : ['id'], columns: ['id', ...table.columns].map(column) }
+}
+
+function factsOf(table: MemoryTable): TableFacts {
+  const columns = versionOf(table).columns.map((c) => ({ attnum: c.attnum, name: c.name, typeOid: c.typeOid, typmod: c.typmod, type: c.type, notNull: c.notNull, identity: '', generated: '', default: null, hasMissing: false, missing: null, collation: null, storage: null, compression: null, statistics: null, local: true, sequence: null }))
+  return {
+    oid: table.oid, schema: 'public', name: table.name, kind: 'r', persistence: 'p', owner: 'memory', replicaIdentity: table.identity === 'full' ? 'f' : 'd', options: null, rowSecurity: false, forceRowSecurity: false,
+    accessMethod: null, ofType: null, partitionKey: null, partitionBound: null, parents: null, keyColumns: table.identity === 'full' ? [] : ['id'], identityIndex: null, columns,
+    constraints: [], indexes: [], triggers: [], rules: [], policies: [], comments: [], grants: [],
+  }
+}

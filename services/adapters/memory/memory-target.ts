@@ -1,0 +1,94 @@
+/** Target in memory: keeps the rows it is given, field by field as bytes, in COPY's binary or text form. */
+import { createHash } from 'node:crypto'
+import { TidemarkError } from '../../core/errors.ts'
+import { type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
+import type { SchemaStatement } from '../../core/transaction.ts'
+
+const HEADER_BYTES = 19
+
+/** One row; a field is null or the bytes that the form has for it. */
+export type MemoryRow = readonly (Buffer | null)[]
+
+export class MemoryTarget implements Target {
+  readonly tables = new Map<string, MemoryRow[]>()
+  readonly statements: string[] = []
+  readonly #done = new Set<string>()
+  #restoreId: string | undefined
+  #finished = false
+
+  check(restoreId: string): Promise<'empty' | 'resume'> {
+    if (this.#finished || (this.#restoreId !== undefined && this.#restoreId !== restoreId)) return Promise.reject(new TidemarkError('TARGET_NOT_EMPTY', 'the target in memory holds another restore'))
+    return Promise.resolve(this.#restoreId === undefined ? 'empty' : 'resume')
+  }
+
+  begin(restoreId: string): Promise<ReadonlyMap<string, number>> {
+    this.#restoreId = restoreId
+    return Promise.resolve(new Map([...this.tables].map(([key, rows]) => [key, rows.length])))
+  }
+
+  run(statements: readonly SchemaStatement[], _lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]> {
+    signal.throwIfAborted()
+    for (const { sql } of statements) {
+      if (!this.#done.has(sql)) this.statements.push(sql)
+      this.#done.add(sql)
+      onProgress()
+    }
+    return Promise.resolve([])
+  }
+
+  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+    const chunks: Buffer[] = []
+    for await (const chunk of rows) {
+      signal.throwIfAborted()
+      chunks.push(Buffer.from(chunk))
+    }
+    const all = Buffer.concat(chunks)
+    const read = format === 'binary' ? binaryRows(all) : textRows(all)
+    if (read.some((row) => row.length !== table.columns.length)) throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
+    this.tables.set(tableKey(table), read)
+    return read.length
+  }
+
+  digest(tables: readonly { readonly schema: string; readonly name: string }[]): Promise<readonly TableDigest[]> {
+    return Promise.resolve(
+      tables.map((table) => {
+        const rows = this.tables.get(tableKey(table)) ?? []
+        const sum = rows.reduce((total, row) => total + BigInt(`0x${createHash('sha256').update(JSON.stringify(row.map((field) => field?.toString('hex') ?? null))).digest('hex')}`), 0n)
+        return { schema: table.schema, name: table.name, rows: BigInt(rows.length), digest: sum.toString(16) }
+      }),
+    )
+  }
+
+  finish(): Promise<void> {
+    this.#finished = true
+    return Promise.resolve()
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+/** PostgreSQL manual, COPY, "Binary Format". */
+function binaryRows(all: Buffer): MemoryRow[] {
+  const rows: MemoryRow[] = []
+  let at = HEADER_BYTES
+  for (;;) {
+    const width = all.readInt16BE(at)
+    at += 2
+    if (width < 0) return rows
+    const row: (Buffer | null)[] = []
+    for (let i = 0; i < width; i++) {
+      const length = all.readInt32BE(at)
+      at += 4
+      row.push(length < 0 ? null : all.subarray(at, at + length))
+      at += Math.max(0, length)
+    }
+    rows.push(row)
+  }
+}
+
+function textRows(all: Buffer): MemoryRow[] {
+  const lines = all.toString('latin1').split('\n').slice(0, -1)
+  return lines.map((line) => line.split('\t').map((field) => (field === '\\N' ? null : Buffer.from(field, 'latin1'))))
+}

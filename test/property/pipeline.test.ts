@@ -1,0 +1,98 @@
+/** Random histories through the whole pipeline in memory: crashes, bases, restores at random commits, against a replay. */
+import { expect, test } from 'vitest'
+import type { MemoryChange, MemoryRows, MemoryTable } from '../../services/adapters/memory/memory-source.ts'
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
+
+const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const HISTORIES = Number(process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 20))
+
+const TABLES: readonly MemoryTable[] = [
+  { oid: 16400, name: 'a', columns: ['x', 'y'], identity: 'default' },
+  { oid: 16401, name: 'b', columns: ['x'], identity: 'full' },
+  { oid: 16402, name: 'never', columns: [], identity: 'default' },
+]
+
+/** mulberry32 */
+function random(seed: number): (below: number) => number {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below)
+  }
+}
+
+function transaction(pipeline: MemoryPipeline, next: (below: number) => number): MemoryChange[] {
+  const changes: MemoryChange[] = []
+  const held = new Map(TABLES.map((table) => [table.name, new Set(pipeline.source.rows(table.name).keys())]))
+  const text = (): string | null => (next(6) === 0 ? null : `v\t${'é\\'.repeat(next(4))}${next(1000)}`)
+  for (let left = 1 + next(6); left > 0; left--) {
+    const table = TABLES[next(2)]!
+    const ids = held.get(table.name)!
+    const id = next(12)
+    const values = table.columns.map(text)
+    if (next(40) === 0) {
+      changes.push({ kind: 'truncate', table: table.name })
+      ids.clear()
+    } else if (!ids.has(id)) {
+      changes.push({ kind: 'insert', table: table.name, id, values })
+      ids.add(id)
+    } else if (next(3) === 0) {
+      changes.push({ kind: 'delete', table: table.name, id })
+      ids.delete(id)
+    } else {
+      const wanted = next(3) === 0 ? next(12) : id
+      const to = wanted !== id && ids.has(wanted) ? id : wanted
+      changes.push({ kind: 'update', table: table.name, id, to, values: values.map((value) => (next(2) === 0 ? undefined : value)) })
+      ids.delete(id)
+      ids.add(to)
+    }
+  }
+  return changes
+}
+
+async function history(seed: number): Promise<void> {
+  const next = random(seed)
+  const pipeline = await MemoryPipeline.create(TABLES)
+  const commits: { readonly lsn: Lsn; readonly rows: ReadonlyMap<string, MemoryRows> }[] = []
+  await pipeline.start(50 + next(3000))
+  const baseAt = next(10)
+  for (let step = 0; step < 40; step++) {
+    const lsn = pipeline.source.commit(transaction(pipeline, next))
+    commits.push({ lsn, rows: new Map(TABLES.map((table) => [table.name, pipeline.source.rows(table.name)])) })
+    if (step === baseAt || (step > baseAt && next(15) === 0)) await pipeline.takeBase()
+    if (next(4) === 0) await new Promise((resolve) => setImmediate(resolve))
+    const roll = next(12)
+    if (roll === 0) await pipeline.crash()
+    else if (roll === 1) await pipeline.drain()
+    if (roll <= 1) await pipeline.start(50 + next(3000))
+  }
+  await pipeline.drain()
+  await pipeline.start(1)
+  await pipeline.durable(commits.at(-1)!.lsn)
+  await pipeline.drain()
+  const generation = (await pipeline.plan(commits.at(-1)!.lsn)).point.generation
+  expect(compareLsn(pipeline.source.confirmed, generation.end), 'no more is acknowledged than is durable').toBeLessThanOrEqual(0)
+  const opens = generation.bases[0]!.closing
+  for (const { lsn, rows } of commits) {
+    if (compareLsn(lsn, opens) < 0) continue
+    const plan = await pipeline.plan(lsn)
+    const from = plan.tables.reduce<Lsn>((low, table) => (table.base !== undefined && compareLsn(parseLsn(table.base.body.position), low) < 0 ? parseLsn(table.base.body.position) : low), plan.point.base.from)
+    const needed = generation.segments.filter(({ body }) => commits.some((c) => compareLsn(c.lsn, parseLsn(body.from)) > 0 && compareLsn(c.lsn, parseLsn(body.to)) <= 0 && compareLsn(c.lsn, from) >= 0 && compareLsn(c.lsn, lsn) <= 0))
+    expect(plan.segments.map((s) => s.body.to), 'the plan names the segments that hold a needed commit, and no other').toEqual(needed.map((s) => s.body.to))
+    if (next(3) > 0) continue
+    const target = await pipeline.restore(plan, next(2) === 0 ? 100 : undefined)
+    for (const table of TABLES) expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(lsn)}`).toEqual(expectedRows(rows.get(table.name)!))
+  }
+}
+
+test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them)`, { timeout: 900_000 }, async () => {
+  for (let i = 0; i < HISTORIES; i++) {
+    await history(SEED + i).catch((error: unknown) => {
+      throw new Error(`history with TIDEMARK_SEED=${SEED + i} TIDEMARK_HISTORIES=1`, { cause: error })
+    })
+  }
+})

@@ -1,0 +1,107 @@
+/** The whole pipeline in one process without a server: source, store, keys and target in memory. */
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
+import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { type MemoryRows, MemorySource, type MemoryTable } from '../../services/adapters/memory/memory-source.ts'
+import { MemoryTarget } from '../../services/adapters/memory/memory-target.ts'
+import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
+import { Compactor } from '../../services/compactor/compactor.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
+import { tableKey } from '../../services/core/ports/target.ts'
+import { BaseCopy } from '../../services/replicator/base-copy.ts'
+import { Replicator } from '../../services/replicator/replicator.ts'
+import { planRestore, type RestorePlan } from '../../services/rebuild/plan.ts'
+import { resolvePoint } from '../../services/rebuild/point.ts'
+import { Rebuild } from '../../services/rebuild/rebuild.ts'
+import { Ledger } from '../../services/repository/ledger.ts'
+import { Repository } from '../../services/repository/repository.ts'
+
+export class MemoryPipeline {
+  readonly source: MemorySource
+  readonly store = new MemoryStore()
+  readonly #open: () => Promise<Repository>
+  repository!: Repository
+  #stop = new AbortController()
+  #drain = new AbortController()
+  #running: Promise<unknown> = Promise.resolve()
+
+  private constructor(tables: readonly MemoryTable[], open: (store: MemoryStore) => Promise<Repository>) {
+    this.source = new MemorySource(tables)
+    this.#open = () => open(this.store)
+  }
+
+  static async create(tables: readonly MemoryTable[]): Promise<MemoryPipeline> {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const signer = { id: 'writer', privateKey }
+    const signers = [{ id: 'writer', role: 'writer' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]
+    const provider = new MemoryKeys(systemRandomness)
+    const stream = randomUUID()
+    let genesis = ''
+    const pipeline = new MemoryPipeline(tables, (store) => Repository.open({ store, trust: { stream, genesis, signers }, provider, signer, clock: systemClock, randomness: systemRandomness }))
+    genesis = await Ledger.create(pipeline.store, systemClock, { kind: 'genesis', stream, signers, recipients: [...provider.recipients] }, signer)
+    pipeline.repository = await pipeline.#open()
+    const head = await pipeline.source.head()
+    await pipeline.repository.append({ kind: 'generation', generation: 1, systemId: '1', databaseOid: 1, database: 'memory', encoding: 'UTF8', serverVersion: 180000, timeline: 1, slot: 'memory', publication: 'memory', consistentPoint: formatLsn(head), nextXid: '1', reason: 'test' })
+    return pipeline
+  }
+
+  /** Starts the stream from what the ledger holds, as a fresh process does. */
+  async start(segmentBytes: number): Promise<void> {
+    this.repository = await this.#open()
+    const generation = this.repository.catalog.generation!
+    const term = await this.repository.claim(0)
+    const log = new DirectChangeLog(500)
+    this.#stop = new AbortController()
+    this.#drain = new AbortController()
+    const clock = systemClock
+    const randomness = systemRandomness
+    const compactor = new Compactor({ log, repository: this.repository, generation: 1, term, policy: { segmentBytes, ageMs: 3_600_000 }, clock, randomness, events: {} })
+    const replicator = new Replicator({ source: this.source, log, from: generation.end, checked: generation.checked, sampleMs: 3_600_000, clock, randomness, events: { onGap: () => undefined } })
+    const hard = this.#stop.signal
+    this.#running = Promise.allSettled([compactor.run(hard), replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end())])
+  }
+
+  async takeBase(): Promise<void> {
+    await new BaseCopy({ source: this.source, repository: this.repository, generation: 1, clock: systemClock, randomness: systemRandomness, events: {} }).base(new AbortController().signal)
+  }
+
+  async durable(lsn: Lsn): Promise<void> {
+    const deadline = performance.now() + 20_000
+    while (compareLsn(this.repository.catalog.generation!.to, lsn) < 0) {
+      if (performance.now() > deadline) throw new Error(`${formatLsn(lsn)} did not become durable`)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** What was received becomes durable. */
+  async drain(): Promise<void> {
+    this.#drain.abort(new DOMException('drain', 'AbortError'))
+    await this.#running
+  }
+
+  async crash(): Promise<void> {
+    this.#stop.abort(new DOMException('crash', 'AbortError'))
+    await this.#running
+  }
+
+  async plan(lsn: Lsn): Promise<RestorePlan> {
+    this.repository = await this.#open()
+    return planRestore(this.repository, await resolvePoint(this.repository, { kind: 'lsn', lsn }))
+  }
+
+  async restore(plan: RestorePlan, memoryBytes?: number): Promise<MemoryTarget> {
+    const target = new MemoryTarget()
+    await new Rebuild({ repository: this.repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes, events: {} }).run('test', new AbortController().signal)
+    return target
+  }
+}
+
+/** Rows of both sides as sorted text. */
+export function restoredRows(target: MemoryTarget, name: string): string[] {
+  return (target.tables.get(tableKey({ schema: 'public', name })) ?? []).map(([id, ...values]) => JSON.stringify([Number(id!.readBigInt64BE(0)), ...values.map((value) => value?.toString() ?? null)])).sort()
+}
+
+export function expectedRows(rows: MemoryRows): string[] {
+  return [...rows].map(([id, values]) => JSON.stringify([id, ...values])).sort()
+}
