@@ -31,7 +31,7 @@ export type UpEvent =
   | { readonly event: 'gap-closed'; readonly id: string }
   | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
-  | { readonly event: 'stopped' }
+  | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
 
 export interface UpOptions {
   readonly config: Config
@@ -66,17 +66,23 @@ export class Up {
     this.#stop?.()
   }
 
-  /** @param signal leaves at once: what is not durable was never acknowledged and comes again */
-  async run(signal: AbortSignal): Promise<void> {
+  /** @param leave leaves at once: what is not durable was never acknowledged and comes again */
+  async run(leave: AbortSignal): Promise<void> {
+    const late = new AbortController()
+    const signal = AbortSignal.any([leave, late.signal])
+    let timer: NodeJS.Timeout | undefined
     const backoff = new Backoff(systemClock, systemRandomness)
     const draining = new AbortController()
-    this.#stop = () => draining.abort(new DOMException('draining', 'AbortError'))
-    let fresh = this.#options.newGeneration === true
+    this.#stop = () => {
+      draining.abort(new DOMException('draining', 'AbortError'))
+      timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
+    }
+    let fresh = this.#options.newGeneration === true ? 'asked for' : undefined
     while (!signal.aborted && !draining.signal.aborted) {
       try {
-        if (fresh) {
-          await this.#newGeneration('asked for')
-          fresh = false
+        if (fresh !== undefined) {
+          await this.#newGeneration(fresh)
+          fresh = undefined
         }
         await this.#attempt(signal, draining.signal)
         break
@@ -87,7 +93,7 @@ export class Up {
         if (known.code === 'INTERRUPTED' && draining.signal.aborted) break
         if (known.code === 'SLOT_LOST') {
           // The hole is recorded, never passed over: the old generation ends, a new one begins with its own base.
-          await this.#newGeneration(known.message)
+          fresh = known.message
           continue
         }
         this.#say({ event: 'retry', code: known.code, message: known.message })
@@ -96,7 +102,8 @@ export class Up {
         })
       }
     }
-    this.#say({ event: 'stopped' })
+    clearTimeout(timer)
+    this.#say({ event: 'stopped', drained: !signal.aborted })
   }
 
   #say(event: UpEvent): void {
@@ -107,7 +114,8 @@ export class Up {
     const { repository, config } = this.#options
     const old = repository.catalog.generation
     await repository.claim(0)
-    if (old !== undefined) {
+    // Once for each hole, however often making the generation behind it is tried.
+    if (old !== undefined && !repository.catalog.gaps.some((gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end)) {
       await repository.append({ kind: 'gap', generation: old.facts.generation, id: systemRandomness.uuid(), from: formatLsn(old.end), to: null, reason, scope: { kind: 'stream' } })
     }
     const generation = await beginGeneration({ repository, url: config.source.url, slot: config.source.slot, publication: config.source.publication, reason })

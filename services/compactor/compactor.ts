@@ -111,8 +111,8 @@ export class Compactor {
     this.#stagedBytes += part.changes.bytes.length
     if (part.endLsn === undefined) {
       if (this.#stagedBytes < LIMITS.largeTransactionBytes) return
-      // Large: what came before becomes durable on its own, and this transaction gets its own entry.
-      if (!this.#cut.isEmpty) await this.#roll()
+      // Large: what came before becomes durable on its own, unless its schema is still being read; then they go together.
+      if (!this.#cut.isEmpty && this.#ddlCovered >= this.#ddlSeen) await this.#roll()
       this.#inLarge = true
     }
     for (const staged of this.#staged) this.#cut.add(staged, now)

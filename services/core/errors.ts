@@ -51,7 +51,7 @@ export const CODES = {
   LEDGER_BROKEN: { exit: 6, retry: 'person', means: 'The ledger was altered or has lost an entry; nothing behind the break is trusted.', next: 'tidemark verify' },
   LEDGER_UNKNOWN: { exit: 6, retry: 'person', means: 'The ledger holds an entry that this version does not understand; going on could lose data.', next: 'use the version that wrote it, or a newer one' },
   FOLD_MISMATCH: { exit: 6, retry: 'person', means: 'The stored changes do not fit the stored base: rows are missing or doubled. The target is not complete.', next: 'tidemark verify, and report this' },
-  POINT_INVALID: { exit: 7, retry: 'person', means: 'Nothing was restored.', next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN, xid:N, marker:NAME, latest, or before:xid:N' },
+  POINT_INVALID: { exit: 7, retry: 'person', means: 'Nothing was restored.', next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN (LSN@GENERATION where two overlap), xid:N, marker:NAME, latest, or before:xid:N' },
   POINT_BEFORE_WINDOW: { exit: 7, retry: 'person', means: 'Nothing was restored: the backup does not reach back to this point.', next: 'tidemark windows' },
   POINT_AFTER_HEAD: { exit: 7, retry: 'person', means: 'Nothing was restored: the backup does not reach this point (yet).', next: 'tidemark windows' },
   POINT_UNKNOWN: { exit: 7, retry: 'person', means: 'Nothing was restored: no such transaction or marker is in the backup.', next: 'tidemark find' },

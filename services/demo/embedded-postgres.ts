@@ -96,7 +96,7 @@ export class EmbeddedPostgres {
     child.stderr?.setEncoding('utf8')
     child.stderr?.on('data', (text: string) => {
       log = (log + text).slice(-4000)
-      if (text.includes('database system is ready to accept connections')) ready?.()
+      if (/ready to accept (read-only )?connections/.test(text)) ready?.()
     })
     this.#exited = new Promise((done) => child.once('exit', () => done()))
     const failed = this.#exited.then(() => {

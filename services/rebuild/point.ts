@@ -13,7 +13,8 @@ import type { Repository } from '../repository/repository.ts'
 export type Point =
   | { readonly kind: 'latest' }
   | { readonly kind: 'time'; readonly micros: bigint; readonly text: string }
-  | { readonly kind: 'lsn'; readonly lsn: Lsn }
+  /** `generation` where LSNs of two overlap: after a failover that lost transactions. */
+  | { readonly kind: 'lsn'; readonly lsn: Lsn; readonly generation?: number }
   | { readonly kind: 'transaction'; readonly xid: number; readonly before: boolean }
   | { readonly kind: 'beforeLsn'; readonly lsn: Lsn }
   | { readonly kind: 'marker'; readonly name: string }
@@ -28,6 +29,8 @@ export function parsePoint(text: string): Point {
   const xid = /^xid:(\d{1,10})$/.exec(rest)
   if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before }
   const place = rest.startsWith('lsn:') ? rest.slice(4) : rest
+  const [, lsnText = '', generation] = /^([^@]+)@(\d{1,9})$/.exec(place) ?? []
+  if (generation !== undefined && !before && isLsnText(lsnText)) return { kind: 'lsn', lsn: parseLsn(lsnText), generation: Number(generation) }
   if (isLsnText(place)) return before ? { kind: 'beforeLsn', lsn: parseLsn(place) } : { kind: 'lsn', lsn: parseLsn(place) }
   const time = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
   if (time === null || before) throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
@@ -77,7 +80,7 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
       // Everything that commits below `end` is in it, whether or not anything did.
       return finish(repository, newest, newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to, undefined)
     case 'lsn':
-      return finish(repository, containing(generations, point.lsn), point.lsn, undefined)
+      return finish(repository, containing(generations, point.lsn, point.generation), point.lsn, undefined)
     case 'marker': {
       for (const generation of generations.toReversed()) {
         const marker = generation.markers.findLast((m) => m.body.name === point.name)
@@ -93,7 +96,12 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
   }
 }
 
-function containing(generations: readonly Generation[], lsn: Lsn): Generation {
+function containing(generations: readonly Generation[], lsn: Lsn, wanted: number | undefined): Generation {
+  if (wanted !== undefined) {
+    const named = generations.find((generation) => generation.facts.generation === wanted)
+    if (named === undefined) throw new TidemarkError('POINT_UNKNOWN', `there is no generation ${wanted} with a finished base`)
+    return named
+  }
   for (const generation of generations.toReversed()) if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
   const first = generations[0]!
   throw new TidemarkError('POINT_BEFORE_WINDOW', `${formatLsn(lsn)} lies before the first window, which opens at ${formatLsn(first.bases[0]!.closing)}`)
@@ -172,7 +180,8 @@ async function finish(repository: Repository, generation: Generation, asked: Lsn
     if (newer !== undefined) {
       throw new TidemarkError('GAP', `${formatLsn(lsn)} lies in the gap between generation ${generation.facts.generation}, which ends at ${formatLsn(generation.end)}, and the next one: ${newer.facts.reason}`)
     }
-    throw new TidemarkError('POINT_AFTER_HEAD', `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`)
+    const older = repository.catalog.generations.find((g) => g !== generation && compareLsn(lsn, g.end) <= 0 && g.bases.some((b) => closes(b.closing, lsn)))
+    throw new TidemarkError('POINT_AFTER_HEAD', `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`, older === undefined ? {} : { next: `tidemark windows; or --at ${formatLsn(lsn)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover` })
   }
   let at: IndexedTransaction | undefined
   let following = next

@@ -90,3 +90,31 @@ test('kill -9 of PostgreSQL in the middle, twice: what it acknowledged comes onc
     await rm(folder, { recursive: true, force: true })
   }
 })
+
+test('SIGTERM waits for the store, a second one leaves at once; what was not durable comes again', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  await writeFile(backup.configPath, (await readFile(backup.configPath, 'utf8')).replace('age: 5s', 'age: 200ms').replace('port: 9187', 'port: 0'))
+  const args = ['up', '--json', '--config', backup.configPath]
+  const first = new Running(args, { cwd: backup.folder })
+  await first.said('"streaming"')
+  // The store goes away: a file stands where its folder was.
+  await rename(backup.storeUrl, `${backup.storeUrl}.away`)
+  await writeFile(backup.storeUrl, '')
+  await backup.source.query('INSERT INTO t SELECT generate_series(1, 100)')
+  await first.said('"retry"')
+  first.child.kill('SIGTERM')
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  expect(first.child.exitCode).toBeNull()
+  first.child.kill('SIGTERM')
+  const ended = await first.finished
+  expect(ended.stdout).toContain('"drained":false')
+  await rm(backup.storeUrl)
+  await rename(`${backup.storeUrl}.away`, backup.storeUrl)
+  const second = new Running(args, { cwd: backup.folder })
+  await second.said('"durable"')
+  second.child.kill('SIGTERM')
+  expect((await second.finished).last.ok).toBe(true)
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})

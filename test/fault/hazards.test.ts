@@ -138,6 +138,35 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(rows.find((t) => t.name === 'a')?.rows).toBe(1000n)
   })
 
+  test('an ALTER during the base waits for one part of the copy at most, and nothing is lost', async () => {
+    let during: (() => Promise<void>) | undefined
+    let waited = 0
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE big (id int PRIMARY KEY, body text); ALTER TABLE big ALTER body SET STORAGE PLAIN; INSERT INTO big SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 90000) g`,
+      onPoint: (point) => {
+        if (point !== 'base-part-stored') return
+        const action = during
+        during = undefined
+        void action?.()
+      },
+    })
+    await backup.init()
+    const altering = Promise.withResolvers<void>()
+    const client = await backup.client()
+    during = async () => {
+      const from = performance.now()
+      await client.query(`ALTER TABLE big ADD COLUMN added text DEFAULT 'x'; UPDATE big SET added = 'y' WHERE id < 100`).then(() => altering.resolve(), altering.reject)
+      waited = performance.now() - from
+    }
+    await backup.up()
+    await backup.guard(altering.promise)
+    expect(waited).toBeLessThan(10_000)
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+
   test('rows of one COPY share an LSN and are all there once, whatever the cuts', async () => {
     await using backup = await Backup.start({ version, segmentBytes: 64 * 1024, setup: 'CREATE TABLE c (id int PRIMARY KEY, v text)' })
     await backup.source.query("INSERT INTO c SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i")

@@ -1,11 +1,12 @@
 /** Servers that are set up in other ways than the shared ones: no logical WAL, a slot that the server gives up. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { Running, tidemark } from '../support/cli.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
 
 async function withServer(settings: Readonly<Record<string, string>>, use: (server: EmbeddedPostgres) => Promise<void>): Promise<void> {
@@ -25,6 +26,37 @@ test('wal_level = replica is refused before anything is changed', async () => {
     await using backup = await Backup.prepare({ url: server.url(), setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
     await expect(backup.init()).rejects.toMatchObject({ code: 'SOURCE_WAL_LEVEL' })
     expect((await backup.source.query("SELECT 1 FROM pg_namespace WHERE nspname = 'tidemark'")).rowCount).toBe(0)
+  })
+})
+
+test('a wrong password is refused with its own code, and stands in no output', async () => {
+  await withServer({}, async (server) => {
+    await using backup = await Backup.prepare({ url: server.url() })
+    await backup.source.query(`ALTER ROLE postgres PASSWORD 'the-right-one'`)
+    await writeFile(join(server.data, 'pg_hba.conf'), 'local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n')
+    await backup.source.query('SELECT pg_reload_conf()')
+    const init = (password: string) => {
+      const url = new URL(backup.sourceUrl)
+      url.password = password
+      return tidemark(['init', '--source', url.toString(), '--store', join(backup.folder, 'st'), '--keys', join(backup.folder, 'ke'), '--config', join(backup.folder, 'c.yaml'), '--json'], backup.folder)
+    }
+    const wrong = await init('a-secret-guess')
+    expect(wrong.last.error?.code).toBe('SOURCE_LOGIN_REFUSED')
+    expect(wrong.stdout + wrong.stderr).not.toContain('a-secret-guess')
+    const none = await init('')
+    expect(none.last.ok).toBe(false)
+    const right = await init('the-right-one')
+    expect(right.last.ok, right.stdout).toBe(true)
+    expect(right.stdout + right.stderr).not.toContain('the-right-one')
+    const up = new Running(['up', '--json', '--config', join(backup.folder, 'c.yaml')], { cwd: backup.folder })
+    await up.said('"streaming"')
+    up.child.kill('SIGTERM')
+    const ended = await up.finished
+    expect(ended.last.ok).toBe(true)
+    expect(ended.stdout + ended.stderr).not.toContain('the-right-one')
+    await writeFile(join(server.data, 'pg_hba.conf'), 'local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n')
+    await server.stop()
+    await server.start()
   })
 })
 

@@ -31,7 +31,7 @@ export function registerRestore(program: Command, run: Run): void {
   program
     .command('restore')
     .description('rebuild the database as it stood at a point, in an empty database')
-    .requiredOption('--at <POINT>', 'time with zone, LSN, xid:N, marker:NAME, latest, before:xid:N')
+    .requiredOption('--at <POINT>', 'time with zone, LSN (or LSN@GENERATION), xid:N, marker:NAME, latest, before:xid:N')
     .option('--into <URL>', 'an empty database')
     .option('--dry-run', 'show the plan and stop')
     .option('--except-table <TABLE>', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])

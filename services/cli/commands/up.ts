@@ -33,7 +33,7 @@ function words(event: UpEvent): string | undefined {
     case 'retry':
       return `trying again: ${event.code}: ${event.message}`
     case 'stopped':
-      return 'stopped; everything received is durable or comes again'
+      return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
     case 'base-progress':
       return undefined
   }

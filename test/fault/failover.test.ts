@@ -1,0 +1,117 @@
+/** Timelines: a promoted server goes on in the same generation, one that lost transactions begins another. */
+import { execFileSync } from 'node:child_process'
+import { mkdtemp, rm, stat, writeFile, chown } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { expect, test } from 'vitest'
+import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
+import { Backup, digests, shown, withDatabase } from '../support/backup.ts'
+import { SERVER_SETTINGS } from '../support/servers.ts'
+
+/** Starts the server as a standby and promotes it: its next timeline begins. */
+async function promote(server: EmbeddedPostgres): Promise<void> {
+  const { uid, gid } = await stat(join(server.data, 'PG_VERSION'))
+  await writeFile(join(server.data, 'standby.signal'), '')
+  await chown(join(server.data, 'standby.signal'), uid, gid)
+  await server.start()
+  const client = new pg.Client(server.url())
+  await client.connect()
+  await client.query('SELECT pg_promote(true, 30)')
+  await client.end()
+}
+
+async function withServers(use: (make: (name: string) => Promise<EmbeddedPostgres>) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-failover-'))
+  const servers: EmbeddedPostgres[] = []
+  try {
+    await use(async (name) => {
+      const server = await EmbeddedPostgres.create({ folder: join(folder, name), settings: { ...SERVER_SETTINGS, fsync: 'on', hot_standby: 'on' } })
+      servers.push(server)
+      return server
+    })
+  } finally {
+    for (const server of servers) await server.destroy()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const SETUP = 'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 100) g'
+
+test('a promotion that lost nothing: the same generation goes on over the new timeline', async () => {
+  await withServers(async (make) => {
+    const server = await make('one')
+    await server.start()
+    await using backup = await Backup.start({ url: server.url(), setup: SETUP })
+    await backup.source.query(`UPDATE t SET v = 'before' WHERE id < 50`)
+    await backup.durable()
+    await backup.stop()
+    await server.stop()
+    await promote(server)
+    const client = new pg.Client(withDatabase(server.url(), backup.database))
+    client.on('error', () => undefined)
+    await client.connect()
+    await backup.up()
+    await client.query(`UPDATE t SET v = 'after' WHERE id < 20; ALTER TABLE t ADD COLUMN w int DEFAULT 3`)
+    const head = (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    await backup.until(() => formatLsn(backup.repository.catalog.generation!.end) >= head)
+    expect(backup.repository.catalog.generations.length).toBe(1)
+    expect(backup.repository.catalog.generation!.segments.at(-1)!.body.timeline).toBe(2)
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(withDatabase(server.url(), backup.database))))
+    await client.end()
+  })
+})
+
+test('a promotion that lost transactions which are stored: a gap and a new generation, never a mixture', async () => {
+  await withServers(async (make) => {
+    const primary = await make('primary')
+    await primary.start()
+    await using backup = await Backup.start({ url: primary.url(), setup: SETUP })
+    await backup.durable()
+    await backup.stop()
+    await primary.stop()
+    const standby = await make('standby')
+    await rm(standby.data, { recursive: true })
+    execFileSync('cp', ['-a', primary.data, standby.data])
+    await primary.start()
+    await backup.up()
+    const lost = new pg.Client(withDatabase(primary.url(), backup.database))
+    await lost.connect()
+    await lost.query(`UPDATE t SET v = 'lost with the primary'; INSERT INTO t SELECT g, 'lost' FROM generate_series(1000, 1100) g`)
+    const kept = shown(await digests(withDatabase(primary.url(), backup.database)))
+    const stored = (await lost.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    await backup.until(() => {
+      const durable = formatLsn(backup.repository.catalog.generation!.end)
+      return durable.length > stored.length || durable >= stored
+    })
+    await lost.end()
+    await backup.stop()
+    await primary.kill()
+    await promote(standby)
+    const url = withDatabase(standby.url(), backup.database)
+    const client = new pg.Client(url)
+    client.on('error', () => undefined)
+    await client.connect()
+    await client.query(`INSERT INTO t VALUES (2000, 'written after the failover')`)
+    await backup.up({ sourceUrl: url, waitFor: 'base' })
+    await backup.until(() => backup.repository.catalog.generation!.base !== undefined && backup.repository.catalog.generation!.end >= backup.repository.catalog.generation!.base.closing)
+    expect(backup.repository.catalog.generations.map((g) => g.facts.timeline)).toEqual([1, 2])
+    await backup.stop()
+    const target = async (name: string): Promise<string> => {
+      await client.query(`CREATE DATABASE ${name}`)
+      return withDatabase(standby.url(), name)
+    }
+    const restored = await backup.restore('latest', { into: await target('newest') })
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(url)))
+    // What the old primary had, and the failover lost, is still there to be looked at.
+    const end = formatLsn(backup.repository.catalog.generations[0]!.to)
+    await expect(backup.restore(end, { into: await target('unclear') })).rejects.toMatchObject({ code: 'POINT_AFTER_HEAD', next: expect.stringContaining(`${end}@1`) as string })
+    const old = await backup.restore(`${end}@1`, { into: await target('older') })
+    expect(shown(await digests(old.url))).toEqual(kept)
+    const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
+    await expect(backup.restore(`${formatLsn(toLsn(gap.from + 8n))}@1`, { into: await target('between') })).rejects.toMatchObject({ code: 'GAP' })
+    await client.end()
+  })
+})
