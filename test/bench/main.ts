@@ -1,4 +1,4 @@
-/** npm run bench [-- capture base rebuild lag memory]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- capture base rebuild lag reread memory]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { benchBase } from './base.ts'
 import { benchCapture } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
 import { benchLag } from './lag.ts'
+import { benchReread } from './reread.ts'
 import { benchRebuild } from './rebuild.ts'
 import { installation } from './tools.ts'
 import { Workplace } from './workplace.ts'
@@ -46,7 +47,7 @@ try {
   await load(server.url('im'), client, { messages: MESSAGES, changes: CHANGES, big: CHANGES / 10 })
   const workplace = await Workplace.open({ folder, server, client, admin, tools: join(tools, 'bin'), pairs: PAIRS, say })
   if (want('base')) figures.push(...(await benchBase(workplace)))
-  if (want('rebuild') || want('lag')) await workplace.takeBase()
+  if (want('rebuild') || want('lag') || want('reread')) await workplace.takeBase()
   await workplace.prepareStream()
   say('making the changes')
   workplace.walBytes = await applyChanges(client)
@@ -54,6 +55,7 @@ try {
   if (want('capture') || want('memory')) figures.push(...(await benchCapture(workplace, CHANGES)))
   if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
   if (want('lag')) figures.push(...(await benchLag(workplace)))
+  if (want('reread')) figures.push(...(await benchReread(workplace)))
   await client.end()
   await admin.end()
 } finally {
