@@ -92,14 +92,6 @@ export class ByteSink {
     return this.buffer.subarray(0, this.at)
   }
 
-  /** What was written, handed over without a copy; the sink goes on with a new buffer of the same size. */
-  hand(): Buffer {
-    const handed = this.buffer.subarray(0, this.at)
-    this.buffer = Buffer.allocUnsafeSlow(this.buffer.length)
-    this.at = 0
-    return handed
-  }
-
   /** What was written, as a buffer of its own; the sink starts empty again. */
   take(): Buffer {
     const taken = Buffer.from(this.buffer.subarray(0, this.at))

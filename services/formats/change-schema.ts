@@ -9,7 +9,7 @@ import { hasTextBranch, kindOf, type ValueKind } from './value-kind.ts'
 /** Whether a database's text is UTF-8 (Avro strings) or of no known encoding (bytes: SQL_ASCII, hazard 44). */
 export type TextEncoding = 'utf8' | 'bytes'
 
-type AvroSchema = string | { readonly [key: string]: unknown } | readonly AvroSchema[]
+export type AvroSchema = string | { readonly [key: string]: unknown } | readonly AvroSchema[]
 
 const AVRO_NAME = /^[A-Za-z][A-Za-z0-9_]*$/
 
@@ -97,7 +97,7 @@ export function baseSchema(shape: ChangeShape): string {
 }
 
 /** Replaces the first mention of each shared enum by its definition, as Avro demands. */
-function withSharedEnums(schema: AvroSchema): AvroSchema {
+export function withSharedEnums(schema: AvroSchema): AvroSchema {
   const open = new Map<string, AvroSchema>([
     ['tidemark.State', STATE],
     ['tidemark.Operation', OPERATION],

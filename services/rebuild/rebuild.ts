@@ -177,7 +177,10 @@ export class Rebuild {
     const repository = this.#repository
     let total = 0
     let reported = 0
-    const sink = new ByteSink(COPY_CHUNK + 16 * 1024)
+    // Three buffers in turn: one is filled while the target has the two before it.
+    const sinks = Array.from({ length: 3 }, () => new ByteSink(COPY_CHUNK + 16 * 1024))
+    let sink = sinks[0]!
+    let turn = 0
     if (format === 'binary') binaryHeader(sink)
     const print = (layout: RowLayout) => {
       const types = table.history.last!.columns.map((column) => column.typeOid)
@@ -191,7 +194,10 @@ export class Rebuild {
     async function* chunks(): AsyncIterable<Buffer> {
       const flush = function* (least: number): Generator<Buffer> {
         if (sink.at < least || sink.at === 0) return
-        yield sink.hand()
+        yield sink.view()
+        turn = (turn + 1) % sinks.length
+        sink = sinks[turn]!
+        sink.at = 0
         onRows(total - reported)
         reported = total
       }

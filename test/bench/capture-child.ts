@@ -34,7 +34,11 @@ const compactor = new Compactor({
   },
 })
 const replicator = new Replicator({ source, log, from: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
-const results = await Promise.allSettled([compactor.run(stop.signal), replicator.run(stop.signal)])
+const replicating = replicator.run(stop.signal).catch((error: unknown) => {
+  log.fail(error)
+  throw error
+})
+const results = await Promise.allSettled([compactor.run(stop.signal), replicating])
 if (!stop.signal.aborted) throw (results.find((r) => r.status === 'rejected') as PromiseRejectedResult | undefined)?.reason
 const seconds = (performance.now() - from) / 1000
 await source.close()

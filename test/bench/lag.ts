@@ -3,6 +3,7 @@ import type { Figure } from './main.ts'
 import pg from 'pg'
 import { openBackup } from '../../services/app/compose.ts'
 import { Up } from '../../services/app/up.ts'
+import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import type { Workplace } from './workplace.ts'
 
 const ROWS_PER_SECOND = 2_000
@@ -29,7 +30,12 @@ export async function benchLag(workplace: Workplace): Promise<Figure[]> {
     },
   })
   const running = up.run(stop.signal)
-  await new Promise((resolve) => setTimeout(resolve, ROLL_MS + 2_000))
+  // What waits behind the slot is not what is measured.
+  const head = parseLsn((await writer.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l)
+  while (compareLsn(repository.catalog.generation!.end, head) < 0) {
+    up.source?.wantHeartbeat()
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
   lags.length = 0
   const from = performance.now()
   let id = 50_000_000

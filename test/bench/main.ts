@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { benchBase } from './base.ts'
-import { benchCapture } from './capture.ts'
+import { benchCapture, benchMemory } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
 import { benchLag } from './lag.ts'
 import { benchReread } from './reread.ts'
@@ -52,8 +52,11 @@ try {
   say('making the changes')
   workplace.walBytes = await applyChanges(client)
   await workplace.endStream()
-  if (want('capture') || want('memory')) figures.push(...(await benchCapture(workplace, CHANGES)))
+  if (want('capture')) figures.push(...(await benchCapture(workplace, CHANGES)))
+  // The rebuild reads the installation's own slot: one that stands before the changes is kept for later.
+  const reserved = want('memory') ? await workplace.copySlot() : undefined
   if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
+  if (reserved !== undefined) figures.push(...(await benchMemory(workplace, reserved)))
   if (want('lag')) figures.push(...(await benchLag(workplace)))
   if (want('reread')) figures.push(...(await benchReread(workplace)))
   await client.end()

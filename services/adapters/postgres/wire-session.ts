@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import { TidemarkError } from '../../core/errors.ts'
+import { deferred } from '../../core/running-state.ts'
 import { connect, type ConnectionOptions, connectionError } from './session.ts'
 
 const COPY_DATA = 0x64 // d
@@ -87,23 +88,28 @@ export class WireSession {
     await this.#run(sql, onCopyData, undefined)
   }
 
-  /** COPY … FROM STDIN, from chunks of COPY text; waits where the socket is full. Resolves with the rows taken. */
+  /** COPY … FROM STDIN; a chunk's bytes may change once the second one after it is asked for. Resolves with the rows taken. */
   async copyIn(sql: string, chunks: AsyncIterable<Buffer>): Promise<number> {
     const started = Promise.withResolvers<void>()
     const done = this.#run(sql, undefined, started.resolve)
     done.catch(started.reject)
     await started.promise
+    let before: Promise<void> = Promise.resolve()
     try {
       for await (const chunk of chunks) {
         if (this.#exchange === undefined || this.#exchange.error !== undefined) break
         const header = Buffer.allocUnsafe(5)
         header[0] = COPY_DATA
         header.writeInt32BE(chunk.length + 4, 1)
+        const sent = deferred<void>()
         this.#socket.cork()
         this.#socket.write(header)
-        const room = this.#socket.write(chunk)
+        // Called with an error too, when the connection ends.
+        this.#socket.write(chunk, () => sent.resolve())
         this.#socket.uncork()
-        if (!room) await this.#drained()
+        // One chunk may be under way while the next is made: the one before it is free again (see the contract).
+        await before
+        before = sent.promise
       }
     } catch (error) {
       // CopyFail: the server drops all of it.
@@ -151,18 +157,6 @@ export class WireSession {
     this.#exchange = exchange
     this.#socket.write(frame(0x51, Buffer.from(`${sql}\0`, 'utf8')))
     return result.promise
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        this.#socket.off('drain', done)
-        this.#socket.off('close', done)
-        resolve()
-      }
-      this.#socket.on('drain', done)
-      this.#socket.on('close', done)
-    })
   }
 
   /** Cuts the chunk into messages; what is incomplete waits, and is joined once when its last byte is there. */

@@ -6,7 +6,8 @@
  *   may run again) and returns the rows of each table that an earlier try has loaded, by `tableKey`.
  * - `run` executes schema statements in the given order; a statement that was already done in an earlier try is passed
  *   over. Different lanes (small numbers) may run at once. Returns what could not be made and is not essential.
- * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. It takes COPY text, or COPY's binary format with its header
+ * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. The bytes of a
+ *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes COPY text, or COPY's binary format with its header
  *   and trailer.
  */
 import type { SchemaStatement } from '../transaction.ts'
