@@ -4,6 +4,7 @@ import { startVitest } from 'vitest/node'
 const vitest = await startVitest('test', process.argv.slice(2), { watch: false, config: new URL('./vitest.config.ts', import.meta.url).pathname })
 const totals = { passed: 0, failed: 0, skipped: 0 }
 for (const module of vitest.state.getTestModules()) {
+  const failedBefore = totals.failed
   if (module.errors().length > 0) totals.failed++
   for (const test of module.children.allTests()) {
     const { state } = test.result()
@@ -11,6 +12,8 @@ for (const module of vitest.state.getTestModules()) {
     else if (state === 'skipped') totals.skipped++
     else totals.failed++
   }
+  // A set-up that failed leaves its tests "skipped".
+  if (module.state() === 'failed' && totals.failed === failedBefore) totals.failed++
 }
 const unhandled = vitest.state.getUnhandledErrors().length
 await vitest.close()

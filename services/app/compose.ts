@@ -4,10 +4,13 @@ import { userInfo } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { FolderStore } from '../adapters/object-store/folder-store.ts'
 import { type KeyRole, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
+import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
 import { PostgresTarget } from '../adapters/postgres/postgres-target.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { Generation } from '../repository/catalog.ts'
 import { Repository } from '../repository/repository.ts'
@@ -46,6 +49,44 @@ export function openSource(config: Config, generation: Generation): PostgresSour
   return new PostgresSource(
     { url: config.source.url, slot: facts.slot, publication: facts.publication, clock: systemClock, randomness: systemRandomness },
     { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },
+  )
+}
+
+export interface LogRequest {
+  readonly config: Config
+  readonly generation: Generation
+  readonly term: number
+  readonly signal: AbortSignal
+  readonly onRetry: (error: { readonly code: string; readonly message: string }) => void
+  readonly onForeign: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+  readonly onPoint: ((point: string) => unknown) | undefined
+}
+
+export async function openLog(request: LogRequest): Promise<ChangeLog> {
+  const { config, generation, term } = request
+  const { kafka } = config
+  if (kafka === undefined) return new DirectChangeLog(LIMITS.changeLogBytes)
+  const { log } = generation
+  // Loaded when it is wanted: the registry's client alone takes longer to load than everything else together.
+  const { KafkaChangeLog } = await import('../adapters/kafka/kafka-change-log.ts')
+  return KafkaChangeLog.open(
+    {
+      settings: { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl },
+      registry: kafka.registry,
+      prefix: kafka.prefix,
+      partitions: kafka.partitions,
+      replicationFactor: kafka.replicationFactor,
+      generation: generation.facts.generation,
+      term,
+      after: generation.to,
+      place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at) },
+      clock: systemClock,
+      randomness: systemRandomness,
+      onRetry: request.onRetry,
+      onForeign: request.onForeign,
+      ...(request.onPoint === undefined ? {} : { onPoint: request.onPoint }),
+    },
+    request.signal,
   )
 }
 

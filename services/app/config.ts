@@ -41,6 +41,17 @@ function measured(units: Readonly<Record<string, number>>, least: string, most: 
 
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
 
+const kafkaSettings = z.strictObject({
+  brokers: z.array(z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'host:port')).min(1),
+  prefix: z.string().regex(/^[A-Za-z0-9-]{1,60}$/).default('tidemark').meta({ description: 'topics are PREFIX.SCHEMA.TABLE and PREFIX.transactions' }),
+  partitions: z.int().min(1).max(256).default(4).meta({ description: 'of every table topic: the lanes; cannot be changed later under the same prefix' }),
+  replicationFactor: z.int().min(1).max(7).default(3),
+  acknowledge: z.literal('segment').default('segment').meta({ description: 'the source is acknowledged only up to what is in the store' }),
+  registry: z.strictObject({ url: z.url(), user: z.string().optional(), passwordFile: z.string().optional() }),
+  tls: z.strictObject({ caFile: z.string().optional() }).optional(),
+  sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }).optional(),
+})
+
 export const configFile = z.strictObject({
   version: z.literal(1),
   source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
@@ -48,8 +59,20 @@ export const configFile = z.strictObject({
   keys: z.string().min(1).default('keys'),
   roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
   http: z.strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+  log: z.enum(['direct', 'kafka']).default('direct').meta({ description: 'the change log: direct (in one process, the WAL is the buffer) or kafka' }),
+  kafka: kafkaSettings.optional(),
+  logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 })
+
+export interface KafkaConfig {
+  readonly brokers: readonly string[]
+  readonly prefix: string
+  readonly partitions: number
+  readonly replicationFactor: number
+  readonly registry: { readonly url: string; readonly user: string | undefined; readonly password: string | undefined }
+  readonly tls: { readonly ca: string | undefined } | undefined
+  readonly sasl: { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | undefined
+}
 
 export interface Config {
   readonly path: string
@@ -58,6 +81,8 @@ export interface Config {
   readonly keys: string
   readonly roll: { readonly ageMs: number; readonly segmentBytes: number }
   readonly http: { readonly host: string; readonly port: number }
+  /** Undefined for the direct change log. */
+  readonly kafka?: KafkaConfig | undefined
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
 }
 
@@ -90,7 +115,8 @@ export function parseConfig(text: string, path: string): Config {
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, keys, roll, http, log } = parsed.data
+  const { source, store, keys, roll, http, log, kafka, logging } = parsed.data
+  if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
   return {
     path,
     source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
@@ -98,7 +124,21 @@ export function parseConfig(text: string, path: string): Config {
     keys: isAbsolute(keys) ? keys : join(folder, keys),
     roll: { ageMs: roll.age, segmentBytes: roll.size },
     http,
-    logLevel: log.level,
+    kafka: kafka === undefined ? undefined : kafkaConfig(kafka, folder),
+    logLevel: logging.level,
+  }
+}
+
+function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, folder: string): KafkaConfig {
+  const { registry, tls, sasl } = kafka
+  return {
+    brokers: kafka.brokers,
+    prefix: kafka.prefix,
+    partitions: kafka.partitions,
+    replicationFactor: kafka.replicationFactor,
+    registry: { url: registry.url, user: registry.user, password: registry.passwordFile === undefined ? undefined : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile') },
+    tls: tls === undefined ? undefined : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
+    sasl: sasl === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') },
   }
 }
 
@@ -106,11 +146,15 @@ export function parseConfig(text: string, path: string): Config {
 function secretText(setting: { url?: string | undefined; urlFile?: string | undefined }, folder: string, name: string): string {
   if ((setting.url === undefined) === (setting.urlFile === undefined)) throw new TidemarkError('CONFIG_INVALID', `${name}: give either url or urlFile`)
   if (setting.url !== undefined) return setting.url
-  const path = isAbsolute(setting.urlFile!) ? setting.urlFile! : join(folder, setting.urlFile!)
+  return fileText(setting.urlFile!, folder, `${name}.urlFile`)
+}
+
+function fileText(file: string, folder: string, name: string): string {
+  const path = isAbsolute(file) ? file : join(folder, file)
   try {
     return readFileSync(path, 'utf8').trim()
   } catch (error) {
-    throw new TidemarkError('CONFIG_INVALID', `${name}.urlFile: ${path} cannot be read`, { cause: error })
+    throw new TidemarkError('CONFIG_INVALID', `${name}: ${path} cannot be read`, { cause: error })
   }
 }
 
@@ -122,7 +166,8 @@ export function configText(settings: { sourceUrl: string; slot: string; publicat
     keys: settings.keys,
     roll: { age: '5s', size: '32MiB' },
     http: { host: '127.0.0.1', port: 9187 },
-    log: { level: 'info' },
+    log: 'direct',
+    logging: { level: 'info' },
   })
   return `# Tidemark. Every setting with unit, default and limit: schemas/config.schema.json\n${body}`
 }

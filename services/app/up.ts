@@ -2,20 +2,19 @@
  * The main job in one process: base if needed, stream always. Outages of source and store are waited out with growing
  * pauses; what only a person can mend ends it with its code.
  */
-import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
 import { Compactor, type CompactorEvents } from '../compactor/compactor.ts'
 import type { RollPolicy } from '../compactor/roll-policy.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import { Replicator } from '../replicator/replicator.ts'
 import type { Generation } from '../repository/catalog.ts'
 import type { Repository } from '../repository/repository.ts'
-import { openSource } from './compose.ts'
+import { openLog, openSource } from './compose.ts'
 import type { Config } from './config.ts'
 import { beginGeneration } from './generation.ts'
 
@@ -29,6 +28,8 @@ export type UpEvent =
   | { readonly event: 'durable'; readonly to: string; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: string; readonly lagMs: number }
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
   | { readonly event: 'gap-closed'; readonly id: string }
+  /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
+  | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
   | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
   | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
@@ -133,7 +134,7 @@ export class Up {
     if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
     await source.check(generation.end)
     const term = await repository.claim(0)
-    const log = new DirectChangeLog(LIMITS.changeLogBytes)
+    const log = await openLog({ config, generation, term, signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint: this.#options.onPoint })
     const number = generation.facts.generation
     this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     const stop = new AbortController()
@@ -146,7 +147,8 @@ export class Up {
     const replicator = new Replicator({
       source,
       log,
-      from: generation.end,
+      from: maxLsn(generation.end, log.complete),
+      durable: generation.end,
       checked: generation.checked,
       sampleMs: Math.max(1000, this.#policy.ageMs / 2),
       clock: systemClock,
@@ -178,6 +180,7 @@ export class Up {
     if (generation.base !== undefined) this.#streaming(generation)
     await Promise.all([compacting, replicating, copying])
     this.connected = false
+    await log.close()
     await source.close()
     if (failure !== undefined) throw failure
   }

@@ -4,7 +4,7 @@
  */
 import { type Clock, type Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { ControlRecord, TransactionPart } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
@@ -44,8 +44,9 @@ export class Compactor {
   #inLarge = false
   /** The open cut ends with a large transaction: it goes out at once. */
   #endedLarge = false
-  #ddlSeen = 0
-  #ddlCovered = 0
+  /** The newest transaction with DDL that was read, and the newest one that a reading of the schema has seen. */
+  #ddlSeen: Lsn = LSN_ZERO
+  #ddlCovered: Lsn = LSN_ZERO
   /** Cuts being stored, in order. */
   #storing: Promise<void> = Promise.resolve()
   #inFlight = 0
@@ -101,7 +102,7 @@ export class Compactor {
         return
       }
       this.#inLarge = false
-      if (part.ddl.length > 0) this.#ddlSeen++
+      if (part.ddl.length > 0) this.#ddlSeen = part.head.lsn
       this.#endedLarge = true
       if (this.#decide() === 'cut') await this.#roll()
       else this.#arm()
@@ -112,14 +113,14 @@ export class Compactor {
     if (part.endLsn === undefined) {
       if (this.#stagedBytes < LIMITS.largeTransactionBytes) return
       // Large: what came before becomes durable on its own, unless its schema is still being read; then they go together.
-      if (!this.#cut.isEmpty && this.#ddlCovered >= this.#ddlSeen) await this.#roll()
+      if (!this.#cut.isEmpty && this.#isCovered) await this.#roll()
       this.#inLarge = true
     }
     for (const staged of this.#staged) this.#cut.add(staged, now)
     this.#staged = []
     this.#stagedBytes = 0
     if (this.#inLarge) return
-    if (part.ddl.length > 0) this.#ddlSeen++
+    if (part.ddl.length > 0) this.#ddlSeen = part.head.lsn
     this.#arm()
     if (this.#decide() === 'cut') await this.#roll()
   }
@@ -135,7 +136,7 @@ export class Compactor {
         break
       case 'schema':
         this.#cut.schemas.push(record.facts)
-        this.#ddlCovered = Math.max(this.#ddlCovered, record.ddlTransactions)
+        this.#ddlCovered = maxLsn(this.#ddlCovered, record.covers)
         if (this.#decide() === 'cut') await this.#roll()
         break
       case 'marker':
@@ -150,9 +151,13 @@ export class Compactor {
     }
   }
 
+  get #isCovered(): boolean {
+    return compareLsn(this.#ddlCovered, this.#ddlSeen) >= 0
+  }
+
   #decide(): 'cut' | 'wait' {
     // An entry past a schema change needs the schema entry before it.
-    if (this.#inLarge || this.#ddlCovered < this.#ddlSeen) return 'wait'
+    if (this.#inLarge || !this.#isCovered) return 'wait'
     if (this.#endedLarge) return 'cut'
     const cut = this.#cut
     const ageMs = cut.firstAt === undefined ? 0 : this.#options.clock.elapsed() - cut.firstAt
@@ -192,7 +197,7 @@ export class Compactor {
   /** Everything complete goes out; an incomplete transaction is dropped (it was never acknowledged). */
   async #flush(): Promise<void> {
     // Without the schema that its DDL made, the cut is left to come again: a restart would not read the schema for it.
-    if (!this.#inLarge && this.#ddlCovered >= this.#ddlSeen) await this.#roll()
+    if (!this.#inLarge && this.#isCovered) await this.#roll()
   }
 
   #fail(error: unknown): void {

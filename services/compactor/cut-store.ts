@@ -88,6 +88,8 @@ export class CutStore {
     await before
     // A gap is in the ledger before the transaction that makes it: no crash can hide it (invariant 4).
     for (const gap of cut.gaps) {
+      // A log that is read again brings it again.
+      if (repository.catalog.gaps.some((known) => known.id === gap.id)) continue
       const entry: EntryBody = { kind: 'gap', generation, id: gap.id, from: formatLsn(gap.from), to: null, reason: gap.reason, scope: gap.scope }
       await this.retrying(() => repository.append(entry))
     }
@@ -113,6 +115,7 @@ export class CutStore {
       lastCommittedAt: formatInstant(last.committedAt),
       latestCommittedAt: formatInstant(cut.transactions.reduce((latest, t) => (t.committedAt > latest ? t.committedAt : latest), first.committedAt)),
       hasDdl: cut.hasDdl,
+      log: cut.place === undefined ? null : { log: cut.place.log, from: String(cut.place.from), at: String(cut.place.at) },
       checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
       objects,
       index: sealedIndex.object,

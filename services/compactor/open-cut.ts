@@ -1,6 +1,6 @@
 /** The cut being filled: whole transactions that one ledger entry will name. */
 import type { Lsn } from '../core/position.ts'
-import type { ControlRecord, GapNotice, SchemaFacts, TransactionPart } from '../core/transaction.ts'
+import type { ControlRecord, GapNotice, LogPlace, SchemaFacts, TransactionPart } from '../core/transaction.ts'
 import type { IndexedTable, IndexedTransaction } from '../formats/segment-index.ts'
 import { type BuiltSegment, type CompressionGate, SegmentBuilder } from './segment-builder.ts'
 
@@ -22,6 +22,7 @@ export class OpenCut {
   rawBytes = 0
   changes = 0
   timeline = 1
+  place: LogPlace | undefined
   /** When its first transaction arrived, on the monotonic clock. */
   firstAt: number | undefined
   readonly tables: IndexedTable[] = []
@@ -55,6 +56,7 @@ export class OpenCut {
     this.rawBytes += part.changes.bytes.length
     this.changes += part.changes.count
     this.timeline = part.head.timeline
+    this.place = part.place
     if (part.ddl.length > 0) this.hasDdl = true
     for (const { shape, rows } of part.counts) {
       const table = this.tableIndex(shape.relation)

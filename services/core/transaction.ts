@@ -53,6 +53,17 @@ export interface TransactionPart {
   readonly endLsn: Lsn | undefined
   /** In the last part: the transaction's DDL records (they are among the changes too). */
   readonly ddl: readonly RawDdlRecord[]
+  /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
+  readonly place?: LogPlace
+}
+
+export interface LogPlace {
+  /** Which log: a cluster's id and what else names it. */
+  readonly log: string
+  /** Reading starts here to have everything that is needed to go on; */
+  readonly from: bigint
+  /** what comes before this has been read. */
+  readonly at: bigint
 }
 
 /** A row of the DDL record table as the stream has it; formats/schema-facts.ts parses it. */
@@ -68,7 +79,7 @@ export interface RawDdlRecord {
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
 export type ControlRecord =
   | { readonly kind: 'sequences'; readonly at: Lsn; readonly samples: readonly SequenceSample[]; /** Every schema change up to `at` has its record. */ readonly checked: boolean }
-  | { readonly kind: 'schema'; readonly facts: SchemaFacts; /** How many transactions with DDL the stream had brought when the reading began: it has seen them all. */ readonly ddlTransactions: number }
+  | { readonly kind: 'schema'; readonly facts: SchemaFacts; /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */ readonly covers: Lsn }
   | { readonly kind: 'heartbeat'; readonly at: Lsn }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
   | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }

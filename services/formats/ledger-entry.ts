@@ -68,6 +68,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     hasDdl: z.boolean(),
     /** Up to here the source's catalog was found to agree with its DDL records; null where it was not looked at. */
     checked: lsn.nullable(),
+    /** Where the change log has what comes next; null where the log keeps nothing. */
+    log: z.object({ log: z.string(), from: count, at: count }).nullable().default(null),
     objects: z.array(sealedObject.extend({ /** `bytes`: before compression, of all blocks with changes of the table. */
     tables: z.array(z.object({ oid, rows: count, bytes: count })) })),
     index: sealedObject,

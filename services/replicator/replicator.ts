@@ -4,7 +4,7 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
-import type { Lsn } from '../core/position.ts'
+import { compareLsn, LSN_ZERO, type Lsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
@@ -19,6 +19,8 @@ export interface ReplicatorOptions {
   readonly source: Source
   readonly log: ChangeLog
   readonly from: Lsn
+  /** What the store holds. */
+  readonly durable: Lsn
   /** Up to here every schema change is known to have its record. */
   readonly checked: Lsn
   readonly sampleMs: number
@@ -36,7 +38,8 @@ export class Replicator {
   #checked: Lsn
   /** The transaction in which missing records were made; until it has come, nothing counts as checked. */
   #repairing: string | undefined
-  #ddlTransactions = 0
+  /** Commit LSN of the newest transaction with DDL. */
+  #ddlAt: Lsn = LSN_ZERO
   #schemaWanted = false
   #schemaReading: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
@@ -58,9 +61,17 @@ export class Replicator {
     const sampling = this.#sample(inner)
     sampling.catch((error: unknown) => this.#fail(error, stop))
     try {
+      // What the log holds beyond the store may have DDL whose schema was not read before a crash.
+      if (compareLsn(log.complete, this.#options.durable) > 0) {
+        this.#ddlAt = log.complete
+        await log.append({ kind: 'schema', facts: await source.schema(), covers: this.#ddlAt }, inner)
+      }
       for await (const item of source.stream(from, inner)) {
+        const ends = item.kind === 'changes' && item.endLsn !== undefined
+        // Its gaps go before it: a log that keeps the transaction keeps them too.
+        if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
         await log.append(item, inner)
-        if (item.kind === 'changes' && item.endLsn !== undefined) await this.#committed(item, inner, stop)
+        if (ends) this.#committed(item, inner, stop)
       }
     } catch (error) {
       throw this.#failure?.error ?? error
@@ -71,16 +82,19 @@ export class Replicator {
     }
   }
 
-  async #committed(part: TransactionPart, signal: AbortSignal, stop: AbortController): Promise<void> {
-    this.#received = part.endLsn!
-    if (part.ddl.length === 0) return
-    this.#ddlTransactions++
+  async #gaps(part: TransactionPart, signal: AbortSignal): Promise<void> {
     const gaps = this.#watch.gapsOf(part, this.#checked)
     if (part.ddl.some((record) => record.xid === this.#repairing)) this.#repairing = undefined
     for (const gap of gaps) {
       await this.#options.log.append({ kind: 'gap', gap }, signal)
       this.#options.events.onGap(gap)
     }
+  }
+
+  #committed(part: TransactionPart, signal: AbortSignal, stop: AbortController): void {
+    this.#received = part.endLsn!
+    if (part.ddl.length === 0) return
+    this.#ddlAt = part.head.lsn
     this.#schemaWanted = true
     this.#schemaReading ??= this.#readSchema(signal)
       .catch((error: unknown) => this.#fail(error, stop))
@@ -91,9 +105,9 @@ export class Replicator {
   async #readSchema(signal: AbortSignal): Promise<void> {
     while (this.#schemaWanted) {
       this.#schemaWanted = false
-      const ddlTransactions = this.#ddlTransactions
+      const covers = this.#ddlAt
       const facts = await this.#options.source.schema()
-      await this.#options.log.append({ kind: 'schema', facts, ddlTransactions }, signal)
+      await this.#options.log.append({ kind: 'schema', facts, covers }, signal)
     }
   }
 

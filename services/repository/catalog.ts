@@ -51,6 +51,8 @@ export class Generation {
   end: Lsn
   /** Up to here the source's catalog agreed with its DDL records. */
   checked: Lsn
+  /** Where the change log has what comes next. */
+  log: EntryOf<'segments'>['log'] = null
   /** When the last entry that says "nothing is missing up to here" was written. */
   lastWrittenAt: string
   lastCommittedAt: string | undefined
@@ -193,6 +195,7 @@ export class Catalog {
     if (compareLsn(end, generation.end) > 0) generation.end = end
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
+    generation.log = entry.body.log
     if (entry.body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
   }
 

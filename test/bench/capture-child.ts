@@ -33,7 +33,7 @@ const compactor = new Compactor({
     },
   },
 })
-const replicator = new Replicator({ source, log, from: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+const replicator = new Replicator({ source, log, from: generation.end, durable: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
 const replicating = replicator.run(stop.signal).catch((error: unknown) => {
   log.fail(error)
   throw error

@@ -40,7 +40,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
   const end = parseLsn(workplace.end)
   const term = await repository.claim(0)
   const compactor = new Compactor({ log, repository, generation: 1, term, policy: { segmentBytes: 32 << 20, ageMs: 5000 }, clock: systemClock, randomness: systemRandomness, events: { onDurable: (e) => compareLsn(e.end, end) >= 0 && stop.abort(new DOMException('done', 'AbortError')) } })
-  const replicator = new Replicator({ source, log, from: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+  const replicator = new Replicator({ source, log, from: generation.end, durable: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
   await Promise.allSettled([compactor.run(stop.signal), replicator.run(stop.signal)])
   await source.close()
 }

@@ -11,7 +11,7 @@ import { inject } from 'vitest'
 import { digestTables } from '../../services/adapters/postgres/digest.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { openBackup } from '../../services/app/compose.ts'
-import { type Config, readConfig } from '../../services/app/config.ts'
+import { type Config, type KafkaConfig, readConfig } from '../../services/app/config.ts'
 import { init } from '../../services/app/init.ts'
 import { restore, type RestoreReport } from '../../services/app/restore.ts'
 import { Up, type UpEvent } from '../../services/app/up.ts'
@@ -142,11 +142,11 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Starts the job and resolves once it is streaming. */
-  async up(options: { readonly sourceUrl?: string; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
+  async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
     const { repository } = await openBackup({ storeUrl: this.storeUrl, keys: this.keys, role: 'writer' })
     this.repository = repository
     this.#hard = new AbortController()
-    const { config } = this
+    const config = { ...this.config, kafka: options.kafka }
     const reached = Promise.withResolvers<void>()
     this.#up = new Up({
       config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },

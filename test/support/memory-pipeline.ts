@@ -57,7 +57,7 @@ export class MemoryPipeline {
     const clock = systemClock
     const randomness = systemRandomness
     const compactor = new Compactor({ log, repository: this.repository, generation: 1, term, policy: { segmentBytes, ageMs: 3_600_000 }, clock, randomness, events: {} })
-    const replicator = new Replicator({ source: this.source, log, from: generation.end, checked: generation.checked, sampleMs: 3_600_000, clock, randomness, events: { onGap: () => undefined } })
+    const replicator = new Replicator({ source: this.source, log, from: generation.end, durable: generation.end, checked: generation.checked, sampleMs: 3_600_000, clock, randomness, events: { onGap: () => undefined } })
     const hard = this.#stop.signal
     this.#running = Promise.allSettled([compactor.run(hard), replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end())])
   }

@@ -17,6 +17,8 @@ export class DirectChangeLog implements ChangeLog {
     this.#queue = new BoundedQueue(limitBytes, bytesOf)
   }
 
+  readonly complete = LSN_ZERO
+
   get waitingBytes(): number {
     return this.#queue.bytes
   }
@@ -24,6 +26,10 @@ export class DirectChangeLog implements ChangeLog {
   async append(item: LogItem, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (!this.#queue.push(item)) await this.#queue.room(signal)
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
   }
 
   end(): void {

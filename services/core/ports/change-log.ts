@@ -6,6 +6,8 @@
  *   not durable.
  * - `durable` is the end LSN up to which the compactor's ledger entries are durable; only this may be acknowledged to
  *   the source. It never goes back.
+ * - A log may keep its items over a crash: `complete` is the end of the last transaction that it holds, and what is read
+ *   after a restart may begin with items that were read before (their places in commit order tell).
  * - A failure of either side ends both: `append` and the iteration reject with it.
  */
 import type { Lsn } from '../position.ts'
@@ -21,6 +23,9 @@ export interface ChangeLog {
   readonly durable: Lsn
   onDurable(listener: (end: Lsn) => void): () => void
   fail(error: unknown): void
+  /** End LSN of the last transaction that the log held when it was opened; zero where it keeps nothing. */
+  readonly complete: Lsn
+  close(): Promise<void>
   /** Bytes accepted and not yet taken. */
   readonly waitingBytes: number
 }

@@ -1,0 +1,252 @@
+/**
+ * ChangeLog over Kafka: topics of tables for everybody, one topic of transactions that says what is complete. Wiring
+ * only: units are filled here, written by one class and read by another.
+ */
+import type { Admin } from 'kafkajs'
+import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { Clock, Randomness } from '../../core/clock.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { ChangeLog } from '../../core/ports/change-log.ts'
+import { compareLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { deferred, type Deferred } from '../../core/running-state.ts'
+import { bytesOf, type ChangeShape, type LogItem, type TransactionPart } from '../../core/transaction.ts'
+import { kafkaError, type KafkaSettings, openCluster, openKafka } from './connection.ts'
+import { TailReader } from './log-tail.ts'
+import { OpenUnit } from './open-unit.ts'
+import { Registry, type RegistrySettings } from './registry.ts'
+import { TableRecords } from './table-records.ts'
+import { transactionsTopic } from './topic-name.ts'
+import { Topics } from './topics.ts'
+import { UnitReader } from './unit-reader.ts'
+import { type LogTail, UnitWriter } from './unit-writer.ts'
+
+export interface KafkaLogOptions {
+  readonly settings: KafkaSettings
+  readonly registry: RegistrySettings
+  readonly prefix: string
+  readonly partitions: number
+  readonly replicationFactor: number
+  readonly generation: number
+  readonly term: number
+  /** Commit LSN of the last transaction in the store. */
+  readonly after: Lsn
+  /** Where the ledger says that the log goes on; undefined where it has never been read. */
+  readonly place: { readonly log: string; readonly from: bigint; readonly at: bigint } | undefined
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
+  readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+  readonly onPoint?: (point: string) => unknown
+}
+
+/** How long the first item of a unit waits for others. */
+const LINGER_MS = 10
+/** One batch for each partition: below the broker's default of 1 MiB. */
+const BATCH_BYTES = 600 * 1024
+
+export class KafkaChangeLog implements ChangeLog {
+  readonly #options: KafkaLogOptions
+  readonly #cluster: Cluster
+  readonly #admin: Admin
+  readonly #writer: UnitWriter
+  readonly #reader: UnitReader
+  readonly #tables = new Map<string, TableRecords>()
+  /** What the log had when it was opened. */
+  readonly tail: LogTail
+  #unit = new OpenUnit()
+  #openTransaction: { readonly lsn: Lsn; seen: number } | undefined
+  #writing: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #written = -1n
+  #failure: { readonly error: unknown } | undefined
+  readonly #stop = new AbortController()
+  readonly #drained: Deferred<void> = deferred()
+  #until: bigint | undefined
+  #durable: Lsn = LSN_ZERO
+  readonly #listeners = new Set<(end: Lsn) => void>()
+  #waiting = 0
+
+  private constructor(options: KafkaLogOptions, parts: { cluster: Cluster; admin: Admin; writer: UnitWriter; reader: UnitReader; tail: LogTail }) {
+    this.#options = options
+    this.#cluster = parts.cluster
+    this.#admin = parts.admin
+    this.#writer = parts.writer
+    this.#reader = parts.reader
+    this.tail = parts.tail
+  }
+
+  /** Connects, fences every older writer, and finds the end of the log. @throws TidemarkError LOG_… */
+  static async open(options: KafkaLogOptions, signal: AbortSignal): Promise<KafkaChangeLog> {
+    const kafka = openKafka(options.settings)
+    const admin = kafka.admin()
+    const cluster = openCluster(options.settings)
+    try {
+      await admin.connect()
+      await cluster.connect()
+      const transactions = transactionsTopic(options.prefix)
+      const topics = new Topics(admin, options.clock, options.replicationFactor)
+      await topics.ensure(transactions, 1)
+      const { clusterId } = await admin.describeCluster()
+      const log = `kafka:${clusterId}:${options.prefix}`
+      const low = BigInt((await admin.fetchTopicOffsets(transactions))[0]?.low ?? '0')
+      const place = options.place?.log === log ? options.place : { from: low, at: low }
+      const registry = new Registry(options.registry)
+      const tailReader = new TailReader({ cluster, topic: transactions, generation: options.generation, from: place.from })
+      const { generation, term, clock, randomness } = options
+      const writer = new UnitWriter({
+        kafka,
+        topics,
+        registry,
+        transactions,
+        transactionalId: `${options.prefix}.replicator`,
+        lanes: options.partitions,
+        generation,
+        term,
+        clock,
+        randomness,
+        tail: (s) => tailReader.read(s),
+        ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
+        ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
+      })
+      const tail = await writer.open(signal)
+      const reader = new UnitReader({ cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
+      return new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
+    } catch (error) {
+      await admin.disconnect().catch(() => undefined)
+      await cluster.disconnect().catch(() => undefined)
+      throw kafkaError(error, 'the change log')
+    }
+  }
+
+  get complete(): Lsn {
+    return this.tail.complete
+  }
+
+  get waitingBytes(): number {
+    return this.#waiting
+  }
+
+  async append(item: LogItem, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    this.#throwFailure()
+    if (item.kind === 'changes') this.#part(item)
+    else this.#unit.control(item)
+    if (this.#unit.fullest >= BATCH_BYTES || this.#unit.bytes >= LIMITS.changeLogBytes / 2) {
+      // A unit may be under way while the next is filled; a third waits.
+      await this.#writing
+      this.#throwFailure()
+      this.#begin()
+    } else if (this.#writing === undefined) this.#timer ??= setTimeout(() => this.#begin(), LINGER_MS)
+  }
+
+  /** What a writer before us has put into the log already is left out. */
+  #part(part: TransactionPart): void {
+    const { lsn } = part.head
+    if (this.#openTransaction === undefined || compareLsn(this.#openTransaction.lsn, lsn) !== 0) this.#openTransaction = { lsn, seen: 0 }
+    const there = this.tail.open !== undefined && compareLsn(this.tail.open.lsn, lsn) === 0 ? this.tail.open.through : 0
+    const first = this.#openTransaction.seen
+    this.#openTransaction.seen += part.changes.count
+    if (part.endLsn !== undefined && compareLsn(part.endLsn, this.tail.complete) <= 0) return
+    const skip = Math.min(part.changes.count, Math.max(0, there - first))
+    const tables = part.changes.shapes.map((shape) => this.#table(shape))
+    this.#unit.part(skip === 0 ? part : withoutFirst(part, skip), first + skip, tables)
+    this.#waiting += bytesOf(part)
+  }
+
+  #table(shape: ChangeShape): TableRecords {
+    let table = this.#tables.get(shape.id)
+    if (table === undefined) {
+      table = new TableRecords(shape, this.#options.prefix, this.#options.partitions)
+      this.#tables.set(shape.id, table)
+    }
+    return table
+  }
+
+  /** Sends the open unit; one at a time. */
+  #begin(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#unit.isEmpty || this.#writing !== undefined || this.#failure !== undefined) return
+    const unit = this.#unit
+    this.#unit = new OpenUnit()
+    this.#writing = this.#writer
+      .write(unit, this.#stop.signal)
+      .then((offset) => void (this.#written = offset))
+      .catch((error: unknown) => this.fail(error))
+      .finally(() => {
+        this.#writing = undefined
+        if (!this.#unit.isEmpty) this.#begin()
+      })
+  }
+
+  end(): void {
+    void this.#finish()
+  }
+
+  async #finish(): Promise<void> {
+    while (this.#failure === undefined && (this.#writing !== undefined || !this.#unit.isEmpty)) {
+      this.#begin()
+      await this.#writing
+    }
+    this.#until = this.#written
+    if (this.#reader.done >= this.#until) this.#drained.resolve()
+  }
+
+  async *read(signal: AbortSignal): AsyncIterable<LogItem> {
+    const ended = new AbortController()
+    void this.#drained.promise.then(() => ended.abort(new DOMException('drained', 'AbortError')))
+    const inner = AbortSignal.any([signal, this.#stop.signal, ended.signal])
+    try {
+      for await (const item of this.#reader.read(inner)) {
+        this.#throwFailure()
+        if (item.kind === 'changes') this.#waiting = Math.max(0, this.#waiting - bytesOf(item))
+        yield item
+        if (this.#until !== undefined && this.#reader.done >= this.#until) return
+      }
+    } catch (error) {
+      this.#throwFailure()
+      if (ended.signal.aborted && !signal.aborted) return
+      throw error
+    }
+  }
+
+  get durable(): Lsn {
+    return this.#durable
+  }
+
+  markDurable(end: Lsn): void {
+    if (compareLsn(end, this.#durable) <= 0) return
+    this.#durable = end
+    for (const listener of this.#listeners) listener(end)
+  }
+
+  onDurable(listener: (end: Lsn) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#stop.abort(new DOMException('failed', 'AbortError'))
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#stop.abort(new DOMException('closed', 'AbortError'))
+    await this.#writing?.catch(() => undefined)
+    await this.#writer.close()
+    await this.#admin.disconnect().catch(() => undefined)
+    await this.#cluster.disconnect().catch(() => undefined)
+  }
+}
+
+/** The part without its first changes, which are in the log already. */
+function withoutFirst(part: TransactionPart, skip: number): TransactionPart {
+  const { bytes, offsets, shapeOf, shapes, count } = part.changes
+  const start = offsets[skip] ?? bytes.length
+  return { ...part, changes: { bytes: bytes.subarray(start), offsets: offsets.slice(skip).map((offset) => offset - start), shapeOf: shapeOf.slice(skip), shapes, count: count - skip } }
+}

@@ -1,0 +1,68 @@
+/** The unit being filled: records by topic-partition, and what stands between them. */
+import type { ControlRecord, TransactionPart } from '../../core/transaction.ts'
+import { formatLsn } from '../../core/position.ts'
+import { controlJson } from './control-json.ts'
+import type { TableRecord, TableRecords } from './table-records.ts'
+import type { UnitEntry } from './unit.ts'
+
+export interface PendingRecord extends TableRecord {
+  readonly table: TableRecords
+  /** Milliseconds: the commit's time. */
+  readonly timestamp: string
+}
+
+export interface PendingPartition {
+  readonly topic: string
+  readonly partition: number
+  readonly records: PendingRecord[]
+  bytes: number
+}
+
+export class OpenUnit {
+  readonly entries: UnitEntry[] = []
+  readonly partitions = new Map<string, PendingPartition>()
+  bytes = 0
+  /** The fullest partition: its records make one batch, which the broker limits. */
+  fullest = 0
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0
+  }
+
+  control(record: ControlRecord): void {
+    const json = controlJson(record)
+    this.entries.push({ kind: 'control', json })
+    this.bytes += json.length
+  }
+
+  /** @param first index of the part's first change in its transaction */
+  part(part: TransactionPart, first: number, tables: readonly TableRecords[]): void {
+    const { bytes, offsets, shapeOf, count } = part.changes
+    const timestamp = String(part.head.committedAt / 1000n)
+    for (let i = 0; i < count; i++) {
+      const table = tables[shapeOf[i]!]!
+      for (const record of table.of(bytes, offsets[i]!, offsets[i + 1]!)) this.#add({ ...record, table, timestamp })
+    }
+    const { head } = part
+    const last = this.entries.at(-1)
+    const end = part.endLsn === undefined ? null : formatLsn(part.endLsn)
+    const lsn = formatLsn(head.lsn)
+    if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null) this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
+    else this.entries.push({ kind: 'transaction', lsn, xid: head.xid, committedAt: head.committedAt, timeline: head.timeline, first, count, end })
+    this.bytes += 100
+  }
+
+  #add(record: PendingRecord): void {
+    const key = `${record.table.topic}\0${record.lane}`
+    let partition = this.partitions.get(key)
+    if (partition === undefined) {
+      partition = { topic: record.table.topic, partition: record.lane, records: [], bytes: 0 }
+      this.partitions.set(key, partition)
+    }
+    partition.records.push(record)
+    const size = record.value.length + record.key.length + 100
+    partition.bytes += size
+    this.bytes += size
+    this.fullest = Math.max(this.fullest, partition.bytes)
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Reads one topic-partition from a given offset, committed records only. Which records were aborted follows from the
+ * broker's list and the control records (KIP-98, "Consumer"), not from kafkajs' own filter, which lets some through.
+ */
+import type Cluster from 'kafkajs/src/cluster/index.js'
+import { TidemarkError } from '../../core/errors.ts'
+import { kafkaError } from './connection.ts'
+
+export interface LogRecord {
+  readonly offset: bigint
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly stamp: Buffer | undefined
+}
+
+const FETCH_BYTES = 4 * 1024 * 1024
+const WAIT_MS = 500
+const ABORT = 0
+
+export class PartitionReader {
+  readonly topic: string
+  readonly partition: number
+  readonly #cluster: Cluster
+  readonly #header: string
+  /** The next offset to fetch. */
+  next: bigint
+  readonly #records: LogRecord[] = []
+  readonly #aborting = new Set<string>()
+
+  constructor(cluster: Cluster, topic: string, partition: number, from: bigint, header: string) {
+    this.#cluster = cluster
+    this.topic = topic
+    this.partition = partition
+    this.next = from
+    this.#header = header
+  }
+
+  /** The committed records up to and with an offset that is known to be written; waits for them. */
+  async upTo(offset: bigint, signal: AbortSignal): Promise<LogRecord[]> {
+    while (this.next <= offset) await this.#fetch(signal)
+    let count = 0
+    while (count < this.#records.length && this.#records[count]!.offset <= offset) count++
+    return this.#records.splice(0, count)
+  }
+
+  /** The next committed record, as soon as there is one. */
+  async following(signal: AbortSignal): Promise<LogRecord> {
+    while (this.#records.length === 0) await this.#fetch(signal)
+    return this.#records.shift()!
+  }
+
+  /** The next committed record that is there already; undefined at the end of what is committed. */
+  async available(signal: AbortSignal): Promise<LogRecord | undefined> {
+    while (this.#records.length === 0) {
+      const before = this.next
+      const end = await this.#fetch(signal, 1)
+      if (this.#records.length === 0 && (this.next >= end || this.next === before)) return undefined
+    }
+    return this.#records.shift()
+  }
+
+  /** Returns the last stable offset. @throws TidemarkError LOG_HOLE where the log no longer has the offset */
+  async #fetch(signal: AbortSignal, maxWaitTime = WAIT_MS): Promise<bigint> {
+    signal.throwIfAborted()
+    let fetched: Awaited<ReturnType<PartitionReader['ask']>>
+    try {
+      fetched = await this.ask(maxWaitTime)
+    } catch (error) {
+      const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
+      if (known.code === 'LOG_HOLE') throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`, { cause: error })
+      throw known
+    }
+    signal.throwIfAborted()
+    const aborted = [...(fetched.abortedTransactions ?? [])].map((a) => ({ producer: a.producerId, from: BigInt(a.firstOffset) })).sort((a, b) => (a.from < b.from ? -1 : 1))
+    for (const message of fetched.messages) {
+      const offset = BigInt(message.offset)
+      if (offset < this.next) continue
+      this.next = offset + 1n
+      while (aborted[0] !== undefined && aborted[0].from <= offset) this.#aborting.add(aborted.shift()!.producer)
+      const producer = message.batchContext.producerId
+      if (message.isControlRecord) {
+        // Key: version, type; an abort marker ends the aborted transaction of its producer.
+        if (message.key !== null && message.key.readInt16BE(2) === ABORT) this.#aborting.delete(producer)
+        continue
+      }
+      if (message.batchContext.inTransaction && this.#aborting.has(producer)) continue
+      this.#records.push({ offset, key: message.key, value: message.value, stamp: message.headers?.[this.#header] })
+    }
+    return BigInt(fetched.lastStableOffset)
+  }
+
+  /** Undefined while the cluster's metadata does not have it. */
+  #leader(): string | undefined {
+    try {
+      return Object.keys(this.#cluster.findLeaderForPartitions(this.topic, [this.partition]))[0]
+    } catch {
+      return undefined
+    }
+  }
+
+  /** One fetch from the partition's leader. */
+  async ask(maxWaitTime: number) {
+    let nodeId = this.#leader()
+    if (nodeId === undefined) {
+      await this.#cluster.addMultipleTargetTopics([this.topic])
+      await this.#cluster.refreshMetadata()
+      nodeId = this.#leader()
+    }
+    if (nodeId === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition} has no leader`)
+    try {
+      const broker = await this.#cluster.findBroker({ nodeId })
+      const { responses } = await broker.fetch({ isolationLevel: 1, maxWaitTime, minBytes: 1, maxBytes: FETCH_BYTES, topics: [{ topic: this.topic, partitions: [{ partition: this.partition, currentLeaderEpoch: -1, fetchOffset: String(this.next), maxBytes: FETCH_BYTES }] }] })
+      const partition = responses[0]?.partitions[0]
+      if (partition === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition}: an answer without the partition`)
+      return partition
+    } catch (error) {
+      // A leader that moved is found again by the next try.
+      await this.#cluster.refreshMetadata().catch(() => undefined)
+      throw error
+    }
+  }
+}

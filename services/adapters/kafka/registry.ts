@@ -1,0 +1,103 @@
+/** Schemas in a Confluent-compatible registry. A cache for others' sake: ids that we read are looked up once. */
+import { SchemaRegistryClient } from '@confluentinc/schemaregistry'
+import { TidemarkError } from '../../core/errors.ts'
+
+export interface RegistrySettings {
+  readonly url: string
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+}
+
+const TIMEOUT_MS = 15_000
+const LEVEL = 'BACKWARD'
+
+export class Registry {
+  readonly #client: SchemaRegistryClient
+  readonly #place: string
+  readonly #registered = new Map<string, Promise<number>>()
+  readonly #read = new Map<number, Promise<string>>()
+  /** A table changed in a way that older readers' schemas do not cover; told once per version. */
+  onIncompatible: ((subject: string) => void) | undefined
+
+  constructor(settings: RegistrySettings) {
+    this.#place = settings.url
+    this.#client = new SchemaRegistryClient({
+      baseURLs: [settings.url],
+      createAxiosDefaults: { timeout: TIMEOUT_MS },
+      ...(settings.user === undefined ? {} : { basicAuthCredentials: { credentialsSource: 'USER_INFO' as const, userInfo: `${settings.user}:${settings.password ?? ''}` } }),
+      maxRetries: 2,
+    })
+  }
+
+  /** The id of the schema under its subject. @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
+  register(subject: string, schema: string): Promise<number> {
+    const key = `${subject}\0${schema}`
+    let id = this.#registered.get(key)
+    if (id === undefined) {
+      id = this.#register(subject, schema)
+      id.catch(() => this.#registered.delete(key))
+      this.#registered.set(key, id)
+    }
+    return id
+  }
+
+  /** The text of a schema by its id, whatever its subject. */
+  schema(id: number): Promise<string> {
+    let text = this.#read.get(id)
+    if (text === undefined) {
+      text = this.#try(async () => (await this.#client.getBySubjectAndId('', id)).schema)
+      text.catch(() => this.#read.delete(id))
+      this.#read.set(id, text)
+    }
+    return text
+  }
+
+  async #register(subject: string, schema: string): Promise<number> {
+    return this.#try(async () => {
+      const known = (await this.#client.getAllVersions(subject).catch(ifMissing([] as number[]))).length > 0
+      if (!known) {
+        const id = await this.#client.register(subject, { schemaType: 'AVRO', schema })
+        await this.#client.updateCompatibility(subject, LEVEL as never)
+        return id
+      }
+      try {
+        return await this.#client.register(subject, { schemaType: 'AVRO', schema })
+      } catch (error) {
+        if (statusOf(error) !== 409) throw error
+      }
+      // The database has changed already: its new version is registered all the same, and said so. Every record names its
+      // own schema, so nothing that was written before becomes unreadable.
+      this.onIncompatible?.(subject)
+      await this.#client.updateCompatibility(subject, 'NONE' as never)
+      try {
+        return await this.#client.register(subject, { schemaType: 'AVRO', schema })
+      } finally {
+        await this.#client.updateCompatibility(subject, LEVEL as never)
+      }
+    })
+  }
+
+  async #try<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action()
+    } catch (error) {
+      const status = statusOf(error)
+      if (status === 401 || status === 403) throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} refuses (${status})`, { cause: error })
+      throw new TidemarkError('LOG_UNREACHABLE', `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`, { cause: error })
+    }
+  }
+}
+
+function statusOf(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  if ('status' in error && typeof error.status === 'number') return error.status
+  if ('response' in error && typeof error.response === 'object' && error.response !== null && 'status' in error.response) return Number(error.response.status)
+  return undefined
+}
+
+function ifMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (statusOf(error) === 404) return value
+    throw error
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * Topic names: `<prefix>.<schema>.<table>`, and `<prefix>.transactions`. Kafka allows [A-Za-z0-9._-] and 249 characters;
+ * every other character becomes `_x<hex>_`, and a `_x` that a name has by itself is escaped too, so that no two tables
+ * share a topic.
+ */
+import { createHash } from 'node:crypto'
+
+const MOST = 249
+
+export function topicOf(prefix: string, table: { readonly schema: string; readonly name: string }): string {
+  const name = `${prefix}.${escape(table.schema)}.${escape(table.name)}`
+  if (name.length <= MOST) return name
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, 16)
+  return `${name.slice(0, MOST - 17)}-${digest}`
+}
+
+/** Its name has no schema in it: no table's topic can be the same. */
+export function transactionsTopic(prefix: string): string {
+  return `${prefix}.transactions`
+}
+
+function escape(name: string): string {
+  return [...name.replaceAll('_x', '_x5f_x')].map((c) => (/[A-Za-z0-9_-]/.test(c) ? c : `_x${c.codePointAt(0)!.toString(16)}_`)).join('')
+}

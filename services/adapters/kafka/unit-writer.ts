@@ -1,0 +1,209 @@
+/**
+ * Puts units into Kafka: one Kafka transaction each, one send in flight, and a producer that is thrown away after any
+ * error (hazard 75). What became of an unanswered commit is read back from the log itself, after the old producer is
+ * fenced, so that a unit is in the log once.
+ */
+import type { Kafka, Producer, ProducerRecord, RecordMetadata, TopicMessages } from 'kafkajs'
+import type { Clock, Randomness } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Lsn } from '../../core/position.ts'
+import { Backoff } from '../../core/running-state.ts'
+import { kafkaError } from './connection.ts'
+import type { OpenUnit } from './open-unit.ts'
+import type { Registry } from './registry.ts'
+import type { TableRecords } from './table-records.ts'
+import { wireHead } from './table-records.ts'
+import type { Topics } from './topics.ts'
+import { encodeUnit, HEADER, stampText, type Unit, UNIT_SCHEMA, type UnitPartition } from './unit.ts'
+
+/** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
+const UNITS_PER_PRODUCER = 100_000
+const TRANSACTION_MS = 60_000
+/** All topic-partitions are named this often: readers start from there. */
+const FULL_EVERY_MS = 60_000
+
+export interface LogTail {
+  /** End of the last complete transaction in the log. */
+  readonly complete: Lsn
+  /** A transaction that is in the log in part: up to and with this many of its changes. */
+  readonly open: { readonly lsn: Lsn; readonly through: number } | undefined
+  /** The last committed unit, and its offset in the topic of transactions. */
+  readonly last: { readonly term: number; readonly unit: number; readonly offset: bigint } | undefined
+  readonly partitions: ReadonlyMap<string, UnitPartition>
+}
+
+export interface UnitWriterOptions {
+  readonly kafka: Kafka
+  readonly topics: Topics
+  readonly registry: Registry
+  readonly transactions: string
+  readonly transactionalId: string
+  readonly lanes: number
+  readonly generation: number
+  readonly term: number
+  readonly clock: Clock
+  readonly randomness: Randomness
+  /** Reads the committed log to its end. */
+  readonly tail: (signal: AbortSignal) => Promise<LogTail>
+  readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
+  readonly onPoint?: (point: string) => unknown
+}
+
+export class UnitWriter {
+  readonly #options: UnitWriterOptions
+  #producer: Producer | undefined
+  #sent = 0
+  /** Of this term; every try has its own. */
+  #unit = 0
+  #partitions = new Map<string, UnitPartition>()
+  #fullAt = Number.NEGATIVE_INFINITY
+  #unitSchema: Buffer | undefined
+  readonly #heads = new Map<TableRecords, { readonly key: Buffer; readonly value: Buffer }>()
+
+  constructor(options: UnitWriterOptions) {
+    this.#options = options
+  }
+
+  /** Fences every older writer and tells where the log ends. */
+  async open(signal: AbortSignal): Promise<LogTail> {
+    return this.#retrying(signal, async () => {
+      await this.#options.topics.ensure(this.#options.transactions, 1)
+      this.#unitSchema ??= wireHead(await this.#options.registry.register(`${this.#options.transactions}-value`, JSON.stringify(UNIT_SCHEMA)))
+      return this.#begin(signal)
+    })
+  }
+
+  /** Resolves once the unit is in the log; returns its offset in the topic of transactions. */
+  async write(unit: OpenUnit, signal: AbortSignal): Promise<bigint> {
+    const { term } = this.#options
+    const tried = new Set<number>()
+    return this.#retrying(signal, async () => {
+      if (this.#producer === undefined || this.#sent >= UNITS_PER_PRODUCER) {
+        const tail = await this.#begin(signal)
+        // The answer was lost, the commit was not: this very unit is the last one in the log.
+        if (tail.last?.term === term && tried.has(tail.last.unit)) return tail.last.offset
+      }
+      const number = ++this.#unit
+      tried.add(number)
+      try {
+        return await this.#once(unit, number)
+      } catch (error) {
+        await this.#drop()
+        throw error
+      }
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#drop()
+  }
+
+  async #begin(signal: AbortSignal): Promise<LogTail> {
+    await this.#drop()
+    const producer = this.#options.kafka.producer({ transactionalId: this.#options.transactionalId, idempotent: true, maxInFlightRequests: 1, transactionTimeout: TRANSACTION_MS, allowAutoTopicCreation: false })
+    try {
+      await producer.connect()
+      // The first transaction makes kafkajs ask for a producer id, which fences: an empty one, given up.
+      await (await producer.transaction()).abort()
+    } catch (error) {
+      await producer.disconnect().catch(() => undefined)
+      throw kafkaError(error, 'a producer for the change log')
+    }
+    this.#producer = producer
+    this.#sent = 0
+    const tail = await this.#options.tail(signal)
+    this.#partitions = new Map(tail.partitions)
+    return tail
+  }
+
+  async #once(unit: OpenUnit, number: number): Promise<bigint> {
+    const { generation, term, transactions, onPoint } = this.#options
+    const partitions = new Map(this.#partitions)
+    const byTopic = new Map<string, TopicMessages>()
+    for (const pending of unit.partitions.values()) {
+      await this.#options.topics.ensure(pending.topic, this.#options.lanes)
+      let last = partitions.get(`${pending.topic}\0${pending.partition}`)?.number ?? 0
+      const messages: TopicMessages['messages'] = []
+      for (const record of pending.records) {
+        const heads = await this.#headsOf(record.table)
+        last++
+        messages.push({
+          key: record.key.length === 0 ? null : Buffer.concat([heads.key, record.key]),
+          value: Buffer.concat([heads.value, record.value]),
+          partition: pending.partition,
+          timestamp: record.timestamp,
+          headers: { [HEADER]: stampText(generation, term, number, last, record.isLink) },
+        })
+      }
+      const held = byTopic.get(pending.topic)
+      if (held === undefined) byTopic.set(pending.topic, { topic: pending.topic, messages })
+      else held.messages.push(...messages)
+    }
+    const now = this.#options.clock.elapsed()
+    try {
+      const transaction = await this.#producer!.transaction()
+      onPoint?.('unit-begun')
+      const changed: UnitPartition[] = []
+      if (byTopic.size > 0) {
+        const answers = await transaction.sendBatch({ topicMessages: [...byTopic.values()], acks: -1 })
+        onPoint?.('unit-sent')
+        for (const pending of unit.partitions.values()) {
+          const key = `${pending.topic}\0${pending.partition}`
+          const base = baseOffset(answers, pending.topic, pending.partition)
+          const placed = { topic: pending.topic, partition: pending.partition, number: (partitions.get(key)?.number ?? 0) + pending.records.length, offset: base + BigInt(pending.records.length) - 1n }
+          partitions.set(key, placed)
+          changed.push(placed)
+        }
+      }
+      const full = now - this.#fullAt >= FULL_EVERY_MS
+      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full }
+      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, false) } }] }
+      const offset = baseOffset(await transaction.send(record), transactions, 0)
+      onPoint?.('unit-progress')
+      await transaction.commit()
+      onPoint?.('unit-committed')
+      this.#sent++
+      this.#partitions = partitions
+      if (full) this.#fullAt = now
+      return offset
+    } catch (error) {
+      throw kafkaError(error, 'a unit of the change log')
+    }
+  }
+
+  async #headsOf(table: TableRecords): Promise<{ readonly key: Buffer; readonly value: Buffer }> {
+    let heads = this.#heads.get(table)
+    if (heads === undefined) {
+      const { registry } = this.#options
+      heads = { key: wireHead(await registry.register(`${table.topic}-key`, table.keySchema)), value: wireHead(await registry.register(`${table.topic}-value`, table.valueSchema)) }
+      this.#heads.set(table, heads)
+    }
+    return heads
+  }
+
+  async #drop(): Promise<void> {
+    const producer = this.#producer
+    this.#producer = undefined
+    await producer?.disconnect().catch(() => undefined)
+  }
+
+  async #retrying<T>(signal: AbortSignal, action: () => Promise<T>): Promise<T> {
+    const backoff = new Backoff(this.#options.clock, this.#options.randomness)
+    for (;;) {
+      signal.throwIfAborted()
+      try {
+        return await action()
+      } catch (error) {
+        signal.throwIfAborted()
+        const known = await backoff.wait(error, signal)
+        this.#options.onRetry?.({ code: known.code, message: known.message })
+      }
+    }
+  }
+}
+
+function baseOffset(answers: readonly RecordMetadata[], topic: string, partition: number): bigint {
+  const answer = answers.find((a) => a.topicName === topic && a.partition === partition)
+  if (answer?.baseOffset === undefined) throw new TidemarkError('LOG_UNREACHABLE', `Kafka took records for ${topic}/${partition} and did not say where they are`)
+  return BigInt(answer.baseOffset)
+}

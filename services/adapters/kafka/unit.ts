@@ -1,0 +1,153 @@
+/**
+ * A unit: what one Kafka transaction holds. Its record in `<prefix>.transactions` is the *progress* of the log: which
+ * transactions the unit brings, whole or in part, which control records stand between them, and up to which number and
+ * offset it wrote each topic-partition. Records carry their unit's id, so that nothing else can be taken for them.
+ */
+import avro from 'avsc'
+import { TidemarkError } from '../../core/errors.ts'
+
+export interface UnitTransaction {
+  readonly kind: 'transaction'
+  readonly lsn: string
+  readonly xid: number
+  readonly committedAt: bigint
+  readonly timeline: number
+  /** Ordinals [first, first + count) are in this unit. */
+  readonly first: number
+  readonly count: number
+  /** Set where the transaction ends in this unit. */
+  readonly end: string | null
+}
+
+export type UnitEntry = UnitTransaction | { readonly kind: 'control'; readonly json: string }
+
+export interface UnitPartition {
+  readonly topic: string
+  readonly partition: number
+  /** The dense number of the last record. */
+  readonly number: number
+  /** Its offset. */
+  readonly offset: bigint
+}
+
+export interface Unit {
+  readonly generation: number
+  readonly term: number
+  /** Unique in a term; a unit that is sent again after a failure has a new one. */
+  readonly unit: number
+  readonly entries: readonly UnitEntry[]
+  /** Topic-partitions that the unit wrote; all of them where `full`. */
+  readonly partitions: readonly UnitPartition[]
+  readonly full: boolean
+}
+
+const POSITION = { type: 'string', doc: 'a WAL location as PostgreSQL writes it, e.g. 16/B374D848' }
+
+export const UNIT_SCHEMA = {
+  type: 'record',
+  name: 'tidemark.Unit',
+  fields: [
+    { name: 'generation', type: 'int' },
+    { name: 'term', type: 'int' },
+    { name: 'unit', type: 'long' },
+    {
+      name: 'entries',
+      type: {
+        type: 'array',
+        items: [
+          {
+            type: 'record',
+            name: 'tidemark.UnitTransaction',
+            fields: [
+              { name: 'lsn', type: POSITION.type, doc: POSITION.doc },
+              { name: 'xid', type: 'long' },
+              { name: 'committedAt', type: { type: 'long', logicalType: 'timestamp-micros' } },
+              { name: 'timeline', type: 'int' },
+              { name: 'first', type: 'long' },
+              { name: 'count', type: 'long' },
+              { name: 'end', type: ['null', 'string'] },
+            ],
+          },
+          { type: 'record', name: 'tidemark.UnitControl', fields: [{ name: 'json', type: 'string' }] },
+        ],
+      },
+    },
+    {
+      name: 'partitions',
+      type: {
+        type: 'array',
+        items: {
+          type: 'record',
+          name: 'tidemark.UnitPartition',
+          fields: [
+            { name: 'topic', type: 'string' },
+            { name: 'partition', type: 'int' },
+            { name: 'number', type: 'long' },
+            { name: 'offset', type: 'long' },
+          ],
+        },
+      },
+    },
+    { name: 'full', type: 'boolean' },
+  ],
+} as const
+
+const TYPE = avro.Type.forSchema(UNIT_SCHEMA as unknown as avro.Schema, { wrapUnions: true })
+
+export function encodeUnit(unit: Unit): Buffer {
+  return TYPE.toBuffer({
+    ...unit,
+    entries: unit.entries.map((entry) => (entry.kind === 'control' ? { 'tidemark.UnitControl': { json: entry.json } } : { 'tidemark.UnitTransaction': { ...entry, committedAt: Number(entry.committedAt), end: entry.end === null ? null : { string: entry.end } } })),
+    partitions: unit.partitions.map((p) => ({ ...p, offset: Number(p.offset) })),
+  })
+}
+
+/** @throws TidemarkError LOG_FOREIGN where the bytes are no unit */
+export function decodeUnit(bytes: Buffer): Unit {
+  try {
+    const raw = TYPE.fromBuffer(bytes) as {
+      generation: number
+      term: number
+      unit: number
+      entries: ({ 'tidemark.UnitControl': { json: string } } | { 'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & { committedAt: number; end: { string: string } | null } })[]
+      partitions: { topic: string; partition: number; number: number; offset: number }[]
+      full: boolean
+    }
+    return {
+      generation: raw.generation,
+      term: raw.term,
+      unit: raw.unit,
+      full: raw.full,
+      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset) })),
+      entries: raw.entries.map((entry): UnitEntry => {
+        if ('tidemark.UnitControl' in entry) return { kind: 'control', json: entry['tidemark.UnitControl'].json }
+        const t = entry['tidemark.UnitTransaction']
+        return { kind: 'transaction', lsn: t.lsn, xid: t.xid, committedAt: BigInt(t.committedAt), timeline: t.timeline, first: t.first, count: t.count, end: t.end?.string ?? null }
+      }),
+    }
+  } catch (error) {
+    throw new TidemarkError('LOG_FOREIGN', 'a record in the topic of transactions that is no unit of ours', { cause: error })
+  }
+}
+
+/** The header of every record: generation, term, unit, dense number in its topic-partition, `l` for a link. */
+export const HEADER = 'tidemark'
+
+export interface RecordStamp {
+  readonly generation: number
+  readonly term: number
+  readonly unit: number
+  readonly number: number
+  readonly isLink: boolean
+}
+
+export function stampText(generation: number, term: number, unit: number, number: number, isLink: boolean): string {
+  return `${generation}.${term}.${unit}.${number}${isLink ? '.l' : ''}`
+}
+
+export function parseStamp(header: Buffer | undefined): RecordStamp | undefined {
+  const [generation, term, unit, number, link] = (header?.toString('latin1') ?? '').split('.')
+  const values = [generation, term, unit, number].map(Number)
+  if (number === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
+  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, isLink: link === 'l' }
+}

@@ -1,0 +1,45 @@
+/** The pipeline over a real Kafka and a real registry. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+
+let bench: KafkaBench
+
+async function equalToSource(backup: Backup, at = 'latest'): Promise<void> {
+  const restored = await backup.restore(at)
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
+  beforeAll(async () => {
+    bench = await startKafka()
+  }, 300_000)
+  afterAll(async () => {
+    await bench[Symbol.asyncDispose]()
+  })
+
+  const kafka = (prefix: string) => ({ brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined })
+
+  test('every kind of change goes through, and the restored database equals the source', async () => {
+    await using backup = await Backup.prepare({ setup: `CREATE TABLE m (id bigint PRIMARY KEY, room int, body text); ALTER TABLE m ALTER body SET STORAGE EXTERNAL; CREATE TABLE "odd.Näme" (a int, "user-id" text); CREATE TABLE two (id int PRIMARY KEY);
+      INSERT INTO m SELECT g, g % 5, repeat(md5(g::text), 400) FROM generate_series(1, 50) g` })
+    await backup.init()
+    await backup.up({ kafka: kafka('all') })
+    const { source } = backup
+    await source.query(`INSERT INTO m SELECT g, g % 5, 'new ' || g FROM generate_series(100, 1200) g`)
+    await source.query('UPDATE m SET room = room + 1 WHERE id < 30; UPDATE m SET id = id + 10000 WHERE id < 20; DELETE FROM m WHERE id % 7 = 0')
+    await source.query('BEGIN; UPDATE m SET id = -1 WHERE id = 30; UPDATE m SET id = 30 WHERE id = 31; UPDATE m SET id = 31 WHERE id = -1; COMMIT')
+    await source.query(`INSERT INTO "odd.Näme" VALUES (1, 'x'), (1, 'x'), (2, NULL); UPDATE "odd.Näme" SET a = 5 WHERE a = 2; INSERT INTO two SELECT generate_series(1, 10); TRUNCATE two; INSERT INTO two VALUES (99)`)
+    await source.query(`ALTER TABLE m ADD COLUMN extra text DEFAULT 'd'; UPDATE m SET extra = 'e' WHERE id > 1000; CREATE TABLE later (id int PRIMARY KEY, v jsonb); INSERT INTO later VALUES (1, '{"a": 1}'); INSERT INTO tidemark.marker (name) VALUES ('here')`)
+    await backup.durable()
+    await equalToSource(backup)
+    await equalToSource(backup, 'marker:here')
+    await backup.stop()
+    await source.query(`INSERT INTO two VALUES (100); ALTER TABLE two ADD COLUMN w int; UPDATE m SET body = NULL WHERE id = 40`)
+    await backup.up({ kafka: kafka('all') })
+    await source.query('INSERT INTO two VALUES (101, 1)')
+    await backup.durable()
+    await equalToSource(backup)
+    expect(backup.events.filter((event) => event.event === 'retry' || event.event === 'foreign')).toEqual([])
+  })
+})

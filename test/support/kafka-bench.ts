@@ -1,0 +1,29 @@
+/** Kafka and a registry for one test file; undefined, with the reason said, where there is no Java. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Kafka } from './parts/kafka.ts'
+import { whyNoJava } from './parts/maven.ts'
+import { Registry } from './parts/registry.ts'
+
+export interface KafkaBench extends AsyncDisposable {
+  readonly kafka: Kafka
+  readonly registry: Registry
+}
+
+export const NO_KAFKA = whyNoJava()
+if (NO_KAFKA !== undefined) console.log(`Kafka is not tested here: ${NO_KAFKA} (Java 17 and Maven are needed)`)
+
+export async function startKafka(options: { readonly brokers?: number; readonly settings?: Readonly<Record<string, string>> } = {}): Promise<KafkaBench> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-kafka-'))
+  const [kafka, registry] = await Promise.all([Kafka.create({ folder: join(folder, 'kafka'), ...options }), Registry.create(join(folder, 'registry'))])
+  await Promise.all([kafka.start(), registry.start()])
+  return {
+    kafka,
+    registry,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([kafka.destroy(), registry.process.kill()])
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
