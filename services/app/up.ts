@@ -130,6 +130,16 @@ export class Up {
     if (generation === undefined) throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
     const source = openSource(config, generation)
     this.#source = source
+    try {
+      await this.#stream(source, generation, signal, draining)
+    } finally {
+      this.connected = false
+      await source.close()
+    }
+  }
+
+  async #stream(source: ReturnType<typeof openSource>, generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<void> {
+    const { repository, config } = this.#options
     const slot = await source.slot()
     if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
     await source.check(generation.end)
@@ -179,9 +189,7 @@ export class Up {
     this.connected = true
     if (generation.base !== undefined) this.#streaming(generation)
     await Promise.all([compacting, replicating, copying])
-    this.connected = false
     await log.close()
-    await source.close()
     if (failure !== undefined) throw failure
   }
 

@@ -1,5 +1,5 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
-import { Kafka, KafkaJSError, KafkaJSNonRetriableError, logLevel, type SASLOptions } from 'kafkajs'
+import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
@@ -28,7 +28,7 @@ const silent = (): (() => void) => () => undefined
 
 export function openKafka(settings: KafkaSettings): Kafka {
   const secured = ssl(settings)
-  return new Kafka({
+  return new kafkajs.Kafka({
     clientId: settings.clientId,
     brokers: [...settings.brokers],
     ...(secured === undefined ? {} : { ssl: secured }),
@@ -36,7 +36,7 @@ export function openKafka(settings: KafkaSettings): Kafka {
     connectionTimeout: CONNECT_MS,
     requestTimeout: REQUEST_MS,
     retry: RETRY,
-    logLevel: logLevel.NOTHING,
+    logLevel: kafkajs.logLevel.NOTHING,
     logCreator: silent,
   })
 }
@@ -81,7 +81,7 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   const type = typeOf(error)
   const fatal = FATAL[type]
   if (fatal !== undefined) return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, { cause: error })
-  if (error instanceof KafkaJSError || error instanceof KafkaJSNonRetriableError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
+  if (error instanceof kafkajs.KafkaJSError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
   return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error instanceof Error ? error.name : 'unknown error'}`, { cause: error })
 }
 

@@ -16,6 +16,8 @@ export interface LogRecord {
 const FETCH_BYTES = 4 * 1024 * 1024
 const WAIT_MS = 500
 const ABORT = 0
+/** Metadata may lag behind a new topic for a moment; each try asks for it again. */
+const ABSENT_TRIES = 3
 
 export class PartitionReader {
   readonly topic: string
@@ -59,6 +61,9 @@ export class PartitionReader {
     return this.#records.shift()
   }
 
+  /** Tries that found no such topic, one after the other. */
+  #absent = 0
+
   /** Returns the last stable offset. @throws TidemarkError LOG_HOLE where the log no longer has the offset */
   async #fetch(signal: AbortSignal, maxWaitTime = WAIT_MS): Promise<bigint> {
     signal.throwIfAborted()
@@ -67,6 +72,8 @@ export class PartitionReader {
       fetched = await this.ask(maxWaitTime)
     } catch (error) {
       const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
+      // A topic that had records and is gone for so long was deleted, and what it held with it.
+      if (known.message.includes('UNKNOWN_TOPIC') && this.next > 0n && ++this.#absent >= ABSENT_TRIES) throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`, { cause: error })
       if (known.code === 'LOG_HOLE') throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`, { cause: error })
       throw known
     }

@@ -29,8 +29,9 @@ export class Topics {
     return made
   }
 
-  async exists(topic: string): Promise<boolean> {
-    return (await this.#admin.listTopics()).includes(topic)
+  /** Topics are looked at again: somebody may have deleted one. */
+  forget(): void {
+    this.#known.clear()
   }
 
   async #make(topic: string, partitions: number): Promise<void> {

@@ -68,6 +68,9 @@ export class UnitReader {
       if (unit.full) this.#from = record.offset
       if (record.offset < at || unit.generation !== generation || unit.term < this.#term) {
         for (const partition of unit.partitions) this.#note(partition)
+      } else if (unit.entries.every((entry) => entry.kind === 'transaction' && compareLsn(parseLsn(entry.lsn), this.#options.after) <= 0)) {
+        // In the store already: its records need not even be there any more.
+        for (const partition of unit.partitions) this.#note(partition)
       } else {
         this.#term = unit.term
         yield* this.#items(unit, record.offset, signal)

@@ -89,6 +89,7 @@ export class UnitWriter {
         return await this.#once(unit, number)
       } catch (error) {
         await this.#drop()
+        this.#options.topics.forget()
         throw error
       }
     })

@@ -1,0 +1,129 @@
+/** What Kafka, its registry and other people can do to the change log. After each: nothing lost, nothing doubled. */
+import { Kafka as KafkaJs, logLevel } from 'kafkajs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { stringify, parse } from 'yaml'
+import { TidemarkError } from '../../services/core/errors.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { Running } from '../support/cli.ts'
+import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+
+let bench: KafkaBench
+
+const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); CREATE TABLE bare (v int); INSERT INTO m SELECT g, repeat(md5(g::text), 1 + g % 100) FROM generate_series(1, 500) g`
+
+async function write(backup: Backup, round: number): Promise<void> {
+  for (let i = 0; i < 5; i++) {
+    const id = 10_000 + round * 1000 + i * 10
+    await backup.source.query(`BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET id = id + 100000, body = body || 'x' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO bare VALUES (${round}), (${round}); DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare); COMMIT`)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+  }
+}
+
+async function equalToSource(backup: Backup): Promise<void> {
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
+  beforeAll(async () => {
+    bench = await startKafka()
+  }, 300_000)
+  afterAll(async () => {
+    await bench[Symbol.asyncDispose]()
+  })
+
+  const kafka = (prefix: string) => ({ brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined })
+
+  test.each(['unit-begun', 'unit-sent', 'unit-progress:2', 'unit-committed', 'unit-sent:4', 'segment-stored:2', 'before-entry:2', 'after-entry:2'])('kill -9 of Tidemark at %s', async (point) => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
+    const { registry, tls: _, sasl: __, ...rest } = kafka(`crash-${point.replace(':', '-')}`)
+    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: { ...rest, registry: { url: registry.url } }, roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+    const args = ['up', '--json', '--config', backup.configPath]
+    const first = new Running(args, { cwd: backup.folder, env: { TIDEMARK_CRASH_AT: point } })
+    let killed: Awaited<typeof first.finished> | undefined
+    void first.finished.then((answer) => (killed = answer))
+    let round = 1
+    for (; killed === undefined && round < 60; round++) await write(backup, round)
+    if (killed === undefined) first.child.kill("SIGKILL")
+    expect(killed?.signal, `the point ${point} was never passed: ${first.output.slice(-1500)}`).toBe('SIGKILL')
+    await write(backup, round + 1)
+    const second = new Running(args, { cwd: backup.folder })
+    await second.said('"streaming"')
+    await write(backup, round + 2)
+    const expected = shown(await digests(backup.sourceUrl))
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    second.child.kill('SIGTERM')
+    const ended = await second.finished
+    expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(expected)
+  })
+
+  test('the broker is killed and comes back; the registry is away meanwhile', async () => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await backup.up({ kafka: kafka('broker') })
+    await write(backup, 1)
+    await backup.durable()
+    await bench.kafka.kill()
+    await write(backup, 2)
+    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'LOG_UNREACHABLE'))
+    await bench.kafka.start()
+    await write(backup, 3)
+    await backup.durable(90_000)
+    await equalToSource(backup)
+  })
+
+  test('a second Tidemark fences the first, which writes nothing more', async () => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await backup.up({ kafka: kafka('zombie') })
+    await write(backup, 1)
+    await backup.durable()
+    // Somebody opens the log with the same name: what the running one does next fails, for good.
+    const other = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 5 } }).producer({ transactionalId: 'zombie.replicator', idempotent: true, maxInFlightRequests: 1 })
+    await other.connect()
+    await (await other.transaction()).abort()
+    await other.disconnect()
+    await write(backup, 2)
+    const ended = await backup.running.then(() => undefined, (error: unknown) => error)
+    expect(ended).toBeInstanceOf(TidemarkError)
+    expect((ended as TidemarkError).code).toBe('LOG_FENCED')
+    await backup.crash()
+    await backup.up({ kafka: kafka('zombie') })
+    await backup.durable()
+    await equalToSource(backup)
+  })
+
+  test('garbage in the topics is passed over and said; a topic that was deleted is a hole and never a silent jump', async () => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await backup.up({ kafka: kafka('garbage') })
+    await write(backup, 1)
+    await backup.durable()
+    const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING })
+    const stranger = client.producer()
+    await stranger.connect()
+    await stranger.send({ topic: 'garbage.public.m', messages: [0, 1, 2].map((partition) => ({ partition, key: 'x', value: 'not ours' })) })
+    await stranger.send({ topic: 'garbage.transactions', messages: [{ partition: 0, value: 'nor this' }] })
+    await stranger.disconnect()
+    await write(backup, 2)
+    await backup.durable()
+    expect(backup.events.filter((event) => event.event === 'foreign').length).toBeGreaterThanOrEqual(1)
+    await equalToSource(backup)
+    await backup.stop()
+    const admin = client.admin()
+    await admin.connect()
+    await admin.deleteTopics({ topics: ['garbage.public.m'] })
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    await admin.disconnect()
+    await backup.up({ kafka: kafka('garbage') })
+    await write(backup, 3)
+    const outcome = await Promise.race([backup.durable().then(() => 'durable'), backup.running.then(() => 'ended', (error: unknown) => (error instanceof TidemarkError ? error.code : String(error)))])
+    if (outcome === 'durable') await equalToSource(backup)
+    else expect(outcome).toBe('LOG_HOLE')
+  })
+})
