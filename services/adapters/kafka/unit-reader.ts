@@ -31,6 +31,12 @@ export interface UnitReaderOptions {
   readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
 }
 
+interface OwnRecord {
+  readonly record: LogRecord
+  /** The shape's id, from the record's stamp. */
+  readonly shape: string
+}
+
 /** One change as it lies in a record: its bytes without the wire format's head. */
 interface ReadChange {
   readonly ordinal: number
@@ -42,7 +48,7 @@ export class UnitReader {
   readonly #options: UnitReaderOptions
   readonly #known = new Map<string, UnitPartition>()
   readonly #readers = new Map<string, PartitionReader>()
-  readonly #shapes = new Map<number, { readonly shape: ChangeShape; readonly walk: ChangeWalk }>()
+  readonly #shapes = new Map<string, { readonly shape: ChangeShape }>()
   #from: bigint
   #term = 0
   #ddl: RawDdlRecord[] = []
@@ -108,7 +114,7 @@ export class UnitReader {
   }
 
   /** The unit's records in one partition, proven complete by their numbers. */
-  async #partition(unit: Unit, partition: UnitPartition, signal: AbortSignal): Promise<LogRecord[]> {
+  async #partition(unit: Unit, partition: UnitPartition, signal: AbortSignal): Promise<OwnRecord[]> {
     const key = keyOf(partition)
     const before = this.#known.get(key)
     let reader = this.#readers.get(key)
@@ -117,7 +123,7 @@ export class UnitReader {
       this.#readers.set(key, reader)
     }
     let number = before?.number ?? 0
-    const own: LogRecord[] = []
+    const own: OwnRecord[] = []
     for (const record of await reader.upTo(partition.offset, signal)) {
       const stamp = parseStamp(record.stamp)
       if (stamp === undefined) {
@@ -127,7 +133,7 @@ export class UnitReader {
       if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit) continue
       if (stamp.number !== number + 1) throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
       number = stamp.number
-      if (!stamp.isLink) own.push(record)
+      if (!stamp.isLink) own.push({ record, shape: stamp.shape })
     }
     if (number !== partition.number) throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
     return own
@@ -137,10 +143,10 @@ export class UnitReader {
     return new TidemarkError('LOG_HOLE', `${partition.topic}/${partition.partition}: ${what}`)
   }
 
-  async #change(record: LogRecord, into: Map<string, ReadChange[]>): Promise<void> {
+  async #change({ record, shape: wanted }: OwnRecord, into: Map<string, ReadChange[]>): Promise<void> {
     const value = record.value
     if (value === null || value.length <= HEAD_BYTES || value[0] !== 0) throw new TidemarkError('LOG_FOREIGN', 'a record of ours without its change')
-    const { shape } = await this.#shape(value.readInt32BE(1))
+    const { shape } = await this.#shape(value.readInt32BE(1), wanted)
     const bytes = value.subarray(HEAD_BYTES)
     const source = new ByteSource(bytes)
     const lsn = formatKey(source.bigLong())
@@ -150,13 +156,14 @@ export class UnitReader {
     else held.push(change)
   }
 
-  async #shape(id: number): Promise<{ readonly shape: ChangeShape; readonly walk: ChangeWalk }> {
-    let found = this.#shapes.get(id)
+  /** By the registry's id, and proven to be the shape that the record was written in. */
+  async #shape(id: number, wanted: string): Promise<{ readonly shape: ChangeShape }> {
+    let found = this.#shapes.get(wanted)
     if (found === undefined) {
       const { relation, text } = shapeOfSchema(JSON.parse(await this.#options.registry.schema(id)))
-      const shape = changeShape(relation, text)
-      found = { shape, walk: new ChangeWalk(shape) }
-      this.#shapes.set(id, found)
+      found = { shape: changeShape(relation, text) }
+      if (found.shape.id !== wanted) throw new TidemarkError('LOG_REFUSED', `the registry gives another schema for id ${id} than the one that was registered: it lost its schemas`, { next: 'restore the registry\'s storage; or tidemark up --new-generation' })
+      this.#shapes.set(wanted, found)
     }
     return found
   }

@@ -133,7 +133,7 @@ export class UnitWriter {
           value: Buffer.concat([heads.value, record.value]),
           partition: pending.partition,
           timestamp: record.timestamp,
-          headers: { [HEADER]: stampText(generation, term, number, last, record.isLink) },
+          headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record.isLink) },
         })
       }
       const held = byTopic.get(pending.topic)
@@ -158,7 +158,7 @@ export class UnitWriter {
       }
       const full = now - this.#fullAt >= FULL_EVERY_MS
       const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full }
-      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, false) } }] }
+      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', false) } }] }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')
       await transaction.commit()

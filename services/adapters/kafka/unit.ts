@@ -130,7 +130,10 @@ export function decodeUnit(bytes: Buffer): Unit {
   }
 }
 
-/** The header of every record: generation, term, unit, dense number in its topic-partition, `l` for a link. */
+/**
+ * The header of every record: generation, term, unit, dense number in its topic-partition, the id of its change's shape
+ * (a registry that lost its schemas gives ids out again), and `l` for a link.
+ */
 export const HEADER = 'tidemark'
 
 export interface RecordStamp {
@@ -138,16 +141,17 @@ export interface RecordStamp {
   readonly term: number
   readonly unit: number
   readonly number: number
+  readonly shape: string
   readonly isLink: boolean
 }
 
-export function stampText(generation: number, term: number, unit: number, number: number, isLink: boolean): string {
-  return `${generation}.${term}.${unit}.${number}${isLink ? '.l' : ''}`
+export function stampText(generation: number, term: number, unit: number, number: number, shape: string, isLink: boolean): string {
+  return `${generation}.${term}.${unit}.${number}.${shape}${isLink ? '.l' : ''}`
 }
 
 export function parseStamp(header: Buffer | undefined): RecordStamp | undefined {
-  const [generation, term, unit, number, link] = (header?.toString('latin1') ?? '').split('.')
+  const [generation, term, unit, number, shape, link] = (header?.toString('latin1') ?? '').split('.')
   const values = [generation, term, unit, number].map(Number)
-  if (number === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
-  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, isLink: link === 'l' }
+  if (shape === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
+  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: link === 'l' }
 }
