@@ -44,6 +44,16 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     expect(backup.events.filter((event) => event.event === 'retry' || event.event === 'foreign')).toEqual([])
   })
 
+  test('rows larger than a record may be, and a transaction of many units', async () => {
+    await using backup = await Backup.prepare({ setup: 'CREATE TABLE blobs (id int PRIMARY KEY, b bytea); CREATE TABLE many (id int PRIMARY KEY, v text)' })
+    await backup.init()
+    await backup.up({ kafka: kafka('large') })
+    await backup.source.query(`INSERT INTO blobs SELECT g, decode(repeat(md5(g::text), 100000 * g), 'hex') FROM generate_series(1, 4) g`)
+    await backup.source.query(`BEGIN; INSERT INTO many SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 30000) g; UPDATE many SET v = 'x' WHERE id % 3 = 0; DELETE FROM many WHERE id % 10 = 1; COMMIT`)
+    await backup.durable(90_000)
+    await equalToSource(backup)
+  })
+
   test('a plain consumer keeps a table from its topic alone', async () => {
     await using backup = await Backup.prepare({ setup: `CREATE TABLE chat (id bigint PRIMARY KEY, room int, body text, edited bool); ALTER TABLE chat ALTER body SET STORAGE EXTERNAL` })
     await backup.init()

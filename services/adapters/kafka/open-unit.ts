@@ -5,7 +5,12 @@ import { controlJson } from './control-json.ts'
 import type { TableRecord, TableRecords } from './table-records.ts'
 import type { UnitEntry } from './unit.ts'
 
+/** Above this a change goes out in pieces: below the broker's default for one batch (1 MiB). */
+const PIECE_BYTES = 700 * 1024
+
 export interface PendingRecord extends TableRecord {
+  readonly piece: number
+  readonly pieces: number
   readonly table: TableRecords
   /** Milliseconds: the commit's time. */
   readonly timestamp: string
@@ -41,7 +46,13 @@ export class OpenUnit {
     const timestamp = String(part.head.committedAt / 1000n)
     for (let i = 0; i < count; i++) {
       const table = tables[shapeOf[i]!]!
-      for (const record of table.of(bytes, offsets[i]!, offsets[i + 1]!)) this.#add({ ...record, table, timestamp })
+      for (const record of table.of(bytes, offsets[i]!, offsets[i + 1]!)) {
+        const pieces = Math.max(1, Math.ceil(record.value.length / PIECE_BYTES))
+        for (let piece = 0; piece < pieces; piece++) {
+          const value = pieces === 1 ? record.value : record.value.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
+          this.#add({ ...record, value, piece, pieces, table, timestamp })
+        }
+      }
     }
     const { head } = part
     const last = this.entries.at(-1)

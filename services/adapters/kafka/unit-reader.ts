@@ -13,7 +13,7 @@ import { textOfField } from '../../formats/value-printer.ts'
 import { kindOf } from '../../formats/value-kind.ts'
 import { parseControl } from './control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
-import { type LogRecord, PartitionReader } from './partition-reader.ts'
+import { PartitionReader } from './partition-reader.ts'
 import type { Registry } from './registry.ts'
 import { decodeUnit, HEADER, parseStamp, type Unit, type UnitPartition, type UnitTransaction } from './unit.ts'
 
@@ -31,8 +31,10 @@ export interface UnitReaderOptions {
   readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
 }
 
+/** One change's record, or its pieces. */
 interface OwnRecord {
-  readonly record: LogRecord
+  readonly values: (Buffer | null)[]
+  readonly pieces: number
   /** The shape's id, from the record's stamp. */
   readonly shape: string
 }
@@ -133,7 +135,14 @@ export class UnitReader {
       if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit) continue
       if (stamp.number !== number + 1) throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
       number = stamp.number
-      if (!stamp.isLink) own.push({ record, shape: stamp.shape })
+      if (stamp.isLink) continue
+      if (stamp.piece === 0) own.push({ values: [record.value], shape: stamp.shape, pieces: stamp.pieces })
+      else {
+        // Pieces lie one behind the other: nobody else's record of this unit comes between them.
+        const begun = own.at(-1)
+        if (begun === undefined || begun.values.length !== stamp.piece || begun.pieces !== stamp.pieces) throw this.#hole(partition, `a piece of a change without the one before it, at number ${stamp.number}`)
+        begun.values.push(record.value)
+      }
     }
     if (number !== partition.number) throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
     return own
@@ -143,9 +152,9 @@ export class UnitReader {
     return new TidemarkError('LOG_HOLE', `${partition.topic}/${partition.partition}: ${what}`)
   }
 
-  async #change({ record, shape: wanted }: OwnRecord, into: Map<string, ReadChange[]>): Promise<void> {
-    const value = record.value
-    if (value === null || value.length <= HEAD_BYTES || value[0] !== 0) throw new TidemarkError('LOG_FOREIGN', 'a record of ours without its change')
+  async #change({ values, pieces, shape: wanted }: OwnRecord, into: Map<string, ReadChange[]>): Promise<void> {
+    const value = values.length === 1 ? values[0]! : Buffer.concat(values.map((part) => part ?? Buffer.alloc(0)))
+    if (values.length !== pieces || value === null || value.length <= HEAD_BYTES || value[0] !== 0) throw new TidemarkError('LOG_FOREIGN', 'a record of ours without its change')
     const { shape } = await this.#shape(value.readInt32BE(1), wanted)
     const bytes = value.subarray(HEAD_BYTES)
     const source = new ByteSource(bytes)

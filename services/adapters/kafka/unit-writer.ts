@@ -19,6 +19,9 @@ import { encodeUnit, HEADER, stampText, type Unit, UNIT_SCHEMA, type UnitPartiti
 /** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
 const UNITS_PER_PRODUCER = 100_000
 const TRANSACTION_MS = 60_000
+/** Of one batch: the broker's default limit is 1 MiB. */
+const BATCH_BYTES = 900 * 1024
+const WHOLE = { isLink: false, piece: 0, pieces: 1 }
 /** All topic-partitions are named this often: readers start from there. */
 const FULL_EVERY_MS = 60_000
 
@@ -120,45 +123,52 @@ export class UnitWriter {
   async #once(unit: OpenUnit, number: number): Promise<bigint> {
     const { generation, term, transactions, onPoint } = this.#options
     const partitions = new Map(this.#partitions)
-    const byTopic = new Map<string, TopicMessages>()
+    const rounds: TopicMessages[][] = []
     for (const pending of unit.partitions.values()) {
       await this.#options.topics.ensure(pending.topic, this.#options.lanes)
       let last = partitions.get(`${pending.topic}\0${pending.partition}`)?.number ?? 0
-      const messages: TopicMessages['messages'] = []
+      const batches: TopicMessages['messages'][] = []
+      let bytes = BATCH_BYTES
       for (const record of pending.records) {
         const heads = await this.#headsOf(record.table)
         last++
-        messages.push({
+        const size = record.value.length + record.key.length + 100
+        if (bytes + size > BATCH_BYTES) {
+          batches.push([])
+          bytes = 0
+        }
+        bytes += size
+        batches.at(-1)!.push({
           key: record.key.length === 0 ? null : Buffer.concat([heads.key, record.key]),
-          value: Buffer.concat([heads.value, record.value]),
+          // Pieces behind the first go on where the one before ended.
+          value: record.piece === 0 ? Buffer.concat([heads.value, record.value]) : record.value,
           partition: pending.partition,
           timestamp: record.timestamp,
-          headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record.isLink) },
+          headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record) },
         })
       }
-      const held = byTopic.get(pending.topic)
-      if (held === undefined) byTopic.set(pending.topic, { topic: pending.topic, messages })
-      else held.messages.push(...messages)
+      for (const [i, messages] of batches.entries()) (rounds[i] ??= []).push({ topic: pending.topic, messages })
     }
     const now = this.#options.clock.elapsed()
     try {
       const transaction = await this.#producer!.transaction()
       onPoint?.('unit-begun')
       const changed: UnitPartition[] = []
-      if (byTopic.size > 0) {
-        const answers = await transaction.sendBatch({ topicMessages: [...byTopic.values()], acks: -1 })
-        onPoint?.('unit-sent')
-        for (const pending of unit.partitions.values()) {
-          const key = `${pending.topic}\0${pending.partition}`
-          const base = baseOffset(answers, pending.topic, pending.partition)
-          const placed = { topic: pending.topic, partition: pending.partition, number: (partitions.get(key)?.number ?? 0) + pending.records.length, offset: base + BigInt(pending.records.length) - 1n }
-          partitions.set(key, placed)
-          changed.push(placed)
+      // kafkajs makes one batch of all messages for a partition, and the broker limits a batch: several rounds.
+      for (const [i, round] of rounds.entries()) {
+        const answers = await transaction.sendBatch({ topicMessages: joined(round), acks: -1 })
+        if (i === rounds.length - 1) onPoint?.('unit-sent')
+        for (const { topic, messages } of round) {
+          const partition = messages[0]!.partition!
+          const key = `${topic}\0${partition}`
+          const offset = baseOffset(answers, topic, partition) + BigInt(messages.length) - 1n
+          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset })
         }
       }
+      for (const { topic, partition } of unit.partitions.values()) changed.push(partitions.get(`${topic}\0${partition}`)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
       const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full }
-      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', false) } }] }
+      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) } }] }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')
       await transaction.commit()
@@ -201,6 +211,17 @@ export class UnitWriter {
       }
     }
   }
+}
+
+/** A topic once, with the messages of all its partitions. */
+function joined(round: readonly TopicMessages[]): TopicMessages[] {
+  const topics = new Map<string, TopicMessages>()
+  for (const { topic, messages } of round) {
+    const held = topics.get(topic)
+    if (held === undefined) topics.set(topic, { topic, messages: [...messages] })
+    else held.messages.push(...messages)
+  }
+  return [...topics.values()]
 }
 
 function baseOffset(answers: readonly RecordMetadata[], topic: string, partition: number): bigint {

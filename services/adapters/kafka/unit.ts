@@ -132,7 +132,8 @@ export function decodeUnit(bytes: Buffer): Unit {
 
 /**
  * The header of every record: generation, term, unit, dense number in its topic-partition, the id of its change's shape
- * (a registry that lost its schemas gives ids out again), and `l` for a link.
+ * (a registry that lost its schemas gives ids out again), and what is special about it: `l` a link, `p1/3` the second of
+ * three pieces of a change that is too large for one record.
  */
 export const HEADER = 'tidemark'
 
@@ -143,15 +144,30 @@ export interface RecordStamp {
   readonly number: number
   readonly shape: string
   readonly isLink: boolean
+  /** Index of the piece and how many there are; 0 of 1 for a whole change. */
+  readonly piece: number
+  readonly pieces: number
 }
 
-export function stampText(generation: number, term: number, unit: number, number: number, shape: string, isLink: boolean): string {
-  return `${generation}.${term}.${unit}.${number}.${shape}${isLink ? '.l' : ''}`
+export interface RecordKind {
+  readonly isLink: boolean
+  readonly piece: number
+  readonly pieces: number
+}
+
+export function stampText(generation: number, term: number, unit: number, number: number, shape: string, kind: RecordKind): string {
+  const special = `${kind.isLink ? '.l' : ''}${kind.pieces > 1 ? `.p${kind.piece}/${kind.pieces}` : ''}`
+  return `${generation}.${term}.${unit}.${number}.${shape}${special}`
 }
 
 export function parseStamp(header: Buffer | undefined): RecordStamp | undefined {
-  const [generation, term, unit, number, shape, link] = (header?.toString('latin1') ?? '').split('.')
+  const [generation, term, unit, number, shape, ...special] = (header?.toString('latin1') ?? '').split('.')
   const values = [generation, term, unit, number].map(Number)
   if (shape === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
-  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: link === 'l' }
+  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: special.includes('l'), ...pieceOf(special.at(-1)) }
+}
+
+function pieceOf(text: string | undefined): { readonly piece: number; readonly pieces: number } {
+  const [, piece, pieces] = /^p(\d{1,6})\/(\d{1,6})$/.exec(text ?? '') ?? []
+  return piece === undefined ? { piece: 0, pieces: 1 } : { piece: Number(piece), pieces: Number(pieces) }
 }
