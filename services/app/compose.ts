@@ -54,7 +54,9 @@ export function openSource(config: Config, generation: Generation): PostgresSour
 
 export interface LogRequest {
   readonly config: Config
+  readonly role: 'both' | 'replicator' | 'compactor'
   readonly generation: Generation
+  /** Grows over all writers of the log. */
   readonly term: number
   readonly signal: AbortSignal
   readonly onRetry: (error: { readonly code: string; readonly message: string }) => void
@@ -65,7 +67,10 @@ export interface LogRequest {
 export async function openLog(request: LogRequest): Promise<ChangeLog> {
   const { config, generation, term } = request
   const { kafka } = config
-  if (kafka === undefined) return new DirectChangeLog(LIMITS.changeLogBytes)
+  if (kafka === undefined) {
+    if (request.role !== 'both') throw new TidemarkError('USAGE', `the ${request.role} alone needs a change log between the two processes`, { next: 'log: kafka in tidemark.yaml; or tidemark up' })
+    return new DirectChangeLog(LIMITS.changeLogBytes)
+  }
   const { log } = generation
   // Loaded when it is wanted: the registry's client alone takes longer to load than everything else together.
   const { KafkaChangeLog } = await import('../adapters/kafka/kafka-change-log.ts')
@@ -73,6 +78,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
     {
       settings: { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl },
       registry: kafka.registry,
+      role: request.role,
       prefix: kafka.prefix,
       partitions: kafka.partitions,
       replicationFactor: kafka.replicationFactor,

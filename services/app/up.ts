@@ -7,14 +7,16 @@ import type { RollPolicy } from '../compactor/roll-policy.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import { formatLsn, type Lsn, maxLsn } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
 import { formatInstant } from '../formats/temporal.ts'
-import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
+import type { BaseEvents } from '../replicator/base-copy.ts'
 import { Replicator } from '../replicator/replicator.ts'
+import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Generation } from '../repository/catalog.ts'
 import type { Repository } from '../repository/repository.ts'
 import { openLog, openSource } from './compose.ts'
+import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { beginGeneration } from './generation.ts'
 
@@ -34,7 +36,16 @@ export type UpEvent =
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
   | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
 
+/** The whole job, or one side of a Kafka between two processes. */
+export type Role = 'both' | 'replicator' | 'compactor'
+
+/** The replicator's claim is not a lane's. */
+const REPLICATOR = -1
+/** How often a process looks at what another one wrote into the ledger. */
+const FOLLOW_MS = 500
+
 export interface UpOptions {
+  readonly role?: Role
   readonly config: Config
   readonly repository: Repository
   readonly onEvent: (event: UpEvent) => void
@@ -85,8 +96,7 @@ export class Up {
           await this.#newGeneration(fresh)
           fresh = undefined
         }
-        await this.#attempt(signal, draining.signal)
-        break
+        if ((await this.#attempt(signal, draining.signal)) === 'done') break
       } catch (error) {
         this.connected = false
         if (signal.aborted) break
@@ -114,7 +124,7 @@ export class Up {
   async #newGeneration(reason: string): Promise<void> {
     const { repository, config } = this.#options
     const old = repository.catalog.generation
-    await repository.claim(0)
+    await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     // Once for each hole, however often making the generation behind it is tried.
     if (old !== undefined && !repository.catalog.gaps.some((gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end)) {
       await repository.append({ kind: 'gap', generation: old.facts.generation, id: systemRandomness.uuid(), from: formatLsn(old.end), to: null, reason, scope: { kind: 'stream' } })
@@ -123,15 +133,22 @@ export class Up {
     this.#say({ event: 'generation', generation, reason })
   }
 
-  async #attempt(signal: AbortSignal, draining: AbortSignal): Promise<void> {
+  get #role(): Role {
+    return this.#options.role ?? 'both'
+  }
+
+  /** `again`: a new generation has begun elsewhere. */
+  async #attempt(signal: AbortSignal, draining: AbortSignal): Promise<'done' | 'again'> {
     const { repository, config } = this.#options
     await repository.ledger.refresh()
     const generation = repository.catalog.generation
     if (generation === undefined) throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
+    if (this.#role === 'compactor') return this.#compact(generation, signal, draining)
     const source = openSource(config, generation)
     this.#source = source
     try {
       await this.#stream(source, generation, signal, draining)
+      return 'done'
     } finally {
       this.connected = false
       await source.close()
@@ -139,20 +156,18 @@ export class Up {
   }
 
   async #stream(source: ReturnType<typeof openSource>, generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<void> {
-    const { repository, config } = this.#options
+    const { repository } = this.#options
     const slot = await source.slot()
     if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
     await source.check(generation.end)
-    const term = await repository.claim(0)
-    const log = await openLog({ config, generation, term, signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint: this.#options.onPoint })
+    const term = await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
+    const log = await this.#openLog(generation, signal)
     const number = generation.facts.generation
     this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     const stop = new AbortController()
     // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish.
     const hard = AbortSignal.any([signal, stop.signal])
     const intake = AbortSignal.any([hard, draining])
-    const compactor = new Compactor({ log, repository, generation: number, term, policy: this.#policy, clock: systemClock, randomness: systemRandomness, events: this.#compactorEvents() })
-    const wanted: { id: string; oid: number }[] = repository.catalog.openGaps.flatMap((gap) => (gap.scope.kind === 'table' ? [{ id: gap.id, oid: gap.scope.oid }] : []))
     const copies = new CopyQueue(source, repository, number, this.#baseEvents())
     const replicator = new Replicator({
       source,
@@ -167,7 +182,6 @@ export class Up {
         onGap: (gap) => {
           if (gap.scope.kind !== 'table') return
           this.#say({ event: 'gap', table: `${gap.scope.schema}.${gap.scope.name}`, from: formatLsn(gap.from), reason: gap.reason })
-          copies.want({ id: gap.id, oid: gap.scope.oid })
         },
       },
     })
@@ -177,20 +191,80 @@ export class Up {
       log.fail(error)
       stop.abort(new DOMException('stopped', 'AbortError'))
     }
-    const compacting = compactor.run(hard).catch(end)
+    const compacting = this.#role === 'both' ? this.#compactor(log, number, term).run(hard).catch(end) : this.#follow(log, number, intake).catch((error: unknown) => !intake.aborted && end(error))
     const replicating = replicator.run(intake).then(
       () => log.end(),
       (error: unknown) => (draining.aborted && !hard.aborted ? log.end() : end(error)),
     )
-    for (const gap of wanted) copies.want(gap)
+    // Gaps of the ledger, whoever wrote them: an earlier process may have left some in the log.
+    const want = (): void => {
+      for (const gap of repository.catalog.openGaps) if (gap.scope.kind === 'table') copies.want({ id: gap.id, oid: gap.scope.oid })
+    }
+    const off = repository.ledger.onEntry((entry) => entry.body?.kind === 'gap' && want())
+    want()
     const copying = copies.run(intake, (event) => this.#say(event), () => this.#streaming(generation)).catch((error: unknown) => {
       if (!intake.aborted) end(error)
     })
     this.connected = true
     if (generation.base !== undefined) this.#streaming(generation)
     await Promise.all([compacting, replicating, copying])
+    off()
     await log.close()
     if (failure !== undefined) throw failure
+  }
+
+  /** One side alone: the ledger tells what is durable. */
+  async #follow(log: ChangeLog, number: number, signal: AbortSignal): Promise<void> {
+    const { repository } = this.#options
+    for (;;) {
+      await repository.ledger.refresh()
+      const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
+      if (generation !== undefined) log.markDurable(generation.end)
+      await systemClock.sleep(FOLLOW_MS, signal)
+    }
+  }
+
+  /** The other side alone: needs the log and the store, not the source. */
+  async #compact(generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<'done' | 'again'> {
+    const { repository } = this.#options
+    const number = generation.facts.generation
+    const term = await repository.claim(0)
+    const log = await this.#openLog(generation, signal)
+    this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
+    const over = new AbortController()
+    let superseded = false
+    const ended = AbortSignal.any([draining, over.signal])
+    ended.addEventListener('abort', () => log.end(), { once: true })
+    if (ended.aborted) log.end()
+    const watching = (async () => {
+      while (!ended.aborted && !signal.aborted) {
+        await repository.ledger.refresh()
+        if (repository.catalog.generation !== generation) superseded = true
+        if (superseded) over.abort(new DOMException('a new generation', 'AbortError'))
+        if (generation.base !== undefined) this.#streaming(generation)
+        await systemClock.sleep(FOLLOW_MS, AbortSignal.any([ended, signal])).catch(() => undefined)
+      }
+    })()
+    watching.catch((error: unknown) => log.fail(error))
+    this.connected = true
+    try {
+      await this.#compactor(log, number, term).run(signal)
+    } finally {
+      this.connected = false
+      over.abort(new DOMException('ended', 'AbortError'))
+      await log.close()
+    }
+    await watching
+    return superseded && !draining.aborted ? 'again' : 'done'
+  }
+
+  #openLog(generation: Generation, signal: AbortSignal): Promise<ChangeLog> {
+    const { config, repository, onPoint } = this.#options
+    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
+  }
+
+  #compactor(log: ChangeLog, generation: number, term: number): Compactor {
+    return new Compactor({ log, repository: this.#options.repository, generation, term, policy: this.#policy, clock: systemClock, randomness: systemRandomness, events: this.#compactorEvents() })
   }
 
   #streaming(generation: Generation): void {
@@ -226,69 +300,5 @@ export class Up {
       onProgress: (p) => this.#say({ event: 'base-progress', ...p }),
       ...(onPoint === undefined ? {} : { onPoint }),
     }
-  }
-}
-
-/** The base first, then tables with a gap, one after the other, beside the stream. */
-class CopyQueue {
-  readonly #source: ReturnType<typeof openSource>
-  readonly #repository: Repository
-  readonly #generation: number
-  readonly #events: BaseEvents
-  readonly #wanted: { readonly id: string; readonly oid: number }[] = []
-  #wake: (() => void) | undefined
-
-  constructor(source: ReturnType<typeof openSource>, repository: Repository, generation: number, events: BaseEvents) {
-    this.#source = source
-    this.#repository = repository
-    this.#generation = generation
-    this.#events = events
-  }
-
-  want(gap: { readonly id: string; readonly oid: number }): void {
-    this.#wanted.push(gap)
-    this.#wake?.()
-  }
-
-  async run(signal: AbortSignal, say: (event: UpEvent) => void, onBase: () => void): Promise<void> {
-    const copy = (): BaseCopy => new BaseCopy({ source: this.#source, repository: this.#repository, generation: this.#generation, clock: systemClock, randomness: systemRandomness, events: this.#events })
-    const generation = this.#repository.catalog.generations.find((g) => g.facts.generation === this.#generation)
-    if (generation?.base === undefined) {
-      const base = await copy().base(signal)
-      say({ event: 'base', closing: base.closing, rows: base.rows, bytes: base.bytes })
-      await this.#reached(parseLsn(base.closing), signal)
-      onBase()
-    }
-    for (;;) {
-      const next = this.#wanted.shift()
-      if (next === undefined) {
-        await new Promise<void>((resolve, reject) => {
-          this.#wake = resolve
-          if (signal.aborted) reject(signal.reason as Error)
-          else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-        })
-        continue
-      }
-      await this.#recorded(next.id, signal)
-      await copy().closeGap(next, signal)
-      const closedAt = this.#repository.catalog.gaps.find((gap) => gap.id === next.id)?.closedAt
-      if (closedAt !== undefined) await this.#reached(closedAt, signal)
-      say({ event: 'gap-closed', id: next.id })
-    }
-  }
-
-  /** A copy is of use once the stream is durable up to it: asks for heartbeats where the source is quiet. */
-  async #reached(position: Lsn, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const generation = this.#repository.catalog.generations.find((g) => g.facts.generation === this.#generation)
-      if (generation !== undefined && compareLsn(generation.end, position) >= 0) return
-      this.#source.wantHeartbeat()
-      await systemClock.sleep(100, signal)
-    }
-  }
-
-  /** A gap is closed only once it is in the ledger. */
-  async #recorded(id: string, signal: AbortSignal): Promise<void> {
-    while (!this.#repository.catalog.gaps.some((gap) => gap.id === id)) await systemClock.sleep(50, signal)
   }
 }

@@ -32,6 +32,7 @@ export class Repository {
   readonly #signer: Signer | undefined
   /** Lane and term under which this process writes. */
   #claim: { readonly lane: number; readonly term: number } | undefined
+  #claimedAt = 0n
 
   private constructor(ledger: Ledger, options: RepositoryOptions) {
     this.ledger = ledger
@@ -59,11 +60,16 @@ export class Repository {
   }
 
   /** Takes a lane: from here on every older writer of it is fenced. */
+  /** The ledger's number of the claim: grows over all claims, of whatever lane. */
+  get claimedAt(): bigint {
+    return this.#claimedAt
+  }
+
   async claim(lane: number): Promise<number> {
     await this.ledger.refresh()
     const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1
     const writer = this.randomness.uuid()
-    await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)
+    this.#claimedAt = (await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)).number
     if (this.catalog.claims.get(lane)?.writer !== writer) throw new TidemarkError('WRITER_FENCED', `another writer claimed lane ${lane} at the same time`)
     this.#claim = { lane, term }
     return term

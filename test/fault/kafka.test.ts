@@ -35,12 +35,16 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
 
   const kafka = (prefix: string) => ({ brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined })
 
+  async function configure(backup: Backup, prefix: string): Promise<void> {
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
+    const { registry, tls: _, sasl: __, ...rest } = kafka(prefix)
+    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: { ...rest, registry: { url: registry.url } }, roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+  }
+
   test.each(['unit-begun', 'unit-sent', 'unit-progress:2', 'unit-committed', 'unit-sent:4', 'segment-stored:2', 'before-entry:2', 'after-entry:2'])('kill -9 of Tidemark at %s', async (point) => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
-    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    const { registry, tls: _, sasl: __, ...rest } = kafka(`crash-${point.replace(':', '-')}`)
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: { ...rest, registry: { url: registry.url } }, roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+    await configure(backup, `crash-${point.replace(':', '-')}`)
     const args = ['up', '--json', '--config', backup.configPath]
     const first = new Running(args, { cwd: backup.folder, env: { TIDEMARK_CRASH_AT: point } })
     let killed: Awaited<typeof first.finished> | undefined
@@ -58,6 +62,47 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     second.child.kill('SIGTERM')
     const ended = await second.finished
     expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(expected)
+  })
+
+  test('replicator and compactor as processes of their own, each killed in its turn', async () => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await configure(backup, 'halves')
+    const start = (name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+    let replicator = start('replicator')
+    let compactor = start('compactor')
+    await replicator.said('"streaming"')
+    await compactor.said('"streaming"')
+    await write(backup, 1)
+    await compactor.said('"durable"')
+    compactor.child.kill('SIGKILL')
+    await write(backup, 2)
+    await backup.source.query(`ALTER TABLE m ALTER COLUMN body TYPE varchar USING 'v' || body`)
+    replicator.child.kill('SIGKILL')
+    await Promise.all([compactor.finished, replicator.finished])
+    await write(backup, 3)
+    compactor = start('compactor')
+    replicator = start('replicator')
+    await replicator.said('"starting"')
+    await write(backup, 4)
+    // The slot follows what the compactor made durable, as the ledger tells.
+    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    const deadline = performance.now() + 60_000
+    for (;;) {
+      const slot = await backup.source.query<{ ok: boolean }>('SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1', [backup.slot, head])
+      const { catalog } = await backup.openRepository()
+      if (slot.rows[0]?.ok === true && catalog.openGaps.length === 0 && catalog.gaps.length > 0) break
+      if (performance.now() > deadline) throw new Error(`the slot did not follow: ${replicator.output.slice(-800)} ${compactor.output.slice(-800)}`)
+      await backup.source.query('INSERT INTO bare VALUES (7)')
+      await new Promise((resolve) => setTimeout(resolve, 300))
+    }
+    const expected = shown(await digests(backup.sourceUrl))
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    replicator.child.kill('SIGTERM')
+    compactor.child.kill('SIGTERM')
+    for (const ended of await Promise.all([replicator.finished, compactor.finished])) expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(expected)
   })

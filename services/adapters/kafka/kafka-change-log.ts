@@ -23,6 +23,8 @@ import { type LogTail, UnitWriter } from './unit-writer.ts'
 export interface KafkaLogOptions {
   readonly settings: KafkaSettings
   readonly registry: RegistrySettings
+  /** Only one process writes: opening the log as a writer fences all others. */
+  readonly role: 'both' | 'replicator' | 'compactor'
   readonly prefix: string
   readonly partitions: number
   readonly replicationFactor: number
@@ -48,7 +50,7 @@ export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
   readonly #cluster: Cluster
   readonly #admin: Admin
-  readonly #writer: UnitWriter
+  readonly #writer: UnitWriter | undefined
   readonly #reader: UnitReader
   readonly #tables = new Map<string, TableRecords>()
   /** What the log had when it was opened. */
@@ -66,7 +68,7 @@ export class KafkaChangeLog implements ChangeLog {
   readonly #listeners = new Set<(end: Lsn) => void>()
   #waiting = 0
 
-  private constructor(options: KafkaLogOptions, parts: { cluster: Cluster; admin: Admin; writer: UnitWriter; reader: UnitReader; tail: LogTail }) {
+  private constructor(options: KafkaLogOptions, parts: { cluster: Cluster; admin: Admin; writer: UnitWriter | undefined; reader: UnitReader; tail: LogTail }) {
     this.#options = options
     this.#cluster = parts.cluster
     this.#admin = parts.admin
@@ -93,7 +95,7 @@ export class KafkaChangeLog implements ChangeLog {
       const registry = new Registry(options.registry)
       const tailReader = new TailReader({ cluster, topic: transactions, generation: options.generation, from: place.from })
       const { generation, term, clock, randomness } = options
-      const writer = new UnitWriter({
+      const writer = options.role === 'compactor' ? undefined : new UnitWriter({
         kafka,
         topics,
         registry,
@@ -108,7 +110,7 @@ export class KafkaChangeLog implements ChangeLog {
         ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
         ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
       })
-      const tail = await writer.open(signal)
+      const tail = (await writer?.open(signal)) ?? { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
       const reader = new UnitReader({ cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
       return new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
     } catch (error) {
@@ -169,7 +171,7 @@ export class KafkaChangeLog implements ChangeLog {
     if (this.#unit.isEmpty || this.#writing !== undefined || this.#failure !== undefined) return
     const unit = this.#unit
     this.#unit = new OpenUnit()
-    this.#writing = this.#writer
+    this.#writing = this.#writer!
       .write(unit, this.#stop.signal)
       .then((offset) => void (this.#written = offset))
       .catch((error: unknown) => this.fail(error))
@@ -180,7 +182,8 @@ export class KafkaChangeLog implements ChangeLog {
   }
 
   end(): void {
-    void this.#finish()
+    if (this.#writer === undefined) this.#drained.resolve()
+    else void this.#finish()
   }
 
   async #finish(): Promise<void> {
@@ -238,7 +241,7 @@ export class KafkaChangeLog implements ChangeLog {
     clearTimeout(this.#timer)
     this.#stop.abort(new DOMException('closed', 'AbortError'))
     await this.#writing?.catch(() => undefined)
-    await this.#writer.close()
+    await this.#writer?.close()
     await this.#admin.disconnect().catch(() => undefined)
     await this.#cluster.disconnect().catch(() => undefined)
   }

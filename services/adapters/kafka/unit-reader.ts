@@ -74,12 +74,13 @@ export class UnitReader {
       }
       const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
       if (unit.full) this.#from = record.offset
-      if (record.offset < at || unit.generation !== generation || unit.term < this.#term) {
+      if (record.offset < at || unit.generation !== generation) {
         for (const partition of unit.partitions) this.#note(partition)
       } else if (unit.entries.every((entry) => entry.kind === 'transaction' && compareLsn(parseLsn(entry.lsn), this.#options.after) <= 0)) {
         // In the store already: its records need not even be there any more.
         for (const partition of unit.partitions) this.#note(partition)
       } else {
+        if (unit.term < this.#term) throw new TidemarkError('LOG_HOLE', 'a unit of an older writer lies behind one of a newer: the fencing of the log failed')
         this.#term = unit.term
         yield* this.#items(unit, record.offset, signal)
       }

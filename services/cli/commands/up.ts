@@ -6,7 +6,7 @@ import { openBackup } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
 import { healthFacts } from '../../app/health-facts.ts'
 import { createLogger } from '../../app/logger.ts'
-import { Up, type UpEvent } from '../../app/up.ts'
+import { type Role, Up, type UpEvent } from '../../app/up.ts'
 import type { Run } from '../main.ts'
 import { bytesText, countText } from '../output.ts'
 
@@ -34,15 +34,27 @@ function words(event: UpEvent): string | undefined {
       return `trying again: ${event.code}: ${event.message}`
     case 'stopped':
       return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
+    case 'foreign':
+      return `a record that is not ours in ${event.topic}/${event.partition} at offset ${event.offset}: passed over`
     case 'base-progress':
       return undefined
   }
 }
 
+const ROLES: readonly { readonly name: string; readonly role: Role; readonly what: string }[] = [
+  { name: 'up', role: 'both', what: 'run: the base if there is none, then the stream. SIGTERM drains, a second one leaves at once' },
+  { name: 'replicator', role: 'replicator', what: 'run one half alone: from the source into Kafka, and the base into the store' },
+  { name: 'compactor', role: 'compactor', what: 'run the other half alone: from Kafka into the store; needs no access to the source' },
+]
+
 export function registerUp(program: Command, run: Run): void {
+  for (const { name, role, what } of ROLES) register(program, run, name, role, what)
+}
+
+function register(program: Command, run: Run, name: string, role: Role, what: string): void {
   program
-    .command('up')
-    .description('run: the base if there is none, then the stream. SIGTERM drains, a second one leaves at once')
+    .command(name)
+    .description(what)
     .option('--new-generation', 'give up the old slot: a gap, a new generation and a new base')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
@@ -50,12 +62,13 @@ export function registerUp(program: Command, run: Run): void {
         const { output } = context
         const log = createLogger(config.logLevel)
         const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
-        await audit(repository, 'up', 'start')
+        await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
         let lastProgress = 0
         const up = new Up({
           config,
           repository,
+          role,
           ...crashPoint(),
           newGeneration: command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true,
           onEvent: (event) => {
