@@ -158,7 +158,17 @@ function fileText(file: string, folder: string, name: string): string {
   }
 }
 
-export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string }): string {
+/** What `init` writes of a Kafka; the rest has its defaults. */
+export interface KafkaChoice {
+  readonly brokers: readonly string[]
+  readonly registry: string
+  readonly prefix: string
+  readonly partitions: number
+  readonly replicationFactor: number
+}
+
+export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string; kafka?: KafkaChoice | undefined }): string {
+  const { kafka } = settings
   const body = stringify({
     version: 1,
     source: { url: settings.sourceUrl, slot: settings.slot, publication: settings.publication },
@@ -166,7 +176,8 @@ export function configText(settings: { sourceUrl: string; slot: string; publicat
     keys: settings.keys,
     roll: { age: '5s', size: '32MiB' },
     http: { host: '127.0.0.1', port: 9187 },
-    log: 'direct',
+    log: kafka === undefined ? 'direct' : 'kafka',
+    ...(kafka === undefined ? {} : { kafka: { ...kafka, registry: { url: kafka.registry } } }),
     logging: { level: 'info' },
   })
   return `# Tidemark. Every setting with unit, default and limit: schemas/config.schema.json\n${body}`

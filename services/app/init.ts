@@ -13,7 +13,7 @@ import { quoteTable } from '../core/relation.ts'
 import { Ledger } from '../repository/ledger.ts'
 import { Repository } from '../repository/repository.ts'
 import { openStore, operator } from './compose.ts'
-import { configText } from './config.ts'
+import { configText, type KafkaChoice } from './config.ts'
 import { beginGeneration } from './generation.ts'
 
 export interface InitOptions {
@@ -25,6 +25,8 @@ export interface InitOptions {
   readonly recipients: RecipientKind
   /** A role that `up` will use instead of the one in `sourceUrl`; gets what that takes. */
   readonly grantTo?: string | undefined
+  /** The change log; direct where it is not given. */
+  readonly kafka?: KafkaChoice | undefined
   /** Asked before replica identities are changed; false stops with CONSENT_NEEDED. */
   readonly consent: (changes: readonly IdentityChange[]) => Promise<boolean>
 }
@@ -86,7 +88,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
   const file = await open(options.configPath, 'wx', 0o600)
   try {
-    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys) }))
+    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys), kafka: options.kafka }))
     await file.sync()
   } finally {
     await file.close()

@@ -28,7 +28,7 @@ export class Ledger {
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
   /** The last try whose answer may be lost: the same body goes out again as the same bytes (hazard 85). */
   #attempt: { readonly number: bigint; readonly body: EntryBody; readonly file: Buffer } | undefined
-  /** Appends of one process go one after the other. */
+  /** Appends and refreshes of one process go one after the other. */
   #tail: Promise<unknown> = Promise.resolve()
 
   private constructor(store: ObjectStore, clock: Clock, trust: TrustedSigners) {
@@ -93,14 +93,22 @@ export class Ledger {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Takes in what others appended. */
-  async refresh(): Promise<void> {
-    for (;;) {
-      const number = this.headNumber + 1n
-      const file = await this.#file(number)
-      if (file === undefined) return
-      this.#accept(file, number)
-    }
+  /** Takes in what others appended; in turn with our own appends, so that no entry is taken in twice. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => {
+      for (;;) {
+        const number = this.headNumber + 1n
+        const file = await this.#file(number)
+        if (file === undefined) return
+        this.#accept(file, number)
+      }
+    })
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(action, action)
+    this.#tail = run.catch(() => undefined)
+    return run
   }
 
   /**
@@ -108,12 +116,7 @@ export class Ledger {
    * every try and may throw (WRITER_FENCED when the winner took our lane).
    */
   append(body: EntryBody, signer: Signer, guard: () => void = () => {}): Promise<LedgerEntry> {
-    const run = this.#tail.then(
-      () => this.#append(body, signer, guard),
-      () => this.#append(body, signer, guard),
-    )
-    this.#tail = run.catch(() => undefined)
-    return run
+    return this.#inTurn(() => this.#append(body, signer, guard))
   }
 
   async #append(body: EntryBody, signer: Signer, guard: () => void): Promise<LedgerEntry> {

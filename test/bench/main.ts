@@ -1,4 +1,4 @@
-/** npm run bench [-- capture base rebuild lag reread memory]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- capture base rebuild lag reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { benchBase } from './base.ts'
 import { benchCapture, benchMemory } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
+import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
 import { benchReread } from './reread.ts'
 import { benchRebuild } from './rebuild.ts'
@@ -55,6 +56,7 @@ try {
   if (want('capture')) figures.push(...(await benchCapture(workplace, CHANGES)))
   // The rebuild reads the installation's own slot: one that stands before the changes is kept for later.
   const reserved = want('memory') ? await workplace.copySlot() : undefined
+  if (wanted.has('kafka')) figures.push(...(await benchKafka(workplace, CHANGES)))
   if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
   if (reserved !== undefined) figures.push(...(await benchMemory(workplace, reserved)))
   if (want('lag')) figures.push(...(await benchLag(workplace)))

@@ -7,7 +7,7 @@ import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
-import { compareLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { compareLsn, LSN_ZERO, type Lsn, maxLsn } from '../../core/position.ts'
 import { deferred, type Deferred } from '../../core/running-state.ts'
 import { bytesOf, type ChangeShape, type LogItem, type TransactionPart } from '../../core/transaction.ts'
 import { kafkaError, type KafkaSettings, openCluster, openKafka } from './connection.ts'
@@ -60,6 +60,8 @@ export class KafkaChangeLog implements ChangeLog {
   #writing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #written = -1n
+  /** End of the last transaction that this process put into the log whole. */
+  accepted: Lsn = LSN_ZERO
   #failure: { readonly error: unknown } | undefined
   readonly #stop = new AbortController()
   readonly #drained: Deferred<void> = deferred()
@@ -173,7 +175,10 @@ export class KafkaChangeLog implements ChangeLog {
     this.#unit = new OpenUnit()
     this.#writing = this.#writer!
       .write(unit, this.#stop.signal)
-      .then((offset) => void (this.#written = offset))
+      .then((offset) => {
+        this.#written = offset
+        this.accepted = maxLsn(this.accepted, unit.end)
+      })
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
         this.#writing = undefined

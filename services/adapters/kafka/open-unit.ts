@@ -1,6 +1,6 @@
 /** The unit being filled: records by topic-partition, and what stands between them. */
 import type { ControlRecord, TransactionPart } from '../../core/transaction.ts'
-import { formatLsn } from '../../core/position.ts'
+import { formatLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
 import { controlJson } from './control-json.ts'
 import type { TableRecord, TableRecords } from './table-records.ts'
 import type { UnitEntry } from './unit.ts'
@@ -27,6 +27,8 @@ export class OpenUnit {
   readonly entries: UnitEntry[] = []
   readonly partitions = new Map<string, PendingPartition>()
   bytes = 0
+  /** End of the last transaction that ends in it. */
+  end: Lsn = LSN_ZERO
   /** The fullest partition: its records make one batch, which the broker limits. */
   fullest = 0
 
@@ -57,6 +59,7 @@ export class OpenUnit {
     const { head } = part
     const last = this.entries.at(-1)
     const end = part.endLsn === undefined ? null : formatLsn(part.endLsn)
+    if (part.endLsn !== undefined) this.end = part.endLsn
     const lsn = formatLsn(head.lsn)
     if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null) this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
     else this.entries.push({ kind: 'transaction', lsn, xid: head.xid, committedAt: head.committedAt, timeline: head.timeline, first, count, end })

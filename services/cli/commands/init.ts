@@ -6,7 +6,18 @@ import { openBackup } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { quoteTable } from '../../core/relation.ts'
+import type { KafkaChoice } from '../../app/config.ts'
 import type { Run } from '../main.ts'
+
+function kafkaChoice(options: { readonly kafka?: string; readonly registry?: string; readonly prefix: string; readonly partitions: string; readonly replicationFactor: string }): KafkaChoice | undefined {
+  if (options.kafka === undefined && options.registry === undefined) return undefined
+  if (options.kafka === undefined || options.registry === undefined) throw new TidemarkError('USAGE', '--kafka and --registry belong together')
+  const partitions = Number(options.partitions)
+  const replicationFactor = Number(options.replicationFactor)
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > 256) throw new TidemarkError('USAGE', '--partitions is 1 to 256')
+  if (!Number.isInteger(replicationFactor) || replicationFactor < 1 || replicationFactor > 7) throw new TidemarkError('USAGE', '--replication-factor is 1 to 7')
+  return { brokers: options.kafka.split(','), registry: options.registry, prefix: options.prefix, partitions, replicationFactor }
+}
 
 export function registerInit(program: Command, run: Run): void {
   program
@@ -15,10 +26,15 @@ export function registerInit(program: Command, run: Run): void {
     .requiredOption('--source <URL>', 'postgresql://user@host:port/database')
     .option('--name <NAME>', 'name of slot and publication', 'tidemark')
     .option('--grant-to <ROLE>', 'a role that up will use; gets what that takes (put it into tidemark.yaml then)')
+    .option('--kafka <HOST:PORT,…>', 'Kafka as the change log, with --registry')
+    .option('--registry <URL>', 'a Confluent-compatible schema registry')
+    .option('--prefix <PREFIX>', 'of the topics', 'tidemark')
+    .option('--partitions <N>', 'of each topic', '4')
+    .option('--replication-factor <N>', 'of each topic', '3')
     .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string; grantTo?: string }>()
+        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string; grantTo?: string; kafka?: string; registry?: string; prefix: string; partitions: string; replicationFactor: string }>()
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
         if (options.recipients !== 'rsa' && options.recipients !== 'aes') throw new TidemarkError('USAGE', '--recipients is rsa or aes')
         if (!/^[a-z0-9_]{1,63}$/.test(options.name)) throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
@@ -32,6 +48,7 @@ export function registerInit(program: Command, run: Run): void {
           name: options.name,
           recipients: options.recipients,
           grantTo: options.grantTo,
+          kafka: kafkaChoice(options),
           consent: async (changes) => {
             if (context.yes) return true
             if (output.json || process.stdin.isTTY !== true) return false

@@ -9,7 +9,7 @@ import { JavaProcess, listening } from './java-process.ts'
 import { fetchJars } from './maven.ts'
 
 const run = promisify(execFile)
-const VERSION = '4.4.0'
+export const VERSION = '4.4.0'
 const CLUSTER_ID = 'MkU3OEVBNTcwNTJENDM2Qg'
 
 export interface KafkaOptions {

@@ -6,7 +6,7 @@ import { freePort } from '../../../services/demo/embedded-postgres.ts'
 import { JavaProcess } from './java-process.ts'
 import { fetchArchive } from './maven.ts'
 
-const VERSION = '3.0.9'
+export const VERSION = '3.0.9'
 
 export class Registry {
   readonly url: string
