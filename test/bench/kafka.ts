@@ -38,7 +38,7 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
     await admin.disconnect()
     const own = await workplace.copySlot()
     const backup = await workplace.freshBackup(own)
-    const child = await run(process.execPath, [new URL('./kafka-child.ts', import.meta.url).pathname, backup.storeUrl, backup.keys, workplace.url, workplace.end, bootstrap, bench.registry.url, `b${i}`], { maxBuffer: 1 << 20 })
+    const child = await run(process.execPath, [...(process.env['BENCH_PROFILE'] === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', process.env['BENCH_PROFILE']]), new URL('./kafka-child.ts', import.meta.url).pathname, backup.storeUrl, backup.keys, workplace.url, workplace.end, bootstrap, bench.registry.url, `b${i}`], { maxBuffer: 1 << 20 })
     const report = JSON.parse(child.stdout.trim().split('\n').at(-1)!) as { seconds: number; peakBytes: number; cpu: { user: number; system: number } }
     await workplace.dropSlot(own)
     await rm(backup.storeUrl, { recursive: true, force: true })

@@ -124,6 +124,7 @@ export class UnitWriter {
     const { generation, term, transactions, onPoint } = this.#options
     const partitions = new Map(this.#partitions)
     const rounds: TopicMessages[][] = []
+    const slab = new Slab(unit.bytes)
     for (const pending of unit.partitions.values()) {
       await this.#options.topics.ensure(pending.topic, this.#options.lanes)
       let last = partitions.get(`${pending.topic}\0${pending.partition}`)?.number ?? 0
@@ -139,9 +140,9 @@ export class UnitWriter {
         }
         bytes += size
         batches.at(-1)!.push({
-          key: record.key.length === 0 ? null : Buffer.concat([heads.key, record.key]),
+          key: record.key.length === 0 ? null : slab.join(heads.key, record.key),
           // Pieces behind the first go on where the one before ended.
-          value: record.piece === 0 ? Buffer.concat([heads.value, record.value]) : record.value,
+          value: record.piece === 0 ? slab.join(heads.value, record.value) : record.value,
           partition: pending.partition,
           timestamp: record.timestamp,
           headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record) },
@@ -210,6 +211,29 @@ export class UnitWriter {
         this.#options.onRetry?.({ code: known.code, message: known.message })
       }
     }
+  }
+}
+
+/** One buffer for all keys and values of a unit: thousands of small ones cost more than what is in them. */
+class Slab {
+  #buffer: Buffer
+  #at = 0
+
+  constructor(bytes: number) {
+    this.#buffer = Buffer.allocUnsafeSlow(Math.max(1024, bytes))
+  }
+
+  join(head: Buffer, body: Buffer): Buffer {
+    const length = head.length + body.length
+    if (this.#at + length > this.#buffer.length) {
+      this.#buffer = Buffer.allocUnsafeSlow(Math.max(64 * 1024, length))
+      this.#at = 0
+    }
+    const start = this.#at
+    for (let i = 0; i < head.length; i++) this.#buffer[start + i] = head[i]!
+    body.copy(this.#buffer, start + head.length)
+    this.#at = start + length
+    return this.#buffer.subarray(start, this.#at)
   }
 }
 
