@@ -76,9 +76,6 @@ export class UnitReader {
       if (unit.full) this.#from = record.offset
       if (record.offset < at || unit.generation !== generation) {
         for (const partition of unit.partitions) this.#note(partition)
-      } else if (unit.entries.every((entry) => entry.kind === 'transaction' && compareLsn(parseLsn(entry.lsn), this.#options.after) <= 0)) {
-        // In the store already: its records need not even be there any more.
-        for (const partition of unit.partitions) this.#note(partition)
       } else {
         if (unit.term < this.#term) throw new TidemarkError('LOG_HOLE', 'a unit of an older writer lies behind one of a newer: the fencing of the log failed')
         this.#term = unit.term
@@ -94,7 +91,9 @@ export class UnitReader {
 
   async *#items(unit: Unit, offset: bigint, signal: AbortSignal): AsyncIterable<LogItem> {
     const changes = new Map<string, ReadChange[]>()
-    const written = unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
+    // In the store already: the records need not even be there any more.
+    const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), this.#options.after) <= 0)
+    const written = stored ? [] : unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
@@ -107,6 +106,7 @@ export class UnitReader {
         yield control
         continue
       }
+      if (stored) continue
       // A control record may stand between two pieces of one transaction.
       const from = taken.get(entry.lsn) ?? 0
       taken.set(entry.lsn, from + entry.count)
