@@ -9,6 +9,7 @@ import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
 import { PostgresTarget } from '../adapters/postgres/postgres-target.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import type { Finding } from '../core/finding.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
@@ -52,6 +53,14 @@ export function openSource(config: Config, generation: Generation): PostgresSour
   )
 }
 
+/** Nothing to say of the direct change log. */
+export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonly Finding[]> {
+  const { kafka } = config
+  if (kafka === undefined) return []
+  const { examineKafka } = await import('../adapters/kafka/preflight.ts')
+  return examineKafka({ settings: { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl }, prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor })
+}
+
 export interface LogRequest {
   readonly config: Config
   readonly role: 'both' | 'replicator' | 'compactor'
@@ -70,6 +79,10 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
   if (kafka === undefined) {
     if (request.role !== 'both') throw new TidemarkError('USAGE', `the ${request.role} alone needs a change log between the two processes`, { next: 'log: kafka in tidemark.yaml; or tidemark up' })
     return new DirectChangeLog(LIMITS.changeLogBytes)
+  }
+  if (request.role !== 'compactor') {
+    const refused = (await examineLog(config)).find((finding) => finding.level === 'refuse')
+    if (refused !== undefined) throw new TidemarkError(refused.code === 'LOG_UNREACHABLE' ? refused.code : 'LOG_REFUSED', refused.what, { next: refused.fix })
   }
   const { log } = generation
   // Loaded when it is wanted: the registry's client alone takes longer to load than everything else together.

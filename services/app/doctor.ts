@@ -1,10 +1,11 @@
 /** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
-import { examine, type Finding } from '../adapters/postgres/preflight.ts'
+import { examine } from '../adapters/postgres/preflight.ts'
 import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import type { Finding } from '../core/finding.ts'
 import { asTidemarkError } from '../core/errors.ts'
-import { openBackup } from './compose.ts'
+import { examineLog, openBackup } from './compose.ts'
 import type { Config } from './config.ts'
 import { readWindows } from './windows.ts'
 
@@ -34,6 +35,7 @@ export async function doctor(config: Config): Promise<DoctorReport> {
   } catch (error) {
     findings.push(asFinding(error))
   }
+  findings.push(...(await examineLog(config)))
   if (await restoreKeysHere(config.keys)) findings.push({ level: 'warn', code: 'RESTORE_KEYS_HERE', what: 'keys/restore lies on this host: whoever takes it can read the backup', fix: 'move the folder keys/restore to a safe place (restores need it)' })
   return { findings, notCovered }
 }

@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify, parse } from 'yaml'
 import { TidemarkError } from '../../services/core/errors.ts'
+import { examineLog } from '../../services/app/compose.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
@@ -120,6 +121,21 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await write(backup, 3)
     await backup.durable(90_000)
     await equalToSource(backup)
+  })
+
+  test('doctor names settings under which accepted records vanish', async () => {
+    const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING })
+    const admin = client.admin()
+    await admin.connect()
+    await admin.createTopics({ topics: [{ topic: 'doctor.public.t', numPartitions: 2, replicationFactor: 1, configEntries: [{ name: 'cleanup.policy', value: 'compact' }] }] })
+    await admin.disconnect()
+    const codes = async (settings: Parameters<typeof examineLog>[0]['kafka']): Promise<string[]> => (await examineLog({ kafka: settings })).map((finding) => `${finding.level} ${finding.code}`).sort()
+    expect(await codes(kafka('doctor'))).toEqual(['refuse KAFKA_COMPACTED', 'refuse KAFKA_PARTITIONS', 'warn KAFKA_REPLICATION'])
+    expect(await codes({ ...kafka('healthy'), replicationFactor: 3 })).toEqual(['refuse KAFKA_BROKERS', 'warn KAFKA_MIN_INSYNC'])
+    expect(await codes({ ...kafka('gone'), brokers: ['127.0.0.1:1'] })).toEqual(['refuse LOG_UNREACHABLE'])
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await expect(backup.up({ kafka: kafka('doctor') })).rejects.toMatchObject({ code: 'LOG_REFUSED' })
   })
 
   test('the registry is away while a table is made: it waits, says so, and goes on', async () => {

@@ -1,13 +1,7 @@
 /** Findings about a source: each with what it means and the fix. `refuse` stops init and up; `warn` is said. */
 import type pg from 'pg'
+import type { Finding } from '../../core/finding.ts'
 import { APPLICATION_NAME } from './names.ts'
-
-export interface Finding {
-  readonly level: 'ok' | 'warn' | 'refuse'
-  readonly code: string
-  readonly what: string
-  readonly fix: string
-}
 
 const OLDEST = 140000
 

@@ -1,0 +1,4 @@
+/** Numbers of the protocol that kafkajs exports as an object of its CommonJS module. */
+
+/** Kafka protocol, DescribeConfigs, resource_type. */
+export const ConfigResourceTypes = { TOPIC: 2, BROKER: 4 } as const

@@ -1,0 +1,7 @@
+/** What an examination found: each with what it means and its fix. `refuse` stops init and up; `warn` is said. */
+export interface Finding {
+  readonly level: 'ok' | 'warn' | 'refuse'
+  readonly code: string
+  readonly what: string
+  readonly fix: string
+}
