@@ -44,6 +44,17 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     expect(backup.events.filter((event) => event.event === 'retry' || event.event === 'foreign')).toEqual([])
   })
 
+  test('a schema of hundreds of tables, and thousands of small transactions waiting', async () => {
+    await using backup = await Backup.prepare({ setup: `DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE TABLE wide_%s (id int PRIMARY KEY, a text DEFAULT ''some default'', b timestamptz, c numeric(10, 2) CHECK (c > 0), d jsonb)', i); END LOOP; END $$; CREATE TABLE t (id int PRIMARY KEY)` })
+    await backup.init()
+    await backup.source.query(`DO $$ BEGIN FOR i IN 1..12000 LOOP INSERT INTO t VALUES (i); COMMIT; END LOOP; END $$`)
+    await backup.source.query(`ALTER TABLE wide_7 ADD COLUMN more text; INSERT INTO wide_7 (id, more) VALUES (1, 'x')`)
+    await backup.up({ kafka: kafka('wide') })
+    await backup.source.query('ALTER TABLE wide_8 ADD COLUMN more text; INSERT INTO wide_300 VALUES (1); INSERT INTO wide_8 (id) VALUES (2)')
+    await backup.durable(90_000)
+    await equalToSource(backup)
+  })
+
   test('an existing backup goes from direct to Kafka, back, and to Kafka again, without a new base', async () => {
     await using backup = await Backup.start({ setup: 'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 100) g' })
     const { source } = backup

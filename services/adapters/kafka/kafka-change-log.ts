@@ -45,6 +45,8 @@ export interface KafkaLogOptions {
 const LINGER_MS = 10
 /** One batch for each partition: below the broker's default of 1 MiB. */
 const BATCH_BYTES = 600 * 1024
+/** A unit's own record: transactions and control records. */
+const PROGRESS_BYTES = 200 * 1024
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
@@ -134,8 +136,16 @@ export class KafkaChangeLog implements ChangeLog {
     signal.throwIfAborted()
     this.#throwFailure()
     if (item.kind === 'changes') this.#part(item)
-    else this.#unit.control(item)
-    if (this.#unit.fullest >= BATCH_BYTES || this.#unit.bytes >= LIMITS.changeLogBytes / 2) {
+    else {
+      // A large control record does not share its unit's record with much else.
+      if (item.kind === 'schema' && this.#unit.recordBytes > PROGRESS_BYTES / 4) {
+        await this.#writing
+        this.#throwFailure()
+        this.#begin()
+      }
+      this.#unit.control(item)
+    }
+    if (this.#unit.fullest >= BATCH_BYTES || this.#unit.bytes >= LIMITS.changeLogBytes / 2 || this.#unit.recordBytes >= PROGRESS_BYTES) {
       // A unit may be under way while the next is filled; a third waits.
       await this.#writing
       this.#throwFailure()

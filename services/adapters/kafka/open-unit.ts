@@ -27,6 +27,8 @@ export class OpenUnit {
   readonly entries: UnitEntry[] = []
   readonly partitions = new Map<string, PendingPartition>()
   bytes = 0
+  /** Of the unit's own record, about. */
+  recordBytes = 0
   /** End of the last transaction that ends in it. */
   end: Lsn = LSN_ZERO
   /** The fullest partition: its records make one batch, which the broker limits. */
@@ -40,6 +42,7 @@ export class OpenUnit {
     const json = controlJson(record)
     this.entries.push({ kind: 'control', json })
     this.bytes += json.length
+    this.recordBytes += json.length
   }
 
   /** @param first index of the part's first change in its transaction */
@@ -64,6 +67,7 @@ export class OpenUnit {
     if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null) this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
     else this.entries.push({ kind: 'transaction', lsn, xid: head.xid, committedAt: head.committedAt, timeline: head.timeline, first, count, end })
     this.bytes += 100
+    this.recordBytes += 60
   }
 
   #add(record: PendingRecord): void {

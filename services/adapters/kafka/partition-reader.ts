@@ -13,7 +13,8 @@ export interface LogRecord {
   readonly stamp: Buffer | undefined
 }
 
-const FETCH_BYTES = 4 * 1024 * 1024
+/** For each partition, and there may be hundreds; the broker sends at least one batch. */
+const FETCH_BYTES = 1024 * 1024
 const WAIT_MS = 500
 const ABORT = 0
 /** Metadata may lag behind a new topic for a moment; each try asks for it again. */

@@ -43,7 +43,8 @@ export function streamError(error: unknown): TidemarkError {
   const state = sqlState(error)
   const text = error instanceof Error ? error.message : ''
   if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
-  if (state === '55000' || (state === '42704' && /replication slot/.test(text)) || state === '58P01') {
+  if (state === '55000' || (state === '42704' && /replication slot/.test(text)) || state === '58P01' || (state === 'XX000' && /requested WAL segment \S+ has already been removed/.test(text))) {
+    // The last: the server still has the slot, and no longer the WAL behind it. What it had is a gap all the same.
     return new TidemarkError('SLOT_LOST', serverText(error), { cause: error })
   }
   if (state === '42704') return new TidemarkError('PUBLICATION_UNSAFE', serverText(error), { cause: error })
