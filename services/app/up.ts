@@ -29,6 +29,8 @@ export type UpEvent =
   | { readonly event: 'streaming'; readonly generation: number; readonly position: string }
   | { readonly event: 'durable'; readonly to: string; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: string; readonly lagMs: number }
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
+  /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
+  | { readonly event: 'untold'; readonly tables: readonly string[] }
   | { readonly event: 'gap-closed'; readonly id: string }
   /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
   | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
@@ -183,6 +185,7 @@ export class Up {
           if (gap.scope.kind !== 'table') return
           this.#say({ event: 'gap', table: `${gap.scope.schema}.${gap.scope.name}`, from: formatLsn(gap.from), reason: gap.reason })
         },
+        onUntold: (tables) => this.#say({ event: 'untold', tables }),
       },
     })
     let failure: unknown

@@ -13,6 +13,8 @@ import { DdlWatch } from './ddl-watch.ts'
 export interface ReplicatorEvents {
   /** A table's rows cannot be carried over a schema change; it has to be read again. */
   onGap(gap: GapNotice): void
+  /** Tables whose schema changed without a record, and none could be made: what is said of them is not complete. Empty: mended. */
+  onUntold?(tables: readonly string[]): void
 }
 
 export interface ReplicatorOptions {
@@ -38,6 +40,9 @@ export class Replicator {
   #checked: Lsn
   /** The transaction in which missing records were made; until it has come, nothing counts as checked. */
   #repairing: string | undefined
+  /** Such transactions that have come: the stream may be faster than the answer that names them. */
+  readonly #repaired = new Set<string>()
+  #untold = ''
   /** Commit LSN of the newest transaction with DDL. */
   #ddlAt: Lsn = LSN_ZERO
   #schemaWanted = false
@@ -84,7 +89,7 @@ export class Replicator {
 
   async #gaps(part: TransactionPart, signal: AbortSignal): Promise<void> {
     const gaps = this.#watch.gapsOf(part, this.#checked)
-    if (part.ddl.some((record) => record.xid === this.#repairing)) this.#repairing = undefined
+    for (const record of part.ddl) if (record.command === 'REPAIR') this.#repaired.add(record.xid)
     for (const gap of gaps) {
       await this.#options.log.append({ kind: 'gap', gap }, signal)
       this.#options.events.onGap(gap)
@@ -122,9 +127,7 @@ export class Replicator {
       await clock.sleep(pause, signal)
       const asked = clock.elapsed()
       const at = this.#received
-      this.#repairing ??= await source.repairCatalog()
-      const checked = this.#repairing === undefined
-      if (checked) this.#checked = at
+      const checked = await this.#check(at)
       await source.forgetDdl(log.durable)
       if (at !== this.#sampled) {
         const samples = await source.sequences()
@@ -135,6 +138,19 @@ export class Replicator {
     }
   }
 
+  /** Whether every schema change up to `at` has its record, and the stream has brought those that were made just now. */
+  async #check(at: Lsn): Promise<boolean> {
+    if (this.#repairing !== undefined && this.#repaired.delete(this.#repairing)) this.#repairing = undefined
+    if (this.#repairing !== undefined) return false
+    const { recorded, failed } = await this.#options.source.repairCatalog()
+    this.#repairing = recorded
+    const untold = failed.join(', ')
+    if (untold !== this.#untold) this.#options.events.onUntold?.(failed)
+    this.#untold = untold
+    if (recorded !== undefined || failed.length > 0) return false
+    this.#checked = at
+    return true
+  }
 
   #fail(error: unknown, stop: AbortController): void {
     if (asTidemarkError(error).code === 'INTERRUPTED') return

@@ -96,6 +96,32 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await asAdmin(version, (client) => client.query(`DROP ROLE ${role}`))
   })
 
+  test('a schema change that cannot be recorded is said, and nothing counts as checked until it is', async () => {
+    await using backup = await Backup.start({ version, rollMs: 2000, setup: 'CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)' })
+    const { source } = backup
+    await source.query('INSERT INTO t VALUES (2, 2)')
+    await backup.until(() => backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint)
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+    await source.query('ALTER TABLE t ALTER v TYPE text USING v::text')
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    const changedAt = await backup.head()
+    // The recording fails, whatever the reason: here the function that makes it.
+    await source.query('ALTER FUNCTION tidemark.record_table(text, oid) RENAME TO record_table_away')
+    await source.query(`INSERT INTO t VALUES (3, 'three')`)
+    await backup.until(() => backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')))
+    await source.query(`INSERT INTO t VALUES (4, 'four')`)
+    await backup.durable()
+    expect(backup.repository.catalog.generation!.checked < changedAt).toBe(true)
+    await source.query('ALTER FUNCTION tidemark.record_table_away(text, oid) RENAME TO record_table')
+    await source.query(`INSERT INTO t VALUES (5, 'five')`)
+    await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
+    expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({ event: 'untold', tables: [] })
+    // The gap begins before the change, not where it was noticed at last.
+    expect(backup.repository.catalog.gaps[0]!.from < changedAt).toBe(true)
+    await backup.durable()
+    await equalToSource(backup)
+  })
+
   test('up runs as a role that may only replicate and read', async () => {
     const role = `backup_${randomBytes(4).toString('hex')}`
     await asAdmin(version, (client) => client.query(`CREATE ROLE ${role} LOGIN`))

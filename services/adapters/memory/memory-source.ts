@@ -8,7 +8,7 @@ import { deferred, type Deferred } from '../../core/running-state.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
-import type { CopyResult, SlotState, Snapshot, SnapshotTable, Source, SourceIdentity, TablePartRange } from '../../core/ports/source.ts'
+import type { CatalogRepair, CopyResult, SlotState, Snapshot, SnapshotTable, Source, SourceIdentity, TablePartRange } from '../../core/ports/source.ts'
 import { quoteName, quoteTable, type RelationVersion, type TableVersion } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
@@ -191,8 +191,8 @@ export class MemorySource implements Source {
   }
 
   /** Its schema never changes. */
-  repairCatalog(): Promise<undefined> {
-    return Promise.resolve(undefined)
+  repairCatalog(): Promise<CatalogRepair> {
+    return Promise.resolve({ recorded: undefined, failed: [] })
   }
 
   forgetDdl(): Promise<void> {

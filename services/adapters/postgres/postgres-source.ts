@@ -3,7 +3,7 @@ import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
-import type { Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
+import type { CatalogRepair, Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
 import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { APPLICATION_NAME } from './names.ts'
@@ -119,8 +119,12 @@ export class PostgresSource implements Source {
     return this.#query(sampleSequences)
   }
 
-  repairCatalog(): Promise<string | undefined> {
-    return this.#query(async (client) => (await client.query<{ xid: string | null }>('SELECT tidemark.repair() AS xid')).rows[0]?.xid ?? undefined)
+  repairCatalog(): Promise<CatalogRepair> {
+    return this.#query(async (client) => {
+      const row = (await client.query<{ recorded: string | null; failed: string[] }>('SELECT recorded, failed FROM tidemark.repair()')).rows[0]
+      if (row === undefined) throw new TidemarkError('PROTOCOL', 'tidemark.repair() gave no answer')
+      return { recorded: row.recorded ?? undefined, failed: row.failed }
+    })
   }
 
   /**

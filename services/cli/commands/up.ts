@@ -26,6 +26,8 @@ function words(event: UpEvent): string | undefined {
       return `durable to ${event.to}: ${countText(event.transactions)} transactions, ${countText(event.changes)} changes, ${bytesText(event.bytes)}, ${(event.lagMs / 1000).toFixed(1)} s behind`
     case 'gap':
       return `GAP in ${event.table} from ${event.from}: ${event.reason}; the table is being read again`
+    case 'untold':
+      return event.tables.length === 0 ? 'every table can be recorded again' : `NOT COVERED: the schema of ${event.tables.join(', ')} changed, and the role may not alter them or they are locked; make the role their owner`
     case 'gap-closed':
       return 'gap closed'
     case 'generation':
@@ -79,6 +81,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
               output.event(event, `  base: ${countText(event.rows)} of about ${countText(Math.round(Math.max(event.estimatedRows, event.rows)))} rows`)
               return
             }
+            if (event.event === 'untold') log.error(event, 'tables that are not covered')
             if (event.event === 'retry') log.warn(event, 'trying again')
             output.event(event, words(event))
           },

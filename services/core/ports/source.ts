@@ -66,6 +66,12 @@ export interface Snapshot {
   close(): Promise<void>
 }
 
+export interface CatalogRepair {
+  /** Undefined where nothing was missing. */
+  readonly recorded: string | undefined
+  readonly failed: readonly string[]
+}
+
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
   slot(): Promise<SlotState | undefined>
@@ -81,9 +87,10 @@ export interface Source {
   sequences(): Promise<readonly SequenceSample[]>
   /**
    * Compares the catalog with the DDL records. What no record tells is recorded now, with the command REPAIR, and comes
-   * through the stream in the transaction (full id, text) that is returned; undefined where all is told.
+   * through the stream in the transaction `recorded` (full id, text). `failed` names tables that could not be recorded
+   * (locked, or not to be altered by this role): until they are, what happens to them is untold.
    */
-  repairCatalog(): Promise<string | undefined>
+  repairCatalog(): Promise<CatalogRepair>
   /** Removes DDL records of transactions that committed at or before this: they are durable in the backup. */
   forgetDdl(durable: Lsn): Promise<void>
   close(): Promise<void>

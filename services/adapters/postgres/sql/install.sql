@@ -219,8 +219,9 @@ REVOKE ALL ON FUNCTION tidemark.record_type(text, oid) FROM PUBLIC;
 
 -- Records what no record tells: a failure of the recording that was swallowed, DDL under disabled event triggers, or,
 -- in the mode 'polling', any DDL. Each such record stands for a gap of its table from the last time that all was well.
--- Returns the transaction in which it recorded something. May be called by Tidemark's role.
-CREATE FUNCTION tidemark.repair() RETURNS text
+-- Returns the transaction in which it recorded something, and the tables for which that failed: nothing counts as checked
+-- while there is one. May be called by Tidemark's role.
+CREATE FUNCTION tidemark.repair(OUT recorded text, OUT failed text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s'
 AS $$
 DECLARE
@@ -228,6 +229,7 @@ DECLARE
   one record;
   repaired boolean := false;
 BEGIN
+  failed := '{}';
   SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
   FOR one IN
     SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence
@@ -245,8 +247,10 @@ BEGIN
       PERFORM tidemark.record_table('REPAIR', one.id);
       repaired := true;
     EXCEPTION WHEN OTHERS THEN
-      -- Locked, or gone meanwhile: the next call sees it again.
-      NULL;
+      -- Locked, or not ours to alter: said, and tried again by the next call. Gone meanwhile is no failure.
+      IF EXISTS (SELECT FROM pg_class c WHERE c.oid = one.id) THEN
+        failed := failed || format('%I.%I', one.nspname, one.relname);
+      END IF;
     END;
   END LOOP;
   FOR one IN
@@ -258,7 +262,7 @@ BEGIN
       jsonb_build_object('type', 'table', 'identity', format('%I.%I', one.facts ->> 'schema', one.facts ->> 'name'), 'names', jsonb_build_array(one.facts ->> 'schema', one.facts ->> 'name'))::text);
     repaired := true;
   END LOOP;
-  RETURN CASE WHEN repaired THEN pg_current_xact_id()::text END;
+  recorded := CASE WHEN repaired THEN pg_current_xact_id()::text END;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.repair() FROM PUBLIC;
