@@ -4,7 +4,7 @@ import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 
 export interface KafkaSettings {
   readonly brokers: readonly string[]
@@ -82,8 +82,15 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   const type = typeOf(error)
   const fatal = FATAL[type]
   if (fatal !== undefined) return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, { cause: error })
+  // A mistake of ours is no outage: tried again, it would be tried for ever.
+  if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error)) return asTidemarkError(error)
   if (error instanceof kafkajs.KafkaJSError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
   return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error instanceof Error ? error.name : 'unknown error'}`, { cause: error })
+}
+
+/** Errors of sockets and name look-ups, as Node codes them. */
+function isNetworkError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(E[A-Z]+|ERR_(SOCKET|TLS|SSL)\w*)$/.test(error.code)
 }
 
 function typeOf(error: unknown): string {

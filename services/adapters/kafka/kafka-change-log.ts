@@ -115,8 +115,11 @@ export class KafkaChangeLog implements ChangeLog {
         ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
       })
       const tail = (await writer?.open(signal)) ?? { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
-      const reader = new UnitReader({ cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
-      return new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
+      const drain: { check?: () => void } = {}
+      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
+      const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
+      drain.check = () => opened.#checkDrained()
+      return opened
     } catch (error) {
       await admin.disconnect().catch(() => undefined)
       await cluster.disconnect().catch(() => undefined)
@@ -126,6 +129,11 @@ export class KafkaChangeLog implements ChangeLog {
 
   get complete(): Lsn {
     return this.tail.complete
+  }
+
+  /** Units that are not in Kafka yet: the one being filled and the one under way. */
+  get waitingUnits(): number {
+    return (this.#unit.isEmpty ? 0 : 1) + (this.#writing === undefined ? 0 : 1)
   }
 
   get waitingBytes(): number {
@@ -207,7 +215,12 @@ export class KafkaChangeLog implements ChangeLog {
       await this.#writing
     }
     this.#until = this.#written
-    if (this.#reader.done >= this.#until) this.#drained.resolve()
+    this.#checkDrained()
+  }
+
+  /** The reader waits for more behind the last unit: somebody has to tell it that there is none. */
+  #checkDrained(): void {
+    if (this.#until !== undefined && this.#reader.done >= this.#until) this.#drained.resolve()
   }
 
   async *read(signal: AbortSignal): AsyncIterable<LogItem> {
@@ -219,7 +232,6 @@ export class KafkaChangeLog implements ChangeLog {
         this.#throwFailure()
         if (item.kind === 'changes') this.#waiting = Math.max(0, this.#waiting - bytesOf(item))
         yield item
-        if (this.#until !== undefined && this.#reader.done >= this.#until) return
       }
     } catch (error) {
       this.#throwFailure()

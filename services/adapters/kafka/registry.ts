@@ -83,6 +83,9 @@ export class Registry {
     } catch (error) {
       const status = statusOf(error)
       if (status === 401 || status === 403) throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} refuses (${status})`, { cause: error })
+      // What the registry understood and will not take does not mend itself; busy and away do.
+      if (status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429) throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} answers ${status}`, { cause: error, next: 'see the registry\'s log; a registry that lost its schemas: tidemark up --new-generation' })
+      if (status === undefined && error instanceof TypeError) throw error
       throw new TidemarkError('LOG_UNREACHABLE', `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`, { cause: error })
     }
   }

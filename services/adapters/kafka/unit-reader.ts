@@ -28,6 +28,8 @@ export interface UnitReaderOptions {
   readonly after: Lsn
   readonly from: bigint
   readonly at: bigint
+  /** All items of the unit at this offset have been taken. */
+  readonly onDone?: (offset: bigint) => void
   readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
 }
 
@@ -82,6 +84,7 @@ export class UnitReader {
         yield* this.#items(unit, record.offset, signal)
       }
       this.done = record.offset
+      this.#options.onDone?.(record.offset)
     }
   }
 

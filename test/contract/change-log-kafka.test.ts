@@ -1,0 +1,112 @@
+/** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import { kafkaError } from '../../services/adapters/kafka/connection.ts'
+import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { LSN_ZERO } from '../../services/core/position.ts'
+import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
+import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+
+let bench: KafkaBench
+let terms = 0
+const signal = new AbortController().signal
+
+async function items(count: number): Promise<LogItem[]> {
+  const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
+  for (let id = 0; id < count; id++) source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
+  const out: LogItem[] = []
+  for await (const item of source.stream(LSN_ZERO, signal)) {
+    out.push(item)
+    if (out.length === count) return out
+  }
+  return out
+}
+
+/** One transaction in parts of one change each. */
+async function inParts(count: number): Promise<TransactionPart[]> {
+  const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
+  source.commit(Array.from({ length: count }, (_, id) => ({ kind: 'insert' as const, table: 't', id, values: [`v${id}`] })))
+  for await (const item of source.stream(LSN_ZERO, signal)) {
+    if (item.kind !== 'changes') continue
+    const { changes } = item
+    return Array.from({ length: count }, (_, i) => {
+      const [start, end] = [changes.offsets[i]!, changes.offsets[i + 1]!]
+      return { ...item, endLsn: i === count - 1 ? item.endLsn : undefined, changes: { ...changes, bytes: changes.bytes.subarray(start, end), offsets: Uint32Array.of(0, end - start), shapeOf: changes.shapeOf.slice(i, i + 1), count: 1 } }
+    })
+  }
+  return []
+}
+
+const shown = (item: LogItem): string => (item.kind === 'changes' ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}` : item.kind)
+
+describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
+  beforeAll(async () => {
+    bench = await startKafka()
+  }, 300_000)
+  afterAll(async () => {
+    await bench[Symbol.asyncDispose]()
+  })
+
+  const open = (prefix: string): Promise<KafkaChangeLog> =>
+    KafkaChangeLog.open({ settings: { brokers: bench.kafka.bootstrap, clientId: 'test', tls: undefined, sasl: undefined }, registry: { url: bench.registry.url }, role: 'both', prefix, partitions: 3, replicationFactor: 1, generation: 1, term: ++terms, after: LSN_ZERO, place: undefined, clock: systemClock, randomness: systemRandomness }, signal)
+
+  test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
+    const log = await open('order')
+    const sent = await items(50)
+    for (const item of sent) await log.append(item, signal)
+    log.end()
+    const got: string[] = []
+    const from = performance.now()
+    // A taker that is slower than the log: the last unit is still being taken when the end has been said.
+    for await (const item of log.read(signal)) {
+      got.push(shown(item))
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect(got).toEqual(sent.map(shown))
+    expect(performance.now() - from).toBeLessThan(10_000)
+    await log.close()
+  })
+
+  test('a transaction that a writer left in the middle is taken up where it was left', async () => {
+    const parts = await inParts(9)
+    const first = await open('middle')
+    for (const part of parts.slice(0, 5)) await first.append(part, signal)
+    const deadline = performance.now() + 10_000
+    // Only what was committed to Kafka counts; the process ends without a word.
+    while (first.waitingUnits > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10))
+    await first.close()
+    const second = await open('middle')
+    expect(second.tail.open?.through).toBe(5)
+    expect(second.complete).toBe(LSN_ZERO)
+    // The source sends it again from its beginning.
+    for (const part of parts) await second.append(part, signal)
+    second.end()
+    const got: TransactionPart[] = []
+    for await (const item of second.read(signal)) if (item.kind === 'changes') got.push(item)
+    expect(Buffer.concat(got.map((part) => part.changes.bytes)).equals(Buffer.concat(parts.map((part) => part.changes.bytes)))).toBe(true)
+    expect(got.filter((part) => part.endLsn !== undefined).length).toBe(1)
+    expect(got.at(-1)!.endLsn).toBe(parts.at(-1)!.endLsn)
+    await second.close()
+    const third = await open('middle')
+    expect(third.complete).toBe(parts.at(-1)!.endLsn)
+    await third.close()
+  })
+
+  test('a failure ends both sides with it', async () => {
+    const log = await open('failure')
+    const failure = new Error('the store is gone')
+    const reading = log.read(signal)[Symbol.asyncIterator]().next()
+    reading.catch(() => undefined)
+    log.fail(failure)
+    await expect(reading).rejects.toBe(failure)
+    await expect(log.append((await items(1))[0]!, signal)).rejects.toBe(failure)
+    await log.close()
+  })
+})
+
+test('a mistake of ours is not taken for an outage', () => {
+  expect(kafkaError(new TypeError('x is not a function'), 'a unit').code).toBe('INTERNAL')
+  expect(kafkaError(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), 'a unit').code).toBe('LOG_UNREACHABLE')
+  expect(kafkaError(new DOMException('stop', 'AbortError'), 'a unit').code).toBe('INTERRUPTED')
+})
