@@ -1,5 +1,5 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
-import { access, open, rm } from 'node:fs/promises'
+import { access, open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
 import { changeIdentities, type IdentityChange, grantTo, identityChanges, install, type Installation, type InstallationMode, readInstallation, uninstall } from '../adapters/postgres/install.ts'
@@ -97,13 +97,12 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
 }
 
 /** Takes everything of ours out of the source. The store and the keys stay: they are the backup. */
-export async function removeFromSource(url: string, configPath: string | undefined): Promise<Installation | undefined> {
+export async function removeFromSource(url: string): Promise<{ readonly installation: Installation | undefined; readonly left: readonly string[] }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const installation = await readInstallation(client)
-    if (installation !== undefined) await uninstall(client, installation)
-    if (configPath !== undefined) await rm(configPath, { force: true })
-    return installation
+    const left = installation === undefined ? [] : await uninstall(client, installation)
+    return { installation, left }
   } finally {
     await client.end()
   }

@@ -1,7 +1,7 @@
 /** Where each table's changes are folded: small ones in memory, the rest partitioned on disk (invariant 8). Pure. */
 import type { SpillFile } from './spill-file.ts'
 
-export type FoldRoom = { readonly kind: 'memory' } | { readonly kind: 'disk'; readonly partitions: number; readonly chunkBytes: number; readonly spill: SpillFile }
+export type FoldRoom = { readonly kind: 'memory' } | { readonly kind: 'disk'; readonly partitions: number; readonly chunkBytes: number; readonly filterBits: number; readonly movedKeys: number; readonly spill: SpillFile }
 
 export const IN_MEMORY: FoldRoom = { kind: 'memory' }
 
@@ -27,7 +27,10 @@ export function foldRooms(tables: readonly { readonly oid: number; readonly chan
     left = 0
     const partitions = Math.min(MOST_PARTITIONS, Math.max(2, Math.ceil(bytes / (memoryBytes / 8))))
     const chunkBytes = Math.min(CHUNK_BYTES.most, Math.max(CHUNK_BYTES.least, Math.floor(memoryBytes / 16 / partitions)))
-    rooms.set(oid, { kind: 'disk', partitions, chunkBytes, spill })
+    // An eighth of the memory for keys that moved (about 100 bytes each), a 32nd for the filter.
+    const movedKeys = Math.max(64, Math.floor(memoryBytes / 800))
+    const filterBits = 2 ** Math.max(12, Math.floor(Math.log2(memoryBytes / 4)))
+    rooms.set(oid, { kind: 'disk', partitions, chunkBytes, filterBits, movedKeys, spill })
   }
   return rooms
 }

@@ -27,6 +27,8 @@ export interface Fold {
   readonly bytes: number
   /** No further change may come: the next one needs a fold of its own over this one's result. */
   readonly isFull: boolean
+  /** No further change comes: frees what only changes need. */
+  seal(): void
   feed(buffer: Buffer, start: number, end: number, emit: EmitRow): void
   /**
    * The same for the row at `source`, which is moved past it. A row that no change concerns goes to `pass`, which moves

@@ -63,6 +63,8 @@ export class KeyedFold implements Fold {
     return false
   }
 
+  seal(): void {}
+
   insert(buffer: Buffer, row: RowSlice): void {
     const key = this.#keyOf(buffer, row)
     if (this.#row[key] !== NO_ROW) throw this.#mismatch('a row is inserted that is there already')

@@ -28,6 +28,8 @@ export class MultisetFold implements Fold {
     return false
   }
 
+  seal(): void {}
+
   insert(buffer: Buffer, row: RowSlice): void {
     this.#add(buffer, row, 1)
   }

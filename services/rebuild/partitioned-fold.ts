@@ -20,16 +20,16 @@ const MOVE = 2
 const DELETE = 3
 const OLDER = 4
 
-/** One bit for each of so many hashes: tells older rows that no change concerns. */
-const FILTER_BITS = 1 << 26
-const MOVED_LIMIT = 500_000
-
 export interface PartitionedFoldOptions {
   readonly layout: RowLayout
   readonly table: string
   readonly partitions: number
   /** Bytes gathered for one partition before they go to disk. */
   readonly chunkBytes: number
+  /** Bits of the filter that tells older rows which no change concerns; a power of two. */
+  readonly filterBits: number
+  /** Keys away from their natural partition: beyond this the next fold begins. */
+  readonly movedKeys: number
   readonly spill: SpillFile
   /** The fold of one partition, in memory. */
   readonly inner: () => Fold
@@ -46,7 +46,7 @@ class Partition {
 export class PartitionedFold implements Fold {
   readonly #options: PartitionedFoldOptions
   #partitions: Partition[]
-  #filter = new Uint8Array(FILTER_BITS / 8)
+  #filter: Uint8Array
   readonly #moved = new Map<string, number>()
   readonly #from = new ByteSink(256)
   readonly #to = new ByteSink(256)
@@ -55,6 +55,7 @@ export class PartitionedFold implements Fold {
   constructor(options: PartitionedFoldOptions) {
     this.#options = options
     this.#partitions = Array.from({ length: options.partitions }, () => new Partition())
+    this.#filter = new Uint8Array(options.filterBits / 8)
   }
 
   get bytes(): number {
@@ -62,7 +63,12 @@ export class PartitionedFold implements Fold {
   }
 
   get isFull(): boolean {
-    return this.#moved.size >= MOVED_LIMIT
+    return this.#moved.size >= this.#options.movedKeys
+  }
+
+  seal(): void {
+    this.#moved.clear()
+    for (const partition of this.#partitions) this.#flush(partition, 'changes')
   }
 
   insert(buffer: Buffer, row: RowSlice): void {
@@ -99,7 +105,7 @@ export class PartitionedFold implements Fold {
 
   truncate(): void {
     this.#partitions = this.#partitions.map(() => new Partition())
-    this.#filter = new Uint8Array(FILTER_BITS / 8)
+    this.#filter = new Uint8Array(this.#options.filterBits / 8)
     this.#moved.clear()
     this.#truncated = true
   }
@@ -191,12 +197,12 @@ export class PartitionedFold implements Fold {
   }
 
   #markCode(code: number): void {
-    const bit = code & (FILTER_BITS - 1)
+    const bit = code & (this.#options.filterBits - 1)
     this.#filter[bit >>> 3]! |= 1 << (bit & 7)
   }
 
   #isMarked(code: number): boolean {
-    const bit = code & (FILTER_BITS - 1)
+    const bit = code & (this.#options.filterBits - 1)
     return (this.#filter[bit >>> 3]! & (1 << (bit & 7))) !== 0
   }
 

@@ -105,5 +105,16 @@ export async function planRestore(repository: Repository, point: ResolvedPoint, 
     }
     tables.push({ oid, schema: last.facts.schema, name: last.facts.name, base: start, history, changes: changes.get(oid)?.rows ?? 0n, changeBytes: changes.get(oid)?.bytes ?? 0n })
   }
+  for (const name of untoldTables(schema, histories)) {
+    if (excluded.has(name)) continue
+    throw new TidemarkError('GAP', `${name} was in the database, and the backup has neither a copy nor a record of it: it would come back empty`, { next: `a later point, or the same with --except-table ${name}` })
+  }
   return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: segments.reduce((sum, s) => sum + BigInt(s.body.changes), 0n), keys: [...keys] }
+}
+
+/** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */
+function untoldTables(schema: SchemaAtPoint, histories: ReadonlyMap<number, TableHistory>): string[] {
+  const told = new Set([...histories.values()].filter((history) => history.droppedAt === undefined).map((history) => history.name))
+  const made = schema.statements.flatMap(({ sql, objects: [self] }) => (self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql) ? [`${self.schema ?? ''}.${self.name}`] : []))
+  return made.filter((name) => !told.has(name))
 }

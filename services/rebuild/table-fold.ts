@@ -105,6 +105,7 @@ export class TableFold {
   #stage(block: ChangeBlock): Stage {
     const last = this.#stages.at(-1)
     if (last?.shape === block.shape && !last.fold.isFull) return last
+    last?.fold.seal()
     const step = this.#history.stepOf(block.layout.relation, last?.step ?? 0)
     const stage = { layout: block.layout, shape: block.shape, step, fold: foldFor(block.layout, this.#history.name, this.#room) }
     this.#stages.push(stage)

@@ -59,12 +59,12 @@ export class Repository {
     return this.#signer
   }
 
-  /** Takes a lane: from here on every older writer of it is fenced. */
   /** The ledger's number of the claim: grows over all claims, of whatever lane. */
   get claimedAt(): bigint {
     return this.#claimedAt
   }
 
+  /** Takes a lane: from here on every older writer of it is fenced. */
   async claim(lane: number): Promise<number> {
     await this.ledger.refresh()
     const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1

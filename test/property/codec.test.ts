@@ -112,7 +112,7 @@ test.each(['memory', 'disk'] as const)('fold equals replay, in %s', (kind) => {
     fc.property(fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 8 }), fc.array(step, { maxLength: 40 }), (base, steps) => {
       const replay = new Map<number, [string, string]>(base.map((id) => [id, [`a${id}`, `b${id}`]]))
       const older = [...replay].map(([id, [a, b]]) => encode(id, a, b))
-      const fold = foldFor(layout, 't', kind === 'memory' ? { kind } : { kind, partitions: 3, chunkBytes: 64, spill })
+      const fold = foldFor(layout, 't', kind === 'memory' ? { kind } : { kind, partitions: 3, chunkBytes: 64, filterBits: 4096, movedKeys: 1000, spill })
       for (const s of steps) {
         const row = replay.get(s.key)
         if (s.kind === 'truncate') {

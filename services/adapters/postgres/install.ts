@@ -82,7 +82,7 @@ export async function install(client: pg.Client, installation: Installation): Pr
       const tables = await client.query<{ name: string }>(`SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1`)
       await client.query(`CREATE PUBLICATION ${publication} FOR TABLE ${['tidemark.ddl', 'tidemark.marker', 'tidemark.installation', ...tables.rows.map((row) => row.name)].map((name) => `ONLY ${name}`).join(', ')} WITH (${PUBLISH})`)
     }
-    await client.query('INSERT INTO tidemark.installation VALUES ($1, $2, $3, $4)', [installation.stream, installation.publication, installation.slot, mode])
+    await client.query('INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)', [installation.stream, installation.publication, installation.slot, mode])
     await client.query(await script('first-records'))
     await client.query('COMMIT')
     return mode
@@ -106,8 +106,12 @@ export async function grantTo(client: pg.Client, role: string): Promise<void> {
     await client.query('BEGIN')
     await client.query(`GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`)
     await client.query(`REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`)
+    // What the role had before stays its own when we leave.
+    const has = (await client.query<{ read: boolean; replication: boolean; bypass: boolean }>(`SELECT pg_has_role($1, 'pg_read_all_data', 'MEMBER') AS read, rolreplication AS replication, rolbypassrls AS bypass FROM pg_roles WHERE rolname = $1`, [role])).rows[0]
+    const granted = [...(has?.read === true ? [] : ['pg_read_all_data']), ...(has?.replication === true ? [] : ['REPLICATION']), ...(has?.bypass === true ? [] : ['BYPASSRLS'])]
     await client.query(`GRANT pg_read_all_data TO ${name}`)
     await client.query(`ALTER ROLE ${name} REPLICATION BYPASSRLS`)
+    await client.query('UPDATE tidemark.installation SET grantee = $1, granted = $2', [role, granted])
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK')
@@ -156,10 +160,35 @@ export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
   }
 }
 
-/** Takes out everything that init put in; identities stay as they are (they are the tables' own). */
-export async function uninstall(client: pg.Client, installation: Installation): Promise<void> {
+/**
+ * Takes out everything that init put in; identities stay as they are (they are the tables' own).
+ *
+ * @returns statements that are left to the administrator: a role is the whole cluster's, and another database's backup
+ *   may live by it
+ */
+export async function uninstall(client: pg.Client, installation: Installation): Promise<readonly string[]> {
   await dropSlot(client, installation.slot)
   const sql = await readFile(new URL('./sql/uninstall.sql', import.meta.url), 'utf8')
+  const rights = await grantedRights(client)
   await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
   await client.query(sql)
+  if (rights.length === 0) return []
+  const others = await client.query(`SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary AND database <> current_database()`)
+  if (others.rowCount !== 0) return rights
+  const left: string[] = []
+  for (const statement of rights) {
+    try {
+      await client.query(statement)
+    } catch (error) {
+      if (sqlState(error) !== '42501') throw connectionError(error, 'source')
+      left.push(statement)
+    }
+  }
+  return left
+}
+
+/** What takes back what `grantTo` gave to the role and it did not have before (older installations did not note it); rights in our schema go with it. */
+async function grantedRights(client: pg.Client): Promise<string[]> {
+  const found = await client.query<{ role: string; granted: string[] }>(`SELECT r.rolname AS role, ARRAY(SELECT jsonb_array_elements_text(coalesce(to_jsonb(i) -> 'granted', '[]'))) AS granted FROM tidemark.installation i JOIN pg_roles r ON r.rolname = to_jsonb(i) ->> 'grantee'`)
+  return found.rows.flatMap(({ role, granted }) => granted.map((right) => (right === 'pg_read_all_data' ? `REVOKE pg_read_all_data FROM ${quoteName(role)}` : `ALTER ROLE ${quoteName(role)} NO${right}`)))
 }

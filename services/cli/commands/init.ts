@@ -79,7 +79,7 @@ export function registerInit(program: Command, run: Run): void {
         const { source } = command.optsWithGlobals<{ source?: string }>()
         const config = source === undefined ? context.config() : undefined
         if (!context.yes && process.stdin.isTTY !== true) throw new TidemarkError('CONSENT_NEEDED', 'uninstall drops the slot: the backup ends here and cannot be continued', { next: 'tidemark uninstall --yes' })
-        const removed = await removeFromSource(source ?? config!.source.url, undefined)
+        const { installation: removed, left } = await removeFromSource(source ?? config!.source.url)
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
           try {
@@ -90,7 +90,8 @@ export function registerInit(program: Command, run: Run): void {
           }
         }
         context.output.line(removed === undefined ? 'Nothing of Tidemark was in the source.' : 'Removed slot, publication, event triggers and schema tidemark from the source. The store and the keys are untouched.')
-        context.output.result({ removed: removed !== undefined, audit: audited })
+        if (left.length > 0) context.output.line(`Rights of a role are the whole cluster's. If no other backup lives by them, an administrator takes them back with:\n  ${left.join(';\n  ')};`)
+        context.output.result({ removed: removed !== undefined, left, audit: audited })
       }),
     )
 }

@@ -30,7 +30,10 @@ CREATE TABLE tidemark.installation (
   publication text NOT NULL,
   slot        text NOT NULL,
   -- 'triggers', or 'polling' where event triggers and a publication of all tables were not to be had.
-  mode        text NOT NULL
+  mode        text NOT NULL,
+  -- The role that init gave rights of the whole cluster to, and those that it did not have before.
+  grantee     text,
+  granted     text[] NOT NULL DEFAULT '{}'
 );
 REVOKE ALL ON ALL TABLES IN SCHEMA tidemark FROM PUBLIC;
 
