@@ -46,7 +46,7 @@ export async function openBackup(options: { readonly storeUrl: string; readonly 
 
 export function openSource(config: Config, generation: Generation): PostgresSource {
   const { facts } = generation
-  const timeline = generation.segments.at(-1)?.body.timeline ?? facts.timeline
+  const timeline = generation.segments.last?.body.timeline ?? facts.timeline
   return new PostgresSource(
     { url: config.source.url, slot: facts.slot, publication: facts.publication, clock: systemClock, randomness: systemRandomness },
     { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },

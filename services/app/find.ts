@@ -18,7 +18,7 @@ export async function find(options: FindOptions): Promise<{ readonly transaction
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
   if (options.around === undefined) {
-    const last = repository.catalog.generations.flatMap((g) => g.segments.at(-1)?.body.latestCommittedAt ?? []).at(-1)
+    const last = repository.catalog.generations.flatMap((g) => g.segments.last?.body.latestCommittedAt ?? []).at(-1)
     centre = BigInt(Date.parse(last ?? '1970-01-01T00:00:00Z')) * 1000n + 999n
   } else {
     const point = parsePoint(options.around)

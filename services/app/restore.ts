@@ -101,7 +101,7 @@ export function planReport(plan: RestorePlan): PlanReport {
     point: { position: formatLsn(plan.point.lsn), at: neighbour(plan.point.at), next: neighbour(plan.point.next) },
     base: { id: plan.point.base.id, closing: formatLsn(plan.point.base.closing) },
     tables: plan.tables.map((t) => ({ schema: t.schema, name: t.name, baseRows: t.base?.body.rows ?? '0', changes: String(t.changes) })),
-    segments: plan.segments.length,
+    segments: plan.segments.count,
     changes: String(plan.changes),
     bytes: String(plan.bytes),
     keys: plan.keys,

@@ -54,7 +54,7 @@ export async function readStatus(repository: Repository, sourceUrl: string | und
   }
   let bytes = 0n
   for (const g of repository.catalog.generations) {
-    for (const { body } of g.segments) for (const object of body.objects) bytes += BigInt(object.bytes)
+    bytes += g.segments.bytes
     for (const { body } of g.tables.values()) for (const part of body.parts) bytes += BigInt(part.bytes)
   }
   return {

@@ -31,6 +31,8 @@ export interface CompactorOptions {
   readonly clock: Clock
   readonly randomness: Randomness
   readonly events: CompactorEvents
+  /** Ledger entries between two checkpoints; LIMITS.checkpointEntries where it is not given. */
+  readonly checkpointEntries?: number | undefined
 }
 
 export class Compactor {

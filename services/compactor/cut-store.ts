@@ -125,6 +125,7 @@ export class CutStore {
     events.onPoint?.('after-entry')
     log.markDurable(last.endLsn)
     events.onPoint?.('acknowledged')
+    await this.retrying(() => repository.checkpoint(this.#options.checkpointEntries))
     events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })
   }
 

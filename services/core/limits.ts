@@ -20,6 +20,10 @@ export const LIMITS = {
   copyConnections: 2,
   /** Changes of all tables kept in memory while folding; beyond it they are partitioned on disk. */
   foldBytes: 256 * 1024 * 1024,
+  /** Ledger entries between two checkpoints: what an opening reads one by one. */
+  checkpointEntries: 1024,
+  /** An index page of the ledger, before compression. */
+  pageBytes: 4 * 1024 * 1024,
   connectMs: 15_000,
   /** How long a stop may take before what is left is dropped (never acknowledged). */
   drainMs: 25_000,

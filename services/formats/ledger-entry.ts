@@ -12,13 +12,15 @@ import { TidemarkError } from '../core/errors.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
 
-const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
-const count = z.string().regex(/^[0-9]{1,20}$/)
-const hash = z.string().regex(/^[0-9a-f]{64}$/)
-const instant = z.iso.datetime()
-const oid = z.int().nonnegative()
+export const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
+export const count = z.string().regex(/^[0-9]{1,20}$/)
+export const hash = z.string().regex(/^[0-9a-f]{64}$/)
+export const instant = z.iso.datetime()
+export const oid = z.int().nonnegative()
 
-const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
+export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
+/** Where the change log has what comes next; null where the log keeps nothing. */
+export const logPlace = z.object({ log: z.string(), from: count, at: count }).nullable()
 /** An object and the epoch key that it is sealed under. */
 const sealedObject = storedObject.extend({ key: z.string() })
 const table = { oid, schema: z.string(), name: z.string() }
@@ -68,8 +70,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     hasDdl: z.boolean(),
     /** Up to here the source's catalog was found to agree with its DDL records; null where it was not looked at. */
     checked: lsn.nullable(),
-    /** Where the change log has what comes next; null where the log keeps nothing. */
-    log: z.object({ log: z.string(), from: count, at: count }).nullable().default(null),
+    log: logPlace.default(null),
     objects: z.array(sealedObject.extend({ /** `bytes`: before compression, of all blocks with changes of the table. */
     tables: z.array(z.object({ oid, rows: count, bytes: count })) })),
     index: sealedObject,
@@ -105,6 +106,11 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('gap'), generation: z.int(), id: z.uuid(), from: lsn, to: lsn.nullable(), reason: z.string(), scope: gapScope }),
   z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: lsn }),
   z.object({ kind: z.literal('attestation'), generation: z.int(), at: lsn, equal: z.boolean(), tables: z.array(z.object({ ...table, rows: count, digest: z.string() })) }),
+  /**
+   * What the ledger says with this entry, in one object (formats/checkpoint.ts); `pages` hold the segments and sequences
+   * entries numbered `from` to `to` that stood in no page before. The entry directly before is the last one it knows.
+   */
+  z.object({ kind: z.literal('checkpoint'), root: storedObject, pages: z.array(z.object({ generation: z.int(), from: count, to: count, object: storedObject })) }),
   z.object({ kind: z.literal('audit'), command: z.string(), operator: z.string(), what: z.string() }),
 ])
 
@@ -128,6 +134,12 @@ export interface LedgerEntry {
   readonly hash: string
 }
 
+export interface NumberedEntry<K extends EntryKind> {
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly body: EntryOf<K>
+}
+
 export interface Signer {
   readonly id: string
   readonly privateKey: KeyObject
@@ -139,7 +151,7 @@ export interface SignerKey {
 }
 
 /** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */
-const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation'])
+const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint'])
 
 export function hashBytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
@@ -161,10 +173,11 @@ export interface IgnoredEntry extends Omit<LedgerEntry, 'body'> {
 /**
  * Verifies and parses one entry's file.
  *
+ * @param previous hash of the entry before; null for the first, undefined where the signature alone is to be proven
  * @param signers the keys that may sign, by id
  * @throws TidemarkError LEDGER_BROKEN (signature, form, number, chain), LEDGER_UNKNOWN (a kind that may not be passed over)
  */
-export function decodeEntry(file: Buffer, number: bigint, previous: string | null, signers: ReadonlyMap<string, KeyObject>): LedgerEntry | IgnoredEntry {
+export function decodeEntry(file: Buffer, number: bigint, previous: string | null | undefined, signers: ReadonlyMap<string, KeyObject>): LedgerEntry | IgnoredEntry {
   const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
   const cut = file.indexOf(10)
   if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
@@ -184,8 +197,8 @@ export function decodeEntry(file: Buffer, number: bigint, previous: string | nul
   const framed = frame.safeParse(json)
   if (!framed.success) throw broken('its frame is not understood')
   if (framed.data.number !== number.toString()) throw broken(`it carries the number ${framed.data.number}`)
-  if (framed.data.previous !== previous) throw broken('it does not continue the entry before it')
-  const common = { number, previous, writtenAt: framed.data.writtenAt, signer: sealed.signer, hash: hashBytes(file) }
+  if (previous !== undefined && framed.data.previous !== previous) throw broken('it does not continue the entry before it')
+  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer: sealed.signer, hash: hashBytes(file) }
   const body = entryBody.safeParse((json as { body: unknown }).body)
   if (body.success) return { ...common, body: body.data }
   if (framed.data.ignorable) return { ...common, body: undefined }

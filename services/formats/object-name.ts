@@ -15,6 +15,31 @@ export function ledgerNumber(name: string): bigint | undefined {
   return match === null ? undefined : BigInt(match[1]!)
 }
 
+/** Newest first: a listing's first name is the latest checkpoint. */
+export function checkpointName(lineage: number, number: bigint): string {
+  return `${checkpointPrefix(lineage)}${(LAST_NUMBER - number).toString().padStart(16, '0')}.json`
+}
+
+export function checkpointPrefix(lineage: number): string {
+  return `checkpoints/${lineage}/`
+}
+
+/** The number of the ledger's checkpoint entry in the name of a hint. */
+export function checkpointNumber(name: string): bigint | undefined {
+  const match = /^checkpoints\/\d+\/(\d{16})\.json$/.exec(name)
+  return match === null ? undefined : LAST_NUMBER - BigInt(match[1]!)
+}
+
+const LAST_NUMBER = 9_999_999_999_999_999n
+
+export function rootName(lineage: number, number: bigint, nonce: string): string {
+  return `index/${lineage}/${number.toString().padStart(16, '0')}-${nonce}.root`
+}
+
+export function pageName(lineage: number, from: bigint, to: bigint, nonce: string): string {
+  return `index/${lineage}/${from.toString().padStart(16, '0')}-${to.toString().padStart(16, '0')}-${nonce}.page`
+}
+
 function wide(lsn: Lsn): string {
   return lsn.toString(16).padStart(16, '0')
 }

@@ -116,3 +116,9 @@ export function formatInstant(micros: bigint): string {
   const rest = Number(micros - BigInt(days) * BigInt(DAY_MICROS))
   return `${formatTimestamp(days, rest).replace(' ', 'T')}Z`
 }
+
+/** Microseconds since 1970 of an RFC 3339 instant in UTC, to the last digit (Date.parse stops at milliseconds). */
+export function parseInstant(text: string): bigint {
+  const [whole = '', fraction = ''] = text.replace(/Z$/, '').split('.')
+  return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0') || '0')
+}

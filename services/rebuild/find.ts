@@ -1,8 +1,9 @@
 /** Finds transactions around a time from the indexes alone, the unusual first: what to restore to just before of. */
 import { formatLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
-import { formatInstant } from '../formats/temporal.ts'
+import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
+import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './point.ts'
 
 export interface FoundTransaction {
@@ -32,8 +33,8 @@ export async function findTransactions(repository: Repository, query: FindQuery)
   const found: FoundTransaction[] = []
   const sizes: number[] = []
   for (const generation of repository.catalog.generations) {
-    for (const entry of generation.segments) {
-      if (micros(entry.body.latestCommittedAt) < query.from || micros(entry.body.firstCommittedAt) - SKEW > query.to) continue
+    const around = (c: Coverage): boolean => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) >= query.from && parseInstant(c.firstCommittedAt!) - SKEW <= query.to
+    for await (const entry of generation.segments.segments(around)) {
       const index = await readIndex(repository, entry)
       for (const t of index.transactions) {
         if (t.committedAt < query.from || t.committedAt > query.to) continue
@@ -55,10 +56,6 @@ export async function findTransactions(repository: Repository, query: FindQuery)
 
 /** Commit times in one entry need not be in order. */
 const SKEW = 60_000_000n
-
-function micros(text: string): bigint {
-  return BigInt(Date.parse(text)) * 1000n + 999n
-}
 
 function countOf(counts: { inserts: number; updates: number; deletes: number; truncates: number }, operation: Operation): number {
   return [counts.inserts, counts.updates, counts.deletes, counts.truncates][OPERATIONS.indexOf(operation)]!

@@ -36,24 +36,26 @@ export class FoldedChanges implements Disposable {
     const rooms = foldRooms(plan.tables, options.memoryBytes ?? LIMITS.foldBytes, spill)
     const folds = new Map(plan.tables.map((table) => [table.oid, new TableFold(table.history, basePosition(table), plan.point.lsn, rooms.get(table.oid) ?? IN_MEMORY)]))
     const wanted = (oid: number): boolean => folds.has(oid)
-    const objects = plan.segments.flatMap(({ body }) => body.objects.flatMap((object) => (object.tables.some((table) => wanted(table.oid)) ? [{ entry: body, object }] : [])))
-    const open = (index: number): Promise<Map<number, ChangeBlock[]>> | undefined => {
-      const next = objects[index]
-      if (next === undefined) return undefined
-      const blocks = blocksByTable(repository, next.entry, next.object, wanted)
-      blocks.catch(() => undefined)
-      return blocks
-    }
     try {
       // The next object is fetched and decompressed while this one is folded.
-      let opening = open(0)
-      for (let index = 0; opening !== undefined; index++) {
-        signal.throwIfAborted()
-        const blocks = await opening
-        opening = open(index + 1)
-        for (const [oid, ofTable] of blocks) folds.get(oid)!.apply(ofTable)
-        options.onProgress?.(index + 1, objects.length)
+      let before: Promise<Map<number, ChangeBlock[]>> | undefined
+      const fold = async (): Promise<void> => {
+        if (before === undefined) return
+        for (const [oid, ofTable] of await before) folds.get(oid)!.apply(ofTable)
       }
+      let done = 0
+      for await (const { body } of plan.segments.entries()) {
+        for (const object of body.objects) {
+          if (!object.tables.some((table) => wanted(table.oid))) continue
+          signal.throwIfAborted()
+          const opening = blocksByTable(repository, body, object, wanted)
+          opening.catch(() => undefined)
+          await fold()
+          before = opening
+        }
+        options.onProgress?.(++done, plan.segments.count)
+      }
+      await fold()
       return new FoldedChanges(folds, spill)
     } catch (error) {
       spill.close()

@@ -2,8 +2,10 @@
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
-import type { Gap, Generation, NumberedEntry } from '../repository/catalog.ts'
+import type { NumberedEntry } from '../formats/ledger-entry.ts'
+import type { Gap, Generation } from '../repository/catalog.ts'
 import type { Repository } from '../repository/repository.ts'
+import type { Coverage } from '../repository/segment-log.ts'
 import { closes, type ResolvedPoint } from './point.ts'
 import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
 import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
@@ -21,11 +23,17 @@ export interface TablePlan {
   readonly changeBytes: bigint
 }
 
+/** Read when they are wanted: a long backup's do not fit into memory. */
+export interface PlannedSegments {
+  readonly count: number
+  entries(): AsyncIterable<NumberedEntry<'segments'>>
+}
+
 export interface RestorePlan {
   readonly point: ResolvedPoint
   readonly tables: readonly TablePlan[]
   readonly excluded: readonly string[]
-  readonly segments: readonly NumberedEntry<'segments'>[]
+  readonly segments: PlannedSegments
   readonly schema: SchemaAtPoint
   readonly ddl: readonly PlacedRecord[]
   readonly bytes: bigint
@@ -75,20 +83,12 @@ export async function planRestore(repository: Repository, point: ResolvedPoint, 
   }
   const oldest = [...starts.values()].reduce<Lsn>((low, table) => (compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low), lsn)
   const from = compareLsn(oldest, base.from) < 0 ? oldest : base.from
-  const segments = generation.segments.filter((entry) => compareLsn(parseLsn(entry.body.from), lsn) < 0 && compareLsn(parseLsn(entry.body.to), from) >= 0)
-  const changes = new Map<number, { rows: bigint; bytes: bigint }>()
-  let bytes = 0n
-  const keys = new Set<string>()
-  for (const { body } of segments) {
-    for (const object of body.objects) {
-      bytes += BigInt(object.bytes)
-      keys.add(object.key)
-      for (const table of object.tables) {
-        const held = changes.get(table.oid) ?? { rows: 0n, bytes: 0n }
-        changes.set(table.oid, { rows: held.rows + BigInt(table.rows), bytes: held.bytes + BigInt(table.bytes) })
-      }
-    }
-  }
+  const needed = (c: Coverage): boolean => compareLsn(c.from, lsn) < 0 && compareLsn(c.to, from) >= 0
+  const sums = await generation.segments.sums(needed, (c) => compareLsn(c.from, from) >= 0 && compareLsn(c.to, lsn) <= 0)
+  const segments: PlannedSegments = { count: sums.segments, entries: () => generation.segments.segments(needed) }
+  const changes = sums.tables
+  let { bytes } = sums
+  const keys = new Set(sums.keys)
   const tables: TablePlan[] = []
   for (const [oid, history] of histories) {
     const last = history.last
@@ -109,7 +109,7 @@ export async function planRestore(repository: Repository, point: ResolvedPoint, 
     if (excluded.has(name)) continue
     throw new TidemarkError('GAP', `${name} was in the database, and the backup has neither a copy nor a record of it: it would come back empty`, { next: `a later point, or the same with --except-table ${name}` })
   }
-  return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: segments.reduce((sum, s) => sum + BigInt(s.body.changes), 0n), keys: [...keys] }
+  return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: sums.changes, keys: [...keys] }
 }
 
 /** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */

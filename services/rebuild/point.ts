@@ -5,9 +5,12 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn, isLsnText, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import type { PagedEntry } from '../formats/checkpoint.ts'
 import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
-import { formatInstant } from '../formats/temporal.ts'
-import type { Base, Generation, NumberedEntry } from '../repository/catalog.ts'
+import { formatInstant, parseInstant } from '../formats/temporal.ts'
+import type { NumberedEntry } from '../formats/ledger-entry.ts'
+import type { Base, Generation } from '../repository/catalog.ts'
+import { isSegments } from '../repository/segment-log.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export type Point =
@@ -61,11 +64,6 @@ export async function readIndex(repository: Repository, entry: NumberedEntry<'se
   return decodeIndex(await repository.getSealed(body.index, { kind: 'index', generation: String(body.generation), lane: String(body.lane) }))
 }
 
-function microsOf(text: string): bigint {
-  const [whole = '', fraction = ''] = text.replace(/Z$/, '').split('.')
-  return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0') || '0')
-}
-
 /** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE */
 export async function resolvePoint(repository: Repository, point: Point): Promise<ResolvedPoint> {
   const { catalog } = repository
@@ -109,15 +107,15 @@ function containing(generations: readonly Generation[], lsn: Lsn, wanted: number
 
 async function byTransaction(repository: Repository, generations: readonly Generation[], point: (Point & { kind: 'transaction' }) | (Point & { kind: 'beforeLsn' })): Promise<ResolvedPoint> {
   for (const generation of generations.toReversed()) {
-    for (const [index, entry] of [...generation.segments.entries()].toReversed()) {
-      if (point.kind === 'beforeLsn' && (compareLsn(point.lsn, parseLsn(entry.body.from)) <= 0 || compareLsn(point.lsn, parseLsn(entry.body.to)) > 0)) continue
+    for await (const entry of generation.segments.backwards((c) => point.kind === 'transaction' || (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0))) {
+      if (!isSegments(entry)) continue
       const transactions = await readTransactions(repository, entry)
       const at = transactions.findLastIndex((t) => (point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0))
       if (at < 0) continue
       const found = transactions[at]!
       if (point.kind === 'transaction' && !point.before) return finish(repository, generation, found.lsn, transactions[at + 1])
       // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
-      const previous = transactions[at - 1]?.lsn ?? parseLsn(generation.segments[index]!.body.from)
+      const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
       return finish(repository, generation, previous, found)
     }
   }
@@ -126,38 +124,30 @@ async function byTransaction(repository: Repository, generations: readonly Gener
 
 async function byTime(repository: Repository, generations: readonly Generation[], point: Point & { kind: 'time' }): Promise<ResolvedPoint> {
   const newest = generations.at(-1)!
-  const headTime = [newest.segments.at(-1)?.body.latestCommittedAt, newest.lastWrittenAt].filter((t) => t !== undefined).map(microsOf).reduce((a, b) => (a > b ? a : b))
+  const headTime = [newest.segments.last?.body.latestCommittedAt, newest.lastWrittenAt].filter((t) => t !== undefined).map(parseInstant).reduce((a, b) => (a > b ? a : b))
   if (point.micros > headTime) {
     throw new TidemarkError('POINT_AFTER_HEAD', `${point.text} is ${formatInstant(point.micros)} in UTC; the backup reaches ${formatInstant(headTime)}`)
   }
-  const generation = generations.findLast((g) => microsOf(openedAt(g)) <= point.micros) ?? generations[0]!
+  const generation = generations.findLast((g) => parseInstant(openedAt(g)) <= point.micros) ?? generations[0]!
   const first = generation.bases[0]!
-  let reached: Lsn | undefined
-  for (const entry of generation.segments) {
-    if (microsOf(entry.body.latestCommittedAt) <= point.micros) {
-      reached = parseLsn(entry.body.to)
-      continue
-    }
+  for await (const entry of generation.segments.segments((c) => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) > point.micros)) {
     const transactions = await readTransactions(repository, entry)
     const after = transactions.findIndex((t) => t.committedAt > point.micros)
-    if (after < 0) {
-      reached = parseLsn(entry.body.to)
-      continue
-    }
-    const at = after === 0 ? (reached ?? parseLsn(entry.body.from)) : transactions[after - 1]!.lsn
+    if (after < 0) continue
+    const at = after === 0 ? parseLsn(entry.body.from) : transactions[after - 1]!.lsn
     return finishTime(repository, generation, at, transactions[after], point, first)
   }
-  return finishTime(repository, generation, reached ?? generation.to, undefined, point, first)
+  return finishTime(repository, generation, generation.to, undefined, point, first)
 }
 
 function openedAt(generation: Generation): string {
-  return generation.lastCommittedAt === undefined ? generation.bases[0]!.writtenAt : (generation.segments[0]?.body.firstCommittedAt ?? generation.bases[0]!.writtenAt)
+  return generation.lastCommittedAt === undefined ? generation.bases[0]!.writtenAt : (generation.segments.firstCommittedAt ?? generation.bases[0]!.writtenAt)
 }
 
 /** Before the base closes there is nothing to restore; a quiet time right behind it is the base itself. */
 async function finishTime(repository: Repository, generation: Generation, at: Lsn, next: IndexedTransaction | undefined, point: Point & { kind: 'time' }, first: Base): Promise<ResolvedPoint> {
   if (closes(first.closing, at)) return finish(repository, generation, at, next)
-  if (point.micros >= microsOf(first.writtenAt)) return finish(repository, generation, toLsn(first.closing - 1n), next)
+  if (point.micros >= parseInstant(first.writtenAt)) return finish(repository, generation, toLsn(first.closing - 1n), next)
   throw new TidemarkError('POINT_BEFORE_WINDOW', `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`)
 }
 
@@ -185,14 +175,21 @@ async function finish(repository: Repository, generation: Generation, asked: Lsn
   }
   let at: IndexedTransaction | undefined
   let following = next
-  const index = generation.segments.findLastIndex((s) => compareLsn(parseLsn(s.body.from), lsn) < 0)
-  const entry = generation.segments[index]
+  const entry = await firstSegments(generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0))
   if (entry !== undefined) {
     const transactions = await readTransactions(repository, entry)
     at = transactions.findLast((t) => compareLsn(t.lsn, lsn) <= 0)
     following ??= transactions.find((t) => compareLsn(t.lsn, lsn) > 0)
-    const later = generation.segments[index + 1]
-    if (following === undefined && later !== undefined) following = (await readTransactions(repository, later))[0]
+    if (following === undefined) {
+      const end = parseLsn(entry.body.to)
+      const later = await firstSegments(generation.segments.entries((c) => compareLsn(c.to, end) > 0))
+      if (later !== undefined) following = (await readTransactions(repository, later))[0]
+    }
   }
   return { generation, base, lsn, at, next: following }
+}
+
+async function firstSegments(entries: AsyncIterable<PagedEntry>): Promise<NumberedEntry<'segments'> | undefined> {
+  for await (const entry of entries) if (isSegments(entry)) return entry
+  return undefined
 }

@@ -1,5 +1,5 @@
 /** A table's changes between two points, in commit order, as plain objects: for people and for JSON lines. */
-import { compareLsn, formatLsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { formatInstant } from '../formats/temporal.ts'
@@ -24,8 +24,7 @@ export interface HistoryLine {
 
 /** Changes with from < position <= to. */
 export async function* readHistory(repository: Repository, table: { readonly schema: string; readonly name: string }, from: ResolvedPoint, to: ResolvedPoint): AsyncGenerator<HistoryLine> {
-  for (const entry of to.generation.segments) {
-    if (compareLsn(parseLsn(entry.body.to), from.lsn) <= 0 || compareLsn(parseLsn(entry.body.from), to.lsn) >= 0) continue
+  for await (const entry of to.generation.segments.segments((c) => compareLsn(c.to, from.lsn) > 0 && compareLsn(c.from, to.lsn) < 0)) {
     const index = await readIndex(repository, entry)
     const oids = new Set(index.tables.filter((t) => t.schema === table.schema && t.name === table.name).map((t) => t.oid))
     if (oids.size === 0) continue

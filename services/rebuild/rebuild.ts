@@ -5,10 +5,10 @@
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, parseLsn } from '../core/position.ts'
+import { formatLsn } from '../core/position.ts'
 import { quoteTable } from '../core/relation.ts'
 import { tableKey, type Target } from '../core/ports/target.ts'
-import type { SchemaStatement, SequenceSample } from '../core/transaction.ts'
+import type { SchemaStatement } from '../core/transaction.ts'
 import { RANK } from '../formats/table-statements.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
@@ -16,8 +16,8 @@ import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
 import { binaryHeader, BinaryPrinter, binaryTrailer, canBeBinary, NeedsText } from './binary-rows.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
-import { readIndex } from './point.ts'
 import type { RowLayout } from './row-layout.ts'
+import { sequenceSamples } from './sequence-samples.ts'
 import { FoldedChanges } from './fold-changes.ts'
 import { baseBlocks } from './segment-reader.ts'
 import type { TableFold } from './table-fold.ts'
@@ -230,32 +230,9 @@ export class Rebuild {
     return { chunks: chunks(), rows: () => total }
   }
 
-  /** Samples stand in the indexes of cuts and in entries of their own; a cut's sample lies at or before the cut's end. */
-  async #sequenceSamples(): Promise<readonly SequenceSample[] | undefined> {
-    const { generation, lsn } = this.#plan.point
-    const inIndexes = generation.segments.map((entry) => ({ end: parseLsn(entry.body.end), read: async () => (await readIndex(this.#repository, entry)).sequences }))
-    const alone = generation.sequences.map(({ body }) => ({
-      end: parseLsn(body.at),
-      read: async () => ({ at: parseLsn(body.at), samples: JSON.parse((await this.#repository.getSealed(body.object, { kind: 'sequences', generation: String(body.generation) })).toString('utf8')) as SequenceSample[] }),
-    }))
-    const places = [...inIndexes, ...alone].sort((a, b) => compareLsn(a.end, b.end))
-    const behind = places.filter((place) => compareLsn(place.end, lsn) >= 0)
-    let before: readonly SequenceSample[] | undefined
-    for (const place of behind) {
-      const sample = await place.read()
-      if (sample !== undefined && compareLsn(sample.at, lsn) >= 0) return sample.samples
-      before = sample?.samples ?? before
-    }
-    for (const place of places.slice(0, places.length - behind.length).toReversed()) {
-      if (before !== undefined) break
-      before = (await place.read())?.samples
-    }
-    return before
-  }
-
   /** The first sample at or after the point, else the last before it; never below what the rows use. */
   async #sequences(): Promise<SchemaStatement[]> {
-    const samples = (await this.#sequenceSamples()) ?? this.#plan.schema.sequences
+    const samples = (await sequenceSamples(this.#repository, this.#plan.point)) ?? this.#plan.schema.sequences
     const set = samples.map((s): SchemaStatement => {
       const name = quoteTable(s).replaceAll("'", "''")
       const object = { kind: 'sequence', schema: s.schema, name: s.name }

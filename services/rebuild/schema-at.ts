@@ -17,8 +17,7 @@ import { TidemarkError } from '../core/errors.ts'
 /** All DDL records of a generation that are durable, in commit order. */
 export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
   const records: PlacedRecord[] = []
-  for (const entry of generation.segments) {
-    if (!entry.body.hasDdl) continue
+  for await (const entry of generation.segments.segments((c) => c.hasDdl)) {
     const found: (PlacedRecord & { ordinal: number })[] = []
     for await (const block of changeBlocks(repository, entry.body, () => true)) {
       const { relation } = block.layout

@@ -3,15 +3,13 @@
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
-import type { EntryOf, LedgerEntry } from '../formats/ledger-entry.ts'
-import type { AnyEntry } from './ledger.ts'
+import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
+import type { EntryBody, EntryKind, EntryOf, NumberedEntry, StoredObject } from '../formats/ledger-entry.ts'
+import { type ReadPage, SegmentLog } from './segment-log.ts'
 
-export interface NumberedEntry<K extends LedgerEntry['body']['kind']> {
-  readonly number: bigint
-  readonly writtenAt: string
-  readonly body: EntryOf<K>
-}
+/** Kinds that say something for ever and are few: a checkpoint keeps them as they are. */
+const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation'])
 
 export interface Gap {
   readonly id: string
@@ -37,12 +35,11 @@ export interface Base {
 export class Generation {
   readonly facts: EntryOf<'generation'>
   readonly number: bigint
-  readonly segments: NumberedEntry<'segments'>[] = []
+  #segments: SegmentLog
   readonly bases: Base[] = []
   /** All `table` entries by number, those of unfinished bases and re-snapshots too. */
   readonly tables = new Map<bigint, NumberedEntry<'table'>>()
   readonly schemas: NumberedEntry<'schema'>[] = []
-  readonly sequences: NumberedEntry<'sequences'>[] = []
   readonly markers: NumberedEntry<'marker'>[] = []
   readonly attestations: NumberedEntry<'attestation'>[] = []
   /** Commit LSN of the last durable transaction, or the generation's start. */
@@ -57,7 +54,8 @@ export class Generation {
   lastWrittenAt: string
   lastCommittedAt: string | undefined
 
-  constructor(number: bigint, writtenAt: string, facts: EntryOf<'generation'>) {
+  constructor(number: bigint, writtenAt: string, facts: EntryOf<'generation'>, segments: SegmentLog) {
+    this.#segments = segments
     this.number = number
     this.facts = facts
     this.to = parseLsn(facts.consistentPoint)
@@ -66,14 +64,52 @@ export class Generation {
     this.lastWrittenAt = writtenAt
   }
 
+  get segments(): SegmentLog {
+    return this.#segments
+  }
+
   get consistentPoint(): Lsn {
     return parseLsn(this.facts.consistentPoint)
+  }
+
+  /** What a checkpoint keeps, with pages in the place of entries. */
+  stored(pages: readonly { readonly generation: number; readonly from: string; readonly to: string; readonly object: StoredObject }[]): CheckpointRoot['generations'][number] {
+    const paged = this.segments.paged(pages.filter((page) => page.generation === this.facts.generation))
+    const { last } = this.segments
+    return {
+      generation: this.facts.generation,
+      to: formatLsn(this.to),
+      end: formatLsn(this.end),
+      checked: formatLsn(this.checked),
+      log: this.log,
+      lastWrittenAt: this.lastWrittenAt,
+      last: last === undefined ? null : storedEntry(last),
+      pages: paged,
+    }
+  }
+
+  /** Goes on where a checkpoint left it. */
+  resume(stored: CheckpointRoot['generations'][number], segments: SegmentLog): void {
+    this.#segments = segments
+    this.to = parseLsn(stored.to)
+    this.end = parseLsn(stored.end)
+    this.checked = parseLsn(stored.checked)
+    this.log = stored.log
+    this.lastWrittenAt = stored.lastWrittenAt
+    this.lastCommittedAt = segments.last?.body.lastCommittedAt
   }
 
   /** The newest finished base. */
   get base(): Base | undefined {
     return this.bases.at(-1)
   }
+}
+
+/** What the catalog needs of an entry; a body of an unknown, ignorable kind is undefined. */
+export interface CatalogEntry {
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly body: EntryBody | undefined
 }
 
 export class Catalog {
@@ -83,12 +119,46 @@ export class Catalog {
   readonly keys = new Map<string, NumberedEntry<'key'>>()
   /** The highest term claimed, by lane, and by whom. */
   readonly claims = new Map<number, { readonly term: number; readonly writer: string }>()
-  readonly audits: NumberedEntry<'audit'>[] = []
+  readonly #readPage: ReadPage
+  readonly #kept: StoredEntry[] = []
+  /** Entries since the last checkpoint. */
+  #sinceCheckpoint = 0
 
-  static of(entries: readonly AnyEntry[]): Catalog {
-    const catalog = new Catalog()
-    for (const entry of entries) catalog.apply(entry)
+  constructor(readPage: ReadPage) {
+    this.#readPage = readPage
+  }
+
+  /** As the ledger stood with a checkpoint's entry. */
+  static restored(root: CheckpointRoot, readPage: ReadPage): Catalog {
+    const catalog = new Catalog(readPage)
+    catalog.stream = root.stream
+    for (const { number, writtenAt, body } of root.entries) catalog.apply({ number: BigInt(number), writtenAt, body })
+    for (const claim of root.claims) catalog.claims.set(claim.lane, { term: claim.term, writer: claim.writer })
+    for (const stored of root.generations) {
+      const generation = catalog.generations.find((g) => g.facts.generation === stored.generation)
+      const last = stored.last?.body
+      if (generation === undefined || (last !== undefined && last.kind !== 'segments')) throw new TidemarkError('OBJECT_CORRUPT', 'a checkpoint of the ledger contradicts itself')
+      generation.resume(stored, new SegmentLog(stored.generation, readPage, stored.pages, last === undefined ? undefined : { number: BigInt(stored.last!.number), writtenAt: stored.last!.writtenAt, body: last }))
+    }
+    catalog.#sinceCheckpoint = 0
     return catalog
+  }
+
+  get sinceCheckpoint(): number {
+    return this.#sinceCheckpoint
+  }
+
+  /** What a checkpoint keeps of this, once `pages` stand for the entries that are in none yet. */
+  root(number: bigint, hash: string, pages: EntryOf<'checkpoint'>['pages']): CheckpointRoot {
+    return {
+      version: 1,
+      stream: this.stream,
+      number: number.toString(),
+      hash,
+      claims: [...this.claims].map(([lane, claim]) => ({ lane, ...claim })).sort((a, b) => a.lane - b.lane),
+      entries: [...this.#kept],
+      generations: this.generations.map((generation) => generation.stored(pages)),
+    }
   }
 
   get generation(): Generation | undefined {
@@ -99,16 +169,18 @@ export class Catalog {
     return this.gaps.filter((gap) => gap.closedAt === undefined && gap.scope.kind === 'table' && gap.generation === this.generation?.facts.generation)
   }
 
-  apply(entry: AnyEntry): void {
+  apply(entry: CatalogEntry): void {
     const body = entry.body
+    this.#sinceCheckpoint++
     if (body === undefined) return
+    if (KEPT.has(body.kind)) this.#kept.push(storedEntry({ ...entry, body }))
     const numbered = { number: entry.number, writtenAt: entry.writtenAt }
     switch (body.kind) {
       case 'genesis':
         this.stream = body.stream
         break
       case 'generation':
-        this.generations.push(new Generation(entry.number, entry.writtenAt, body))
+        this.generations.push(new Generation(entry.number, entry.writtenAt, body, new SegmentLog(body.generation, this.#readPage)))
         break
       case 'claim': {
         const held = this.claims.get(body.lane)
@@ -148,7 +220,7 @@ export class Catalog {
       }
       case 'sequences': {
         const generation = this.#of(body.generation, entry)
-        generation.sequences.push({ ...numbered, body })
+        generation.segments.push({ ...numbered, body })
         if (body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(body.checked))
         break
       }
@@ -175,13 +247,14 @@ export class Catalog {
       case 'attestation':
         this.#of(body.generation, entry).attestations.push({ ...numbered, body })
         break
-      case 'audit':
-        this.audits.push({ ...numbered, body })
+      case 'checkpoint':
+        for (const { generation, from, to, object } of body.pages) this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
+        this.#sinceCheckpoint = 0
         break
     }
   }
 
-  #segments(entry: NumberedEntry<'segments'>, raw: AnyEntry): void {
+  #segments(entry: NumberedEntry<'segments'>, raw: CatalogEntry): void {
     const generation = this.#of(entry.body.generation, raw)
     // Written after a higher term was claimed: a zombie's. Its guard stops it; a reader never trusts it (hazard 18).
     if (this.#isStale(entry.body.lane, entry.body.term)) return
@@ -204,13 +277,13 @@ export class Catalog {
     return held !== undefined && term < held.term
   }
 
-  #of(number: number, entry: AnyEntry): Generation {
+  #of(number: number, entry: CatalogEntry): Generation {
     const generation = this.generations.find((g) => g.facts.generation === number)
     if (generation === undefined) throw broken(entry, `it belongs to generation ${number}, which the ledger does not have`)
     return generation
   }
 }
 
-function broken(entry: AnyEntry, what: string): TidemarkError {
+function broken(entry: CatalogEntry, what: string): TidemarkError {
   return new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number}: ${what}`)
 }

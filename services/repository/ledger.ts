@@ -1,6 +1,7 @@
 /**
- * The ledger in one store: the append-only, hash-chained, signed list of what exists. Opening walks it from the first
- * entry and proves every link; appending is a create-only put of the next number.
+ * The ledger in one store: the append-only, hash-chained, signed list of what exists. Reading goes from the first entry,
+ * or from one whose signature is trusted (a checkpoint), and proves every link from there; appending is a create-only
+ * put of the next number. Entries are not kept: listeners take what they need of each.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
@@ -9,8 +10,8 @@ import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type IgnoredEntry, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
 import { ledgerName, ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
 
-const LINEAGE = 1
-const READ_AHEAD = 16
+export const LINEAGE = 1
+export const READ_AHEAD = 16
 
 export interface TrustedSigners {
   readonly stream: string
@@ -24,7 +25,8 @@ export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
   readonly #signers: ReadonlyMap<string, KeyObject>
-  readonly #entries: AnyEntry[] = []
+  #headNumber = 0n
+  #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
   /** The last try whose answer may be lost: the same body goes out again as the same bytes (hazard 85). */
   #attempt: { readonly number: bigint; readonly body: EntryBody; readonly file: Buffer } | undefined
@@ -46,45 +48,84 @@ export class Ledger {
   }
 
   /**
-   * Reads and proves the whole chain.
+   * A ledger of which nothing but the genesis entry is known yet: `readEntry` and `startAt`, then `refresh`.
    *
-   * @throws TidemarkError STORE_FOREIGN when the store's genesis is not the one that the keys belong to, LEDGER_BROKEN,
-   *   LEDGER_UNKNOWN, STORE_NOT_FOUND when there is no ledger
+   * @throws TidemarkError STORE_FOREIGN when the store's genesis is not the one that the keys belong to, STORE_NOT_FOUND
+   *   when there is no ledger
    */
-  static async open(store: ObjectStore, clock: Clock, trust: TrustedSigners): Promise<Ledger> {
+  static async connect(store: ObjectStore, clock: Clock, trust: TrustedSigners): Promise<Ledger> {
     const ledger = new Ledger(store, clock, trust)
-    let listed = 0n
-    for await (const name of store.list(ledgerPrefix(LINEAGE))) {
-      const number = ledgerNumber(name)
-      if (number !== undefined && number > listed) listed = number
+    const genesis = await ledger.#file(1n)
+    if (genesis === undefined) {
+      for await (const name of store.list(ledgerPrefix(LINEAGE))) throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
+      throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, { next: 'check --store; a new backup starts with: tidemark init' })
     }
-    if (listed === 0n) throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, { next: 'check --store; a new backup starts with: tidemark init' })
-    for (let next = 1n; next <= listed; next += BigInt(READ_AHEAD)) {
-      const files = await Promise.all(
-        Array.from({ length: READ_AHEAD }, (_, i) => next + BigInt(i))
-          .filter((number) => number <= listed)
-          .map((number) => ledger.#file(number).then((file) => ({ number, file }))),
-      )
-      for (const { number, file } of files) {
-        if (file === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while entry ${listed} exists`)
-        ledger.#accept(file, number, number === 1n ? trust : undefined)
-      }
-    }
-    // The listing may be stale: what counts is the next number itself (hazard 89).
-    await ledger.refresh()
+    if (hashBytes(genesis) !== trust.genesis) throw new TidemarkError('STORE_FOREIGN', `the ledger in ${store.place} does not begin with the genesis entry of these keys`)
     return ledger
   }
 
-  get entries(): readonly AnyEntry[] {
-    return this.#entries
+  /** Reads and proves the whole chain; `listener` sees every entry. @throws TidemarkError as `connect` and `refresh` do */
+  static async open(store: ObjectStore, clock: Clock, trust: TrustedSigners, listener?: (entry: AnyEntry) => void): Promise<Ledger> {
+    const ledger = await Ledger.connect(store, clock, trust)
+    if (listener !== undefined) ledger.onEntry(listener)
+    await ledger.refresh(READ_AHEAD)
+    return ledger
   }
 
   get headNumber(): bigint {
-    return BigInt(this.#entries.length)
+    return this.#headNumber
   }
 
   get headHash(): string {
-    return this.#entries.at(-1)?.hash ?? ''
+    return this.#headHash
+  }
+
+  /** One entry by its number, proven by its signature alone; undefined where there is none. */
+  async readEntry(number: bigint): Promise<AnyEntry | undefined> {
+    const file = await this.#file(number)
+    return file === undefined ? undefined : decodeEntry(file, number, undefined, this.#signers)
+  }
+
+  /** Goes on behind an entry that was read before. */
+  startAt(entry: AnyEntry): void {
+    this.#headNumber = entry.number
+    this.#headHash = entry.hash
+  }
+
+  /**
+   * Every entry from the first to the head, each link proven anew.
+   *
+   * @param until the last one that is wanted
+   * @throws TidemarkError LEDGER_BROKEN, also where the chain does not lead to the head, or entries stand behind a hole
+   */
+  async *walk(until?: bigint): AsyncGenerator<AnyEntry> {
+    const head = { number: until ?? this.#headNumber, hash: until === undefined ? this.#headHash : undefined }
+    let previous: string | null = null
+    for (let first = 1n; first <= head.number; first += BigInt(READ_AHEAD)) {
+      const numbers = Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= head.number)
+      const files = await Promise.all(numbers.map((number) => this.#file(number)))
+      for (const [i, number] of numbers.entries()) {
+        const file = files[i]
+        if (file === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
+        const entry = decodeEntry(file, number, previous, this.#signers)
+        previous = entry.hash
+        yield entry
+      }
+    }
+    if (head.hash === undefined) return
+    if (previous !== head.hash) throw new TidemarkError('LEDGER_BROKEN', `the chain from the first entry does not lead to entry ${head.number} as it was read`)
+    const listed = await this.listed()
+    if (listed > head.number && (await this.#file(head.number + 1n)) === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`)
+  }
+
+  /** The greatest number that the store lists; it may miss the newest. */
+  async listed(): Promise<bigint> {
+    let listed = 0n
+    for await (const name of this.store.list(ledgerPrefix(LINEAGE))) {
+      const number = ledgerNumber(name)
+      if (number !== undefined && number > listed) listed = number
+    }
+    return listed
   }
 
   /** Called for every entry as it becomes known, ours and others'. */
@@ -93,14 +134,28 @@ export class Ledger {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Takes in what others appended; in turn with our own appends, so that no entry is taken in twice. */
-  refresh(): Promise<void> {
+  /**
+   * Takes in what others appended; in turn with our own appends, so that no entry is taken in twice.
+   *
+   * @param ahead how many entries are fetched at once
+   * @throws TidemarkError LEDGER_BROKEN, LEDGER_UNKNOWN
+   */
+  refresh(ahead = 1): Promise<void> {
     return this.#inTurn(async () => {
-      for (;;) {
-        const number = this.headNumber + 1n
-        const file = await this.#file(number)
-        if (file === undefined) return
-        this.#accept(file, number)
+      for (let width = ahead; ; width = READ_AHEAD) {
+        const first = this.#headNumber + 1n
+        const files = await Promise.all(Array.from({ length: width }, (_, i) => this.#file(first + BigInt(i))))
+        for (const [i, file] of files.entries()) {
+          const number = first + BigInt(i)
+          if (file !== undefined) this.#accept(file, number)
+          else if (files.slice(i + 1).every((later) => later === undefined)) return
+          else {
+            // Written while we asked; or gone, while a later one is there.
+            const again = await this.#file(number)
+            if (again === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
+            this.#accept(again, number)
+          }
+        }
       }
     })
   }
@@ -122,9 +177,9 @@ export class Ledger {
   async #append(body: EntryBody, signer: Signer, guard: () => void): Promise<LedgerEntry> {
     for (;;) {
       guard()
-      const number = this.headNumber + 1n
+      const number = this.#headNumber + 1n
       const again = this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
-      const file = again ?? encodeEntry(number, this.headHash, new Date(this.#clock.now()).toISOString(), body, signer)
+      const file = again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
       this.#attempt = { number, body, file }
       const result = await this.store.putIfAbsent(ledgerName(LINEAGE, number), [file])
       if (result === 'created') return this.#accept(file, number) as LedgerEntry
@@ -145,13 +200,10 @@ export class Ledger {
     }
   }
 
-  #accept(file: Buffer, number: bigint, trust?: TrustedSigners): AnyEntry {
-    if (trust !== undefined && hashBytes(file) !== trust.genesis) {
-      throw new TidemarkError('STORE_FOREIGN', `the ledger in ${this.store.place} does not begin with the genesis entry of these keys`)
-    }
-    const entry = decodeEntry(file, number, number === 1n ? null : this.headHash, this.#signers)
+  #accept(file: Buffer, number: bigint): AnyEntry {
+    const entry = decodeEntry(file, number, number === 1n ? null : this.#headHash, this.#signers)
     if (number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is a second genesis`)
-    this.#entries.push(entry)
+    this.startAt(entry)
     for (const listener of this.#listeners) listener(entry)
     return entry
   }

@@ -1,13 +1,15 @@
 /** Segments, bases and ledger as one: what jobs read and write, through the ports. */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { SealContext } from '../formats/envelope.ts'
 import { type EntryBody, hashBytes, type LedgerEntry, type SealedRef, type Signer } from '../formats/ledger-entry.ts'
-import { Catalog } from './catalog.ts'
+import type { Catalog } from './catalog.ts'
+import { newestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { fetchChecked, Keyring, putNew } from './keyring.ts'
-import { Ledger, type TrustedSigners } from './ledger.ts'
+import { Ledger, READ_AHEAD, type TrustedSigners } from './ledger.ts'
 
 export interface RepositoryOptions {
   readonly store: ObjectStore
@@ -34,9 +36,9 @@ export class Repository {
   #claim: { readonly lane: number; readonly term: number } | undefined
   #claimedAt = 0n
 
-  private constructor(ledger: Ledger, options: RepositoryOptions) {
+  private constructor(ledger: Ledger, catalog: Catalog, options: RepositoryOptions) {
     this.ledger = ledger
-    this.catalog = Catalog.of(ledger.entries)
+    this.catalog = catalog
     ledger.onEntry((entry) => this.catalog.apply(entry))
     this.clock = options.clock
     this.randomness = options.randomness
@@ -45,7 +47,10 @@ export class Repository {
   }
 
   static async open(options: RepositoryOptions): Promise<Repository> {
-    const repository = new Repository(await Ledger.open(options.store, options.clock, options.trust), options)
+    const ledger = await Ledger.connect(options.store, options.clock, options.trust)
+    const catalog = await newestCheckpoint(ledger)
+    const repository = new Repository(ledger, catalog, options)
+    await ledger.refresh(READ_AHEAD)
     if (repository.catalog.stream !== options.trust.stream) throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository
   }
@@ -111,6 +116,15 @@ export class Repository {
       if (error instanceof TidemarkError && error.code === 'STORE_READ_ONLY') return false
       throw error
     }
+  }
+
+  /**
+   * Writes a checkpoint where enough entries have come since the last one. Whoever appends in between has the better
+   * right: it is tried again after the next entry.
+   */
+  async checkpoint(every: number = LIMITS.checkpointEntries): Promise<void> {
+    if (this.catalog.sinceCheckpoint < every) return
+    await writeCheckpoint(this.ledger, this.catalog, this.signer, () => this.nonce())
   }
 
   nonce(): string {

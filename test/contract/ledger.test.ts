@@ -20,6 +20,7 @@ test('appends and refreshes of two processes, all at once', async () => {
   for (const ledger of ledgers) await ledger.refresh()
   expect(ledgers.map((ledger) => ledger.headNumber)).toEqual([81n, 81n])
   expect(ledgers[0]!.headHash).toBe(ledgers[1]!.headHash)
-  const said = ledgers[0]!.entries.flatMap((entry) => (entry.body?.kind === 'audit' ? [`${entry.body.operator}:${entry.body.what}`] : []))
+  const said: string[] = []
+  for await (const { body } of ledgers[0]!.walk()) if (body?.kind === 'audit') said.push(`${body.operator}:${body.what}`)
   expect(new Set(said).size).toBe(80)
 })

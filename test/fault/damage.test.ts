@@ -178,7 +178,8 @@ describe('one finished backup, damaged in copies', () => {
     await run(['find', '--store', backup.storeUrl, '--keys', backup.keys])
     await run(['read', '--table', 'public.m', '--from', formatLsn(backup.repository.catalog.generation!.base!.closing), '--to', 'latest', '--store', backup.storeUrl, '--keys', backup.keys])
     const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
-    const commands = repository.catalog.audits.map((entry) => entry.body.command)
+    const commands: string[] = []
+    for await (const { body } of repository.ledger.walk()) if (body?.kind === 'audit') commands.push(body.command)
     for (const command of ['init', 'find', 'read', 'restore']) expect(commands).toContain(command)
   })
 })

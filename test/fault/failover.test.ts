@@ -57,7 +57,7 @@ test('a promotion that lost nothing: the same generation goes on over the new ti
     const head = (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
     await backup.until(() => formatLsn(backup.repository.catalog.generation!.end) >= head)
     expect(backup.repository.catalog.generations.length).toBe(1)
-    expect(backup.repository.catalog.generation!.segments.at(-1)!.body.timeline).toBe(2)
+    expect(backup.repository.catalog.generation!.segments.last!.body.timeline).toBe(2)
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(withDatabase(server.url(), backup.database))))
     await client.end()

@@ -170,7 +170,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.source.query("INSERT INTO s (t) VALUES ('y')")
     await backup.durable()
     // The sample comes behind the rows; a restore waits for nothing, so the test does.
-    await backup.until(() => backup.repository.catalog.generation!.sequences.length > 0)
+    await backup.until(() => backup.repository.catalog.generation!.segments.unpaged.some((entry) => entry.body.kind === 'sequences'))
     const { url } = await backup.restore('latest')
     const pg = await import('pg')
     const client = new pg.default.Client(url)

@@ -2,6 +2,8 @@
 import { expect, test } from 'vitest'
 import type { MemoryChange, MemoryRows, MemoryTable } from '../../services/adapters/memory/memory-source.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import { Catalog } from '../../services/repository/catalog.ts'
+import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -58,7 +60,8 @@ async function history(seed: number): Promise<void> {
   const next = random(seed)
   const pipeline = await MemoryPipeline.create(TABLES)
   const commits: { readonly lsn: Lsn; readonly rows: ReadonlyMap<string, MemoryRows> }[] = []
-  await pipeline.start(50 + next(3000))
+  const start = (): Promise<void> => pipeline.start(50 + next(3000), 1 + next(12))
+  await start()
   const baseAt = next(10)
   for (let step = 0; step < 40; step++) {
     const lsn = pipeline.source.commit(transaction(pipeline, next))
@@ -68,7 +71,7 @@ async function history(seed: number): Promise<void> {
     const roll = next(12)
     if (roll === 0) await pipeline.crash()
     else if (roll === 1) await pipeline.drain()
-    if (roll <= 1) await pipeline.start(50 + next(3000))
+    if (roll <= 1) await start()
   }
   await pipeline.drain()
   await pipeline.start(1)
@@ -76,13 +79,20 @@ async function history(seed: number): Promise<void> {
   await pipeline.drain()
   const generation = (await pipeline.plan(commits.at(-1)!.lsn)).point.generation
   expect(compareLsn(pipeline.source.confirmed, generation.end), 'no more is acknowledged than is durable').toBeLessThanOrEqual(0)
+  for await (const { entry, faults } of proveLedger(pipeline.repository.ledger)) expect(faults, `checkpoint ${entry.number}`).toEqual([])
+  const whole = new Catalog(() => Promise.reject(new Error('no page is needed')))
+  for await (const entry of pipeline.repository.ledger.walk()) whole.apply(entry)
+  expect(pipeline.repository.catalog.root(0n, '', []), 'what a checkpoint says and what all entries say').toEqual(whole.root(0n, '', []))
   const opens = generation.bases[0]!.closing
   for (const { lsn, rows } of commits) {
     if (compareLsn(lsn, opens) < 0) continue
     const plan = await pipeline.plan(lsn)
     const from = plan.tables.reduce<Lsn>((low, table) => (table.base !== undefined && compareLsn(parseLsn(table.base.body.position), low) < 0 ? parseLsn(table.base.body.position) : low), plan.point.base.from)
-    const needed = generation.segments.filter(({ body }) => commits.some((c) => compareLsn(c.lsn, parseLsn(body.from)) > 0 && compareLsn(c.lsn, parseLsn(body.to)) <= 0 && compareLsn(c.lsn, from) >= 0 && compareLsn(c.lsn, lsn) <= 0))
-    expect(plan.segments.map((s) => s.body.to), 'the plan names the segments that hold a needed commit, and no other').toEqual(needed.map((s) => s.body.to))
+    const needed = (await collect(plan.point.generation.segments.segments(() => true))).filter(({ body }) => commits.some((c) => compareLsn(c.lsn, parseLsn(body.from)) > 0 && compareLsn(c.lsn, parseLsn(body.to)) <= 0 && compareLsn(c.lsn, from) >= 0 && compareLsn(c.lsn, lsn) <= 0))
+    const named = await collect(plan.segments.entries())
+    expect(plan.segments.count).toBe(named.length)
+    expect(plan.changes).toBe(needed.reduce((sum, { body }) => sum + BigInt(body.changes), 0n))
+    expect(named.map((s) => s.body.to), 'the plan names the segments that hold a needed commit, and no other').toEqual(needed.map((s) => s.body.to))
     if (next(3) > 0) continue
     const target = await pipeline.restore(plan, next(2) === 0 ? 100 : undefined)
     for (const table of TABLES) expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(lsn)}`).toEqual(expectedRows(rows.get(table.name)!))
@@ -96,3 +106,9 @@ test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them
     })
   }
 })
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = []
+  for await (const item of items) out.push(item)
+  return out
+}

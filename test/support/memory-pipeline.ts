@@ -47,7 +47,7 @@ export class MemoryPipeline {
   }
 
   /** Starts the stream from what the ledger holds, as a fresh process does. */
-  async start(segmentBytes: number): Promise<void> {
+  async start(segmentBytes: number, checkpointEntries?: number): Promise<void> {
     this.repository = await this.#open()
     const generation = this.repository.catalog.generation!
     const term = await this.repository.claim(0)
@@ -56,7 +56,7 @@ export class MemoryPipeline {
     this.#drain = new AbortController()
     const clock = systemClock
     const randomness = systemRandomness
-    const compactor = new Compactor({ log, repository: this.repository, generation: 1, term, policy: { segmentBytes, ageMs: 3_600_000 }, clock, randomness, events: {} })
+    const compactor = new Compactor({ log, repository: this.repository, generation: 1, term, policy: { segmentBytes, ageMs: 3_600_000 }, clock, randomness, events: {}, checkpointEntries })
     const replicator = new Replicator({ source: this.source, log, from: generation.end, durable: generation.end, checked: generation.checked, sampleMs: 3_600_000, clock, randomness, events: { onGap: () => undefined } })
     const hard = this.#stop.signal
     this.#running = Promise.allSettled([compactor.run(hard), replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end())])
@@ -83,6 +83,11 @@ export class MemoryPipeline {
   async crash(): Promise<void> {
     this.#stop.abort(new DOMException('crash', 'AbortError'))
     await this.#running
+  }
+
+  /** A fresh process that only reads. */
+  async reopen(): Promise<Repository> {
+    return (this.repository = await this.#open())
   }
 
   async plan(lsn: Lsn): Promise<RestorePlan> {

@@ -1,0 +1,214 @@
+/**
+ * The segments and sequences entries of one generation, in the ledger's order: the newest in memory, the older ones in
+ * index pages that are read when somebody wants what is in them. Most questions are answered by the pages' sums.
+ */
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import type { PagedEntry, PageSummary } from '../formats/checkpoint.ts'
+import type { NumberedEntry, StoredObject } from '../formats/ledger-entry.ts'
+import { parseInstant } from '../formats/temporal.ts'
+
+/** What an entry covers, and what a page covers: for choosing. Times are RFC 3339, undefined where there is no commit. */
+export interface Coverage {
+  /** Exclusive. */
+  readonly from: Lsn
+  readonly to: Lsn
+  readonly end: Lsn
+  readonly firstCommittedAt: string | undefined
+  readonly latestCommittedAt: string | undefined
+  readonly hasDdl: boolean
+}
+
+export interface SegmentSums {
+  readonly segments: number
+  readonly changes: bigint
+  /** Of the sealed objects with changes. */
+  readonly bytes: bigint
+  readonly keys: ReadonlySet<string>
+  /** Before compression, by table. */
+  readonly tables: ReadonlyMap<number, { readonly rows: bigint; readonly bytes: bigint }>
+}
+
+export type ReadPage = (generation: number, page: PageSummary) => Promise<readonly PagedEntry[]>
+
+export class SegmentLog {
+  readonly #generation: number
+  readonly #readPage: ReadPage
+  readonly #pages: PageSummary[]
+  #tail: PagedEntry[] = []
+  #last: NumberedEntry<'segments'> | undefined
+  #firstCommittedAt: string | undefined
+
+  constructor(generation: number, readPage: ReadPage, pages: readonly PageSummary[] = [], last?: NumberedEntry<'segments'>) {
+    this.#generation = generation
+    this.#readPage = readPage
+    this.#pages = [...pages]
+    this.#last = last
+    this.#firstCommittedAt = pages.find((page) => page.firstCommittedAt !== null)?.firstCommittedAt ?? undefined
+  }
+
+  get last(): NumberedEntry<'segments'> | undefined {
+    return this.#last
+  }
+
+  /** Of the first entry. */
+  get firstCommittedAt(): string | undefined {
+    return this.#firstCommittedAt
+  }
+
+  get pages(): readonly PageSummary[] {
+    return this.#pages
+  }
+
+  /** Entries that stand in no page. */
+  get unpaged(): readonly PagedEntry[] {
+    return this.#tail
+  }
+
+  push(entry: PagedEntry): void {
+    this.#tail.push(entry)
+    if (!isSegments(entry)) return
+    this.#last = entry
+    this.#firstCommittedAt ??= entry.body.firstCommittedAt
+  }
+
+  /** A checkpoint names a page for our oldest entries: from here on it stands for them. */
+  page(from: bigint, to: bigint, object: StoredObject): void {
+    const entries = this.#between(from, to)
+    if (entries.length === 0) return
+    this.#pages.push(summarize(entries, object))
+    this.#tail = this.#tail.filter((entry) => entry.number > to)
+  }
+
+  /** The pages as they would be with more of them, which together hold every entry that stands in none yet. */
+  paged(more: readonly { readonly from: string; readonly to: string; readonly object: StoredObject }[]): PageSummary[] {
+    return [...this.#pages, ...more.flatMap(({ from, to, object }) => {
+      const entries = this.#between(BigInt(from), BigInt(to))
+      return entries.length === 0 ? [] : [summarize(entries, object)]
+    })]
+  }
+
+  #between(from: bigint, to: bigint): PagedEntry[] {
+    return this.#tail.filter((entry) => entry.number >= from && entry.number <= to)
+  }
+
+  /** In the ledger's order; `wanted` is asked for pages and then for entries, and must be true for a page that holds one. */
+  async *entries(wanted: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+    for (const page of this.#pages) {
+      if (!wanted(coverageOfPage(page))) continue
+      for (const entry of await this.#readPage(this.#generation, page)) if (wanted(coverageOf(entry))) yield entry
+    }
+    // A checkpoint may come while somebody reads.
+    for (const entry of [...this.#tail]) if (wanted(coverageOf(entry))) yield entry
+  }
+
+  async *segments(wanted: (coverage: Coverage) => boolean): AsyncGenerator<NumberedEntry<'segments'>> {
+    for await (const entry of this.entries(wanted)) if (isSegments(entry)) yield entry
+  }
+
+  /** The newest first. */
+  async *backwards(wanted: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+    const pages = [...this.#pages]
+    for (const entry of this.#tail.toReversed()) if (wanted(coverageOf(entry))) yield entry
+    for (const page of pages.toReversed()) {
+      if (!wanted(coverageOfPage(page))) continue
+      for (const entry of [...(await this.#readPage(this.#generation, page))].reverse()) if (wanted(coverageOf(entry))) yield entry
+    }
+  }
+
+  /** Sums of what `wanted` chooses; a page that is `inside` counts whole, without being read. */
+  async sums(wanted: (coverage: Coverage) => boolean, inside: (coverage: Coverage) => boolean): Promise<SegmentSums> {
+    const sums = new Sums()
+    for (const page of this.#pages) {
+      const coverage = coverageOfPage(page)
+      if (!wanted(coverage)) continue
+      if (inside(coverage)) sums.addPage(page)
+      else for (const entry of await this.#readPage(this.#generation, page)) if (isSegments(entry) && wanted(coverageOf(entry))) sums.addEntry(entry)
+    }
+    for (const entry of this.#tail) if (isSegments(entry) && wanted(coverageOf(entry))) sums.addEntry(entry)
+    return sums
+  }
+
+  /** Of everything. */
+  get bytes(): bigint {
+    let bytes = 0n
+    for (const page of this.#pages) bytes += BigInt(page.bytes)
+    for (const entry of this.#tail) if (isSegments(entry)) for (const object of entry.body.objects) bytes += BigInt(object.bytes)
+    return bytes
+  }
+}
+
+export function isSegments(entry: PagedEntry): entry is NumberedEntry<'segments'> {
+  return entry.body.kind === 'segments'
+}
+
+class Sums implements SegmentSums {
+  segments = 0
+  changes = 0n
+  bytes = 0n
+  readonly keys = new Set<string>()
+  readonly tables = new Map<number, { rows: bigint; bytes: bigint }>()
+
+  addPage(page: PageSummary): void {
+    this.segments += page.segments
+    this.changes += BigInt(page.changes)
+    this.bytes += BigInt(page.bytes)
+    for (const key of page.keys) this.keys.add(key)
+    for (const table of page.tables) this.#table(table)
+  }
+
+  addEntry({ body }: NumberedEntry<'segments'>): void {
+    this.segments++
+    this.changes += BigInt(body.changes)
+    for (const object of body.objects) {
+      this.bytes += BigInt(object.bytes)
+      this.keys.add(object.key)
+      for (const table of object.tables) this.#table(table)
+    }
+  }
+
+  #table({ oid, rows, bytes }: { readonly oid: number; readonly rows: string; readonly bytes: string }): void {
+    const held = this.tables.get(oid)
+    if (held === undefined) this.tables.set(oid, { rows: BigInt(rows), bytes: BigInt(bytes) })
+    else {
+      held.rows += BigInt(rows)
+      held.bytes += BigInt(bytes)
+    }
+  }
+}
+
+function coverageOf(entry: PagedEntry): Coverage {
+  if (!isSegments(entry)) {
+    const at = parseLsn(entry.body.at)
+    return { from: at, to: at, end: at, firstCommittedAt: undefined, latestCommittedAt: undefined, hasDdl: false }
+  }
+  const { body } = entry
+  return { from: parseLsn(body.from), to: parseLsn(body.to), end: parseLsn(body.end), firstCommittedAt: body.firstCommittedAt, latestCommittedAt: body.latestCommittedAt, hasDdl: body.hasDdl }
+}
+
+function coverageOfPage(page: PageSummary): Coverage {
+  const { from, to, end } = page.range
+  return { from: parseLsn(from), to: parseLsn(to), end: parseLsn(end), firstCommittedAt: page.firstCommittedAt ?? undefined, latestCommittedAt: page.latestCommittedAt ?? undefined, hasDdl: page.hasDdl }
+}
+
+/** @param entries at least one */
+export function summarize(entries: readonly PagedEntry[], object: StoredObject): PageSummary {
+  const sums = new Sums()
+  const covered = entries.map(coverageOf)
+  const extreme = (of: (coverage: Coverage) => Lsn, sign: number): string => formatLsn(covered.map(of).reduce((a, b) => (compareLsn(a, b) * sign >= 0 ? a : b)))
+  const times = (of: (coverage: Coverage) => string | undefined): string[] => covered.map(of).filter((time) => time !== undefined).sort((a, b) => Number(parseInstant(a) - parseInstant(b)))
+  for (const entry of entries) if (isSegments(entry)) sums.addEntry(entry)
+  return {
+    from: entries[0]!.number.toString(),
+    to: entries.at(-1)!.number.toString(),
+    object,
+    segments: sums.segments,
+    range: { from: extreme((c) => c.from, -1), to: extreme((c) => c.to, 1), end: extreme((c) => c.end, 1) },
+    firstCommittedAt: times((c) => c.firstCommittedAt)[0] ?? null,
+    latestCommittedAt: times((c) => c.latestCommittedAt).at(-1) ?? null,
+    hasDdl: covered.some((c) => c.hasDdl),
+    changes: String(sums.changes),
+    bytes: String(sums.bytes),
+    keys: [...sums.keys],
+    tables: [...sums.tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })),
+  }
+}
