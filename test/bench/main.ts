@@ -1,4 +1,4 @@
-/** npm run bench [-- capture base rebuild lag reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- plan capture base rebuild lag reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { benchCapture, benchMemory } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
 import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
+import { benchPlan } from './plan.ts'
 import { benchReread } from './reread.ts'
 import { benchRebuild } from './rebuild.ts'
 import { installation } from './tools.ts'
@@ -29,43 +30,48 @@ const wanted = new Set(process.argv.slice(2))
 const want = (name: string): boolean => wanted.size === 0 || wanted.has(name)
 
 const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))
-const tools = installation()
-const server = await EmbeddedPostgres.create({
-  folder: join(folder, 'postgres'),
-  packageRoot: tools,
-  settings: { shared_buffers: '2GB', max_wal_size: '8GB', synchronous_commit: 'off', autovacuum: 'off', max_replication_slots: '60', max_wal_senders: '60', wal_sender_timeout: '0', log_min_messages: 'log' },
-})
-await server.start()
 const figures: Figure[] = []
 const say = (text: string): void => console.error(`[${(performance.now() / 1000).toFixed(0)} s] ${text}`)
-try {
-  const admin = new pg.Client(server.url())
-  await admin.connect()
-  await admin.query('CREATE DATABASE im')
-  const client = new pg.Client(server.url('im'))
-  await client.connect()
-  say(`loading ${MESSAGES * 3} rows and ${CHANGES} changes`)
-  await load(server.url('im'), client, { messages: MESSAGES, changes: CHANGES, big: CHANGES / 10 })
-  const workplace = await Workplace.open({ folder, server, client, admin, tools: join(tools, 'bin'), pairs: PAIRS, say })
-  if (want('base')) figures.push(...(await benchBase(workplace)))
-  if (want('rebuild') || want('lag') || want('reread')) await workplace.takeBase()
-  await workplace.prepareStream()
-  say('making the changes')
-  workplace.walBytes = await applyChanges(client)
-  await workplace.endStream()
-  if (want('capture')) figures.push(...(await benchCapture(workplace, CHANGES)))
-  // The rebuild reads the installation's own slot: one that stands before the changes is kept for later.
-  const reserved = want('memory') ? await workplace.copySlot() : undefined
-  if (wanted.has('kafka')) figures.push(...(await benchKafka(workplace, CHANGES)))
-  if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
-  if (reserved !== undefined) figures.push(...(await benchMemory(workplace, reserved)))
-  if (want('lag')) figures.push(...(await benchLag(workplace)))
-  if (want('reread')) figures.push(...(await benchReread(workplace)))
-  await client.end()
-  await admin.end()
-} finally {
-  await server.destroy()
-  await rm(folder, { recursive: true, force: true })
+if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
+if ([...wanted].some((name) => name !== 'plan') || wanted.size === 0) await withServer()
+await rm(folder, { recursive: true, force: true })
+
+async function withServer(): Promise<void> {
+  const tools = installation()
+  const server = await EmbeddedPostgres.create({
+    folder: join(folder, 'postgres'),
+    packageRoot: tools,
+    settings: { shared_buffers: '2GB', max_wal_size: '8GB', synchronous_commit: 'off', autovacuum: 'off', max_replication_slots: '60', max_wal_senders: '60', wal_sender_timeout: '0', log_min_messages: 'log' },
+  })
+  await server.start()
+  try {
+    const admin = new pg.Client(server.url())
+    await admin.connect()
+    await admin.query('CREATE DATABASE im')
+    const client = new pg.Client(server.url('im'))
+    await client.connect()
+    say(`loading ${MESSAGES * 3} rows and ${CHANGES} changes`)
+    await load(server.url('im'), client, { messages: MESSAGES, changes: CHANGES, big: CHANGES / 10 })
+    const workplace = await Workplace.open({ folder, server, client, admin, tools: join(tools, 'bin'), pairs: PAIRS, say })
+    if (want('base')) figures.push(...(await benchBase(workplace)))
+    if (want('rebuild') || want('lag') || want('reread')) await workplace.takeBase()
+    await workplace.prepareStream()
+    say('making the changes')
+    workplace.walBytes = await applyChanges(client)
+    await workplace.endStream()
+    if (want('capture')) figures.push(...(await benchCapture(workplace, CHANGES)))
+    // The rebuild reads the installation's own slot: one that stands before the changes is kept for later.
+    const reserved = want('memory') ? await workplace.copySlot() : undefined
+    if (wanted.has('kafka')) figures.push(...(await benchKafka(workplace, CHANGES)))
+    if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
+    if (reserved !== undefined) figures.push(...(await benchMemory(workplace, reserved)))
+    if (want('lag')) figures.push(...(await benchLag(workplace)))
+    if (want('reread')) figures.push(...(await benchReread(workplace)))
+    await client.end()
+    await admin.end()
+  } finally {
+    await server.destroy()
+  }
 }
 console.log(`\n${cpus().length} cores, ${cpus()[0]?.model ?? ''}, PostgreSQL 18.6, Node ${process.version}, ${PAIRS} pairs\n`)
 console.log('| what | against | measured | reach | |')

@@ -6,7 +6,7 @@ import { type MemoryRows, MemorySource, type MemoryTable } from '../../services/
 import { MemoryTarget } from '../../services/adapters/memory/memory-target.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
-import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { type Randomness, systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
 import { tableKey } from '../../services/core/ports/target.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
@@ -14,32 +14,34 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 import { planRestore, type RestorePlan } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/rebuild/point.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
 export class MemoryPipeline {
   readonly source: MemorySource
-  readonly store = new MemoryStore()
+  readonly store: MemoryStore
   readonly #open: () => Promise<Repository>
   repository!: Repository
   #stop = new AbortController()
   #drain = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
 
-  private constructor(tables: readonly MemoryTable[], open: (store: MemoryStore) => Promise<Repository>) {
+  private constructor(tables: readonly MemoryTable[], store: MemoryStore, open: (store: MemoryStore) => Promise<Repository>) {
     this.source = new MemorySource(tables)
+    this.store = store
     this.#open = () => open(this.store)
   }
 
-  static async create(tables: readonly MemoryTable[]): Promise<MemoryPipeline> {
+  static async create(tables: readonly MemoryTable[], { store = new MemoryStore(), keys = systemRandomness, onTrust }: { store?: MemoryStore; keys?: Randomness; onTrust?: (trust: TrustedSigners) => void } = {}): Promise<MemoryPipeline> {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const signer = { id: 'writer', privateKey }
     const signers = [{ id: 'writer', role: 'writer' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]
-    const provider = new MemoryKeys(systemRandomness)
+    const provider = new MemoryKeys(keys)
     const stream = randomUUID()
     let genesis = ''
-    const pipeline = new MemoryPipeline(tables, (store) => Repository.open({ store, trust: { stream, genesis, signers }, provider, signer, clock: systemClock, randomness: systemRandomness }))
+    const pipeline = new MemoryPipeline(tables, store, (from) => Repository.open({ store: from, trust: { stream, genesis, signers }, provider, signer, clock: systemClock, randomness: systemRandomness }))
     genesis = await Ledger.create(pipeline.store, systemClock, { kind: 'genesis', stream, signers, recipients: [...provider.recipients] }, signer)
+    onTrust?.({ stream, genesis, signers })
     pipeline.repository = await pipeline.#open()
     const head = await pipeline.source.head()
     await pipeline.repository.append({ kind: 'generation', generation: 1, systemId: '1', databaseOid: 1, database: 'memory', encoding: 'UTF8', serverVersion: 180000, timeline: 1, slot: 'memory', publication: 'memory', consistentPoint: formatLsn(head), nextXid: '1', reason: 'test' })
