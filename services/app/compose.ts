@@ -48,7 +48,7 @@ export function openSource(config: Config, generation: Generation): PostgresSour
   const { facts } = generation
   const timeline = generation.segments.last?.body.timeline ?? facts.timeline
   return new PostgresSource(
-    { url: config.source.url, slot: facts.slot, publication: facts.publication, clock: systemClock, randomness: systemRandomness },
+    { url: config.source.url, slot: facts.slot, publication: facts.publication, ...(config.subjects === undefined ? {} : { subjects: config.subjects }), clock: systemClock, randomness: systemRandomness },
     { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },
   )
 }

@@ -7,6 +7,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
+import type { Subjects } from '../core/relation.ts'
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000 }
 const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
@@ -52,6 +53,10 @@ const kafkaSettings = z.strictObject({
   sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }).optional(),
 })
 
+const tableSettings = z.strictObject({
+  subjects: z.record(z.string(), z.string()).default({}).meta({ description: 'columns with personal data: column to the column of the same table that tells whose it is (itself, for instance). Stands in every schema, for erasure and masking' }),
+})
+
 export const configFile = z.strictObject({
   version: z.literal(1),
   source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
@@ -61,6 +66,7 @@ export const configFile = z.strictObject({
   http: z.strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) }).prefault({}),
   log: z.enum(['direct', 'kafka']).default('direct').meta({ description: 'the change log: direct (in one process, the WAL is the buffer) or kafka' }),
   kafka: kafkaSettings.optional(),
+  tables: z.record(z.string().regex(/^[^.]+\..+$/, 'schema.table'), tableSettings).default({}).meta({ description: 'settings by schema.table' }),
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 })
 
@@ -83,6 +89,7 @@ export interface Config {
   readonly http: { readonly host: string; readonly port: number }
   /** Undefined for the direct change log. */
   readonly kafka?: KafkaConfig | undefined
+  readonly subjects?: Subjects
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
 }
 
@@ -115,7 +122,7 @@ export function parseConfig(text: string, path: string): Config {
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, keys, roll, http, log, kafka, logging } = parsed.data
+  const { source, store, keys, roll, http, log, kafka, logging, tables } = parsed.data
   if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
   return {
     path,
@@ -125,6 +132,7 @@ export function parseConfig(text: string, path: string): Config {
     roll: { ageMs: roll.age, segmentBytes: roll.size },
     http,
     kafka: kafka === undefined ? undefined : kafkaConfig(kafka, folder),
+    subjects: new Map(Object.entries(tables).map(([name, table]) => [name, table.subjects])),
     logLevel: logging.level,
   }
 }

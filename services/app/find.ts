@@ -35,6 +35,8 @@ export interface ReadOptions {
   readonly table: string
   readonly from: string
   readonly to: string
+  /** Leading columns of the replica identity; empty for every row. */
+  readonly key?: readonly string[]
   readonly onLine: (line: HistoryLine) => Promise<void>
 }
 
@@ -47,7 +49,7 @@ export async function read(options: ReadOptions): Promise<{ readonly lines: numb
   if (from.generation !== to.generation) throw new TidemarkError('GAP', 'the two points lie in different generations; between them there is a gap', { next: 'tidemark windows' })
   const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
   let lines = 0
-  for await (const line of readHistory(repository, table, from, to)) {
+  for await (const line of readHistory(repository, table, from, to, options.key)) {
     await options.onLine(line)
     lines++
   }

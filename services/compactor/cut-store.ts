@@ -71,7 +71,7 @@ export class CutStore {
       for (const block of segment.blocks) {
         const held = tables.get(block.shape.relation.oid) ?? { rows: 0, bytes: 0 }
         tables.set(block.shape.relation.oid, { rows: held.rows + block.rows, bytes: held.bytes + block.bytes })
-        blocks.push({ table: cut.tableIndex(block.shape.relation), object: objects.length, rows: block.rows, bytes: block.bytes })
+        blocks.push({ table: cut.tableIndex(block.shape.relation), object: objects.length, rows: block.rows, bytes: block.bytes, keys: block.keys })
       }
       objects.push({ ...sealed.object, tables: [...tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })) })
     }

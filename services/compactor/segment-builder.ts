@@ -6,6 +6,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { ChangeShape, EncodedChanges } from '../core/transaction.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { segmentSchema } from '../formats/change-schema.ts'
+import { type KeySpan, KeyRange } from '../formats/key-range.ts'
 import { type Block, compressBlock, containerFile } from '../formats/container.ts'
 
 interface TableRun {
@@ -16,13 +17,16 @@ interface TableRun {
   rows: number
   totalRows: number
   readonly blocks: Promise<Block>[]
+  readonly range: KeyRange
+  /** Of each block. */
+  readonly spans: (KeySpan | undefined)[]
 }
 
 export interface BuiltSegment {
   readonly file: Buffer
   readonly rawBytes: number
   /** In file order. */
-  readonly blocks: readonly { readonly shape: ChangeShape; readonly rows: number; readonly bytes: number }[]
+  readonly blocks: readonly { readonly shape: ChangeShape; readonly rows: number; readonly bytes: number; readonly keys: KeySpan | undefined }[]
 }
 
 /** Counts compressions over all builders of a process; callers wait where too many are under way. */
@@ -82,6 +86,7 @@ export class SegmentBuilder {
       let at = sink.at
       for (let k = 0; k < run.tag.length; k++) out[at++] = run.tag[k]!
       bytes.copy(out, at, start, end)
+      run.range.add(bytes, start)
       sink.at = at + end - start
       run.rows++
       if (sink.at >= LIMITS.blockBytes) this.#close(run)
@@ -95,7 +100,7 @@ export class SegmentBuilder {
     if (run === undefined) {
       const tag = new ByteSink(8)
       tag.long(this.#runs.size)
-      run = { shape, tag: tag.take(), sink: new ByteSink(16 * 1024), rows: 0, totalRows: 0, blocks: [] }
+      run = { shape, tag: tag.take(), sink: new ByteSink(16 * 1024), rows: 0, totalRows: 0, blocks: [], range: new KeyRange(shape), spans: [] }
       this.#runs.set(shape.id, run)
     }
     return run
@@ -110,6 +115,7 @@ export class SegmentBuilder {
     block.then(done, done)
     this.#gate.track(block)
     run.blocks.push(block)
+    run.spans.push(run.range.take())
     run.totalRows += run.rows
     run.rows = 0
   }
@@ -121,9 +127,9 @@ export class SegmentBuilder {
     const blocks: Block[] = []
     const described: BuiltSegment['blocks'][number][] = []
     for (const run of runs) {
-      for (const block of await Promise.all(run.blocks)) {
+      for (const [i, block] of (await Promise.all(run.blocks)).entries()) {
         blocks.push(block)
-        described.push({ shape: run.shape, rows: block.rows, bytes: block.rawBytes })
+        described.push({ shape: run.shape, rows: block.rows, bytes: block.rawBytes, keys: run.spans[i] })
       }
     }
     const { chunks } = containerFile(segmentSchema(runs.map((run) => run.shape)), sync, blocks)

@@ -13,6 +13,8 @@ export interface RelationColumn {
   readonly typmod: number
   /** Part of the replica identity. With identity `full` every column is. */
   readonly key: boolean
+  /** Personal data, and of whom: the column of the same table that tells. Declared by the operator. */
+  readonly subject?: string
 }
 
 export interface RelationVersion {
@@ -22,6 +24,17 @@ export interface RelationVersion {
   readonly name: string
   readonly identity: ReplicaIdentity
   readonly columns: readonly RelationColumn[]
+}
+
+/** Declared personal data: by `schema.table`, column to the column that tells whose it is. */
+export type Subjects = ReadonlyMap<string, Readonly<Record<string, string>>>
+
+export const NO_SUBJECTS: Subjects = new Map()
+
+export function withSubjects(relation: RelationVersion, subjects: Subjects): RelationVersion {
+  const declared = subjects.get(`${relation.schema}.${relation.name}`)
+  if (declared === undefined) return relation
+  return { ...relation, columns: relation.columns.map((column) => (Object.hasOwn(declared, column.name) ? { ...column, subject: declared[column.name]! } : column)) }
 }
 
 /** One column as the catalog has it, from pg_attribute. */

@@ -56,12 +56,12 @@ function field(column: RelationColumn, index: number, text: TextEncoding): AvroS
   const branches: AvroSchema[] = ['null', valueSchema(kind, text)]
   if (hasTextBranch(kind)) branches.push('string')
   branches.push('tidemark.State')
-  return { name, type: branches, column: column.name, pgType: column.typeOid, pgTypmod: column.typmod, key: column.key }
+  return { name, type: branches, column: column.name, pgType: column.typeOid, pgTypmod: column.typmod, key: column.key, ...(column.subject === undefined ? {} : { subject: column.subject }) }
 }
 
 /** A stable id of everything that decides how rows are encoded. */
 export function shapeId(relation: RelationVersion, text: TextEncoding): string {
-  const facts = [relation.oid, relation.schema, relation.name, relation.identity, text, relation.columns.map((c) => [c.name, c.typeOid, c.typmod, c.key])]
+  const facts = [relation.oid, relation.schema, relation.name, relation.identity, text, relation.columns.map((c) => [c.name, c.typeOid, c.typmod, c.key, ...(c.subject === undefined ? [] : [c.subject])])]
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
 }
 
@@ -124,7 +124,7 @@ export function withSharedEnums(schema: AvroSchema): AvroSchema {
 export function shapeOfSchema(record: unknown): { readonly relation: RelationVersion; readonly text: TextEncoding } {
   const schema = record as {
     relation: { oid: number; schema: string; name: string; identity: RelationVersion['identity'] }
-    fields: { name: string; type: unknown; column?: string; pgType?: number; pgTypmod?: number; key?: boolean }[]
+    fields: { name: string; type: unknown; column?: string; pgType?: number; pgTypmod?: number; key?: boolean; subject?: string }[]
   }
   const old = schema.fields.find((f) => f.name === 'old' && f.column === undefined)
   const row = old === undefined ? schema : ((old.type as unknown[])[1] as typeof schema)
@@ -132,7 +132,7 @@ export function shapeOfSchema(record: unknown): { readonly relation: RelationVer
   const columns = row.fields.map((f): RelationColumn => {
     const branches = f.type as unknown[]
     if (kindOf(f.pgType ?? 0) === 'text' && branches[1] === 'bytes') text = 'bytes'
-    return { name: f.column ?? '', typeOid: f.pgType ?? 0, typmod: f.pgTypmod ?? -1, key: f.key === true }
+    return { name: f.column ?? '', typeOid: f.pgType ?? 0, typmod: f.pgTypmod ?? -1, key: f.key === true, ...(f.subject === undefined ? {} : { subject: f.subject }) }
   })
   return { relation: { ...schema.relation, columns }, text }
 }

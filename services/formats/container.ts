@@ -64,8 +64,8 @@ export function containerFile(schema: string, sync: Buffer, blocks: readonly Blo
 
 export interface OpenedContainer {
   readonly schema: string
-  /** In file order; a few are decompressed ahead, in worker threads. */
-  blocks(): AsyncGenerator<{ readonly rows: number; readonly raw: Buffer }>
+  /** In file order; a few are decompressed ahead, in worker threads. `wanted` gets a block's index in the file. */
+  blocks(wanted?: (index: number) => boolean): AsyncGenerator<{ readonly rows: number; readonly raw: Buffer }>
 }
 
 /** @throws TidemarkError OBJECT_CORRUPT */
@@ -88,13 +88,15 @@ export function openContainer(file: Buffer): OpenedContainer {
   const sync = file.subarray(syncAt, syncAt + 16)
   return {
     schema,
-    async *blocks() {
+    async *blocks(wanted = () => true) {
       const ahead: Promise<{ rows: number; raw: Buffer }>[] = []
+      let index = 0
       const start = (): void => {
         const rows = source.long()
         const compressed = source.bytes()
         const end = source.skip(16)
         if (!file.subarray(end, end + 16).equals(sync)) throw corrupt('a block without its sync marker')
+        if (!wanted(index++)) return
         const block = decompress(compressed, { chunkSize: pieceBytes(compressed.length * 12) }).then(
           (raw) => ({ rows, raw }),
           (error: unknown) => Promise.reject(Object.assign(corrupt('a block that does not decompress'), { cause: error })),

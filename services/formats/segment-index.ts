@@ -6,6 +6,7 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { SequenceSample } from '../core/transaction.ts'
+import type { KeySpan } from './key-range.ts'
 
 export interface IndexedTable {
   readonly oid: number
@@ -21,6 +22,8 @@ export interface IndexedBlock {
   readonly rows: number
   /** Before compression. */
   readonly bytes: number
+  /** Of the replica identity, from the smallest to the largest; undefined where nothing is known of it. */
+  readonly keys: KeySpan | undefined
 }
 
 export interface IndexedTransaction {
@@ -47,7 +50,7 @@ export function encodeIndex(index: SegmentIndex): Buffer {
   const text = JSON.stringify({
     version: 1,
     tables: index.tables,
-    blocks: index.blocks.map((b) => [b.table, b.object, b.rows, b.bytes]),
+    blocks: index.blocks.map((b) => [b.table, b.object, b.rows, b.bytes, ...(b.keys === undefined ? [] : [b.keys.smallest, b.keys.largest])]),
     transactions: index.transactions.map((t): Packed => [formatLsn(t.lsn), formatLsn(t.endLsn), t.xid, t.committedAt.toString(), t.counts]),
     sequences: index.sequences === undefined ? null : { at: formatLsn(index.sequences.at), samples: index.sequences.samples },
     markers: index.markers.map((m) => ({ at: formatLsn(m.at), name: m.name })),
@@ -61,7 +64,7 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
     const raw = JSON.parse(zstdDecompressSync(bytes).toString('utf8')) as {
       version: number
       tables: IndexedTable[]
-      blocks: [number, number, number, number][]
+      blocks: [number, number, number, number, string[]?, string[]?][]
       transactions: Packed[]
       sequences: { at: string; samples: SequenceSample[] } | null
       markers: { at: string; name: string }[]
@@ -69,7 +72,7 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
     if (raw.version !== 1) throw new Error('version')
     return {
       tables: raw.tables,
-      blocks: raw.blocks.map(([table, object, rows, size]) => ({ table, object, rows, bytes: size })),
+      blocks: raw.blocks.map(([table, object, rows, size, smallest, largest]) => ({ table, object, rows, bytes: size, keys: smallest === undefined || largest === undefined ? undefined : { smallest, largest } })),
       transactions: raw.transactions.map(([lsn, endLsn, xid, committedAt, counts]) => ({
         lsn: parseLsn(lsn),
         endLsn: parseLsn(endLsn),

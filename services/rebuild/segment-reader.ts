@@ -17,22 +17,28 @@ export interface ChangeBlock {
   readonly raw: Buffer
 }
 
-/** The blocks of an entry, object by object; only those of tables that `wanted` asks for. */
-export async function* changeBlocks(repository: Repository, entry: SegmentsEntry, wanted: (oid: number) => boolean): AsyncGenerator<ChangeBlock> {
-  for (const object of entry.objects) {
-    if (object.tables.some((table) => wanted(table.oid))) yield* objectBlocks(repository, entry, object, wanted)
+/**
+ * The blocks of an entry, object by object; only those of tables that `wanted` asks for.
+ *
+ * @param needed for each object and each of its blocks, from the index; all of them where it is not given
+ */
+export async function* changeBlocks(repository: Repository, entry: SegmentsEntry, wanted: (oid: number) => boolean, needed?: readonly (readonly boolean[])[]): AsyncGenerator<ChangeBlock> {
+  for (const [i, object] of entry.objects.entries()) {
+    const blocks = needed?.[i]
+    if (blocks?.includes(true) === false || !object.tables.some((table) => wanted(table.oid))) continue
+    yield* objectBlocks(repository, entry, object, wanted, blocks === undefined ? undefined : (block) => blocks[block] !== false)
   }
 }
 
 /** The blocks of one object of an entry. */
-export async function* objectBlocks(repository: Repository, entry: SegmentsEntry, object: SegmentsEntry['objects'][number], wanted: (oid: number) => boolean): AsyncGenerator<ChangeBlock> {
+export async function* objectBlocks(repository: Repository, entry: SegmentsEntry, object: SegmentsEntry['objects'][number], wanted: (oid: number) => boolean, isNeeded?: (block: number) => boolean): AsyncGenerator<ChangeBlock> {
   const file = await repository.getSealed(object, { kind: 'segment', generation: String(entry.generation), lane: String(entry.lane) })
   const container = openContainer(file)
   const layouts = (JSON.parse(container.schema) as { name: string }[]).map((record) => {
     const { relation, text } = shapeOfSchema(record)
     return { layout: new RowLayout(relation, text), shape: record.name }
   })
-  for await (const { rows, raw } of container.blocks()) {
+  for await (const { rows, raw } of container.blocks(isNeeded)) {
     const first = layouts[new ByteSource(raw).long()]
     if (first === undefined) throw corrupt('a block of a table that its segment does not describe')
     if (wanted(first.layout.relation.oid)) yield { ...first, rows, raw }

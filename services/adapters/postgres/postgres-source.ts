@@ -4,6 +4,7 @@ import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
 import type { CatalogRepair, Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
+import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { APPLICATION_NAME } from './names.ts'
@@ -20,6 +21,7 @@ export interface PostgresSourceOptions {
   readonly url: string
   readonly slot: string
   readonly publication: string
+  readonly subjects?: Subjects
   readonly clock: Clock
   readonly randomness: Randomness
 }
@@ -60,6 +62,7 @@ export class PostgresSource implements Source {
       slot: this.#options.slot,
       publication: this.#options.publication,
       text: textEncoding(identity.encoding),
+      subjects: this.#options.subjects,
       timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
       applicationName: APPLICATION_NAME,
       clock: this.#options.clock,
@@ -99,7 +102,7 @@ export class PostgresSource implements Source {
 
   async snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot> {
     const { encoding } = await this.identify()
-    return SourceSnapshot.open({ ...options, url: this.#options.url, text: textEncoding(encoding), clock: this.#options.clock, randomness: this.#options.randomness })
+    return SourceSnapshot.open({ ...options, url: this.#options.url, text: textEncoding(encoding), subjects: this.#options.subjects ?? NO_SUBJECTS, clock: this.#options.clock, randomness: this.#options.randomness })
   }
 
   /** The schema in one snapshot; its own connection, so that nothing waits behind it. */

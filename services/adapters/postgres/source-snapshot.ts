@@ -5,7 +5,7 @@ import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { CopyResult, Snapshot, SnapshotTable, TablePartRange } from '../../core/ports/source.ts'
 import type { Lsn } from '../../core/position.ts'
-import type { RelationVersion, TableVersion } from '../../core/relation.ts'
+import { type RelationVersion, type Subjects, type TableVersion, withSubjects } from '../../core/relation.ts'
 import type { SequenceSample } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { RowEncoder } from '../../formats/row-encoder.ts'
@@ -32,6 +32,7 @@ interface Extent {
 export interface SnapshotOptions {
   readonly url: string
   readonly text: TextEncoding
+  readonly subjects: Subjects
   readonly clock: Clock
   readonly randomness: Randomness
   readonly only?: ReadonlySet<number>
@@ -90,7 +91,7 @@ export class SourceSnapshot implements Snapshot {
         const extent = extents.get(facts.oid)
         if (facts.kind !== 'r' || facts.persistence !== 'p' || extent === undefined || options.only?.has(facts.oid) === false) continue
         const version = tableVersion(facts)
-        tables.push({ version, facts: JSON.stringify(facts), shape: new RowEncoder(relationOf(version), options.text).shape, rows: extent.rows, bytes: extent.bytes, parts: partsOf(extent) })
+        tables.push({ version, facts: JSON.stringify(facts), shape: new RowEncoder(relationOf(version, options.subjects), options.text).shape, rows: extent.rows, bytes: extent.bytes, parts: partsOf(extent) })
       }
       return new SourceSnapshot(options, exported, catalog, { tables, sequences, extents })
     } catch (error) {
@@ -110,7 +111,7 @@ export class SourceSnapshot implements Snapshot {
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       const range = { snapshot: this.#exported.name, table: table.version, filenode: extent.filenode, from: part.from, to: part.to }
-      const encoder = new RowEncoder(relationOf(table.version), this.#options.text)
+      const encoder = new RowEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
       const rows = await copyRange(session, range, this.#now, extent.columns, encoder, LIMITS.blockBytes, onBlock)
       return { kind: 'copied', rows }
     } catch (error) {
@@ -145,16 +146,17 @@ export class SourceSnapshot implements Snapshot {
 }
 
 /** What the stream's Relation message says of the same table: the two make equal shapes. */
-export function relationOf(table: TableVersion): RelationVersion {
+export function relationOf(table: TableVersion, subjects: Subjects): RelationVersion {
   const stored = new Set(storedColumns(table))
   const keys = new Set(table.keyColumns)
-  return {
+  const relation: RelationVersion = {
     oid: table.oid,
     schema: table.schema,
     name: table.name,
     identity: table.identity,
     columns: table.columns.filter((c) => stored.has(c.name)).map((c) => ({ name: c.name, typeOid: c.typeOid, typmod: c.typmod, key: table.identity === 'full' || keys.has(c.name) })),
   }
+  return withSubjects(relation, subjects)
 }
 
 /** File, columns and size of every table, as the snapshot's catalog has them. */

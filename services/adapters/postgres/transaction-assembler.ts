@@ -8,6 +8,7 @@
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { compareLsn, type Lsn } from '../../core/position.ts'
+import { type Subjects, withSubjects } from '../../core/relation.ts'
 import type { ChangeCount, ChangeShape, ControlRecord, LogItem, RawDdlRecord, TransactionHead } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
@@ -30,6 +31,7 @@ const OPERATION_INDEX: Readonly<Record<number, 0 | 1 | 2>> = { [TAG.insert]: 0, 
 export class TransactionAssembler {
   readonly #emit: (item: LogItem) => void
   readonly #text: TextEncoding
+  readonly #subjects: Subjects
   readonly #timelineOf: (lsn: Lsn) => number
   readonly #skipBelow: Lsn
   readonly #relations = new Map<number, Relation>()
@@ -49,9 +51,10 @@ export class TransactionAssembler {
   #shapes: ChangeShape[] = []
   #touched: Relation[] = []
 
-  constructor(options: { emit: (item: LogItem) => void; text: TextEncoding; timelineOf: (lsn: Lsn) => number; skipBelow: Lsn }) {
+  constructor(options: { emit: (item: LogItem) => void; text: TextEncoding; subjects: Subjects; timelineOf: (lsn: Lsn) => number; skipBelow: Lsn }) {
     this.#emit = options.emit
     this.#text = options.text
+    this.#subjects = options.subjects
     this.#timelineOf = options.timelineOf
     this.#skipBelow = options.skipBelow
   }
@@ -116,7 +119,7 @@ export class TransactionAssembler {
   }
 
   #relation(buffer: Buffer, start: number, end: number): void {
-    const version = readRelation(buffer, start, end)
+    const version = withSubjects(readRelation(buffer, start, end), this.#subjects)
     const ours = version.schema === OUR_SCHEMA
     this.#relations.set(version.oid, {
       encoder: new RowEncoder(version, this.#text),

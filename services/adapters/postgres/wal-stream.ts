@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
-import { quoteLiteral, quoteName } from '../../core/relation.ts'
+import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { Feedback } from './feedback.ts'
@@ -23,6 +23,7 @@ export interface WalStreamOptions {
   readonly slot: string
   readonly publication: string
   readonly text: TextEncoding
+  readonly subjects?: Subjects | undefined
   readonly timelineOf: (lsn: Lsn) => number
   readonly applicationName: string
   readonly clock: Clock
@@ -68,6 +69,7 @@ export class WalStream {
       const assembler = new TransactionAssembler({
         emit: (item) => this.#emit(item),
         text: this.#options.text,
+        subjects: this.#options.subjects ?? NO_SUBJECTS,
         timelineOf: this.#options.timelineOf,
         skipBelow: from,
       })
