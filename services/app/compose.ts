@@ -14,6 +14,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { Generation } from '../repository/catalog.ts'
+import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import { Repository } from '../repository/repository.ts'
 import type { Config } from './config.ts'
 
@@ -26,12 +27,30 @@ export function openStore(url: string): ObjectStore & { sweep?(clock: typeof sys
   return new FolderStore(isAbsolute(path) ? path : resolve(path), systemRandomness)
 }
 
+/** Where a backup is, and what its store is compared with. */
+export interface BackupPlace {
+  readonly storeUrl: string
+  readonly keys: string
+  /** Places where the ledger's head is anchored. */
+  readonly anchors?: readonly string[] | undefined
+  /** Takes the store as it is, whatever the anchors say. */
+  readonly acceptLoss?: boolean | undefined
+}
+
+export function placeOf(config: Config): BackupPlace {
+  return { storeUrl: config.storeUrl, keys: config.keys, anchors: config.anchors }
+}
+
 export interface OpenedBackup {
   readonly repository: Repository
   readonly keys: OpenedKeys
+  readonly anchors: Anchors
+  /** Undefined where the comparison was not wanted. */
+  readonly anchored: readonly AnchorReport[] | undefined
 }
 
-export async function openBackup(options: { readonly storeUrl: string; readonly keys: string; readonly role: KeyRole }): Promise<OpenedBackup> {
+/** @throws TidemarkError what opening throws; STORE_ROLLED_BACK where an anchor knows better */
+export async function openBackup(options: BackupPlace & { readonly role: KeyRole }): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
   const repository = await Repository.open({
     store: openStore(options.storeUrl),
@@ -41,7 +60,8 @@ export async function openBackup(options: { readonly storeUrl: string; readonly 
     clock: systemClock,
     randomness: systemRandomness,
   })
-  return { repository, keys }
+  const anchors = new Anchors({ places: (options.anchors ?? []).map(openStore), ledger: repository.ledger, stream: keys.trust.stream, clock: systemClock })
+  return { repository, keys, anchors, anchored: options.acceptLoss === true ? undefined : await anchors.check() }
 }
 
 export function openSource(config: Config, generation: Generation): PostgresSource {

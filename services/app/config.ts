@@ -62,6 +62,7 @@ export const configFile = z.strictObject({
   source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
   store: z.strictObject({ url: z.string().min(1) }),
   keys: z.string().min(1).default('keys'),
+  anchors: z.array(z.string().min(1)).default([]).meta({ description: 'stores other than the backup\'s, where the head of the ledger is anchored: whoever rolls the backup back would have to do it there too' }),
   roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
   http: z.strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) }).prefault({}),
   log: z.enum(['direct', 'kafka']).default('direct').meta({ description: 'the change log: direct (in one process, the WAL is the buffer) or kafka' }),
@@ -85,6 +86,7 @@ export interface Config {
   readonly source: { readonly url: string; readonly slot: string; readonly publication: string }
   readonly storeUrl: string
   readonly keys: string
+  readonly anchors?: readonly string[]
   readonly roll: { readonly ageMs: number; readonly segmentBytes: number }
   readonly http: { readonly host: string; readonly port: number }
   /** Undefined for the direct change log. */
@@ -122,13 +124,14 @@ export function parseConfig(text: string, path: string): Config {
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, keys, roll, http, log, kafka, logging, tables } = parsed.data
+  const { source, store, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
   if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
   return {
     path,
     source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
     storeUrl: store.url,
     keys: isAbsolute(keys) ? keys : join(folder, keys),
+    anchors,
     roll: { ageMs: roll.age, segmentBytes: roll.size },
     http,
     kafka: kafka === undefined ? undefined : kafkaConfig(kafka, folder),
@@ -175,13 +178,14 @@ export interface KafkaChoice {
   readonly replicationFactor: number
 }
 
-export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string; kafka?: KafkaChoice | undefined }): string {
+export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string; anchors?: readonly string[] | undefined; kafka?: KafkaChoice | undefined }): string {
   const { kafka } = settings
   const body = stringify({
     version: 1,
     source: { url: settings.sourceUrl, slot: settings.slot, publication: settings.publication },
     store: { url: settings.storeUrl },
     keys: settings.keys,
+    ...(settings.anchors === undefined || settings.anchors.length === 0 ? {} : { anchors: settings.anchors }),
     roll: { age: '5s', size: '32MiB' },
     http: { host: '127.0.0.1', port: 9187 },
     log: kafka === undefined ? 'direct' : 'kafka',

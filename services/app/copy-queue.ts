@@ -4,7 +4,7 @@ import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { openSource } from './compose.ts'
-import type { UpEvent } from './up.ts'
+import type { UpEvent } from './up-events.ts'
 
 export class CopyQueue {
   readonly #source: ReturnType<typeof openSource>

@@ -5,7 +5,7 @@ import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import type { Finding } from '../core/finding.ts'
 import { asTidemarkError } from '../core/errors.ts'
-import { examineLog, openBackup } from './compose.ts'
+import { examineLog, openBackup, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
 import { readWindows } from './windows.ts'
 
@@ -29,7 +29,12 @@ export async function doctor(config: Config): Promise<DoctorReport> {
     findings.push(asFinding(error))
   }
   try {
-    const { repository, keys } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+    const { repository, keys, anchored } = await openBackup({ ...placeOf(config), role: 'writer' })
+    if (anchored?.length === 0) findings.push({ level: 'warn', code: 'NO_ANCHOR', what: 'the head of the ledger is anchored nowhere: who can write the store can cut off its newest entries unnoticed', fix: 'anchors: [URL] in tidemark.yaml, a folder or a store that the writers of this one cannot change' })
+    for (const { place, outcome, why } of anchored ?? []) {
+      if (outcome === 'unreachable') findings.push({ level: 'warn', code: 'ANCHOR_UNREACHABLE', what: `the anchor in ${place} cannot be read: ${why ?? ''}`, fix: 'check the place' })
+      if (place === repository.ledger.store.place) findings.push({ level: 'warn', code: 'ANCHOR_INSIDE', what: 'the anchor lies in the store itself: who rolls one back rolls back both', fix: 'anchors: [URL] in tidemark.yaml, outside of the store' })
+    }
     if (keys.writerCanRead) findings.push({ level: 'warn', code: 'WRITER_CAN_READ', what: 'the writer holds an AES key: whoever takes this host can read the whole backup', fix: 'use RSA recipients: tidemark init --recipients rsa' })
     for (const gap of readWindows(repository).gaps) if (gap.open) findings.push({ level: 'warn', code: 'GAP', what: `${gap.scope} has an open gap from ${gap.from}: ${gap.reason}`, fix: 'tidemark up  (reads the table again, or has begun a new generation)' })
   } catch (error) {

@@ -4,17 +4,15 @@ import { type FindQuery, findTransactions, type FoundTransaction } from '../rebu
 import { parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { type HistoryLine, readHistory } from '../rebuild/read-history.ts'
 import { audit } from './audit.ts'
-import { openBackup } from './compose.ts'
+import { type BackupPlace, openBackup } from './compose.ts'
 
-export interface FindOptions extends Omit<FindQuery, 'from' | 'to'> {
-  readonly storeUrl: string
-  readonly keys: string
+export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace {
   readonly around: string | undefined
   readonly withinMinutes: number
 }
 
 export async function find(options: FindOptions): Promise<{ readonly transactions: readonly FoundTransaction[]; readonly audit: string }> {
-  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const { repository } = await openBackup({ ...options, role: 'restore' })
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
   if (options.around === undefined) {
@@ -29,9 +27,7 @@ export async function find(options: FindOptions): Promise<{ readonly transaction
   return { transactions, audit: await audit(repository, 'find', options.table ?? 'all tables') }
 }
 
-export interface ReadOptions {
-  readonly storeUrl: string
-  readonly keys: string
+export interface ReadOptions extends BackupPlace {
   readonly table: string
   readonly from: string
   readonly to: string
@@ -41,7 +37,7 @@ export interface ReadOptions {
 }
 
 export async function read(options: ReadOptions): Promise<{ readonly lines: number; readonly audit: string }> {
-  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const { repository } = await openBackup({ ...options, role: 'restore' })
   const cut = options.table.indexOf('.')
   const table = cut < 0 ? { schema: 'public', name: options.table } : { schema: options.table.slice(0, cut), name: options.table.slice(cut + 1) }
   const from = await resolvePoint(repository, parsePoint(options.from))

@@ -21,6 +21,7 @@ export interface InitOptions {
   readonly sourceUrl: string
   readonly storeUrl: string
   readonly keys: string
+  readonly anchors?: readonly string[] | undefined
   readonly configPath: string
   readonly name: string
   readonly recipients: RecipientKind
@@ -44,6 +45,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
   const exists = await access(options.configPath).then(() => true, () => false)
   if (exists) throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, { next: 'tidemark up, or init with another --config' })
   const store = openStore(options.storeUrl)
+  for (const place of options.anchors ?? []) openStore(place)
   for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
   const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
   try {
@@ -89,7 +91,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
   const file = await open(options.configPath, 'wx', 0o600)
   try {
-    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys), kafka: options.kafka }))
+    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys), anchors: options.anchors, kafka: options.kafka }))
     await file.sync()
   } finally {
     await file.close()

@@ -4,7 +4,7 @@ import { connect, connectionError } from '../adapters/postgres/session.ts'
 import { systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { audit } from './audit.ts'
-import { openBackup } from './compose.ts'
+import { openBackup, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
 
 const WAIT_MS = 20_000
@@ -17,7 +17,7 @@ export interface MarkReport {
 
 export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
   if (!/^[A-Za-z0-9._-]{1,100}$/.test(name)) throw new TidemarkError('USAGE', 'a marker has letters, digits, dots, dashes and underscores, at most 100')
-  const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+  const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     await client.query('INSERT INTO tidemark.marker (name) VALUES ($1)', [name])

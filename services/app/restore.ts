@@ -8,12 +8,11 @@ import { parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
 import { attestationAt } from '../rebuild/attest.ts'
+import { anchorLines } from './anchor-lines.ts'
 import { audit } from './audit.ts'
-import { openBackup, openTarget } from './compose.ts'
+import { type BackupPlace, openBackup, openTarget } from './compose.ts'
 
-export interface RestoreOptions {
-  readonly storeUrl: string
-  readonly keys: string
+export interface RestoreOptions extends BackupPlace {
   readonly at: string
   readonly into: string | undefined
   readonly exceptTables: readonly string[]
@@ -48,11 +47,13 @@ export interface RestoreReport {
   readonly result: RebuildReport | null
   /** `equal`: compared with an attestation of the source at this very position. */
   readonly proof: { readonly compared: boolean; readonly equal: boolean | null; readonly text: string } | null
+  /** What comparing the store with its anchors told, for people. */
+  readonly anchors: readonly string[]
   readonly audit: string
 }
 
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
-  const { repository } = await openBackup({ storeUrl: options.storeUrl, keys: options.keys, role: 'restore' })
+  const { repository, anchored } = await openBackup({ ...options, role: 'restore' })
   const point = await resolvePoint(repository, parsePoint(options.at))
   const plan = await planRestore(repository, point, options.exceptTables)
   const report = planReport(plan)
@@ -66,7 +67,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
         await target.close()
       }
     }
-    return { plan: report, result: null, proof: null, audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
+    return { plan: report, result: null, proof: null, anchors: anchorLines(anchored), audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
   }
   const target = openTarget(options.into, point.generation)
   try {
@@ -80,7 +81,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       const equal = attested.every((t, i) => digests[i]?.digest === t.digest && digests[i]?.rows === t.rows)
       proof = { compared: true, equal, text: equal ? 'equal to the source, as attested at this position' : 'NOT equal to the source as attested at this position' }
     }
-    return { plan: report, result, proof, audit: where }
+    return { plan: report, result, proof, anchors: anchorLines(anchored), audit: where }
   } finally {
     await target.close()
   }

@@ -4,11 +4,11 @@ import { TidemarkError } from '../core/errors.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import type { Repository } from '../repository/repository.ts'
-import { openBackup, openSource } from './compose.ts'
+import { openBackup, placeOf, openSource } from './compose.ts'
 import type { Config } from './config.ts'
 
 export async function takeBase(config: Config, signal: AbortSignal, onTable: NonNullable<BaseEvents['onTable']>): Promise<{ repository: Repository; base: EntryOf<'base'> }> {
-  const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+  const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   const { generation } = repository.catalog
   if (generation?.base === undefined) throw new TidemarkError('NO_BASE', 'the first base is taken by the stream', { next: 'tidemark up' })
   const source = openSource(config, generation)

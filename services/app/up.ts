@@ -2,41 +2,23 @@
  * The main job in one process: base if needed, stream always. Outages of source and store are waited out with growing
  * pauses; what only a person can mend ends it with its code.
  */
-import { Compactor, type CompactorEvents } from '../compactor/compactor.ts'
+import { Compactor } from '../compactor/compactor.ts'
 import type { RollPolicy } from '../compactor/roll-policy.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { formatLsn, type Lsn, maxLsn } from '../core/position.ts'
+import { formatLsn, maxLsn } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
-import { formatInstant } from '../formats/temporal.ts'
-import type { BaseEvents } from '../replicator/base-copy.ts'
 import { Replicator } from '../replicator/replicator.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Generation } from '../repository/catalog.ts'
+import type { Anchors } from '../repository/anchors.ts'
 import type { Repository } from '../repository/repository.ts'
 import { openLog, openSource } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { beginGeneration } from './generation.ts'
-
-export type UpEvent =
-  | { readonly event: 'starting'; readonly generation: number; readonly from: string }
-  | { readonly event: 'base-progress'; readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }
-  | { readonly event: 'base-table'; readonly table: string; readonly rows: number; readonly bytes: number }
-  | { readonly event: 'base-waiting'; readonly pids: readonly number[] }
-  | { readonly event: 'base'; readonly closing: string; readonly rows: string; readonly bytes: string }
-  | { readonly event: 'streaming'; readonly generation: number; readonly position: string }
-  | { readonly event: 'durable'; readonly to: string; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: string; readonly lagMs: number }
-  | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
-  /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
-  | { readonly event: 'untold'; readonly tables: readonly string[] }
-  | { readonly event: 'gap-closed'; readonly id: string }
-  /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
-  | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
-  | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
-  | { readonly event: 'retry'; readonly code: string; readonly message: string }
-  | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
+import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
 export type Role = 'both' | 'replicator' | 'compactor'
@@ -53,7 +35,9 @@ export interface UpOptions {
   readonly onEvent: (event: UpEvent) => void
   /** Named points of the write path, for crash tests. */
   readonly onPoint?: (point: string) => void | Promise<void>
-  readonly newGeneration?: boolean
+  /** Why the old slot is given up. */
+  readonly newGeneration?: string | undefined
+  readonly anchors?: Anchors
 }
 
 export class Up {
@@ -91,7 +75,8 @@ export class Up {
       draining.abort(new DOMException('draining', 'AbortError'))
       timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
     }
-    let fresh = this.#options.newGeneration === true ? 'asked for' : undefined
+    let fresh = this.#options.newGeneration
+    const anchoring = this.#anchor(AbortSignal.any([signal, draining.signal]))
     while (!signal.aborted && !draining.signal.aborted) {
       try {
         if (fresh !== undefined) {
@@ -115,8 +100,25 @@ export class Up {
         })
       }
     }
+    await anchoring
+    await this.#writeAnchors()
     clearTimeout(timer)
     this.#say({ event: 'stopped', drained: !signal.aborted })
+  }
+
+  /** The compactor's process anchors the head of the ledger, which is its own work for the most part. */
+  async #anchor(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#writeAnchors()
+      await systemClock.sleep(LIMITS.anchorMs, signal).catch(() => undefined)
+    }
+  }
+
+  /** A place that cannot be written is said, and tried again the next time: an anchor is no part of a backup. */
+  async #writeAnchors(): Promise<void> {
+    const { anchors, repository } = this.#options
+    if (anchors === undefined || anchors.isEmpty || this.#role === 'replicator') return
+    for (const failure of await anchors.write(repository.signer)) this.#say({ event: 'anchor-failed', ...failure })
   }
 
   #say(event: UpEvent): void {
@@ -170,7 +172,7 @@ export class Up {
     // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish.
     const hard = AbortSignal.any([signal, stop.signal])
     const intake = AbortSignal.any([hard, draining])
-    const copies = new CopyQueue(source, repository, number, this.#baseEvents())
+    const copies = new CopyQueue(source, repository, number, baseEvents((event) => this.#say(event), this.#options.onPoint))
     const replicator = new Replicator({
       source,
       log,
@@ -267,41 +269,12 @@ export class Up {
   }
 
   #compactor(log: ChangeLog, generation: number, term: number): Compactor {
-    return new Compactor({ log, repository: this.#options.repository, generation, term, policy: this.#policy, clock: systemClock, randomness: systemRandomness, events: this.#compactorEvents() })
+    return new Compactor({ log, repository: this.#options.repository, generation, term, policy: this.#policy, clock: systemClock, randomness: systemRandomness, events: compactorEvents((event) => this.#say(event), this.#options.onPoint) })
   }
 
   #streaming(generation: Generation): void {
     if (this.#streamingSaid) return
     this.#streamingSaid = true
     this.#say({ event: 'streaming', generation: generation.facts.generation, position: formatLsn(generation.end) })
-  }
-
-  #compactorEvents(): CompactorEvents {
-    const { onPoint } = this.#options
-    return {
-      onDurable: (d: { to: Lsn; transactions: number; changes: number; bytes: number; firstCommittedAt: bigint; lastCommittedAt: bigint }) =>
-        this.#say({
-          event: 'durable',
-          to: formatLsn(d.to),
-          transactions: d.transactions,
-          changes: d.changes,
-          bytes: d.bytes,
-          lastCommittedAt: formatInstant(d.lastCommittedAt),
-          // Of the oldest commit in it: the one that waited longest.
-          lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
-        }),
-      onRetry: (error) => this.#say({ event: 'retry', ...error }),
-      ...(onPoint === undefined ? {} : { onPoint }),
-    }
-  }
-
-  #baseEvents(): BaseEvents {
-    const { onPoint } = this.#options
-    return {
-      onWaiting: (pids) => this.#say({ event: 'base-waiting', pids }),
-      onTable: (t) => this.#say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
-      onProgress: (p) => this.#say({ event: 'base-progress', ...p }),
-      ...(onPoint === undefined ? {} : { onPoint }),
-    }
   }
 }

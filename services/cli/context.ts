@@ -1,4 +1,5 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
+import type { BackupPlace } from '../app/compose.ts'
 import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { Output } from './output.ts'
@@ -9,18 +10,22 @@ export interface SharedOptions {
   readonly yes?: boolean
   readonly store?: string
   readonly keys?: string
+  readonly anchor?: readonly string[]
+  readonly acceptLoss?: boolean
 }
 
 export class Context {
   readonly output: Output
   readonly signal: AbortSignal
   readonly yes: boolean
+  readonly acceptLoss: boolean
   readonly #options: SharedOptions
 
   constructor(options: SharedOptions, signal: AbortSignal) {
     this.#options = options
     this.output = new Output(options.json === true)
     this.yes = options.yes === true
+    this.acceptLoss = options.acceptLoss === true
     this.signal = signal
   }
 
@@ -33,9 +38,9 @@ export class Context {
   }
 
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
-  place(): { readonly storeUrl: string; readonly keys: string; readonly sourceUrl: string | undefined } {
-    const { store, keys } = this.#options
-    if (store !== undefined && keys !== undefined) return { storeUrl: store, keys, sourceUrl: undefined }
+  place(): BackupPlace & { readonly sourceUrl: string | undefined } {
+    const { store, keys, anchor, acceptLoss } = this.#options
+    if (store !== undefined && keys !== undefined) return { storeUrl: store, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
     let config: Config
     try {
       config = this.config()
@@ -43,6 +48,6 @@ export class Context {
       if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') throw new TidemarkError('USAGE', `no ${this.configPath} here: --store URL and --keys DIR are both needed`, { cause: error, next: 'the same with --store URL --keys DIR' })
       throw error
     }
-    return { storeUrl: store ?? config.storeUrl, keys: keys ?? config.keys, sourceUrl: config.source.url }
+    return { storeUrl: store ?? config.storeUrl, keys: keys ?? config.keys, anchors: anchor ?? (store === undefined ? config.anchors : undefined), acceptLoss, sourceUrl: config.source.url }
   }
 }

@@ -45,6 +45,8 @@ export async function main(args: readonly string[]): Promise<number> {
     .option('--yes', 'consent to what would otherwise be asked')
     .option('--store <URL>', 'the store, e.g. file:///backups/chat')
     .option('--keys <DIR>', 'the keys folder')
+    .option('--anchor <URL...>', 'where the head of the ledger is anchored: tells whether newer entries were cut off')
+    .option('--accept-loss', 'take the store as it is, whatever the anchors say')
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })

@@ -46,6 +46,7 @@ export const CODES = {
   STORE_READ_ONLY: { exit: 4, retry: 'person', means: 'The store cannot be written. Reading and restoring still work.', next: 'give write access, or restore from it' },
   STORE_NOT_FOUND: { exit: 4, retry: 'person', means: 'The store has no such object.', next: 'tidemark verify' },
   STORE_NOT_EMPTY: { exit: 4, retry: 'person', means: 'The store already belongs to a backup. Nothing was written.', next: 'choose an empty store, or run with its own tidemark.yaml' },
+  STORE_ROLLED_BACK: { exit: 6, retry: 'person', means: 'What is in the store is not what was durable before: its newest entries were cut off, or an older or another copy is served. Nothing was read or written.', next: 'bring back the right store; or, to go on with what is there, the same command with --accept-loss' },
   STORE_FOREIGN: { exit: 4, retry: 'person', means: 'The store is not the one that these keys belong to. Nothing was read or written.', next: 'check --store and --keys' },
   WRITER_FENCED: { exit: 4, retry: 'person', means: `Another Tidemark took over this backup. ${kept}`, next: 'tidemark status' },
   KEY_MISSING: { exit: 5, retry: 'person', means: 'The data is intact but cannot be opened here.', next: 'bring the keys/restore folder, then the same command with --keys DIR' },

@@ -24,6 +24,8 @@ export const LIMITS = {
   checkpointEntries: 1024,
   /** An index page of the ledger, before compression. */
   pageBytes: 4 * 1024 * 1024,
+  /** The ledger's head is anchored this often. */
+  anchorMs: 60_000,
   connectMs: 15_000,
   /** How long a stop may take before what is left is dropped (never acknowledged). */
   drainMs: 25_000,

@@ -158,11 +158,36 @@ export function hashBytes(bytes: Uint8Array): string {
 }
 
 export function encodeEntry(number: bigint, previous: string | null, writtenAt: string, body: EntryBody, signer: Signer): Buffer {
-  const line = canonicalize({ version: 1, number: number.toString(), previous, writtenAt, ignorable: IGNORABLE.has(body.kind), body })
+  return signLine({ version: 1, number: number.toString(), previous, writtenAt, ignorable: IGNORABLE.has(body.kind), body }, signer)
+}
+
+/** Canonical JSON and, in a second line, the signature over its bytes. */
+export function signLine(value: unknown, signer: Signer): Buffer {
+  const line = canonicalize(value)
   if (line === undefined) throw new TidemarkError('INTERNAL', 'an entry that is no JSON')
   const bytes = Buffer.from(line, 'utf8')
   const signature = signBytes(null, bytes, signer.privateKey).toString('base64')
   return Buffer.concat([bytes, Buffer.from(`\n${canonicalize({ signer: signer.id, signature })}\n`, 'utf8')])
+}
+
+/** The JSON of a signed line, and who signed it. @param broken makes the error for what is wrong */
+export function openSignedLine(file: Buffer, signers: ReadonlyMap<string, KeyObject>, broken: (what: string, cause?: unknown) => TidemarkError): { readonly json: unknown; readonly signer: string } {
+  const cut = file.indexOf(10)
+  if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
+  const line = file.subarray(0, cut)
+  let sealed: z.infer<typeof seal>
+  let json: unknown
+  try {
+    sealed = seal.parse(JSON.parse(file.subarray(cut + 1).toString('utf8')))
+    json = JSON.parse(line.toString('utf8'))
+  } catch (error) {
+    throw broken('it is not JSON', error)
+  }
+  const key = signers.get(sealed.signer)
+  if (key === undefined) throw broken(`signed by ${sealed.signer.slice(0, 40)}, who is no signer of this backup`)
+  if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64'))) throw broken('the signature does not fit: it was altered')
+  if (canonicalize(json) !== line.toString('utf8')) throw broken('it is not canonical JSON')
+  return { json, signer: sealed.signer }
 }
 
 /** What an entry of an unknown but ignorable kind becomes. */
@@ -179,26 +204,12 @@ export interface IgnoredEntry extends Omit<LedgerEntry, 'body'> {
  */
 export function decodeEntry(file: Buffer, number: bigint, previous: string | null | undefined, signers: ReadonlyMap<string, KeyObject>): LedgerEntry | IgnoredEntry {
   const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
-  const cut = file.indexOf(10)
-  if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
-  const line = file.subarray(0, cut)
-  let sealed: z.infer<typeof seal>
-  let json: unknown
-  try {
-    sealed = seal.parse(JSON.parse(file.subarray(cut + 1).toString('utf8')))
-    json = JSON.parse(line.toString('utf8'))
-  } catch (error) {
-    throw broken('it is not JSON', error)
-  }
-  const key = signers.get(sealed.signer)
-  if (key === undefined) throw broken(`signed by ${sealed.signer.slice(0, 40)}, who is no signer of this backup`)
-  if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64'))) throw broken('the signature does not fit: it was altered')
-  if (canonicalize(json) !== line.toString('utf8')) throw broken('it is not canonical JSON')
+  const { json, signer } = openSignedLine(file, signers, broken)
   const framed = frame.safeParse(json)
   if (!framed.success) throw broken('its frame is not understood')
   if (framed.data.number !== number.toString()) throw broken(`it carries the number ${framed.data.number}`)
   if (previous !== undefined && framed.data.previous !== previous) throw broken('it does not continue the entry before it')
-  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer: sealed.signer, hash: hashBytes(file) }
+  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer, hash: hashBytes(file) }
   const body = entryBody.safeParse((json as { body: unknown }).body)
   if (body.success) return { ...common, body: body.data }
   if (framed.data.ignorable) return { ...common, body: undefined }

@@ -30,6 +30,15 @@ export function checkpointNumber(name: string): bigint | undefined {
   return match === null ? undefined : LAST_NUMBER - BigInt(match[1]!)
 }
 
+/** Newest first, like checkpoints; several backups may be anchored at one place. */
+export function anchorName(stream: string, number: bigint): string {
+  return `${anchorPrefix(stream)}${(LAST_NUMBER - number).toString().padStart(16, '0')}.json`
+}
+
+export function anchorPrefix(stream: string): string {
+  return `anchors/${stream}/`
+}
+
 const LAST_NUMBER = 9_999_999_999_999_999n
 
 export function rootName(lineage: number, number: bigint, nonce: string): string {

@@ -24,7 +24,7 @@ export type AnyEntry = LedgerEntry | IgnoredEntry
 export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
-  readonly #signers: ReadonlyMap<string, KeyObject>
+  readonly signers: ReadonlyMap<string, KeyObject>
   #headNumber = 0n
   #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
@@ -36,7 +36,7 @@ export class Ledger {
   private constructor(store: ObjectStore, clock: Clock, trust: TrustedSigners) {
     this.store = store
     this.#clock = clock
-    this.#signers = new Map(trust.signers.map((signer) => [signer.id, createPublicKey(signer.publicKey)]))
+    this.signers = new Map(trust.signers.map((signer) => [signer.id, createPublicKey(signer.publicKey)]))
   }
 
   /** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. */
@@ -83,7 +83,7 @@ export class Ledger {
   /** One entry by its number, proven by its signature alone; undefined where there is none. */
   async readEntry(number: bigint): Promise<AnyEntry | undefined> {
     const file = await this.#file(number)
-    return file === undefined ? undefined : decodeEntry(file, number, undefined, this.#signers)
+    return file === undefined ? undefined : decodeEntry(file, number, undefined, this.signers)
   }
 
   /** Goes on behind an entry that was read before. */
@@ -107,7 +107,7 @@ export class Ledger {
       for (const [i, number] of numbers.entries()) {
         const file = files[i]
         if (file === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
-        const entry = decodeEntry(file, number, previous, this.#signers)
+        const entry = decodeEntry(file, number, previous, this.signers)
         previous = entry.hash
         yield entry
       }
@@ -201,7 +201,7 @@ export class Ledger {
   }
 
   #accept(file: Buffer, number: bigint): AnyEntry {
-    const entry = decodeEntry(file, number, number === 1n ? null : this.#headHash, this.#signers)
+    const entry = decodeEntry(file, number, number === 1n ? null : this.#headHash, this.signers)
     if (number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is a second genesis`)
     this.startAt(entry)
     for (const listener of this.#listeners) listener(entry)

@@ -10,11 +10,13 @@ import pg from 'pg'
 import { inject } from 'vitest'
 import { digestTables } from '../../services/adapters/postgres/digest.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup, placeOf } from '../../services/app/compose.ts'
+import { acceptedLoss } from '../../services/app/accepted-loss.ts'
 import { type Config, type KafkaConfig, readConfig } from '../../services/app/config.ts'
 import { init } from '../../services/app/init.ts'
 import { restore, type RestoreReport } from '../../services/app/restore.ts'
-import { Up, type UpEvent } from '../../services/app/up.ts'
+import { Up } from '../../services/app/up.ts'
+import type { UpEvent } from '../../services/app/up-events.ts'
 import type { TableDigest } from '../../services/core/ports/target.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
 import type { Repository } from '../../services/repository/repository.ts'
@@ -46,6 +48,8 @@ export interface BackupOptions {
   /** The role that Tidemark connects as; the server's administrator where it is not given. */
   readonly user?: string
   readonly grantTo?: string
+  /** The head of the ledger is anchored in a folder beside the store. */
+  readonly anchors?: boolean
   readonly onPoint?: (point: string) => void | Promise<void>
 }
 
@@ -126,7 +130,7 @@ export class Backup implements AsyncDisposable {
   }
 
   async init(): Promise<void> {
-    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', grantTo: this.#options.grantTo, consent: () => Promise.resolve(true) })
+    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', grantTo: this.#options.grantTo, anchors: this.#options.anchors === true ? [join(this.folder, 'anchor')] : undefined, consent: () => Promise.resolve(true) })
   }
 
   async openRepository(): Promise<Repository> {
@@ -142,8 +146,8 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Starts the job and resolves once it is streaming. */
-  async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
-    const { repository } = await openBackup({ storeUrl: this.storeUrl, keys: this.keys, role: 'writer' })
+  async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly acceptLoss?: boolean; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
+    const { repository, anchors, anchored } = await openBackup({ ...placeOf(this.config), acceptLoss: options.acceptLoss, role: 'writer' })
     this.repository = repository
     this.#hard = new AbortController()
     const config = { ...this.config, kafka: options.kafka }
@@ -151,6 +155,8 @@ export class Backup implements AsyncDisposable {
     this.#up = new Up({
       config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },
       repository,
+      anchors,
+      newGeneration: anchored === undefined ? await acceptedLoss(anchors) : undefined,
       ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),
       onEvent: (event) => {
         this.events.push(event)

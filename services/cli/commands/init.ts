@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import { init, removeFromSource } from '../../app/init.ts'
-import { openBackup } from '../../app/compose.ts'
+import { openBackup, placeOf } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { quoteTable } from '../../core/relation.ts'
@@ -34,7 +34,7 @@ export function registerInit(program: Command, run: Run): void {
     .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; name: string; recipients: string; grantTo?: string; kafka?: string; registry?: string; prefix: string; partitions: string; replicationFactor: string }>()
+        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; anchor?: string[]; name: string; recipients: string; grantTo?: string; kafka?: string; registry?: string; prefix: string; partitions: string; replicationFactor: string }>()
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
         if (options.recipients !== 'rsa' && options.recipients !== 'aes') throw new TidemarkError('USAGE', '--recipients is rsa or aes')
         if (!/^[a-z0-9_]{1,63}$/.test(options.name)) throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
@@ -44,6 +44,7 @@ export function registerInit(program: Command, run: Run): void {
           sourceUrl: options.source,
           storeUrl: options.store,
           keys,
+          anchors: options.anchor,
           configPath: context.configPath,
           name: options.name,
           recipients: options.recipients,
@@ -83,7 +84,7 @@ export function registerInit(program: Command, run: Run): void {
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
           try {
-            const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+            const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
             audited = await audit(repository, 'uninstall', removed?.stream ?? 'nothing was installed')
           } catch (error) {
             audited = `nowhere: ${asTidemarkError(error).message}`

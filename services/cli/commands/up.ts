@@ -2,11 +2,13 @@
 import type { Command } from 'commander'
 import { healthServer } from '../../api/health.ts'
 import { audit } from '../../app/audit.ts'
-import { openBackup } from '../../app/compose.ts'
+import { acceptedLoss } from '../../app/accepted-loss.ts'
+import { openBackup, placeOf } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
 import { healthFacts } from '../../app/health-facts.ts'
 import { createLogger } from '../../app/logger.ts'
-import { type Role, Up, type UpEvent } from '../../app/up.ts'
+import { type Role, Up } from '../../app/up.ts'
+import type { UpEvent } from '../../app/up-events.ts'
 import type { Run } from '../main.ts'
 import { bytesText, countText } from '../output.ts'
 
@@ -36,6 +38,8 @@ function words(event: UpEvent): string | undefined {
       return `trying again: ${event.code}: ${event.message}`
     case 'stopped':
       return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
+    case 'anchor-failed':
+      return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
     case 'foreign':
       return `a record that is not ours in ${event.topic}/${event.partition} at offset ${event.offset}: passed over`
     case 'base-progress':
@@ -63,7 +67,8 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         const config = context.config()
         const { output } = context
         const log = createLogger(config.logLevel)
-        const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
+        const { repository, anchors, anchored } = await openBackup({ ...placeOf(config), acceptLoss: context.acceptLoss, role: 'writer' })
+        const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
         let lastProgress = 0
@@ -72,7 +77,8 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           repository,
           role,
           ...crashPoint(),
-          newGeneration: command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true,
+          anchors,
+          newGeneration: lost ?? (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true ? 'asked for' : undefined),
           onEvent: (event) => {
             if (event.event === 'streaming') state.streaming = true
             if (event.event === 'base-progress') {

@@ -1,5 +1,6 @@
 /** verify. */
 import type { Command } from 'commander'
+import { anchorLines } from '../../app/anchor-lines.ts'
 import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/compose.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
@@ -29,14 +30,15 @@ export function registerVerify(program: Command, run: Run): void {
           output.result({ ...report, audit: where })
           return
         }
-        const { repository } = options.chain === true ? await openAnySide(context) : await openBackup({ ...context.place(), role: 'restore' })
+        const { repository, anchored } = options.chain === true ? await openAnySide(context) : await openBackup({ ...context.place(), role: 'restore' })
+        for (const line of anchorLines(anchored)) output.line(`anchor   ${line}`)
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
         for (const d of report.damaged) output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
         output.event({ damaged: report.damaged })
         if (report.damaged.length > 0) throw new TidemarkError(report.damaged[0]!.code === 'OBJECT_MISSING' ? 'OBJECT_MISSING' : 'OBJECT_CORRUPT', `${report.damaged.length} of ${report.objects} objects are damaged: ${report.damaged.slice(0, 3).map((d) => `${d.object} (${d.range})`).join(', ')}`)
         const where = await audit(repository, options.chain === true ? 'verify --chain' : 'verify', `${report.objects} objects`)
         output.line(`${report.entries} ledger entries and ${countText(report.objects)} objects (${bytesText(report.bytes)}) are intact${report.decrypted ? ' and can be opened' : ''}. Head ${report.head.slice(0, 16)}…`)
-        output.result({ ...report, audit: where })
+        output.result({ ...report, anchors: anchorLines(anchored), audit: where })
       }),
     )
 }

@@ -1,0 +1,56 @@
+/** What the running job says, to people and to machines; and how the jobs below say it. */
+import type { CompactorEvents } from '../compactor/compactor.ts'
+import { systemClock } from '../core/clock.ts'
+import { formatLsn, type Lsn } from '../core/position.ts'
+import { formatInstant } from '../formats/temporal.ts'
+import type { BaseEvents } from '../replicator/base-copy.ts'
+
+export type UpEvent =
+  | { readonly event: 'starting'; readonly generation: number; readonly from: string }
+  | { readonly event: 'base-progress'; readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }
+  | { readonly event: 'base-table'; readonly table: string; readonly rows: number; readonly bytes: number }
+  | { readonly event: 'base-waiting'; readonly pids: readonly number[] }
+  | { readonly event: 'base'; readonly closing: string; readonly rows: string; readonly bytes: string }
+  | { readonly event: 'streaming'; readonly generation: number; readonly position: string }
+  | { readonly event: 'durable'; readonly to: string; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: string; readonly lagMs: number }
+  | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
+  /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
+  | { readonly event: 'untold'; readonly tables: readonly string[] }
+  | { readonly event: 'gap-closed'; readonly id: string }
+  /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
+  | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
+  | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
+  | { readonly event: 'retry'; readonly code: string; readonly message: string }
+  | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
+  | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
+
+export type Say = (event: UpEvent) => void
+/** Named points of the write path, for crash tests. */
+export type OnPoint = ((point: string) => void | Promise<void>) | undefined
+
+export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
+  return {
+    onDurable: (d: { to: Lsn; transactions: number; changes: number; bytes: number; firstCommittedAt: bigint; lastCommittedAt: bigint }) =>
+      say({
+        event: 'durable',
+        to: formatLsn(d.to),
+        transactions: d.transactions,
+        changes: d.changes,
+        bytes: d.bytes,
+        lastCommittedAt: formatInstant(d.lastCommittedAt),
+        // Of the oldest commit in it: the one that waited longest.
+        lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
+      }),
+    onRetry: (error) => say({ event: 'retry', ...error }),
+    ...(onPoint === undefined ? {} : { onPoint }),
+  }
+}
+
+export function baseEvents(say: Say, onPoint: OnPoint): BaseEvents {
+  return {
+    onWaiting: (pids) => say({ event: 'base-waiting', pids }),
+    onTable: (t) => say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
+    onProgress: (p) => say({ event: 'base-progress', ...p }),
+    ...(onPoint === undefined ? {} : { onPoint }),
+  }
+}
