@@ -87,6 +87,7 @@ export interface LogRequest {
   readonly generation: Generation
   /** Grows over all writers of the log. */
   readonly term: number
+  readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
   readonly onRetry: (error: { readonly code: string; readonly message: string }) => void
   readonly onForeign: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
@@ -119,6 +120,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       term,
       after: generation.to,
       place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at) },
+      confirm: request.confirm,
       clock: systemClock,
       randomness: systemRandomness,
       onRetry: request.onRetry,

@@ -265,7 +265,7 @@ export class Up {
 
   #openLog(generation: Generation, signal: AbortSignal): Promise<ChangeLog> {
     const { config, repository, onPoint } = this.#options
-    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
+    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), confirm: () => repository.confirmClaim(), signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
   }
 
   #compactor(log: ChangeLog, generation: number, term: number): Compactor {

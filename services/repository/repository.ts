@@ -82,12 +82,20 @@ export class Repository {
 
   /** Appends under the claim. @throws TidemarkError WRITER_FENCED when a higher term stands in the ledger */
   async append(body: EntryBody): Promise<LedgerEntry> {
-    return this.ledger.append(body, this.signer, () => {
-      const claim = this.#claim
-      if (claim === undefined) return
-      const held = this.catalog.claims.get(claim.lane)
-      if (held !== undefined && held.term > claim.term) throw new TidemarkError('WRITER_FENCED', `lane ${claim.lane} was claimed with term ${held.term}; this process has ${claim.term}`)
-    })
+    return this.ledger.append(body, this.signer, () => this.#guard())
+  }
+
+  /** @throws TidemarkError WRITER_FENCED when somebody took the lane, as the ledger stands now */
+  async confirmClaim(): Promise<void> {
+    await this.ledger.refresh()
+    this.#guard()
+  }
+
+  #guard(): void {
+    const claim = this.#claim
+    if (claim === undefined) return
+    const held = this.catalog.claims.get(claim.lane)
+    if (held !== undefined && held.term > claim.term) throw new TidemarkError('WRITER_FENCED', `lane ${claim.lane} was claimed with term ${held.term}; this process has ${claim.term}`)
   }
 
   /** Seals one object. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */

@@ -34,6 +34,8 @@ export interface KafkaLogOptions {
   readonly after: Lsn
   /** Where the ledger says that the log goes on; undefined where it has never been read. */
   readonly place: { readonly log: string; readonly from: bigint; readonly at: bigint } | undefined
+  /** Throws where this process is no longer the one that may write. */
+  readonly confirm: () => Promise<void>
   readonly clock: Clock
   readonly randomness: Randomness
   readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
@@ -110,6 +112,7 @@ export class KafkaChangeLog implements ChangeLog {
         term,
         clock,
         randomness,
+        confirm: options.confirm,
         tail: (s) => tailReader.read(s),
         ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
         ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),

@@ -46,6 +46,8 @@ export interface UnitWriterOptions {
   readonly term: number
   readonly clock: Clock
   readonly randomness: Randomness
+  /** Asked before older writers are fenced: a writer that lost its claim must not fence the one that has it. */
+  readonly confirm: () => Promise<void>
   /** Reads the committed log to its end. */
   readonly tail: (signal: AbortSignal) => Promise<LogTail>
   readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
@@ -104,6 +106,7 @@ export class UnitWriter {
 
   async #begin(signal: AbortSignal): Promise<LogTail> {
     await this.#drop()
+    await this.#options.confirm()
     const producer = this.#options.kafka.producer({ transactionalId: this.#options.transactionalId, idempotent: true, maxInFlightRequests: 1, transactionTimeout: TRANSACTION_MS, allowAutoTopicCreation: false })
     try {
       await producer.connect()
