@@ -12,11 +12,15 @@ import { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
+import type { CutBoard } from '../core/ports/cut-board.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
+import type { TransactionPart } from '../core/transaction.ts'
+import type { KafkaSettings } from '../adapters/kafka/connection.ts'
+import type { OrderedRange } from '../compactor/cut-worker.ts'
 import type { Generation } from '../repository/catalog.ts'
 import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import { Repository } from '../repository/repository.ts'
-import type { Config } from './config.ts'
+import type { Config, KafkaConfig } from './config.ts'
 
 /** `file:///absolute`, `file:relative` or a plain path. */
 export function openStore(url: string): ObjectStore & { sweep?(clock: typeof systemClock): Promise<number> } {
@@ -78,7 +82,7 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
   const { kafka } = config
   if (kafka === undefined) return []
   const { examineKafka } = await import('../adapters/kafka/preflight.ts')
-  return examineKafka({ settings: { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl }, prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor })
+  return examineKafka({ settings: kafkaSettingsOf(kafka), prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor })
 }
 
 export interface LogRequest {
@@ -87,6 +91,8 @@ export interface LogRequest {
   readonly generation: Generation
   /** Grows over all writers of the log. */
   readonly term: number
+  /** Transactions without their rows. */
+  readonly outline?: boolean
   readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
   readonly onRetry: (error: { readonly code: string; readonly message: string }) => void
@@ -110,7 +116,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
   const { KafkaChangeLog } = await import('../adapters/kafka/kafka-change-log.ts')
   return KafkaChangeLog.open(
     {
-      settings: { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl },
+      settings: kafkaSettingsOf(kafka),
       registry: kafka.registry,
       role: request.role,
       prefix: kafka.prefix,
@@ -121,6 +127,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       after: generation.to,
       place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at) },
       confirm: request.confirm,
+      outline: request.outline === true,
       clock: systemClock,
       randomness: systemRandomness,
       onRetry: request.onRetry,
@@ -129,6 +136,33 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
     },
     request.signal,
   )
+}
+
+/** What compactors share: the board of cuts, and a reader for what is ordered. */
+export async function openCutSharing(config: Config, generation: Generation): Promise<{ readonly board: CutBoard; readonly parts: (range: OrderedRange, signal: AbortSignal) => AsyncIterable<TransactionPart>; close(): Promise<void> }> {
+  const { kafka } = config
+  if (kafka === undefined) throw new TidemarkError('USAGE', 'the compactor alone needs a change log between the two processes', { next: 'log: kafka in tidemark.yaml; or tidemark up' })
+  const [{ KafkaCutBoard }, { CutReader }] = await Promise.all([import('../adapters/kafka/kafka-cut-board.ts'), import('../adapters/kafka/cut-reader.ts')])
+  const settings = kafkaSettingsOf(kafka)
+  const board = await KafkaCutBoard.open({ settings, prefix: kafka.prefix, lanes: kafka.partitions, replicationFactor: kafka.replicationFactor, clock: systemClock })
+  try {
+    const reader = await CutReader.open({ settings, registry: kafka.registry, prefix: kafka.prefix, generation: generation.facts.generation })
+    return {
+      board,
+      parts: (range, signal) => reader.parts(range, signal),
+      async close() {
+        await board.close()
+        await reader.close()
+      },
+    }
+  } catch (error) {
+    await board.close()
+    throw error
+  }
+}
+
+function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
+  return { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl }
 }
 
 export function openTarget(url: string, generation: Generation): PostgresTarget {

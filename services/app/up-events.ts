@@ -19,6 +19,8 @@ export type UpEvent =
   | { readonly event: 'gap-closed'; readonly id: string }
   /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
   | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
+  /** One compactor among several: what is its own. */
+  | { readonly event: 'sharing'; readonly leads: boolean; readonly lanes: readonly number[] }
   | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
   | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }

@@ -14,6 +14,7 @@ import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Generation } from '../repository/catalog.ts'
 import type { Anchors } from '../repository/anchors.ts'
 import type { Repository } from '../repository/repository.ts'
+import { compactTogether } from './compact-together.ts'
 import { openLog, openSource } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
@@ -229,43 +230,27 @@ export class Up {
     }
   }
 
-  /** The other side alone: needs the log and the store, not the source. */
-  async #compact(generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<'done' | 'again'> {
-    const { repository } = this.#options
-    const number = generation.facts.generation
-    const term = await repository.claim(0)
-    const log = await this.#openLog(generation, signal)
-    this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
-    const over = new AbortController()
-    let superseded = false
-    const ended = AbortSignal.any([draining, over.signal])
-    ended.addEventListener('abort', () => log.end(), { once: true })
-    if (ended.aborted) log.end()
-    const watching = (async () => {
-      while (!ended.aborted && !signal.aborted) {
-        await repository.ledger.refresh()
-        if (repository.catalog.generation !== generation) superseded = true
-        if (superseded) over.abort(new DOMException('a new generation', 'AbortError'))
-        if (generation.base !== undefined) this.#streaming(generation)
-        await systemClock.sleep(FOLLOW_MS, AbortSignal.any([ended, signal])).catch(() => undefined)
-      }
-    })()
-    watching.catch((error: unknown) => log.fail(error))
-    this.connected = true
-    try {
-      await this.#compactor(log, number, term).run(signal)
-    } finally {
-      this.connected = false
-      over.abort(new DOMException('ended', 'AbortError'))
-      await log.close()
-    }
-    await watching
-    return superseded && !draining.aborted ? 'again' : 'done'
+  /** The other side alone, with others like it: needs the log and the store, not the source. */
+  #compact(generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<'done' | 'again'> {
+    const { repository, config, onPoint } = this.#options
+    return compactTogether({
+      config,
+      repository,
+      generation,
+      policy: this.#policy,
+      say: (event) => this.#say(event),
+      onPoint,
+      openLog: () => this.#openLog(generation, signal, true),
+      onConnected: (connected) => (this.connected = connected),
+      onStreaming: () => this.#streaming(generation),
+      signal,
+      draining,
+    })
   }
 
-  #openLog(generation: Generation, signal: AbortSignal): Promise<ChangeLog> {
+  #openLog(generation: Generation, signal: AbortSignal, outline = false): Promise<ChangeLog> {
     const { config, repository, onPoint } = this.#options
-    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), confirm: () => repository.confirmClaim(), signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
+    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), confirm: () => repository.confirmClaim(), outline, signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
   }
 
   #compactor(log: ChangeLog, generation: number, term: number): Compactor {

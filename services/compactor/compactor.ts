@@ -6,10 +6,11 @@ import { type Clock, type Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
-import type { ControlRecord, TransactionPart } from '../core/transaction.ts'
+import { type ControlRecord, hasDdl, type TransactionPart } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
 import type { Repository } from '../repository/repository.ts'
-import { CutStore, LANE } from './cut-store.ts'
+import { LANE } from './cut-objects.ts'
+import { type BuildCut, CutStore } from './cut-store.ts'
 import { OpenCut } from './open-cut.ts'
 import { decideRoll, type RollPolicy, sealAllowanceMs } from './roll-policy.ts'
 import { CompressionGate } from './segment-builder.ts'
@@ -33,6 +34,10 @@ export interface CompactorOptions {
   readonly events: CompactorEvents
   /** Ledger entries between two checkpoints; LIMITS.checkpointEntries where it is not given. */
   readonly checkpointEntries?: number | undefined
+  /** Makes the objects of a cut elsewhere; here where it is not given. The log then brings outlines. */
+  readonly build?: BuildCut | undefined
+  /** Cuts that may be under way at once; LIMITS.segmentsInFlight where it is not given. */
+  readonly cutsInFlight?: number | undefined
 }
 
 export class Compactor {
@@ -52,6 +57,7 @@ export class Compactor {
   /** Cuts being stored, in order. */
   #storing: Promise<void> = Promise.resolve()
   #inFlight = 0
+  readonly #stores = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | undefined
   #failure: { readonly error: unknown } | undefined
   #store: CutStore
@@ -104,7 +110,7 @@ export class Compactor {
         return
       }
       this.#inLarge = false
-      if (part.ddl.length > 0) this.#ddlSeen = part.head.lsn
+      if (hasDdl(part)) this.#ddlSeen = part.head.lsn
       this.#endedLarge = true
       if (this.#decide() === 'cut') await this.#roll()
       else this.#arm()
@@ -122,7 +128,7 @@ export class Compactor {
     this.#staged = []
     this.#stagedBytes = 0
     if (this.#inLarge) return
-    if (part.ddl.length > 0) this.#ddlSeen = part.head.lsn
+    if (hasDdl(part)) this.#ddlSeen = part.head.lsn
     this.#arm()
     if (this.#decide() === 'cut') await this.#roll()
   }
@@ -190,10 +196,19 @@ export class Compactor {
     this.#timer = undefined
     this.#inFlight++
     const before = this.#storing
-    const stored = this.#store.store(cut, before).finally(() => this.#inFlight--)
+    const stored: Promise<void> = this.#store.store(cut, before).finally(() => {
+      this.#inFlight--
+      this.#stores.delete(stored)
+    })
+    this.#stores.add(stored)
     this.#storing = stored
     stored.catch((error: unknown) => this.#fail(error))
-    if (this.#inFlight >= LIMITS.segmentsInFlight) await before
+    if (this.#inFlight >= (this.#options.cutsInFlight ?? LIMITS.segmentsInFlight)) await this.#oldest()
+  }
+
+  /** The cut that was begun first: its end makes room. */
+  async #oldest(): Promise<void> {
+    await this.#stores.values().next().value
   }
 
   /** Everything complete goes out; an incomplete transaction is dropped (it was never acknowledged). */
@@ -208,13 +223,9 @@ export class Compactor {
   }
 
   async #finishSegment(cut: OpenCut): Promise<void> {
-    const built = cut.builder.finish(this.#options.randomness.bytes(16))
-    built.catch(() => undefined)
-    cut.finished.push(built)
-    cut.builder = new OpenCut(cut.from, cut.openedAt, this.#gate).builder
     // The files of a large transaction are stored as they come, so that memory holds few of them.
-    const index = cut.finished.length - 1
-    cut.finished[index] = this.#store.early(cut, index, built)
+    const index = cut.nextSegment(this.#options.randomness)
+    cut.finished[index] = this.#store.early(cut, index, cut.finished[index]!)
     if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
   }
 

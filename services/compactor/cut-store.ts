@@ -1,90 +1,55 @@
-/** Stores a cut: seals and puts its objects, writes its ledger entries in their order, and says what is durable. */
+/** Stores a cut: its objects, then its ledger entries in their order, and then says what is durable. */
 import { Backoff } from '../core/running-state.ts'
+import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
 import type { ControlRecord, SchemaFacts } from '../core/transaction.ts'
-import type { EntryBody } from '../formats/ledger-entry.ts'
-import { indexName, schemaName, segmentName, sequencesName } from '../formats/object-name.ts'
-import { encodeIndex, type IndexedBlock } from '../formats/segment-index.ts'
+import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
+import { schemaName, sequencesName } from '../formats/object-name.ts'
 import { formatInstant } from '../formats/temporal.ts'
-import type { SealedObject } from '../repository/repository.ts'
 import type { CompactorOptions } from './compactor.ts'
+import { CutObjects, LANE } from './cut-objects.ts'
 import type { OpenCut } from './open-cut.ts'
 import type { BuiltSegment } from './segment-builder.ts'
 
-export const LANE = 0
+/** What stands for a cut's changes: objects that are stored already, for an entry to name. */
+export interface MadeCut {
+  readonly objects: EntryOf<'segments'>['objects']
+  readonly index: SealedRef
+  /** Of the sealed objects with changes. */
+  readonly bytes: number
+  readonly transactions: number
+  readonly changes: number
+  /** Its sample of sequences stands in the index. */
+  readonly hasSequences: boolean
+}
+
+export type BuildCut = (cut: OpenCut, signal: AbortSignal) => Promise<MadeCut>
 
 export class CutStore {
   readonly #options: CompactorOptions
+  readonly #objects: CutObjects
   readonly signal: AbortSignal
 
   constructor(options: CompactorOptions, signal: AbortSignal) {
     this.#options = options
     this.signal = signal
+    this.#objects = new CutObjects({ ...options, retrying: (action) => this.retrying(action), signal })
   }
-
-  readonly #early = new WeakMap<OpenCut, Map<number, SealedObject>>()
 
   /** A segment of a large transaction, stored before its entry is written. */
-  async early(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
-    const built = await building
-    const sealed = await this.#sealSegment(cut, index, built.file)
-    await this.retrying(() => this.#options.repository.put(sealed, this.signal))
-    const held = this.#early.get(cut) ?? new Map<number, SealedObject>()
-    held.set(index, { ...sealed, bytes: Buffer.alloc(0) })
-    this.#early.set(cut, held)
-    return { ...built, file: Buffer.alloc(0) }
-  }
-
-  #sealSegment(cut: OpenCut, part: number, file: Buffer): Promise<SealedObject> {
-    const { repository, generation } = this.#options
-    const to = cut.transactions.at(-1)?.lsn ?? cut.from
-    const name = segmentName(generation, LANE, cut.from, to, part, repository.nonce())
-    return repository.seal(name, file, this.#context('segment'))
-  }
-
-  #context(kind: string): Record<string, string> {
-    return { kind, generation: String(this.#options.generation), lane: String(LANE) }
+  early(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
+    return this.#objects.early(cut, index, building)
   }
 
   /** Objects, then entries, then "durable"; `before` is the storing of the cut before, whose entries come first. */
   async store(cut: OpenCut, before: Promise<void>): Promise<void> {
-    const { repository, generation, term, events, randomness, log } = this.#options
+    const { repository, generation, term, events, log, build } = this.#options
     const last = cut.transactions.at(-1)!
     const first = cut.transactions[0]!
-    if (cut.builder.rows > 0 || cut.finished.length === 0) cut.finished.push(cut.builder.finish(randomness.bytes(16)))
-    const segments = await Promise.all(cut.finished)
-    const early = this.#early.get(cut)
-    const objects: (EntryBody & { kind: 'segments' })['objects'][number][] = []
-    const blocks: IndexedBlock[] = []
-    let bytes = 0
-    for (const [part, segment] of segments.entries()) {
-      if (segment.blocks.length === 0) continue
-      let sealed = early?.get(part)
-      if (sealed === undefined) {
-        sealed = await this.#sealSegment(cut, part, segment.file)
-        events.onPoint?.('segment-sealed')
-        await this.retrying(() => repository.put(sealed!, this.signal))
-        events.onPoint?.('segment-stored')
-      }
-      bytes += Number(sealed.object.bytes)
-      const tables = new Map<number, { rows: number; bytes: number }>()
-      for (const block of segment.blocks) {
-        const held = tables.get(block.shape.relation.oid) ?? { rows: 0, bytes: 0 }
-        tables.set(block.shape.relation.oid, { rows: held.rows + block.rows, bytes: held.bytes + block.bytes })
-        blocks.push({ table: cut.tableIndex(block.shape.relation), object: objects.length, rows: block.rows, bytes: block.bytes, keys: block.keys })
-      }
-      objects.push({ ...sealed.object, tables: [...tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })) })
+    const made = await (build === undefined ? this.#objects.put(cut) : build(cut, this.signal))
+    if (made.changes !== cut.changes || made.transactions !== cut.transactions.length) {
+      throw new TidemarkError('LOG_HOLE', `the cut up to ${formatLsn(last.lsn)} has ${made.transactions} transactions and ${made.changes} changes; the log says ${cut.transactions.length} and ${cut.changes}`)
     }
-    const index = encodeIndex({
-      tables: cut.tables,
-      blocks,
-      transactions: cut.transactions,
-      sequences: cut.sequences === undefined ? undefined : { at: cut.sequences.at, samples: cut.sequences.samples },
-      markers: cut.markers,
-    })
-    const sealedIndex = await repository.seal(indexName(generation, LANE, cut.from, last.lsn, repository.nonce()), index, this.#context('index'))
-    await this.retrying(() => repository.put(sealedIndex, this.signal))
-    events.onPoint?.('index-stored')
     await before
     // A gap is in the ledger before the transaction that makes it: no crash can hide it (invariant 4).
     for (const gap of cut.gaps) {
@@ -117,16 +82,17 @@ export class CutStore {
       hasDdl: cut.hasDdl,
       log: cut.place === undefined ? null : { log: cut.place.log, from: String(cut.place.from), at: String(cut.place.at) },
       checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
-      objects,
-      index: sealedIndex.object,
+      objects: [...made.objects],
+      index: made.index,
     }
     events.onPoint?.('before-entry')
     await this.retrying(() => repository.append(body))
     events.onPoint?.('after-entry')
+    if (cut.sequences !== undefined && !made.hasSequences) await this.sequences(cut.sequences)
     log.markDurable(last.endLsn)
     events.onPoint?.('acknowledged')
     await this.retrying(() => repository.checkpoint(this.#options.checkpointEntries))
-    events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })
+    events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes: made.bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })
   }
 
   async #storeSchema(facts: SchemaFacts, at: Lsn): Promise<void> {

@@ -1,6 +1,7 @@
 /** The cut being filled: whole transactions that one ledger entry will name. */
+import type { Randomness } from '../core/clock.ts'
 import type { Lsn } from '../core/position.ts'
-import type { ControlRecord, GapNotice, LogPlace, SchemaFacts, TransactionPart } from '../core/transaction.ts'
+import { changeCount, type ControlRecord, encodedBytes, type GapNotice, hasDdl, type LogPlace, type SchemaFacts, type TransactionPart } from '../core/transaction.ts'
 import type { IndexedTable, IndexedTransaction } from '../formats/segment-index.ts'
 import { type BuiltSegment, type CompressionGate, SegmentBuilder } from './segment-builder.ts'
 
@@ -22,17 +23,30 @@ export class OpenCut {
   rawBytes = 0
   changes = 0
   timeline = 1
+  /** Where the log has its first and its last part. */
+  firstPlace: LogPlace | undefined
   place: LogPlace | undefined
   /** When its first transaction arrived, on the monotonic clock. */
   firstAt: number | undefined
   readonly tables: IndexedTable[] = []
   readonly #tableIndex = new Map<string, number>()
+  readonly #gate: CompressionGate
   #counts = new Map<number, Counts>()
 
   constructor(from: Lsn, openedAt: number, gate: CompressionGate) {
     this.from = from
     this.openedAt = openedAt
+    this.#gate = gate
     this.builder = new SegmentBuilder(gate)
+  }
+
+  /** Finishes the segment being filled and begins the next: of a transaction too large for one. Returns its index. */
+  nextSegment(randomness: Randomness): number {
+    const built = this.builder.finish(randomness.bytes(16))
+    built.catch(() => undefined)
+    this.finished.push(built)
+    this.builder = new SegmentBuilder(this.#gate)
+    return this.finished.length - 1
   }
 
   get isEmpty(): boolean {
@@ -53,11 +67,12 @@ export class OpenCut {
   add(part: TransactionPart, now: number): void {
     this.firstAt ??= now
     this.builder.add(part.changes)
-    this.rawBytes += part.changes.bytes.length
-    this.changes += part.changes.count
+    this.rawBytes += encodedBytes(part)
+    this.changes += changeCount(part)
     this.timeline = part.head.timeline
+    this.firstPlace ??= part.place
     this.place = part.place
-    if (part.ddl.length > 0) this.hasDdl = true
+    if (hasDdl(part)) this.hasDdl = true
     for (const { shape, rows } of part.counts) {
       const table = this.tableIndex(shape.relation)
       const held = this.#counts.get(table)

@@ -55,6 +55,20 @@ export interface TransactionPart {
   readonly ddl: readonly RawDdlRecord[]
   /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
   readonly place?: LogPlace
+  /** Set where the rows were not read: what they would be. `changes`, `counts` and `ddl` are empty then. */
+  readonly outline?: { readonly changes: number; /** About. */ readonly bytes: number; readonly hasDdl: boolean }
+}
+
+export function encodedBytes(part: TransactionPart): number {
+  return part.outline?.bytes ?? part.changes.bytes.length
+}
+
+export function changeCount(part: TransactionPart): number {
+  return part.outline?.changes ?? part.changes.count
+}
+
+export function hasDdl(part: TransactionPart): boolean {
+  return part.outline?.hasDdl ?? part.ddl.length > 0
 }
 
 export interface LogPlace {

@@ -22,7 +22,9 @@ export const storedObject = z.object({ name: z.string(), bytes: count, sha256: h
 /** Where the change log has what comes next; null where the log keeps nothing. */
 export const logPlace = z.object({ log: z.string(), from: count, at: count }).nullable()
 /** An object and the epoch key that it is sealed under. */
-const sealedObject = storedObject.extend({ key: z.string() })
+export const sealedObject = storedObject.extend({ key: z.string() })
+/** With changes; `bytes` of a table: before compression, of all its blocks. */
+export const segmentObject = sealedObject.extend({ tables: z.array(z.object({ oid, rows: count, bytes: count })) })
 const table = { oid, schema: z.string(), name: z.string() }
 const gapScope = z.discriminatedUnion('kind', [z.object({ kind: z.literal('stream') }), z.object({ kind: z.literal('table'), ...table })])
 const signer = z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })
@@ -71,8 +73,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     /** Up to here the source's catalog was found to agree with its DDL records; null where it was not looked at. */
     checked: lsn.nullable(),
     log: logPlace.default(null),
-    objects: z.array(sealedObject.extend({ /** `bytes`: before compression, of all blocks with changes of the table. */
-    tables: z.array(z.object({ oid, rows: count, bytes: count })) })),
+    objects: z.array(segmentObject),
     index: sealedObject,
   }),
   /** A sample of sequences behind the last cut; otherwise samples stand in a cut's index. */

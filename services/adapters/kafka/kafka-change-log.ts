@@ -34,6 +34,8 @@ export interface KafkaLogOptions {
   readonly after: Lsn
   /** Where the ledger says that the log goes on; undefined where it has never been read. */
   readonly place: { readonly log: string; readonly from: bigint; readonly at: bigint } | undefined
+  /** Reads what units say of their transactions, and not the rows. */
+  readonly outline?: boolean
   /** Throws where this process is no longer the one that may write. */
   readonly confirm: () => Promise<void>
   readonly clock: Clock
@@ -119,7 +121,7 @@ export class KafkaChangeLog implements ChangeLog {
       })
       const tail = (await writer?.open(signal)) ?? { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
       const drain: { check?: () => void } = {}
-      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
+      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, outline: options.outline === true, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
       const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
       drain.check = () => opened.#checkDrained()
       return opened

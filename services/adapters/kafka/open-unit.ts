@@ -27,6 +27,8 @@ export class OpenUnit {
   readonly entries: UnitEntry[] = []
   readonly partitions = new Map<string, PendingPartition>()
   bytes = 0
+  /** Commit LSNs of transactions that change the schema. */
+  readonly ddl: string[] = []
   /** Of the unit's own record, about. */
   recordBytes = 0
   /** End of the last transaction that ends in it. */
@@ -63,6 +65,7 @@ export class OpenUnit {
     const last = this.entries.at(-1)
     const end = part.endLsn === undefined ? null : formatLsn(part.endLsn)
     if (part.endLsn !== undefined) this.end = part.endLsn
+    if (part.ddl.length > 0) this.ddl.push(formatLsn(head.lsn))
     const lsn = formatLsn(head.lsn)
     if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null) this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
     else this.entries.push({ kind: 'transaction', lsn, xid: head.xid, committedAt: head.committedAt, timeline: head.timeline, first, count, end })

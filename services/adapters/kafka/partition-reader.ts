@@ -46,6 +46,15 @@ export class PartitionReader {
     return this.#records.splice(0, count)
   }
 
+  /** Passes over everything up to and with an offset; what was aborted beyond it, the broker says again. */
+  skip(offset: bigint): void {
+    const first = this.#records.findIndex((record) => record.offset > offset)
+    this.#records.splice(0, first < 0 ? this.#records.length : first)
+    if (this.next > offset) return
+    this.next = offset + 1n
+    this.#aborting.clear()
+  }
+
   /** The next committed record, as soon as there is one. */
   async following(signal: AbortSignal): Promise<LogRecord> {
     while (this.#records.length === 0) await this.#fetch(signal)

@@ -19,6 +19,16 @@ export function transactionsTopic(prefix: string): string {
   return `${prefix}.transactions`
 }
 
+/** Orders and answers of compactors. */
+export function boardTopic(prefix: string): string {
+  return `${prefix}.board`
+}
+
+/** Never written: its partitions are what the group of compactors shares out. */
+export function lanesTopic(prefix: string): string {
+  return `${prefix}.lanes`
+}
+
 function escape(name: string): string {
   return [...name.replaceAll('_x', '_x5f_x')].map((c) => (/[A-Za-z0-9_-]/.test(c) ? c : `_x${c.codePointAt(0)!.toString(16)}_`)).join('')
 }

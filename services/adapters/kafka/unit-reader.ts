@@ -4,16 +4,14 @@
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
+import { compareLsn, LSN_ZERO, type Lsn, parseLsn } from '../../core/position.ts'
 import type { ChangeCount, ChangeShape, LogItem, LogPlace, RawDdlRecord, TransactionPart } from '../../core/transaction.ts'
 import { ByteSource } from '../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
-import { ChangeWalk } from '../../formats/change-walk.ts'
-import { textOfField } from '../../formats/value-printer.ts'
-import { kindOf } from '../../formats/value-kind.ts'
 import { parseControl } from './control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
 import { PartitionReader } from './partition-reader.ts'
+import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from './registry.ts'
 import { decodeUnit, HEADER, parseStamp, type Unit, type UnitPartition, type UnitTransaction } from './unit.ts'
 
@@ -28,9 +26,19 @@ export interface UnitReaderOptions {
   readonly after: Lsn
   readonly from: bigint
   readonly at: bigint
+  /** Brings what units say of their transactions, and not the rows. */
+  readonly outline?: boolean
   /** All items of the unit at this offset have been taken. */
   readonly onDone?: (offset: bigint) => void
   readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+}
+
+/** Some of the log's transactions: those that commit behind `after`, up to and with `to`; they lie in units `first` to `last`. */
+export interface UnitRange {
+  readonly first: bigint
+  readonly last: bigint
+  readonly after: Lsn
+  readonly to: Lsn
 }
 
 /** One change's record, or its pieces. */
@@ -41,20 +49,16 @@ interface OwnRecord {
   readonly shape: string
 }
 
-/** One change as it lies in a record: its bytes without the wire format's head. */
-interface ReadChange {
-  readonly ordinal: number
-  readonly shape: ChangeShape
-  readonly bytes: Buffer
-}
-
 export class UnitReader {
   readonly #options: UnitReaderOptions
   readonly #known = new Map<string, UnitPartition>()
   readonly #readers = new Map<string, PartitionReader>()
   readonly #shapes = new Map<string, { readonly shape: ChangeShape }>()
+  readonly #transactions: PartitionReader
   #from: bigint
   #term = 0
+  /** The last unit of the last range: the next one may begin in it. */
+  #kept: { readonly offset: bigint; readonly parts: readonly TransactionPart[] } | undefined
   #ddl: RawDdlRecord[] = []
   /** Offset of the last unit whose items have all been handed out. */
   done = -1n
@@ -62,41 +66,88 @@ export class UnitReader {
   constructor(options: UnitReaderOptions) {
     this.#options = options
     this.#from = options.from
+    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, options.from, HEADER)
   }
 
   /** @throws TidemarkError LOG_HOLE where records are missing */
   async *read(signal: AbortSignal): AsyncIterable<LogItem> {
-    const { cluster, topic, generation, at, from } = this.#options
-    const transactions = new PartitionReader(cluster, topic, 0, from, HEADER)
+    const { generation, at, after } = this.#options
     for (;;) {
-      const record = await transactions.following(signal)
+      const { unit, offset } = await this.#nextUnit(signal)
+      if (offset < at || unit.generation !== generation) {
+        for (const partition of unit.partitions) this.#note(partition)
+      } else {
+        yield* this.#items(unit, offset, after, signal)
+      }
+      this.done = offset
+      this.#options.onDone?.(offset)
+    }
+  }
+
+  /**
+   * Whole transactions of a range, without the control records. Ranges may only go forward: the next one begins at the last
+   * unit of this one, or behind it.
+   *
+   * @throws TidemarkError LOG_HOLE where records are missing
+   */
+  async *range(range: UnitRange, signal: AbortSignal): AsyncIterable<TransactionPart> {
+    const isWanted = (part: TransactionPart): boolean => compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
+    if (this.#kept?.offset === range.first) yield* this.#kept.parts.filter(isWanted)
+    while (this.done < range.last) {
+      const { unit, offset } = await this.#nextUnit(signal)
+      if (offset > range.last) throw new TidemarkError('LOG_HOLE', `${this.#options.topic}: the unit at offset ${range.last} is gone`)
+      const parts: TransactionPart[] = []
+      if (offset < range.first || unit.generation !== this.#options.generation) for (const partition of unit.partitions) this.#pass(partition)
+      else {
+        for await (const item of this.#items(unit, offset, LSN_ZERO, signal)) {
+          if (item.kind !== 'changes') continue
+          if (offset === range.last) parts.push(item)
+          if (isWanted(item)) yield item
+        }
+      }
+      this.#kept = { offset, parts }
+      this.done = offset
+    }
+  }
+
+  /** Whether a range that begins there can be read by this reader. */
+  reaches(first: bigint): boolean {
+    return this.done < first || this.#kept?.offset === first
+  }
+
+  async #nextUnit(signal: AbortSignal): Promise<{ readonly unit: Unit; readonly offset: bigint }> {
+    for (;;) {
+      const record = await this.#transactions.following(signal)
       if (record.value === null || record.stamp === undefined) {
-        this.#options.onForeign?.({ topic, partition: 0, offset: String(record.offset) })
+        this.#options.onForeign?.({ topic: this.#options.topic, partition: 0, offset: String(record.offset) })
         continue
       }
       const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
       if (unit.full) this.#from = record.offset
-      if (record.offset < at || unit.generation !== generation) {
-        for (const partition of unit.partitions) this.#note(partition)
-      } else {
+      if (unit.generation === this.#options.generation && record.offset >= this.#options.at) {
         if (unit.term < this.#term) throw new TidemarkError('LOG_HOLE', 'a unit of an older writer lies behind one of a newer: the fencing of the log failed')
         this.#term = unit.term
-        yield* this.#items(unit, record.offset, signal)
       }
-      this.done = record.offset
-      this.#options.onDone?.(record.offset)
+      return { unit, offset: record.offset }
     }
+  }
+
+  /** Its records are somebody else's work. */
+  #pass(partition: UnitPartition): void {
+    this.#note(partition)
+    this.#readers.get(keyOf(partition))?.skip(partition.offset)
   }
 
   #note(partition: UnitPartition): void {
     this.#known.set(keyOf(partition), partition)
   }
 
-  async *#items(unit: Unit, offset: bigint, signal: AbortSignal): AsyncIterable<LogItem> {
+  async *#items(unit: Unit, offset: bigint, after: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
     const changes = new Map<string, ReadChange[]>()
     // In the store already: the records need not even be there any more.
-    const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), this.#options.after) <= 0)
-    const written = stored ? [] : unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
+    const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
+    const outline = this.#options.outline === true
+    const written = stored || outline ? [] : unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
@@ -113,9 +164,9 @@ export class UnitReader {
       // A control record may stand between two pieces of one transaction.
       const from = taken.get(entry.lsn) ?? 0
       taken.set(entry.lsn, from + entry.count)
-      const part = this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
+      const part = outline ? outlineOf(unit, entry, place) : this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
       // In the store already: a restart reads its unit again.
-      if (compareLsn(part.head.lsn, this.#options.after) > 0) yield part
+      if (compareLsn(part.head.lsn, after) > 0) yield part
     }
   }
 
@@ -210,38 +261,10 @@ export class UnitReader {
   }
 }
 
-/** By ordinal; a TRUNCATE stands in every lane and counts once for each of its tables. */
-function inOrder(changes: readonly ReadChange[]): ReadChange[] {
-  const sorted = [...changes].sort((a, b) => a.ordinal - b.ordinal)
-  return sorted.filter((change, i) => {
-    for (let k = i - 1; k >= 0 && sorted[k]!.ordinal === change.ordinal; k--) if (sorted[k]!.shape === change.shape) return false
-    return true
-  })
-}
-
 function keyOf(partition: { readonly topic: string; readonly partition: number }): string {
   return `${partition.topic}\0${partition.partition}`
 }
 
 function formatKey(lsn: bigint): string {
   return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
-}
-
-/** Index in OPERATIONS: behind two varints. */
-function operationOf(bytes: Buffer): number {
-  let at = 0
-  while (bytes[at++]! >= 128) {}
-  while (bytes[at++]! >= 128) {}
-  return bytes[at]! >> 1
-}
-
-/** A row of tidemark.ddl as the assembler gives it. */
-function ddlRecord(change: ReadChange): RawDdlRecord {
-  const walk = new ChangeWalk(change.shape)
-  walk.read(change.bytes, 0, change.bytes.length)
-  const fields = new Map(
-    change.shape.relation.columns.map((column, i) => [column.name, textOfField(new ByteSource(change.bytes, walk.newFields[i]!, walk.newFields[i + 1]!), kindOf(column.typeOid)).text]),
-  )
-  const text = (name: string): string => fields.get(name) ?? ''
-  return { id: text('id'), xid: text('xid'), command: text('command'), kind: text('kind'), oid: fields.get('oid') ?? null, facts: fields.get('facts') ?? null }
 }

@@ -171,7 +171,7 @@ export class UnitWriter {
       }
       for (const { topic, partition } of unit.partitions.values()) changed.push(partitions.get(`${topic}\0${partition}`)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
-      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full }
+      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full, bytes: unit.bytes, ddl: unit.ddl }
       const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) } }] }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')

@@ -39,6 +39,10 @@ export interface Unit {
   /** Topic-partitions that the unit wrote; all of them where `full`. */
   readonly partitions: readonly UnitPartition[]
   readonly full: boolean
+  /** Of its records, about: who shares out the work wants to know. */
+  readonly bytes: number
+  /** Commit LSNs of its transactions that change the schema. */
+  readonly ddl: readonly string[]
 }
 
 const POSITION = { type: 'string', doc: 'a WAL location as PostgreSQL writes it, e.g. 16/B374D848' }
@@ -89,6 +93,8 @@ export const UNIT_SCHEMA = {
       },
     },
     { name: 'full', type: 'boolean' },
+    { name: 'bytes', type: 'long', default: 0 },
+    { name: 'ddl', type: { type: 'array', items: 'string' }, default: [] },
   ],
 } as const
 
@@ -112,12 +118,16 @@ export function decodeUnit(bytes: Buffer): Unit {
       entries: ({ 'tidemark.UnitControl': { json: string } } | { 'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & { committedAt: number; end: { string: string } | null } })[]
       partitions: { topic: string; partition: number; number: number; offset: number }[]
       full: boolean
+      bytes: number
+      ddl: string[]
     }
     return {
       generation: raw.generation,
       term: raw.term,
       unit: raw.unit,
       full: raw.full,
+      bytes: raw.bytes,
+      ddl: raw.ddl,
       partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset) })),
       entries: raw.entries.map((entry): UnitEntry => {
         if ('tidemark.UnitControl' in entry) return { kind: 'control', json: entry['tidemark.UnitControl'].json }

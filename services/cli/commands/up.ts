@@ -40,6 +40,8 @@ function words(event: UpEvent): string | undefined {
       return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
     case 'anchor-failed':
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
+    case 'sharing':
+      return `${event.leads ? 'leads, and ' : ''}builds the cuts of ${event.lanes.length === 0 ? 'no lane' : `lanes ${event.lanes.join(', ')}`}`
     case 'foreign':
       return `a record that is not ours in ${event.topic}/${event.partition} at offset ${event.offset}: passed over`
     case 'base-progress':

@@ -1,0 +1,61 @@
+/** Reads the transactions of ordered cuts, one range after the other; goes back to an earlier place where it has to. */
+import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { TransactionPart } from '../../core/transaction.ts'
+import { kafkaError, type KafkaSettings, openCluster } from './connection.ts'
+import { Registry, type RegistrySettings } from './registry.ts'
+import { transactionsTopic } from './topic-name.ts'
+import { UnitReader, type UnitRange } from './unit-reader.ts'
+
+export interface CutReaderOptions {
+  readonly settings: KafkaSettings
+  readonly registry: RegistrySettings
+  readonly prefix: string
+  readonly generation: number
+}
+
+/** Where reading starts to have everything that is needed, and what is wanted. */
+export type LoggedCut = UnitRange & { readonly from: bigint }
+
+export class CutReader {
+  readonly #options: CutReaderOptions
+  readonly #cluster: Cluster
+  readonly #registry: Registry
+  #reader: UnitReader | undefined
+
+  private constructor(options: CutReaderOptions) {
+    this.#options = options
+    this.#cluster = openCluster(options.settings)
+    this.#registry = new Registry(options.registry)
+  }
+
+  /** @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
+  static async open(options: CutReaderOptions): Promise<CutReader> {
+    const reader = new CutReader(options)
+    try {
+      await reader.#cluster.connect()
+      return reader
+    } catch (error) {
+      throw kafkaError(error, 'the change log')
+    }
+  }
+
+  /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
+  async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
+    const { prefix, generation } = this.#options
+    if (this.#reader?.reaches(cut.first) !== true) {
+      this.#reader = new UnitReader({ cluster: this.#cluster, registry: this.#registry, topic: transactionsTopic(prefix), generation, log: '', after: cut.after, from: cut.from, at: cut.first })
+    }
+    const reader = this.#reader
+    try {
+      yield* reader.range(cut, signal)
+    } catch (error) {
+      // Half way through a range: the next one starts afresh.
+      this.#reader = undefined
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#cluster.disconnect().catch(() => undefined)
+  }
+}

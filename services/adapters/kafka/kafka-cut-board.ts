@@ -1,0 +1,124 @@
+/**
+ * CutBoard over Kafka: a topic of posts, and a consumer group for membership alone: the partition of the topic of
+ * transactions makes the leader, those of a topic that is never written are the lanes. Members fetch nothing and commit
+ * nothing through the group: where work begins, the ledger says.
+ */
+import type { Admin, Consumer, Kafka, Producer } from 'kafkajs'
+import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { Clock } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { CutBoard, CutRole } from '../../core/ports/cut-board.ts'
+import { deferred } from '../../core/running-state.ts'
+import { kafkaError, type KafkaSettings, openCluster, openKafka } from './connection.ts'
+import { PartitionReader } from './partition-reader.ts'
+import { boardTopic, lanesTopic, transactionsTopic } from './topic-name.ts'
+import { Topics } from './topics.ts'
+import { HEADER } from './unit.ts'
+
+/** A member that says nothing for so long is gone. */
+const SESSION_MS = 10_000
+const HEARTBEAT_MS = 2_000
+/** Posts that may be pending: older ones are done. */
+const LOOK_BACK = 512n
+
+export interface KafkaCutBoardOptions {
+  readonly settings: KafkaSettings
+  readonly prefix: string
+  readonly lanes: number
+  readonly replicationFactor: number
+  readonly clock: Clock
+}
+
+export class KafkaCutBoard implements CutBoard {
+  readonly lanes: number
+  readonly #options: KafkaCutBoardOptions
+  readonly #kafka: Kafka
+  readonly #admin: Admin
+  readonly #cluster: Cluster
+  readonly #producer: Producer
+  readonly #failed = deferred<never>()
+  #consumer: Consumer | undefined
+  readonly failed: Promise<never> = this.#failed.promise
+
+  private constructor(options: KafkaCutBoardOptions, kafka: Kafka) {
+    this.lanes = options.lanes
+    this.#options = options
+    this.#kafka = kafka
+    this.#admin = kafka.admin()
+    this.#cluster = openCluster(options.settings)
+    this.#producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false })
+  }
+
+  /** @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
+  static async open(options: KafkaCutBoardOptions): Promise<KafkaCutBoard> {
+    const board = new KafkaCutBoard(options, openKafka(options.settings))
+    try {
+      await Promise.all([board.#admin.connect(), board.#cluster.connect(), board.#producer.connect()])
+      const topics = new Topics(board.#admin, options.clock, options.replicationFactor)
+      await topics.ensure(transactionsTopic(options.prefix), 1)
+      await topics.ensure(lanesTopic(options.prefix), options.lanes)
+      await topics.ensure(boardTopic(options.prefix), 1)
+      return board
+    } catch (error) {
+      await board.close()
+      throw kafkaError(error, 'the board of cuts')
+    }
+  }
+
+  async join(listener: (role: CutRole) => void): Promise<void> {
+    const { prefix } = this.#options
+    const leading = transactionsTopic(prefix)
+    const lanes = lanesTopic(prefix)
+    const consumer = this.#kafka.consumer({ groupId: `${prefix}.compactors`, sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: 2 * SESSION_MS, allowAutoTopicCreation: false })
+    this.#consumer = consumer
+    const { GROUP_JOIN, CRASH } = consumer.events
+    consumer.on(GROUP_JOIN, ({ payload }) => {
+      // Nothing is fetched through the group.
+      consumer.pause([{ topic: leading }, { topic: lanes }])
+      const mine = payload.memberAssignment as Readonly<Record<string, readonly number[] | undefined>>
+      listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] })
+    })
+    consumer.on(CRASH, ({ payload }) => this.#failed.reject(kafkaError(payload.error, 'the group of compactors')))
+    try {
+      await consumer.connect()
+      await consumer.subscribe({ topics: [leading, lanes] })
+      await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
+    } catch (error) {
+      throw kafkaError(error, 'the group of compactors')
+    }
+  }
+
+  async post(body: Buffer): Promise<void> {
+    const topic = boardTopic(this.#options.prefix)
+    try {
+      await this.#producer.send({ topic, acks: -1, messages: [{ partition: 0, key: null, value: body }] })
+    } catch (error) {
+      throw kafkaError(error, topic)
+    }
+  }
+
+  async *posts(signal: AbortSignal): AsyncIterable<Buffer> {
+    const topic = boardTopic(this.#options.prefix)
+    const { low, high } = await this.#ends(topic, 0)
+    const reader = new PartitionReader(this.#cluster, topic, 0, high - LOOK_BACK > low ? high - LOOK_BACK : low, HEADER)
+    for (;;) {
+      const { value } = await reader.following(signal)
+      if (value !== null) yield value
+    }
+  }
+
+  async #ends(topic: string, partition: number): Promise<{ readonly low: bigint; readonly high: bigint }> {
+    try {
+      const found = (await this.#admin.fetchTopicOffsets(topic)).find((offsets) => offsets.partition === partition)
+      if (found === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${topic}/${partition} is not there`)
+      return { low: BigInt(found.low), high: BigInt(found.high) }
+    } catch (error) {
+      throw kafkaError(error, topic)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const part of [this.#consumer, this.#producer, this.#admin]) await part?.disconnect().catch(() => undefined)
+    await this.#cluster.disconnect().catch(() => undefined)
+  }
+}

@@ -1,0 +1,60 @@
+/** One cut from the items of its transactions: what a compactor does that helps the one that writes the ledger. */
+import type { Clock, Randomness } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Lsn } from '../core/position.ts'
+import { Backoff } from '../core/running-state.ts'
+import { encodedBytes, type TransactionPart } from '../core/transaction.ts'
+import type { Repository } from '../repository/repository.ts'
+import { CutObjects } from './cut-objects.ts'
+import type { MadeCut } from './cut-store.ts'
+import { OpenCut } from './open-cut.ts'
+import { CompressionGate } from './segment-builder.ts'
+
+export interface CutRequest {
+  readonly parts: AsyncIterable<TransactionPart>
+  /** Where the cut before ended. */
+  readonly from: Lsn
+  readonly repository: Repository
+  readonly generation: number
+  /** A segment is finished at this size, before compression. */
+  readonly segmentBytes: number
+  readonly clock: Clock
+  readonly randomness: Randomness
+  readonly signal: AbortSignal
+  onRetry?(error: { readonly code: string; readonly message: string }): void
+  /** Named points of the write path, for crash tests. */
+  onPoint?(point: string): unknown
+}
+
+/** @throws TidemarkError what reading the parts throws, and what no second try of the store mends */
+export async function buildCut(request: CutRequest): Promise<MadeCut> {
+  const { repository, generation, clock, randomness, signal } = request
+  const gate = new CompressionGate()
+  const cut = new OpenCut(request.from, clock.elapsed(), gate)
+  const retrying = async <T>(action: () => Promise<T>): Promise<T> => {
+    const backoff = new Backoff(clock, randomness)
+    for (;;) {
+      try {
+        return await action()
+      } catch (error) {
+        signal.throwIfAborted()
+        const known = await backoff.wait(error, signal)
+        request.onRetry?.({ code: known.code, message: known.message })
+      }
+    }
+  }
+  const objects = new CutObjects({ repository, generation, randomness, signal, retrying, events: request.onPoint === undefined ? {} : { onPoint: request.onPoint.bind(request) } })
+  let open = 0
+  for await (const part of request.parts) {
+    cut.add(part, clock.elapsed())
+    open += encodedBytes(part)
+    if (gate.isFull) await gate.room()
+    if (open < request.segmentBytes || part.endLsn !== undefined) continue
+    // A large transaction: its segments are stored as they come.
+    open = 0
+    const index = cut.nextSegment(randomness)
+    cut.finished[index] = objects.early(cut, index, cut.finished[index]!)
+    if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
+  }
+  return objects.put(cut)
+}

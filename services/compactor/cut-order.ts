@@ -1,0 +1,76 @@
+/** What the leading compactor orders, and what is answered: signed, so that nobody else's are taken for them. */
+import { z } from 'zod'
+import { asTidemarkError, CODES, type ErrorCode, TidemarkError } from '../core/errors.ts'
+import { count, lsn, openSignedLine, sealedObject, segmentObject, signLine } from '../formats/ledger-entry.ts'
+import type { Repository } from '../repository/repository.ts'
+
+const common = {
+  stream: z.uuid(),
+  /** Of the leader's claim, and the order's number under it. */
+  term: z.int(),
+  number: z.int(),
+}
+
+const cutOrder = z.object({
+  kind: z.literal('order'),
+  ...common,
+  generation: z.int(),
+  /** Whose member is to build it. */
+  lane: z.int(),
+  /** Units of the change log: where to begin for all that is needed, the cut's first and its last. */
+  from: count,
+  first: count,
+  last: count,
+  /** Commit LSNs: exclusive, inclusive. */
+  after: lsn,
+  to: lsn,
+  segmentBytes: z.int(),
+})
+
+const cutAnswer = z.object({
+  kind: z.literal('answer'),
+  ...common,
+  made: z.object({ objects: z.array(segmentObject), index: sealedObject, bytes: z.int(), transactions: z.int(), changes: z.int() }).nullable(),
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+})
+
+export type CutOrder = z.infer<typeof cutOrder>
+export type CutAnswer = z.infer<typeof cutAnswer>
+
+export function sealOrder(repository: Repository, order: Omit<CutOrder, 'kind' | 'stream'>): Buffer {
+  return signLine({ kind: 'order', stream: repository.catalog.stream, ...order } satisfies CutOrder, repository.signer)
+}
+
+export function sealAnswer(repository: Repository, answer: Omit<CutAnswer, 'kind' | 'stream'>): Buffer {
+  return signLine({ kind: 'answer', stream: repository.catalog.stream, ...answer } satisfies CutAnswer, repository.signer)
+}
+
+/** Undefined for what is not an order of a writer of this backup: garbage, or somebody else's. */
+export function openOrder(repository: Repository, body: Buffer): CutOrder | undefined {
+  return opened(cutOrder, repository, body)
+}
+
+export function openAnswer(repository: Repository, body: Buffer): CutAnswer | undefined {
+  return opened(cutAnswer, repository, body)
+}
+
+function opened<T extends { readonly stream: string }>(schema: z.ZodType<T>, repository: Repository, body: Buffer): T | undefined {
+  try {
+    const { json } = openSignedLine(body, repository.ledger.signers, (what, cause) => new TidemarkError('LOG_FOREIGN', what, { cause }))
+    const parsed = schema.safeParse(json)
+    return parsed.success && parsed.data.stream === repository.catalog.stream ? parsed.data : undefined
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'LOG_FOREIGN') return undefined
+    throw error
+  }
+}
+
+/** The error that an answer carries, as it was where it happened. */
+export function answeredError({ code, message }: { readonly code: string; readonly message: string }): TidemarkError {
+  return new TidemarkError(code in CODES ? (code as ErrorCode) : 'INTERNAL', message)
+}
+
+export function errorAnswer(error: unknown): { readonly code: string; readonly message: string } {
+  const known = asTidemarkError(error)
+  return { code: known.code, message: known.message }
+}

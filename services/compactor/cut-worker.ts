@@ -1,0 +1,164 @@
+/** Builds what is ordered in this member's lanes: one cut is read while the one before is being stored. */
+import type { Clock, Randomness } from '../core/clock.ts'
+import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
+import type { CutBoard } from '../core/ports/cut-board.ts'
+import { Backoff, deferred } from '../core/running-state.ts'
+import type { TransactionPart } from '../core/transaction.ts'
+import type { Repository } from '../repository/repository.ts'
+import { buildCut } from './build-cut.ts'
+import { type CutOrder, errorAnswer, sealAnswer } from './cut-order.ts'
+
+/** Where the change log has a cut. */
+export interface OrderedRange {
+  readonly from: bigint
+  readonly first: bigint
+  readonly last: bigint
+  readonly after: Lsn
+  readonly to: Lsn
+}
+
+export interface CutWorkerOptions {
+  readonly board: CutBoard
+  readonly repository: Repository
+  readonly generation: number
+  /** Reads a range's transactions; one range at a time. */
+  readonly parts: (range: OrderedRange, signal: AbortSignal) => AsyncIterable<TransactionPart>
+  readonly clock: Clock
+  readonly randomness: Randomness
+  onRetry?(error: { readonly code: string; readonly message: string }): void
+  onBuilt?(cut: { readonly to: string; readonly changes: number; readonly bytes: number }): void
+  /** Named points of the write path, for crash tests. */
+  onPoint?(point: string): unknown
+}
+
+/** Cuts that may be under way at once: one being read, the others being stored. */
+const UNDER_WAY = 2
+/** Far more orders than can be pending. */
+const REMEMBERED = 1000
+
+export class CutWorker {
+  readonly #options: CutWorkerOptions
+  /** Whoever reads holds it: the log's reader goes through one range at a time. */
+  #reading: Promise<unknown> = Promise.resolve()
+  readonly #building = new Set<Promise<void>>()
+  /** Orders of the newest term: those that may be pending, and those that were taken and not given back with an error. */
+  readonly #recent: CutOrder[] = []
+  #taken = { term: 0, numbers: new Set<number>() }
+  #lanes: ReadonlySet<number> = new Set()
+  #wake = deferred<void>()
+
+  constructor(options: CutWorkerOptions) {
+    this.#options = options
+  }
+
+  /** An order was posted, for whichever lane. */
+  see(order: CutOrder): void {
+    if (order.generation !== this.#options.generation || order.term < (this.#recent.at(-1)?.term ?? 0)) return
+    if (order.term > (this.#recent.at(-1)?.term ?? 0)) this.#recent.length = 0
+    this.#recent.push(order)
+    if (this.#recent.length > REMEMBERED) this.#recent.shift()
+    this.#wake.resolve()
+  }
+
+  /** From here on the orders of these lanes are ours, those that are pending too. */
+  set lanes(lanes: readonly number[]) {
+    this.#lanes = new Set(lanes)
+    this.#wake.resolve()
+  }
+
+  /** Builds until the signal `stop`, and then finishes what it has begun. @throws what reading the ledger throws for good */
+  async work(stop: AbortSignal, signal: AbortSignal): Promise<void> {
+    const { repository, clock, randomness } = this.#options
+    const ended = AbortSignal.any([stop, signal])
+    ended.addEventListener('abort', () => this.#wake.resolve(), { once: true })
+    const backoff = new Backoff(clock, randomness)
+    while (!ended.aborted) {
+      const order = this.#recent.find((one) => this.#lanes.has(one.lane) && !this.#hasTaken(one))
+      if (order === undefined) {
+        await this.#wake.promise
+        this.#wake = deferred()
+        continue
+      }
+      try {
+        await repository.ledger.refresh()
+        backoff.reset()
+      } catch (error) {
+        if (ended.aborted) break
+        const known = await backoff.wait(error, ended)
+        this.#options.onRetry?.({ code: known.code, message: known.message })
+        continue
+      }
+      this.#take(order)
+      if (!this.#isWanted(order)) continue
+      while (this.#building.size >= UNDER_WAY) await Promise.race(this.#building)
+      const building = this.#build(order, signal).finally(() => this.#building.delete(building))
+      this.#building.add(building)
+    }
+    await Promise.allSettled(this.#building)
+  }
+
+  #hasTaken({ term, number }: CutOrder): boolean {
+    return term < this.#taken.term || (term === this.#taken.term && this.#taken.numbers.has(number))
+  }
+
+  /** It failed here: only when it is ordered again is it tried again. */
+  #forget({ term, number }: CutOrder): void {
+    if (this.#taken.term === term) this.#taken.numbers.delete(number)
+    for (let i = this.#recent.length - 1; i >= 0; i--) if (this.#recent[i]!.number === number) this.#recent.splice(i, 1)
+  }
+
+  #take({ term, number }: CutOrder): void {
+    if (term > this.#taken.term) this.#taken = { term, numbers: new Set() }
+    this.#taken.numbers.add(number)
+    for (const old of this.#taken.numbers) if (old < number - REMEMBERED) this.#taken.numbers.delete(old)
+  }
+
+  /** Of the leader that has the claim now, and not in the ledger yet. */
+  #isWanted(order: CutOrder): boolean {
+    const { catalog } = this.#options.repository
+    const generation = catalog.generations.find((g) => g.facts.generation === order.generation)
+    return order.term >= (catalog.claims.get(0)?.term ?? 0) && generation !== undefined && compareLsn(parseLsn(order.to), generation.to) > 0
+  }
+
+  async #build(order: CutOrder, signal: AbortSignal): Promise<void> {
+    const { board, repository, generation, clock, randomness, onPoint } = this.#options
+    const { term, number } = order
+    const onRetry = (error: { readonly code: string; readonly message: string }): void => this.#options.onRetry?.(error)
+    let body: Buffer
+    try {
+      const parts = this.#parts({ from: BigInt(order.from), first: BigInt(order.first), last: BigInt(order.last), after: parseLsn(order.after), to: parseLsn(order.to) }, signal)
+      const made = await buildCut({ parts, from: parseLsn(order.after), repository, generation, segmentBytes: order.segmentBytes, clock, randomness, signal, onRetry, ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }) })
+      const { objects, index, bytes, transactions, changes } = made
+      this.#options.onBuilt?.({ to: order.to, changes, bytes })
+      body = sealAnswer(repository, { term, number, made: { objects: [...objects], index, bytes, transactions, changes }, error: null })
+    } catch (error) {
+      if (signal.aborted) return
+      this.#forget(order)
+      body = sealAnswer(repository, { term, number, made: null, error: errorAnswer(error) })
+    }
+    onPoint?.('cut-built')
+    const backoff = new Backoff(clock, randomness)
+    for (;;) {
+      try {
+        await board.post(body)
+        return
+      } catch (error) {
+        if (signal.aborted) return
+        const known = await backoff.wait(error, signal)
+        onRetry({ code: known.code, message: known.message })
+      }
+    }
+  }
+
+  async *#parts(range: OrderedRange, signal: AbortSignal): AsyncIterable<TransactionPart> {
+    const before = this.#reading
+    const done = Promise.withResolvers<void>()
+    this.#reading = done.promise
+    await before
+    try {
+      yield* this.#options.parts(range, signal)
+    } finally {
+      done.resolve()
+    }
+  }
+}
