@@ -82,7 +82,7 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
   const { kafka } = config
   if (kafka === undefined) return []
   const { examineKafka } = await import('../adapters/kafka/preflight.ts')
-  return examineKafka({ settings: kafkaSettingsOf(kafka), prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor })
+  return examineKafka({ settings: kafkaSettingsOf(kafka), prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor, acknowledge: kafka.acknowledge })
 }
 
 export interface LogRequest {
@@ -125,7 +125,8 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       generation: generation.facts.generation,
       term,
       after: generation.to,
-      place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at) },
+      acknowledge: kafka.acknowledge,
+      place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at), since: Number(log.since), unit: log.unit },
       confirm: request.confirm,
       outline: request.outline === true,
       clock: systemClock,
@@ -159,6 +160,14 @@ export async function openCutSharing(config: Config, generation: Generation): Pr
     await board.close()
     throw error
   }
+}
+
+/** Where the change log ends now; undefined for one that keeps nothing. */
+export async function logEnd(config: Config): Promise<{ readonly log: string; readonly at: bigint } | undefined> {
+  const { kafka } = config
+  if (kafka === undefined) return undefined
+  const { findLogEnd } = await import('../adapters/kafka/log-end.ts')
+  return findLogEnd(kafkaSettingsOf(kafka), kafka.prefix, kafka.replicationFactor, systemClock)
 }
 
 function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {

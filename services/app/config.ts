@@ -47,7 +47,7 @@ const kafkaSettings = z.strictObject({
   prefix: z.string().regex(/^[A-Za-z0-9-]{1,60}$/).default('tidemark').meta({ description: 'topics are PREFIX.SCHEMA.TABLE and PREFIX.transactions' }),
   partitions: z.int().min(1).max(256).default(4).meta({ description: 'of every table topic: the lanes; cannot be changed later under the same prefix' }),
   replicationFactor: z.int().min(1).max(7).default(3),
-  acknowledge: z.literal('segment').default('segment').meta({ description: 'the source is acknowledged only up to what is in the store' }),
+  acknowledge: z.enum(['segment', 'log']).default('segment').meta({ description: 'what the source is acknowledged with: segment, what is in the store, so that losing Kafka loses nothing; or log, what all in-sync replicas of Kafka have: the source keeps less WAL, and what Kafka loses before it is stored becomes a gap' }),
   registry: z.strictObject({ url: z.url(), user: z.string().optional(), passwordFile: z.string().optional() }),
   tls: z.strictObject({ caFile: z.string().optional() }).optional(),
   sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }).optional(),
@@ -76,6 +76,7 @@ export interface KafkaConfig {
   readonly prefix: string
   readonly partitions: number
   readonly replicationFactor: number
+  readonly acknowledge: 'segment' | 'log'
   readonly registry: { readonly url: string; readonly user: string | undefined; readonly password: string | undefined }
   readonly tls: { readonly ca: string | undefined } | undefined
   readonly sasl: { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | undefined
@@ -147,6 +148,7 @@ function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, folder: string): Kafk
     prefix: kafka.prefix,
     partitions: kafka.partitions,
     replicationFactor: kafka.replicationFactor,
+    acknowledge: kafka.acknowledge,
     registry: { url: registry.url, user: registry.user, password: registry.passwordFile === undefined ? undefined : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile') },
     tls: tls === undefined ? undefined : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
     sasl: sasl === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') },

@@ -23,6 +23,8 @@ export type UpEvent =
   | { readonly event: 'sharing'; readonly leads: boolean; readonly lanes: readonly number[] }
   | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
+  /** The log lost what was not stored yet: it begins anew, and the source sends it again. */
+  | { readonly event: 'log-anew'; readonly reason: string }
   | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
   | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
 

@@ -19,6 +19,7 @@ import { openLog, openSource } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { beginGeneration } from './generation.ts'
+import { beginLogAnew, lostLog } from './log-anew.ts'
 import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
@@ -95,6 +96,16 @@ export class Up {
           fresh = known.message
           continue
         }
+        // The compactor's side finds the hole, and writes the ledger.
+        if (known.code === 'LOG_HOLE' && this.#role !== 'replicator' && (await beginLogAnew(this.#options.repository, this.#options.config, known.message))) {
+          this.#say({ event: 'log-anew', reason: known.message })
+          await backoff.pause(AbortSignal.any([signal, draining.signal])).catch(() => undefined)
+          continue
+        }
+        if (known.code === 'SLOT_AHEAD' && lostLog(this.#options.repository, this.#options.config) !== undefined) {
+          fresh = lostLog(this.#options.repository, this.#options.config)
+          continue
+        }
         this.#say({ event: 'retry', code: known.code, message: known.message })
         await backoff.wait(known, AbortSignal.any([signal, draining.signal])).catch((waited: unknown) => {
           if (!(waited instanceof DOMException)) throw waited
@@ -164,9 +175,19 @@ export class Up {
     const { repository } = this.#options
     const slot = await source.slot()
     if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
-    await source.check(generation.end)
+    // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
+    const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
+    if (!trustsLog) await source.check(generation.end)
     const term = await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const log = await this.#openLog(generation, signal)
+    if (trustsLog) {
+      try {
+        await source.check(maxLsn(generation.end, log.complete))
+      } catch (error) {
+        await log.close()
+        throw error
+      }
+    }
     const number = generation.facts.generation
     this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     const stop = new AbortController()
@@ -226,6 +247,8 @@ export class Up {
       await repository.ledger.refresh()
       const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
       if (generation !== undefined) log.markDurable(generation.end)
+      // The compactor found a hole: what this process put into the log no longer counts.
+      if (Number(generation?.log?.since ?? 0) > Number(repository.claimedAt)) throw new TidemarkError('LOG_UNREACHABLE', 'the log begins anew: everything behind the store\'s end is sent again')
       await systemClock.sleep(FOLLOW_MS, signal)
     }
   }

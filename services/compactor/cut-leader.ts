@@ -47,7 +47,7 @@ export class CutLeader {
     const number = ++this.#number
     const { firstPlace, place } = cut
     if (firstPlace === undefined || place === undefined) throw new TidemarkError('INTERNAL', 'a cut of a log that keeps nothing cannot be shared')
-    const order = { generation, term, number, from: String(firstPlace.from), first: String(firstPlace.at), last: String(place.at), after: formatLsn(cut.from), to: formatLsn(cut.transactions.at(-1)!.lsn), segmentBytes }
+    const order = { generation, term, number, from: String(firstPlace.from), first: String(firstPlace.at), last: String(place.at), since: place.since, after: formatLsn(cut.from), to: formatLsn(cut.transactions.at(-1)!.lsn), segmentBytes }
     const backoff = new Backoff(clock, randomness)
     try {
       for (let lane = number; ; lane++) {

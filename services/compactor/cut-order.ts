@@ -21,6 +21,8 @@ const cutOrder = z.object({
   from: count,
   first: count,
   last: count,
+  /** Writers of the log with a lower term do not count. */
+  since: z.int(),
   /** Commit LSNs: exclusive, inclusive. */
   after: lsn,
   to: lsn,

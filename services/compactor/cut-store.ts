@@ -80,7 +80,7 @@ export class CutStore {
       lastCommittedAt: formatInstant(last.committedAt),
       latestCommittedAt: formatInstant(cut.transactions.reduce((latest, t) => (t.committedAt > latest ? t.committedAt : latest), first.committedAt)),
       hasDdl: cut.hasDdl,
-      log: cut.place === undefined ? null : { log: cut.place.log, from: String(cut.place.from), at: String(cut.place.at) },
+      log: cut.place === undefined ? null : { log: cut.place.log, from: String(cut.place.from), at: String(cut.place.at), since: String(cut.place.since), unit: cut.place.unit },
       checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
       objects: [...made.objects],
       index: made.index,

@@ -13,6 +13,7 @@ export interface OrderedRange {
   readonly from: bigint
   readonly first: bigint
   readonly last: bigint
+  readonly since: number
   readonly after: Lsn
   readonly to: Lsn
 }
@@ -126,7 +127,7 @@ export class CutWorker {
     const onRetry = (error: { readonly code: string; readonly message: string }): void => this.#options.onRetry?.(error)
     let body: Buffer
     try {
-      const parts = this.#parts({ from: BigInt(order.from), first: BigInt(order.first), last: BigInt(order.last), after: parseLsn(order.after), to: parseLsn(order.to) }, signal)
+      const parts = this.#parts({ from: BigInt(order.from), first: BigInt(order.first), last: BigInt(order.last), since: order.since, after: parseLsn(order.after), to: parseLsn(order.to) }, signal)
       const made = await buildCut({ parts, from: parseLsn(order.after), repository, generation, segmentBytes: order.segmentBytes, clock, randomness, signal, onRetry, ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }) })
       const { objects, index, bytes, transactions, changes } = made
       this.#options.onBuilt?.({ to: order.to, changes, bytes })

@@ -21,11 +21,16 @@ export class Backoff {
   async wait(error: unknown, signal: AbortSignal): Promise<TidemarkError> {
     const known = asTidemarkError(error)
     if (known.retry !== 'again') throw known
+    await this.pause(signal)
+    return known
+  }
+
+  /** Longer each time, up to a limit. */
+  async pause(signal: AbortSignal): Promise<void> {
     const jitter = (this.#randomness.bytes(1)[0] ?? 0) / 255
     const pause = this.#next * (0.75 + 0.5 * jitter)
     this.#next = Math.min(this.#next * 2, LIMITS.backoffMs[1])
     await this.#clock.sleep(pause, signal)
-    return known
   }
 }
 

@@ -78,6 +78,10 @@ export interface LogPlace {
   readonly from: bigint
   /** what comes before this has been read. */
   readonly at: bigint
+  /** What writers with a lower term left there does not count. */
+  readonly since: number
+  /** What lies at `at`: proves that the log is still the same. Empty where nothing was read yet. */
+  readonly unit: string
 }
 
 /** A row of the DDL record table as the stream has it; formats/schema-facts.ts parses it. */

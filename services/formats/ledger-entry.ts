@@ -20,7 +20,8 @@ export const oid = z.int().nonnegative()
 
 export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
 /** Where the change log has what comes next; null where the log keeps nothing. */
-export const logPlace = z.object({ log: z.string(), from: count, at: count }).nullable()
+const loggedPlace = z.object({ log: z.string(), from: count, at: count, /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'), /** What lay at `at`. */ unit: z.string().default('') })
+export const logPlace = loggedPlace.nullable()
 /** An object and the epoch key that it is sealed under. */
 export const sealedObject = storedObject.extend({ key: z.string() })
 /** With changes; `bytes` of a table: before compression, of all its blocks. */
@@ -107,6 +108,8 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('gap'), generation: z.int(), id: z.uuid(), from: lsn, to: lsn.nullable(), reason: z.string(), scope: gapScope }),
   z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: lsn }),
   z.object({ kind: z.literal('attestation'), generation: z.int(), at: lsn, equal: z.boolean(), tables: z.array(z.object({ ...table, rows: count, digest: z.string() })) }),
+  /** The change log begins anew at a place: what it held before was lost, and the source sends everything behind the store's end again. */
+  z.object({ kind: z.literal('lanes'), generation: z.int(), log: loggedPlace, reason: z.string() }),
   /**
    * What the ledger says with this entry, in one object (formats/checkpoint.ts); `pages` hold the segments and sequences
    * entries numbered `from` to `to` that stood in no page before. The entry directly before is the last one it knows.

@@ -247,6 +247,10 @@ export class Catalog {
       case 'attestation':
         this.#of(body.generation, entry).attestations.push({ ...numbered, body })
         break
+      case 'lanes':
+        // Writers that come after this entry have a higher term than its number.
+        this.#of(body.generation, entry).log = { ...body.log, since: entry.number.toString() }
+        break
       case 'checkpoint':
         for (const { generation, from, to, object } of body.pages) this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
         this.#sinceCheckpoint = 0

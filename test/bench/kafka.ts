@@ -1,10 +1,16 @@
 /** WAL into Kafka, one record a row, against Kafka's own ProducerPerformance while pg_recvlogical drains the same backlog beside it. */
-import { execFile } from 'node:child_process'
-import { rm } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { startKafka } from '../support/kafka-bench.ts'
+import { stringify } from 'yaml'
+import { openBackup } from '../../services/app/compose.ts'
+import { compareLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { kafkaSettings, startKafka } from '../support/kafka-bench.ts'
 import { fetchJars } from '../support/parts/maven.ts'
+import { benchKafkaLag } from './lag.ts'
 import type { Figure } from './main.ts'
 import { median, spread, timed } from './tools.ts'
 import type { Workplace } from './workplace.ts'
@@ -20,6 +26,7 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
   const ours: number[] = []
   const theirs: number[] = []
   const peaks: number[] = []
+  const rates: Record<number, number[]> = { 1: [], 2: [] }
   await using bench = await startKafka()
   const bootstrap = bench.kafka.bootstrap.join(',')
   for (let i = 0; i < pairs; i++) {
@@ -41,6 +48,11 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
     const child = await run(process.execPath, [...(process.env['BENCH_PROFILE'] === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', process.env['BENCH_PROFILE']]), new URL('./kafka-child.ts', import.meta.url).pathname, backup.storeUrl, backup.keys, workplace.url, workplace.end, bootstrap, bench.registry.url, `b${i}`], { maxBuffer: 1 << 20 })
     const report = JSON.parse(child.stdout.trim().split('\n').at(-1)!) as { seconds: number; peakBytes: number; cpu: { user: number; system: number } }
     await workplace.dropSlot(own)
+    for (const count of i % 2 === 0 ? [1, 2] : [2, 1]) {
+      const { rate, cores } = await compactors(count, { folder, kafka: bootstrap, registry: bench.registry.url, prefix: `b${i}`, keys: backup.keys, store: backup.storeUrl, end: workplace.end })
+      rates[count]!.push(rate)
+      say(`kafka to segments: ${count} compactors, ${Math.round(rate)} changes/s on ${cores.toFixed(2)} cores, all processes of the machine ${busyCores().toFixed(2)}`)
+    }
     await rm(backup.storeUrl, { recursive: true, force: true })
     const rate = changes / report.seconds
     ours.push(rate)
@@ -49,5 +61,83 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
     peaks.push(report.peakBytes / 1e6)
     say(`kafka: ours ${Math.round(rate)} changes/s (cpu ${((report.cpu.user + report.cpu.system) / 1e6).toFixed(1)} s, ${(report.peakBytes / 1e6).toFixed(0)} MB), ProducerPerformance ${Math.round(peer)} records/s; ${folder}`)
   }
-  return [{ what: 'WAL to Kafka, one record a row, acks=all', against: `ProducerPerformance beside pg_recvlogical, ${Math.round(median(theirs))} records/s`, measured: `${Math.round(median(ours))} changes/s, ${Math.max(...peaks).toFixed(0)} MB: ${median(ratios).toFixed(2)} of its rate (${spread(ratios)})`, reach: 'at least 0.5', reached: median(ratios) >= 0.5 }]
+  const lag = await benchKafkaLag(workplace, kafkaSettings(bench, 'lag', { partitions: 4 }))
+  return [{ what: 'WAL to Kafka, one record a row, acks=all', against: `ProducerPerformance beside pg_recvlogical, ${Math.round(median(theirs))} records/s`, measured: `${Math.round(median(ours))} changes/s, ${Math.max(...peaks).toFixed(0)} MB: ${median(ratios).toFixed(2)} of its rate (${spread(ratios)})`, reach: 'at least 0.5', reached: median(ratios) >= 0.5 }, shared(rates[1]!, rates[2]!), ...lag]
+}
+
+function shared(one: readonly number[], two: readonly number[]): Figure {
+  const ratios = two.map((rate, i) => rate / one[i]!)
+  return { what: 'Kafka to durable segments, two compactors', against: `one compactor, ${Math.round(median(one))} changes/s`, measured: `${Math.round(median(two))} changes/s: ${median(ratios).toFixed(2)} times (${spread(ratios)})`, reach: 'at least 1.6 times', reached: median(ratios) >= 1.6 }
+}
+
+interface Compaction {
+  readonly folder: string
+  readonly kafka: string
+  readonly registry: string
+  readonly prefix: string
+  readonly keys: string
+  /** With a generation and nothing more: a copy of it is filled. */
+  readonly store: string
+  readonly end: string
+}
+
+/** Changes a second from the moment on at which all of them have lanes, to the end of the log. */
+async function compactors(count: number, options: Compaction): Promise<{ readonly rate: number; readonly cores: number }> {
+  const store = join(options.folder, `store-compacted-${count}`)
+  await cp(options.store, store, { recursive: true })
+  const { repository } = await openBackup({ storeUrl: store, keys: options.keys, role: 'writer' })
+  // What was posted for another copy of the ledger is of older terms.
+  for (let i = 0; i < 20 * count; i++) await repository.claim(0)
+  const config = join(options.folder, `compactor-${count}.yaml`)
+  await writeFile(config, stringify({ version: 1, source: { url: 'postgresql://nobody@127.0.0.1:1/none', slot: 'none', publication: 'none' }, store: { url: store }, keys: options.keys, log: 'kafka', kafka: { brokers: options.kafka.split(','), prefix: options.prefix, partitions: 4, replicationFactor: 1, registry: { url: options.registry } }, roll: { age: '5s', size: '8MiB' }, http: { port: 0 } }))
+  const members = Array.from({ length: count }, () => ({ child: spawn(process.execPath, [new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname, 'compactor', '--json', '--config', config], { cwd: options.folder, stdio: ['ignore', 'pipe', 'inherit'] }), lanes: 0 }))
+  const done = Promise.withResolvers<{ readonly rate: number; readonly cores: number }>()
+  const cpu = (): number => members.reduce((sum, { child }) => sum + cpuSeconds(child.pid!), 0)
+  let cpuAt = 0
+  let startedAt: number | undefined
+  let changes = 0
+  for (const member of members) {
+    createInterface({ input: member.child.stdout }).on('line', (line) => {
+      const event = JSON.parse(line) as { event?: string; lanes?: unknown[]; changes?: number; to?: string }
+      if (event.event === 'sharing') member.lanes = event.lanes?.length ?? 0
+      if (startedAt === undefined && members.every((one) => one.lanes > 0)) {
+        startedAt = performance.now()
+        cpuAt = cpu()
+        busyCores()
+      } else if (startedAt !== undefined && event.event === 'durable') {
+        changes += event.changes ?? 0
+        const generation = event.to === undefined ? undefined : parseLsn(event.to)
+        if (generation !== undefined && compareLsn(generation, toLsn(parseLsn(options.end) - 4096n)) >= 0) {
+          const seconds = (performance.now() - startedAt) / 1000
+          done.resolve({ rate: changes / seconds, cores: (cpu() - cpuAt) / seconds })
+        }
+      }
+    })
+    member.child.once('exit', (code) => done.reject(new Error(`a compactor ended with ${code}`)))
+  }
+  try {
+    return await done.promise
+  } finally {
+    for (const { child } of members) child.removeAllListeners('exit').kill('SIGKILL')
+    await rm(store, { recursive: true, force: true })
+  }
+}
+
+/** Of a running process: user and system, from /proc/PID/stat in ticks of 10 ms. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+const busy = { ticks: 0, at: 0 }
+
+/** Cores that the whole machine was busy with since the last call. */
+function busyCores(): number {
+  const [user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.trim().split(/\s+/).slice(1).map(Number)
+  const ticks = user! + nice! + system! + irq! + softirq!
+  const now = performance.now()
+  const cores = (ticks - busy.ticks) / 100 / ((now - busy.at) / 1000)
+  busy.ticks = ticks
+  busy.at = now
+  return cores
 }

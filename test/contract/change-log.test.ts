@@ -59,7 +59,7 @@ describe.each(Object.keys(LOGS))('%s', (kind) => {
   test('durable only grows, and every listener hears of it until it has left', () => {
     const log = LOGS[kind]!(1000)
     const heard: bigint[] = []
-    const off = log.onDurable((end) => heard.push(end))
+    const off = log.onAcknowledgeable((end) => heard.push(end))
     log.markDurable(toLsn(10n))
     log.markDurable(toLsn(5n))
     expect(log.durable).toBe(10n)

@@ -1,6 +1,6 @@
 /** Several compactors over one log: killed, joined and left in the middle of their work, on a real Kafka and registry. */
 import { readFile, writeFile } from 'node:fs/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
@@ -22,6 +22,7 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
   beforeAll(async () => {
     bench = await startKafka()
   }, 300_000)
+  afterEach(() => Running.killAll())
   afterAll(async () => {
     await bench[Symbol.asyncDispose]()
   })

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { consumeTable } from '../support/plain-consumer.ts'
-import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { type KafkaBench, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
 
 let bench: KafkaBench
 
@@ -19,7 +19,7 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     await bench[Symbol.asyncDispose]()
   })
 
-  const kafka = (prefix: string) => ({ brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined })
+  const kafka = (prefix: string) => kafkaSettings(bench, prefix)
 
   test('every kind of change goes through, and the restored database equals the source', async () => {
     await using backup = await Backup.prepare({ setup: `CREATE TABLE m (id bigint PRIMARY KEY, room int, body text); ALTER TABLE m ALTER body SET STORAGE EXTERNAL; CREATE TABLE "odd.Näme" (a int, "user-id" text); CREATE TABLE two (id int PRIMARY KEY);

@@ -17,6 +17,7 @@ export class Running {
   readonly finished: Promise<Answer>
   #stdout = ''
   #stderr = ''
+  static readonly #all = new Set<Running>()
   #waiting: { readonly wanted: string; readonly resolve: () => void }[] = []
 
   constructor(args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }) {
@@ -26,8 +27,10 @@ export class Running {
       for (const w of this.#waiting) if (this.#stdout.includes(w.wanted)) w.resolve()
     })
     this.child.stderr?.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()))
+    Running.#all.add(this)
     this.finished = new Promise((resolve) =>
       this.child.once('close', (code, signal) => {
+        Running.#all.delete(this)
         const line = this.#stdout.trim().split('\n').at(-1) ?? ''
         let last: Answer['last'] = {}
         try {
@@ -40,18 +43,29 @@ export class Running {
     )
   }
 
+  /** What a failed test left behind. */
+  static async killAll(): Promise<void> {
+    for (const running of Running.#all) running.child.kill('SIGKILL')
+    await Promise.all([...Running.#all].map((running) => running.finished))
+  }
+
   /** Standard output up to now. */
   get output(): string {
     return this.#stdout
   }
 
   /** Resolves when the output holds the text; rejects when the process ends before. */
-  said(wanted: string): Promise<void> {
+  said(wanted: string, limitMs = 60_000): Promise<void> {
     if (this.#stdout.includes(wanted)) return Promise.resolve()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`did not say ${wanted} in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`)), limitMs)
+    })
     return Promise.race([
+      late,
       new Promise<void>((resolve) => this.#waiting.push({ wanted, resolve })),
       this.finished.then((answer) => Promise.reject(new Error(`ended (${answer.code ?? answer.signal}) before saying ${wanted}: ${answer.stdout.slice(-500)} ${answer.stderr.slice(-500)}`))),
-    ])
+    ]).finally(() => clearTimeout(timer))
   }
 }
 

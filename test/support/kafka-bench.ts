@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { KafkaConfig } from '../../services/app/config.ts'
 import { Kafka } from './parts/kafka.ts'
 import { whyNoJava } from './parts/maven.ts'
 import { Registry } from './parts/registry.ts'
@@ -9,6 +10,17 @@ import { Registry } from './parts/registry.ts'
 export interface KafkaBench extends AsyncDisposable {
   readonly kafka: Kafka
   readonly registry: Registry
+}
+
+/** Settings of the change log on these servers. */
+export function kafkaSettings(bench: KafkaBench, prefix: string, over: Partial<KafkaConfig> = {}): KafkaConfig {
+  return { brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, acknowledge: 'segment', registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined, ...over }
+}
+
+/** The same as a section of tidemark.yaml. */
+export function kafkaSection(config: KafkaConfig): Record<string, unknown> {
+  const { registry, tls: _, sasl: __, ...rest } = config
+  return { ...rest, registry: { url: registry.url } }
 }
 
 export const NO_KAFKA = whyNoJava()

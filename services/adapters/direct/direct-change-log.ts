@@ -3,15 +3,15 @@
  * durable means: ledger entry written.
  */
 import { BoundedQueue } from '../../core/bounded-queue.ts'
+import { GrowingMark } from '../../core/growing-mark.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
-import { compareLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { LSN_ZERO, type Lsn } from '../../core/position.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 
 export class DirectChangeLog implements ChangeLog {
   readonly #queue: BoundedQueue<LogItem>
-  #durable: Lsn = LSN_ZERO
-  readonly #listeners = new Set<(end: Lsn) => void>()
+  readonly #durable = new GrowingMark()
 
   constructor(limitBytes: number = LIMITS.changeLogBytes) {
     this.#queue = new BoundedQueue(limitBytes, bytesOf)
@@ -45,17 +45,14 @@ export class DirectChangeLog implements ChangeLog {
   }
 
   get durable(): Lsn {
-    return this.#durable
+    return this.#durable.at
   }
 
   markDurable(end: Lsn): void {
-    if (compareLsn(end, this.#durable) <= 0) return
-    this.#durable = end
-    for (const listener of this.#listeners) listener(end)
+    this.#durable.advance(end)
   }
 
-  onDurable(listener: (end: Lsn) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+  onAcknowledgeable(listener: (end: Lsn) => void): () => void {
+    return this.#durable.on(listener)
   }
 }

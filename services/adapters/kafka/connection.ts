@@ -42,6 +42,11 @@ export function openKafka(settings: KafkaSettings): Kafka {
   })
 }
 
+/** How the ledger names a log: another cluster, or another prefix, is another log. */
+export function logName(clusterId: string, prefix: string): string {
+  return `kafka:${clusterId}:${prefix}`
+}
+
 /** For fetching by hand. */
 export function openCluster(settings: KafkaSettings): Cluster {
   return new Cluster({

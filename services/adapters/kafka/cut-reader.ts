@@ -14,13 +14,14 @@ export interface CutReaderOptions {
 }
 
 /** Where reading starts to have everything that is needed, and what is wanted. */
-export type LoggedCut = UnitRange & { readonly from: bigint }
+export type LoggedCut = UnitRange & { readonly from: bigint; readonly since: number }
 
 export class CutReader {
   readonly #options: CutReaderOptions
   readonly #cluster: Cluster
   readonly #registry: Registry
   #reader: UnitReader | undefined
+  #since = 0
 
   private constructor(options: CutReaderOptions) {
     this.#options = options
@@ -42,17 +43,15 @@ export class CutReader {
   /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
   async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
     const { prefix, generation } = this.#options
-    if (this.#reader?.reaches(cut.first) !== true) {
-      this.#reader = new UnitReader({ cluster: this.#cluster, registry: this.#registry, topic: transactionsTopic(prefix), generation, log: '', after: cut.after, from: cut.from, at: cut.first })
+    if (this.#reader?.reaches(cut.first) !== true || this.#since !== cut.since) {
+      this.#since = cut.since
+      this.#reader = new UnitReader({ cluster: this.#cluster, registry: this.#registry, topic: transactionsTopic(prefix), generation, log: '', after: cut.after, from: cut.from, at: cut.first, since: cut.since, unit: '' })
     }
     const reader = this.#reader
-    try {
-      yield* reader.range(cut, signal)
-    } catch (error) {
-      // Half way through a range: the next one starts afresh.
-      this.#reader = undefined
-      throw error
-    }
+    // Whoever leaves half way leaves a reader that cannot go on.
+    this.#reader = undefined
+    yield* reader.range(cut, signal)
+    this.#reader = reader
   }
 
   async close(): Promise<void> {

@@ -5,12 +5,14 @@
 import type { Admin } from 'kafkajs'
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock, Randomness } from '../../core/clock.ts'
+import { GrowingMark } from '../../core/growing-mark.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn } from '../../core/position.ts'
 import { deferred, type Deferred } from '../../core/running-state.ts'
-import { bytesOf, type ChangeShape, type LogItem, type TransactionPart } from '../../core/transaction.ts'
-import { kafkaError, type KafkaSettings, openCluster, openKafka } from './connection.ts'
+import { bytesOf, type ChangeShape, type LogItem, type LogPlace, type TransactionPart } from '../../core/transaction.ts'
+import { kafkaError, type KafkaSettings, logName, openCluster, openKafka } from './connection.ts'
 import { TailReader } from './log-tail.ts'
 import { OpenUnit } from './open-unit.ts'
 import { Registry, type RegistrySettings } from './registry.ts'
@@ -33,7 +35,9 @@ export interface KafkaLogOptions {
   /** Commit LSN of the last transaction in the store. */
   readonly after: Lsn
   /** Where the ledger says that the log goes on; undefined where it has never been read. */
-  readonly place: { readonly log: string; readonly from: bigint; readonly at: bigint } | undefined
+  readonly place: LogPlace | undefined
+  /** `log`: the source is acknowledged once Kafka has it, on all replicas in sync; else once the store has it. */
+  readonly acknowledge: 'segment' | 'log'
   /** Reads what units say of their transactions, and not the rows. */
   readonly outline?: boolean
   /** Throws where this process is no longer the one that may write. */
@@ -72,8 +76,9 @@ export class KafkaChangeLog implements ChangeLog {
   readonly #stop = new AbortController()
   readonly #drained: Deferred<void> = deferred()
   #until: bigint | undefined
-  #durable: Lsn = LSN_ZERO
-  readonly #listeners = new Set<(end: Lsn) => void>()
+  readonly #durable = new GrowingMark()
+  /** Runs ahead of what is durable where the operator chose so. */
+  readonly #acknowledgeable = new GrowingMark()
   #waiting = 0
 
   private constructor(options: KafkaLogOptions, parts: { cluster: Cluster; admin: Admin; writer: UnitWriter | undefined; reader: UnitReader; tail: LogTail }) {
@@ -97,11 +102,13 @@ export class KafkaChangeLog implements ChangeLog {
       const topics = new Topics(admin, options.clock, options.replicationFactor)
       await topics.ensure(transactions, 1)
       const { clusterId } = await admin.describeCluster()
-      const log = `kafka:${clusterId}:${options.prefix}`
-      const low = BigInt((await admin.fetchTopicOffsets(transactions))[0]?.low ?? '0')
-      const place = options.place?.log === log ? options.place : { from: low, at: low }
+      const log = logName(clusterId, options.prefix)
+      const ends = (await admin.fetchTopicOffsets(transactions))[0]
+      const low = BigInt(ends?.low ?? '0')
+      const place = options.place?.log === log ? options.place : { from: low, at: low, since: 0, unit: '' }
+      if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at) throw new TidemarkError('LOG_HOLE', `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was made anew`)
       const registry = new Registry(options.registry)
-      const tailReader = new TailReader({ cluster, topic: transactions, generation: options.generation, from: place.from })
+      const tailReader = new TailReader({ cluster, topic: transactions, generation: options.generation, from: place.from, since: place.since })
       const { generation, term, clock, randomness } = options
       const writer = options.role === 'compactor' ? undefined : new UnitWriter({
         kafka,
@@ -121,7 +128,7 @@ export class KafkaChangeLog implements ChangeLog {
       })
       const tail = (await writer?.open(signal)) ?? { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
       const drain: { check?: () => void } = {}
-      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, outline: options.outline === true, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
+      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, since: place.since, unit: place.unit, outline: options.outline === true, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
       const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
       drain.check = () => opened.#checkDrained()
       return opened
@@ -201,6 +208,7 @@ export class KafkaChangeLog implements ChangeLog {
       .then((offset) => {
         this.#written = offset
         this.accepted = maxLsn(this.accepted, unit.end)
+        if (this.#options.acknowledge === 'log') this.#acknowledgeable.advance(unit.end)
       })
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
@@ -246,18 +254,16 @@ export class KafkaChangeLog implements ChangeLog {
   }
 
   get durable(): Lsn {
-    return this.#durable
+    return this.#durable.at
   }
 
   markDurable(end: Lsn): void {
-    if (compareLsn(end, this.#durable) <= 0) return
-    this.#durable = end
-    for (const listener of this.#listeners) listener(end)
+    this.#durable.advance(end)
+    this.#acknowledgeable.advance(end)
   }
 
-  onDurable(listener: (end: Lsn) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+  onAcknowledgeable(listener: (end: Lsn) => void): () => void {
+    return this.#acknowledgeable.on(listener)
   }
 
   fail(error: unknown): void {

@@ -13,17 +13,19 @@ export class TailReader {
   readonly #topic: string
   readonly #generation: number
   readonly #from: bigint
+  readonly #since: number
   #reader: PartitionReader | undefined
   readonly #partitions = new Map<string, UnitPartition>()
   #complete: Lsn = LSN_ZERO
   #open: LogTail['open']
   #last: LogTail['last']
 
-  constructor(options: { readonly cluster: Cluster; readonly topic: string; readonly generation: number; readonly from: bigint }) {
+  constructor(options: { readonly cluster: Cluster; readonly topic: string; readonly generation: number; readonly from: bigint; readonly since: number }) {
     this.#cluster = options.cluster
     this.#topic = options.topic
     this.#generation = options.generation
     this.#from = options.from
+    this.#since = options.since
   }
 
   /** Goes on from where the call before ended. */
@@ -39,7 +41,7 @@ export class TailReader {
   #apply(unit: Unit, offset: bigint): void {
     for (const partition of unit.partitions) this.#partitions.set(`${partition.topic}\0${partition.partition}`, partition)
     this.#last = { term: unit.term, unit: unit.unit, offset }
-    if (unit.generation !== this.#generation) return
+    if (unit.generation !== this.#generation || unit.term < this.#since) return
     for (const entry of unit.entries) {
       if (entry.kind !== 'transaction') continue
       if (entry.end === null) this.#open = { lsn: parseLsn(entry.lsn), through: entry.first + entry.count }

@@ -17,8 +17,9 @@ export interface LogRecord {
 const FETCH_BYTES = 1024 * 1024
 const WAIT_MS = 500
 const ABORT = 0
-/** Metadata may lag behind a new topic for a moment; each try asks for it again. */
-const ABSENT_TRIES = 3
+/** A topic that moves is absent for a moment; each try asks for the metadata again. */
+const ABSENT_TRIES = 10
+const ABSENT_PAUSE_MS = 400
 
 export class PartitionReader {
   readonly topic: string
@@ -40,7 +41,7 @@ export class PartitionReader {
 
   /** The committed records up to and with an offset that is known to be written; waits for them. */
   async upTo(offset: bigint, signal: AbortSignal): Promise<LogRecord[]> {
-    while (this.next <= offset) await this.#fetch(signal)
+    while (this.next <= offset) await this.#fetch(signal, WAIT_MS, true)
     let count = 0
     while (count < this.#records.length && this.#records[count]!.offset <= offset) count++
     return this.#records.splice(0, count)
@@ -71,21 +72,27 @@ export class PartitionReader {
     return this.#records.shift()
   }
 
-  /** Tries that found no such topic, one after the other. */
-  #absent = 0
-
-  /** Returns the last stable offset. @throws TidemarkError LOG_HOLE where the log no longer has the offset */
-  async #fetch(signal: AbortSignal, maxWaitTime = WAIT_MS): Promise<bigint> {
-    signal.throwIfAborted()
+  /**
+   * Returns the last stable offset.
+   *
+   * @param isThere whether the log is known to have records here
+   * @throws TidemarkError LOG_HOLE where the log no longer has the offset
+   */
+  async #fetch(signal: AbortSignal, maxWaitTime = WAIT_MS, isThere = this.next > 0n): Promise<bigint> {
     let fetched: Awaited<ReturnType<PartitionReader['ask']>>
-    try {
-      fetched = await this.ask(maxWaitTime)
-    } catch (error) {
-      const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
-      // A topic that had records and is gone for so long was deleted, and what it held with it.
-      if (known.message.includes('UNKNOWN_TOPIC') && this.next > 0n && ++this.#absent >= ABSENT_TRIES) throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`, { cause: error })
-      if (known.code === 'LOG_HOLE') throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`, { cause: error })
-      throw known
+    for (let left = ABSENT_TRIES; ; left--) {
+      signal.throwIfAborted()
+      try {
+        fetched = await this.ask(maxWaitTime)
+        break
+      } catch (error) {
+        const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
+        if (known.code === 'LOG_HOLE') throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`, { cause: error })
+        if (!known.message.includes('UNKNOWN_TOPIC') || !isThere) throw known
+        // A topic that had records and is gone for so long was deleted, and what it held with it.
+        if (left <= 0) throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`, { cause: error })
+        await new Promise((resolve) => setTimeout(resolve, ABSENT_PAUSE_MS))
+      }
     }
     signal.throwIfAborted()
     const aborted = [...(fetched.abortedTransactions ?? [])].map((a) => ({ producer: a.producerId, from: BigInt(a.firstOffset) })).sort((a, b) => (a.from < b.from ? -1 : 1))

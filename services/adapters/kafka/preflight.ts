@@ -2,12 +2,13 @@
 import { ConfigResourceTypes } from './kafkajs-types.ts'
 import type { Finding } from '../../core/finding.ts'
 import { kafkaError, type KafkaSettings, openKafka } from './connection.ts'
-import { transactionsTopic } from './topic-name.ts'
+import { boardTopic, transactionsTopic } from './topic-name.ts'
 
 export interface KafkaExamination {
   readonly settings: KafkaSettings
   readonly prefix: string
   readonly partitions: number
+  readonly acknowledge: 'segment' | 'log'
   readonly replicationFactor: number
 }
 
@@ -22,7 +23,7 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
     await admin.connect()
     const cluster = await admin.describeCluster()
     if (cluster.brokers.length < wanted.replicationFactor) say('refuse', 'KAFKA_BROKERS', `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`, 'add brokers, or lower kafka.replicationFactor')
-    if (wanted.replicationFactor < 2) say('warn', 'KAFKA_REPLICATION', 'topics have one replica: a lost broker loses what is not in the store yet (the source still has it, and a new generation follows)', 'kafka.replicationFactor: 3')
+    if (wanted.replicationFactor < 2) say('warn', 'KAFKA_REPLICATION', wanted.acknowledge === 'log' ? 'topics have one replica, and the source is acknowledged with what Kafka has: a lost broker loses changes for good' : 'topics have one replica: a lost broker loses what is not in the store yet (the source sends it again)', 'kafka.replicationFactor: 3')
     const broker = cluster.brokers[0]
     if (broker !== undefined) {
       const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: ConfigResourceTypes.BROKER, name: String(broker.nodeId) }] })
@@ -31,13 +32,14 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
       if (value.get('unclean.leader.election.enable') === 'true') say('refuse', 'KAFKA_UNCLEAN', 'unclean.leader.election.enable is true: a replica that lacks accepted records may become the leader', 'set unclean.leader.election.enable to false')
       if (Number(value.get('message.max.bytes') ?? BATCH_BYTES) < BATCH_BYTES) say('refuse', 'KAFKA_MESSAGE_BYTES', `message.max.bytes is ${value.get('message.max.bytes') ?? ''}: batches of up to ${BATCH_BYTES} bytes would be refused`, `set message.max.bytes to ${BATCH_BYTES} or more`)
       const hours = retentionHours(value)
-      if (hours !== undefined && hours < RETENTION_HOURS) say('warn', 'KAFKA_RETENTION', `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer loses changes, and a new generation follows`, `set log.retention.hours to ${RETENTION_HOURS} or more`)
+      if (hours !== undefined && hours < RETENTION_HOURS) say('warn', 'KAFKA_RETENTION', `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${wanted.acknowledge === 'log' ? ', which is a gap: a new generation follows' : ', and the source sends everything behind it again'}`, `set log.retention.hours to ${RETENTION_HOURS} or more`)
     }
     const ours = (await admin.listTopics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
+    const single = new Set([transactionsTopic(wanted.prefix), boardTopic(wanted.prefix)])
     if (ours.length > 0) {
       const metadata = await admin.fetchTopicMetadata({ topics: ours })
       for (const topic of metadata.topics) {
-        const expected = topic.name === transactionsTopic(wanted.prefix) ? 1 : wanted.partitions
+        const expected = single.has(topic.name) ? 1 : wanted.partitions
         if (topic.partitions.length !== expected) say('refuse', 'KAFKA_PARTITIONS', `topic ${topic.name} has ${topic.partitions.length} partitions, ${expected} are expected`, 'set kafka.partitions to what the topics have, or use another prefix')
       }
       const configs = await admin.describeConfigs({ includeSynonyms: false, resources: ours.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: ['cleanup.policy', 'unclean.leader.election.enable'] })) })

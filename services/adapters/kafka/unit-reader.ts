@@ -10,10 +10,11 @@ import { ByteSource } from '../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
 import { parseControl } from './control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
-import { PartitionReader } from './partition-reader.ts'
+import { type LogRecord, PartitionReader } from './partition-reader.ts'
 import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from './registry.ts'
-import { decodeUnit, HEADER, parseStamp, type Unit, type UnitPartition, type UnitTransaction } from './unit.ts'
+import { UnitChain } from './unit-chain.ts'
+import { decodeUnit, HEADER, parseStamp, type Unit, unitName, type UnitPartition, type UnitTransaction } from './unit.ts'
 
 export interface UnitReaderOptions {
   readonly cluster: Cluster
@@ -26,6 +27,10 @@ export interface UnitReaderOptions {
   readonly after: Lsn
   readonly from: bigint
   readonly at: bigint
+  /** Units of lower terms are passed over. */
+  readonly since: number
+  /** The unit that was read at `at`; empty where the log is read from its beginning or begins anew. */
+  readonly unit: string
   /** Brings what units say of their transactions, and not the rows. */
   readonly outline?: boolean
   /** All items of the unit at this offset have been taken. */
@@ -39,6 +44,11 @@ export interface UnitRange {
   readonly last: bigint
   readonly after: Lsn
   readonly to: Lsn
+}
+
+interface ReadUnit {
+  readonly offset: bigint
+  readonly items: readonly LogItem[]
 }
 
 /** One change's record, or its pieces. */
@@ -56,7 +66,7 @@ export class UnitReader {
   readonly #shapes = new Map<string, { readonly shape: ChangeShape }>()
   readonly #transactions: PartitionReader
   #from: bigint
-  #term = 0
+  readonly #chain: UnitChain
   /** The last unit of the last range: the next one may begin in it. */
   #kept: { readonly offset: bigint; readonly parts: readonly TransactionPart[] } | undefined
   #ddl: RawDdlRecord[] = []
@@ -66,19 +76,20 @@ export class UnitReader {
   constructor(options: UnitReaderOptions) {
     this.#options = options
     this.#from = options.from
+    this.#chain = new UnitChain(options)
     this.#transactions = new PartitionReader(options.cluster, options.topic, 0, options.from, HEADER)
   }
 
   /** @throws TidemarkError LOG_HOLE where records are missing */
   async *read(signal: AbortSignal): AsyncIterable<LogItem> {
-    const { generation, at, after } = this.#options
-    for (;;) {
-      const { unit, offset } = await this.#nextUnit(signal)
-      if (offset < at || unit.generation !== generation) {
-        for (const partition of unit.partitions) this.#note(partition)
-      } else {
-        yield* this.#items(unit, offset, after, signal)
-      }
+    const { at, after, unit } = this.#options
+    const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= at || unit === '', after)
+    for (let ahead = next(); ; ) {
+      const { offset, items } = await ahead
+      // The next unit is fetched while this one is worked on.
+      ahead = next()
+      ahead.catch(() => undefined)
+      yield* items
       this.done = offset
       this.#options.onDone?.(offset)
     }
@@ -93,21 +104,26 @@ export class UnitReader {
   async *range(range: UnitRange, signal: AbortSignal): AsyncIterable<TransactionPart> {
     const isWanted = (part: TransactionPart): boolean => compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
     if (this.#kept?.offset === range.first) yield* this.#kept.parts.filter(isWanted)
-    while (this.done < range.last) {
-      const { unit, offset } = await this.#nextUnit(signal)
+    if (this.done >= range.last) return
+    const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO)
+    for (let ahead: Promise<ReadUnit> | undefined = next(); ahead !== undefined; ) {
+      const { offset, items }: ReadUnit = await ahead
       if (offset > range.last) throw new TidemarkError('LOG_HOLE', `${this.#options.topic}: the unit at offset ${range.last} is gone`)
-      const parts: TransactionPart[] = []
-      if (offset < range.first || unit.generation !== this.#options.generation) for (const partition of unit.partitions) this.#pass(partition)
-      else {
-        for await (const item of this.#items(unit, offset, LSN_ZERO, signal)) {
-          if (item.kind !== 'changes') continue
-          if (offset === range.last) parts.push(item)
-          if (isWanted(item)) yield item
-        }
-      }
+      ahead = offset < range.last ? next() : undefined
+      ahead?.catch(() => undefined)
+      const parts = items.filter((item) => item.kind === 'changes')
       this.#kept = { offset, parts }
       this.done = offset
+      for (const part of parts) if (isWanted(part)) yield part
     }
+  }
+
+  /** The next unit, with its items where it is wanted and counts. */
+  async #unit(signal: AbortSignal, isWanted: (offset: bigint) => boolean, after: Lsn): Promise<ReadUnit> {
+    const { unit, offset } = await this.#nextUnit(signal)
+    if (isWanted(offset) && this.#chain.counts(unit)) return { offset, items: await this.#items(unit, offset, after, signal) }
+    for (const partition of unit.partitions) this.#pass(partition)
+    return { offset, items: [] }
   }
 
   /** Whether a range that begins there can be read by this reader. */
@@ -123,11 +139,8 @@ export class UnitReader {
         continue
       }
       const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
+      this.#chain.check(unit, record.offset)
       if (unit.full) this.#from = record.offset
-      if (unit.generation === this.#options.generation && record.offset >= this.#options.at) {
-        if (unit.term < this.#term) throw new TidemarkError('LOG_HOLE', 'a unit of an older writer lies behind one of a newer: the fencing of the log failed')
-        this.#term = unit.term
-      }
       return { unit, offset: record.offset }
     }
   }
@@ -142,7 +155,8 @@ export class UnitReader {
     this.#known.set(keyOf(partition), partition)
   }
 
-  async *#items(unit: Unit, offset: bigint, after: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+  async #items(unit: Unit, offset: bigint, after: Lsn, signal: AbortSignal): Promise<LogItem[]> {
+    const items: LogItem[] = []
     const changes = new Map<string, ReadChange[]>()
     // In the store already: the records need not even be there any more.
     const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
@@ -151,13 +165,12 @@ export class UnitReader {
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
-    const place: LogPlace = { log: this.#options.log, from: this.#from, at: offset }
+    const place: LogPlace = { log: this.#options.log, from: this.#from, at: offset, since: this.#options.since, unit: unitName(unit) }
     const taken = new Map<string, number>()
     for (const sorted of changes.values()) sorted.splice(0, sorted.length, ...inOrder(sorted))
     for (const entry of unit.entries) {
       if (entry.kind === 'control') {
-        const control = parseControl(entry.json)
-        yield control
+        items.push(parseControl(entry.json))
         continue
       }
       if (stored) continue
@@ -166,8 +179,9 @@ export class UnitReader {
       taken.set(entry.lsn, from + entry.count)
       const part = outline ? outlineOf(unit, entry, place) : this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
       // In the store already: a restart reads its unit again.
-      if (compareLsn(part.head.lsn, after) > 0) yield part
+      if (compareLsn(part.head.lsn, after) > 0) items.push(part)
     }
+    return items
   }
 
   /** The unit's records in one partition, proven complete by their numbers. */
@@ -176,12 +190,12 @@ export class UnitReader {
     const before = this.#known.get(key)
     let reader = this.#readers.get(key)
     if (reader === undefined) {
-      reader = new PartitionReader(this.#options.cluster, partition.topic, partition.partition, before === undefined ? 0n : before.offset + 1n, HEADER)
+      reader = new PartitionReader(this.#options.cluster, partition.topic, partition.partition, partition.first, HEADER)
       this.#readers.set(key, reader)
     }
     let number = before?.number ?? 0
     const own: OwnRecord[] = []
-    for (const record of await reader.upTo(partition.offset, signal)) {
+    for (const record of await this.#recordsOf(reader, partition, signal)) {
       const stamp = parseStamp(record.stamp)
       if (stamp === undefined) {
         this.#options.onForeign?.({ topic: partition.topic, partition: partition.partition, offset: String(record.offset) })
@@ -201,6 +215,17 @@ export class UnitReader {
     }
     if (number !== partition.number) throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
     return own
+  }
+
+  /** What lies before the unit's first record is not its own: where only that is gone, nothing is missing. */
+  async #recordsOf(reader: PartitionReader, partition: UnitPartition, signal: AbortSignal): Promise<LogRecord[]> {
+    try {
+      return await reader.upTo(partition.offset, signal)
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'LOG_HOLE' || reader.next >= partition.first) throw error
+      reader.skip(partition.first - 1n)
+      return reader.upTo(partition.offset, signal)
+    }
   }
 
   #hole(partition: UnitPartition, what: string): TidemarkError {

@@ -14,7 +14,7 @@ import type { Registry } from './registry.ts'
 import type { TableRecords } from './table-records.ts'
 import { wireHead } from './table-records.ts'
 import type { Topics } from './topics.ts'
-import { encodeUnit, HEADER, stampText, type Unit, UNIT_SCHEMA, type UnitPartition } from './unit.ts'
+import { encodeUnit, HEADER, stampText, type Unit, UNIT_SCHEMA, unitName, type UnitPartition } from './unit.ts'
 
 /** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
 const UNITS_PER_PRODUCER = 100_000
@@ -61,6 +61,7 @@ export class UnitWriter {
   /** Of this term; every try has its own. */
   #unit = 0
   #partitions = new Map<string, UnitPartition>()
+  #previous = ''
   #fullAt = Number.NEGATIVE_INFINITY
   #unitSchema: Buffer | undefined
   readonly #heads = new Map<TableRecords, { readonly key: Buffer; readonly value: Buffer }>()
@@ -120,6 +121,7 @@ export class UnitWriter {
     this.#sent = 0
     const tail = await this.#options.tail(signal)
     this.#partitions = new Map(tail.partitions)
+    this.#previous = tail.last === undefined ? '' : unitName(tail.last)
     return tail
   }
 
@@ -165,19 +167,20 @@ export class UnitWriter {
         for (const { topic, messages } of round) {
           const partition = messages[0]!.partition!
           const key = `${topic}\0${partition}`
-          const offset = baseOffset(answers, topic, partition) + BigInt(messages.length) - 1n
-          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset })
+          const base = baseOffset(answers, topic, partition)
+          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset: base + BigInt(messages.length) - 1n, first: i === 0 ? base : partitions.get(key)!.first })
         }
       }
       for (const { topic, partition } of unit.partitions.values()) changed.push(partitions.get(`${topic}\0${partition}`)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
-      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full, bytes: unit.bytes, ddl: unit.ddl }
+      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full, bytes: unit.bytes, ddl: unit.ddl, previous: this.#previous }
       const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) } }] }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')
       await transaction.commit()
       onPoint?.('unit-committed')
       this.#sent++
+      this.#previous = unitName({ term, unit: number })
       this.#partitions = partitions
       if (full) this.#fullAt = now
       return offset

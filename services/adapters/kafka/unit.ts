@@ -28,6 +28,8 @@ export interface UnitPartition {
   readonly number: number
   /** Its offset. */
   readonly offset: bigint
+  /** Offset of the unit's first record there; the last one's where the unit has none. */
+  readonly first: bigint
 }
 
 export interface Unit {
@@ -43,6 +45,12 @@ export interface Unit {
   readonly bytes: number
   /** Commit LSNs of its transactions that change the schema. */
   readonly ddl: readonly string[]
+  /** The unit before it in the log, as `unitName` says; empty for the first. */
+  readonly previous: string
+}
+
+export function unitName(unit: { readonly term: number; readonly unit: number }): string {
+  return `${unit.term}.${unit.unit}`
 }
 
 const POSITION = { type: 'string', doc: 'a WAL location as PostgreSQL writes it, e.g. 16/B374D848' }
@@ -88,6 +96,7 @@ export const UNIT_SCHEMA = {
             { name: 'partition', type: 'int' },
             { name: 'number', type: 'long' },
             { name: 'offset', type: 'long' },
+            { name: 'first', type: 'long', default: 0 },
           ],
         },
       },
@@ -95,6 +104,7 @@ export const UNIT_SCHEMA = {
     { name: 'full', type: 'boolean' },
     { name: 'bytes', type: 'long', default: 0 },
     { name: 'ddl', type: { type: 'array', items: 'string' }, default: [] },
+    { name: 'previous', type: 'string', default: '' },
   ],
 } as const
 
@@ -104,7 +114,7 @@ export function encodeUnit(unit: Unit): Buffer {
   return TYPE.toBuffer({
     ...unit,
     entries: unit.entries.map((entry) => (entry.kind === 'control' ? { 'tidemark.UnitControl': { json: entry.json } } : { 'tidemark.UnitTransaction': { ...entry, committedAt: Number(entry.committedAt), end: entry.end === null ? null : { string: entry.end } } })),
-    partitions: unit.partitions.map((p) => ({ ...p, offset: Number(p.offset) })),
+    partitions: unit.partitions.map((p) => ({ ...p, offset: Number(p.offset), first: Number(p.first) })),
   })
 }
 
@@ -116,10 +126,11 @@ export function decodeUnit(bytes: Buffer): Unit {
       term: number
       unit: number
       entries: ({ 'tidemark.UnitControl': { json: string } } | { 'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & { committedAt: number; end: { string: string } | null } })[]
-      partitions: { topic: string; partition: number; number: number; offset: number }[]
+      partitions: { topic: string; partition: number; number: number; offset: number; first: number }[]
       full: boolean
       bytes: number
       ddl: string[]
+      previous: string
     }
     return {
       generation: raw.generation,
@@ -128,7 +139,8 @@ export function decodeUnit(bytes: Buffer): Unit {
       full: raw.full,
       bytes: raw.bytes,
       ddl: raw.ddl,
-      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset) })),
+      previous: raw.previous,
+      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset), first: BigInt(p.first) })),
       entries: raw.entries.map((entry): UnitEntry => {
         if ('tidemark.UnitControl' in entry) return { kind: 'control', json: entry['tidemark.UnitControl'].json }
         const t = entry['tidemark.UnitTransaction']

@@ -42,6 +42,8 @@ function words(event: UpEvent): string | undefined {
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
     case 'sharing':
       return `${event.leads ? 'leads, and ' : ''}builds the cuts of ${event.lanes.length === 0 ? 'no lane' : `lanes ${event.lanes.join(', ')}`}`
+    case 'log-anew':
+      return `the change log LOST records that were not stored yet (${event.reason}); it begins anew, and the source sends them again`
     case 'foreign':
       return `a record that is not ours in ${event.topic}/${event.partition} at offset ${event.offset}: passed over`
     case 'base-progress':
@@ -89,6 +91,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
               output.event(event, `  base: ${countText(event.rows)} of about ${countText(Math.round(Math.max(event.estimatedRows, event.rows)))} rows`)
               return
             }
+            if (event.event === 'log-anew') log.error(event, 'the change log lost records')
             if (event.event === 'untold') log.error(event, 'tables that are not covered')
             if (event.event === 'retry') log.warn(event, 'trying again')
             output.event(event, words(event))

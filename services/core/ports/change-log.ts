@@ -4,8 +4,8 @@
  * - Order: items come out in the order in which they went in; parts of a transaction are never interleaved with others.
  * - `append` resolves when the log has *accepted* the item, and not before there is room (back-pressure). Accepted is
  *   not durable.
- * - `durable` is the end LSN up to which the compactor's ledger entries are durable; only this may be acknowledged to
- *   the source. It never goes back.
+ * - `durable` is the end LSN up to which the compactor's ledger entries are durable. It never goes back. Only this may be
+ *   acknowledged to the source, unless the operator chose to trust the log with what is not in the store yet.
  * - A log may keep its items over a crash: `complete` is the end of the last transaction that it holds, and what is read
  *   after a restart may begin with items that were read before (their places in commit order tell).
  * - A failure of either side ends both: `append` and the iteration reject with it.
@@ -21,7 +21,8 @@ export interface ChangeLog {
   /** Said by the compactor after the ledger entry. */
   markDurable(end: Lsn): void
   readonly durable: Lsn
-  onDurable(listener: (end: Lsn) => void): () => void
+  /** Hears what may be acknowledged to the source: what is durable, or, by the operator's choice, what the log keeps. */
+  onAcknowledgeable(listener: (end: Lsn) => void): () => void
   fail(error: unknown): void
   /** End LSN of the last transaction that the log held when it was opened; zero where it keeps nothing. */
   readonly complete: Lsn

@@ -1,0 +1,148 @@
+/** Kafka loses what is not in the store yet: said, never jumped over, and nothing is lost that the source still has. */
+import { readFile, writeFile } from 'node:fs/promises'
+import { Kafka as KafkaJs, logLevel } from 'kafkajs'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
+import type { KafkaConfig } from '../../services/app/config.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { Running } from '../support/cli.ts'
+import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+
+let bench: KafkaBench
+
+describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
+  beforeAll(async () => {
+    bench = await startKafka()
+  }, 300_000)
+  afterEach(() => Running.killAll())
+  afterAll(async () => {
+    await bench[Symbol.asyncDispose]()
+  })
+
+  async function prepare(prefix: string, over: Partial<KafkaConfig> = {}): Promise<Backup> {
+    const backup = await Backup.prepare({ setup: `CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT g, 'old' FROM generate_series(1, 50) g` })
+    await backup.init()
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
+    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: kafkaSection(kafkaSettings(bench, prefix, over)), roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+    return backup
+  }
+
+  const start = (backup: Backup, name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+  const insert = (backup: Backup, from: number): Promise<unknown> => backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${from}, ${from + 200}) g`)
+
+  async function until(condition: () => boolean | Promise<boolean>, running: readonly Running[]): Promise<void> {
+    const deadline = performance.now() + 60_000
+    while (!(await condition())) {
+      if (performance.now() > deadline) throw new Error(running.map((one) => one.output.slice(-1500)).join('\n---\n'))
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  }
+
+  async function confirmed(backup: Backup, slot: string, running: readonly Running[]): Promise<void> {
+    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    await until(async () => {
+      await backup.source.query(`UPDATE m SET body = body WHERE id = 1`)
+      return (await backup.source.query<{ ok: boolean }>('SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1', [slot, head])).rows[0]?.ok === true
+    }, running)
+  }
+
+  /** Until the store has everything written so far, whatever the slot says. */
+  async function stored(backup: Backup, running: readonly Running[]): Promise<void> {
+    const head = await backup.head()
+    await until(async () => {
+      await backup.source.query('UPDATE m SET body = body WHERE id = 1')
+      return (await backup.openRepository()).catalog.generation!.end >= head
+    }, running)
+  }
+
+  async function admin<T>(action: (admin: ReturnType<KafkaJs['admin']>) => Promise<T>): Promise<T> {
+    const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await client.connect()
+    try {
+      return await action(client)
+    } finally {
+      await client.disconnect()
+    }
+  }
+
+  /** How many changes the log has taken: the ends of a topic's partitions together. */
+  const written = (topic: string): Promise<number> => admin(async (client) => (await client.fetchTopicOffsets(topic)).reduce((sum, partition) => sum + Number(partition.high), 0))
+
+  const ended = async (running: readonly Running[]): Promise<void> => {
+    for (const one of running) one.child.kill('SIGTERM')
+    for (const answer of await Promise.all(running.map((one) => one.finished))) expect(answer.last.ok, answer.stdout.slice(-800) + answer.stderr).toBe(true)
+  }
+
+  const equalToSource = async (backup: Backup): Promise<void> => {
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+  }
+
+  test.each([
+    ['retention ran ahead of the compactor', (prefix: string) => admin(async (client) => {
+      const ends = await client.fetchTopicOffsets(`${prefix}.public.m`)
+      await client.deleteTopicRecords({ topic: `${prefix}.public.m`, partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+    })],
+    ['the topic of transactions is deleted', (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.transactions`] }))],
+    ['the topic of a table is deleted', (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.public.m`] }))],
+  ])('%s: the log begins anew, the source sends again, no gap', { timeout: 200_000 }, async (what, lose) => {
+    const prefix = `lost-${what.split(' ').at(2)!}-${what.length}`
+    await using backup = await prepare(prefix)
+    const replicator = start(backup, 'replicator')
+    let compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    await insert(backup, 1000)
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    compactor.child.kill('SIGKILL')
+    await compactor.finished
+    const before = await written(`${prefix}.public.m`)
+    await insert(backup, 2000)
+    await until(async () => (await written(`${prefix}.public.m`)) >= before + 200, [replicator])
+    await lose(prefix)
+    compactor = start(backup, 'compactor')
+    await compactor.said('"log-anew"')
+    await insert(backup, 3000)
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    await ended([replicator, compactor])
+    await equalToSource(backup)
+    const { catalog } = await backup.openRepository()
+    expect(catalog.gaps).toEqual([])
+    expect(catalog.generations.length).toBe(1)
+  })
+
+  test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', { timeout: 200_000 }, async () => {
+    await using backup = await prepare('trusted', { acknowledge: 'log' })
+    const replicator = start(backup, 'replicator')
+    let compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    await insert(backup, 1000)
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    compactor.child.kill('SIGKILL')
+    await compactor.finished
+    await insert(backup, 2000)
+    // The slot moves on although nothing is stored.
+    await confirmed(backup, backup.slot, [replicator])
+    compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    await insert(backup, 2500)
+    await stored(backup, [replicator, compactor])
+    await equalToSource(backup)
+    compactor.child.kill('SIGKILL')
+    await compactor.finished
+    await insert(backup, 3000)
+    await confirmed(backup, backup.slot, [replicator])
+    await admin(async (client) => {
+      const ends = await client.fetchTopicOffsets('trusted.public.m')
+      await client.deleteTopicRecords({ topic: 'trusted.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+    })
+    compactor = start(backup, 'compactor')
+    await replicator.said('"event":"generation"')
+    await until(async () => (await backup.openRepository()).catalog.generation!.base !== undefined, [replicator, compactor])
+    await insert(backup, 4000)
+    await stored(backup, [replicator, compactor])
+    await ended([replicator, compactor])
+    await equalToSource(backup)
+    const { catalog } = await backup.openRepository()
+    expect(catalog.generations.length).toBe(2)
+    expect(catalog.gaps).toMatchObject([{ scope: { kind: 'stream' }, reason: expect.stringContaining('change log lost') as string }])
+  })
+})
