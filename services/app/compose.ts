@@ -126,6 +126,8 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       term,
       after: generation.to,
       acknowledge: kafka.acknowledge,
+      tombstones: kafka.tombstones,
+      partitionBy: kafka.partitionBy,
       place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at), since: Number(log.since), unit: log.unit },
       confirm: request.confirm,
       outline: request.outline === true,

@@ -48,6 +48,7 @@ const kafkaSettings = z.strictObject({
   partitions: z.int().min(1).max(256).default(4).meta({ description: 'of every table topic: the lanes; cannot be changed later under the same prefix' }),
   replicationFactor: z.int().min(1).max(7).default(3),
   acknowledge: z.enum(['segment', 'log']).default('segment').meta({ description: 'what the source is acknowledged with: segment, what is in the store, so that losing Kafka loses nothing; or log, what all in-sync replicas of Kafka have: the source keeps less WAL, and what Kafka loses before it is stored becomes a gap' }),
+  tombstones: z.boolean().default(false).meta({ description: 'a record without a value behind every delete of a table with a key, for consumers that keep the latest value of each key' }),
   registry: z.strictObject({ url: z.url(), user: z.string().optional(), passwordFile: z.string().optional() }),
   tls: z.strictObject({ caFile: z.string().optional() }).optional(),
   sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }).optional(),
@@ -55,6 +56,7 @@ const kafkaSettings = z.strictObject({
 
 const tableSettings = z.strictObject({
   subjects: z.record(z.string(), z.string()).default({}).meta({ description: 'columns with personal data: column to the column of the same table that tells whose it is (itself, for instance). Stands in every schema, for erasure and masking' }),
+  partitionBy: z.array(z.string()).min(1).optional().meta({ description: 'with Kafka: the columns whose values choose the partition, so that rows of several tables that belong together (a conversation) share one; they have to be in the replica identity. The identity where it is not given' }),
 })
 
 export const configFile = z.strictObject({
@@ -77,6 +79,8 @@ export interface KafkaConfig {
   readonly partitions: number
   readonly replicationFactor: number
   readonly acknowledge: 'segment' | 'log'
+  readonly tombstones: boolean
+  readonly partitionBy: ReadonlyMap<string, readonly string[]>
   readonly registry: { readonly url: string; readonly user: string | undefined; readonly password: string | undefined }
   readonly tls: { readonly ca: string | undefined } | undefined
   readonly sasl: { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | undefined
@@ -135,13 +139,13 @@ export function parseConfig(text: string, path: string): Config {
     anchors,
     roll: { ageMs: roll.age, segmentBytes: roll.size },
     http,
-    kafka: kafka === undefined ? undefined : kafkaConfig(kafka, folder),
+    kafka: kafka === undefined ? undefined : kafkaConfig(kafka, tables, folder),
     subjects: new Map(Object.entries(tables).map(([name, table]) => [name, table.subjects])),
     logLevel: logging.level,
   }
 }
 
-function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, folder: string): KafkaConfig {
+function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, tables: Readonly<Record<string, z.infer<typeof tableSettings>>>, folder: string): KafkaConfig {
   const { registry, tls, sasl } = kafka
   return {
     brokers: kafka.brokers,
@@ -149,6 +153,8 @@ function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, folder: string): Kafk
     partitions: kafka.partitions,
     replicationFactor: kafka.replicationFactor,
     acknowledge: kafka.acknowledge,
+    tombstones: kafka.tombstones,
+    partitionBy: new Map(Object.entries(tables).flatMap(([name, table]) => (table.partitionBy === undefined ? [] : [[name, table.partitionBy]]))),
     registry: { url: registry.url, user: registry.user, password: registry.passwordFile === undefined ? undefined : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile') },
     tls: tls === undefined ? undefined : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
     sasl: sasl === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') },

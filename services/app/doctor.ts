@@ -1,5 +1,6 @@
 /** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { examinePartitioning } from '../adapters/postgres/partition-identity.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
@@ -21,6 +22,7 @@ export async function doctor(config: Config): Promise<DoctorReport> {
     const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
     try {
       findings.push(...(await examine(client, { publication: config.source.publication, slot: config.source.slot })))
+      if (config.kafka !== undefined) findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
       notCovered = (await readSteadySchema(client)).notes
     } finally {
       await client.end()

@@ -1,5 +1,8 @@
 /** The pipeline over a real Kafka and a real registry. */
+import avro from 'avsc'
+import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { doctor } from '../../services/app/doctor.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { consumeTable } from '../support/plain-consumer.ts'
 import { type KafkaBench, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
@@ -107,4 +110,72 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     await consumeTable({ brokers: bench.kafka.bootstrap, registry: bench.registry.url, topic: 'plain.public.chat', key: 'id', until, limitMs: 30_000 })
     await equalToSource(backup)
   })
+
+  test('tables of a conversation share a partition, deletes leave tombstones, and doctor proposes the identity that makes it possible', async () => {
+    await using backup = await Backup.prepare({ setup: `CREATE TABLE conversations (id int PRIMARY KEY, title text); CREATE TABLE messages (id bigint PRIMARY KEY, conversation_id int, body text); CREATE TABLE notes (conversation_id int, body text)` })
+    await backup.init()
+    const partitionBy = new Map([['public.conversations', ['id']], ['public.messages', ['conversation_id']], ['public.notes', ['conversation_id']]])
+    const settings = kafkaSettings(bench, 'rooms', { tombstones: true, partitionBy, partitions: 5 })
+    const wrong = (await doctor({ ...backup.config, kafka: settings })).findings.filter((finding) => finding.code === 'PARTITION_IDENTITY')
+    expect(wrong.map((finding) => finding.what)).toEqual([expect.stringMatching(/^public.messages is to be partitioned by conversation_id/)])
+    for (const statement of wrong[0]!.fix.split('; ')) await backup.source.query(statement)
+    expect((await doctor({ ...backup.config, kafka: settings })).findings.filter((finding) => finding.code.startsWith('PARTITION'))).toEqual([])
+    await backup.up({ kafka: settings })
+    for (let id = 1; id <= 12; id++) await backup.source.query(`INSERT INTO conversations VALUES (${id}, 't'); INSERT INTO messages SELECT g, ${id}, 'm' FROM generate_series(${id * 100}, ${id * 100 + 5}) g; INSERT INTO notes VALUES (${id}, 'n')`)
+    await backup.source.query(`UPDATE messages SET conversation_id = 2 WHERE id = 100; DELETE FROM messages WHERE id % 100 = 5; DELETE FROM notes WHERE conversation_id = 3; UPDATE messages SET body = 'new' WHERE id = 201`)
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+    await backup.stop()
+    const schemas = new Map<number, avro.Type>()
+    const lanes = new Map<number, Set<number>>()
+    const tombstones: string[] = []
+    for (const table of ['conversations', 'messages', 'notes']) {
+      for (const record of await everything(`rooms.public.${table}`)) {
+        if (record.value === null) {
+          tombstones.push(table)
+          continue
+        }
+        const id = record.value.readInt32BE(1)
+        if (!schemas.has(id)) schemas.set(id, avro.Type.forSchema(JSON.parse(((await (await fetch(`${bench.registry.url}/schemas/ids/${id}`)).json()) as { schema: string }).schema) as avro.Schema, { wrapUnions: true }))
+        const change = schemas.get(id)!.fromBuffer(record.value.subarray(5)) as { new: Record<string, Record<string, Record<string, unknown>>> | null }
+        const row = change.new === null ? undefined : Object.values(change.new)[0]
+        const room = row?.[table === 'conversations' ? 'id' : 'conversation_id']?.['int']
+        if (typeof room === 'number') lanes.set(room, (lanes.get(room) ?? new Set()).add(record.partition))
+      }
+    }
+    expect(lanes.size).toBe(12)
+    for (const [room, of] of lanes) expect([room, of.size]).toEqual([room, 1])
+    expect(new Set([...lanes.values()].flatMap((of) => [...of])).size).toBeGreaterThan(1)
+    // Twelve deleted messages and one that moved; notes have no key.
+    expect(tombstones).toEqual(Array.from({ length: 13 }, () => 'messages'))
+  })
+
+  /** Every committed record of a topic, by a consumer of its own. */
+  async function everything(topic: string): Promise<{ partition: number; value: Buffer | null }[]> {
+    const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING })
+    const admin = client.admin()
+    await admin.connect()
+    const ends = new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, high }) => [partition, BigInt(high)]))
+    await admin.disconnect()
+    const consumer = client.consumer({ groupId: `all-${topic}`, readUncommitted: false })
+    await consumer.connect()
+    await consumer.subscribe({ topic, fromBeginning: true })
+    const records: { partition: number; value: Buffer | null }[] = []
+    const done = Promise.withResolvers<void>()
+    const left = new Set([...ends].filter(([, high]) => high > 0n).map(([partition]) => partition))
+    await consumer.run({
+      autoCommit: false,
+      eachBatch: async ({ batch }) => {
+        for (const message of batch.messages) records.push({ partition: batch.partition, value: message.value })
+        // The last offset of a partition is a marker's.
+        if (BigInt(batch.lastOffset()) + 2n >= ends.get(batch.partition)!) left.delete(batch.partition)
+        if (left.size === 0) done.resolve()
+        await Promise.resolve()
+      },
+    })
+    await done.promise
+    await consumer.disconnect()
+    return records
+  }
 })

@@ -14,12 +14,12 @@ export interface KafkaBench extends AsyncDisposable {
 
 /** Settings of the change log on these servers. */
 export function kafkaSettings(bench: KafkaBench, prefix: string, over: Partial<KafkaConfig> = {}): KafkaConfig {
-  return { brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, acknowledge: 'segment', registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined, ...over }
+  return { brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined, ...over }
 }
 
 /** The same as a section of tidemark.yaml. */
 export function kafkaSection(config: KafkaConfig): Record<string, unknown> {
-  const { registry, tls: _, sasl: __, ...rest } = config
+  const { registry, tls: _, sasl: __, partitionBy: ___, ...rest } = config
   return { ...rest, registry: { url: registry.url } }
 }
 

@@ -16,7 +16,7 @@ import { kafkaError, type KafkaSettings, logName, openCluster, openKafka } from 
 import { TailReader } from './log-tail.ts'
 import { OpenUnit } from './open-unit.ts'
 import { Registry, type RegistrySettings } from './registry.ts'
-import { TableRecords } from './table-records.ts'
+import { type TableRecordOptions, TableRecords } from './table-records.ts'
 import { transactionsTopic } from './topic-name.ts'
 import { Topics } from './topics.ts'
 import { UnitReader } from './unit-reader.ts'
@@ -30,6 +30,8 @@ export interface KafkaLogOptions {
   readonly prefix: string
   readonly partitions: number
   readonly replicationFactor: number
+  readonly tombstones: boolean
+  readonly partitionBy: TableRecordOptions['partitionBy']
   readonly generation: number
   readonly term: number
   /** Commit LSN of the last transaction in the store. */
@@ -190,7 +192,7 @@ export class KafkaChangeLog implements ChangeLog {
   #table(shape: ChangeShape): TableRecords {
     let table = this.#tables.get(shape.id)
     if (table === undefined) {
-      table = new TableRecords(shape, this.#options.prefix, this.#options.partitions)
+      table = new TableRecords(shape, { prefix: this.#options.prefix, lanes: this.#options.partitions, tombstones: this.#options.tombstones, partitionBy: this.#options.partitionBy })
       this.#tables.set(shape.id, table)
     }
     return table

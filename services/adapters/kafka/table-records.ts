@@ -1,5 +1,7 @@
 /** One table under one relation version as Kafka records: topic, key, lane, and the schemas that go to the registry. */
 import { createHash } from 'node:crypto'
+import { TidemarkError } from '../../core/errors.ts'
+import type { RelationVersion } from '../../core/relation.ts'
 import type { ChangeShape } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import { ByteSource } from '../../formats/byte-source.ts'
@@ -17,6 +19,17 @@ export interface TableRecord {
   readonly value: Buffer
   /** A delete that stands for the old place of a row that moved to another lane: the update there is the change. */
   readonly isLink: boolean
+  /** Nothing but the key: for consumers that keep the latest value of each key. */
+  readonly isTombstone: boolean
+}
+
+export interface TableRecordOptions {
+  readonly prefix: string
+  readonly lanes: number
+  /** A tombstone behind every delete of a table with a key. */
+  readonly tombstones: boolean
+  /** Columns whose values choose the lane, by `schema.table`; the identity's where a table is not named. */
+  readonly partitionBy: ReadonlyMap<string, readonly string[]>
 }
 
 /** The wire format of Confluent's registries: a zero byte and the schema's id. */
@@ -33,15 +46,19 @@ export class TableRecords {
   readonly valueSchema: string
   readonly #walk: ChangeWalk
   readonly #keys: readonly number[]
-  readonly #lanes: number
+  /** Columns that choose the lane; undefined for a keyless table's whole row. */
+  readonly #laneColumns: ReadonlySet<number> | undefined
+  readonly #options: TableRecordOptions
   readonly #text = new ByteSink(256)
 
-  constructor(shape: ChangeShape, prefix: string, lanes: number) {
+  /** @throws TidemarkError LOG_REFUSED where a delete would not carry what chooses the lane */
+  constructor(shape: ChangeShape, options: TableRecordOptions) {
     this.shape = shape
-    this.topic = topicOf(prefix, shape.relation)
-    this.#lanes = lanes
+    this.topic = topicOf(options.prefix, shape.relation)
+    this.#options = options
     this.#walk = new ChangeWalk(shape)
     this.#keys = shape.relation.identity === 'full' ? [] : shape.relation.columns.flatMap((column, index) => (column.key ? [index] : []))
+    this.#laneColumns = laneColumns(shape.relation, this.#keys, options.partitionBy)
     const { value, key } = registrySchemas(shape, this.#keys)
     this.valueSchema = value
     this.keySchema = key
@@ -57,16 +74,15 @@ export class TableRecords {
     const walk = this.#walk
     walk.read(bytes, start, end)
     const value = bytes.subarray(start, end)
-    if (walk.operation === CHANGE.truncate) return Array.from({ length: this.#lanes }, (_, lane) => ({ lane, key: Buffer.alloc(0), value, isLink: false }))
+    const plain = { isLink: false, isTombstone: false }
+    if (walk.operation === CHANGE.truncate) return Array.from({ length: this.#options.lanes }, (_, lane) => ({ lane, key: Buffer.alloc(0), value, ...plain }))
     const oldPlace = walk.old < 0 ? undefined : this.#place(bytes, walk.oldFields, walk.oldFields)
-    if (walk.operation === CHANGE.delete) return [{ ...oldPlace!, value, isLink: false }]
+    const tombstone = (place: { lane: number; key: Buffer }): TableRecord[] => (this.#options.tombstones && this.isKeyed ? [{ ...place, value: Buffer.alloc(0), isLink: false, isTombstone: true }] : [])
+    if (walk.operation === CHANGE.delete) return [{ ...oldPlace!, value, ...plain }, ...tombstone(oldPlace!)]
     // A TOASTed key column that did not change is spelled out in the old key alone.
     const newPlace = this.#place(bytes, walk.newFields, walk.old < 0 ? walk.newFields : walk.oldFields)
-    if (oldPlace === undefined || oldPlace.key.equals(newPlace.key)) return [{ ...newPlace, value, isLink: false }]
-    return [
-      { ...oldPlace, value: this.#deleteOf(bytes, start), isLink: true },
-      { ...newPlace, value, isLink: false },
-    ]
+    if (oldPlace === undefined || (oldPlace.key.equals(newPlace.key) && oldPlace.lane === newPlace.lane)) return [{ ...newPlace, value, ...plain }]
+    return [{ ...oldPlace, value: this.#deleteOf(bytes, start), isLink: true, isTombstone: false }, ...tombstone(oldPlace), { ...newPlace, value, ...plain }]
   }
 
   /** The same head and old row, as a delete. */
@@ -77,25 +93,40 @@ export class TableRecords {
   }
 
   #place(bytes: Buffer, fields: Float64Array, fallback: Float64Array): { lane: number; key: Buffer } {
+    const { lanes } = this.#options
     if (!this.isKeyed) {
       const digest = createHash('sha256').update(bytes.subarray(fields[0]!, fields[fields.length - 1]!)).digest()
-      return { lane: laneOf(digest, this.#lanes), key: Buffer.concat([Buffer.from([64]), digest]) }
+      const key = Buffer.concat([Buffer.from([64]), digest])
+      if (this.#laneColumns === undefined) return { lane: laneOf(digest, lanes), key }
+      this.#text.at = 0
+      for (const index of this.#laneColumns) this.#spell(bytes, fields[index]!, fields[index + 1]!, index)
+      return { lane: laneOf(this.#text.view(), lanes), key }
     }
     const parts: Buffer[] = []
-    const text = this.#text
-    text.at = 0
-    for (const index of this.#keys) {
-      const kind = kindOf(this.shape.relation.columns[index]!.typeOid)
-      const from = bytes[fields[index]!] === stateBranch(kind) * 2 ? fallback : fields
-      const start = from[index]!
-      const end = from[index + 1]!
-      parts.push(bytes.subarray(start, end))
-      const value = textOfField(new ByteSource(bytes, start, end), kind).text
-      const length = value === null ? -1 : Buffer.byteLength(value)
-      text.reserve(4 + Math.max(0, length))
-      text.at = text.buffer.writeInt32BE(length, text.at)
-      if (value !== null) text.at += text.buffer.write(value, text.at)
-    }
-    return { lane: laneOf(text.view(), this.#lanes), key: Buffer.concat(parts) }
+    const at = (index: number): Float64Array => (bytes[fields[index]!] === stateBranch(kindOf(this.shape.relation.columns[index]!.typeOid)) * 2 ? fallback : fields)
+    for (const index of this.#keys) parts.push(bytes.subarray(at(index)[index]!, at(index)[index + 1]!))
+    this.#text.at = 0
+    for (const index of this.#laneColumns!) this.#spell(bytes, at(index)[index]!, at(index)[index + 1]!, index)
+    return { lane: laneOf(this.#text.view(), lanes), key: Buffer.concat(parts) }
   }
+
+  /** The server's text behind its length. */
+  #spell(bytes: Buffer, start: number, end: number, index: number): void {
+    const text = this.#text
+    const value = textOfField(new ByteSource(bytes, start, end), kindOf(this.shape.relation.columns[index]!.typeOid)).text
+    const length = value === null ? -1 : Buffer.byteLength(value)
+    text.reserve(4 + Math.max(0, length))
+    text.at = text.buffer.writeInt32BE(length, text.at)
+    if (value !== null) text.at += text.buffer.write(value, text.at)
+  }
+}
+
+function laneColumns(relation: RelationVersion, keys: readonly number[], partitionBy: TableRecordOptions['partitionBy']): ReadonlySet<number> | undefined {
+  const table = `${relation.schema}.${relation.name}`
+  const wanted = partitionBy.get(table)
+  if (wanted === undefined) return keys.length === 0 ? undefined : new Set(keys)
+  const columns = wanted.map((name) => relation.columns.findIndex((column) => column.name === name))
+  const missing = wanted.filter((_, i) => columns[i]! < 0 || (relation.identity !== 'full' && !keys.includes(columns[i]!)))
+  if (missing.length > 0) throw new TidemarkError('LOG_REFUSED', `tables.${table}.partitionBy names ${missing.join(', ')}, which its replica identity does not have: a delete would not say where its row was`, { next: 'tidemark doctor  (proposes the identity that makes it possible)' })
+  return new Set(columns)
 }

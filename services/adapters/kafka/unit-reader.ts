@@ -204,7 +204,7 @@ export class UnitReader {
       if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit) continue
       if (stamp.number !== number + 1) throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
       number = stamp.number
-      if (stamp.isLink) continue
+      if (stamp.isLink || stamp.isTombstone) continue
       if (stamp.piece === 0) own.push({ values: [record.value], shape: stamp.shape, pieces: stamp.pieces })
       else {
         // Pieces lie one behind the other: nobody else's record of this unit comes between them.

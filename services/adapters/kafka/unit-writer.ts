@@ -21,7 +21,7 @@ const UNITS_PER_PRODUCER = 100_000
 const TRANSACTION_MS = 60_000
 /** Of one batch: the broker's default limit is 1 MiB. */
 const BATCH_BYTES = 900 * 1024
-const WHOLE = { isLink: false, piece: 0, pieces: 1 }
+const WHOLE = { isLink: false, isTombstone: false, piece: 0, pieces: 1 }
 /** All topic-partitions are named this often: readers start from there. */
 const FULL_EVERY_MS = 60_000
 
@@ -147,7 +147,7 @@ export class UnitWriter {
         batches.at(-1)!.push({
           key: record.key.length === 0 ? null : slab.join(heads.key, record.key),
           // Pieces behind the first go on where the one before ended.
-          value: record.piece === 0 ? slab.join(heads.value, record.value) : record.value,
+          value: record.isTombstone ? null : record.piece === 0 ? slab.join(heads.value, record.value) : record.value,
           partition: pending.partition,
           timestamp: record.timestamp,
           headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record) },

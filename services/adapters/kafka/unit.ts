@@ -154,7 +154,7 @@ export function decodeUnit(bytes: Buffer): Unit {
 
 /**
  * The header of every record: generation, term, unit, dense number in its topic-partition, the id of its change's shape
- * (a registry that lost its schemas gives ids out again), and what is special about it: `l` a link, `p1/3` the second of
+ * (a registry that lost its schemas gives ids out again), and what is special about it: `l` a link, `t` a tombstone, `p1/3` the second of
  * three pieces of a change that is too large for one record.
  */
 export const HEADER = 'tidemark'
@@ -166,6 +166,7 @@ export interface RecordStamp {
   readonly number: number
   readonly shape: string
   readonly isLink: boolean
+  readonly isTombstone: boolean
   /** Index of the piece and how many there are; 0 of 1 for a whole change. */
   readonly piece: number
   readonly pieces: number
@@ -173,12 +174,13 @@ export interface RecordStamp {
 
 export interface RecordKind {
   readonly isLink: boolean
+  readonly isTombstone: boolean
   readonly piece: number
   readonly pieces: number
 }
 
 export function stampText(generation: number, term: number, unit: number, number: number, shape: string, kind: RecordKind): string {
-  const special = `${kind.isLink ? '.l' : ''}${kind.pieces > 1 ? `.p${kind.piece}/${kind.pieces}` : ''}`
+  const special = `${kind.isLink ? '.l' : ''}${kind.isTombstone ? '.t' : ''}${kind.pieces > 1 ? `.p${kind.piece}/${kind.pieces}` : ''}`
   return `${generation}.${term}.${unit}.${number}.${shape}${special}`
 }
 
@@ -186,7 +188,7 @@ export function parseStamp(header: Buffer | undefined): RecordStamp | undefined 
   const [generation, term, unit, number, shape, ...special] = (header?.toString('latin1') ?? '').split('.')
   const values = [generation, term, unit, number].map(Number)
   if (shape === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
-  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: special.includes('l'), ...pieceOf(special.at(-1)) }
+  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: special.includes('l'), isTombstone: special.includes('t'), ...pieceOf(special.at(-1)) }
 }
 
 function pieceOf(text: string | undefined): { readonly piece: number; readonly pieces: number } {
