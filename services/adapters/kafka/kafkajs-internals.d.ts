@@ -9,7 +9,7 @@ declare module 'kafkajs/src/cluster/index.js' {
     readonly isControlRecord: boolean
     readonly batchContext: { readonly producerId: string; readonly inTransaction: boolean; readonly lastOffsetDelta: number; readonly firstOffset: string }
   }
-  interface FetchedPartition {
+  export interface FetchedPartition {
     readonly partition: number
     readonly errorCode: number
     readonly highWatermark: string

@@ -3,6 +3,7 @@
  * broker's list and the control records (KIP-98, "Consumer"), not from kafkajs' own filter, which lets some through.
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
 
@@ -16,6 +17,8 @@ export interface LogRecord {
 /** For each partition, and there may be hundreds; the broker sends at least one batch. */
 const FETCH_BYTES = 1024 * 1024
 const WAIT_MS = 500
+/** Of one fetch for many partitions. */
+const TOGETHER_BYTES = 8 * 1024 * 1024
 const ABORT = 0
 /** A topic that moves is absent for a moment; each try asks for the metadata again. */
 const ABSENT_TRIES = 10
@@ -95,6 +98,12 @@ export class PartitionReader {
       }
     }
     signal.throwIfAborted()
+    this.accept(fetched)
+    return BigInt(fetched.lastStableOffset)
+  }
+
+  /** Takes in what a fetch from `next` brought. */
+  accept(fetched: FetchedPartition): void {
     const aborted = [...(fetched.abortedTransactions ?? [])].map((a) => ({ producer: a.producerId, from: BigInt(a.firstOffset) })).sort((a, b) => (a.from < b.from ? -1 : 1))
     for (const message of fetched.messages) {
       const offset = BigInt(message.offset)
@@ -110,11 +119,10 @@ export class PartitionReader {
       if (message.batchContext.inTransaction && this.#aborting.has(producer)) continue
       this.#records.push({ offset, key: message.key, value: message.value, stamp: message.headers?.[this.#header] })
     }
-    return BigInt(fetched.lastStableOffset)
   }
 
-  /** Undefined while the cluster's metadata does not have it. */
-  #leader(): string | undefined {
+  /** Its broker; undefined while the cluster's metadata does not have it. */
+  get leader(): string | undefined {
     try {
       return Object.keys(this.#cluster.findLeaderForPartitions(this.topic, [this.partition]))[0]
     } catch {
@@ -124,11 +132,11 @@ export class PartitionReader {
 
   /** One fetch from the partition's leader. */
   async ask(maxWaitTime: number) {
-    let nodeId = this.#leader()
+    let nodeId = this.leader
     if (nodeId === undefined) {
       await this.#cluster.addMultipleTargetTopics([this.topic])
       await this.#cluster.refreshMetadata()
-      nodeId = this.#leader()
+      nodeId = this.leader
     }
     if (nodeId === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition} has no leader`)
     try {
@@ -143,4 +151,35 @@ export class PartitionReader {
       throw error
     }
   }
+}
+
+/**
+ * One fetch to each broker for all partitions that have not come so far yet: a request for each would wait for the one
+ * before it. What it does not bring, for whatever reason, is left to the readers themselves, which say what is wrong.
+ */
+export async function fetchTogether(cluster: Cluster, wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[]): Promise<void> {
+  const byLeader = new Map<string, PartitionReader[]>()
+  for (const { reader, offset } of wanted) {
+    const { leader } = reader
+    if (reader.next > offset || leader === undefined) continue
+    const held = byLeader.get(leader)
+    if (held === undefined) byLeader.set(leader, [reader])
+    else held.push(reader)
+  }
+  await Promise.allSettled(
+    [...byLeader].map(async ([nodeId, readers]) => {
+      if (readers.length < 2) return
+      const topics = new Map<string, PartitionReader[]>()
+      for (const reader of readers) topics.set(reader.topic, [...(topics.get(reader.topic) ?? []), reader])
+      const broker = await cluster.findBroker({ nodeId })
+      const { responses } = await broker.fetch({
+        isolationLevel: 1,
+        maxWaitTime: WAIT_MS,
+        minBytes: 1,
+        maxBytes: TOGETHER_BYTES,
+        topics: [...topics].map(([topic, of]) => ({ topic, partitions: of.map((reader) => ({ partition: reader.partition, currentLeaderEpoch: -1, fetchOffset: String(reader.next), maxBytes: FETCH_BYTES })) })),
+      })
+      for (const { topicName, partitions } of responses) for (const partition of partitions) topics.get(topicName)?.find((reader) => reader.partition === partition.partition)?.accept(partition)
+    }),
+  )
 }

@@ -10,7 +10,7 @@ import { ByteSource } from '../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
 import { parseControl } from './control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
-import { type LogRecord, PartitionReader } from './partition-reader.ts'
+import { fetchTogether, type LogRecord, PartitionReader } from './partition-reader.ts'
 import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from './registry.ts'
 import { UnitChain } from './unit-chain.ts'
@@ -162,6 +162,7 @@ export class UnitReader {
     const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
     const outline = this.#options.outline === true
     const written = stored || outline ? [] : unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
+    await fetchTogether(this.#options.cluster, written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })))
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
@@ -184,15 +185,21 @@ export class UnitReader {
     return items
   }
 
-  /** The unit's records in one partition, proven complete by their numbers. */
-  async #partition(unit: Unit, partition: UnitPartition, signal: AbortSignal): Promise<OwnRecord[]> {
+  #readerOf(partition: UnitPartition): PartitionReader {
     const key = keyOf(partition)
-    const before = this.#known.get(key)
     let reader = this.#readers.get(key)
     if (reader === undefined) {
       reader = new PartitionReader(this.#options.cluster, partition.topic, partition.partition, partition.first, HEADER)
       this.#readers.set(key, reader)
     }
+    return reader
+  }
+
+  /** The unit's records in one partition, proven complete by their numbers. */
+  async #partition(unit: Unit, partition: UnitPartition, signal: AbortSignal): Promise<OwnRecord[]> {
+    const key = keyOf(partition)
+    const before = this.#known.get(key)
+    const reader = this.#readerOf(partition)
     let number = before?.number ?? 0
     const own: OwnRecord[] = []
     for (const record of await this.#recordsOf(reader, partition, signal)) {
