@@ -169,7 +169,7 @@ async function lead(options: CompactOptions, board: CutBoard, stop: AbortSignal,
     if (draining.aborted) drain()
     const leader = new CutLeader({ board, repository, generation: number, term, segmentBytes: policy.segmentBytes, clock: systemClock, randomness: systemRandomness, onRetry: (error) => say({ event: 'retry', ...error }) })
     group.onLeader(leader)
-    const compactor = new Compactor({ log, repository, generation: number, term, policy, clock: systemClock, randomness: systemRandomness, events: compactorEvents(say, onPoint), build: (cut, signal) => leader.build(cut, signal), cutsInFlight: board.lanes })
+    const compactor = new Compactor({ log, repository, generation: number, term, policy, clock: systemClock, randomness: systemRandomness, events: compactorEvents(say, onPoint), build: (cut, signal) => leader.build(cut, signal), cutsInFlight: 2 * board.lanes })
     await compactor.run(ended)
   } catch (error) {
     if (ended.aborted) return
