@@ -92,7 +92,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await compactor.said('"streaming"')
     await insert(backup, 1000)
     await confirmed(backup, backup.slot, [replicator, compactor])
-    compactor.child.kill('SIGKILL')
+    compactor.child.kill('SIGTERM')
     await compactor.finished
     const before = await written(`${prefix}.public.m`)
     await insert(backup, 2000)
@@ -116,7 +116,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await compactor.said('"streaming"')
     await insert(backup, 1000)
     await confirmed(backup, backup.slot, [replicator, compactor])
-    compactor.child.kill('SIGKILL')
+    compactor.child.kill('SIGTERM')
     await compactor.finished
     await insert(backup, 2000)
     // The slot moves on although nothing is stored.
@@ -126,7 +126,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await insert(backup, 2500)
     await stored(backup, [replicator, compactor])
     await equalToSource(backup)
-    compactor.child.kill('SIGKILL')
+    compactor.child.kill('SIGTERM')
     await compactor.finished
     await insert(backup, 3000)
     await confirmed(backup, backup.slot, [replicator])

@@ -161,7 +161,7 @@ export class UnitReader {
     // In the store already: the records need not even be there any more.
     const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
     const outline = this.#options.outline === true
-    const written = stored || outline ? [] : unit.partitions.filter((p) => p.number > (this.#known.get(keyOf(p))?.number ?? 0))
+    const written = stored || outline ? [] : unit.partitions.filter((p) => p.records > 0)
     await fetchTogether(this.#options.cluster, written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })))
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
@@ -200,7 +200,9 @@ export class UnitReader {
     const key = keyOf(partition)
     const before = this.#known.get(key)
     const reader = this.#readerOf(partition)
-    let number = before?.number ?? 0
+    // A reader that begins with this unit takes its word for what came before it.
+    let number = partition.number - partition.records
+    if (before !== undefined && before.number !== number) throw this.#hole(partition, `number ${before.number + 1} is missing, its unit begins with ${number + 1}`)
     const own: OwnRecord[] = []
     for (const record of await this.#recordsOf(reader, partition, signal)) {
       const stamp = parseStamp(record.stamp)

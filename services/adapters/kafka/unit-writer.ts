@@ -168,12 +168,12 @@ export class UnitWriter {
           const partition = messages[0]!.partition!
           const key = `${topic}\0${partition}`
           const base = baseOffset(answers, topic, partition)
-          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset: base + BigInt(messages.length) - 1n, first: i === 0 ? base : partitions.get(key)!.first })
+          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset: base + BigInt(messages.length) - 1n, first: i === 0 ? base : partitions.get(key)!.first, records: (i === 0 ? 0 : partitions.get(key)!.records) + messages.length })
         }
       }
       for (const { topic, partition } of unit.partitions.values()) changed.push(partitions.get(`${topic}\0${partition}`)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
-      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions.values()] : changed, full, bytes: unit.bytes, ddl: unit.ddl, previous: this.#previous }
+      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions].map(([key, p]) => (unit.partitions.has(key) ? p : { ...p, first: p.offset, records: 0 })) : changed, full, bytes: unit.bytes, ddl: unit.ddl, previous: this.#previous }
       const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) } }] }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')

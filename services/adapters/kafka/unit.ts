@@ -30,6 +30,8 @@ export interface UnitPartition {
   readonly offset: bigint
   /** Offset of the unit's first record there; the last one's where the unit has none. */
   readonly first: bigint
+  /** How many of the unit's records it has. */
+  readonly records: number
 }
 
 export interface Unit {
@@ -97,6 +99,7 @@ export const UNIT_SCHEMA = {
             { name: 'number', type: 'long' },
             { name: 'offset', type: 'long' },
             { name: 'first', type: 'long', default: 0 },
+            { name: 'records', type: 'int', default: 0 },
           ],
         },
       },
@@ -126,7 +129,7 @@ export function decodeUnit(bytes: Buffer): Unit {
       term: number
       unit: number
       entries: ({ 'tidemark.UnitControl': { json: string } } | { 'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & { committedAt: number; end: { string: string } | null } })[]
-      partitions: { topic: string; partition: number; number: number; offset: number; first: number }[]
+      partitions: { topic: string; partition: number; number: number; offset: number; first: number; records: number }[]
       full: boolean
       bytes: number
       ddl: string[]
@@ -140,7 +143,7 @@ export function decodeUnit(bytes: Buffer): Unit {
       bytes: raw.bytes,
       ddl: raw.ddl,
       previous: raw.previous,
-      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset), first: BigInt(p.first) })),
+      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset), first: BigInt(p.first), records: p.records })),
       entries: raw.entries.map((entry): UnitEntry => {
         if ('tidemark.UnitControl' in entry) return { kind: 'control', json: entry['tidemark.UnitControl'].json }
         const t = entry['tidemark.UnitTransaction']
