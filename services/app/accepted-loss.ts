@@ -1,4 +1,4 @@
-/** `up --accept-loss`: what the anchors know and the store has lost is given up, and the hole is recorded. */
+/** `up --accept-loss`: what the anchors know and the store has lost is given up; the anchors themselves only behind the recorded hole. */
 import { asTidemarkError } from '../core/errors.ts'
 import type { Anchors } from '../repository/anchors.ts'
 
@@ -10,7 +10,6 @@ export async function acceptedLoss(anchors: Anchors): Promise<string | undefined
   } catch (error) {
     const known = asTidemarkError(error)
     if (known.code !== 'STORE_ROLLED_BACK' && known.code !== 'LEDGER_BROKEN') throw known
-    await anchors.discard()
     return `the loss was accepted: ${known.message}`
   }
 }

@@ -40,6 +40,8 @@ export interface UpOptions {
   /** Why the old slot is given up. */
   readonly newGeneration?: string | undefined
   readonly anchors?: Anchors
+  /** What the anchors say is given up, once `newGeneration` stands in the ledger. */
+  readonly lossAccepted?: boolean
 }
 
 export class Up {
@@ -50,9 +52,11 @@ export class Up {
   #source: ReturnType<typeof openSource> | undefined
   /** Whether the last attempt reached the source and the store; readiness asks. */
   connected = false
+  #lossAccepted: boolean
 
   constructor(options: UpOptions) {
     this.#options = options
+    this.#lossAccepted = options.lossAccepted === true
     const { roll } = options.config
     this.#policy = { segmentBytes: roll.segmentBytes, ageMs: roll.ageMs }
   }
@@ -78,12 +82,23 @@ export class Up {
       timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
     }
     let fresh = this.#options.newGeneration
+    let anew: string | undefined
     const anchoring = this.#anchor(AbortSignal.any([signal, draining.signal]))
     while (!signal.aborted && !draining.signal.aborted) {
       try {
         if (fresh !== undefined) {
           await this.#newGeneration(fresh)
           fresh = undefined
+        }
+        if (this.#lossAccepted) {
+          // Only now that the gap and the new generation stand in the ledger.
+          await this.#options.anchors?.discard()
+          this.#lossAccepted = false
+        }
+        if (anew !== undefined) {
+          if (!(await beginLogAnew(this.#options.repository, this.#options.config, anew))) throw new TidemarkError('LOG_HOLE', anew)
+          this.#say({ event: 'log-anew', reason: anew })
+          anew = undefined
         }
         if ((await this.#attempt(signal, draining.signal)) === 'done') break
       } catch (error) {
@@ -97,8 +112,9 @@ export class Up {
           continue
         }
         // The compactor's side finds the hole, and writes the ledger.
-        if (known.code === 'LOG_HOLE' && this.#role !== 'replicator' && (await beginLogAnew(this.#options.repository, this.#options.config, known.message))) {
-          this.#say({ event: 'log-anew', reason: known.message })
+        if (known.code === 'LOG_HOLE' && this.#role !== 'replicator' && this.#options.config.kafka !== undefined) {
+          // Tried in the loop, so that an outage on the way is waited out.
+          anew = known.message
           await backoff.pause(AbortSignal.any([signal, draining.signal])).catch(() => undefined)
           continue
         }
@@ -129,7 +145,7 @@ export class Up {
   /** A place that cannot be written is said, and tried again the next time: an anchor is no part of a backup. */
   async #writeAnchors(): Promise<void> {
     const { anchors, repository } = this.#options
-    if (anchors === undefined || anchors.isEmpty || this.#role === 'replicator') return
+    if (anchors === undefined || anchors.isEmpty || this.#role === 'replicator' || this.#lossAccepted) return
     for (const failure of await anchors.write(repository.signer)) this.#say({ event: 'anchor-failed', ...failure })
   }
 

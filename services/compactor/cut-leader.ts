@@ -49,9 +49,10 @@ export class CutLeader {
     if (firstPlace === undefined || place === undefined) throw new TidemarkError('INTERNAL', 'a cut of a log that keeps nothing cannot be shared')
     const order = { generation, term, number, from: String(firstPlace.from), first: String(firstPlace.at), last: String(place.at), since: place.since, after: formatLsn(cut.from), to: formatLsn(cut.transactions.at(-1)!.lsn), segmentBytes }
     const backoff = new Backoff(clock, randomness)
+    // One for all tries: an answer to an earlier one may come while a later one is being posted.
+    let answered = deferred<CutAnswer>()
     try {
       for (let lane = number; ; lane++) {
-        const answered = deferred<CutAnswer>()
         this.#pending.set(number, answered)
         try {
           await board.post(sealOrder(repository, { ...order, lane: lane % board.lanes }))
@@ -63,6 +64,7 @@ export class CutLeader {
         const answer = await this.#within(answered.promise, signal)
         if (answer?.made != null) return { ...answer.made, hasSequences: false }
         if (answer?.error == null) continue
+        answered = deferred()
         const known = await backoff.wait(answeredError(answer.error), signal)
         this.#options.onRetry?.({ code: known.code, message: known.message })
       }

@@ -149,6 +149,7 @@ export class Backup implements AsyncDisposable {
   async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly acceptLoss?: boolean; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
     const { repository, anchors, anchored } = await openBackup({ ...placeOf(this.config), acceptLoss: options.acceptLoss, role: 'writer' })
     this.repository = repository
+    const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
     this.#hard = new AbortController()
     const config = { ...this.config, kafka: options.kafka }
     const reached = Promise.withResolvers<void>()
@@ -156,7 +157,8 @@ export class Backup implements AsyncDisposable {
       config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },
       repository,
       anchors,
-      newGeneration: anchored === undefined ? await acceptedLoss(anchors) : undefined,
+      newGeneration: lost,
+      lossAccepted: lost !== undefined,
       ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),
       onEvent: (event) => {
         this.events.push(event)

@@ -82,6 +82,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           role,
           ...crashPoint(),
           anchors,
+          lossAccepted: lost !== undefined,
           newGeneration: lost ?? (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true ? 'asked for' : undefined),
           onEvent: (event) => {
             if (event.event === 'streaming') state.streaming = true
