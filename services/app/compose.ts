@@ -173,7 +173,7 @@ export async function logEnd(config: Config): Promise<{ readonly log: string; re
 }
 
 function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
-  return { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl }
+  return { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl, clock: systemClock }
 }
 
 export function openTarget(url: string, generation: Generation): PostgresTarget {

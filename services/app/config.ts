@@ -51,7 +51,12 @@ const kafkaSettings = z.strictObject({
   tombstones: z.boolean().default(false).meta({ description: 'a record without a value behind every delete of a table with a key, for consumers that keep the latest value of each key' }),
   registry: z.strictObject({ url: z.url(), user: z.string().optional(), passwordFile: z.string().optional() }),
   tls: z.strictObject({ caFile: z.string().optional() }).optional(),
-  sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }).optional(),
+  sasl: z
+    .discriminatedUnion('mechanism', [
+      z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }),
+      z.strictObject({ mechanism: z.literal('oauthbearer'), tokenUrl: z.url().meta({ description: 'of the token server (client credentials grant); https, or http on this machine' }), clientId: z.string(), clientSecretFile: z.string(), scope: z.string().optional() }),
+    ])
+    .optional(),
 })
 
 const tableSettings = z.strictObject({
@@ -73,6 +78,10 @@ export const configFile = z.strictObject({
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 })
 
+export type KafkaLogin =
+  | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
+  | { readonly mechanism: 'oauthbearer'; readonly tokenUrl: string; readonly clientId: string; readonly clientSecret: string; readonly scope: string | undefined }
+
 export interface KafkaConfig {
   readonly brokers: readonly string[]
   readonly prefix: string
@@ -83,7 +92,7 @@ export interface KafkaConfig {
   readonly partitionBy: ReadonlyMap<string, readonly string[]>
   readonly registry: { readonly url: string; readonly user: string | undefined; readonly password: string | undefined }
   readonly tls: { readonly ca: string | undefined } | undefined
-  readonly sasl: { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | undefined
+  readonly sasl: KafkaLogin | undefined
 }
 
 export interface Config {
@@ -157,8 +166,14 @@ function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, tables: Readonly<Reco
     partitionBy: new Map(Object.entries(tables).flatMap(([name, table]) => (table.partitionBy === undefined ? [] : [[name, table.partitionBy]]))),
     registry: { url: registry.url, user: registry.user, password: registry.passwordFile === undefined ? undefined : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile') },
     tls: tls === undefined ? undefined : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
-    sasl: sasl === undefined ? undefined : { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') },
+    sasl: sasl === undefined ? undefined : kafkaLogin(sasl, folder),
   }
+}
+
+function kafkaLogin(sasl: NonNullable<z.infer<typeof kafkaSettings>['sasl']>, folder: string): KafkaLogin {
+  if (sasl.mechanism !== 'oauthbearer') return { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') }
+  const { mechanism, tokenUrl, clientId, scope } = sasl
+  return { mechanism, tokenUrl, clientId, scope, clientSecret: fileText(sasl.clientSecretFile, folder, 'kafka.sasl.clientSecretFile') }
 }
 
 /** A secret stands in the file, or in a file of its own that the setting names. */

@@ -190,7 +190,11 @@ export class Up {
   async #stream(source: ReturnType<typeof openSource>, generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<void> {
     const { repository } = this.#options
     const slot = await source.slot()
-    if (slot?.active === true) throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
+    if (slot?.active === true) {
+      // Taken by a successor while this process was stopped or cut off: it ends, rather than wait to take it back.
+      await repository.confirmClaim()
+      throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
+    }
     // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
     const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
     if (!trustsLog) await source.check(generation.end)

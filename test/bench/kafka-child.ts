@@ -12,7 +12,7 @@ const source = openSource({ path: '', source: { url, slot: '', publication: '' }
 await repository.claim(-1)
 const stop = new AbortController()
 const log = await KafkaChangeLog.open(
-  { settings: { brokers: brokers.split(','), clientId: 'bench', tls: undefined, sasl: undefined }, registry: { url: registry }, role: 'replicator', prefix, partitions: 4, replicationFactor: 1, generation: 1, term: Number(repository.claimedAt), after: generation.to, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness, onRetry: (error) => console.error(error.message) },
+  { settings: { brokers: brokers.split(','), clientId: 'bench', tls: undefined, sasl: undefined, clock: systemClock }, registry: { url: registry }, role: 'replicator', prefix, partitions: 4, replicationFactor: 1, generation: 1, term: Number(repository.claimedAt), after: generation.to, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness, onRetry: (error) => console.error(error.message) },
   stop.signal,
 )
 const end = parseLsn(until)

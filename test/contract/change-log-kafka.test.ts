@@ -49,7 +49,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   })
 
   const open = (prefix: string): Promise<KafkaChangeLog> =>
-    KafkaChangeLog.open({ settings: { brokers: bench.kafka.bootstrap, clientId: 'test', tls: undefined, sasl: undefined }, registry: { url: bench.registry.url }, role: 'both', prefix, partitions: 3, replicationFactor: 1, generation: 1, term: ++terms, after: LSN_ZERO, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness }, signal)
+    KafkaChangeLog.open({ settings: { brokers: bench.kafka.bootstrap, clientId: 'test', tls: undefined, sasl: undefined, clock: systemClock }, registry: { url: bench.registry.url }, role: 'both', prefix, partitions: 3, replicationFactor: 1, generation: 1, term: ++terms, after: LSN_ZERO, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness }, signal)
 
   test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
     const log = await open('order')

@@ -54,6 +54,15 @@ export class Running {
     return this.#stdout
   }
 
+  /** Resolves when the process has ended by itself. */
+  ended(limitMs = 60_000): Promise<Answer> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`did not end in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`)), limitMs)
+    })
+    return Promise.race([late, this.finished]).finally(() => clearTimeout(timer))
+  }
+
   /** Resolves when the output holds the text; rejects when the process ends before. */
   said(wanted: string, limitMs = 60_000): Promise<void> {
     if (this.#stdout.includes(wanted)) return Promise.resolve()

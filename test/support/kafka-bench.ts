@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KafkaConfig } from '../../services/app/config.ts'
-import { Kafka } from './parts/kafka.ts'
+import { Kafka, type KafkaOptions } from './parts/kafka.ts'
 import { whyNoJava } from './parts/maven.ts'
 import { Registry } from './parts/registry.ts'
 
@@ -26,7 +26,7 @@ export function kafkaSection(config: KafkaConfig): Record<string, unknown> {
 export const NO_KAFKA = whyNoJava()
 if (NO_KAFKA !== undefined) console.log(`Kafka is not tested here: ${NO_KAFKA} (Java 17 and Maven are needed)`)
 
-export async function startKafka(options: { readonly brokers?: number; readonly settings?: Readonly<Record<string, string>> } = {}): Promise<KafkaBench> {
+export async function startKafka(options: Omit<KafkaOptions, 'folder'> = {}): Promise<KafkaBench> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-kafka-'))
   const [kafka, registry] = await Promise.all([Kafka.create({ folder: join(folder, 'kafka'), ...options }), Registry.create(join(folder, 'registry'))])
   await Promise.all([kafka.start(), registry.start()])

@@ -4,15 +4,20 @@ import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
+import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { bearerTokens, type TokenSettings } from './bearer-token.ts'
 
 export interface KafkaSettings {
   readonly brokers: readonly string[]
   readonly clientId: string
   /** TLS; with an own certificate authority where it is given. */
   readonly tls: { readonly ca: string | undefined } | undefined
-  readonly sasl: SASLOptions | undefined
+  readonly sasl: KafkaLogin | undefined
+  readonly clock: Clock
 }
+
+export type KafkaLogin = { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | ({ readonly mechanism: 'oauthbearer' } & TokenSettings)
 
 /** Small: every Kafka transaction meets CONCURRENT_TRANSACTIONS once and waits this long. */
 const RETRY = { initialRetryTime: 5, maxRetryTime: 2_000, retries: 8 }
@@ -24,16 +29,23 @@ function ssl(settings: KafkaSettings): true | { ca: string[] } | undefined {
   return settings.tls.ca === undefined ? true : { ca: [settings.tls.ca] }
 }
 
+/** An object of its own each time: kafkajs keeps what it has logged in with inside of it. */
+function login({ sasl, clock }: KafkaSettings): SASLOptions | undefined {
+  if (sasl === undefined) return undefined
+  return sasl.mechanism === 'oauthbearer' ? { mechanism: 'oauthbearer', oauthBearerProvider: bearerTokens(sasl, clock) } : { ...sasl }
+}
+
 /** kafkajs logs ordinary retries as errors: what matters reaches us as an exception. */
 const silent = (): (() => void) => () => undefined
 
 export function openKafka(settings: KafkaSettings): Kafka {
   const secured = ssl(settings)
+  const sasl = login(settings)
   return new kafkajs.Kafka({
     clientId: settings.clientId,
     brokers: [...settings.brokers],
     ...(secured === undefined ? {} : { ssl: secured }),
-    ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
+    ...(sasl === undefined ? {} : { sasl }),
     connectionTimeout: CONNECT_MS,
     requestTimeout: REQUEST_MS,
     retry: RETRY,
@@ -54,7 +66,7 @@ export function openCluster(settings: KafkaSettings): Cluster {
     socketFactory: createSocketFactory(),
     brokers: [...settings.brokers],
     ssl: ssl(settings),
-    sasl: settings.sasl,
+    sasl: login(settings),
     clientId: settings.clientId,
     connectionTimeout: CONNECT_MS,
     authenticationTimeout: CONNECT_MS,
@@ -87,6 +99,8 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   const type = typeOf(error)
   const fatal = FATAL[type]
   if (fatal !== undefined) return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, { cause: error })
+  const untrusted = causes(error).find((cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code))
+  if (untrusted !== undefined) return new TidemarkError('LOG_REFUSED', `${what}: the brokers' certificate is not trusted (${String((untrusted as { code?: unknown }).code)})`, { cause: error, next: 'set kafka.tls.caFile to the certificate of the authority that signed it, and brokers to the names in it' })
   // A mistake of ours is no outage: tried again, it would be tried for ever.
   if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error)) return asTidemarkError(error)
   if (error instanceof kafkajs.KafkaJSError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
@@ -98,8 +112,18 @@ function isNetworkError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(E[A-Z]+|ERR_(SOCKET|TLS|SSL)\w*)$/.test(error.code)
 }
 
+/** Codes of OpenSSL's verification and of Node's check of names. */
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS_CERT/
+
+function causes(error: unknown): Error[] {
+  const all: Error[] = []
+  for (let at: unknown = error; at instanceof Error && all.length < 8; at = at.cause) all.push(at)
+  return all
+}
+
 function typeOf(error: unknown): string {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+  for (const at of causes(error)) {
+    if (at instanceof TidemarkError) return ''
     if ('type' in at && typeof at.type === 'string') return at.type
     if (at.name === 'KafkaJSOffsetOutOfRange') return 'OFFSET_OUT_OF_RANGE'
     if (at.name === 'KafkaJSSASLAuthenticationError') return 'SASL_AUTHENTICATION_FAILED'

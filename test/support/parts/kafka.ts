@@ -16,10 +16,17 @@ export interface KafkaOptions {
   readonly folder: string
   readonly brokers?: number
   readonly settings?: Readonly<Record<string, string>>
+  /** A second listener of each broker, by its security protocol; behind a proxy where an advertised port is given. */
+  readonly second?: { readonly protocol: 'PLAINTEXT' | 'SASL_SSL'; readonly advertised?: number }
+  /** Users by SCRAM-SHA-512, with their passwords. */
+  readonly users?: Readonly<Record<string, string>>
+  readonly jvm?: readonly string[]
 }
 
 interface Broker {
   readonly port: number
+  /** Of the second listener. */
+  readonly secondPort: number
   readonly folder: string
   readonly process: JavaProcess
 }
@@ -41,11 +48,12 @@ export class Kafka {
     const logging = join(options.folder, 'log4j2.properties')
     await writeFile(logging, 'status=error\nappender.f.type=Console\nappender.f.name=F\nappender.f.layout.type=PatternLayout\nappender.f.layout.pattern=%d{HH:mm:ss.SSS} %-5p %c{1}: %m%n\nrootLogger.level=warn\nrootLogger.appenderRef.f.ref=F\n')
     const count = options.brokers ?? 1
-    const ports: { broker: number; controller: number }[] = []
-    for (let i = 0; i < count; i++) ports.push({ broker: await freePort(), controller: await freePort() })
+    const ports: { broker: number; controller: number; second: number }[] = []
+    for (let i = 0; i < count; i++) ports.push({ broker: await freePort(), controller: await freePort(), second: await freePort() })
     const voters = ports.map((p, i) => `${i + 1}@127.0.0.1:${p.controller}`).join(',')
     const brokers: Broker[] = []
-    for (const [i, { broker, controller }] of ports.entries()) {
+    for (const [i, { broker, controller, second }] of ports.entries()) {
+      const more = (port: number): string => (options.second === undefined ? '' : `,SECOND://127.0.0.1:${port}`)
       const folder = join(options.folder, String(i + 1))
       await mkdir(folder, { recursive: true })
       const replicas = String(Math.min(3, count))
@@ -54,11 +62,11 @@ export class Kafka {
         'process.roles': 'broker,controller',
         'node.id': String(i + 1),
         'controller.quorum.voters': voters,
-        listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
-        'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}`,
+        listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}${more(second)}`,
+        'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker}${more(options.second?.advertised ?? second)}`,
         'controller.listener.names': 'CONTROLLER',
         'inter.broker.listener.name': 'PLAINTEXT',
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+        'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${options.second === undefined ? '' : `,SECOND:${options.second.protocol}`}`,
         'log.dirs': join(folder, 'log'),
         'auto.create.topics.enable': 'false',
         'default.replication.factor': replicas,
@@ -86,9 +94,9 @@ export class Kafka {
         ...options.settings,
       }
       await writeFile(join(folder, 'server.properties'), Object.entries(settings).map(([key, value]) => `${key}=${value}\n`).join(''))
-      const java = (...rest: string[]): string[] => ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', `-Dlog4j2.configurationFile=${logging}`, '-cp', join(home, 'lib', '*'), ...rest]
-      if (!existsSync(join(folder, 'log', 'meta.properties'))) await run('java', ['-Xmx96m', ...java('kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', join(folder, 'server.properties'), '--ignore-formatted')])
-      brokers.push({ port: broker, folder, process: new JavaProcess({ args: ['-Xms128m', '-Xmx384m', ...java('kafka.Kafka', join(folder, 'server.properties'))], cwd: folder, log: join(folder, 'server.log') }) })
+      const java = (...rest: string[]): string[] => ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', ...(options.jvm ?? []), `-Dlog4j2.configurationFile=${logging}`, '-cp', join(home, 'lib', '*'), ...rest]
+      if (!existsSync(join(folder, 'log', 'meta.properties'))) await run('java', ['-Xmx96m', ...java('kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', join(folder, 'server.properties'), '--ignore-formatted', ...Object.entries(options.users ?? {}).flatMap(([name, password]) => ['--add-scram', `SCRAM-SHA-512=[name=${name},password=${password}]`]))])
+      brokers.push({ port: broker, secondPort: second, folder, process: new JavaProcess({ args: ['-Xms128m', '-Xmx384m', ...java('kafka.Kafka', join(folder, 'server.properties'))], cwd: folder, log: join(folder, 'server.log') }) })
     }
     return new Kafka(brokers)
   }
