@@ -75,16 +75,30 @@ export class Up {
     const late = new AbortController()
     const signal = AbortSignal.any([leave, late.signal])
     let timer: NodeJS.Timeout | undefined
-    const backoff = new Backoff(systemClock, systemRandomness)
     const draining = new AbortController()
     this.#stop = () => {
       draining.abort(new DOMException('draining', 'AbortError'))
       timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
     }
+    const over = new AbortController()
+    const anchoring = this.#anchor(AbortSignal.any([signal, draining.signal, over.signal]))
+    try {
+      await this.#attempts(signal, draining.signal)
+    } finally {
+      over.abort(new DOMException('over', 'AbortError'))
+      await anchoring
+      clearTimeout(timer)
+    }
+    await this.#writeAnchors()
+    this.#say({ event: 'stopped', drained: !signal.aborted })
+  }
+
+  /** Until it is done or told to end; outages are waited out. @throws TidemarkError what only a person can mend */
+  async #attempts(signal: AbortSignal, draining: AbortSignal): Promise<void> {
+    const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
     let anew: string | undefined
-    const anchoring = this.#anchor(AbortSignal.any([signal, draining.signal]))
-    while (!signal.aborted && !draining.signal.aborted) {
+    while (!signal.aborted && !draining.aborted) {
       try {
         if (fresh !== undefined) {
           await this.#newGeneration(fresh)
@@ -100,12 +114,12 @@ export class Up {
           this.#say({ event: 'log-anew', reason: anew })
           anew = undefined
         }
-        if ((await this.#attempt(signal, draining.signal)) === 'done') break
+        if ((await this.#attempt(signal, draining)) === 'done') break
       } catch (error) {
         this.connected = false
         if (signal.aborted) break
         const known = asTidemarkError(error)
-        if (known.code === 'INTERRUPTED' && draining.signal.aborted) break
+        if (known.code === 'INTERRUPTED' && draining.aborted) break
         if (known.code === 'SLOT_LOST') {
           // The hole is recorded, never passed over: the old generation ends, a new one begins with its own base.
           fresh = known.message
@@ -115,7 +129,7 @@ export class Up {
         if (known.code === 'LOG_HOLE' && this.#role !== 'replicator' && this.#options.config.kafka !== undefined) {
           // Tried in the loop, so that an outage on the way is waited out.
           anew = known.message
-          await backoff.pause(AbortSignal.any([signal, draining.signal])).catch(() => undefined)
+          await backoff.pause(AbortSignal.any([signal, draining])).catch(() => undefined)
           continue
         }
         if (known.code === 'SLOT_AHEAD' && lostLog(this.#options.repository, this.#options.config) !== undefined) {
@@ -123,15 +137,11 @@ export class Up {
           continue
         }
         this.#say({ event: 'retry', code: known.code, message: known.message })
-        await backoff.wait(known, AbortSignal.any([signal, draining.signal])).catch((waited: unknown) => {
+        await backoff.wait(known, AbortSignal.any([signal, draining])).catch((waited: unknown) => {
           if (!(waited instanceof DOMException)) throw waited
         })
       }
     }
-    await anchoring
-    await this.#writeAnchors()
-    clearTimeout(timer)
-    this.#say({ event: 'stopped', drained: !signal.aborted })
   }
 
   /** The compactor's process anchors the head of the ledger, which is its own work for the most part. */
