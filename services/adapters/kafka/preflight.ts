@@ -22,7 +22,9 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
   try {
     await admin.connect()
     const cluster = await admin.describeCluster()
-    if (cluster.brokers.length < wanted.replicationFactor) say('refuse', 'KAFKA_BROKERS', `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`, 'add brokers, or lower kafka.replicationFactor')
+    const ours = (await admin.listTopics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
+    // Where the topics are there already, a broker is down, and the others go on.
+    if (cluster.brokers.length < wanted.replicationFactor) say(ours.length > 0 ? 'warn' : 'refuse', 'KAFKA_BROKERS', `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`, 'start or add brokers, or lower kafka.replicationFactor')
     if (wanted.replicationFactor < 2) say('warn', 'KAFKA_REPLICATION', wanted.acknowledge === 'log' ? 'topics have one replica, and the source is acknowledged with what Kafka has: a lost broker loses changes for good' : 'topics have one replica: a lost broker loses what is not in the store yet (the source sends it again)', 'kafka.replicationFactor: 3')
     const broker = cluster.brokers[0]
     if (broker !== undefined) {
@@ -34,7 +36,6 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
       const hours = retentionHours(value)
       if (hours !== undefined && hours < RETENTION_HOURS) say('warn', 'KAFKA_RETENTION', `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${wanted.acknowledge === 'log' ? ', which is a gap: a new generation follows' : ', and the source sends everything behind it again'}`, `set log.retention.hours to ${RETENTION_HOURS} or more`)
     }
-    const ours = (await admin.listTopics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
     const single = new Set([transactionsTopic(wanted.prefix), boardTopic(wanted.prefix)])
     if (ours.length > 0) {
       const metadata = await admin.fetchTopicMetadata({ topics: ours })
