@@ -20,7 +20,7 @@ export interface KafkaSettings {
 export type KafkaLogin = { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | ({ readonly mechanism: 'oauthbearer' } & TokenSettings)
 
 /** Small: every Kafka transaction meets CONCURRENT_TRANSACTIONS once and waits this long. */
-const RETRY = { initialRetryTime: 5, maxRetryTime: 2_000, retries: 8 }
+export const RETRY = { initialRetryTime: 5, maxRetryTime: 2_000, retries: 8 }
 const CONNECT_MS = 10_000
 const REQUEST_MS = 30_000
 

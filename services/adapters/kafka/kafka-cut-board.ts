@@ -9,7 +9,7 @@ import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { CutBoard, CutRole } from '../../core/ports/cut-board.ts'
 import { deferred } from '../../core/running-state.ts'
-import { kafkaError, type KafkaSettings, openCluster, openKafka } from './connection.ts'
+import { kafkaError, type KafkaSettings, openCluster, openKafka, RETRY } from './connection.ts'
 import { PartitionReader } from './partition-reader.ts'
 import { boardTopic, lanesTopic, transactionsTopic } from './topic-name.ts'
 import { Topics } from './topics.ts'
@@ -69,7 +69,9 @@ export class KafkaCutBoard implements CutBoard {
     const { prefix } = this.#options
     const leading = transactionsTopic(prefix)
     const lanes = lanesTopic(prefix)
-    const consumer = this.#kafka.consumer({ groupId: `${prefix}.compactors`, sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: 2 * SESSION_MS, allowAutoTopicCreation: false })
+    // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
+    const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
+    const consumer = this.#kafka.consumer({ retry, groupId: `${prefix}.compactors`, sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: 2 * SESSION_MS, allowAutoTopicCreation: false })
     this.#consumer = consumer
     const { GROUP_JOIN, CRASH } = consumer.events
     consumer.on(GROUP_JOIN, ({ payload }) => {
