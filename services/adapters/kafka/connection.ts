@@ -1,5 +1,5 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
-import './kafkajs-grouping.ts'
+import './kafkajs-sending.ts'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
