@@ -56,6 +56,8 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
   const retry = (error: { readonly code: string; readonly message: string }): void => say({ event: 'retry', ...error })
   const worker = new CutWorker({ board, repository, generation: number, parts: sharing.parts, clock: systemClock, randomness: systemRandomness, onRetry: retry, ...(onPoint === undefined ? {} : { onPoint }) })
   const leaving = new Set<Promise<void>>()
+  /** The board and the ledger are listened to until the very end. */
+  const attending: Promise<void>[] = []
   let leader: (Running & { cuts?: CutLeader }) | undefined
   let role: CutRole = { leads: false, lanes: [] }
   let over = false
@@ -134,7 +136,10 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
   try {
     await board.join(take)
     options.onConnected(true)
-    for (const task of [watch(), listen()]) task.catch((error: unknown) => failed.reject(error))
+    for (const task of [watch(), listen()]) {
+      attending.push(task)
+      task.catch((error: unknown) => failed.reject(error))
+    }
     draining.addEventListener('abort', onDrain, { once: true })
     if (draining.aborted) onDrain()
     signal.addEventListener('abort', () => failed.reject(signal.reason), { once: true })
@@ -149,6 +154,7 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
     if (!draining.aborted) hard.abort(new DOMException('stopped', 'AbortError'))
     await Promise.allSettled([...leaving])
     hard.abort(new DOMException('stopped', 'AbortError'))
+    await Promise.allSettled(attending)
     await sharing.close()
   }
 }

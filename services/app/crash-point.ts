@@ -1,4 +1,4 @@
-/** For crash tests alone: TIDEMARK_CRASH_AT=point:n kills this process, as kill -9 does, at the n-th passing of a named point. */
+/** For crash tests alone: TIDEMARK_CRASH_AT=point:n kills this process, as kill -9 does, at the n-th passing of a named point; with TIDEMARK_CRASH_BY=SIGSTOP it is stopped there. */
 export function crashPoint(): { readonly onPoint?: (point: string) => void } {
   const wanted = process.env['TIDEMARK_CRASH_AT']
   if (wanted === undefined) return {}
@@ -6,7 +6,7 @@ export function crashPoint(): { readonly onPoint?: (point: string) => void } {
   let left = Number(count)
   return {
     onPoint: (passed) => {
-      if (passed === point && --left === 0) process.kill(process.pid, 'SIGKILL')
+      if (passed === point && --left === 0) process.kill(process.pid, process.env['TIDEMARK_CRASH_BY'] === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL')
     },
   }
 }

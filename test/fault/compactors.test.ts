@@ -106,6 +106,32 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
     expect(catalog.claims.get(0)!.term).toBeGreaterThanOrEqual(2)
   })
 
+  test('lanes change hands while a member is in the middle of an upload; it goes on later, and one of the two uploads counts', { timeout: 240_000 }, async () => {
+    await using backup = await prepare('upload')
+    const replicator = start(backup, 'replicator')
+    const first = start(backup, 'compactor')
+    await first.said('"streaming"')
+    await until(() => leads(first), 'the first leads', [first])
+    // Stops itself when a segment is stored and its index is not.
+    const slow = start(backup, 'compactor', { TIDEMARK_CRASH_AT: 'segment-stored:2', TIDEMARK_CRASH_BY: 'SIGSTOP' })
+    const all = [replicator, first, slow]
+    await until(() => builds(slow), 'both have lanes', all)
+    const isStopped = async (): Promise<boolean> => / T/.test((await readFile(`/proc/${slow.child.pid}/stat`, 'utf8')).replace(/^.*\)/, ''))
+    let round = 1
+    for (; !(await isStopped()) && round < 40; round++) await write(backup, round)
+    expect(await isStopped(), `it built nothing: ${slow.output.slice(-1000)}`).toBe(true)
+    // Its lanes go to the other, with the cut that it was building.
+    await durable(backup, all)
+    slow.child.kill('SIGCONT')
+    for (let i = 0; i < 10; i++) await write(backup, ++round)
+    await until(() => builds(slow) && builds(first), 'both have lanes again', all)
+    await write(backup, ++round)
+    await durable(backup, all)
+    await stopAll(all)
+    await equalToSource(backup)
+    expect((await backup.openRepository()).catalog.gaps).toEqual([])
+  })
+
   test('a leader that was stopped, replaced and goes on again is fenced and helps', { timeout: 240_000 }, async () => {
     await using backup = await prepare('stopped')
     const replicator = start(backup, 'replicator')

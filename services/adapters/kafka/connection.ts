@@ -1,4 +1,5 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
+import './kafkajs-connecting.ts'
 import './kafkajs-sending.ts'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
@@ -59,9 +60,36 @@ export function logName(clusterId: string, prefix: string): string {
   return `kafka:${clusterId}:${prefix}`
 }
 
+/** kafkajs' cluster connects again whenever it is asked for a broker: also by a fetch that ends with the disconnect. */
+class ClosableCluster extends Cluster {
+  #isClosed = false
+
+  override async disconnect(): Promise<void> {
+    this.#isClosed = true
+    await super.disconnect()
+  }
+
+  override findBroker(node: { readonly nodeId: string }): ReturnType<Cluster['findBroker']> {
+    return this.#whileOpen(() => super.findBroker(node))
+  }
+
+  override refreshMetadata(): Promise<void> {
+    return this.#whileOpen(() => super.refreshMetadata())
+  }
+
+  async #whileOpen<T>(action: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new TidemarkError('LOG_UNREACHABLE', 'the connection was closed')
+    try {
+      return await action()
+    } finally {
+      if (this.#isClosed) await super.disconnect()
+    }
+  }
+}
+
 /** For fetching by hand. */
 export function openCluster(settings: KafkaSettings): Cluster {
-  return new Cluster({
+  return new ClosableCluster({
     logger: loggers.createLogger({ level: 0, logCreator: silent }),
     socketFactory: createSocketFactory(),
     brokers: [...settings.brokers],
