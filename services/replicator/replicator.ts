@@ -62,6 +62,7 @@ export class Replicator {
     const { source, log, from } = this.#options
     const stop = new AbortController()
     const inner = AbortSignal.any([signal, stop.signal])
+    source.acknowledge(this.#options.durable)
     const off = log.onAcknowledgeable((end) => source.acknowledge(end))
     const sampling = this.#sample(inner)
     sampling.catch((error: unknown) => this.#fail(error, stop))

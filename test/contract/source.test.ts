@@ -104,6 +104,27 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     await source.close()
   })
 
+  test('reading from further on acknowledges nothing: a log may be ahead of the store', async () => {
+    await using bench = await BENCHES[kind]!()
+    await bench.insert([1])
+    await bench.insert([2])
+    const first = bench.open()
+    const items = await read(first, bench.from, (got) => whole(got).length === 2)
+    await first.close()
+    const source = bench.open()
+    const before = (await source.slot())!.confirmed
+    await bench.insert([3])
+    // The server answers a heartbeat behind our own status.
+    const asking = setInterval(() => source.wantHeartbeat(), 20)
+    await read(source, whole(items)[1]!.endLsn!, (got) => whole(got).length === 1 && got.some((item) => item.kind === 'heartbeat'))
+    clearInterval(asking)
+    await source.close()
+    const again = bench.open()
+    expect((await again.slot())!.confirmed).toBe(before)
+    expect(rows(await read(again, bench.from, (got) => whole(got).length === 3))).toBe(3)
+    await again.close()
+  })
+
   test('a snapshot has exactly what commits below its point', async () => {
     await using bench = await BENCHES[kind]!()
     await bench.insert([1, 2, 3])

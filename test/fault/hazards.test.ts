@@ -232,7 +232,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
 
 test('feedback carries the durable position unchanged and never goes back', () => {
   const sent: Buffer[] = []
-  const feedback = new Feedback({ send: (body) => sent.push(body), clock: systemClock, from: parseLsn('0/100'), intervalMs: 60_000 })
+  const feedback = new Feedback({ send: (body) => sent.push(body), clock: systemClock, durable: parseLsn('0/100'), intervalMs: 60_000 })
   feedback.advance(parseLsn('0/200'))
   feedback.advance(parseLsn('0/150'))
   feedback.answer()

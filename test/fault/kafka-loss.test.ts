@@ -4,6 +4,7 @@ import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import type { KafkaConfig } from '../../services/app/config.ts'
+import { parseLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
@@ -107,6 +108,67 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const { catalog } = await backup.openRepository()
     expect(catalog.gaps).toEqual([])
     expect(catalog.generations.length).toBe(1)
+  })
+
+  test('a replicator that starts behind a log which is ahead of the store acknowledges the store\'s end, and no more', { timeout: 200_000 }, async () => {
+    await using backup = await prepare('ahead')
+    let replicator = start(backup, 'replicator')
+    let compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    await insert(backup, 1000)
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    await ended([compactor])
+    const before = await written('ahead.public.m')
+    await insert(backup, 2000)
+    await until(async () => (await written('ahead.public.m')) >= before + 200, [replicator])
+    const held = async (): Promise<bigint> => parseLsn((await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l)
+    const { end } = (await backup.openRepository()).catalog.generation!
+    expect(await held()).toBeLessThanOrEqual(end)
+    replicator.child.kill('SIGKILL')
+    await replicator.finished
+    replicator = start(backup, 'replicator')
+    await replicator.said('"starting"')
+    // It has read what is new, so it has told the server where it stands.
+    await insert(backup, 3000)
+    await until(async () => (await written('ahead.public.m')) >= before + 400, [replicator])
+    expect(await held()).toBeLessThanOrEqual(end)
+    // Now Kafka loses what the store does not have: the source still has it.
+    await admin(async (client) => {
+      const ends = await client.fetchTopicOffsets('ahead.public.m')
+      await client.deleteTopicRecords({ topic: 'ahead.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+    })
+    compactor = start(backup, 'compactor')
+    await compactor.said('"log-anew"')
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    await ended([replicator, compactor])
+    await equalToSource(backup)
+    expect((await backup.openRepository()).catalog.gaps).toEqual([])
+  })
+
+  test('retention removes everything that is stored already: partitions that stood idle go on, and nothing is missed', { timeout: 200_000 }, async () => {
+    await using backup = await prepare('idle')
+    const replicator = start(backup, 'replicator')
+    let compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    await insert(backup, 1000)
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    await ended([compactor])
+    await admin(async (client) => {
+      const ends = await client.fetchTopicOffsets('idle.public.m')
+      await client.deleteTopicRecords({ topic: 'idle.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+    })
+    // One row: one partition goes on, the others stay idle.
+    await backup.source.query(`INSERT INTO m VALUES (70001, 'x')`)
+    compactor = start(backup, 'compactor')
+    await compactor.said('"streaming"')
+    for (let id = 70002; id < 70020; id++) {
+      await backup.source.query(`INSERT INTO m VALUES (${id}, 'x')`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    await confirmed(backup, backup.slot, [replicator, compactor])
+    await ended([replicator, compactor])
+    expect(compactor.output).not.toContain('log-anew')
+    await equalToSource(backup)
   })
 
   test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', { timeout: 200_000 }, async () => {

@@ -13,11 +13,14 @@ export class Feedback {
   readonly #timer: NodeJS.Timeout
   #durable: Lsn
 
-  /** @param intervalMs below half of wal_sender_timeout */
-  constructor(options: { send: (body: Buffer) => void; clock: Clock; from: Lsn; intervalMs: number }) {
+  /**
+   * @param durable zero where nothing is known: the server then leaves the slot as it is
+   * @param intervalMs below half of wal_sender_timeout
+   */
+  constructor(options: { send: (body: Buffer) => void; clock: Clock; durable: Lsn; intervalMs: number }) {
     this.#send = options.send
     this.#clock = options.clock
-    this.#durable = options.from
+    this.#durable = options.durable
     this.#timer = setInterval(() => this.answer(), options.intervalMs)
   }
 

@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
+import { compareLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
 import type { CatalogRepair, Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
@@ -38,6 +38,7 @@ export class PostgresSource implements Source {
   readonly #expected: ExpectedSource
   #client: pg.Client | undefined
   #stream: WalStream | undefined
+  #acknowledged: Lsn = LSN_ZERO
   #horizon: { readonly xid: string; readonly at: Lsn; readonly newest: string } | undefined
   /** The newest DDL record below the last horizon: a long transaction may hold it back for a while. */
   #forgotten: string | undefined
@@ -68,6 +69,8 @@ export class PostgresSource implements Source {
       clock: this.#options.clock,
     })
     this.#stream = stream
+    // Where reading begins is not what is durable: a log may be ahead of the store.
+    stream.acknowledge(this.#acknowledged)
     yield* stream.run(from, signal)
   }
 
@@ -89,6 +92,7 @@ export class PostgresSource implements Source {
   }
 
   acknowledge(end: Lsn): void {
+    this.#acknowledged = maxLsn(this.#acknowledged, end)
     this.#stream?.acknowledge(end)
   }
 

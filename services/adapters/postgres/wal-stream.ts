@@ -3,7 +3,7 @@ import { BoundedQueue } from '../../core/bounded-queue.ts'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
+import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
 import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
@@ -37,6 +37,7 @@ export class WalStream {
   /** The server's newest WAL position that it told us. */
   serverHead: Lsn = toLsn(0n)
   #received: Lsn = toLsn(0n)
+  #acknowledged: Lsn = LSN_ZERO
   #lastHeartbeat = 0
   #heartbeatWanted = false
 
@@ -46,6 +47,7 @@ export class WalStream {
   }
 
   acknowledge(end: Lsn): void {
+    this.#acknowledged = maxLsn(this.#acknowledged, end)
     this.#feedback?.advance(end)
   }
 
@@ -74,7 +76,7 @@ export class WalStream {
         skipBelow: from,
       })
       const intervalMs = await statusInterval(session)
-      const feedback = new Feedback({ send: (body) => session.sendCopyData(body), clock, from, intervalMs })
+      const feedback = new Feedback({ send: (body) => session.sendCopyData(body), clock, durable: this.#acknowledged, intervalMs })
       this.#feedback = feedback
       this.#lastHeartbeat = clock.elapsed()
       this.#queue.onRoom = () => session.resume()
