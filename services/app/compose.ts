@@ -1,8 +1,6 @@
 /** The wiring: settings to adapters to jobs. With `app/up.ts` the only place that knows adapters by name. */
-import { isAbsolute, resolve } from 'node:path'
 import { userInfo } from 'node:os'
-import { fileURLToPath } from 'node:url'
-import { FolderStore } from '../adapters/object-store/folder-store.ts'
+import { openStoreUrl } from '../adapters/object-store/store-url.ts'
 import { type KeyRole, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
 import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
@@ -19,21 +17,23 @@ import type { KafkaSettings } from '../adapters/kafka/connection.ts'
 import type { OrderedRange } from '../compactor/cut-worker.ts'
 import type { Generation } from '../repository/catalog.ts'
 import { type AnchorReport, Anchors } from '../repository/anchors.ts'
+import { CopySet } from '../repository/copy-set.ts'
+import { mirror } from '../repository/mirror.ts'
 import { Repository } from '../repository/repository.ts'
-import type { Config, KafkaConfig } from './config.ts'
+import type { Config, CopyPlace, KafkaConfig, StoreRole } from './config.ts'
+import { compareCopies, type CopyReport, type OpenedCopy, openStoreSet } from './store-set.ts'
 
-/** `file:///absolute`, `file:relative` or a plain path. */
-export function openStore(url: string): ObjectStore & { sweep?(clock: typeof systemClock): Promise<number> } {
-  if (/^[a-z][a-z0-9+.-]*:/i.test(url) && !url.startsWith('file:')) {
-    throw new TidemarkError('CONFIG_INVALID', `stores of the kind ${url.slice(0, url.indexOf(':'))} are not known to this version; folders are: file:///path`)
-  }
-  const path = url.startsWith('file://') ? fileURLToPath(url) : url.replace(/^file:/, '')
-  return new FolderStore(isAbsolute(path) ? path : resolve(path), systemRandomness)
+/** @throws TidemarkError CONFIG_INVALID */
+export function openStore(url: string): Promise<ObjectStore> {
+  return openStoreUrl(url, systemRandomness)
 }
 
 /** Where a backup is, and what its store is compared with. */
 export interface BackupPlace {
   readonly storeUrl: string
+  readonly storeRole?: StoreRole | undefined
+  /** Other stores with the same backup. */
+  readonly copies?: readonly CopyPlace[] | undefined
   readonly keys: string
   /** Places where the ledger's head is anchored. */
   readonly anchors?: readonly string[] | undefined
@@ -42,30 +42,41 @@ export interface BackupPlace {
 }
 
 export function placeOf(config: Config): BackupPlace {
-  return { storeUrl: config.storeUrl, keys: config.keys, anchors: config.anchors }
+  return { storeUrl: config.storeUrl, storeRole: config.storeRole, copies: config.copies, keys: config.keys, anchors: config.anchors }
 }
 
 export interface OpenedBackup {
   readonly repository: Repository
   readonly keys: OpenedKeys
   readonly anchors: Anchors
+  readonly copies: readonly OpenedCopy[]
+  /** How the copies stand beside the primary; only a writer asks. */
+  readonly compared: readonly CopyReport[]
+  /** What went wrong with a store and was helped by another, up to now. */
+  readonly troubles: () => readonly string[]
   /** Undefined where the comparison was not wanted. */
   readonly anchored: readonly AnchorReport[] | undefined
 }
 
-/** @throws TidemarkError what opening throws; STORE_ROLLED_BACK where an anchor knows better */
+/** @throws TidemarkError what opening throws; STORE_ROLLED_BACK, COPY_AHEAD where an anchor or a copy knows better */
 export async function openBackup(options: BackupPlace & { readonly role: KeyRole }): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
-  const repository = await Repository.open({
-    store: openStore(options.storeUrl),
-    trust: keys.trust,
-    provider: keys.provider,
-    signer: keys.signer,
-    clock: systemClock,
-    randomness: systemRandomness,
-  })
-  const anchors = new Anchors({ places: (options.anchors ?? []).map(openStore), ledger: repository.ledger, stream: keys.trust.stream, clock: systemClock })
-  return { repository, keys, anchors, anchored: options.acceptLoss === true ? undefined : await anchors.check() }
+  const { store, copies, troubles } = await openStoreSet(options, options.role === 'writer' ? 'write' : 'read', openStore)
+  const repository = await Repository.open({ store, trust: keys.trust, provider: keys.provider, signer: keys.signer, clock: systemClock, randomness: systemRandomness })
+  const { ledger } = repository
+  if (store instanceof CopySet) {
+    store.catchUp = async (copy, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
+  }
+  const anchors = new Anchors({ places: await Promise.all((options.anchors ?? []).map(openStore)), ledger, stream: keys.trust.stream, clock: systemClock })
+  return {
+    repository,
+    keys,
+    anchors,
+    copies,
+    troubles,
+    compared: options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : [],
+    anchored: options.acceptLoss === true ? undefined : await anchors.check(),
+  }
 }
 
 export function openSource(config: Config, generation: Generation): PostgresSource {

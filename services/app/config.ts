@@ -59,6 +59,13 @@ const kafkaSettings = z.strictObject({
     .optional(),
 })
 
+const copySettings = z.strictObject({
+  url: z.string().min(1),
+  role: z.enum(['local', 'remote', 'archive']).default('remote').meta({ description: 'restores read local stores first, archives last' }),
+  mode: z.enum(['synchronous', 'mirrored']).default('mirrored').meta({ description: 'synchronous: nothing counts as durable before this copy has it, so a copy that is down holds up the acknowledgement; mirrored: filled behind the primary store, and catches up by itself' }),
+  bandwidth: size('64KiB', '10GiB', '10GiB').meta({ description: 'a second, for filling a mirrored copy' }),
+})
+
 const tableSettings = z.strictObject({
   subjects: z.record(z.string(), z.string()).default({}).meta({ description: 'columns with personal data: column to the column of the same table that tells whose it is (itself, for instance). Stands in every schema, for erasure and masking' }),
   partitionBy: z.array(z.string()).min(1).optional().meta({ description: 'with Kafka: the columns whose values choose the partition, so that rows of several tables that belong together (a conversation) share one; they have to be in the replica identity. The identity where it is not given' }),
@@ -67,7 +74,8 @@ const tableSettings = z.strictObject({
 export const configFile = z.strictObject({
   version: z.literal(1),
   source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
-  store: z.strictObject({ url: z.string().min(1) }),
+  store: z.strictObject({ url: z.string().min(1), role: z.enum(['local', 'remote', 'archive']).default('local') }).meta({ description: 'the primary store: it decides the order' }),
+  copies: z.array(copySettings).default([]).meta({ description: 'other stores with the same backup' }),
   keys: z.string().min(1).default('keys'),
   anchors: z.array(z.string().min(1)).default([]).meta({ description: 'stores other than the backup\'s, where the head of the ledger is anchored: whoever rolls the backup back would have to do it there too' }),
   roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
@@ -77,6 +85,16 @@ export const configFile = z.strictObject({
   tables: z.record(z.string().regex(/^[^.]+\..+$/, 'schema.table'), tableSettings).default({}).meta({ description: 'settings by schema.table' }),
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 })
+
+export type StoreRole = 'local' | 'remote' | 'archive'
+
+export interface CopyPlace {
+  readonly url: string
+  readonly role: StoreRole
+  readonly mode: 'synchronous' | 'mirrored'
+  /** Bytes a second. */
+  readonly bandwidth: number | undefined
+}
 
 export type KafkaLogin =
   | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
@@ -99,6 +117,8 @@ export interface Config {
   readonly path: string
   readonly source: { readonly url: string; readonly slot: string; readonly publication: string }
   readonly storeUrl: string
+  readonly storeRole?: StoreRole
+  readonly copies?: readonly CopyPlace[]
   readonly keys: string
   readonly anchors?: readonly string[]
   readonly roll: { readonly ageMs: number; readonly segmentBytes: number }
@@ -138,12 +158,14 @@ export function parseConfig(text: string, path: string): Config {
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
+  const { source, store, copies, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
   if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
   return {
     path,
     source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
     storeUrl: store.url,
+    storeRole: store.role,
+    copies,
     keys: isAbsolute(keys) ? keys : join(folder, keys),
     anchors,
     roll: { ageMs: roll.age, segmentBytes: roll.size },

@@ -4,6 +4,7 @@ import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { identifySource } from '../adapters/postgres/postgres-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
+import { systemRandomness } from '../core/clock.ts'
 import { formatLsn } from '../core/position.ts'
 import { schemaName } from '../formats/object-name.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -51,3 +52,13 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
   }
 }
 
+/** The old generation ends in a hole that stands in the ledger before the new one does. */
+export async function replaceGeneration(request: GenerationRequest): Promise<number> {
+  const { repository, reason } = request
+  const old = repository.catalog.generation
+  // Once for each hole, however often making the generation behind it is tried.
+  if (old !== undefined && !repository.catalog.gaps.some((gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end)) {
+    await repository.append({ kind: 'gap', generation: old.facts.generation, id: systemRandomness.uuid(), from: formatLsn(old.end), to: null, reason, scope: { kind: 'stream' } })
+  }
+  return beginGeneration(request)
+}

@@ -44,8 +44,8 @@ export interface InitReport {
 export async function init(options: InitOptions): Promise<InitReport> {
   const exists = await access(options.configPath).then(() => true, () => false)
   if (exists) throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, { next: 'tidemark up, or init with another --config' })
-  const store = openStore(options.storeUrl)
-  for (const place of options.anchors ?? []) openStore(place)
+  const store = await openStore(options.storeUrl)
+  for (const place of options.anchors ?? []) await openStore(place)
   for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
   const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
   try {

@@ -49,11 +49,13 @@ export interface RestoreReport {
   readonly proof: { readonly compared: boolean; readonly equal: boolean | null; readonly text: string } | null
   /** What comparing the store with its anchors told, for people. */
   readonly anchors: readonly string[]
+  /** What went wrong with a store and was helped by another. */
+  readonly stores: readonly string[]
   readonly audit: string
 }
 
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
-  const { repository, anchored } = await openBackup({ ...options, role: 'restore' })
+  const { repository, anchored, troubles } = await openBackup({ ...options, role: 'restore' })
   const point = await resolvePoint(repository, parsePoint(options.at))
   const plan = await planRestore(repository, point, options.exceptTables)
   const report = planReport(plan)
@@ -67,7 +69,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
         await target.close()
       }
     }
-    return { plan: report, result: null, proof: null, anchors: anchorLines(anchored), audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
+    return { plan: report, result: null, proof: null, anchors: anchorLines(anchored), stores: troubles(), audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
   }
   const target = openTarget(options.into, point.generation)
   try {
@@ -81,7 +83,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       const equal = attested.every((t, i) => digests[i]?.digest === t.digest && digests[i]?.rows === t.rows)
       proof = { compared: true, equal, text: equal ? 'equal to the source, as attested at this position' : 'NOT equal to the source as attested at this position' }
     }
-    return { plan: report, result, proof, anchors: anchorLines(anchored), audit: where }
+    return { plan: report, result, proof, anchors: anchorLines(anchored), stores: troubles(), audit: where }
   } finally {
     await target.close()
   }

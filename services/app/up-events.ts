@@ -25,6 +25,10 @@ export type UpEvent =
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
   /** The log lost what was not stored yet: it begins anew, and the source sends it again. */
   | { readonly event: 'log-anew'; readonly reason: string }
+  /** A copy has everything up to this ledger entry: at the start, and after a failure. */
+  | { readonly event: 'copy'; readonly place: string; readonly entry: string }
+  /** A mirrored copy is behind and is tried again; the backup goes on. */
+  | { readonly event: 'copy-failed'; readonly place: string; readonly code: string; readonly message: string }
   | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
   | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
 

@@ -18,8 +18,12 @@ import { compactTogether } from './compact-together.ts'
 import { openLog, openSource } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
-import { beginGeneration } from './generation.ts'
+import { followLedger } from './follow-ledger.ts'
+import { replaceGeneration } from './generation.ts'
+import { keepAnchors, writeAnchors } from './keep-anchors.ts'
+import { keepCopies } from './keep-copies.ts'
 import { beginLogAnew, lostLog } from './log-anew.ts'
+import type { OpenedCopy } from './store-set.ts'
 import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
@@ -27,8 +31,6 @@ export type Role = 'both' | 'replicator' | 'compactor'
 
 /** The replicator's claim is not a lane's. */
 const REPLICATOR = -1
-/** How often a process looks at what another one wrote into the ledger. */
-const FOLLOW_MS = 500
 
 export interface UpOptions {
   readonly role?: Role
@@ -40,6 +42,7 @@ export interface UpOptions {
   /** Why the old slot is given up. */
   readonly newGeneration?: string | undefined
   readonly anchors?: Anchors
+  readonly copies?: readonly OpenedCopy[]
   /** What the anchors say is given up, once `newGeneration` stands in the ledger. */
   readonly lossAccepted?: boolean
 }
@@ -53,10 +56,13 @@ export class Up {
   /** Whether the last attempt reached the source and the store; readiness asks. */
   connected = false
   #lossAccepted: boolean
+  /** Among several compactors one fills the copies. */
+  #leads: boolean
 
   constructor(options: UpOptions) {
     this.#options = options
     this.#lossAccepted = options.lossAccepted === true
+    this.#leads = options.role !== 'compactor'
     const { roll } = options.config
     this.#policy = { segmentBytes: roll.segmentBytes, ageMs: roll.ageMs }
   }
@@ -81,12 +87,12 @@ export class Up {
       timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
     }
     const over = new AbortController()
-    const anchoring = this.#anchor(AbortSignal.any([signal, draining.signal, over.signal]))
+    const beside = this.#beside(AbortSignal.any([signal, draining.signal, over.signal]))
     try {
       await this.#attempts(signal, draining.signal)
     } finally {
       over.abort(new DOMException('over', 'AbortError'))
-      await anchoring
+      await beside
       clearTimeout(timer)
     }
     await this.#writeAnchors()
@@ -144,19 +150,20 @@ export class Up {
     }
   }
 
-  /** The compactor's process anchors the head of the ledger, which is its own work for the most part. */
-  async #anchor(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#writeAnchors()
-      await systemClock.sleep(LIMITS.anchorMs, signal).catch(() => undefined)
-    }
+  /** The compactor's process anchors the head of the ledger and fills the copies: its own work for the most part. */
+  async #beside(signal: AbortSignal): Promise<void> {
+    if (this.#role === 'replicator') return
+    const { repository, copies = [] } = this.#options
+    await Promise.all([
+      keepAnchors(() => this.#writeAnchors(), signal),
+      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
+    ])
   }
 
-  /** A place that cannot be written is said, and tried again the next time: an anchor is no part of a backup. */
   async #writeAnchors(): Promise<void> {
     const { anchors, repository } = this.#options
-    if (anchors === undefined || anchors.isEmpty || this.#role === 'replicator' || this.#lossAccepted) return
-    for (const failure of await anchors.write(repository.signer)) this.#say({ event: 'anchor-failed', ...failure })
+    if (this.#role === 'replicator' || this.#lossAccepted) return
+    await writeAnchors(anchors, () => repository.signer, (event) => this.#say(event))
   }
 
   #say(event: UpEvent): void {
@@ -165,13 +172,8 @@ export class Up {
 
   async #newGeneration(reason: string): Promise<void> {
     const { repository, config } = this.#options
-    const old = repository.catalog.generation
     await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
-    // Once for each hole, however often making the generation behind it is tried.
-    if (old !== undefined && !repository.catalog.gaps.some((gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end)) {
-      await repository.append({ kind: 'gap', generation: old.facts.generation, id: systemRandomness.uuid(), from: formatLsn(old.end), to: null, reason, scope: { kind: 'stream' } })
-    }
-    const generation = await beginGeneration({ repository, url: config.source.url, slot: config.source.slot, publication: config.source.publication, reason })
+    const generation = await replaceGeneration({ repository, url: config.source.url, slot: config.source.slot, publication: config.source.publication, reason })
     this.#say({ event: 'generation', generation, reason })
   }
 
@@ -248,7 +250,7 @@ export class Up {
       log.fail(error)
       stop.abort(new DOMException('stopped', 'AbortError'))
     }
-    const compacting = this.#role === 'both' ? this.#compactor(log, number, term).run(hard).catch(end) : this.#follow(log, number, intake).catch((error: unknown) => !intake.aborted && end(error))
+    const compacting = this.#role === 'both' ? this.#compactor(log, number, term).run(hard).catch(end) : followLedger(repository, log, number, intake).catch((error: unknown) => !intake.aborted && end(error))
     const replicating = replicator.run(intake).then(
       () => log.end(),
       (error: unknown) => (draining.aborted && !hard.aborted ? log.end() : end(error)),
@@ -270,19 +272,6 @@ export class Up {
     if (failure !== undefined) throw failure
   }
 
-  /** One side alone: the ledger tells what is durable. */
-  async #follow(log: ChangeLog, number: number, signal: AbortSignal): Promise<void> {
-    const { repository } = this.#options
-    for (;;) {
-      await repository.ledger.refresh()
-      const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
-      if (generation !== undefined) log.markDurable(generation.end)
-      // The compactor found a hole: what this process put into the log no longer counts.
-      if (Number(generation?.log?.since ?? 0) > Number(repository.claimedAt)) throw new TidemarkError('LOG_UNREACHABLE', 'the log begins anew: everything behind the store\'s end is sent again')
-      await systemClock.sleep(FOLLOW_MS, signal)
-    }
-  }
-
   /** The other side alone, with others like it: needs the log and the store, not the source. */
   #compact(generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<'done' | 'again'> {
     const { repository, config, onPoint } = this.#options
@@ -291,7 +280,10 @@ export class Up {
       repository,
       generation,
       policy: this.#policy,
-      say: (event) => this.#say(event),
+      say: (event) => {
+        if (event.event === 'sharing') this.#leads = event.leads
+        this.#say(event)
+      },
       onPoint,
       openLog: () => this.#openLog(generation, signal, true),
       onConnected: (connected) => (this.connected = connected),

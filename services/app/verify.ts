@@ -6,13 +6,12 @@ import { beginUnder, exportSnapshot } from '../adapters/postgres/snapshot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn, toLsn } from '../core/position.ts'
-import type { SealedRef } from '../formats/ledger-entry.ts'
 import { digestBackup } from '../rebuild/attest.ts'
 import { planRestore } from '../rebuild/plan.ts'
 import { resolvePoint } from '../rebuild/point.ts'
 import { proveLedger } from '../repository/checkpoint.ts'
 import { fetchChecked } from '../repository/keyring.ts'
-import type { AnyEntry } from '../repository/ledger.ts'
+import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export interface Damage {
@@ -33,33 +32,6 @@ export interface VerifyReport {
   readonly damaged: readonly Damage[]
 }
 
-interface Named {
-  readonly entry: bigint
-  readonly range: string
-  readonly object: SealedRef
-  readonly context: Readonly<Record<string, string>>
-}
-
-/** The sealed objects that an entry names. */
-function* named(entry: AnyEntry): Generator<Named> {
-  const { body } = entry
-  if (body === undefined) return
-  if (body.kind === 'segments') {
-    const range = `${body.from}-${body.to}`
-    const common = { generation: String(body.generation), lane: String(body.lane) }
-    for (const object of body.objects) yield { entry: entry.number, range, object, context: { kind: 'segment', ...common } }
-    yield { entry: entry.number, range, object: body.index, context: { kind: 'index', ...common } }
-  } else if (body.kind === 'table') {
-    const common = { generation: String(body.generation), table: String(body.oid) }
-    for (const object of body.parts) yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object, context: { kind: 'base', ...common } }
-    yield { entry: entry.number, range: `table ${body.schema}.${body.name} at ${body.position}`, object: body.version, context: { kind: 'table', ...common } }
-  } else if (body.kind === 'sequences') {
-    yield { entry: entry.number, range: `sequences at ${body.at}`, object: body.object, context: { kind: 'sequences', generation: String(body.generation) } }
-  } else if (body.kind === 'schema') {
-    yield { entry: entry.number, range: `schema at ${body.at}`, object: body.object, context: { kind: 'schema', generation: String(body.generation) } }
-  }
-}
-
 /** @param decrypt also opens every object; without it the hashes alone are checked, which needs no key */
 export async function verifyStore(repository: Repository, decrypt: boolean, onProgress: (done: number, bytes: number) => void, signal: AbortSignal): Promise<VerifyReport> {
   const damaged: Damage[] = []
@@ -67,18 +39,19 @@ export async function verifyStore(repository: Repository, decrypt: boolean, onPr
   let bytes = 0n
   for await (const { entry, faults } of proveLedger(repository.ledger)) {
     for (const { object, error } of faults) damaged.push({ entry: String(entry.number), object, code: error.code, what: error.message, range: 'the ledger\'s own index: every command reads around it' })
-    for (const item of named(entry)) {
+    // What a checkpoint names has been compared with the entries already.
+    for (const { object, range, sealed } of entry.body?.kind === 'checkpoint' ? [] : namedObjects(entry)) {
       signal.throwIfAborted()
       try {
-        if (decrypt) await repository.getSealed(item.object, item.context)
-        else await fetchChecked(repository.ledger, item.object)
+        if (decrypt && sealed !== undefined) await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
+        else await fetchChecked(repository.ledger, object)
       } catch (error) {
         const known = asTidemarkError(error)
         if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
-        damaged.push({ entry: String(item.entry), object: item.object.name, code: known.code, what: known.message, range: item.range })
+        damaged.push({ entry: String(entry.number), object: object.name, code: known.code, what: known.message, range })
       }
       objects++
-      bytes += BigInt(item.object.bytes)
+      bytes += BigInt(object.bytes)
       onProgress(objects, Number(bytes))
     }
   }

@@ -9,6 +9,7 @@ export interface SharedOptions {
   readonly json?: boolean
   readonly yes?: boolean
   readonly store?: string
+  readonly copy?: readonly string[]
   readonly keys?: string
   readonly anchor?: readonly string[]
   readonly acceptLoss?: boolean
@@ -39,8 +40,9 @@ export class Context {
 
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
   place(): BackupPlace & { readonly sourceUrl: string | undefined } {
-    const { store, keys, anchor, acceptLoss } = this.#options
-    if (store !== undefined && keys !== undefined) return { storeUrl: store, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
+    const { store, copy, keys, anchor, acceptLoss } = this.#options
+    const others = copy?.map((url) => ({ url, role: 'remote' as const, mode: 'mirrored' as const, bandwidth: undefined }))
+    if (store !== undefined && keys !== undefined) return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
     let config: Config
     try {
       config = this.config()
@@ -48,6 +50,6 @@ export class Context {
       if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') throw new TidemarkError('USAGE', `no ${this.configPath} here: --store URL and --keys DIR are both needed`, { cause: error, next: 'the same with --store URL --keys DIR' })
       throw error
     }
-    return { storeUrl: store ?? config.storeUrl, keys: keys ?? config.keys, anchors: anchor ?? (store === undefined ? config.anchors : undefined), acceptLoss, sourceUrl: config.source.url }
+    return { storeUrl: store ?? config.storeUrl, storeRole: store === undefined ? config.storeRole : undefined, copies: others ?? (store === undefined ? config.copies : undefined), keys: keys ?? config.keys, anchors: anchor ?? (store === undefined ? config.anchors : undefined), acceptLoss, sourceUrl: config.source.url }
   }
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { registerBackup } from './commands/backup.ts'
+import { registerCopy } from './commands/copy.ts'
 import { registerDemo } from './commands/demo.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerFind } from './commands/find.ts'
@@ -9,6 +10,7 @@ import { registerInit } from './commands/init.ts'
 import { registerMark } from './commands/mark.ts'
 import { registerRead } from './commands/read.ts'
 import { registerRestore } from './commands/restore.ts'
+import { registerScrub } from './commands/scrub.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerUp } from './commands/up.ts'
 import { registerVerify } from './commands/verify.ts'
@@ -44,13 +46,14 @@ export async function main(args: readonly string[]): Promise<number> {
     .option('--json', 'one JSON object per line; the last one has ok and, on failure, error.code')
     .option('--yes', 'consent to what would otherwise be asked')
     .option('--store <URL>', 'the store, e.g. file:///backups/chat')
+    .option('--copy <URL...>', 'other stores with the same backup: read where the first one fails')
     .option('--keys <DIR>', 'the keys folder')
     .option('--anchor <URL...>', 'where the head of the ledger is anchored: tells whether newer entries were cut off')
     .option('--accept-loss', 'take the store as it is, whatever the anchors say')
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
-  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerDemo]) register(program, run)
+  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerDemo]) register(program, run)
   inherit(program)
   try {
     await program.parseAsync([...args], { from: 'user' })

@@ -1,6 +1,9 @@
 /** Names of objects in a store. The range is in the name, fixed width, so that names sort as positions do. */
 import type { Lsn } from '../core/position.ts'
 
+/** Stands in every store that is filled from another one: nothing is appended there until it is promoted. */
+export const COPY_MARK = 'role/copy'
+
 export function ledgerName(lineage: number, number: bigint): string {
   return `ledger/${lineage}/${number.toString().padStart(16, '0')}.json`
 }

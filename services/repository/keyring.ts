@@ -4,10 +4,10 @@
  * wrote before.
  */
 import { type Clock, type Randomness } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import { aesKeyring, type EpochKey, openWith, type SealContext, sealWith } from '../formats/envelope.ts'
-import { hashBytes, type Signer } from '../formats/ledger-entry.ts'
+import { hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
 import { keyName } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import type { Ledger } from './ledger.ts'
@@ -88,16 +88,37 @@ export async function putNew(ledger: Ledger, name: string, chunks: readonly Buff
   if (!there.equals(Buffer.concat(chunks))) throw new TidemarkError('WRITER_FENCED', `${name} exists with other content`)
 }
 
-/** An object that the ledger names: complete and unaltered, or an error that says which. */
-export async function fetchChecked(ledger: Ledger, object: { readonly name: string; readonly bytes: string; readonly sha256: string }): Promise<Buffer> {
-  let bytes: Buffer
+/**
+ * An object that the ledger names: complete and unaltered. Where it is not, whatever else the store knows under its name is
+ * looked at, and what is right is put back.
+ *
+ * @throws TidemarkError OBJECT_MISSING, OBJECT_CORRUPT; what reading throws, where no other place has it either
+ */
+export async function fetchChecked({ store }: Pick<Ledger, 'store'>, object: StoredObject): Promise<Buffer> {
+  let fault: TidemarkError
   try {
-    bytes = await ledger.store.get(object.name)
+    const bytes = await store.get(object.name)
+    const wrong = faultOf(object, bytes)
+    if (wrong === undefined) return bytes
+    fault = wrong
   } catch (error) {
-    if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') throw new TidemarkError('OBJECT_MISSING', `${object.name} is gone from the store`)
-    throw error
+    const known = asTidemarkError(error)
+    if (known.code === 'INTERNAL' || known.code === 'INTERRUPTED') throw error
+    fault = known.code === 'STORE_NOT_FOUND' ? new TidemarkError('OBJECT_MISSING', `${object.name} is gone from the store`) : known
   }
-  if (bytes.length !== Number(object.bytes)) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} has ${bytes.length} bytes, the ledger says ${object.bytes}`)
-  if (hashBytes(bytes) !== object.sha256) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} is not the object that the ledger names: its hash differs`)
-  return bytes
+  if (store.alternatives !== undefined) {
+    for await (const bytes of store.alternatives(object.name)) {
+      if (faultOf(object, bytes) !== undefined) continue
+      await store.repair?.(object.name, bytes)
+      return bytes
+    }
+  }
+  throw fault
+}
+
+/** What is wrong with the bytes of an object that the ledger names. */
+export function faultOf(object: StoredObject, bytes: Buffer): TidemarkError | undefined {
+  if (bytes.length !== Number(object.bytes)) return new TidemarkError('OBJECT_CORRUPT', `${object.name} has ${bytes.length} bytes, the ledger says ${object.bytes}`)
+  if (hashBytes(bytes) !== object.sha256) return new TidemarkError('OBJECT_CORRUPT', `${object.name} is not the object that the ledger names: its hash differs`)
+  return undefined
 }

@@ -25,6 +25,8 @@ export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
   readonly signers: ReadonlyMap<string, KeyObject>
+  /** Filled from another store: read, never appended to. */
+  isCopy = false
   #headNumber = 0n
   #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
@@ -105,9 +107,7 @@ export class Ledger {
       const numbers = Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= head.number)
       const files = await Promise.all(numbers.map((number) => this.#file(number)))
       for (const [i, number] of numbers.entries()) {
-        const file = files[i]
-        if (file === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
-        const entry = decodeEntry(file, number, previous, this.signers)
+        const entry: AnyEntry = await this.#right(files[i], number, previous)
         previous = entry.hash
         yield entry
       }
@@ -147,14 +147,10 @@ export class Ledger {
         const files = await Promise.all(Array.from({ length: width }, (_, i) => this.#file(first + BigInt(i))))
         for (const [i, file] of files.entries()) {
           const number = first + BigInt(i)
-          if (file !== undefined) this.#accept(file, number)
+          if (file !== undefined) await this.#acceptRight(file, number)
           else if (files.slice(i + 1).every((later) => later === undefined)) return
-          else {
-            // Written while we asked; or gone, while a later one is there.
-            const again = await this.#file(number)
-            if (again === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
-            this.#accept(again, number)
-          }
+          // Written while we asked; or gone, while a later one is there.
+          else await this.#acceptRight(await this.#file(number), number)
         }
       }
     })
@@ -175,6 +171,7 @@ export class Ledger {
   }
 
   async #append(body: EntryBody, signer: Signer, guard: () => void): Promise<LedgerEntry> {
+    if (this.isCopy) throw new TidemarkError('STORE_IS_COPY', `${this.store.place} is a copy`)
     for (;;) {
       guard()
       const number = this.#headNumber + 1n
@@ -200,9 +197,45 @@ export class Ledger {
     }
   }
 
+  async #acceptRight(file: Buffer | undefined, number: bigint): Promise<void> {
+    this.#take(await this.#right(file, number, number === 1n ? null : this.#headHash))
+  }
+
+  /**
+   * The entry of a number, from whatever place has it right.
+   *
+   * @param previous hash of the entry before
+   */
+  async #right(file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
+    let fault: unknown = new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
+    if (file !== undefined) {
+      try {
+        return decodeEntry(file, number, previous, this.signers)
+      } catch (error) {
+        fault = error
+      }
+    }
+    const name = ledgerName(LINEAGE, number)
+    if (this.store.alternatives !== undefined) {
+      for await (const other of this.store.alternatives(name)) {
+        try {
+          const entry = decodeEntry(other, number, previous, this.signers)
+          await this.store.repair?.(name, other)
+          return entry
+        } catch (error) {
+          if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+        }
+      }
+    }
+    throw fault
+  }
+
   #accept(file: Buffer, number: bigint): AnyEntry {
-    const entry = decodeEntry(file, number, number === 1n ? null : this.#headHash, this.signers)
-    if (number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is a second genesis`)
+    return this.#take(decodeEntry(file, number, number === 1n ? null : this.#headHash, this.signers))
+  }
+
+  #take(entry: AnyEntry): AnyEntry {
+    if (entry.number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
     this.startAt(entry)
     for (const listener of this.#listeners) listener(entry)
     return entry

@@ -6,6 +6,7 @@ import type { KeyProvider } from '../core/ports/key-provider.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { SealContext } from '../formats/envelope.ts'
 import { type EntryBody, hashBytes, type LedgerEntry, type SealedRef, type Signer } from '../formats/ledger-entry.ts'
+import { COPY_MARK } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { newestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { fetchChecked, Keyring, putNew } from './keyring.ts'
@@ -48,6 +49,7 @@ export class Repository {
 
   static async open(options: RepositoryOptions): Promise<Repository> {
     const ledger = await Ledger.connect(options.store, options.clock, options.trust)
+    ledger.isCopy = (await options.store.size(COPY_MARK)) !== undefined
     const catalog = await newestCheckpoint(ledger)
     const repository = new Repository(ledger, catalog, options)
     await ledger.refresh(READ_AHEAD)

@@ -91,7 +91,7 @@ export class Workplace {
     const keys = join(this.options.folder, `keys-${slot}`)
     const made = await newKeys(keys, 'rsa', systemRandomness)
     const stream = systemRandomness.uuid()
-    const genesis = await Ledger.create(openStore(storeUrl), systemClock, { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] }, made.signers.writer)
+    const genesis = await Ledger.create(await openStore(storeUrl), systemClock, { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] }, made.signers.writer)
     await made.write({ stream, genesis, signers: [...made.publicSigners] })
     const { repository } = await openBackup({ storeUrl, keys, role: 'writer' })
     const identity = await identifySource(this.url)

@@ -2,11 +2,26 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FolderStore } from '../../services/adapters/object-store/folder-store.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
+import { openStoreUrl } from '../../services/adapters/object-store/store-url.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
+import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
+
+let s3: S3Bench
+let azure: AzureBench
+
+beforeAll(async () => {
+  if (NO_S3 === undefined) s3 = await startS3()
+  azure = await startAzure()
+}, 590_000)
+
+afterAll(async () => {
+  if (NO_S3 === undefined) await s3[Symbol.asyncDispose]()
+  await azure[Symbol.asyncDispose]()
+})
 
 const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: () => Promise<void> }>>> = {
   memory: () => Promise.resolve({ store: new MemoryStore(), done: () => Promise.resolve() }),
@@ -14,6 +29,8 @@ const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: 
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-store-'))
     return { store: new FolderStore(folder, systemRandomness), done: () => rm(folder, { recursive: true }) }
   },
+  s3: async () => ({ store: await openStoreUrl((await s3.bucket()).url, systemRandomness), done: () => Promise.resolve() }),
+  azure: async () => ({ store: await openStoreUrl((await azure.container()).url, systemRandomness), done: () => Promise.resolve() }),
 }
 
 async function names(store: ObjectStore, prefix: string): Promise<string[]> {
@@ -22,7 +39,7 @@ async function names(store: ObjectStore, prefix: string): Promise<string[]> {
   return out
 }
 
-describe.each(Object.keys(STORES))('%s', (kind) => {
+for (const kind of Object.keys(STORES)) describe.skipIf(kind === 's3' && NO_S3 !== undefined)(kind, () => {
   test('creates once, never replaces, and one of many writers wins', async () => {
     const { store, done } = await STORES[kind]!()
     expect(await store.putIfAbsent('a/b', [Buffer.from('one'), Buffer.from('two')])).toBe('created')

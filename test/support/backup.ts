@@ -12,7 +12,7 @@ import { digestTables } from '../../services/adapters/postgres/digest.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { openBackup, placeOf } from '../../services/app/compose.ts'
 import { acceptedLoss } from '../../services/app/accepted-loss.ts'
-import { type Config, type KafkaConfig, readConfig } from '../../services/app/config.ts'
+import { type Config, type CopyPlace, type KafkaConfig, readConfig } from '../../services/app/config.ts'
 import { init } from '../../services/app/init.ts'
 import { restore, type RestoreReport } from '../../services/app/restore.ts'
 import { Up } from '../../services/app/up.ts'
@@ -147,7 +147,7 @@ export class Backup implements AsyncDisposable {
 
   /** Starts the job and resolves once it is streaming. */
   async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly acceptLoss?: boolean; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
-    const { repository, anchors, anchored } = await openBackup({ ...placeOf(this.config), acceptLoss: options.acceptLoss, role: 'writer' })
+    const { repository, anchors, anchored, copies } = await openBackup({ ...placeOf(this.config), acceptLoss: options.acceptLoss, role: 'writer' })
     this.repository = repository
     const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
     this.#hard = new AbortController()
@@ -157,6 +157,7 @@ export class Backup implements AsyncDisposable {
       config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },
       repository,
       anchors,
+      copies,
       newGeneration: lost,
       lossAccepted: lost !== undefined,
       ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),
@@ -229,9 +230,9 @@ export class Backup implements AsyncDisposable {
     return withDatabase(this.serverUrl, name)
   }
 
-  async restore(at = 'latest', options: { readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string; readonly memoryBytes?: number } = {}): Promise<RestoreReport & { readonly url: string }> {
+  async restore(at = 'latest', options: { readonly storeUrl?: string; readonly copies?: readonly CopyPlace[] | undefined; readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string; readonly memoryBytes?: number } = {}): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
-    const report = await restore({ storeUrl: this.storeUrl, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, memoryBytes: options.memoryBytes, signal: new AbortController().signal, events: {} })
+    const report = await restore({ storeUrl: options.storeUrl ?? this.storeUrl, copies: options.copies, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, memoryBytes: options.memoryBytes, signal: new AbortController().signal, events: {} })
     return { ...report, url }
   }
 

@@ -53,11 +53,12 @@ export function registerRestore(program: Command, run: Run): void {
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),
           events: { onProgress: (p) => progress.show(p.stage, p.done, p.total, `${p.what}${p.rows > 0 ? `, ${countText(p.rows)} rows` : ''}`) },
         }).finally(() => progress.stop())
+        for (const line of report.stores) output.line(`store     ${line}`)
         for (const line of report.anchors) output.line(`anchor    ${line}`)
         if (report.audit !== 'ledger') output.line(`audit     the ledger cannot be written: ${report.audit}`)
         if (report.result === null) {
           output.line('Nothing was changed (dry run).')
-          output.result({ dryRun: true, plan: report.plan, anchors: report.anchors, audit: report.audit })
+          output.result({ dryRun: true, plan: report.plan, anchors: report.anchors, stores: report.stores, audit: report.audit })
           return
         }
         const { result, proof } = report
@@ -67,7 +68,7 @@ export function registerRestore(program: Command, run: Run): void {
         for (const note of result.notes) output.line(`note      ${note}`)
         output.line(`proof     ${proof?.text ?? ''}`)
         if (proof?.equal === false) throw new TidemarkError('NOT_PROVEN', proof.text)
-        output.result({ reached: result.reached, tables: result.tables, rows: result.rows, excluded: result.excluded, notes: result.notes, seconds, proof, anchors: report.anchors, audit: report.audit, plan: report.plan })
+        output.result({ reached: result.reached, tables: result.tables, rows: result.rows, excluded: result.excluded, notes: result.notes, seconds, proof, anchors: report.anchors, stores: report.stores, audit: report.audit, plan: report.plan })
       }),
     )
 }

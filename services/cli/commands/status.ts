@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
 import { openBackup } from '../../app/compose.ts'
+import { copyLines } from '../../app/store-set.ts'
 import { readStatus } from '../../app/status.ts'
 import { readWindows } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
@@ -30,7 +31,7 @@ export function registerStatus(program: Command, run: Run): void {
     .description('what is durable, how far behind the source it is, gaps, WAL budget')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { repository, sourceUrl, anchored } = await openAnySide(context)
+        const { repository, sourceUrl, anchored, compared } = await openAnySide(context)
         const status = await readStatus(repository, sourceUrl)
         const { output } = context
         const rows = [
@@ -41,10 +42,11 @@ export function registerStatus(program: Command, run: Run): void {
           ['slot', status.slot === null ? 'unknown' : `${status.slot.name}, ${status.slot.active ? 'being read' : 'not being read'}, ${status.slot.walStatus}`],
           ['stored', bytesText(status.bytesStored)],
         ]
+        for (const line of copyLines(compared)) rows.push(['copy', line])
         for (const line of anchorLines(anchored)) rows.push(['anchor', line])
         if (status.sourceError !== null) rows.push(['source', `${status.sourceError.code}: ${status.sourceError.message}`])
         output.line(table(rows))
-        output.result({ ...status, anchors: anchorLines(anchored) })
+        output.result({ ...status, copies: compared, anchors: anchorLines(anchored) })
       }),
     )
   program

@@ -40,6 +40,10 @@ function words(event: UpEvent): string | undefined {
       return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
     case 'anchor-failed':
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
+    case 'copy':
+      return `the copy ${event.place} has everything up to ledger entry ${event.entry}`
+    case 'copy-failed':
+      return `the copy ${event.place} is behind: ${event.code}: ${event.message}; it is tried again`
     case 'sharing':
       return `${event.leads ? 'leads, and ' : ''}builds the cuts of ${event.lanes.length === 0 ? 'no lane' : `lanes ${event.lanes.join(', ')}`}`
     case 'log-anew':
@@ -71,7 +75,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         const config = context.config()
         const { output } = context
         const log = createLogger(config.logLevel)
-        const { repository, anchors, anchored } = await openBackup({ ...placeOf(config), acceptLoss: context.acceptLoss, role: 'writer' })
+        const { repository, anchors, anchored, copies } = await openBackup({ ...placeOf(config), acceptLoss: context.acceptLoss, role: 'writer' })
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
@@ -82,6 +86,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           role,
           ...crashPoint(),
           anchors,
+          copies,
           lossAccepted: lost !== undefined,
           newGeneration: lost ?? (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true ? 'asked for' : undefined),
           onEvent: (event) => {
@@ -94,6 +99,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             }
             if (event.event === 'log-anew') log.error(event, 'the change log lost records')
             if (event.event === 'untold') log.error(event, 'tables that are not covered')
+            if (event.event === 'copy-failed') log.warn(event, 'a copy is behind')
             if (event.event === 'retry') log.warn(event, 'trying again')
             output.event(event, words(event))
           },

@@ -8,7 +8,8 @@
  * - `list` yields names in ascending order, but may miss the newest: nothing that decides correctness may rest on it.
  * - `remove` of an absent object is not an error.
  *
- * Errors: STORE_NOT_FOUND (get, size), STORE_FULL, STORE_READ_ONLY, STORE_UNREACHABLE (anything that may pass).
+ * Errors: STORE_NOT_FOUND (get, size), STORE_FULL, STORE_READ_ONLY, STORE_REFUSED (credentials, certificates, no such bucket),
+ * STORE_UNREACHABLE (anything that may pass).
  */
 export interface ObjectStore {
   /** For people: where it is, without credentials. */
@@ -18,6 +19,24 @@ export interface ObjectStore {
   size(name: string): Promise<number | undefined>
   list(prefix: string): AsyncIterable<string>
   remove(name: string): Promise<void>
+  /**
+   * What else is known under the name, unproven: the same object in other stores, versions that were overwritten or deleted
+   * since. For whoever found that the object itself is missing or wrong.
+   */
+  alternatives?(name: string): AsyncIterable<Buffer>
+  /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
+  repair?(name: string, bytes: Buffer): Promise<void>
+  facts?(): Promise<StoreFacts>
+}
+
+/** What is asked of a store before it is relied on. */
+export interface StoreFacts {
+  /** Whether what is overwritten or deleted is kept as an older version. */
+  readonly versioning: boolean
+  /** Whether objects can be locked against deletion. */
+  readonly objectLock: boolean
+  /** The store's clock, in ms since 1970; undefined where it has none of its own. */
+  readonly now: number | undefined
 }
 
 /** `a/b-c.d`: segments of [A-Za-z0-9._-], none of them `.` or `..`, so that no name can leave a folder (hazard 123). */

@@ -1,0 +1,59 @@
+/** `copy` and `promote`: a backup brought to another store, and a copy made the primary. */
+import { systemClock } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import { COPY_MARK } from '../formats/object-name.ts'
+import { compareHead, headOf, mirror } from '../repository/mirror.ts'
+import { audit } from './audit.ts'
+import { type BackupPlace, openBackup, openStore } from './compose.ts'
+
+export interface CopyRequest {
+  readonly from: BackupPlace
+  readonly to: string
+  readonly bandwidth: number | undefined
+  readonly signal: AbortSignal
+  onEntry?(progress: { readonly number: bigint; readonly of: bigint; readonly bytes: number }): void
+}
+
+/** Everything up to the head; goes on where an earlier run ended. Needs no key that opens anything. */
+export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyRequest): Promise<{ readonly place: string; readonly entries: bigint; readonly copied: bigint; readonly bytes: number; readonly audit: string }> {
+  const { repository } = await openBackup({ ...from, role: 'writer' })
+  const store = await openStore(to)
+  if (store.place === repository.ledger.store.place) throw new TidemarkError('USAGE', 'from and to are the same store')
+  const { ledger } = repository
+  const before = await headOf(store, ledger.headNumber)
+  let bytes = 0
+  const head = await mirror({
+    ledger,
+    stream: repository.catalog.stream,
+    to: store,
+    bandwidth,
+    clock: systemClock,
+    signal,
+    onEntry: (entry) => {
+      bytes += entry.bytes
+      onEntry?.({ number: entry.number, of: ledger.headNumber, bytes })
+    },
+  })
+  return { place: store.place, entries: head, copied: head - before, bytes, audit: await audit(repository, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`) }
+}
+
+/**
+ * Makes a copy the primary store: from here on a writer may append to it. The old primary, when it comes back, is refused as
+ * a copy until it is emptied: it may have entries of its own.
+ *
+ * @throws TidemarkError COPY_AHEAD where another store that is given has more of the backup
+ */
+export async function promote(place: BackupPlace): Promise<{ readonly place: string; readonly head: string; readonly audit: string }> {
+  const store = await openStore(place.storeUrl)
+  const { repository, copies } = await openBackup({ ...place, copies: [], role: 'writer' })
+  const { ledger } = repository
+  if (!ledger.isCopy) throw new TidemarkError('USAGE', `${store.place} is no copy: it is written to already`)
+  if (place.acceptLoss !== true) {
+    for (const other of [...copies.map((copy) => copy.store), ...(await Promise.all((place.copies ?? []).map((copy) => openStore(copy.url))))]) {
+      await compareHead(ledger, other, await headOf(other, ledger.headNumber))
+    }
+  }
+  await store.remove(COPY_MARK)
+  ledger.isCopy = false
+  return { place: store.place, head: String(ledger.headNumber), audit: await audit(repository, 'promote', `${store.place} from entry ${ledger.headNumber} on`) }
+}

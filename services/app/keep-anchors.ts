@@ -1,0 +1,18 @@
+/** Anchors the head of the ledger from time to time. A place that cannot be written is said, and tried again: an anchor is no part of a backup. */
+import { systemClock } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Anchors } from '../repository/anchors.ts'
+import type { Signer } from '../formats/ledger-entry.ts'
+import type { Say } from './up-events.ts'
+
+export async function writeAnchors(anchors: Anchors | undefined, signer: () => Signer, say: Say): Promise<void> {
+  if (anchors === undefined || anchors.isEmpty) return
+  for (const failure of await anchors.write(signer())) say({ event: 'anchor-failed', ...failure })
+}
+
+export async function keepAnchors(write: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await write()
+    await systemClock.sleep(LIMITS.anchorMs, signal).catch(() => undefined)
+  }
+}

@@ -1,0 +1,50 @@
+/** Fills the copies behind the primary store, each at its own pace: one that is away holds up no other, and catches up by itself. */
+import { systemClock, systemRandomness } from '../core/clock.ts'
+import { asTidemarkError } from '../core/errors.ts'
+import { Backoff } from '../core/running-state.ts'
+import type { Ledger } from '../repository/ledger.ts'
+import { mirror } from '../repository/mirror.ts'
+import type { OpenedCopy } from './store-set.ts'
+import type { Say } from './up-events.ts'
+
+/** How often the ledger is looked at for more. */
+const FOLLOW_MS = 500
+/** A copy that only a person can mend is looked at this often. */
+const PERSON_MS = 60_000
+
+export interface CopiesOptions {
+  readonly ledger: Ledger
+  readonly stream: string
+  readonly copies: readonly OpenedCopy[]
+  readonly say: Say
+  /** Several processes may write: one of them fills the copies. */
+  readonly isOurs: () => boolean
+}
+
+export async function keepCopies(options: CopiesOptions, signal: AbortSignal): Promise<void> {
+  await Promise.all(options.copies.map((copy) => keepCopy(options, copy, signal)))
+}
+
+async function keepCopy({ ledger, stream, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
+  const backoff = new Backoff(systemClock, systemRandomness)
+  let done = 0n
+  let failing = false
+  while (!signal.aborted) {
+    try {
+      if (isOurs() && done < ledger.headNumber) {
+        const before = done
+        done = await mirror({ ledger, stream, to: store, bandwidth: place.mode === 'synchronous' ? undefined : place.bandwidth, clock: systemClock, signal })
+        if (before === 0n || failing) say({ event: 'copy', place: store.place, entry: String(done) })
+        failing = false
+        backoff.reset()
+      }
+      await systemClock.sleep(FOLLOW_MS, signal)
+    } catch (error) {
+      if (signal.aborted) return
+      const known = asTidemarkError(error)
+      say({ event: 'copy-failed', place: store.place, code: known.code, message: known.message })
+      failing = true
+      await (known.retry === 'again' ? backoff.pause(signal) : systemClock.sleep(PERSON_MS, signal)).catch(() => undefined)
+    }
+  }
+}

@@ -1,0 +1,132 @@
+/** The stores of a backup, opened as one: for a writer with the primary first, for a reader with the one that reaches furthest. */
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
+import { CopySet, type CopySetEvents } from '../repository/copy-set.ts'
+import type { Ledger } from '../repository/ledger.ts'
+import { compareHead, headOf } from '../repository/mirror.ts'
+import type { CopyPlace, StoreRole } from './config.ts'
+
+export interface OpenedCopy {
+  readonly store: ObjectStore
+  readonly place: CopyPlace
+}
+
+export interface StoreSet {
+  /** What the repository works with. */
+  readonly store: ObjectStore
+  readonly copies: readonly OpenedCopy[]
+  /** What went wrong and was helped, for people. */
+  readonly troubles: () => readonly string[]
+}
+
+export interface CopyReport {
+  readonly place: string
+  readonly role: StoreRole
+  readonly synchronous: boolean
+  readonly outcome: 'equal' | 'behind' | 'unreachable'
+  /** The copy's last entry, and how many it lacks. */
+  readonly head: string | null
+  readonly behind: string | null
+  readonly why: string | null
+}
+
+const ORDER: Readonly<Record<StoreRole, number>> = { local: 0, remote: 1, archive: 2 }
+
+export interface StorePlaces {
+  readonly storeUrl: string
+  readonly storeRole?: StoreRole | undefined
+  readonly copies?: readonly CopyPlace[] | undefined
+}
+
+export type OpenStore = (url: string) => Promise<ObjectStore>
+
+export async function openStoreSet(places: StorePlaces, use: 'read' | 'write', open: OpenStore): Promise<StoreSet> {
+  const primary = await open(places.storeUrl)
+  const copies = await Promise.all((places.copies ?? []).map(async (place) => ({ place, store: await open(place.url) })))
+  if (copies.length === 0) return { store: primary, copies, troubles: () => [] }
+  const troubles = new Troubles()
+  if (use === 'write') {
+    const set = new CopySet({ primary, copies: copies.map(({ store, place }) => ({ store, synchronous: place.mode === 'synchronous' })), use, events: troubles })
+    return { store: set, copies, troubles: () => troubles.lines }
+  }
+  const all = [{ store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 }, ...copies.map(({ store, place }) => ({ store, order: ORDER[place.role] }))].sort((a, b) => a.order - b.order)
+  const reached = await furthest(all.map(({ store }) => store), troubles)
+  const others = all.filter(({ store }) => store !== reached).map(({ store }) => ({ store, synchronous: false }))
+  return { store: new CopySet({ primary: reached, copies: others, use, events: troubles }), copies, troubles: () => troubles.lines }
+}
+
+/** Of the stores that answer, the one with the most entries; the first of several. */
+async function furthest(stores: readonly ObjectStore[], troubles: Troubles): Promise<ObjectStore> {
+  let best: { readonly store: ObjectStore; readonly head: bigint } | undefined
+  let failure: unknown
+  for (const store of stores) {
+    try {
+      const head = await headOf(store, best?.head ?? 0n)
+      if (best !== undefined && head < best.head) troubles.say(`${store.place} ends at ledger entry ${head}, ${best.head - head} before ${best.store.place}`)
+      if (best !== undefined && head > best.head) troubles.say(`${best.store.place} ends at ledger entry ${best.head}, ${head - best.head} before ${store.place}, which is read instead`)
+      if (best === undefined || head > best.head) best = { store, head }
+    } catch (error) {
+      const known = asTidemarkError(error)
+      failure ??= error
+      troubles.say(`${store.place} cannot be read: ${known.code}: ${known.message}`)
+    }
+  }
+  if (best === undefined) throw failure
+  return best.store
+}
+
+/**
+ * How the copies stand beside the primary.
+ *
+ * @throws TidemarkError COPY_AHEAD, COPY_DIFFERS
+ */
+export async function compareCopies(ledger: Ledger, copies: readonly OpenedCopy[]): Promise<CopyReport[]> {
+  return Promise.all(
+    copies.map(async ({ store, place: { role, mode } }) => {
+      const about = { place: store.place, role, synchronous: mode === 'synchronous' }
+      try {
+        const head = await headOf(store, ledger.headNumber)
+        await compareHead(ledger, store, head)
+        const behind = ledger.headNumber - head
+        return { ...about, outcome: behind > 0n ? ('behind' as const) : ('equal' as const), head: String(head), behind: String(behind), why: null }
+      } catch (error) {
+        const known = asTidemarkError(error)
+        if (!(error instanceof TidemarkError) || known.code === 'COPY_AHEAD' || known.code === 'COPY_DIFFERS') throw error
+        return { ...about, outcome: 'unreachable' as const, head: null, behind: null, why: `${known.code}: ${known.message}` }
+      }
+    }),
+  )
+}
+
+export function copyLines(reports: readonly CopyReport[]): string[] {
+  return reports.map(({ place, synchronous, outcome, behind, why }) => {
+    const kind = synchronous ? 'synchronous' : 'mirrored'
+    if (outcome === 'unreachable') return `${place} (${kind}) cannot be reached: ${why ?? ''}`
+    return outcome === 'equal' ? `${place} (${kind}) has everything` : `${place} (${kind}) is ${behind ?? ''} ledger entries behind`
+  })
+}
+
+/** Counted, so that a store that is away does not fill the report. */
+class Troubles implements CopySetEvents {
+  readonly #said: string[] = []
+  readonly #fallbacks = new Map<string, number>()
+  readonly #repairs = new Map<string, number>()
+
+  say(line: string): void {
+    this.#said.push(line)
+  }
+
+  onFallback({ place, code }: { readonly place: string; readonly code: string }): void {
+    const key = `from ${place}, because the first store answered ${code}`
+    this.#fallbacks.set(key, (this.#fallbacks.get(key) ?? 0) + 1)
+  }
+
+  onRepair({ place, code }: { readonly place: string; readonly code: string | undefined }): void {
+    const key = code === undefined ? `put back in ${place}, where they were missing or damaged` : `missing or damaged in ${place}, and could not be put back (${code})`
+    this.#repairs.set(key, (this.#repairs.get(key) ?? 0) + 1)
+  }
+
+  get lines(): string[] {
+    return [...this.#said, ...[...this.#fallbacks].map(([what, count]) => `${count} objects were read ${what}`), ...[...this.#repairs].map(([what, count]) => `${count} objects were ${what}`)]
+  }
+}

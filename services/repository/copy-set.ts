@@ -1,0 +1,163 @@
+/**
+ * Several stores as one. The primary decides the order: what it takes is put into every synchronous copy before the put
+ * resolves, so that an entry that counts as durable is in all of them, and everything that it names before it. Mirrored
+ * copies are filled behind it (mirror.ts) and read where the others fail.
+ */
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import type { ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
+import { ledgerNumber } from '../formats/object-name.ts'
+
+export interface StoreCopy {
+  readonly store: ObjectStore
+  readonly synchronous: boolean
+}
+
+export interface CopySetEvents {
+  /** An object was read from another store than the first, and why. */
+  onFallback?(event: { readonly name: string; readonly place: string; readonly code: string }): void
+  /** An object was put back where it was missing or wrong; or could not be. */
+  onRepair?(event: { readonly name: string; readonly place: string; readonly code: string | undefined }): void
+}
+
+export interface CopySetOptions {
+  readonly primary: ObjectStore
+  /** In the order in which they are to be read. */
+  readonly copies: readonly StoreCopy[]
+  /** A writer never takes a copy's word for where the ledger ends. */
+  readonly use: 'read' | 'write'
+  readonly events?: CopySetEvents
+}
+
+export class CopySet implements ObjectStore {
+  readonly place: string
+  readonly primary: ObjectStore
+  readonly copies: readonly StoreCopy[]
+  readonly #options: CopySetOptions
+  /** Up to which entry a synchronous copy is known to be whole. */
+  readonly #whole = new Map<ObjectStore, bigint>()
+  /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
+  catchUp: ((copy: ObjectStore, until: bigint) => Promise<void>) | undefined
+
+  constructor(options: CopySetOptions) {
+    this.primary = options.primary
+    this.copies = options.copies
+    this.place = options.primary.place
+    this.#options = options
+  }
+
+  get #events(): CopySetEvents {
+    return this.#options.events ?? {}
+  }
+
+  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+    const outcome = await this.primary.putIfAbsent(name, chunks, signal)
+    const synchronous = this.copies.filter((copy) => copy.synchronous)
+    if (synchronous.length === 0) return outcome
+    // What the primary has counts, whoever put it there: a try of ours whose copies failed, or another writer.
+    const bytes = outcome === 'created' ? chunks : [await this.primary.get(name)]
+    await Promise.all(synchronous.map(({ store }) => this.#follow(store, name, bytes, signal)))
+    return outcome
+  }
+
+  /** An entry goes into a copy that has all before it, and no other. */
+  async #follow(copy: ObjectStore, name: string, bytes: readonly Uint8Array[], signal: AbortSignal | undefined): Promise<void> {
+    const number = ledgerNumber(name)
+    if (number !== undefined && number > 1n && this.#whole.get(copy) !== number - 1n) await this.catchUp?.(copy, number - 1n)
+    await putSame(copy, name, bytes, signal)
+    if (number !== undefined) this.#whole.set(copy, number)
+  }
+
+  async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    try {
+      return await this.primary.get(name, range)
+    } catch (error) {
+      const first = asTidemarkError(error)
+      // Whether something is missing is the primary's to say: where the ledger ends, and what has to be put back (`alternatives`).
+      if (first.code === 'STORE_NOT_FOUND' || (name.startsWith('ledger/') && this.#options.use === 'write')) throw error
+      for (const { store } of this.copies) {
+        try {
+          const bytes = await store.get(name, range)
+          this.#events.onFallback?.({ name, place: store.place, code: first.code })
+          return bytes
+        } catch (other) {
+          if (asTidemarkError(other).code === 'INTERNAL') throw other
+        }
+      }
+      throw error
+    }
+  }
+
+  async size(name: string): Promise<number | undefined> {
+    return this.primary.size(name)
+  }
+
+  list(prefix: string): AsyncIterable<string> {
+    return this.primary.list(prefix)
+  }
+
+  async remove(name: string): Promise<void> {
+    for (const { store } of [...this.copies].reverse()) await store.remove(name)
+    await this.primary.remove(name)
+  }
+
+  facts(): Promise<StoreFacts> {
+    return this.primary.facts?.() ?? Promise.resolve({ versioning: false, objectLock: false, now: undefined })
+  }
+
+  async *alternatives(name: string): AsyncIterable<Buffer> {
+    const stores = [this.primary, ...this.copies.map((copy) => copy.store)]
+    for (const [i, store] of stores.entries()) {
+      if (i > 0) {
+        try {
+          yield await store.get(name)
+        } catch (error) {
+          if (asTidemarkError(error).code === 'INTERNAL') throw error
+        }
+      }
+      if (store.alternatives === undefined) continue
+      try {
+        yield* store.alternatives(name)
+      } catch (error) {
+        if (asTidemarkError(error).code === 'INTERNAL') throw error
+      }
+    }
+  }
+
+  /** In every store of the set that has it otherwise. A store that only reads, or is away, is told of and left as it is. */
+  async repair(name: string, bytes: Buffer): Promise<void> {
+    for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
+      try {
+        if (await holds(store, name, bytes)) continue
+        await store.remove(name)
+        await store.putIfAbsent(name, [bytes])
+        this.#events.onRepair?.({ name, place: store.place, code: undefined })
+      } catch (error) {
+        const { code } = asTidemarkError(error)
+        if (code === 'INTERNAL') throw error
+        this.#events.onRepair?.({ name, place: store.place, code })
+      }
+    }
+  }
+}
+
+async function holds(store: ObjectStore, name: string, bytes: Buffer): Promise<boolean> {
+  try {
+    return (await store.get(name)).equals(bytes)
+  } catch (error) {
+    if (asTidemarkError(error).code === 'STORE_NOT_FOUND') return false
+    throw error
+  }
+}
+
+/** Into a copy: what is there already must be the same. @throws TidemarkError COPY_DIFFERS, and what the store throws, naming it */
+export async function putSame(store: ObjectStore, name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+  try {
+    if ((await store.putIfAbsent(name, chunks, signal)) === 'created') return
+    if ((await store.get(name)).equals(Buffer.concat(chunks))) return
+  } catch (error) {
+    const known = asTidemarkError(error)
+    if (known.code === 'INTERNAL' || known.code === 'INTERRUPTED') throw error
+    throw new TidemarkError(known.code, `the copy ${store.place}: ${known.message}`, { cause: error })
+  }
+  throw new TidemarkError('COPY_DIFFERS', `the copy ${store.place} has another ${name} than the primary store`)
+}

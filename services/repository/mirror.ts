@@ -1,0 +1,152 @@
+/**
+ * Fills a copy in the ledger's order: of each entry first what it names, then the entry itself. Wherever it stops, the copy is a
+ * whole backup up to its last entry, and goes on from there.
+ */
+import { TidemarkError } from '../core/errors.ts'
+import type { Clock } from '../core/clock.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
+import { decodeEntry } from '../formats/ledger-entry.ts'
+import { checkpointName, COPY_MARK, ledgerName } from '../formats/object-name.ts'
+import { putSame } from './copy-set.ts'
+import { fetchChecked } from './keyring.ts'
+import { type AnyEntry, type Ledger, LINEAGE } from './ledger.ts'
+import { namedObjects } from './named-objects.ts'
+
+export interface MirrorOptions {
+  /** Read from the primary, with the other copies behind it. */
+  readonly ledger: Ledger
+  readonly to: ObjectStore
+  /** Of the backup: stands in the copy. */
+  readonly stream: string
+  /** Bytes a second; undefined for as fast as it goes. */
+  readonly bandwidth: number | undefined
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  /** The last entry that is wanted; the ledger's head where it is not given. */
+  readonly until?: bigint
+  onEntry?(progress: { readonly number: bigint; readonly bytes: number }): void
+}
+
+/** Objects of one entry that are under way at once. */
+const TOGETHER = 4
+
+/**
+ * The number of a store's last ledger entry; 0 where it has none. A copy is filled in order, so a few names tell; listings may
+ * miss the newest.
+ *
+ * @param guess where it is likely to end
+ */
+export async function headOf(store: ObjectStore, guess: bigint): Promise<bigint> {
+  const exists = async (number: bigint): Promise<boolean> => number === 0n || (await store.size(ledgerName(LINEAGE, number))) !== undefined
+  let low = 0n
+  let high = guess
+  if (await exists(guess)) {
+    low = guess
+    let step = 1n
+    for (; await exists(low + step); step *= 2n) low += step
+    high = low + step
+  }
+  // `low` is there (or 0), `high` is not.
+  while (high - low > 1n) {
+    const middle = (low + high) / 2n
+    if (await exists(middle)) low = middle
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * Brings a copy to the primary's head as the ledger knows it now, or to an entry before it. Returns the copy's head.
+ *
+ * @throws TidemarkError COPY_DIFFERS where the copy's entries are not the primary's, COPY_AHEAD where it has more of them
+ */
+export async function mirror(options: MirrorOptions): Promise<bigint> {
+  const { ledger, to, signal, clock } = options
+  const until = options.until ?? ledger.headNumber
+  const from = await headOf(to, until)
+  await compareHead(ledger, to, from)
+  if (from === 0n) await putSame(to, COPY_MARK, [Buffer.from(`{"stream":"${options.stream}"}\n`, 'utf8')], signal)
+  const pace = new Pace(clock, options.bandwidth, signal)
+  for (let number = from + 1n; number <= until; number++) {
+    signal.throwIfAborted()
+    const name = ledgerName(LINEAGE, number)
+    const file = await ledger.store.get(name)
+    const entry: AnyEntry = decodeEntry(file, number, undefined, ledger.signers)
+    let bytes = file.length
+    const objects = [...namedObjects(entry)].map((named) => named.object)
+    for (let i = 0; i < objects.length; i += TOGETHER) {
+      await Promise.all(objects.slice(i, i + TOGETHER).map(async (object) => {
+        // Brought by a try that ended before the entry.
+        if ((await to.size(object.name)) === Number(object.bytes)) return
+        const content = await fetchChecked(ledger, object)
+        await pace.take(content.length)
+        // Its name carries a nonce: something else under it is damage.
+        await putRight(to, object.name, content, () => true, signal)
+        bytes += content.length
+      }))
+    }
+    await pace.take(file.length)
+    await putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal)
+    if (entry.body?.kind === 'checkpoint') await putSame(to, checkpointName(LINEAGE, number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal)
+    options.onEntry?.({ number, bytes })
+  }
+  return until
+}
+
+/** @param isDamage whether what the copy has instead may be replaced */
+async function putRight(to: ObjectStore, name: string, bytes: Buffer, isDamage: (there: Buffer) => boolean, signal: AbortSignal): Promise<void> {
+  try {
+    await putSame(to, name, [bytes], signal)
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== 'COPY_DIFFERS' || !isDamage(await to.get(name))) throw error
+    await to.remove(name)
+    await putSame(to, name, [bytes], signal)
+  }
+}
+
+/** A copy's last entry is the primary's of that number. @throws TidemarkError COPY_DIFFERS, COPY_AHEAD */
+export async function compareHead(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
+  if (head === 0n) return
+  if (head > ledger.headNumber) await ledger.refresh()
+  if (head > ledger.headNumber) throw new TidemarkError('COPY_AHEAD', `the copy ${copy.place} has ledger entry ${head}, the primary store ${ledger.store.place} ends at entry ${ledger.headNumber}`)
+  for (let number = head; number > 0n; number--) {
+    const name = ledgerName(LINEAGE, number)
+    const [there, here] = await Promise.all([copy.get(name), ledger.store.get(name)])
+    if (there.equals(here)) return
+    // Signed: another entry. Not signed: damaged, which scrubbing mends; the one before it tells.
+    if (isSigned(there, number, ledger)) throw new TidemarkError('COPY_DIFFERS', `ledger entry ${number} in the copy ${copy.place} is another one than in the primary store`)
+  }
+}
+
+function isSigned(file: Buffer, number: bigint, ledger: Ledger): boolean {
+  try {
+    decodeEntry(file, number, undefined, ledger.signers)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Spreads bytes over time. */
+class Pace {
+  readonly #clock: Clock
+  readonly #bandwidth: number | undefined
+  readonly #signal: AbortSignal
+  #free: number
+
+  constructor(clock: Clock, bandwidth: number | undefined, signal: AbortSignal) {
+    this.#clock = clock
+    this.#bandwidth = bandwidth
+    this.#signal = signal
+    this.#free = clock.elapsed()
+  }
+
+  /** Resolves when so many bytes may be sent. */
+  async take(bytes: number): Promise<void> {
+    if (this.#bandwidth === undefined) return
+    const now = this.#clock.elapsed()
+    const start = Math.max(now, this.#free)
+    this.#free = start + (bytes / this.#bandwidth) * 1000
+    if (start > now) await this.#clock.sleep(start - now, this.#signal)
+  }
+}
