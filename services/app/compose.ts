@@ -73,7 +73,7 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
     keys,
     anchors,
     copies,
-    troubles,
+    troubles: () => [...(repository.recovered === 0 ? [] : [`the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`]), ...troubles()],
     compared: options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : [],
     anchored: options.acceptLoss === true ? undefined : await anchors.check(),
   }

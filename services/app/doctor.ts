@@ -6,8 +6,9 @@ import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import type { Finding } from '../core/finding.ts'
 import { asTidemarkError } from '../core/errors.ts'
-import { examineLog, openBackup, placeOf } from './compose.ts'
+import { examineLog, openBackup, openStore, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
+import { examineStore } from './examine-store.ts'
 import { readWindows } from './windows.ts'
 
 export interface DoctorReport {
@@ -30,8 +31,16 @@ export async function doctor(config: Config): Promise<DoctorReport> {
   } catch (error) {
     findings.push(asFinding(error))
   }
+  for (const [url, use] of [[config.storeUrl, 'primary'] as const, ...(config.copies ?? []).map(({ url, mode }) => [url, mode] as const)]) {
+    try {
+      findings.push(...(await examineStore(await openStore(url), use)))
+    } catch (error) {
+      findings.push(asFinding(error))
+    }
+  }
   try {
-    const { repository, keys, anchored } = await openBackup({ ...placeOf(config), role: 'writer' })
+    const { repository, keys, anchored, compared } = await openBackup({ ...placeOf(config), role: 'writer' })
+    for (const copy of compared) if (copy.outcome === 'behind' && copy.synchronous) findings.push({ level: 'warn', code: 'COPY_BEHIND', what: `the synchronous copy ${copy.place} is ${copy.behind ?? ''} entries behind: it is filled before anything more counts as durable`, fix: 'tidemark up' })
     if (anchored?.length === 0) findings.push({ level: 'warn', code: 'NO_ANCHOR', what: 'the head of the ledger is anchored nowhere: who can write the store can cut off its newest entries unnoticed', fix: 'anchors: [URL] in tidemark.yaml, a folder or a store that the writers of this one cannot change' })
     for (const { place, outcome, why } of anchored ?? []) {
       if (outcome === 'unreachable') findings.push({ level: 'warn', code: 'ANCHOR_UNREACHABLE', what: `the anchor in ${place} cannot be read: ${why ?? ''}`, fix: 'check the place' })

@@ -14,6 +14,7 @@ import { quoteTable } from '../core/relation.ts'
 import { Ledger } from '../repository/ledger.ts'
 import { Repository } from '../repository/repository.ts'
 import { openStore, operator } from './compose.ts'
+import { examineStore } from './examine-store.ts'
 import { configText, type KafkaChoice } from './config.ts'
 import { beginGeneration } from './generation.ts'
 
@@ -59,6 +60,8 @@ export async function init(options: InitOptions): Promise<InitReport> {
     if ((await readSlot(client, options.name)) !== undefined) {
       throw new TidemarkError('SOURCE_UNSUITABLE', `a replication slot named ${options.name} exists already, and it is not this installation's`, { next: 'tidemark init with another --name' })
     }
+    const unsafe = (await examineStore(store, 'primary')).find((finding) => finding.level === 'refuse')
+    if (unsafe !== undefined) throw new TidemarkError(unsafe.code === 'STORE_UNSAFE' ? 'STORE_UNSAFE' : 'STORE_UNREACHABLE', unsafe.what, { next: unsafe.fix })
     const identities = await identityChanges(client)
     if (identities.length > 0 && !(await options.consent(identities))) {
       throw new TidemarkError('CONSENT_NEEDED', `${identities.length} tables have no replica identity: once published, their UPDATE and DELETE would fail. init would set one for: ${identities.slice(0, 10).map(quoteTable).join(', ')}${identities.length > 10 ? ' …' : ''}`)

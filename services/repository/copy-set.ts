@@ -114,13 +114,17 @@ export class CopySet implements ObjectStore {
           if (asTidemarkError(error).code === 'INTERNAL') throw error
         }
       }
-      if (store.alternatives === undefined) continue
+      if (store.versions === undefined) continue
       try {
-        yield* store.alternatives(name)
+        yield* store.versions(name)
       } catch (error) {
         if (asTidemarkError(error).code === 'INTERNAL') throw error
       }
     }
+  }
+
+  async *versions(name: string): AsyncIterable<Buffer> {
+    yield* this.primary.versions?.(name) ?? []
   }
 
   /** In every store of the set that has it otherwise. A store that only reads, or is away, is told of and left as it is. */

@@ -156,6 +156,34 @@ export class Ledger {
     })
   }
 
+  /**
+   * Entries behind the head that were deleted from a store which keeps versions: whoever deletes them cuts off the newest of
+   * the backup. They are signed and chained as ever, and count. Returns how many there were.
+   */
+  recoverDeleted(): Promise<number> {
+    return this.#inTurn(async () => {
+      for (let count = 0; ; count++) {
+        const entry = await this.#deleted(this.#headNumber + 1n)
+        if (entry === undefined) return count
+        this.#take(entry)
+      }
+    })
+  }
+
+  async #deleted(number: bigint): Promise<AnyEntry | undefined> {
+    const name = ledgerName(LINEAGE, number)
+    for await (const file of this.store.versions?.(name) ?? []) {
+      try {
+        const entry = decodeEntry(file, number, this.#headHash, this.signers)
+        await this.store.repair?.(name, file)
+        return entry
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+      }
+    }
+    return undefined
+  }
+
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(action, action)
     this.#tail = run.catch(() => undefined)

@@ -36,6 +36,8 @@ export class Repository {
   /** Lane and term under which this process writes. */
   #claim: { readonly lane: number; readonly term: number } | undefined
   #claimedAt = 0n
+  /** Ledger entries that had been deleted from the store and were read from its older versions. */
+  recovered = 0
 
   private constructor(ledger: Ledger, catalog: Catalog, options: RepositoryOptions) {
     this.ledger = ledger
@@ -53,6 +55,7 @@ export class Repository {
     const catalog = await newestCheckpoint(ledger)
     const repository = new Repository(ledger, catalog, options)
     await ledger.refresh(READ_AHEAD)
+    repository.recovered = await ledger.recoverDeleted()
     if (repository.catalog.stream !== options.trust.stream) throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository
   }

@@ -41,6 +41,8 @@ export interface BackupOptions {
   readonly version?: string
   /** An own server instead of the shared one. */
   readonly url?: string
+  /** Another store than a folder. */
+  readonly storeUrl?: string
   readonly rollMs?: number
   readonly segmentBytes?: number
   readonly setup?: string
@@ -112,7 +114,7 @@ export class Backup implements AsyncDisposable {
     return url.toString()
   }
   get storeUrl(): string {
-    return join(this.folder, 'store')
+    return this.#options.storeUrl ?? join(this.folder, 'store')
   }
   get keys(): string {
     return join(this.folder, 'keys')

@@ -19,7 +19,7 @@ export interface S3Bench extends AsyncDisposable {
   readonly minio: Minio
   readonly folder: string
   readonly password: string
-  readonly ca: string
+  readonly certificate: { readonly cert: string; readonly key: string }
   readonly caFile: string
   readonly credentialsFile: string
   /** The administrator's own client. */
@@ -43,7 +43,7 @@ export async function startS3(): Promise<S3Bench> {
     minio,
     folder,
     password,
-    ca: certificate.cert,
+    certificate,
     caFile,
     credentialsFile,
     client,

@@ -33,6 +33,8 @@ export interface S3Settings {
 /** A socket that says nothing for so long while somebody waits is dead. */
 const SILENCE_MS = 30_000
 const SOCKETS = 16
+/** Between tries of a read. */
+const PAUSES_MS = [100, 400, 1600]
 /** One PUT takes this much; no object of ours comes near it. */
 const LARGEST_PUT = 5 * 1024 ** 3
 
@@ -54,6 +56,8 @@ export class S3Store implements ObjectStore {
       region,
       pathStyle,
       partSize: LARGEST_PUT,
+      // Its own tries write to the terminal.
+      retryOptions: { disableRetry: true },
       transportAgent: isSecure ? new TimedAgent({ keepAlive: true, maxSockets: SOCKETS, ...(ca === undefined ? {} : { ca }) }) : new TimedPlainAgent({ keepAlive: true, maxSockets: SOCKETS }),
       credentialsProvider: credentials === undefined ? new AmbientProvider(isSecure ? new Agent() : undefined) : new FileProvider(credentials.file, credentials.profile),
     })
@@ -74,7 +78,24 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  /** Reading again is always right; a put is tried again by those who know what an `exists` means to them. */
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    return this.#retrying(() => this.#get(name, range))
+  }
+
+  async #retrying<T>(action: () => Promise<T>): Promise<T> {
+    for (const pause of PAUSES_MS) {
+      try {
+        return await action()
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNREACHABLE') throw error
+        await new Promise((resolve) => setTimeout(resolve, pause))
+      }
+    }
+    return action()
+  }
+
+  async #get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     const key = this.#key(name)
     const wanted = range === undefined ? undefined : range.end - range.start
     try {
@@ -92,7 +113,11 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async size(name: string): Promise<number | undefined> {
+  size(name: string): Promise<number | undefined> {
+    return this.#retrying(() => this.#size(name))
+  }
+
+  async #size(name: string): Promise<number | undefined> {
     try {
       return (await this.#client.statObject(this.#settings.bucket, this.#key(name))).size
     } catch (error) {
@@ -123,7 +148,7 @@ export class S3Store implements ObjectStore {
   }
 
   /** In a bucket with versions: what was overwritten or deleted since, the newest first. */
-  async *alternatives(name: string): AsyncIterable<Buffer> {
+  async *versions(name: string): AsyncIterable<Buffer> {
     const { bucket } = this.#settings
     const key = this.#key(name)
     try {
@@ -140,6 +165,10 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       throw this.#error(error, name)
     }
+  }
+
+  alternatives(name: string): AsyncIterable<Buffer> {
+    return this.versions(name)
   }
 
   /** What correctness and retention need to know of this bucket. */

@@ -24,6 +24,8 @@ export interface ObjectStore {
    * since. For whoever found that the object itself is missing or wrong.
    */
   alternatives?(name: string): AsyncIterable<Buffer>
+  /** Of these, what this very store kept of the object: versions that were overwritten or deleted since, the newest first. */
+  versions?(name: string): AsyncIterable<Buffer>
   /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
   repair?(name: string, bytes: Buffer): Promise<void>
   facts?(): Promise<StoreFacts>

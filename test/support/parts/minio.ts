@@ -80,7 +80,7 @@ export class Minio {
   async start(): Promise<void> {
     const { folder, user, password } = this.#options
     const log = openSync(join(folder, 'log'), 'a')
-    const env = { ...process.env, MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off', MINIO_UPDATE: 'off', MINIO_CI_CD: '1' }
+    const env = { ...process.env, MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off', MINIO_UPDATE: 'off', MINIO_CI_CD: '1', MINIO_SITE_REGION: 'us-east-1' }
     this.#child = spawn(binary(), ['server', '--quiet', '--address', `127.0.0.1:${this.port}`, '--certs-dir', join(folder, 'certs'), this.data], { env, stdio: ['ignore', log, log] })
     this.#child.unref()
     const deadline = performance.now() + START_MS

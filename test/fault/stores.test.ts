@@ -1,0 +1,163 @@
+/** What an S3 server, the way to it, and its administrators can do to a backup. On a real server with TLS. */
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
+import { openBackup, openStore } from '../../services/app/compose.ts'
+import { examineStore } from '../../services/app/examine-store.ts'
+import { verifyStore } from '../../services/app/verify.ts'
+import { random } from '../../services/demo/chat-traffic.ts'
+import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { HttpProxy } from '../support/http-proxy.ts'
+import { NO_S3, type S3Bench, startS3 } from '../support/store-bench.ts'
+
+let s3: S3Bench
+let proxy: HttpProxy
+
+const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 300) g`
+const signal = new AbortController().signal
+
+describe.skipIf(NO_S3 !== undefined)('S3', () => {
+  beforeAll(async () => {
+    s3 = await startS3()
+    proxy = await HttpProxy.open(s3.certificate)
+    proxy.to(s3.minio.port)
+  }, 590_000)
+  afterAll(async () => {
+    await proxy[Symbol.asyncDispose]()
+    await s3[Symbol.asyncDispose]()
+  })
+
+  async function prepare(url: string): Promise<Backup> {
+    const backup = await Backup.prepare({ setup: SETUP, storeUrl: url })
+    await backup.init()
+    return backup
+  }
+
+  const write = (backup: Backup, id: number): Promise<unknown> => backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(${id * 1000}, ${id * 1000 + 20}) g; UPDATE m SET body = body || 'x' WHERE id % 50 = ${id % 50}`)
+
+  async function equalToSource(backup: Backup): Promise<void> {
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+  }
+
+  test(`answers are lost, 503 storms, bodies cut short, a server that is silent (seed ${SEED})`, { timeout: 240_000 }, async () => {
+    const next = random(SEED)
+    const { url } = await s3.bucket({ through: proxy.port })
+    await using backup = await prepare(url)
+    await backup.up()
+    proxy.fate = (method) => {
+      const draw = next()
+      if (method === 'PUT') return draw < 0.12 ? { kind: 'lose' } : draw < 0.2 ? { kind: 'answer', status: 503 } : { kind: 'pass' }
+      return method === 'GET' && draw < 0.4 ? { kind: 'cut' } : draw < 0.5 ? { kind: 'answer', status: 500 } : { kind: 'pass' }
+    }
+    try {
+      const enough = (): boolean => ['lose', 'answer', 'cut'].every((kind) => (proxy.met.get(kind) ?? 0) >= 3)
+      for (let id = 1; id < 400 && !(id > 40 && enough()); id++) {
+        await write(backup, id)
+        await backup.guard(new Promise((resolve) => setTimeout(resolve, 40)))
+      }
+      expect(enough(), `met ${[...proxy.met].join('; ')}`).toBe(true)
+    } finally {
+      proxy.fate = () => ({ kind: 'pass' })
+    }
+    await backup.durable(90_000)
+    await backup.stop()
+    await equalToSource(backup)
+    const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })
+    expect((await verifyStore(repository, true, () => undefined, signal)).damaged).toEqual([])
+  })
+
+  test('credentials that end in mid-run and are renewed; a server that is away', { timeout: 120_000 }, async () => {
+    const { url } = await s3.bucket()
+    await using backup = await prepare(url)
+    await backup.up()
+    await write(backup, 1)
+    await backup.durable()
+    const good = await readFile(s3.credentialsFile, 'utf8')
+    await writeFile(s3.credentialsFile, good.replace(/secret_access_key = .*/, 'secret_access_key = not-any-more'))
+    try {
+      await backup.until(async () => {
+        await write(backup, 2 + Math.floor(Math.random() * 1e6))
+        return backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_REFUSED')
+      })
+    } finally {
+      await writeFile(s3.credentialsFile, good)
+    }
+    await backup.durable(90_000)
+    await s3.minio.kill()
+    await write(backup, 9_000_000)
+    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE'))
+    await s3.minio.start()
+    await backup.durable(90_000)
+    await backup.stop()
+    await equalToSource(backup)
+    expect(JSON.stringify(backup.events)).not.toContain(s3.password)
+  })
+
+  test('a bucket with versions: what was deleted or written over is read all the same', async () => {
+    const { name, url } = await s3.bucket({ objectLock: true })
+    await using backup = await prepare(url)
+    await backup.up()
+    for (let id = 1; id < 6; id++) {
+      await write(backup, id)
+      await backup.durable()
+    }
+    await backup.stop()
+    const keys: string[] = []
+    for await (const item of s3.client.listObjectsV2(name, 'chat/', true)) keys.push((item as { name: string }).name)
+    const victims = keys.filter((key) => /(\/ledger\/|\.avro$|\.index$|\.key$)/.test(key)).slice(0, -1)
+    expect(victims.length).toBeGreaterThan(10)
+    for (const [i, key] of victims.entries()) {
+      if (key.endsWith('0000000000000001.json')) continue
+      if (i % 2 === 0) await s3.client.removeObject(name, key)
+      else await s3.client.putObject(name, key, 'written over')
+    }
+    // Its newest entries among them.
+    await s3.client.removeObjects(name, keys.filter((key) => key.includes('/ledger/')).slice(-3))
+    await equalToSource(backup)
+    expect((await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })).troubles().join()).toMatch(/the newest \d+ ledger entries had been DELETED/)
+    // A writer goes on behind them, not in their place.
+    const before = (await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })).repository.ledger.headNumber
+    await backup.up()
+    await write(backup, 50)
+    await backup.durable()
+    expect(backup.repository.ledger.headNumber).toBeGreaterThan(before)
+    await backup.stop()
+    await equalToSource(backup)
+  })
+
+  test('doctor: no bucket, wrong secret, wrong region, untrusted certificate, no conditional put; and what is good', async () => {
+    const { url } = await s3.bucket({ objectLock: true })
+    const codes = async (of: string): Promise<string[]> => (await examineStore(await openStore(of), 'primary')).map((finding) => `${finding.level} ${finding.code} ${finding.what}`)
+    expect(await codes(url)).toEqual([])
+    expect((await codes((await s3.bucket()).url))[0]).toMatch(/^warn STORE_UNPROTECTED/)
+    expect((await codes(url.replace(/s3:\/\/[^/]+/, 's3://no-such-bucket')))[0]).toMatch(/STORE_REFUSED there is no bucket no-such-bucket/)
+    const wrong = join(s3.folder, 'wrong')
+    await writeFile(wrong, `[default]\naws_access_key_id = tidemark\naws_secret_access_key = wrong\n`)
+    expect((await codes(url.replace(encodeURIComponent(s3.credentialsFile), encodeURIComponent(wrong))))[0]).toMatch(/STORE_REFUSED .*SignatureDoesNotMatch/)
+    expect((await codes(url.replace(/&ca=[^&]*/, '')))[0]).toMatch(/STORE_REFUSED the certificate of .* is not trusted/)
+    expect((await codes(`${url}&region=eu-west-1`))[0]).toMatch(/STORE_REFUSED .*region/)
+    await expect(openStore('s3://bucket/x?regoin=a')).rejects.toThrow(/unknown setting regoin/)
+    await expect(openStore('s3://key:secret@bucket/x')).rejects.toThrow(/credentials do not belong/)
+    const overwriting = new MemoryStore()
+    overwriting.putIfAbsent = (name, chunks) => {
+      overwriting.objects.set(name, Buffer.concat(chunks))
+      return Promise.resolve('created')
+    }
+    expect((await examineStore(overwriting, 'primary')).map((finding) => `${finding.level} ${finding.code}`)).toEqual(['refuse STORE_UNSAFE'])
+  })
+
+  test('another installation\'s bucket is refused', async () => {
+    const [own, other] = [await s3.bucket(), await s3.bucket()]
+    await using backup = await prepare(own.url)
+    await using stranger = await prepare(other.url)
+    await backup.up()
+    await backup.stop()
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
+    await writeFile(backup.configPath, stringify({ ...settings, store: { url: other.url } }))
+    await expect(backup.up()).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+    expect(stranger.keys).not.toBe(backup.keys)
+  })
+})
