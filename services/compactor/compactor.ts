@@ -59,6 +59,8 @@ export class Compactor {
   #inFlight = 0
   readonly #stores = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | undefined
+  /** The size alone does not end a cut before its unit ends. */
+  #endsWithUnit = false
   #failure: { readonly error: unknown } | undefined
   #store: CutStore
 
@@ -102,6 +104,9 @@ export class Compactor {
   }
 
   async #part(part: TransactionPart): Promise<void> {
+    // Who reads a cut from the log reads whole units of it: one that ends with a unit leaves none to be read twice.
+    if (part.outline !== undefined && this.#isWhole && this.#cut.rawBytes >= this.#options.policy.segmentBytes && part.place?.at !== this.#cut.place?.at) await this.#roll()
+    this.#endsWithUnit = part.outline !== undefined
     const now = this.#options.clock.elapsed()
     if (this.#inLarge) {
       this.#cut.add(part, now)
@@ -163,13 +168,18 @@ export class Compactor {
     return compareLsn(this.#ddlCovered, this.#ddlSeen) >= 0
   }
 
+  /** Whether the cut may end here. */
+  get #isWhole(): boolean {
+    return !this.#inLarge && this.#staged.length === 0 && this.#isCovered
+  }
+
   #decide(): 'cut' | 'wait' {
     // An entry past a schema change needs the schema entry before it.
     if (this.#inLarge || !this.#isCovered) return 'wait'
     if (this.#endedLarge) return 'cut'
     const cut = this.#cut
     const ageMs = cut.firstAt === undefined ? 0 : this.#options.clock.elapsed() - cut.firstAt
-    return decideRoll(this.#options.policy, { rawBytes: cut.rawBytes, transactions: cut.transactions.length, ageMs })
+    return decideRoll(this.#options.policy, { rawBytes: this.#endsWithUnit ? 0 : cut.rawBytes, transactions: cut.transactions.length, ageMs })
   }
 
   /** One timer for the age of the open cut. */

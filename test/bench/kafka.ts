@@ -89,7 +89,7 @@ async function compactors(count: number, options: Compaction): Promise<{ readonl
   // What was posted for another copy of the ledger is of older terms.
   for (let i = 0; i < 20 * count; i++) await repository.claim(0)
   const config = join(options.folder, `compactor-${count}.yaml`)
-  await writeFile(config, stringify({ version: 1, source: { url: 'postgresql://nobody@127.0.0.1:1/none', slot: 'none', publication: 'none' }, store: { url: store }, keys: options.keys, log: 'kafka', kafka: { brokers: options.kafka.split(','), prefix: options.prefix, partitions: 4, replicationFactor: 1, registry: { url: options.registry } }, roll: { age: '5s', size: '8MiB' }, http: { port: 0 } }))
+  await writeFile(config, stringify({ version: 1, source: { url: 'postgresql://nobody@127.0.0.1:1/none', slot: 'none', publication: 'none' }, store: { url: store }, keys: options.keys, log: 'kafka', kafka: { brokers: options.kafka.split(','), prefix: options.prefix, partitions: 4, replicationFactor: 1, registry: { url: options.registry } }, roll: { age: '5s', size: process.env['BENCH_ROLL'] ?? '16MiB' }, http: { port: 0 } }))
   const members = Array.from({ length: count }, () => ({ child: spawn(process.execPath, [new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname, 'compactor', '--json', '--config', config], { cwd: options.folder, stdio: ['ignore', 'pipe', 'inherit'] }), lanes: 0 }))
   const done = Promise.withResolvers<{ readonly rate: number; readonly cores: number }>()
   const cpu = (): number => members.reduce((sum, { child }) => sum + cpuSeconds(child.pid!), 0)

@@ -156,8 +156,10 @@ export class PartitionReader {
 /**
  * One fetch to each broker for all partitions that have not come so far yet: a request for each would wait for the one
  * before it. What it does not bring, for whatever reason, is left to the readers themselves, which say what is wrong.
+ *
+ * @param bytesEach of a partition: less than usual where what comes behind is not wanted
  */
-export async function fetchTogether(cluster: Cluster, wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[]): Promise<void> {
+export async function fetchTogether(cluster: Cluster, wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[], bytesEach: number = FETCH_BYTES): Promise<void> {
   const byLeader = new Map<string, PartitionReader[]>()
   for (const { reader, offset } of wanted) {
     const { leader } = reader
@@ -177,7 +179,7 @@ export async function fetchTogether(cluster: Cluster, wanted: readonly { readonl
         maxWaitTime: WAIT_MS,
         minBytes: 1,
         maxBytes: TOGETHER_BYTES,
-        topics: [...topics].map(([topic, of]) => ({ topic, partitions: of.map((reader) => ({ partition: reader.partition, currentLeaderEpoch: -1, fetchOffset: String(reader.next), maxBytes: FETCH_BYTES })) })),
+        topics: [...topics].map(([topic, of]) => ({ topic, partitions: of.map((reader) => ({ partition: reader.partition, currentLeaderEpoch: -1, fetchOffset: String(reader.next), maxBytes: bytesEach })) })),
       })
       for (const { topicName, partitions } of responses) for (const partition of partitions) topics.get(topicName)?.find((reader) => reader.partition === partition.partition)?.accept(partition)
     }),

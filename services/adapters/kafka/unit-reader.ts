@@ -46,6 +46,9 @@ export interface UnitRange {
   readonly to: Lsn
 }
 
+/** Keys and heads of records come to their values' bytes. */
+const RECORD_HEADS = 256 * 1024
+
 interface ReadUnit {
   readonly offset: bigint
   readonly items: readonly LogItem[]
@@ -105,7 +108,7 @@ export class UnitReader {
     const isWanted = (part: TransactionPart): boolean => compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
     if (this.#kept?.offset === range.first) yield* this.#kept.parts.filter(isWanted)
     if (this.done >= range.last) return
-    const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO)
+    const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO, range.last)
     for (let ahead: Promise<ReadUnit> | undefined = next(); ahead !== undefined; ) {
       const { offset, items }: ReadUnit = await ahead
       if (offset > range.last) throw new TidemarkError('LOG_HOLE', `${this.#options.topic}: the unit at offset ${range.last} is gone`)
@@ -119,9 +122,9 @@ export class UnitReader {
   }
 
   /** The next unit, with its items where it is wanted and counts. */
-  async #unit(signal: AbortSignal, isWanted: (offset: bigint) => boolean, after: Lsn): Promise<ReadUnit> {
+  async #unit(signal: AbortSignal, isWanted: (offset: bigint) => boolean, after: Lsn, last?: bigint): Promise<ReadUnit> {
     const { unit, offset } = await this.#nextUnit(signal)
-    if (isWanted(offset) && this.#chain.counts(unit)) return { offset, items: await this.#items(unit, offset, after, signal) }
+    if (isWanted(offset) && this.#chain.counts(unit)) return { offset, items: await this.#items(unit, offset, after, offset === last, signal) }
     for (const partition of unit.partitions) this.#pass(partition)
     return { offset, items: [] }
   }
@@ -155,14 +158,16 @@ export class UnitReader {
     this.#known.set(keyOf(partition), partition)
   }
 
-  async #items(unit: Unit, offset: bigint, after: Lsn, signal: AbortSignal): Promise<LogItem[]> {
+  async #items(unit: Unit, offset: bigint, after: Lsn, isLast: boolean, signal: AbortSignal): Promise<LogItem[]> {
     const items: LogItem[] = []
     const changes = new Map<string, ReadChange[]>()
     // In the store already: the records need not even be there any more.
     const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
     const outline = this.#options.outline === true
     const written = stored || outline ? [] : unit.partitions.filter((p) => p.records > 0)
-    await fetchTogether(this.#options.cluster, written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })))
+    // Twice an even share: rows are spread unevenly, and a batch comes whole or not at all.
+    const bytesEach = isLast ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS : undefined
+    await fetchTogether(this.#options.cluster, written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })), bytesEach)
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
