@@ -1,9 +1,10 @@
-/** docker-compose.yml without a container engine: the Compose schema, and that it names what there is. */
+/** docker-compose.yml and the ready plans, without a container engine: the Compose schema, and that it names what there is. */
 import { Ajv } from 'ajv'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
+import { parseConfig } from '../../services/app/config.ts'
 import { VERSION as KAFKA } from '../support/parts/kafka.ts'
 import { VERSION as REGISTRY } from '../support/parts/registry.ts'
 
@@ -40,4 +41,11 @@ test('the image takes what runs, as an ordinary user', () => {
   expect(last).toContain('USER node')
   expect(last).not.toMatch(/npm |apt-get/)
   for (const folder of ['services', 'schemas', 'package.json']) expect(last).toContain(`COPY ${folder}`)
+})
+
+test('the ready plans are settings that this version reads', () => {
+  for (const name of readdirSync(`${ROOT}infra/plans`)) {
+    const settings = parse(readFileSync(`${ROOT}infra/plans/${name}`, 'utf8')) as { source: unknown }
+    expect(parseConfig(stringify({ ...settings, source: { url: 'postgresql://x', slot: 'tidemark', publication: 'tidemark' } }), `/plans/${name}`).copies?.length).toBeGreaterThan(0)
+  }
 })
