@@ -1,4 +1,5 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
+import './kafkajs-batches.ts'
 import './kafkajs-connecting.ts'
 import './kafkajs-sending.ts'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
