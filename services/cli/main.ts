@@ -7,6 +7,7 @@ import { registerDemo } from './commands/demo.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerFind } from './commands/find.ts'
 import { registerInit } from './commands/init.ts'
+import { registerKeys } from './commands/keys.ts'
 import { registerMark } from './commands/mark.ts'
 import { registerRead } from './commands/read.ts'
 import { registerRestore } from './commands/restore.ts'
@@ -53,7 +54,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
-  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerDemo]) register(program, run)
+  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerKeys, registerDemo]) register(program, run)
   inherit(program)
   try {
     await program.parseAsync([...args], { from: 'user' })

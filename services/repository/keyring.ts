@@ -37,7 +37,7 @@ export class Keyring {
     if (held !== undefined && this.#clock.elapsed() - held.since < EPOCH_MS) return held.key
     const id = `k${this.#randomness.bytes(8).toString('hex')}`
     const key = { id, secret: this.#randomness.bytes(32) }
-    const sealed = await this.#provider.seal(key.secret, this.#context(id))
+    const sealed = await this.#provider.seal(key.secret, this.#context(keyName(id)))
     await putNew(this.#ledger, keyName(id), [sealed])
     await this.#ledger.append(
       { kind: 'key', key: id, object: { name: keyName(id), bytes: String(sealed.length), sha256: hashBytes(sealed) }, recipients: [...this.#provider.recipients] },
@@ -46,6 +46,19 @@ export class Keyring {
     this.#current = { key, since: this.#clock.elapsed() }
     held?.key.secret.fill(0)
     return key
+  }
+
+  /**
+   * Seals an epoch key anew, for other recipients: a new object, and an entry that names it in the place of the one before. Its
+   * recipients are all who can open one of the objects, for the older ones stay.
+   */
+  async rewrap(id: string, to: KeyProvider, signer: Signer): Promise<void> {
+    const { secret } = await this.#key(id)
+    const name = keyName(`${id}-${this.#randomness.bytes(4).toString('hex')}`)
+    const sealed = await to.seal(secret, this.#context(name))
+    await putNew(this.#ledger, name, [sealed])
+    const recipients = [...new Set([...(this.#catalog.keys.get(id)?.body.recipients ?? []), ...to.recipients])]
+    await this.#ledger.append({ kind: 'key', key: id, object: { name, bytes: String(sealed.length), sha256: hashBytes(sealed) }, recipients }, signer)
   }
 
   async seal(key: EpochKey, plain: Buffer, context: SealContext): Promise<Buffer> {
@@ -73,11 +86,11 @@ export class Keyring {
     if (entry === undefined) throw new TidemarkError('LEDGER_BROKEN', `the ledger names no epoch key ${id}`)
     if (!this.#provider.canOpen) throw new TidemarkError('KEY_MISSING', 'only the writer\'s public keys are at hand; reading needs the restore keys')
     const sealed = await fetchChecked(this.#ledger, entry.body.object)
-    return { id, secret: await this.#provider.open(sealed, this.#context(id)) }
+    return { id, secret: await this.#provider.open(sealed, this.#context(entry.body.object.name)) }
   }
 
-  #context(id: string): SealContext {
-    return { stream: this.#catalog.stream, kind: 'key', object: keyName(id) }
+  #context(object: string): SealContext {
+    return { stream: this.#catalog.stream, kind: 'key', object }
   }
 }
 

@@ -10,6 +10,7 @@ import { openBackup } from '../../services/app/compose.ts'
 import { compareLsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import { kafkaSettings, startKafka } from '../support/kafka-bench.ts'
 import { fetchJars } from '../support/parts/maven.ts'
+import { runDebezium } from './debezium.ts'
 import { benchKafkaLag } from './lag.ts'
 import type { Figure } from './main.ts'
 import { median, spread, timed } from './tools.ts'
@@ -26,6 +27,7 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
   const ours: number[] = []
   const theirs: number[] = []
   const peaks: number[] = []
+  const peers: { readonly ratio: number; readonly rate: number; readonly peakBytes: number }[] = []
   const rates: Record<number, number[]> = { 1: [], 2: [] }
   await using bench = await startKafka()
   const bootstrap = bench.kafka.bootstrap.join(',')
@@ -54,6 +56,11 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
       say(`kafka to segments: ${count} compactors, ${Math.round(rate)} changes/s on ${cores.toFixed(2)} cores, all processes of the machine ${busyCores().toFixed(2)}`)
     }
     await rm(backup.storeUrl, { recursive: true, force: true })
+    const other = await workplace.copySlot()
+    const debezium = await runDebezium({ folder, url: workplace.url, slot: other, publication: workplace.publication, bootstrap, prefix: `dbz${i}`, changes: Math.floor(changes * 0.98) })
+    await workplace.dropSlot(other)
+    peers.push({ ratio: changes / report.seconds / debezium.rate, ...debezium })
+    say(`kafka: Debezium ${Math.round(debezium.rate)} records/s, ${(debezium.peakBytes / 1e6).toFixed(0)} MB`)
     const rate = changes / report.seconds
     ours.push(rate)
     theirs.push(peer)
@@ -62,7 +69,13 @@ export async function benchKafka(workplace: Workplace, changes: number): Promise
     say(`kafka: ours ${Math.round(rate)} changes/s (cpu ${((report.cpu.user + report.cpu.system) / 1e6).toFixed(1)} s, ${(report.peakBytes / 1e6).toFixed(0)} MB), ProducerPerformance ${Math.round(peer)} records/s; ${folder}`)
   }
   const lag = await benchKafkaLag(workplace, kafkaSettings(bench, 'lag', { partitions: 4 }))
-  return [{ what: 'WAL to Kafka, one record a row, acks=all', against: `ProducerPerformance beside pg_recvlogical, ${Math.round(median(theirs))} records/s`, measured: `${Math.round(median(ours))} changes/s, ${Math.max(...peaks).toFixed(0)} MB: ${median(ratios).toFixed(2)} of its rate (${spread(ratios)})`, reach: 'at least 0.5', reached: median(ratios) >= 0.5 }, shared(rates[1]!, rates[2]!), ...lag]
+  return [{ what: 'WAL to Kafka, one record a row, acks=all', against: `ProducerPerformance beside pg_recvlogical, ${Math.round(median(theirs))} records/s`, measured: `${Math.round(median(ours))} changes/s, ${Math.max(...peaks).toFixed(0)} MB: ${median(ratios).toFixed(2)} of its rate (${spread(ratios)})`, reach: 'at least 0.5', reached: median(ratios) >= 0.5 }, beside(peers, ours, Math.max(...peaks)), shared(rates[1]!, rates[2]!), ...lag]
+}
+
+function beside(peers: readonly { readonly ratio: number; readonly rate: number; readonly peakBytes: number }[], ours: readonly number[], peak: number): Figure {
+  const ratio = median(peers.map((peer) => peer.ratio))
+  const memory = Math.max(...peers.map((peer) => peer.peakBytes)) / 1e6
+  return { what: 'WAL to Kafka, beside Debezium', against: `Debezium 3.6.3 in Kafka Connect, JSON, ${Math.round(median(peers.map((peer) => peer.rate)))} records/s, ${memory.toFixed(0)} MB`, measured: `${Math.round(median(ours))} changes/s, ${peak.toFixed(0)} MB: ${ratio.toFixed(2)} times (${spread(peers.map((peer) => peer.ratio))})`, reach: 'at least 2 times its rate, in less memory', reached: ratio >= 2 && peak < memory }
 }
 
 function shared(one: readonly number[], two: readonly number[]): Figure {

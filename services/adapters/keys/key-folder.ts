@@ -8,6 +8,7 @@
  * store against it, so that another installation's bucket, or a forged ledger, is noticed.
  */
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -56,7 +57,8 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
   ]
   if (kind === 'rsa') {
     const pair = await generate('rsa', { modulusLength: 3072 })
-    files.push({ path: join('restore', `${name}.pem`), text: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() })
+    const phrase = passPhrase()
+    files.push({ path: join('restore', `${name}.pem`), text: pair.privateKey.export({ type: 'pkcs8', format: 'pem', ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }) }).toString() })
     files.push({ path: join('writer', `${name}.pub.pem`), text: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() })
   } else {
     const text = `${randomness.bytes(32).toString('base64')}\n`
@@ -79,8 +81,22 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
   }
 }
 
+/** Protects private keys on disk. In a file of its own: the environment is read by more people than files are. */
+export function passPhrase(): string | undefined {
+  const path = process.env['TIDEMARK_KEY_PASSPHRASE_FILE']
+  if (path === undefined) return undefined
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase file ${path} cannot be read`, { cause: error })
+  }
+  if (text === '') throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase file ${path} is empty`)
+  return text
+}
+
 /** Refuses to replace: keys that are lost are lost for ever. */
-async function writeDurably(path: string, text: string): Promise<void> {
+export async function writeDurably(path: string, text: string): Promise<void> {
   let file
   try {
     file = await open(path, 'wx', 0o600)
@@ -146,8 +162,13 @@ function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined 
 
 function privatePem(text: Buffer, path: string): KeyObject {
   try {
-    return createPrivateKey(text)
+    if (!text.includes('ENCRYPTED PRIVATE KEY')) return createPrivateKey(text)
+    const passphrase = passPhrase()
+    if (passphrase === undefined) throw new TidemarkError('KEY_FILE_INVALID', `${path} needs its pass phrase`, { next: 'set TIDEMARK_KEY_PASSPHRASE_FILE to a file that holds it' })
+    return createPrivateKey({ key: text, passphrase })
   } catch (error) {
+    if (error instanceof TidemarkError) throw error
+    if (text.includes('ENCRYPTED PRIVATE KEY')) throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase does not open ${path}`, { cause: error, next: 'correct what TIDEMARK_KEY_PASSPHRASE_FILE names' })
     throw new TidemarkError('KEY_FILE_INVALID', `${path} is no private key in PEM form`, { cause: error })
   }
 }

@@ -1,0 +1,64 @@
+/** Recipients in the keys folder: made, added and taken away as files. What a private key has opened once it opens for ever. */
+import { createPublicKey, generateKeyPair } from 'node:crypto'
+import { access, readFile, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Randomness } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import { passPhrase, writeDurably } from './key-folder.ts'
+
+const generate = promisify(generateKeyPair)
+export const RSA_BITS = 3072
+const NAME = /^recipient-[a-z0-9-]{1,40}$/
+
+/** A new RSA recipient: the private key into `restore/`, the public one into `writer/`. Returns its name. */
+export async function newRecipient(folder: string, randomness: Randomness): Promise<string> {
+  for (const side of ['writer', 'restore']) await sideOf(folder, side)
+  const name = `recipient-${randomness.bytes(4).toString('hex')}`
+  const pair = await generate('rsa', { modulusLength: RSA_BITS })
+  const phrase = passPhrase()
+  const pem = pair.privateKey.export({ type: 'pkcs8', format: 'pem', ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }) }).toString()
+  await writeDurably(join(folder, 'restore', `${name}.pem`), pem)
+  await writeDurably(join(folder, 'writer', `${name}.pub.pem`), pair.publicKey.export({ type: 'spki', format: 'pem' }).toString())
+  return name
+}
+
+/** Somebody else's public key, from a PEM file. Returns the recipient's name. @throws TidemarkError KEY_FILE_INVALID */
+export async function addRecipient(folder: string, file: string, name: string): Promise<string> {
+  await sideOf(folder, 'writer')
+  const full = name.startsWith('recipient-') ? name : `recipient-${name}`
+  if (!NAME.test(full)) throw new TidemarkError('USAGE', 'a recipient\'s name has small letters, digits and dashes, at most 40')
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new TidemarkError('KEY_FILE_INVALID', `${file} cannot be read`, { cause: error })
+  })
+  if (text.includes('PRIVATE KEY')) throw new TidemarkError('KEY_FILE_INVALID', `${file} holds a private key: it does not belong on a writer`, { next: 'give the public key (openssl pkey -in FILE -pubout)' })
+  let key
+  try {
+    key = createPublicKey(text)
+  } catch (error) {
+    throw new TidemarkError('KEY_FILE_INVALID', `${file} is no public key in PEM form`, { cause: error })
+  }
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
+  if (key.asymmetricKeyType !== 'rsa' || bits < RSA_BITS) throw new TidemarkError('KEY_FILE_INVALID', `${file} is no RSA key of at least ${RSA_BITS} bits`)
+  await writeDurably(join(folder, 'writer', `${full}.pub.pem`), key.export({ type: 'spki', format: 'pem' }).toString())
+  return full
+}
+
+/** Nothing more is sealed for it. The private key, wherever it is, opens what was sealed for it before. */
+export async function removeRecipient(folder: string, name: string): Promise<void> {
+  await sideOf(folder, 'writer')
+  for (const ending of ['.pub.pem', '.aes256']) {
+    const path = join(folder, 'writer', name + ending)
+    if (NAME.test(name) && (await access(path).then(() => true, () => false))) {
+      await unlink(path)
+      return
+    }
+  }
+  throw new TidemarkError('KEY_MISSING', `there is no recipient ${name.slice(0, 60)} in ${folder}/writer`, { next: 'tidemark keys list' })
+}
+
+async function sideOf(folder: string, side: string): Promise<void> {
+  await access(join(folder, side, 'trust.json')).catch((error: unknown) => {
+    throw new TidemarkError('KEY_MISSING', `no ${side} keys in ${folder}`, { cause: error })
+  })
+}

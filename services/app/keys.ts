@@ -1,0 +1,90 @@
+/** `keys`: who can open what, new recipients for old and new epoch keys, and recipients for whom nothing more is sealed. */
+import { openKeys } from '../adapters/keys/key-folder.ts'
+import { addRecipient, newRecipient, removeRecipient } from '../adapters/keys/recipient-files.ts'
+import { systemRandomness } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import type { Repository } from '../repository/repository.ts'
+import { audit } from './audit.ts'
+import { type BackupPlace, openBackup } from './compose.ts'
+
+export interface RecipientReport {
+  readonly recipient: string
+  /** Epoch keys that were sealed for it, in whatever object of the store. */
+  readonly epochKeys: number
+  /** When the first and the last of them was made: it opens what was written from then on, up to the next epoch key. */
+  readonly from: string | null
+  readonly to: string | null
+  /** Whether the writer's folder has it: what `up` seals from its next start on is sealed for it. */
+  readonly current: boolean
+}
+
+export async function listRecipients(place: BackupPlace): Promise<readonly RecipientReport[]> {
+  const { repository, keys } = await openBackup({ ...place, role: 'writer' })
+  return reports(repository, keys.provider.recipients)
+}
+
+function reports(repository: Repository, current: readonly string[]): RecipientReport[] {
+  const entries = [...repository.catalog.keys.values()].sort((a, b) => (a.number < b.number ? -1 : 1))
+  const names = new Set([...entries.flatMap((entry) => entry.body.recipients), ...current])
+  return [...names].map((recipient) => {
+    const opened = entries.filter((entry) => entry.body.recipients.includes(recipient))
+    return { recipient, epochKeys: opened.length, from: opened[0]?.writtenAt ?? null, to: opened.at(-1)?.writtenAt ?? null, current: current.includes(recipient) }
+  })
+}
+
+export interface RewrapReport {
+  readonly recipient: string
+  /** Epoch keys that were sealed anew, for the recipients of now. */
+  readonly rewrapped: number
+  readonly recipients: readonly RecipientReport[]
+  readonly audit: string
+}
+
+/** A new recipient of our own takes the place of the others: every epoch key is sealed for it; no segment is written anew. */
+export async function rotateRecipient(place: BackupPlace, signal: AbortSignal): Promise<RewrapReport> {
+  const before = await openKeys(place.keys, 'writer')
+  // Whoever cannot open the old epoch keys cannot seal them anew: asked before anything is made.
+  await openKeys(place.keys, 'restore')
+  const recipient = await newRecipient(place.keys, systemRandomness)
+  for (const old of before.provider.recipients) await removeRecipient(place.keys, old.slice(old.indexOf(':') + 1))
+  return rewrap(place, recipient, 'keys rotate', signal)
+}
+
+/** One more, for what is written from now on; and for what was written before, where the restore keys are at hand. */
+export async function addRecipientFile(place: BackupPlace, file: string, name: string, signal: AbortSignal): Promise<RewrapReport> {
+  const recipient = await addRecipient(place.keys, file, name)
+  const canOpen = await openKeys(place.keys, 'restore').then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof TidemarkError && error.code === 'KEY_MISSING') return false
+      throw error
+    },
+  )
+  if (canOpen) return rewrap(place, recipient, 'keys add-recipient', signal)
+  const { repository, keys } = await openBackup({ ...place, role: 'writer' })
+  return { recipient, rewrapped: 0, recipients: reports(repository, keys.provider.recipients), audit: await audit(repository, 'keys add-recipient', recipient) }
+}
+
+/** @returns what its private key still opens, and always will */
+export async function revokeRecipient(place: BackupPlace, name: string): Promise<{ readonly revoked: RecipientReport; readonly audit: string }> {
+  const before = await openKeys(place.keys, 'writer')
+  const full = before.provider.recipients.find((recipient) => recipient === name || recipient.endsWith(`:${name}`))
+  if (full === undefined) throw new TidemarkError('KEY_MISSING', `nothing is sealed for ${name.slice(0, 60)}`, { next: 'tidemark keys list' })
+  if (before.provider.recipients.length === 1) throw new TidemarkError('USAGE', `${full} is the only recipient: without another one, nothing that is written could be read`, { next: 'tidemark keys rotate, or tidemark keys add-recipient' })
+  await removeRecipient(place.keys, full.slice(full.indexOf(':') + 1))
+  const { repository, keys } = await openBackup({ ...place, role: 'writer' })
+  const revoked = reports(repository, keys.provider.recipients).find((report) => report.recipient === full)
+  return { revoked: revoked ?? { recipient: full, epochKeys: 0, from: null, to: null, current: false }, audit: await audit(repository, 'keys revoke', full) }
+}
+
+async function rewrap(place: BackupPlace, recipient: string, command: string, signal: AbortSignal): Promise<RewrapReport> {
+  const { provider } = await openKeys(place.keys, 'writer')
+  const { repository } = await openBackup({ ...place, role: 'restore' })
+  let rewrapped = 0
+  for (const id of [...repository.catalog.keys.keys()]) {
+    signal.throwIfAborted()
+    await repository.keyring.rewrap(id, provider, repository.signer)
+    rewrapped++
+  }
+  return { recipient, rewrapped, recipients: reports(repository, provider.recipients), audit: await audit(repository, command, recipient) }
+}

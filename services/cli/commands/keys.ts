@@ -1,0 +1,66 @@
+/** keys list, rotate, add-recipient, revoke. */
+import type { Command } from 'commander'
+import { addRecipientFile, listRecipients, type RecipientReport, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Run } from '../main.ts'
+import { table } from '../output.ts'
+
+function lines(recipients: readonly RecipientReport[]): string {
+  return table([['recipient', 'epoch keys', 'from', 'to', ''], ...recipients.map((r) => [r.recipient, String(r.epochKeys), r.from ?? '', r.to ?? '', r.current ? 'sealed for' : 'no longer sealed for'])])
+}
+
+export function registerKeys(program: Command, run: Run): void {
+  const keys = program.command('keys').description('who can read the backup: recipients of its epoch keys')
+  keys
+    .command('list')
+    .description('every recipient, and what it can open')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const recipients = await listRecipients(context.place())
+        const { output } = context
+        output.line(lines(recipients))
+        output.result({ recipients })
+      }),
+    )
+  keys
+    .command('rotate')
+    .description('a new recipient in the place of the others: seals every epoch key anew, rewrites no segment. Needs keys/restore')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'rotate makes a new private key in keys/restore, which restores need from then on')
+        const report = await rotateRecipient(context.place(), context.signal)
+        const { output } = context
+        output.line(lines(report.recipients))
+        output.line(`${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`)
+        output.line('The old private key still opens the old objects, as long as they are in the store.')
+        output.result(report)
+      }),
+    )
+  keys
+    .command('add-recipient')
+    .description('one more recipient, by the public key in a PEM file (RSA, 3072 bits or more)')
+    .argument('<file>')
+    .requiredOption('--name <NAME>', 'small letters, digits, dashes')
+    .action(async (file: string, _, command: Command) =>
+      run(command, async (context) => {
+        const report = await addRecipientFile(context.place(), file, command.optsWithGlobals<{ name: string }>().name, context.signal)
+        const { output } = context
+        output.line(lines(report.recipients))
+        output.line(report.rewrapped > 0 ? `${report.rewrapped} epoch keys are sealed for ${report.recipient} too.` : `What is written before the next start of \`tidemark up\` stays closed to ${report.recipient}: the restore keys are not here.`)
+        output.result(report)
+      }),
+    )
+  keys
+    .command('revoke')
+    .description('seal nothing more for a recipient; says what it can still open')
+    .argument('<name>')
+    .action(async (name: string, _, command: Command) =>
+      run(command, async (context) => {
+        const { revoked, audit } = await revokeRecipient(context.place(), name)
+        const { output } = context
+        output.line(`From the next start of \`tidemark up\` on nothing is sealed for ${revoked.recipient}.`)
+        output.line(revoked.epochKeys === 0 ? 'It opens nothing.' : `Its private key still opens ${revoked.epochKeys} epoch keys, made from ${revoked.from ?? ''} to ${revoked.to ?? ''}, and with them what was written then.`)
+        output.result({ revoked, audit })
+      }),
+    )
+}
