@@ -42,7 +42,7 @@ export class CutWorker {
   /** Whoever reads holds it: the log's reader goes through one range at a time. */
   #reading: Promise<unknown> = Promise.resolve()
   readonly #building = new Set<Promise<void>>()
-  /** Orders of the newest term: those that may be pending, and those that were taken and not given back with an error. */
+  /** Those that may be pending, and those that were taken and not given back with an error. */
   readonly #recent: CutOrder[] = []
   #taken = { term: 0, numbers: new Set<number>() }
   #lanes: ReadonlySet<number> = new Set()
@@ -54,8 +54,7 @@ export class CutWorker {
 
   /** An order was posted, for whichever lane. */
   see(order: CutOrder): void {
-    if (order.generation !== this.#options.generation || order.term < (this.#recent.at(-1)?.term ?? 0)) return
-    if (order.term > (this.#recent.at(-1)?.term ?? 0)) this.#recent.length = 0
+    if (order.generation !== this.#options.generation) return
     this.#recent.push(order)
     if (this.#recent.length > REMEMBERED) this.#recent.shift()
     this.#wake.resolve()
@@ -80,6 +79,7 @@ export class CutWorker {
         this.#wake = deferred()
         continue
       }
+      const seen = [...this.#recent]
       try {
         await repository.ledger.refresh()
         backoff.reset()
@@ -89,8 +89,9 @@ export class CutWorker {
         this.#options.onRetry?.({ code: known.code, message: known.message })
         continue
       }
-      this.#take(order)
+      this.#dropUnwanted(seen)
       if (!this.#isWanted(order)) continue
+      this.#take(order)
       while (this.#building.size >= UNDER_WAY) await Promise.race(this.#building)
       const building = this.#build(order, signal).finally(() => this.#building.delete(building))
       this.#building.add(building)
@@ -114,11 +115,20 @@ export class CutWorker {
     for (const old of this.#taken.numbers) if (old < number - REMEMBERED) this.#taken.numbers.delete(old)
   }
 
+  /**
+   * A leader claims before it orders: what was seen before the ledger was read, and is not of the claim in it, is of an earlier
+   * leader; or of a ledger that was rolled back since, whose terms were higher.
+   */
+  #dropUnwanted(seen: readonly CutOrder[]): void {
+    const unwanted = new Set(seen.filter((order) => !this.#isWanted(order)))
+    for (let i = this.#recent.length - 1; i >= 0; i--) if (unwanted.has(this.#recent[i]!)) this.#recent.splice(i, 1)
+  }
+
   /** Of the leader that has the claim now, and not in the ledger yet. */
   #isWanted(order: CutOrder): boolean {
     const { catalog } = this.#options.repository
     const generation = catalog.generations.find((g) => g.facts.generation === order.generation)
-    return order.term >= (catalog.claims.get(0)?.term ?? 0) && generation !== undefined && compareLsn(parseLsn(order.to), generation.to) > 0
+    return order.term === (catalog.claims.get(0)?.term ?? 0) && generation !== undefined && compareLsn(parseLsn(order.to), generation.to) > 0
   }
 
   async #build(order: CutOrder, signal: AbortSignal): Promise<void> {
