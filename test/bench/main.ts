@@ -7,6 +7,7 @@ import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { benchBase } from './base.ts'
 import { benchCapture, benchMemory } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
+import { benchChain } from './chain.ts'
 import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
 import { benchPlan } from './plan.ts'
@@ -33,7 +34,8 @@ const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))
 const figures: Figure[] = []
 const say = (text: string): void => console.error(`[${(performance.now() / 1000).toFixed(0)} s] ${text}`)
 if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
-if ([...wanted].some((name) => name !== 'plan') || wanted.size === 0) await withServer()
+if (want('chain')) figures.push(...(await benchChain(join(folder, 'chain'), PAIRS, say)))
+if ([...wanted].some((name) => name !== 'plan' && name !== 'chain') || wanted.size === 0) await withServer()
 await rm(folder, { recursive: true, force: true })
 
 async function withServer(): Promise<void> {

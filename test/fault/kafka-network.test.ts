@@ -10,6 +10,8 @@ import { API, KafkaProxy } from '../support/kafka-proxy.ts'
 import { consumeTable } from '../support/plain-consumer.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+/** Longer than a transaction of Kafka may last, in the long runs. */
+const AWAY_S = process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 180 : 20
 const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); CREATE TABLE bare (v int)`
 
 let proxy: KafkaProxy
@@ -46,19 +48,43 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await backup.up({ kafka: kafkaSettings(bench, 'cuts', { brokers: [`127.0.0.1:${proxy.port}`] }) })
-    proxy.loses = (api) => (api === API.produce || api === API.endTransaction ? next() < 0.2 : api === API.fetch && next() < 0.02)
+    proxy.loses = (api) => (api === API.endTransaction ? next() < 0.4 : api === API.produce ? next() < 0.15 : api === API.fetch && next() < 0.02)
     const enough = (): boolean => (proxy.lost.get(API.produce) ?? 0) >= 4 && (proxy.lost.get(API.endTransaction) ?? 0) >= 4
-    for (let round = 1; round < 400 && !(round > 40 && enough()); round++) {
+    const deadline = performance.now() + 120_000
+    let round = 1
+    for (; performance.now() < deadline && !(round > 40 && enough()); round++) {
       await write(backup, round)
       if (next() < 0.05) proxy.cutAll()
       await backup.guard(new Promise((resolve) => setTimeout(resolve, 50)))
     }
     expect(enough(), `lost ${[...proxy.lost].join('; ')}`).toBe(true)
     proxy.loses = () => false
-    await write(backup, 500)
+    await write(backup, round)
     await backup.durable(90_000)
     await equalToSource(backup)
     await seenOnce(backup, 'cuts')
+    expect(backup.repository.catalog.gaps).toEqual([])
+  })
+
+  test(`the broker stands still for ${AWAY_S} s, and Tidemark waits`, { timeout: AWAY_S * 1000 + 200_000 }, async () => {
+    await using backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    await backup.up({ kafka: kafkaSettings(bench, 'away') })
+    for (let round = 1; round < 10; round++) await write(backup, round)
+    await backup.durable()
+    bench.kafka.brokers[0]!.process.signal('SIGSTOP')
+    const until = performance.now() + AWAY_S * 1000
+    try {
+      for (let round = 10; performance.now() < until; round++) {
+        await write(backup, round)
+        await backup.guard(new Promise((resolve) => setTimeout(resolve, 1000)))
+      }
+    } finally {
+      bench.kafka.brokers[0]!.process.signal('SIGCONT')
+    }
+    await backup.durable(150_000)
+    await equalToSource(backup)
+    await seenOnce(backup, 'away')
     expect(backup.repository.catalog.gaps).toEqual([])
   })
 
