@@ -5,6 +5,7 @@ import { connect } from '../adapters/postgres/session.ts'
 import { beginUnder, exportSnapshot } from '../adapters/postgres/snapshot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { SideBySide } from '../core/side-by-side.ts'
 import { compareLsn, formatLsn, toLsn } from '../core/position.ts'
 import { digestBackup } from '../rebuild/attest.ts'
 import { planRestore } from '../rebuild/plan.ts'
@@ -32,29 +33,39 @@ export interface VerifyReport {
   readonly damaged: readonly Damage[]
 }
 
+/** Objects that are read at once, and their bytes. */
+const READ_TOGETHER = 8
+const READ_BYTES = 64 * 1024 * 1024
+
 /** @param decrypt also opens every object; without it the hashes alone are checked, which needs no key */
 export async function verifyStore(repository: Repository, decrypt: boolean, onProgress: (done: number, bytes: number) => void, signal: AbortSignal): Promise<VerifyReport> {
   const damaged: Damage[] = []
   let objects = 0
   let bytes = 0n
+  const reading = new SideBySide(READ_TOGETHER, READ_BYTES)
   for await (const { entry, faults } of proveLedger(repository.ledger)) {
     for (const { object, error } of faults) damaged.push({ entry: String(entry.number), object, code: error.code, what: error.message, range: 'the ledger\'s own index: every command reads around it' })
     // What a checkpoint names has been compared with the entries already.
     for (const { object, range, sealed } of entry.body?.kind === 'checkpoint' ? [] : namedObjects(entry)) {
       signal.throwIfAborted()
-      try {
-        if (decrypt && sealed !== undefined) await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
-        else await fetchChecked(repository.ledger, object)
-      } catch (error) {
-        const known = asTidemarkError(error)
-        if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
-        damaged.push({ entry: String(entry.number), object: object.name, code: known.code, what: known.message, range })
-      }
-      objects++
-      bytes += BigInt(object.bytes)
-      onProgress(objects, Number(bytes))
+      // Some are read while another one is hashed.
+      await reading.begin(Number(object.bytes), async () => {
+        try {
+          if (decrypt && sealed !== undefined) await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
+          else await fetchChecked(repository.ledger, object)
+        } catch (error) {
+          const known = asTidemarkError(error)
+          if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
+          damaged.push({ entry: String(entry.number), object: object.name, code: known.code, what: known.message, range })
+        }
+        objects++
+        bytes += BigInt(object.bytes)
+        onProgress(objects, Number(bytes))
+      })
     }
   }
+  await reading.all()
+  damaged.sort((a, b) => Number(BigInt(a.entry) - BigInt(b.entry)) || (a.object < b.object ? -1 : 1))
   return { entries: String(repository.ledger.headNumber), head: repository.ledger.headHash, objects, bytes: String(bytes), decrypted: decrypt, damaged }
 }
 
