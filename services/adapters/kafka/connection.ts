@@ -131,9 +131,14 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   const untrusted = causes(error).find((cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code))
   if (untrusted !== undefined) return new TidemarkError('LOG_REFUSED', `${what}: the brokers' certificate is not trusted (${String((untrusted as { code?: unknown }).code)})`, { cause: error, next: 'set kafka.tls.caFile to the certificate of the authority that signed it, and brokers to the names in it' })
   // A mistake of ours is no outage: tried again, it would be tried for ever.
-  if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error)) return asTidemarkError(error)
+  if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error) && !isClientError(error)) return asTidemarkError(error)
   if (error instanceof kafkajs.KafkaJSError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
   return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error instanceof Error ? error.name : 'unknown error'}`, { cause: error })
+}
+
+/** kafkajs throws plain errors too, of brokers that are silent for long. */
+function isClientError(error: unknown): boolean {
+  return error instanceof Error && error.name === 'Error' && (error.stack ?? '').includes('/kafkajs/src/')
 }
 
 /** Errors of sockets and name look-ups, as Node codes them. */
