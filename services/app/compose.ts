@@ -65,7 +65,7 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
   const repository = await Repository.open({ store, trust: keys.trust, provider: keys.provider, signer: keys.signer, clock: systemClock, randomness: systemRandomness })
   const { ledger } = repository
   if (store instanceof CopySet) {
-    store.catchUp = async (copy, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
+    store.catchUp = async (copy, from, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, from, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
   }
   const anchors = new Anchors({ places: await Promise.all((options.anchors ?? []).map(openStore)), ledger, stream: keys.trust.stream, clock: systemClock })
   return {

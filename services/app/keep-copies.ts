@@ -22,19 +22,20 @@ export interface CopiesOptions {
 }
 
 export async function keepCopies(options: CopiesOptions, signal: AbortSignal): Promise<void> {
-  await Promise.all(options.copies.map((copy) => keepCopy(options, copy, signal)))
+  // What a synchronous copy lacks it gets with the next entry, before that counts as durable.
+  await Promise.all(options.copies.filter((copy) => copy.place.mode === 'mirrored').map((copy) => keepCopy(options, copy, signal)))
 }
 
 async function keepCopy({ ledger, stream, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
   const backoff = new Backoff(systemClock, systemRandomness)
-  let done = 0n
+  let done: bigint | undefined
   let failing = false
   while (!signal.aborted) {
     try {
-      if (isOurs() && done < ledger.headNumber) {
+      if (isOurs() && (done === undefined || done < ledger.headNumber)) {
         const before = done
-        done = await mirror({ ledger, stream, to: store, bandwidth: place.mode === 'synchronous' ? undefined : place.bandwidth, clock: systemClock, signal })
-        if (before === 0n || failing) say({ event: 'copy', place: store.place, entry: String(done) })
+        done = await mirror({ ledger, stream, to: store, from: done, bandwidth: place.bandwidth, clock: systemClock, signal })
+        if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false
         backoff.reset()
       }
@@ -44,6 +45,8 @@ async function keepCopy({ ledger, stream, say, isOurs }: CopiesOptions, { store,
       const known = asTidemarkError(error)
       say({ event: 'copy-failed', place: store.place, code: known.code, message: known.message })
       failing = true
+      // Looked at anew: it may have been exchanged.
+      done = undefined
       await (known.retry === 'again' ? backoff.pause(signal) : systemClock.sleep(PERSON_MS, signal)).catch(() => undefined)
     }
   }

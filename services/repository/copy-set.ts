@@ -36,7 +36,7 @@ export class CopySet implements ObjectStore {
   /** Up to which entry a synchronous copy is known to be whole. */
   readonly #whole = new Map<ObjectStore, bigint>()
   /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
-  catchUp: ((copy: ObjectStore, until: bigint) => Promise<void>) | undefined
+  catchUp: ((copy: ObjectStore, from: bigint | undefined, until: bigint) => Promise<void>) | undefined
 
   constructor(options: CopySetOptions) {
     this.primary = options.primary
@@ -55,16 +55,21 @@ export class CopySet implements ObjectStore {
     if (synchronous.length === 0) return outcome
     // What the primary has counts, whoever put it there: a try of ours whose copies failed, or another writer.
     const bytes = outcome === 'created' ? chunks : [await this.primary.get(name)]
-    await Promise.all(synchronous.map(({ store }) => this.#follow(store, name, bytes, signal)))
+    await Promise.all(synchronous.map(({ store }) => this.#follow(store, name, bytes, outcome, signal)))
     return outcome
   }
 
-  /** An entry goes into a copy that has all before it, and no other. */
-  async #follow(copy: ObjectStore, name: string, bytes: readonly Uint8Array[], signal: AbortSignal | undefined): Promise<void> {
+  /** An entry goes into a copy that has all before it, and what it names: which somebody else may have put into the primary alone. */
+  async #follow(copy: ObjectStore, name: string, bytes: readonly Uint8Array[], outcome: 'created' | 'exists', signal: AbortSignal | undefined): Promise<void> {
     const number = ledgerNumber(name)
-    if (number !== undefined && number > 1n && this.#whole.get(copy) !== number - 1n) await this.catchUp?.(copy, number - 1n)
-    await putSame(copy, name, bytes, signal)
-    if (number !== undefined) this.#whole.set(copy, number)
+    if (number === undefined || this.catchUp === undefined) return putSame(copy, name, bytes, signal)
+    const whole = this.#whole.get(copy)
+    if (outcome === 'exists') await this.catchUp(copy, whole, number)
+    else {
+      if (whole !== number - 1n) await this.catchUp(copy, whole, number - 1n)
+      await putSame(copy, name, bytes, signal)
+    }
+    this.#whole.set(copy, number)
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
@@ -132,9 +137,8 @@ export class CopySet implements ObjectStore {
     for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
       try {
         if (await holds(store, name, bytes)) continue
-        await store.remove(name)
-        await store.putIfAbsent(name, [bytes])
-        this.#events.onRepair?.({ name, place: store.place, code: undefined })
+        const put = await putBack(store, name, bytes)
+        this.#events.onRepair?.({ name, place: store.place, code: put ? undefined : 'STORE_READ_ONLY' })
       } catch (error) {
         const { code } = asTidemarkError(error)
         if (code === 'INTERNAL') throw error
@@ -142,6 +146,23 @@ export class CopySet implements ObjectStore {
       }
     }
   }
+}
+
+/**
+ * Puts an object back where it is missing or wrong; false where it was left as it is. The newest ledger entry is never taken
+ * away, not for a moment: a writer that begins then would put another one in its place.
+ */
+export async function putBack(store: ObjectStore, name: string, bytes: Buffer): Promise<boolean> {
+  if ((await store.putIfAbsent(name, [bytes])) === 'created') return true
+  const number = ledgerNumber(name)
+  if (number !== undefined && (await store.size(nextEntry(name, number))) === undefined) return false
+  await store.remove(name)
+  await store.putIfAbsent(name, [bytes])
+  return true
+}
+
+function nextEntry(name: string, number: bigint): string {
+  return name.replace(/\d+(?=\.json$)/, (number + 1n).toString().padStart(16, '0'))
 }
 
 async function holds(store: ObjectStore, name: string, bytes: Buffer): Promise<boolean> {

@@ -22,6 +22,8 @@ export interface MirrorOptions {
   readonly bandwidth: number | undefined
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** The copy is known to be whole up to here; else it is looked at. */
+  readonly from?: bigint | undefined
   /** The last entry that is wanted; the ledger's head where it is not given. */
   readonly until?: bigint
   onEntry?(progress: { readonly number: bigint; readonly bytes: number }): void
@@ -38,13 +40,13 @@ const TOGETHER = 4
  */
 export async function headOf(store: ObjectStore, guess: bigint): Promise<bigint> {
   const exists = async (number: bigint): Promise<boolean> => number === 0n || (await store.size(ledgerName(LINEAGE, number))) !== undefined
-  let low = 0n
-  let high = guess
-  if (await exists(guess)) {
-    low = guess
-    let step = 1n
-    for (; await exists(low + step); step *= 2n) low += step
-    high = low + step
+  let low = guess
+  let high = guess + 1n
+  if (await exists(guess)) for (let step = 1n; await exists(high); step *= 2n) [low, high] = [high, high + 2n * step]
+  else {
+    high = guess
+    low = guess - 1n
+    for (let step = 1n; !(await exists(low)); step *= 2n) [high, low] = [low, low > 2n * step ? low - 2n * step : 0n]
   }
   // `low` is there (or 0), `high` is not.
   while (high - low > 1n) {
@@ -58,14 +60,21 @@ export async function headOf(store: ObjectStore, guess: bigint): Promise<bigint>
 /**
  * Brings a copy to the primary's head as the ledger knows it now, or to an entry before it. Returns the copy's head.
  *
- * @throws TidemarkError COPY_DIFFERS where the copy's entries are not the primary's, COPY_AHEAD where it has more of them
+ * @throws TidemarkError COPY_DIFFERS where the copy's entries are not the primary's, COPY_AHEAD where it has more of them,
+ *   STORE_FOREIGN and STORE_NOT_EMPTY where the store belongs to something else
  */
 export async function mirror(options: MirrorOptions): Promise<bigint> {
   const { ledger, to, signal, clock } = options
   const until = options.until ?? ledger.headNumber
-  const from = await headOf(to, until)
-  await compareHead(ledger, to, from)
-  if (from === 0n) await putSame(to, COPY_MARK, [Buffer.from(`{"stream":"${options.stream}"}\n`, 'utf8')], signal)
+  let from = options.from
+  if (from === undefined) {
+    await admit(ledger, to, options.stream)
+    const head = await headOf(to, until)
+    // Asked for an entry, we may be inside an append, which the ledger's own refresh would wait for.
+    if (options.until === undefined) await compareHead(ledger, to, head)
+    else await compareEntry(ledger, to, head < until ? head : until)
+    from = head
+  }
   const pace = new Pace(clock, options.bandwidth, signal)
   for (let number = from + 1n; number <= until; number++) {
     signal.throwIfAborted()
@@ -104,11 +113,48 @@ async function putRight(to: ObjectStore, name: string, bytes: Buffer, isDamage: 
   }
 }
 
+/**
+ * A store is filled that is empty, or that is this backup's already: its mark says so, or its genesis entry. What another
+ * installation signed looks damaged to us, and would be replaced.
+ */
+async function admit(ledger: Ledger, to: ObjectStore, stream: string): Promise<void> {
+  const mark = Buffer.from(`{"stream":"${stream}"}\n`, 'utf8')
+  const held = await there(to, COPY_MARK)
+  if (held?.equals(mark) === true) return
+  if (held !== undefined) throw new TidemarkError('STORE_FOREIGN', `${to.place} is a copy of another backup`)
+  const first = ledgerName(LINEAGE, 1n)
+  const genesis = await there(to, first)
+  if (genesis !== undefined) {
+    if (!genesis.equals(await ledger.store.get(first))) throw new TidemarkError('STORE_FOREIGN', `${to.place} holds another backup`)
+    return
+  }
+  for await (const name of to.list('')) {
+    // Another writer of this backup was faster, and has begun to fill it.
+    if ((await there(to, COPY_MARK))?.equals(mark) === true) return
+    throw new TidemarkError('STORE_NOT_EMPTY', `${to.place} already holds ${name}`)
+  }
+  await putSame(to, COPY_MARK, [mark])
+}
+
+async function there(store: ObjectStore, name: string): Promise<Buffer | undefined> {
+  try {
+    return await store.get(name)
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') return undefined
+    throw error
+  }
+}
+
 /** A copy's last entry is the primary's of that number. @throws TidemarkError COPY_DIFFERS, COPY_AHEAD */
 export async function compareHead(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
   if (head === 0n) return
   if (head > ledger.headNumber) await ledger.refresh()
   if (head > ledger.headNumber) throw new TidemarkError('COPY_AHEAD', `the copy ${copy.place} has ledger entry ${head}, the primary store ${ledger.store.place} ends at entry ${ledger.headNumber}`)
+  await compareEntry(ledger, copy, head)
+}
+
+/** @throws TidemarkError COPY_DIFFERS */
+async function compareEntry(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
   for (let number = head; number > 0n; number--) {
     const name = ledgerName(LINEAGE, number)
     const [there, here] = await Promise.all([copy.get(name), ledger.store.get(name)])

@@ -8,6 +8,7 @@ import type { ObjectStore } from '../core/ports/object-store.ts'
 import { type StoredObject } from '../formats/ledger-entry.ts'
 import { ledgerName } from '../formats/object-name.ts'
 import { proveLedger } from './checkpoint.ts'
+import { putBack } from './copy-set.ts'
 import { headOf } from './mirror.ts'
 import { faultOf } from './keyring.ts'
 import { type Ledger, LINEAGE } from './ledger.ts'
@@ -60,7 +61,7 @@ export async function scrub({ ledger, stores, share, signal, onProgress }: Scrub
     }
     for (const { one, what } of wrong) {
       right ??= await anywhere(stores, object)
-      faults.push({ place: one.store.place, object: object.name, range, outcome: right === undefined ? 'lost' : await putBack(one.store, object.name, right), what })
+      faults.push({ place: one.store.place, object: object.name, range, outcome: right === undefined ? 'lost' : await mend(one.store, object.name, right), what })
     }
     onProgress?.(++objects)
   }
@@ -117,11 +118,9 @@ async function anywhere(stores: readonly ObjectStore[], object: StoredObject): P
   return undefined
 }
 
-async function putBack(store: ObjectStore, name: string, bytes: Buffer): Promise<'mended' | 'left'> {
+async function mend(store: ObjectStore, name: string, bytes: Buffer): Promise<'mended' | 'left'> {
   try {
-    await store.remove(name)
-    await store.putIfAbsent(name, [bytes])
-    return 'mended'
+    return (await putBack(store, name, bytes)) ? 'mended' : 'left'
   } catch (error) {
     if (asTidemarkError(error).code === 'INTERNAL') throw error
     return 'left'

@@ -1,0 +1,99 @@
+/** Copies beside writers that know nothing of them, races for a number, and stores that belong to somebody else. */
+import { expect, test } from 'vitest'
+import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import type { ObjectStore } from '../../services/core/ports/object-store.ts'
+import { ledgerName } from '../../services/formats/object-name.ts'
+import { CopySet, putBack } from '../../services/repository/copy-set.ts'
+import type { TrustedSigners } from '../../services/repository/ledger.ts'
+import { headOf, mirror } from '../../services/repository/mirror.ts'
+import { namedObjects } from '../../services/repository/named-objects.ts'
+import { Repository } from '../../services/repository/repository.ts'
+import { MemoryPipeline } from '../support/memory-pipeline.ts'
+
+const signal = new AbortController().signal
+
+async function backup() {
+  const primary = new MemoryStore()
+  let trust: TrustedSigners | undefined
+  const pipeline = await MemoryPipeline.create([], { store: primary, onTrust: (made) => (trust = made) })
+  const signer = pipeline.repository.signer
+  const { stream } = pipeline.repository.catalog
+  const open = (store: ObjectStore): Promise<Repository> => Repository.open({ store, trust: trust!, provider: new MemoryKeys(systemRandomness), signer, clock: systemClock, randomness: systemRandomness })
+  const openWith = async (copy: ObjectStore): Promise<Repository> => {
+    const set = new CopySet({ primary, copies: [{ store: copy, synchronous: true }], use: 'write' })
+    const repository = await open(set)
+    set.catchUp = async (to, from, until) => void (await mirror({ ledger: repository.ledger, stream, to, from, until, bandwidth: undefined, clock: systemClock, signal }))
+    return repository
+  }
+  return { primary, stream, open, openWith, pipeline }
+}
+
+/** Every object that the copy's ledger names is in the copy. */
+async function whole(repository: Repository, copy: MemoryStore): Promise<void> {
+  for await (const entry of repository.ledger.walk()) {
+    expect(copy.objects.get(ledgerName(1, entry.number)), `entry ${entry.number}`).toBeDefined()
+    for (const { object } of namedObjects(entry)) expect(copy.objects.get(object.name), object.name).toBeDefined()
+  }
+}
+
+test('the entry that won a number brings what it names, though its writer knew no copy', async () => {
+  const { primary, open, openWith } = await backup()
+  const copy = new MemoryStore()
+  const ours = await openWith(copy)
+  await ours.audit('one', '', '')
+  const stranger = await open(primary)
+  await stranger.keyring.current(stranger.signer)
+  // We do not know of it yet: our next number is taken.
+  await ours.audit('two', '', '')
+  await whole(ours, copy)
+  expect(await headOf(copy, 0n)).toBe(ours.ledger.headNumber)
+})
+
+test('two writers with the same copy race for a number, and both go on', async () => {
+  const { openWith } = await backup()
+  const copy = new MemoryStore()
+  const [one, two] = [await openWith(copy), await openWith(copy)]
+  for (let i = 0; i < 5; i++) {
+    await Promise.all([one.audit(`a${i}`, '', ''), two.audit(`b${i}`, '', '')])
+    await two.audit(`c${i}`, '', '')
+  }
+  await one.ledger.refresh()
+  await whole(one, copy)
+}, 10_000)
+
+test('a store that belongs to somebody else is never filled', async () => {
+  const [mine, other] = [await backup(), await backup()]
+  const before = new Map(other.primary.objects)
+  const { ledger } = mine.pipeline.repository
+  const fill = (to: ObjectStore): Promise<bigint> => mirror({ ledger, stream: mine.stream, to, bandwidth: undefined, clock: systemClock, signal })
+  for (let i = 0; i < 20; i++) await mine.pipeline.repository.audit('more', '', '')
+  await expect(fill(other.primary)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+  expect(other.primary.objects).toEqual(before)
+  const files = new MemoryStore()
+  files.objects.set('holiday.jpg', Buffer.from('x'))
+  await expect(fill(files)).rejects.toMatchObject({ code: 'STORE_NOT_EMPTY' })
+  const theirs = new MemoryStore()
+  await mirror({ ledger: other.pipeline.repository.ledger, stream: other.stream, to: theirs, bandwidth: undefined, clock: systemClock, signal })
+  await expect(fill(theirs)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
+})
+
+test('where a store ends, from whatever guess', async () => {
+  const store = new MemoryStore()
+  for (let head = 0n; head < 40n; head++) {
+    if (head > 0n) store.objects.set(ledgerName(1, head), Buffer.alloc(1))
+    for (let guess = 0n; guess < 60n; guess += 3n) expect(await headOf(store, guess)).toBe(head)
+  }
+})
+
+test('the newest ledger entry is never taken away to be put back', async () => {
+  const store = new MemoryStore()
+  for (const number of [1n, 2n]) store.objects.set(ledgerName(1, number), Buffer.from('damaged'))
+  expect(await putBack(store, ledgerName(1, 2n), Buffer.from('right'))).toBe(false)
+  expect(store.objects.get(ledgerName(1, 2n))!.toString()).toBe('damaged')
+  expect(await putBack(store, ledgerName(1, 1n), Buffer.from('right'))).toBe(true)
+  expect(store.objects.get(ledgerName(1, 1n))!.toString()).toBe('right')
+  store.objects.delete(ledgerName(1, 2n))
+  expect(await putBack(store, ledgerName(1, 2n), Buffer.from('right'))).toBe(true)
+})
