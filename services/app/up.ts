@@ -104,7 +104,9 @@ export class Up {
     const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
     let anew: string | undefined
+    const { catalog } = this.#options.repository
     while (!signal.aborted && !draining.aborted) {
+      const before = catalog.generation?.end
       try {
         if (fresh !== undefined) {
           await this.#newGeneration(fresh)
@@ -124,6 +126,8 @@ export class Up {
       } catch (error) {
         this.connected = false
         if (signal.aborted) break
+        // It got on before it failed: a new trouble, not the last one going on.
+        if (catalog.generation?.end !== before) backoff.reset()
         const known = asTidemarkError(error)
         if (known.code === 'INTERRUPTED' && draining.aborted) break
         if (known.code === 'SLOT_LOST') {

@@ -2,6 +2,7 @@
 import './kafkajs-batches.ts'
 import './kafkajs-connecting.ts'
 import './kafkajs-sending.ts'
+import './kafkajs-throttling.ts'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'

@@ -18,6 +18,9 @@ import { HEADER } from './unit.ts'
 /** A member that says nothing for so long is gone. */
 const SESSION_MS = 10_000
 const HEARTBEAT_MS = 2_000
+/** A broker that has just started reads its groups first, for seconds; kafkajs gives up at its first "not yet". */
+const JOIN_MS = 30_000
+const JOIN_PAUSE_MS = 200
 /** Posts that may be pending: older ones are done. */
 const LOOK_BACK = 512n
 
@@ -66,27 +69,52 @@ export class KafkaCutBoard implements CutBoard {
   }
 
   async join(listener: (role: CutRole) => void): Promise<void> {
+    const { clock } = this.#options
+    const deadline = clock.elapsed() + JOIN_MS
+    for (;;) {
+      try {
+        await this.#joinOnce(listener)
+        return
+      } catch (error) {
+        const known = kafkaError(error, 'the group of compactors')
+        if (known.retry !== 'again' || clock.elapsed() > deadline) throw known
+        await clock.sleep(JOIN_PAUSE_MS)
+      }
+    }
+  }
+
+  /** Rejects where the group does not take us in; what comes later rejects `failed`. */
+  async #joinOnce(listener: (role: CutRole) => void): Promise<void> {
     const { prefix } = this.#options
     const leading = transactionsTopic(prefix)
     const lanes = lanesTopic(prefix)
     // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
     const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
     const consumer = this.#kafka.consumer({ retry, groupId: `${prefix}.compactors`, sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: 2 * SESSION_MS, allowAutoTopicCreation: false })
-    this.#consumer = consumer
     const { GROUP_JOIN, CRASH } = consumer.events
+    let joined = false
+    let crash: unknown
     consumer.on(GROUP_JOIN, ({ payload }) => {
+      joined = true
       // Nothing is fetched through the group.
       consumer.pause([{ topic: leading }, { topic: lanes }])
       const mine = payload.memberAssignment as Readonly<Record<string, readonly number[] | undefined>>
       listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] })
     })
-    consumer.on(CRASH, ({ payload }) => this.#failed.reject(kafkaError(payload.error, 'the group of compactors')))
+    consumer.on(CRASH, ({ payload }) => {
+      if (joined) this.#failed.reject(kafkaError(payload.error, 'the group of compactors'))
+      else crash = payload.error
+    })
     try {
       await consumer.connect()
       await consumer.subscribe({ topics: [leading, lanes] })
       await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
+      // A crash while it starts is told, not thrown.
+      if (crash !== undefined) throw crash
+      this.#consumer = consumer
     } catch (error) {
-      throw kafkaError(error, 'the group of compactors')
+      await consumer.disconnect().catch(() => undefined)
+      throw error
     }
   }
 
