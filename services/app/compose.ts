@@ -6,7 +6,7 @@ import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
 import { PostgresTarget } from '../adapters/postgres/postgres-target.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
@@ -15,17 +15,19 @@ import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { TransactionPart } from '../core/transaction.ts'
 import type { KafkaSettings } from '../adapters/kafka/connection.ts'
 import type { OrderedRange } from '../compactor/cut-worker.ts'
-import type { Generation } from '../repository/catalog.ts'
+import type { Generation } from '../repository/generation.ts'
 import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import { CopySet } from '../repository/copy-set.ts'
+import { type Floor, laterFloor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'
+import { readTrim } from '../repository/trim.ts'
 import { Repository } from '../repository/repository.ts'
 import type { Config, CopyPlace, KafkaConfig, StoreRole } from './config.ts'
 import { compareCopies, type CopyReport, type OpenedCopy, openStoreSet } from './store-set.ts'
 
 /** @throws TidemarkError CONFIG_INVALID */
 export function openStore(url: string): Promise<ObjectStore> {
-  return openStoreUrl(url, systemRandomness)
+  return openStoreUrl(url, systemRandomness, systemClock)
 }
 
 /** Where a backup is, and what its store is compared with. */
@@ -65,8 +67,9 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
   const repository = await Repository.open({ store, trust: keys.trust, provider: keys.provider, signer: keys.signer, clock: systemClock, randomness: systemRandomness })
   const { ledger } = repository
   if (store instanceof CopySet) {
-    store.catchUp = async (copy, from, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, from, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
+    store.catchUp = async (copy, from, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, floor: repository.catalog.removedFloor, from, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
   }
+  await findFloors(repository, store, keys.trust.stream)
   const anchors = new Anchors({ places: await Promise.all((options.anchors ?? []).map(openStore)), ledger, stream: keys.trust.stream, clock: systemClock })
   return {
     repository,
@@ -77,6 +80,28 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
     compared: options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : [],
     anchored: options.acceptLoss === true ? undefined : await anchors.check(),
   }
+}
+
+/** What stores keep less than the whole: where none that can be asked has it all, what is read begins later. */
+async function findFloors(repository: Repository, store: ObjectStore, stream: string): Promise<void> {
+  const stores = storesOf(store)
+  const floors: (Floor | undefined)[] = []
+  for (const one of stores) {
+    try {
+      const floor = await readTrim(one, repository.ledger, stream)
+      floors.push(floor)
+      if (floor !== undefined && store instanceof CopySet) store.floors.set(one, floor)
+    } catch (error) {
+      if (asTidemarkError(error).code === 'LEDGER_BROKEN') throw error
+    }
+  }
+  const least = floors.reduce((a, b) => (a === undefined || b === undefined ? undefined : laterFloor(a, b) === a ? b : a), floors[0])
+  if (least !== undefined) repository.catalog.limit(least)
+}
+
+/** All stores of a backup, the primary first. */
+export function storesOf(store: ObjectStore): readonly ObjectStore[] {
+  return store instanceof CopySet ? [store.primary, ...store.copies.map((copy) => copy.store)] : [store]
 }
 
 export function openSource(config: Config, generation: Generation): PostgresSource {

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { Subjects } from '../core/relation.ts'
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000 }
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
 const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
 
 function duration(least: string, most: string, missing: string) {
@@ -21,23 +21,31 @@ function size(least: string, most: string, missing: string) {
 }
 
 function measured(units: Readonly<Record<string, number>>, least: string, most: string, missing: string, what: string) {
-  const read = (text: string): number | undefined => {
-    const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim())
-    const unit = units[match?.[2] ?? '']
-    return match === null || unit === undefined ? undefined : Number(match[1]) * unit
-  }
-  const low = read(least)!
-  const high = read(most)!
+  return text(units, least, most, `${what}; ${least} to ${most}, default ${missing}`, what).default(missing).transform((value) => read(units, value)!)
+}
+
+/** For settings that may be left out. */
+function maybeDuration(least: string, most: string, description: string) {
+  return text(UNITS, least, most, description, 'a time such as 30d').transform((value) => read(UNITS, value)!).optional()
+}
+
+function read(units: Readonly<Record<string, number>>, value: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(value.trim())
+  const unit = units[match?.[2] ?? '']
+  return match === null || unit === undefined ? undefined : Number(match[1]) * unit
+}
+
+function text(units: Readonly<Record<string, number>>, least: string, most: string, description: string, what: string) {
+  const low = read(units, least)!
+  const high = read(units, most)!
   return z
     .string()
-    .default(missing)
-    .superRefine((text, context) => {
-      const value = read(text)
-      if (value === undefined) context.addIssue({ code: 'custom', message: `"${text.slice(0, 30)}" is not ${what}` })
-      else if (value < low || value > high) context.addIssue({ code: 'custom', message: `${text} is outside ${least} to ${most}` })
+    .superRefine((given, context) => {
+      const value = read(units, given)
+      if (value === undefined) context.addIssue({ code: 'custom', message: `"${given.slice(0, 30)}" is not ${what}` })
+      else if (value < low || value > high) context.addIssue({ code: 'custom', message: `${given} is outside ${least} to ${most}` })
     })
-    .meta({ description: `${what}; ${least} to ${most}, default ${missing}` })
-    .transform((text) => read(text)!)
+    .meta({ description })
 }
 
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
@@ -59,11 +67,14 @@ const kafkaSettings = z.strictObject({
     .optional(),
 })
 
+const KEEP = 'how far back this store goes, where that is less than the backup: what is older is taken away by `tidemark prune` once another store has it; 1h to 3650d'
+
 const copySettings = z.strictObject({
   url: z.string().min(1),
   role: z.enum(['local', 'remote', 'archive']).default('remote').meta({ description: 'restores read local stores first, archives last' }),
   mode: z.enum(['synchronous', 'mirrored']).default('mirrored').meta({ description: 'synchronous: nothing counts as durable before this copy has it, so a copy that is down holds up the acknowledgement; mirrored: filled behind the primary store, and catches up by itself' }),
   bandwidth: size('64KiB', '10GiB', '10GiB').meta({ description: 'a second, for filling a mirrored copy' }),
+  keep: maybeDuration('1h', '3650d', KEEP),
 })
 
 const tableSettings = z.strictObject({
@@ -74,8 +85,17 @@ const tableSettings = z.strictObject({
 export const configFile = z.strictObject({
   version: z.literal(1),
   source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
-  store: z.strictObject({ url: z.string().min(1), role: z.enum(['local', 'remote', 'archive']).default('local') }).meta({ description: 'the primary store: it decides the order' }),
+  store: z.strictObject({ url: z.string().min(1), role: z.enum(['local', 'remote', 'archive']).default('local'), keep: maybeDuration('1h', '3650d', KEEP) }).meta({ description: 'the primary store: it decides the order' }),
   copies: z.array(copySettings).default([]).meta({ description: 'other stores with the same backup' }),
+  retention: z
+    .strictObject({
+      keep: duration('1h', '3650d', '90d').meta({ description: 'every point of this last time can be restored; what is older goes with `tidemark prune`. 1h to 3650d, default 90d' }),
+      bases: z.int().min(1).max(1000).default(2).meta({ description: 'at least so many finished bases stay, however old' }),
+      grace: duration('1h', '90d', '7d').meta({ description: 'between retiring and removing: so long it can be undone, and a restore that began before goes on. 1h to 90d, default 7d' }),
+    })
+    .optional()
+    .meta({ description: 'without it nothing is ever taken away' }),
+  scrub: z.strictObject({ days: z.int().min(0).max(365).default(30).meta({ description: 'every object of every store is looked at within so many days, a share each day; 0 for never' }) }).prefault({}),
   keys: z.string().min(1).default('keys'),
   anchors: z.array(z.string().min(1)).default([]).meta({ description: 'stores other than the backup\'s, where the head of the ledger is anchored: whoever rolls the backup back would have to do it there too' }),
   roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
@@ -94,6 +114,8 @@ export interface CopyPlace {
   readonly mode: 'synchronous' | 'mirrored'
   /** Bytes a second. */
   readonly bandwidth: number | undefined
+  /** How far back it goes, ms; undefined for as far as the backup. */
+  readonly keep?: number | undefined
 }
 
 export type KafkaLogin =
@@ -118,6 +140,10 @@ export interface Config {
   readonly source: { readonly url: string; readonly slot: string; readonly publication: string }
   readonly storeUrl: string
   readonly storeRole?: StoreRole
+  readonly storeKeepMs?: number | undefined
+  readonly retention?: { readonly keepMs: number; readonly bases: number; readonly graceMs: number } | undefined
+  /** 0 for never. */
+  readonly scrubDays?: number
   readonly copies?: readonly CopyPlace[]
   readonly keys: string
   readonly anchors?: readonly string[]
@@ -158,13 +184,17 @@ export function parseConfig(text: string, path: string): Config {
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, copies, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
+  const { source, store, copies, retention, scrub, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
   if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
+  if (store.keep !== undefined && copies.every((copy) => copy.keep !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: keep: one store has to keep everything, so one of them is without`)
   return {
     path,
     source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
     storeUrl: store.url,
     storeRole: store.role,
+    storeKeepMs: store.keep,
+    retention: retention === undefined ? undefined : { keepMs: retention.keep, bases: retention.bases, graceMs: retention.grace },
+    scrubDays: scrub.days,
     copies,
     keys: isAbsolute(keys) ? keys : join(folder, keys),
     anchors,

@@ -26,6 +26,7 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
     ledger,
     stream: repository.catalog.stream,
     to: store,
+    floor: repository.catalog.removedFloor,
     bandwidth,
     clock: systemClock,
     signal,

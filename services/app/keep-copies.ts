@@ -3,6 +3,7 @@ import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { Backoff } from '../core/running-state.ts'
 import type { Ledger } from '../repository/ledger.ts'
+import type { Floor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'
 import type { OpenedCopy } from './store-set.ts'
 import type { Say } from './up-events.ts'
@@ -15,6 +16,8 @@ const PERSON_MS = 60_000
 export interface CopiesOptions {
   readonly ledger: Ledger
   readonly stream: string
+  /** Where the backup begins by now. */
+  readonly floor: () => Floor | undefined
   readonly copies: readonly OpenedCopy[]
   readonly say: Say
   /** Several processes may write: one of them fills the copies. */
@@ -26,7 +29,7 @@ export async function keepCopies(options: CopiesOptions, signal: AbortSignal): P
   await Promise.all(options.copies.filter((copy) => copy.place.mode === 'mirrored').map((copy) => keepCopy(options, copy, signal)))
 }
 
-async function keepCopy({ ledger, stream, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
+async function keepCopy({ ledger, stream, floor, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
   const backoff = new Backoff(systemClock, systemRandomness)
   let done: bigint | undefined
   let failing = false
@@ -34,7 +37,7 @@ async function keepCopy({ ledger, stream, say, isOurs }: CopiesOptions, { store,
     try {
       if (isOurs() && (done === undefined || done < ledger.headNumber)) {
         const before = done
-        done = await mirror({ ledger, stream, to: store, from: done, bandwidth: place.bandwidth, clock: systemClock, signal })
+        done = await mirror({ ledger, stream, to: store, floor: floor(), from: done, bandwidth: place.bandwidth, clock: systemClock, signal })
         if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false
         backoff.reset()

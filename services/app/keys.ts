@@ -1,6 +1,8 @@
 /** `keys`: who can open what, new recipients for old and new epoch keys, and recipients for whom nothing more is sealed. */
 import { openKeys } from '../adapters/keys/key-folder.ts'
 import { addRecipient, newRecipient, removeRecipient } from '../adapters/keys/recipient-files.ts'
+import type { SignerRole } from '../adapters/keys/key-folder.ts'
+import { installSigner, nextSigner } from '../adapters/keys/signer-files.ts'
 import { systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -87,4 +89,33 @@ async function rewrap(place: BackupPlace, recipient: string, command: string, si
     rewrapped++
   }
   return { recipient, rewrapped, recipients: reports(repository, provider.recipients), audit: await audit(repository, command, recipient) }
+}
+
+export interface SignerReport {
+  readonly id: string
+  readonly role: SignerRole
+  /** The ledger entries that it may sign; null for no end. */
+  readonly from: string
+  readonly to: string | null
+}
+
+export async function listSigners(place: BackupPlace): Promise<readonly SignerReport[]> {
+  const { repository } = await openBackup({ ...place, role: 'writer' })
+  return repository.ledger.signers.trusted.map(({ id, role, from, to }) => ({ id, role, from: from ?? '1', to: to ?? null }))
+}
+
+/** A new signing key for writers, or for keepers; those of before count up to the entry that says so, and no further. */
+export async function rotateSigner(place: BackupPlace, role: SignerRole): Promise<{ readonly signer: string; readonly retired: readonly string[]; readonly entry: string; readonly audit: string }> {
+  const opened = await openBackup({ ...place, role: 'restore' })
+  const { ledger, signer, catalog } = opened.repository
+  const next = await nextSigner(place.keys, role, systemRandomness)
+  if (ledger.signers.get(next.id) === undefined) {
+    const retire = ledger.signers.trusted.filter((one) => one.role === role && one.to === undefined).map((one) => one.id)
+    await ledger.append({ kind: 'signers', add: [{ id: next.id, role, publicKey: next.publicKey }], retire }, signer)
+  }
+  await installSigner(place.keys, role, next, { ...opened.keys.trust, signers: [...ledger.signers.trusted] })
+  const change = catalog.signerChanges.findLast((one) => one.body.add.some((added) => added.id === next.id))
+  // As whoever signs from now on.
+  const { repository } = await openBackup({ ...place, role: 'restore' })
+  return { signer: next.id, retired: change?.body.retire ?? [], entry: String(change?.number ?? 0n), audit: await audit(repository, 'keys rotate-signer', next.id) }
 }

@@ -11,6 +11,7 @@ import { attestationAt } from '../rebuild/attest.ts'
 import { anchorLines } from './anchor-lines.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, openTarget } from './compose.ts'
+import { RestoreHold } from './holds.ts'
 
 export interface RestoreOptions extends BackupPlace {
   readonly at: string
@@ -75,7 +76,8 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   try {
     await target.check(restoreId(plan))
     const where = await audit(repository, 'restore', `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`)
-    const result = await new Rebuild({ repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes: options.memoryBytes, events: options.events }).run(restoreId(plan), options.signal)
+    const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.lsn)
+    const result = await new Rebuild({ repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes: options.memoryBytes, events: options.events }).run(restoreId(plan), options.signal).finally(() => hold.release())
     const attested = attestationAt(plan)
     let proof: RestoreReport['proof'] = { compared: false, equal: null, text: 'the source was not attested at this position: no comparison with it is possible' }
     if (attested !== undefined) {

@@ -5,7 +5,7 @@ import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { type Lsn, parseLsn } from '../core/position.ts'
-import type { Generation } from '../repository/catalog.ts'
+import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type GapReport, readWindows } from './windows.ts'
 

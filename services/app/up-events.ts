@@ -30,6 +30,11 @@ export type UpEvent =
   /** A mirrored copy is behind and is tried again; the backup goes on. */
   | { readonly event: 'copy-failed'; readonly place: string; readonly code: string; readonly message: string }
   | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
+  /** Today's share of every store was looked at. */
+  | { readonly event: 'scrubbed'; readonly part: number; readonly parts: number; readonly objects: number; readonly mended: number; readonly lost: number; readonly left: number; readonly away: readonly string[] }
+  | { readonly event: 'locks'; readonly place: string; readonly objects: number; readonly until: string }
+  /** Scrubbing or locks: tried again within the hour; the backup goes on. */
+  | { readonly event: 'upkeep-failed'; readonly code: string; readonly message: string }
   | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
 
 export type Say = (event: UpEvent) => void

@@ -11,7 +11,7 @@ import { formatLsn, maxLsn } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
 import { Replicator } from '../replicator/replicator.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
-import type { Generation } from '../repository/catalog.ts'
+import type { Generation } from '../repository/generation.ts'
 import type { Anchors } from '../repository/anchors.ts'
 import type { Repository } from '../repository/repository.ts'
 import { compactTogether } from './compact-together.ts'
@@ -22,6 +22,7 @@ import { followLedger } from './follow-ledger.ts'
 import { replaceGeneration } from './generation.ts'
 import { keepAnchors, writeAnchors } from './keep-anchors.ts'
 import { keepCopies } from './keep-copies.ts'
+import { keepUp } from './upkeep.ts'
 import { beginLogAnew, lostLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
 import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
@@ -160,7 +161,8 @@ export class Up {
     const { repository, copies = [] } = this.#options
     await Promise.all([
       keepAnchors(() => this.#writeAnchors(), signal),
-      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
+      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, floor: () => repository.catalog.removedFloor, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
+      keepUp({ repository, copies, scrubDays: this.#options.config.scrubDays ?? 0, say: (event) => this.#say(event), clock: systemClock, isOurs: () => this.#leads && this.connected }, signal),
     ])
   }
 

@@ -11,6 +11,7 @@ import { digestBackup } from '../rebuild/attest.ts'
 import { planRestore } from '../rebuild/plan.ts'
 import { resolvePoint } from '../rebuild/point.ts'
 import { proveLedger } from '../repository/checkpoint.ts'
+import { isBelow } from '../repository/floor.ts'
 import { fetchChecked } from '../repository/keyring.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -43,11 +44,12 @@ export async function verifyStore(repository: Repository, decrypt: boolean, onPr
   let objects = 0
   let bytes = 0n
   const reading = new SideBySide(READ_TOGETHER, READ_BYTES)
-  for await (const { entry, faults } of proveLedger(repository.ledger)) {
+  for await (const { entry, faults } of proveLedger(repository.ledger, repository.catalog.floor)) {
     for (const { object, error } of faults) damaged.push({ entry: String(entry.number), object, code: error.code, what: error.message, range: 'the ledger\'s own index: every command reads around it' })
     // What a checkpoint names has been compared with the entries already.
     for (const { object, range, sealed } of entry.body?.kind === 'checkpoint' ? [] : namedObjects(entry)) {
       signal.throwIfAborted()
+      if (isBelow(repository.catalog.floor, object.name)) continue
       // Some are read while another one is hashed.
       await reading.begin(Number(object.bytes), async () => {
         try {

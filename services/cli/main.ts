@@ -6,9 +6,11 @@ import { registerCopy } from './commands/copy.ts'
 import { registerDemo } from './commands/demo.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerFind } from './commands/find.ts'
+import { registerHold } from './commands/hold.ts'
 import { registerInit } from './commands/init.ts'
 import { registerKeys } from './commands/keys.ts'
 import { registerMark } from './commands/mark.ts'
+import { registerPrune } from './commands/prune.ts'
 import { registerRead } from './commands/read.ts'
 import { registerRestore } from './commands/restore.ts'
 import { registerScrub } from './commands/scrub.ts'
@@ -54,7 +56,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
-  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerKeys, registerDemo]) register(program, run)
+  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerPrune, registerHold, registerKeys, registerDemo]) register(program, run)
   inherit(program)
   try {
     await program.parseAsync([...args], { from: 'user' })

@@ -26,6 +26,18 @@ export const LIMITS = {
   pageBytes: 4 * 1024 * 1024,
   /** The ledger's head is anchored this often. */
   anchorMs: 60_000,
+  /** Objects that are taken away, or locked, at once. */
+  purgesInFlight: 16,
+  /** What no ledger entry names is taken for given up after this: longer than any upload. */
+  unnamedMs: 48 * 3600 * 1000,
+  /** A store whose clock differs by more has nothing taken away. */
+  skewMs: 60_000,
+  /** A restore holds what it needs for so long, and again and again while it runs. */
+  restoreHoldMs: 24 * 3600 * 1000,
+  /** Scrubbing and locks are looked at this often. */
+  upkeepMs: 3600 * 1000,
+  /** And so long after a start, or where another process does it. */
+  upkeepPauseMs: 60_000,
   connectMs: 15_000,
   /** How long a stop may take before what is left is dropped (never acknowledged). */
   drainMs: 25_000,

@@ -29,6 +29,25 @@ export const segmentObject = sealedObject.extend({ tables: z.array(z.object({ oi
 const table = { oid, schema: z.string(), name: z.string() }
 const gapScope = z.discriminatedUnion('kind', [z.object({ kind: z.literal('stream') }), z.object({ kind: z.literal('table'), ...table })])
 const signer = z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })
+/**
+ * Where a backup begins: everything that only points before it need is gone, or goes. Told by names alone (`repository/floor.ts`), so
+ * that whoever meets an object knows whether it is to be there.
+ */
+export const floor = z.object({
+  generation: z.int(),
+  /** The oldest base that stays, and the `from` of the oldest segments that do. */
+  base: z.uuid(),
+  before: lsn,
+  /** The oldest reading of the schema that stays. */
+  schemasFrom: lsn,
+  /** Copies of tables, by their base's or gap's id, that do not stay. */
+  gone: z.array(z.uuid()),
+  /** Numbers of entries: the ledger's index before them is superseded. */
+  roots: count,
+  pages: count,
+  /** The DDL records of the segments that do not stay, of this generation. */
+  ddl: sealedObject.nullable(),
+})
 
 export const entryBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('genesis'), stream: z.uuid(), signers: z.array(signer), recipients: z.array(z.string()) }),
@@ -115,6 +134,20 @@ export const entryBody = z.discriminatedUnion('kind', [
    * entries numbered `from` to `to` that stood in no page before. The entry directly before is the last one it knows.
    */
   z.object({ kind: z.literal('checkpoint'), root: storedObject, pages: z.array(z.object({ generation: z.int(), from: count, to: count, object: storedObject })) }),
+  /** From the next entry on the added ones may sign, and the retired ones may not. */
+  z.object({ kind: z.literal('signers'), add: z.array(signer), retire: z.array(z.string()) }),
+  /** Points from `from` to `to` of a generation stay restorable: until an instant, or until it is released. */
+  z.object({ kind: z.literal('hold'), id: z.uuid(), purpose: z.enum(['legal', 'restore']), reason: z.string(), generation: z.int(), from: lsn, to: lsn.nullable(), until: instant.nullable() }),
+  z.object({ kind: z.literal('hold-released'), id: z.uuid() }),
+  /** The backup begins later from here on; the objects stay until `removeAfter`, and until then it can be undone. */
+  z.object({ kind: z.literal('retire'), id: z.uuid(), floor, objects: count, bytes: count, removeAfter: instant }),
+  z.object({ kind: z.literal('retire-undone'), id: z.uuid() }),
+  /** The objects below the floor go. */
+  z.object({ kind: z.literal('removed'), id: z.uuid() }),
+  /** In a store, everything that entries up to `upTo` name is locked until an instant. */
+  z.object({ kind: z.literal('locks'), place: z.string(), upTo: count, until: instant }),
+  /** One share of the objects was looked at in every store of the set. */
+  z.object({ kind: z.literal('scrub'), part: z.int(), parts: z.int(), objects: count, mended: count, lost: count, left: count, away: z.array(z.string()) }),
   z.object({ kind: z.literal('audit'), command: z.string(), operator: z.string(), what: z.string() }),
 ])
 
@@ -123,6 +156,7 @@ export type EntryKind = EntryBody['kind']
 export type EntryOf<K extends EntryKind> = Extract<EntryBody, { kind: K }>
 export type StoredObject = z.infer<typeof storedObject>
 export type SealedRef = z.infer<typeof sealedObject>
+export type FloorText = z.infer<typeof floor>
 export type GapEntryScope = z.infer<typeof gapScope>
 
 const frame = z.object({ version: z.literal(1), number: count, previous: hash.nullable(), writtenAt: instant, ignorable: z.boolean() })
@@ -149,13 +183,15 @@ export interface Signer {
   readonly privateKey: KeyObject
 }
 
-export interface SignerKey {
-  readonly id: string
-  readonly publicKey: KeyObject
+/** Public keys of those who may sign. */
+export interface SignerKeys {
+  get(id: string): KeyObject | undefined
+  /** Why somebody may not sign the entry of a number and kind, to be said behind his name; undefined where he may. */
+  refusal(id: string, number: bigint, kind: string | undefined): string | undefined
 }
 
 /** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */
-const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint'])
+const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint', 'locks', 'scrub'])
 
 export function hashBytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
@@ -175,7 +211,7 @@ export function signLine(value: unknown, signer: Signer): Buffer {
 }
 
 /** The JSON of a signed line, and who signed it. @param broken makes the error for what is wrong */
-export function openSignedLine(file: Buffer, signers: ReadonlyMap<string, KeyObject>, broken: (what: string, cause?: unknown) => TidemarkError): { readonly json: unknown; readonly signer: string } {
+export function openSignedLine(file: Buffer, signers: Pick<SignerKeys, 'get'>, broken: (what: string, cause?: unknown) => TidemarkError): { readonly json: unknown; readonly signer: string } {
   const cut = file.indexOf(10)
   if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
   const line = file.subarray(0, cut)
@@ -203,16 +239,19 @@ export interface IgnoredEntry extends Omit<LedgerEntry, 'body'> {
  * Verifies and parses one entry's file.
  *
  * @param previous hash of the entry before; null for the first, undefined where the signature alone is to be proven
- * @param signers the keys that may sign, by id
+ * @param signers the keys that may sign, by id, and which entries
  * @throws TidemarkError LEDGER_BROKEN (signature, form, number, chain), LEDGER_UNKNOWN (a kind that may not be passed over)
  */
-export function decodeEntry(file: Buffer, number: bigint, previous: string | null | undefined, signers: ReadonlyMap<string, KeyObject>): LedgerEntry | IgnoredEntry {
+export function decodeEntry(file: Buffer, number: bigint, previous: string | null | undefined, signers: SignerKeys): LedgerEntry | IgnoredEntry {
   const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
   const { json, signer } = openSignedLine(file, signers, broken)
   const framed = frame.safeParse(json)
   if (!framed.success) throw broken('its frame is not understood')
   if (framed.data.number !== number.toString()) throw broken(`it carries the number ${framed.data.number}`)
   if (previous !== undefined && framed.data.previous !== previous) throw broken('it does not continue the entry before it')
+  const kind = (json as { body?: { kind?: unknown } }).body?.kind
+  const refusal = signers.refusal(signer, number, typeof kind === 'string' ? kind : undefined)
+  if (refusal !== undefined) throw broken(`${signer.slice(0, 40)} ${refusal}`)
   const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer, hash: hashBytes(file) }
   const body = entryBody.safeParse((json as { body: unknown }).body)
   if (body.success) return { ...common, body: body.data }

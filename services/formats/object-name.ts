@@ -84,3 +84,45 @@ export function sequencesName(generation: number, at: Lsn, nonce: string): strin
 export function keyName(key: string): string {
   return `keys/${key}.key`
 }
+
+export function retiredDdlName(generation: number, before: Lsn, nonce: string): string {
+  return `retired/g${generation}/${wide(before)}-${nonce}.ddl`
+}
+
+/** Newest first. Stands in a store that keeps less than the backup has, and in no other. */
+export function trimName(number: bigint): string {
+  return `${TRIMS}${(LAST_NUMBER - number).toString().padStart(16, '0')}.json`
+}
+
+export const TRIMS = 'trims/'
+
+/** What an object's name says of where it belongs in time; undefined for those that belong to no time. */
+export type NamedPlace =
+  | { readonly kind: 'changes' | 'schema' | 'sequences' | 'ddl'; readonly generation: number; /** Of changes: where their cut begins, exclusive. The end in the name is not the cut's, where a large transaction is stored before it ends. */ readonly at: Lsn }
+  | { readonly kind: 'copy'; readonly generation: number; readonly base: string }
+  | { readonly kind: 'root' | 'page' | 'hint'; /** Of the newest ledger entry that it tells of. */ readonly number: bigint }
+
+export function namedPlace(name: string): NamedPlace | undefined {
+  const [, kind, generation, rest] = /^(segments|base|schema|retired)\/g(\d{1,9})\/(.+)$/.exec(name) ?? []
+  if (kind === 'base') return { kind: 'copy', generation: Number(generation), base: rest!.slice(0, rest!.indexOf('/')) }
+  if (kind !== undefined) {
+    const [, at] = /(?:^|\/)([0-9a-f]{16})-[^/]*$/.exec(rest!) ?? []
+    if (at === undefined) return undefined
+    const what = kind === 'segments' ? 'changes' : kind === 'retired' ? 'ddl' : name.endsWith('.sequences') ? 'sequences' : 'schema'
+    return { kind: what, generation: Number(generation), at: BigInt(`0x${at}`) as Lsn }
+  }
+  const [, numbers, ending] = /^index\/\d+\/([0-9-]{16,33})-[^/]*\.(root|page)$/.exec(name) ?? []
+  if (ending !== undefined) return { kind: ending as 'root' | 'page', number: BigInt(numbers!.split('-').at(-1)!) }
+  const hint = checkpointNumber(name)
+  return hint === undefined ? undefined : { kind: 'hint', number: hint }
+}
+
+/** Objects that are many and large, and of which a restore reads few: those that a cheaper storage class is for. */
+export function isBulk(name: string): boolean {
+  return name.startsWith('segments/') || name.startsWith('base/')
+}
+
+/** Objects that come and go, and are locked by nobody. */
+export function isPassing(name: string): boolean {
+  return name.startsWith('probe/') || name.startsWith('role/') || name.startsWith(TRIMS)
+}

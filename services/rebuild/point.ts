@@ -9,7 +9,7 @@ import type { PagedEntry } from '../formats/checkpoint.ts'
 import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
-import type { Base, Generation } from '../repository/catalog.ts'
+import type { Base, Generation } from '../repository/generation.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import type { Repository } from '../repository/repository.ts'
 

@@ -2,11 +2,11 @@
  * The schema as it stood at a point: the newest facts that know nothing later, and on top of them the DDL records that
  * came after those facts. What only later facts know is never applied; what stays uncertain is listed.
  */
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { SchemaFacts, SchemaStatement, SequenceSample } from '../core/transaction.ts'
 import { sequenceStatements, tableStatements, typeStatements } from '../formats/table-statements.ts'
 import { parseDdlRecord } from '../formats/schema-facts.ts'
-import type { Generation } from '../repository/catalog.ts'
+import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { textOfField } from '../formats/value-printer.ts'
@@ -17,6 +17,8 @@ import { TidemarkError } from '../core/errors.ts'
 /** All DDL records of a generation that are durable, in commit order. */
 export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
   const records: PlacedRecord[] = []
+  // What was in segments that are retired by now.
+  if (generation.olderDdl !== null) records.push(...parsePlaced(await repository.getSealed(generation.olderDdl, { kind: 'ddl', generation: String(generation.facts.generation) })))
   for await (const entry of generation.segments.segments((c) => c.hasDdl)) {
     const found: (PlacedRecord & { ordinal: number })[] = []
     for await (const block of changeBlocks(repository, entry.body, () => true)) {
@@ -35,6 +37,17 @@ export async function readDdl(repository: Repository, generation: Generation): P
     records.push(...found)
   }
   return records
+}
+
+/** DDL records apart from their segments, as JSON. */
+export function placedText(records: readonly PlacedRecord[]): Buffer {
+  const rows = records.map(({ lsn, record: { id, xid, command, kind, oid, facts } }) => ({ lsn: formatLsn(lsn), row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts) } }))
+  return Buffer.from(JSON.stringify(rows), 'utf8')
+}
+
+function parsePlaced(bytes: Buffer): PlacedRecord[] {
+  const rows = JSON.parse(bytes.toString('utf8')) as { lsn: string; row: Parameters<typeof parseDdlRecord>[0] }[]
+  return rows.map(({ lsn, row }) => ({ lsn: parseLsn(lsn), record: parseDdlRecord(row) }))
 }
 
 export interface SchemaAtPoint {

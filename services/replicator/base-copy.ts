@@ -55,8 +55,9 @@ export class BaseCopy {
     const { repository, generation: number, randomness } = this.#options
     const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
     if (generation === undefined) throw new TidemarkError('INTERNAL', 'a base of a generation that the ledger does not have')
-    const finishedBases = new Set(generation.bases.map((base) => base.id))
-    const unfinished = [...generation.tables.values()].filter((t) => !finishedBases.has(t.body.base) && !this.#isResnapshot(t.body.base))
+    // One that a newer base has overtaken is left: its tables are old, and what they need to be of use may be retired.
+    const newest = generation.base?.number ?? 0n
+    const unfinished = [...generation.tables.values()].filter((t) => t.number > newest && !this.#isResnapshot(t.body.base))
     const base = unfinished.at(-1)?.body.base ?? randomness.uuid()
     const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
     for (const table of unfinished) if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })

@@ -3,106 +3,24 @@
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
-import type { EntryBody, EntryKind, EntryOf, NumberedEntry, StoredObject } from '../formats/ledger-entry.ts'
+import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
+import { type Floor, laterFloor, parseFloor } from './floor.ts'
+import { type Gap, Generation } from './generation.ts'
 import { type ReadPage, SegmentLog } from './segment-log.ts'
 
 /** Kinds that say something for ever and are few: a checkpoint keeps them as they are. */
-const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation'])
+const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation', 'hold', 'hold-released', 'retire', 'retire-undone', 'removed', 'locks', 'signers', 'scrub'])
 
-export interface Gap {
-  readonly id: string
-  readonly generation: number
-  readonly from: Lsn
-  readonly to: Lsn | undefined
-  readonly reason: string
-  readonly scope: EntryOf<'gap'>['scope']
-  /** For a table's gap: where the re-snapshot that closed it stands. */
-  closedAt: Lsn | undefined
-}
-
-export interface Base {
+/** The beginning of the backup moved: for good once its objects are `removed`. */
+export interface Retirement {
   readonly id: string
   readonly number: bigint
   readonly writtenAt: string
-  readonly closing: Lsn
-  readonly from: Lsn
-  readonly tables: readonly NumberedEntry<'table'>[]
-  readonly entry: EntryOf<'base'>
-}
-
-export class Generation {
-  readonly facts: EntryOf<'generation'>
-  readonly number: bigint
-  #segments: SegmentLog
-  readonly bases: Base[] = []
-  /** All `table` entries by number, those of unfinished bases and re-snapshots too. */
-  readonly tables = new Map<bigint, NumberedEntry<'table'>>()
-  readonly schemas: NumberedEntry<'schema'>[] = []
-  readonly markers: NumberedEntry<'marker'>[] = []
-  readonly attestations: NumberedEntry<'attestation'>[] = []
-  /** Commit LSN of the last durable transaction, or the generation's start. */
-  to: Lsn
-  /** What may be acknowledged, heartbeats included. */
-  end: Lsn
-  /** Up to here the source's catalog agreed with its DDL records. */
-  checked: Lsn
-  /** Where the change log has what comes next. */
-  log: EntryOf<'segments'>['log'] = null
-  /** When the last entry that says "nothing is missing up to here" was written. */
-  lastWrittenAt: string
-  lastCommittedAt: string | undefined
-
-  constructor(number: bigint, writtenAt: string, facts: EntryOf<'generation'>, segments: SegmentLog) {
-    this.#segments = segments
-    this.number = number
-    this.facts = facts
-    this.to = parseLsn(facts.consistentPoint)
-    this.end = this.to
-    this.checked = this.to
-    this.lastWrittenAt = writtenAt
-  }
-
-  get segments(): SegmentLog {
-    return this.#segments
-  }
-
-  get consistentPoint(): Lsn {
-    return parseLsn(this.facts.consistentPoint)
-  }
-
-  /** What a checkpoint keeps, with pages in the place of entries. */
-  stored(pages: readonly { readonly generation: number; readonly from: string; readonly to: string; readonly object: StoredObject }[]): CheckpointRoot['generations'][number] {
-    const paged = this.segments.paged(pages.filter((page) => page.generation === this.facts.generation))
-    const { last } = this.segments
-    return {
-      generation: this.facts.generation,
-      to: formatLsn(this.to),
-      end: formatLsn(this.end),
-      checked: formatLsn(this.checked),
-      log: this.log,
-      lastWrittenAt: this.lastWrittenAt,
-      last: last === undefined ? null : storedEntry(last),
-      pages: paged,
-    }
-  }
-
-  /** Goes on where a checkpoint left it. */
-  resume(stored: CheckpointRoot['generations'][number], segments: SegmentLog): void {
-    this.#segments = segments
-    this.to = parseLsn(stored.to)
-    this.end = parseLsn(stored.end)
-    this.checked = parseLsn(stored.checked)
-    this.log = stored.log
-    this.lastWrittenAt = stored.lastWrittenAt
-    this.lastCommittedAt = segments.last?.body.lastCommittedAt
-  }
-
-  /** The newest finished base. */
-  get base(): Base | undefined {
-    return this.bases.at(-1)
-  }
+  readonly entry: EntryOf<'retire'>
+  readonly floor: Floor
+  isRemoved: boolean
 }
 
 /** What the catalog needs of an entry; a body of an unknown, ignorable kind is undefined. */
@@ -114,13 +32,24 @@ export interface CatalogEntry {
 
 export class Catalog {
   stream = ''
-  readonly generations: Generation[] = []
+  readonly #generations: Generation[] = []
+  /** Those that were not undone, the oldest first. */
+  readonly retirements: Retirement[] = []
+  readonly holds = new Map<string, NumberedEntry<'hold'>>()
+  /** By the store's place. */
+  readonly locks = new Map<string, EntryOf<'locks'>>()
+  /** The newest one. */
+  scrubbed: NumberedEntry<'scrub'> | undefined
+  /** A store that keeps less than the ledger has. */
+  #limit: Floor | undefined
   readonly gaps: Gap[] = []
   readonly keys = new Map<string, NumberedEntry<'key'>>()
   /** The highest term claimed, by lane, and by whom. */
   readonly claims = new Map<number, { readonly term: number; readonly writer: string }>()
   readonly #readPage: ReadPage
-  readonly #kept: StoredEntry[] = []
+  #kept: StoredEntry[] = []
+  /** Who may sign, as it changed. */
+  readonly signerChanges: NumberedEntry<'signers'>[] = []
   /** Entries since the last checkpoint. */
   #sinceCheckpoint = 0
 
@@ -135,7 +64,7 @@ export class Catalog {
     for (const { number, writtenAt, body } of root.entries) catalog.apply({ number: BigInt(number), writtenAt, body })
     for (const claim of root.claims) catalog.claims.set(claim.lane, { term: claim.term, writer: claim.writer })
     for (const stored of root.generations) {
-      const generation = catalog.generations.find((g) => g.facts.generation === stored.generation)
+      const generation = catalog.#generations.find((g) => g.facts.generation === stored.generation)
       const last = stored.last?.body
       if (generation === undefined || (last !== undefined && last.kind !== 'segments')) throw new TidemarkError('OBJECT_CORRUPT', 'a checkpoint of the ledger contradicts itself')
       generation.resume(stored, new SegmentLog(stored.generation, readPage, stored.pages, last === undefined ? undefined : { number: BigInt(stored.last!.number), writtenAt: stored.last!.writtenAt, body: last }))
@@ -157,12 +86,44 @@ export class Catalog {
       hash,
       claims: [...this.claims].map(([lane, claim]) => ({ lane, ...claim })).sort((a, b) => a.lane - b.lane),
       entries: [...this.#kept],
-      generations: this.generations.map((generation) => generation.stored(pages)),
+      generations: this.#generations.map((generation) => generation.stored(pages)),
     }
   }
 
+  /** Those that can be restored from, whole or in part, the oldest first. */
+  get generations(): readonly Generation[] {
+    const { floor } = this
+    return floor === undefined ? this.#generations : this.#generations.filter((g) => g.facts.generation >= floor.generation)
+  }
+
+  /** Those too that are retired, and may come back. */
+  get allGenerations(): readonly Generation[] {
+    return this.#generations
+  }
+
   get generation(): Generation | undefined {
-    return this.generations.at(-1)
+    return this.#generations.at(-1)
+  }
+
+  /** Where the backup begins: nothing before it counts. */
+  get floor(): Floor | undefined {
+    return laterFloor(this.retirements.at(-1)?.floor, this.#limit)
+  }
+
+  /** What lies before it is gone from every store, or goes. */
+  get removedFloor(): Floor | undefined {
+    return this.retirements.findLast((retirement) => retirement.isRemoved)?.floor
+  }
+
+  /** What is read keeps no more than this. */
+  limit(floor: Floor): void {
+    this.#limit = laterFloor(this.#limit, floor)
+    this.#setFloors()
+  }
+
+  #setFloors(): void {
+    const { floor } = this
+    for (const generation of this.#generations) generation.floor = floor?.generation === generation.facts.generation ? floor : undefined
   }
 
   get openGaps(): readonly Gap[] {
@@ -180,7 +141,7 @@ export class Catalog {
         this.stream = body.stream
         break
       case 'generation':
-        this.generations.push(new Generation(entry.number, entry.writtenAt, body, new SegmentLog(body.generation, this.#readPage)))
+        this.#generations.push(new Generation(entry.number, entry.writtenAt, body, new SegmentLog(body.generation, this.#readPage)))
         break
       case 'claim': {
         const held = this.claims.get(body.lane)
@@ -192,7 +153,7 @@ export class Catalog {
         this.keys.set(body.key, { ...numbered, body })
         break
       case 'schema':
-        this.#of(body.generation, entry).schemas.push({ ...numbered, body })
+        this.#of(body.generation, entry).addSchema({ ...numbered, body })
         break
       case 'segments':
         this.#segments({ ...numbered, body }, entry)
@@ -215,7 +176,7 @@ export class Catalog {
           if (table === undefined || table.body.oid !== t.oid) throw broken(entry, 'a base names a table entry that is not there')
           return table
         })
-        generation.bases.push({ id: body.base, ...numbered, closing: parseLsn(body.closing), from: parseLsn(body.from), tables, entry: body })
+        generation.addBase({ id: body.base, ...numbered, closing: parseLsn(body.closing), from: parseLsn(body.from), tables, entry: body })
         break
       }
       case 'sequences': {
@@ -251,6 +212,41 @@ export class Catalog {
         // Writers that come after this entry have a higher term than its number.
         this.#of(body.generation, entry).log = { ...body.log, since: entry.number.toString() }
         break
+      case 'signers':
+        this.signerChanges.push({ ...numbered, body })
+        break
+      case 'hold':
+        this.#dropHolds((hold) => hold.purpose === 'restore' && hold.until !== null && hold.until < entry.writtenAt)
+        this.holds.set(body.id, { ...numbered, body })
+        break
+      case 'hold-released':
+        this.#dropHolds((hold) => hold.id === body.id)
+        this.#kept = this.#kept.filter((kept) => kept.body.kind !== 'hold-released')
+        break
+      case 'retire':
+        if (!this.#of(body.floor.generation, entry).bases.some((base) => base.id === body.floor.base)) throw broken(entry, 'it names a base that is not there')
+        this.retirements.push({ id: body.id, ...numbered, entry: body, floor: parseFloor(body.floor), isRemoved: false })
+        this.#setFloors()
+        break
+      case 'retire-undone': {
+        const at = this.retirements.findIndex((retirement) => retirement.id === body.id)
+        if (at < 0 || this.retirements[at]!.isRemoved) throw broken(entry, 'it undoes what was never retired, or is gone')
+        this.retirements.splice(at, 1)
+        this.#kept = this.#kept.filter((kept) => !((kept.body.kind === 'retire' || kept.body.kind === 'retire-undone') && kept.body.id === body.id))
+        this.#setFloors()
+        break
+      }
+      case 'removed':
+        this.#removed(body.id, entry)
+        break
+      case 'scrub':
+        this.#kept = this.#kept.filter((kept) => kept.body.kind !== 'scrub' || kept.number === entry.number.toString())
+        this.scrubbed = { ...numbered, body }
+        break
+      case 'locks':
+        this.#kept = this.#kept.filter((kept) => !(kept.body.kind === 'locks' && kept.body.place === body.place && kept.number !== entry.number.toString()))
+        this.locks.set(body.place, body)
+        break
       case 'checkpoint':
         for (const { generation, from, to, object } of body.pages) this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
         this.#sinceCheckpoint = 0
@@ -276,13 +272,39 @@ export class Catalog {
     if (entry.body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
   }
 
+  #dropHolds(which: (hold: EntryOf<'hold'>) => boolean): void {
+    for (const [id, { body }] of this.holds) if (which(body)) this.holds.delete(id)
+    this.#kept = this.#kept.filter(({ body }) => body.kind !== 'hold' || this.holds.has(body.id) || !which(body))
+  }
+
+  /** The state becomes what a ledger would say that begins at the floor. */
+  #removed(id: string, entry: CatalogEntry): void {
+    const at = this.retirements.findIndex((retirement) => retirement.id === id)
+    const retirement = this.retirements[at]
+    if (retirement === undefined) throw broken(entry, 'it removes what was never retired')
+    if (retirement.isRemoved) return
+    retirement.isRemoved = true
+    // What was retired before it, and is still there, goes with it.
+    const older = new Set(this.retirements.splice(0, at).map((one) => one.id))
+    const { floor } = retirement
+    const forgotten = new Set<string>()
+    for (const generation of this.#generations.splice(0, this.#generations.findIndex((g) => g.facts.generation === floor.generation))) forgotten.add(`g${generation.facts.generation}`)
+    for (const number of this.#generations[0]!.forget(floor)) forgotten.add(number.toString())
+    this.gaps.splice(0, this.gaps.length, ...this.gaps.filter((gap) => !forgotten.has(`g${gap.generation}`)))
+    this.#kept = this.#kept.filter(({ number, body }) => {
+      if ((body.kind === 'retire' || body.kind === 'removed') && older.has(body.id)) return false
+      return !forgotten.has(number) && !('generation' in body && forgotten.has(`g${body.generation}`))
+    })
+    this.#setFloors()
+  }
+
   #isStale(lane: number, term: number): boolean {
     const held = this.claims.get(lane)
     return held !== undefined && term < held.term
   }
 
   #of(number: number, entry: CatalogEntry): Generation {
-    const generation = this.generations.find((g) => g.facts.generation === number)
+    const generation = this.#generations.find((g) => g.facts.generation === number)
     if (generation === undefined) throw broken(entry, `it belongs to generation ${number}, which the ledger does not have`)
     return generation
   }

@@ -8,6 +8,7 @@ import { decodePage, decodeRoot, encodePage, encodeRoot, type PagedEntry, stored
 import { type EntryOf, hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
 import { checkpointName, checkpointNumber, checkpointPrefix, pageName, rootName } from '../formats/object-name.ts'
 import { Catalog } from './catalog.ts'
+import { type Floor, isBelow } from './floor.ts'
 import { fetchChecked, putNew } from './keyring.ts'
 import { type AnyEntry, type Ledger, LINEAGE } from './ledger.ts'
 import type { ReadPage } from './segment-log.ts'
@@ -25,15 +26,17 @@ export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
     const number = checkpointNumber(name)
     if (number === undefined) continue
     if (left-- === 0) break
-    const entry = await ledger.readEntry(number)
-    if (entry?.body?.kind !== 'checkpoint') continue
     try {
+      const entry = await ledger.readEntry(number)
+      if (entry?.body?.kind !== 'checkpoint') continue
       const root = decodeRoot(await fetchChecked(ledger, entry.body.root))
       const catalog = Catalog.restored(root, readPage)
+      for (const change of catalog.signerChanges) ledger.signers.learn(change.number, change.body)
       ledger.startAt(entry)
       return catalog
     } catch (error) {
-      if (!isDamage(error)) throw error
+      // Perhaps by a signer of whom only the entries before it tell: reading on proves it, or names the damage.
+      if (!isDamage(error) && !(error instanceof TidemarkError && error.code === 'LEDGER_BROKEN')) throw error
     }
   }
   return new Catalog(readPage)
@@ -42,20 +45,23 @@ export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
 /**
  * The ledger from its first entry on, each with what is wrong with what it says of others: a checkpoint must say what the
  * entries before it say.
+ *
+ * @param removed where the backup begins by now: what is below it is not looked for
  */
-export async function* proveLedger(ledger: Ledger): AsyncGenerator<{ readonly entry: AnyEntry; readonly faults: readonly { readonly object: string; readonly error: TidemarkError }[] }> {
+export async function* proveLedger(ledger: Ledger, removed: Floor | undefined): AsyncGenerator<{ readonly entry: AnyEntry; readonly faults: readonly { readonly object: string; readonly error: TidemarkError }[] }> {
   const catalog = new Catalog(pageReader(ledger))
   for await (const entry of ledger.walk()) {
     const { body } = entry
-    const faults = body?.kind === 'checkpoint' ? await checkpointFaults(ledger, catalog, entry, body) : []
+    const faults = body?.kind === 'checkpoint' ? await checkpointFaults(ledger, catalog, entry, body, removed) : []
     catalog.apply(entry)
     yield { entry, faults }
   }
 }
 
-async function checkpointFaults(ledger: Ledger, catalog: Catalog, entry: AnyEntry, body: EntryOf<'checkpoint'>): Promise<{ object: string; error: TidemarkError }[]> {
+async function checkpointFaults(ledger: Ledger, catalog: Catalog, entry: AnyEntry, body: EntryOf<'checkpoint'>, removed: Floor | undefined): Promise<{ object: string; error: TidemarkError }[]> {
   const faults: { object: string; error: TidemarkError }[] = []
   const same = async (object: StoredObject, truth: Buffer, read: (bytes: Buffer) => unknown): Promise<void> => {
+    if (isBelow(removed, object.name)) return
     try {
       // Both read by this version: what a field is by default may have come later.
       if (JSON.stringify(read(await fetchChecked(ledger, object)), bigintText) !== JSON.stringify(read(truth), bigintText)) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} says otherwise than the entries that it stands for`)
@@ -65,7 +71,7 @@ async function checkpointFaults(ledger: Ledger, catalog: Catalog, entry: AnyEntr
     }
   }
   for (const page of body.pages) {
-    const unpaged = catalog.generations.find((g) => g.facts.generation === page.generation)?.segments.unpaged ?? []
+    const unpaged = catalog.allGenerations.find((g) => g.facts.generation === page.generation)?.segments.unpaged ?? []
     await same(page.object, encodePage(unpaged.filter((held) => held.number >= BigInt(page.from) && held.number <= BigInt(page.to))), decodePage)
   }
   await same(body.root, encodeRoot(catalog.root(entry.number - 1n, entry.previous ?? '', body.pages)), decodeRoot)
@@ -97,7 +103,7 @@ function pageReader(ledger: Ledger): ReadPage {
 async function fromEntries(ledger: Ledger, generation: number, from: bigint, to: bigint): Promise<readonly PagedEntry[]> {
   const catalog = new Catalog(() => Promise.resolve([]))
   for await (const entry of ledger.walk(to)) if (entry.body?.kind !== 'checkpoint') catalog.apply(entry)
-  const log = catalog.generations.find((g) => g.facts.generation === generation)?.segments
+  const log = catalog.allGenerations.find((g) => g.facts.generation === generation)?.segments
   return (log?.unpaged ?? []).filter((entry) => entry.number >= from)
 }
 
@@ -119,7 +125,7 @@ export async function writeCheckpoint(ledger: Ledger, catalog: Catalog, signer: 
     return { name, bytes: String(bytes.length), sha256: hashBytes(bytes) }
   }
   const pages: EntryOf<'checkpoint'>['pages'] = []
-  for (const generation of catalog.generations) {
+  for (const generation of catalog.allGenerations) {
     for (const entries of inPages(generation.segments.unpaged)) {
       const from = entries[0]!.number
       const to = entries.at(-1)!.number

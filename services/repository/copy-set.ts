@@ -4,8 +4,10 @@
  * copies are filled behind it (mirror.ts) and read where the others fail.
  */
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import type { ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
+import type { KeptObject, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
 import { ledgerNumber } from '../formats/object-name.ts'
+import { type Floor, isBelow } from './floor.ts'
+import { READ_AHEAD } from './ledger.ts'
 
 export interface StoreCopy {
   readonly store: ObjectStore
@@ -35,6 +37,8 @@ export class CopySet implements ObjectStore {
   readonly #options: CopySetOptions
   /** Up to which entry a synchronous copy is known to be whole. */
   readonly #whole = new Map<ObjectStore, bigint>()
+  /** Stores that keep less than the whole: what lies before is not put back there. */
+  readonly floors = new Map<ObjectStore, Floor>()
   /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
   catchUp: ((copy: ObjectStore, from: bigint | undefined, until: bigint) => Promise<void>) | undefined
 
@@ -105,6 +109,15 @@ export class CopySet implements ObjectStore {
     await this.primary.remove(name)
   }
 
+  kept(prefix: string): AsyncIterable<KeptObject> {
+    return this.primary.kept(prefix)
+  }
+
+  /** What takes room is each store's own; whoever clears the set does it store by store. */
+  purge(object: KeptObject): Promise<'purged' | 'locked'> {
+    return this.primary.purge(object)
+  }
+
   facts(): Promise<StoreFacts> {
     return this.primary.facts?.() ?? Promise.resolve({ versioning: false, objectLock: false, now: undefined })
   }
@@ -136,7 +149,7 @@ export class CopySet implements ObjectStore {
   async repair(name: string, bytes: Buffer): Promise<void> {
     for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
       try {
-        if (await holds(store, name, bytes)) continue
+        if (isBelow(this.floors.get(store), name) || (await holds(store, name, bytes))) continue
         const put = await putBack(store, name, bytes)
         this.#events.onRepair?.({ name, place: store.place, code: put ? undefined : 'STORE_READ_ONLY' })
       } catch (error) {
@@ -155,14 +168,16 @@ export class CopySet implements ObjectStore {
 export async function putBack(store: ObjectStore, name: string, bytes: Buffer): Promise<boolean> {
   if ((await store.putIfAbsent(name, [bytes])) === 'created') return true
   const number = ledgerNumber(name)
-  if (number !== undefined && (await store.size(nextEntry(name, number))) === undefined) return false
+  if (number !== undefined && !(await hasLater(store, name, number))) return false
   await store.remove(name)
   await store.putIfAbsent(name, [bytes])
   return true
 }
 
-function nextEntry(name: string, number: bigint): string {
-  return name.replace(/\d+(?=\.json$)/, (number + 1n).toString().padStart(16, '0'))
+/** As a writer looks: some entries ahead, of which some may be missing too. */
+async function hasLater(store: ObjectStore, name: string, number: bigint): Promise<boolean> {
+  const names = Array.from({ length: READ_AHEAD }, (_, i) => name.replace(/\d+(?=\.json$)/, (number + 1n + BigInt(i)).toString().padStart(16, '0')))
+  return (await Promise.all(names.map((later) => store.size(later)))).some((size) => size !== undefined)
 }
 
 async function holds(store: ObjectStore, name: string, bytes: Buffer): Promise<boolean> {

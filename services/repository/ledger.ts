@@ -3,12 +3,12 @@
  * or from one whose signature is trusted (a checkpoint), and proves every link from there; appending is a create-only
  * put of the next number. Entries are not kept: listeners take what they need of each.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type IgnoredEntry, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
 import { ledgerName, ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
+import { Signers, type TrustedSigner } from './signers.ts'
 
 export const LINEAGE = 1
 export const READ_AHEAD = 16
@@ -16,7 +16,7 @@ export const READ_AHEAD = 16
 export interface TrustedSigners {
   readonly stream: string
   readonly genesis: string
-  readonly signers: readonly { readonly id: string; readonly publicKey: string }[]
+  readonly signers: readonly TrustedSigner[]
 }
 
 export type AnyEntry = LedgerEntry | IgnoredEntry
@@ -24,7 +24,7 @@ export type AnyEntry = LedgerEntry | IgnoredEntry
 export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
-  readonly signers: ReadonlyMap<string, KeyObject>
+  readonly signers: Signers
   /** Filled from another store: read, never appended to. */
   isCopy = false
   #headNumber = 0n
@@ -38,7 +38,7 @@ export class Ledger {
   private constructor(store: ObjectStore, clock: Clock, trust: TrustedSigners) {
     this.store = store
     this.#clock = clock
-    this.signers = new Map(trust.signers.map((signer) => [signer.id, createPublicKey(signer.publicKey)]))
+    this.signers = new Signers(trust.signers)
   }
 
   /** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. */
@@ -203,6 +203,8 @@ export class Ledger {
     for (;;) {
       guard()
       const number = this.#headNumber + 1n
+      const refusal = this.signers.refusal(signer.id, number, body.kind)
+      if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
       const again = this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
       const file = again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
       this.#attempt = { number, body, file }
@@ -265,6 +267,7 @@ export class Ledger {
   #take(entry: AnyEntry): AnyEntry {
     if (entry.number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
     this.startAt(entry)
+    if (entry.body?.kind === 'signers') this.signers.learn(entry.number, entry.body)
     for (const listener of this.#listeners) listener(entry)
     return entry
   }

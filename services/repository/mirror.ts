@@ -8,9 +8,11 @@ import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry } from '../formats/ledger-entry.ts'
 import { checkpointName, COPY_MARK, ledgerName } from '../formats/object-name.ts'
 import { putSame } from './copy-set.ts'
+import { type Floor, isBelow, laterFloor } from './floor.ts'
 import { fetchChecked } from './keyring.ts'
 import { type AnyEntry, type Ledger, LINEAGE } from './ledger.ts'
 import { namedObjects } from './named-objects.ts'
+import { readTrim } from './trim.ts'
 
 export interface MirrorOptions {
   /** Read from the primary, with the other copies behind it. */
@@ -24,6 +26,8 @@ export interface MirrorOptions {
   readonly signal: AbortSignal
   /** The copy is known to be whole up to here; else it is looked at. */
   readonly from?: bigint | undefined
+  /** Where the backup begins by now: what is below it is gone, or goes, and is not brought. */
+  readonly floor: Floor | undefined
   /** The last entry that is wanted; the ledger's head where it is not given. */
   readonly until?: bigint
   onEntry?(progress: { readonly number: bigint; readonly bytes: number }): void
@@ -75,6 +79,8 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     else await compareEntry(ledger, to, head < until ? head : until)
     from = head
   }
+  // What comes behind a known place lies above every floor.
+  const floor = laterFloor(options.floor, options.from === undefined ? await readTrim(to, ledger, options.stream) : undefined)
   const pace = new Pace(clock, options.bandwidth, signal)
   for (let number = from + 1n; number <= until; number++) {
     signal.throwIfAborted()
@@ -82,7 +88,7 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     const file = await ledger.store.get(name)
     const entry: AnyEntry = decodeEntry(file, number, undefined, ledger.signers)
     let bytes = file.length
-    const objects = [...namedObjects(entry)].map((named) => named.object)
+    const objects = [...namedObjects(entry)].map((named) => named.object).filter((object) => !isBelow(floor, object.name))
     for (let i = 0; i < objects.length; i += TOGETHER) {
       await Promise.all(objects.slice(i, i + TOGETHER).map(async (object) => {
         // Brought by a try that ended before the entry.

@@ -24,6 +24,9 @@ export function* namedObjects({ body }: AnyEntry): Generator<NamedObject> {
     yield { range, object: body.version, sealed: { key: body.version.key, context: { kind: 'table', ...common } } }
   } else if (body.kind === 'sequences' || body.kind === 'schema') {
     yield { range: `${body.kind} at ${body.at}`, object: body.object, sealed: { key: body.object.key, context: { kind: body.kind, generation: String(body.generation) } } }
+  } else if (body.kind === 'retire') {
+    const { ddl, generation } = body.floor
+    if (ddl !== null) yield { range: `schema changes before ${body.floor.before}`, object: ddl, sealed: { key: ddl.key, context: { kind: 'ddl', generation: String(generation) } } }
   } else if (body.kind === 'key') {
     yield { range: `epoch key ${body.key}`, object: body.object, sealed: undefined }
   } else if (body.kind === 'checkpoint') {

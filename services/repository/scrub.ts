@@ -9,7 +9,9 @@ import { type StoredObject } from '../formats/ledger-entry.ts'
 import { ledgerName } from '../formats/object-name.ts'
 import { proveLedger } from './checkpoint.ts'
 import { putBack } from './copy-set.ts'
+import { type Floor, isBelow } from './floor.ts'
 import { headOf } from './mirror.ts'
+import { readTrim } from './trim.ts'
 import { faultOf } from './keyring.ts'
 import { type Ledger, LINEAGE } from './ledger.ts'
 import { namedObjects } from './named-objects.ts'
@@ -30,6 +32,9 @@ export interface ScrubReport {
 
 export interface ScrubOptions {
   readonly ledger: Ledger
+  readonly stream: string
+  /** Where the backup begins by now. */
+  readonly floor: Floor | undefined
   /** All stores of the set, the primary first. */
   readonly stores: readonly ObjectStore[]
   /** One of `parts` shares of the objects: which one. */
@@ -43,9 +48,9 @@ export function shareOf(name: string, parts: number): number {
   return createHash('sha256').update(name).digest().readUInt32BE(0) % parts
 }
 
-export async function scrub({ ledger, stores, share, signal, onProgress }: ScrubOptions): Promise<ScrubReport> {
+export async function scrub({ ledger, stream, floor, stores, share, signal, onProgress }: ScrubOptions): Promise<ScrubReport> {
   const faults: ScrubFault[] = []
-  const seen = await Promise.all(stores.map((store) => begin(store, ledger.headNumber)))
+  const seen = await Promise.all(stores.map((store) => begin(store, ledger, stream)))
   let objects = 0
   /** One object in all stores that are to have it. */
   const look = async (object: StoredObject, range: string, number: bigint): Promise<void> => {
@@ -53,7 +58,7 @@ export async function scrub({ ledger, stores, share, signal, onProgress }: Scrub
     const wrong: { readonly one: Seen; readonly what: string }[] = []
     let right: Buffer | undefined
     for (const one of seen) {
-      if (one.away !== null || number > one.head) continue
+      if (one.away !== null || number > one.head || isBelow(one.floor, object.name)) continue
       const { bytes, what } = await read(one, object)
       one.objects++
       if (what === undefined) right = bytes
@@ -65,11 +70,11 @@ export async function scrub({ ledger, stores, share, signal, onProgress }: Scrub
     }
     onProgress?.(++objects)
   }
-  for await (const { entry } of proveLedger(ledger)) {
+  for await (const { entry } of proveLedger(ledger, floor)) {
     signal.throwIfAborted()
     const file = await ledger.store.get(ledgerName(LINEAGE, entry.number))
     await look({ name: ledgerName(LINEAGE, entry.number), bytes: String(file.length), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
-    for (const { object, range } of namedObjects(entry)) await look(object, range, entry.number)
+    for (const { object, range } of namedObjects(entry)) if (!isBelow(floor, object.name)) await look(object, range, entry.number)
   }
   return { stores: seen.map(({ store, objects: count, bytes, away }) => ({ place: store.place, objects: count, bytes: String(bytes), away })), faults }
 }
@@ -78,17 +83,19 @@ interface Seen {
   readonly store: ObjectStore
   /** A copy has nothing behind this. */
   readonly head: bigint
+  /** It keeps nothing below this. */
+  readonly floor: Floor | undefined
   objects: number
   bytes: bigint
   away: string | null
 }
 
-async function begin(store: ObjectStore, guess: bigint): Promise<Seen> {
+async function begin(store: ObjectStore, ledger: Ledger, stream: string): Promise<Seen> {
   try {
-    return { store, head: await headOf(store, guess), objects: 0, bytes: 0n, away: null }
+    return { store, head: await headOf(store, ledger.headNumber), floor: await readTrim(store, ledger, stream), objects: 0, bytes: 0n, away: null }
   } catch (error) {
     const { code, message } = asTidemarkError(error)
-    return { store, head: 0n, objects: 0, bytes: 0n, away: `${code}: ${message}` }
+    return { store, head: 0n, floor: undefined, objects: 0, bytes: 0n, away: `${code}: ${message}` }
   }
 }
 

@@ -16,6 +16,8 @@ export interface Coverage {
   readonly firstCommittedAt: string | undefined
   readonly latestCommittedAt: string | undefined
   readonly hasDdl: boolean
+  /** Of several entries. */
+  readonly isPage?: boolean
 }
 
 export interface SegmentSums {
@@ -33,10 +35,12 @@ export type ReadPage = (generation: number, page: PageSummary) => Promise<readon
 export class SegmentLog {
   readonly #generation: number
   readonly #readPage: ReadPage
-  readonly #pages: PageSummary[]
+  #pages: PageSummary[]
   #tail: PagedEntry[] = []
   #last: NumberedEntry<'segments'> | undefined
   #firstCommittedAt: string | undefined
+  /** What begins before it does not count. */
+  floor: Lsn | undefined
 
   constructor(generation: number, readPage: ReadPage, pages: readonly PageSummary[] = [], last?: NumberedEntry<'segments'>) {
     this.#generation = generation
@@ -87,12 +91,19 @@ export class SegmentLog {
     })]
   }
 
+  /** Nobody asks for what begins before it any more. @param firstEntry the number of the first entry that stays */
+  forget(before: Lsn, firstEntry: bigint): void {
+    this.#pages = this.#pages.filter((page) => BigInt(page.to) >= firstEntry)
+    this.#tail = this.#tail.filter((entry) => compareLsn(coverageOf(entry).from, before) >= 0)
+  }
+
   #between(from: bigint, to: bigint): PagedEntry[] {
     return this.#tail.filter((entry) => entry.number >= from && entry.number <= to)
   }
 
-  /** In the ledger's order; `wanted` is asked for pages and then for entries, and must be true for a page that holds one. */
-  async *entries(wanted: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+  /** In the ledger's order; it is asked for pages and then for entries, and must be true for a page that holds one. */
+  async *entries(asked: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+    const wanted = this.#above(asked)
     for (const page of this.#pages) {
       if (!wanted(coverageOfPage(page))) continue
       for (const entry of await this.#readPage(this.#generation, page)) if (wanted(coverageOf(entry))) yield entry
@@ -106,7 +117,8 @@ export class SegmentLog {
   }
 
   /** The newest first. */
-  async *backwards(wanted: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+  async *backwards(asked: (coverage: Coverage) => boolean): AsyncGenerator<PagedEntry> {
+    const wanted = this.#above(asked)
     const pages = [...this.#pages]
     for (const entry of this.#tail.toReversed()) if (wanted(coverageOf(entry))) yield entry
     for (const page of pages.toReversed()) {
@@ -116,7 +128,8 @@ export class SegmentLog {
   }
 
   /** Sums of what `wanted` chooses; a page that is `inside` counts whole, without being read. */
-  async sums(wanted: (coverage: Coverage) => boolean, inside: (coverage: Coverage) => boolean): Promise<SegmentSums> {
+  async sums(asked: (coverage: Coverage) => boolean, inside: (coverage: Coverage) => boolean): Promise<SegmentSums> {
+    const wanted = this.#above(asked)
     const sums = new Sums()
     for (const page of this.#pages) {
       const coverage = coverageOfPage(page)
@@ -128,11 +141,18 @@ export class SegmentLog {
     return sums
   }
 
+  /** A page counts where any of its entries may. */
+  #above(asked: (coverage: Coverage) => boolean): (coverage: Coverage) => boolean {
+    const { floor } = this
+    return floor === undefined ? asked : (coverage) => (coverage.isPage ? compareLsn(coverage.to, floor) >= 0 : compareLsn(coverage.from, floor) >= 0) && asked(coverage)
+  }
+
   /** Of everything. */
   get bytes(): bigint {
     let bytes = 0n
-    for (const page of this.#pages) bytes += BigInt(page.bytes)
-    for (const entry of this.#tail) if (isSegments(entry)) for (const object of entry.body.objects) bytes += BigInt(object.bytes)
+    const above = this.#above(() => true)
+    for (const page of this.#pages) if (above(coverageOfPage(page))) bytes += BigInt(page.bytes)
+    for (const entry of this.#tail) if (above(coverageOf(entry))) if (isSegments(entry)) for (const object of entry.body.objects) bytes += BigInt(object.bytes)
     return bytes
   }
 }
@@ -187,7 +207,7 @@ function coverageOf(entry: PagedEntry): Coverage {
 
 function coverageOfPage(page: PageSummary): Coverage {
   const { from, to, end } = page.range
-  return { from: parseLsn(from), to: parseLsn(to), end: parseLsn(end), firstCommittedAt: page.firstCommittedAt ?? undefined, latestCommittedAt: page.latestCommittedAt ?? undefined, hasDdl: page.hasDdl }
+  return { from: parseLsn(from), to: parseLsn(to), end: parseLsn(end), firstCommittedAt: page.firstCommittedAt ?? undefined, latestCommittedAt: page.latestCommittedAt ?? undefined, hasDdl: page.hasDdl, isPage: true }
 }
 
 /** @param entries at least one */

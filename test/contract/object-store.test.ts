@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FolderStore } from '../../services/adapters/object-store/folder-store.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
-import { systemRandomness } from '../../services/core/clock.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { openStoreUrl } from '../../services/adapters/object-store/store-url.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
@@ -29,8 +29,8 @@ const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: 
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-store-'))
     return { store: new FolderStore(folder, systemRandomness), done: () => rm(folder, { recursive: true }) }
   },
-  s3: async () => ({ store: await openStoreUrl((await s3.bucket()).url, systemRandomness), done: () => Promise.resolve() }),
-  azure: async () => ({ store: await openStoreUrl((await azure.container()).url, systemRandomness), done: () => Promise.resolve() }),
+  s3: async () => ({ store: await openStoreUrl((await s3.bucket()).url, systemRandomness, systemClock), done: () => Promise.resolve() }),
+  azure: async () => ({ store: await openStoreUrl((await azure.container()).url, systemRandomness, systemClock), done: () => Promise.resolve() }),
 }
 
 async function names(store: ObjectStore, prefix: string): Promise<string[]> {

@@ -30,7 +30,7 @@ async function restores(): Promise<void> {
 
 async function faults(): Promise<string[]> {
   const found: string[] = []
-  for await (const { faults: wrong } of proveLedger((await pipeline.reopen()).ledger)) found.push(...wrong.map(({ object, error }) => `${error.code} ${object}`))
+  for await (const { faults: wrong } of proveLedger((await pipeline.reopen()).ledger, undefined)) found.push(...wrong.map(({ object, error }) => `${error.code} ${object}`))
   return found
 }
 
@@ -86,7 +86,7 @@ test('a checkpoint that says otherwise than its entries is found', async () => {
   const { repository } = pipeline
   const root = repository.catalog.root(0n, '', [])
   // A writer with the right key and a wrong mind.
-  const wrong = Object.assign(Object.create(Object.getPrototypeOf(repository.catalog) as object) as typeof repository.catalog, { generations: [], root: () => ({ ...root, number: repository.ledger.headNumber.toString(), hash: repository.ledger.headHash, generations: root.generations.map((g) => ({ ...g, pages: g.pages.slice(1) })) }) })
+  const wrong = Object.defineProperties(Object.create(Object.getPrototypeOf(repository.catalog) as object) as typeof repository.catalog, Object.getOwnPropertyDescriptors({ allGenerations: [], root: () => ({ ...root, number: repository.ledger.headNumber.toString(), hash: repository.ledger.headHash, generations: root.generations.map((g) => ({ ...g, pages: g.pages.slice(1) })) }) }))
   await writeCheckpoint(repository.ledger, wrong, repository.signer, () => repository.nonce())
   expect(await faults()).toEqual([expect.stringMatching(/^OBJECT_CORRUPT index\/1\/.*\.root$/)])
 })

@@ -1,9 +1,12 @@
-/** Random histories through the whole pipeline in memory: crashes, bases, restores at random commits, against a replay. */
+/** Random histories through the whole pipeline in memory: crashes, bases, retirements, restores at random commits, against a replay. */
+import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { MemoryChange, MemoryRows, MemoryTable } from '../../services/adapters/memory/memory-source.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
+import { clearBelow } from '../../services/repository/clear.ts'
+import { chooseBeginning, floorAt } from '../../services/repository/retention.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -56,6 +59,20 @@ function transaction(pipeline: MemoryPipeline, next: (below: number) => number):
   return changes
 }
 
+/** The backup begins later, at one of its bases; what lies before is gone, at once or never. */
+async function retire(pipeline: MemoryPipeline, next: (below: number) => number): Promise<void> {
+  const { repository, store } = pipeline
+  const { catalog, ledger } = repository
+  const { begin } = chooseBeginning(catalog, { keepMs: -1, bases: 1 + next(2) }, Date.now())
+  if (begin === undefined) return
+  const id = randomUUID()
+  await ledger.append({ kind: 'retire', id, floor: await floorAt(repository, begin, () => Promise.resolve(null)), objects: '0', bytes: '0', removeAfter: new Date().toISOString() }, repository.signer)
+  const fate = next(4)
+  if (fate === 0) return
+  await ledger.append(fate === 1 ? { kind: 'retire-undone', id } : { kind: 'removed', id }, repository.signer)
+  if (fate > 1) await clearBelow(store, catalog.removedFloor!, new AbortController().signal)
+}
+
 async function history(seed: number): Promise<void> {
   const next = random(seed)
   const pipeline = await MemoryPipeline.create(TABLES)
@@ -67,6 +84,7 @@ async function history(seed: number): Promise<void> {
     const lsn = pipeline.source.commit(transaction(pipeline, next))
     commits.push({ lsn, rows: new Map(TABLES.map((table) => [table.name, pipeline.source.rows(table.name)])) })
     if (step === baseAt || (step > baseAt && next(15) === 0)) await pipeline.takeBase()
+    if (step > baseAt && next(10) === 0) await retire(pipeline, next)
     if (next(4) === 0) await new Promise((resolve) => setImmediate(resolve))
     const roll = next(12)
     if (roll === 0) await pipeline.crash()
@@ -79,7 +97,7 @@ async function history(seed: number): Promise<void> {
   await pipeline.drain()
   const generation = (await pipeline.plan(commits.at(-1)!.lsn)).point.generation
   expect(compareLsn(pipeline.source.confirmed, generation.end), 'no more is acknowledged than is durable').toBeLessThanOrEqual(0)
-  for await (const { entry, faults } of proveLedger(pipeline.repository.ledger)) expect(faults, `checkpoint ${entry.number}`).toEqual([])
+  for await (const { entry, faults } of proveLedger(pipeline.repository.ledger, pipeline.repository.catalog.floor)) expect(faults, `checkpoint ${entry.number}`).toEqual([])
   const whole = new Catalog(() => Promise.reject(new Error('no page is needed')))
   for await (const entry of pipeline.repository.ledger.walk()) whole.apply(entry)
   expect(pipeline.repository.catalog.root(0n, '', []), 'what a checkpoint says and what all entries say').toEqual(whole.root(0n, '', []))

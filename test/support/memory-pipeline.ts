@@ -35,7 +35,7 @@ export class MemoryPipeline {
   static async create(tables: readonly MemoryTable[], { store = new MemoryStore(), keys = systemRandomness, onTrust }: { store?: MemoryStore; keys?: Randomness; onTrust?: (trust: TrustedSigners) => void } = {}): Promise<MemoryPipeline> {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const signer = { id: 'writer', privateKey }
-    const signers = [{ id: 'writer', role: 'writer' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]
+    const signers = [{ id: 'writer', role: 'keeper' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]
     const provider = new MemoryKeys(keys)
     const stream = randomUUID()
     let genesis = ''

@@ -24,7 +24,7 @@ async function backup() {
   const openWith = async (copy: ObjectStore): Promise<Repository> => {
     const set = new CopySet({ primary, copies: [{ store: copy, synchronous: true }], use: 'write' })
     const repository = await open(set)
-    set.catchUp = async (to, from, until) => void (await mirror({ ledger: repository.ledger, stream, to, from, until, bandwidth: undefined, clock: systemClock, signal }))
+    set.catchUp = async (to, from, until) => void (await mirror({ ledger: repository.ledger, stream, to, from, until, floor: undefined, bandwidth: undefined, clock: systemClock, signal }))
     return repository
   }
   return { primary, stream, open, openWith, pipeline }
@@ -67,7 +67,7 @@ test('a store that belongs to somebody else is never filled', async () => {
   const [mine, other] = [await backup(), await backup()]
   const before = new Map(other.primary.objects)
   const { ledger } = mine.pipeline.repository
-  const fill = (to: ObjectStore): Promise<bigint> => mirror({ ledger, stream: mine.stream, to, bandwidth: undefined, clock: systemClock, signal })
+  const fill = (to: ObjectStore): Promise<bigint> => mirror({ ledger, stream: mine.stream, to, floor: undefined, bandwidth: undefined, clock: systemClock, signal })
   for (let i = 0; i < 20; i++) await mine.pipeline.repository.audit('more', '', '')
   await expect(fill(other.primary)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
   expect(other.primary.objects).toEqual(before)
@@ -75,7 +75,7 @@ test('a store that belongs to somebody else is never filled', async () => {
   files.objects.set('holiday.jpg', Buffer.from('x'))
   await expect(fill(files)).rejects.toMatchObject({ code: 'STORE_NOT_EMPTY' })
   const theirs = new MemoryStore()
-  await mirror({ ledger: other.pipeline.repository.ledger, stream: other.stream, to: theirs, bandwidth: undefined, clock: systemClock, signal })
+  await mirror({ ledger: other.pipeline.repository.ledger, stream: other.stream, to: theirs, floor: undefined, bandwidth: undefined, clock: systemClock, signal })
   await expect(fill(theirs)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
 })
 

@@ -23,11 +23,13 @@ const generate = promisify(generateKeyPair)
 const trustFile = z.object({
   stream: z.uuid(),
   genesis: z.string().regex(/^[0-9a-f]{64}$/),
-  signers: z.array(z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })).min(1),
+  /** `from` and `to`: the first and the last ledger entry that each may sign, where it is not all of them. */
+  signers: z.array(z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string(), from: z.string().regex(/^\d{1,20}$/).optional(), to: z.string().regex(/^\d{1,20}$/).optional() })).min(1),
 })
 
 export type Trust = z.infer<typeof trustFile>
 export type KeyRole = 'writer' | 'restore'
+export type SignerRole = 'writer' | 'keeper'
 export type RecipientKind = 'rsa' | 'aes'
 
 export interface OpenedKeys {
@@ -111,7 +113,7 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   }
 }
 
-async function newSigner(role: string, randomness: Randomness): Promise<{ signer: Signer; pem: string; publicPem: string }> {
+export async function newSigner(role: SignerRole, randomness: Randomness): Promise<{ signer: Signer; pem: string; publicPem: string }> {
   const pair = await generate('ed25519')
   const id = `${role}-${randomness.bytes(4).toString('hex')}`
   return {

@@ -6,7 +6,8 @@ import { readFile } from 'node:fs/promises'
 import { Agent } from 'node:https'
 import { type ContainerClient, RestError, StorageRetryPolicyType, StorageSharedKeyCredential, BlobServiceClient } from '@azure/storage-blob'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import { isBulk } from '../../formats/object-name.ts'
 import { readProfile } from './store-credentials.ts'
 
 export interface AzureSettings {
@@ -19,6 +20,8 @@ export interface AzureSettings {
   readonly ca: string | undefined
   /** A file with azure_storage_account, and azure_storage_key or azure_storage_sas; else the environment's variables of these names. */
   readonly credentials: string | undefined
+  /** Of the objects that are many and large; the account's default where it is not given. */
+  readonly tier: 'Hot' | 'Cool' | 'Cold' | undefined
 }
 
 const TRY_MS = 60_000
@@ -38,7 +41,8 @@ export class AzureStore implements ObjectStore {
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
     try {
-      await blob.upload(body, body.length, { conditions: { ifNoneMatch: '*' }, ...(signal === undefined ? {} : { abortSignal: signal }) })
+      const tier = this.#settings.tier !== undefined && isBulk(name) ? { tier: this.#settings.tier } : {}
+      await blob.upload(body, body.length, { conditions: { ifNoneMatch: '*' }, ...tier, ...(signal === undefined ? {} : { abortSignal: signal }) })
       return 'created'
     } catch (error) {
       if (codeOf(error) === 'BlobAlreadyExists' || codeOf(error) === 'ConditionNotMet') return 'exists'
@@ -88,6 +92,26 @@ export class AzureStore implements ObjectStore {
       await (await this.#open()).getBlockBlobClient(this.#key(name)).deleteIfExists()
     } catch (error) {
       throw this.#error(error, name)
+    }
+  }
+
+  /** Versions and soft deletion are the account's own settings, and its own to end. */
+  async *kept(prefix: string): AsyncIterable<KeptObject> {
+    const { prefix: own } = this.#settings
+    try {
+      for await (const { name, properties } of (await this.#open()).listBlobsFlat({ prefix: own + prefix })) yield { name: name.slice(own.length), at: properties.lastModified.getTime(), bytes: properties.contentLength ?? 0, version: undefined }
+    } catch (error) {
+      throw this.#error(error, `${prefix}*`)
+    }
+  }
+
+  async purge({ name }: KeptObject): Promise<'purged' | 'locked'> {
+    try {
+      await this.remove(name)
+      return 'purged'
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code === 'STORE_READ_ONLY') return 'locked'
+      throw error
     }
   }
 
@@ -150,7 +174,7 @@ export class AzureStore implements ObjectStore {
       this.#container = undefined
       return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
     }
-    if (['InsufficientAccountPermissions', 'BlobImmutableDueToPolicy'].includes(code)) return new TidemarkError('STORE_READ_ONLY', `${this.place} answers ${code} for ${name}`, options)
+    if (['InsufficientAccountPermissions', 'BlobImmutableDueToPolicy', 'BlobImmutableDueToLegalHold'].includes(code)) return new TidemarkError('STORE_READ_ONLY', `${this.place} answers ${code} for ${name}`, options)
     return new TidemarkError('STORE_UNREACHABLE', `${this.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`, options)
   }
 }

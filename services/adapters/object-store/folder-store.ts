@@ -8,7 +8,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, link, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type ObjectStore } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectStore } from '../../core/ports/object-store.ts'
 import type { Clock, Randomness } from '../../core/clock.ts'
 
 const TEMPORARY = '.tmp'
@@ -124,6 +124,23 @@ export class FolderStore implements ObjectStore {
     } catch (error) {
       if (errno(error) !== 'ENOENT') throw storeError(error, name)
     }
+  }
+
+  async *kept(prefix: string): AsyncIterable<KeptObject> {
+    for await (const name of this.list(prefix)) {
+      try {
+        const facts = await stat(this.#path(name))
+        yield { name, at: facts.mtimeMs, bytes: facts.size, version: undefined }
+      } catch (error) {
+        // Removed by somebody since it was listed.
+        if (errno(error) !== 'ENOENT') throw storeError(error, name)
+      }
+    }
+  }
+
+  async purge({ name }: KeptObject): Promise<'purged'> {
+    await this.remove(name)
+    return 'purged'
   }
 
   /** Removes temporary files that no running upload can still want. */

@@ -1,15 +1,17 @@
 /** ObjectStore in memory: the form that tests and the contract suite start from. */
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type ObjectStore } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectStore } from '../../core/ports/object-store.ts'
 
 export class MemoryStore implements ObjectStore {
   readonly place = 'memory'
   readonly objects = new Map<string, Buffer>()
+  readonly #at = new Map<string, number>()
 
   putIfAbsent(name: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     if (!isObjectName(name)) return Promise.reject(new TidemarkError('INTERNAL', 'a name that no object may have'))
     if (this.objects.has(name)) return Promise.resolve('exists')
     this.objects.set(name, Buffer.concat(chunks))
+    this.#at.set(name, Date.now())
     return Promise.resolve('created')
   }
 
@@ -35,5 +37,14 @@ export class MemoryStore implements ObjectStore {
   remove(name: string): Promise<void> {
     this.objects.delete(name)
     return Promise.resolve()
+  }
+
+  async *kept(prefix: string): AsyncIterable<KeptObject> {
+    for await (const name of this.list(prefix)) yield { name, at: this.#at.get(name) ?? 0, bytes: this.objects.get(name)?.length ?? 0, version: undefined }
+  }
+
+  async purge({ name }: KeptObject): Promise<'purged'> {
+    await this.remove(name)
+    return 'purged'
   }
 }

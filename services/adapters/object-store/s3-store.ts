@@ -5,15 +5,15 @@
  * condition with its first request alone, where it does not count, and goes on with strangers' unfinished uploads (hazard 87).
  * An answer that was lost comes back as `exists` when the put is tried again (hazard 85); callers compare.
  */
-import { Agent as PlainAgent, type AgentOptions } from 'node:http'
+import { createHash } from 'node:crypto'
 import { Agent } from 'node:https'
-import type { Socket } from 'node:net'
-import { CredentialProvider } from 'minio/dist/esm/CredentialProvider.mjs'
-import { Credentials } from 'minio/dist/esm/Credentials.mjs'
-import { type BucketItem, Client, IamAwsProvider } from 'minio/dist/esm/minio.mjs'
+import { type BucketItem, Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
+import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
-import { CREDENTIALS_MS, keysOfFile } from './store-credentials.ts'
+import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts, type StoreLock } from '../../core/ports/object-store.ts'
+import { isBulk, isPassing } from '../../formats/object-name.ts'
+import { AmbientProvider, FileProvider } from './s3-credentials.ts'
+import { TimedAgent, TimedPlainAgent } from './timed-agent.ts'
 
 export interface S3Settings {
   readonly bucket: string
@@ -28,11 +28,15 @@ export interface S3Settings {
   readonly ca: string | undefined
   /** A file with credentials; the environment, or the machine's role, where it is not given. */
   readonly credentials: { readonly file: string; readonly profile: string } | undefined
+  /** Of the objects that are many and large; the bucket's default where it is not given. */
+  readonly storageClass: string | undefined
+  readonly lock: { readonly mode: 'governance' | 'compliance'; readonly forMs: number } | undefined
+  readonly clock: Clock
 }
 
-/** A socket that says nothing for so long while somebody waits is dead. */
-const SILENCE_MS = 30_000
 const SOCKETS = 16
+/** For the client: whichever version is the newest. */
+const NEWEST = ''
 /** Between tries of a read. */
 const PAUSES_MS = [100, 400, 1600]
 /** One PUT takes this much; no object of ours comes near it. */
@@ -40,6 +44,7 @@ const LARGEST_PUT = 5 * 1024 ** 3
 
 export class S3Store implements ObjectStore {
   readonly place: string
+  readonly lock?: StoreLock
   readonly #settings: S3Settings
   readonly #client: Client
 
@@ -61,6 +66,7 @@ export class S3Store implements ObjectStore {
       transportAgent: isSecure ? new TimedAgent({ keepAlive: true, maxSockets: SOCKETS, ...(ca === undefined ? {} : { ca }) }) : new TimedPlainAgent({ keepAlive: true, maxSockets: SOCKETS }),
       credentialsProvider: credentials === undefined ? new AmbientProvider(isSecure ? new Agent() : undefined) : new FileProvider(credentials.file, credentials.profile),
     })
+    if (settings.lock !== undefined) this.lock = { ...settings.lock, extend: (name, until) => this.#extend(name, until), hold: (name, on) => this.#hold(name, on) }
   }
 
   async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
@@ -68,7 +74,8 @@ export class S3Store implements ObjectStore {
     signal?.throwIfAborted()
     const body = chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks)
     try {
-      await this.#client.putObject(this.#settings.bucket, key, body, body.length, { 'If-None-Match': '*', 'Content-Type': 'application/octet-stream' })
+      // Not `putObject`: it sends headers of locks as if they were the user's own, and takes the MD5 of everything.
+      await this.#client.makeRequestAsyncOmit({ method: 'PUT', bucketName: this.#settings.bucket, objectName: key, headers: { 'If-None-Match': '*', 'Content-Type': 'application/octet-stream', ...this.#headers(name, body) } }, body, [200])
       return 'created'
     } catch (error) {
       // 409: another put of the same name is under way (or a delete); the caller looks at what is there.
@@ -76,6 +83,35 @@ export class S3Store implements ObjectStore {
       if (codeOf(error) === 'ConditionalRequestConflict' && (await this.size(name)) !== undefined) return 'exists'
       throw this.#error(error, name)
     }
+  }
+
+  #headers(name: string, body: Buffer): Record<string, string> {
+    const { storageClass, lock } = this.#settings
+    return {
+      ...(storageClass !== undefined && isBulk(name) ? { 'X-Amz-Storage-Class': storageClass } : {}),
+      // With a lock the service wants a checksum ("Managing Object Lock", Amazon S3 user guide).
+      ...(lock !== undefined && !isPassing(name) ? { 'Content-MD5': createHash('md5').update(body).digest('base64'), 'X-Amz-Object-Lock-Mode': lock.mode.toUpperCase(), 'X-Amz-Object-Lock-Retain-Until-Date': new Date(this.#settings.clock.now() + lock.forMs).toISOString() } : {}),
+    }
+  }
+
+  async #extend(name: string, until: number): Promise<void> {
+    const { bucket, lock } = this.#settings
+    await this.#locking(name, () => this.#client.putObjectRetention(bucket, this.#key(name), { mode: lock!.mode === 'governance' ? RETENTION_MODES.GOVERNANCE : RETENTION_MODES.COMPLIANCE, retainUntilDate: new Date(until).toISOString(), versionId: NEWEST }))
+  }
+
+  async #hold(name: string, on: boolean): Promise<void> {
+    await this.#locking(name, async () => this.#client.setObjectLegalHold(this.#settings.bucket, this.#key(name), { status: on ? LEGAL_HOLD_STATUS.ENABLED : LEGAL_HOLD_STATUS.DISABLED }))
+  }
+
+  async #locking(name: string, action: () => Promise<void>): Promise<void> {
+    await this.#retrying(async () => {
+      try {
+        await action()
+      } catch (error) {
+        const known = this.#error(error, name)
+        if (known.code !== 'STORE_NOT_FOUND') throw known
+      }
+    })
   }
 
   /** Reading again is always right; a put is tried again by those who know what an `exists` means to them. */
@@ -145,6 +181,39 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       throw this.#error(error, name)
     }
+  }
+
+  /** Deletion markers too: they hide what is under them, and take room like the rest. */
+  async *kept(prefix: string): AsyncIterable<KeptObject> {
+    const { bucket, prefix: own } = this.#settings
+    try {
+      for await (const item of this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true })) {
+        const { name, versionId, lastModified, size } = item as { name?: string; versionId?: string; lastModified?: Date; size?: number }
+        if (name !== undefined) yield { name: name.slice(own.length), at: lastModified?.getTime() ?? 0, bytes: size ?? 0, version: versionId === 'null' ? undefined : versionId }
+      }
+    } catch (error) {
+      throw this.#error(error, `${prefix}*`)
+    }
+  }
+
+  async purge({ name, version }: KeptObject): Promise<'purged' | 'locked'> {
+    try {
+      await this.#client.removeObject(this.#settings.bucket, this.#key(name), version === undefined ? undefined : { versionId: version })
+      return 'purged'
+    } catch (error) {
+      // AWS answers 403 for what is locked, MinIO 400; only where it is locked is that an answer.
+      if (['AccessDenied', 'InvalidRequest', 'ObjectLocked'].includes(codeOf(error)) && (await this.#isLocked(name, version))) return 'locked'
+      throw this.#error(error, name)
+    }
+  }
+
+  async #isLocked(name: string, version: string | undefined): Promise<boolean> {
+    const { bucket } = this.#settings
+    const which = { versionId: version ?? NEWEST }
+    const answers = await Promise.allSettled([this.#client.getObjectRetention(bucket, this.#key(name), which), this.#client.getObjectLegalHold(bucket, this.#key(name), which)])
+    const [retention, hold] = answers.map((answer) => (answer.status === 'fulfilled' ? (answer.value as unknown) : undefined))
+    const until = (retention as { retainUntilDate?: string } | undefined)?.retainUntilDate
+    return (until !== undefined && Date.parse(until) > this.#settings.clock.now()) || hold === 'ON' || (hold as { status?: string } | undefined)?.status === 'ON'
   }
 
   /** In a bucket with versions: what was overwritten or deleted since, the newest first. */
@@ -222,67 +291,4 @@ function codeOf(error: unknown): string {
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function watched<S extends Pick<Socket, 'setTimeout' | 'destroy'>>(socket: S): S {
-  socket.setTimeout(SILENCE_MS, () => socket.destroy(Object.assign(new Error('silent'), { code: 'ETIMEDOUT' })))
-  return socket
-}
-
-class TimedAgent extends Agent {
-  override createConnection(...args: Parameters<Agent['createConnection']>): ReturnType<Agent['createConnection']> {
-    const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket)
-  }
-}
-
-class TimedPlainAgent extends PlainAgent {
-  constructor(options: AgentOptions) {
-    super(options)
-  }
-  override createConnection(...args: Parameters<PlainAgent['createConnection']>): ReturnType<PlainAgent['createConnection']> {
-    const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket)
-  }
-}
-
-/** Keys in a file, read again after a while: renewing them needs no restart. */
-class FileProvider extends CredentialProvider {
-  readonly #file: string
-  readonly #profile: string
-  #held: { readonly credentials: Credentials; readonly at: number } | undefined
-
-  constructor(file: string, profile: string) {
-    super({ accessKey: '', secretKey: '' })
-    this.#file = file
-    this.#profile = profile
-  }
-
-  override async getCredentials(): Promise<Credentials> {
-    if (this.#held !== undefined && performance.now() - this.#held.at < CREDENTIALS_MS) return this.#held.credentials
-    const { accessKey, secretKey, sessionToken } = await keysOfFile(this.#file, this.#profile)
-    const credentials = new Credentials({ accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) })
-    this.#held = { credentials, at: performance.now() }
-    return credentials
-  }
-}
-
-/** The environment's keys, else the machine's or the pod's role, which the client renews by itself. */
-class AmbientProvider extends CredentialProvider {
-  readonly #role: IamAwsProvider
-
-  constructor(agent: Agent | undefined) {
-    super({ accessKey: '', secretKey: '' })
-    this.#role = new IamAwsProvider(agent === undefined ? {} : { transportAgent: agent })
-  }
-
-  override async getCredentials(): Promise<Credentials> {
-    const { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey, AWS_SESSION_TOKEN: sessionToken } = process.env
-    if (accessKey !== undefined && secretKey !== undefined) return new Credentials({ accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) })
-    try {
-      return await this.#role.getCredentials()
-    } catch (error) {
-      throw new TidemarkError('STORE_REFUSED', 'no credentials for S3: neither a file (credentials=FILE), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a role of this machine', { cause: error })
-    }
-  }
 }

@@ -4,26 +4,28 @@
  * | store | URL |
  * |---|---|
  * | folder | `/path`, `file:relative`, `file:///path` |
- * | S3 | `s3://BUCKET/PREFIX?endpoint=URL&region=NAME&style=path\|virtual&ca=FILE&credentials=FILE&profile=NAME` |
- * | Azure Blob | `azblob://CONTAINER/PREFIX?endpoint=URL&account=NAME&ca=FILE&credentials=FILE` |
+ * | S3 | `s3://BUCKET/PREFIX?endpoint=URL&region=NAME&style=path\|virtual&ca=FILE&credentials=FILE&profile=NAME&class=NAME&lock=governance\|compliance&lockFor=30d` |
+ * | Azure Blob | `azblob://CONTAINER/PREFIX?endpoint=URL&account=NAME&ca=FILE&credentials=FILE&tier=hot\|cool\|cold` |
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
-import type { Randomness } from '../../core/clock.ts'
+import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
 import { FolderStore } from './folder-store.ts'
 
 const endpoint = z.url({ protocol: /^https?$/ }).optional()
 const file = z.string().min(1).optional()
-const s3Query = z.strictObject({ endpoint, region: z.string().regex(/^[a-z0-9-]+$/).default('us-east-1'), style: z.enum(['path', 'virtual']).optional(), ca: file, credentials: file, profile: z.string().default('default') })
-const azureQuery = z.strictObject({ endpoint, account: z.string().regex(/^[a-z0-9]{3,24}$/).optional(), ca: file, credentials: file })
+/** Those that answer a read at once: the others would make a restore wait for hours, and a repair fail. */
+const READABLE_CLASSES = ['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR', 'REDUCED_REDUNDANCY'] as const
+const s3Query = z.strictObject({ endpoint, region: z.string().regex(/^[a-z0-9-]+$/).default('us-east-1'), style: z.enum(['path', 'virtual']).optional(), ca: file, credentials: file, profile: z.string().default('default'), class: z.enum(READABLE_CLASSES).optional(), lock: z.enum(['governance', 'compliance']).optional(), lockFor: z.string().regex(/^\d{1,5}[hd]$/, 'days or hours, such as 30d').optional() })
+const azureQuery = z.strictObject({ endpoint, account: z.string().regex(/^[a-z0-9]{3,24}$/).optional(), ca: file, credentials: file, tier: z.enum(['hot', 'cool', 'cold']).optional() })
 const bucketName = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 
 /** @throws TidemarkError CONFIG_INVALID */
-export async function openStoreUrl(url: string, randomness: Randomness): Promise<ObjectStore> {
+export async function openStoreUrl(url: string, randomness: Randomness, clock: Clock): Promise<ObjectStore> {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === undefined || scheme === 'file') {
     const path = url.startsWith('file://') ? fileURLToPath(url) : url.replace(/^file:/, '')
@@ -40,14 +42,25 @@ export async function openStoreUrl(url: string, randomness: Randomness): Promise
       pathStyle: (query.style ?? (query.endpoint === undefined ? 'virtual' : 'path')) === 'path',
       ca: pem(query.ca, url),
       credentials: query.credentials === undefined ? undefined : { file: resolve(query.credentials), profile: query.profile },
+      storageClass: query.class,
+      lock: lockOf(query.lock, query.lockFor),
+      clock,
     })
   }
   if (scheme === 'azblob') {
     const { place, query } = parts(url, azureQuery)
     const { AzureStore } = await import('./azure-store.ts')
-    return new AzureStore({ ...place, endpoint: query.endpoint, account: query.account, ca: pem(query.ca, url), credentials: query.credentials === undefined ? undefined : resolve(query.credentials) })
+    return new AzureStore({ ...place, endpoint: query.endpoint, account: query.account, ca: pem(query.ca, url), credentials: query.credentials === undefined ? undefined : resolve(query.credentials), tier: query.tier === undefined ? undefined : TIERS[query.tier] })
   }
   throw new TidemarkError('CONFIG_INVALID', `stores of the kind ${scheme} are not known to this version; there are file:, s3: and azblob:`)
+}
+
+const TIERS = { hot: 'Hot', cool: 'Cool', cold: 'Cold' } as const
+
+function lockOf(mode: 'governance' | 'compliance' | undefined, time: string | undefined): { readonly mode: 'governance' | 'compliance'; readonly forMs: number } | undefined {
+  if (mode === undefined && time === undefined) return undefined
+  if (mode === undefined || time === undefined) throw new TidemarkError('CONFIG_INVALID', 'the URL of the store: lock and lockFor belong together')
+  return { mode, forMs: Number(time.slice(0, -1)) * (time.endsWith('d') ? 24 : 1) * 3_600_000 }
 }
 
 function parts<S extends z.ZodType>(url: string, schema: S): { readonly place: { readonly bucket: string; readonly prefix: string }; readonly query: z.output<S> } {

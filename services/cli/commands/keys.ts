@@ -1,6 +1,6 @@
 /** keys list, rotate, add-recipient, revoke. */
 import type { Command } from 'commander'
-import { addRecipientFile, listRecipients, type RecipientReport, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
+import { addRecipientFile, listRecipients, listSigners, type RecipientReport, rotateSigner, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../main.ts'
 import { table } from '../output.ts'
@@ -18,8 +18,11 @@ export function registerKeys(program: Command, run: Run): void {
       run(command, async (context) => {
         const recipients = await listRecipients(context.place())
         const { output } = context
+        const signers = await listSigners(context.place())
         output.line(lines(recipients))
-        output.result({ recipients })
+        output.line()
+        output.line(table([['signer', 'role', 'entries', ''], ...signers.map((s) => [s.id, s.role, `${s.from} to ${s.to ?? 'the end'}`, s.to === null ? '' : 'retired'])]))
+        output.result({ recipients, signers })
       }),
     )
   keys
@@ -33,6 +36,22 @@ export function registerKeys(program: Command, run: Run): void {
         output.line(lines(report.recipients))
         output.line(`${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`)
         output.line('The old private key still opens the old objects, as long as they are in the store.')
+        output.result(report)
+      }),
+    )
+  keys
+    .command('rotate-signer')
+    .description('a new signing key in the place of the others of its role: what those sign from then on is refused. Needs keys/restore')
+    .option('--role <ROLE>', 'writer (up signs with it) or keeper (restore keys)', 'writer')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const { role } = command.optsWithGlobals<{ role: string }>()
+        if (role !== 'writer' && role !== 'keeper') throw new TidemarkError('USAGE', '--role is writer or keeper')
+        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'a process that still signs with the old key ends with SIGNER_REFUSED')
+        const report = await rotateSigner(context.place(), role)
+        const { output } = context
+        output.line(`${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`)
+        output.line(`Take keys/${role === 'writer' ? 'writer to every host that runs `tidemark up`, and start it again' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`)
         output.result(report)
       }),
     )

@@ -44,6 +44,12 @@ function words(event: UpEvent): string | undefined {
       return `the copy ${event.place} has everything up to ledger entry ${event.entry}`
     case 'copy-failed':
       return `the copy ${event.place} is behind: ${event.code}: ${event.message}; it is tried again`
+    case 'scrubbed':
+      return `scrubbed share ${event.part + 1} of ${event.parts}: ${countText(event.objects)} objects, ${event.mended} mended${event.lost > 0 ? `, ${event.lost} LOST in every store: tidemark verify names what they cover` : ''}${event.left > 0 ? `, ${event.left} damaged and not taken back by their store` : ''}${event.away.length > 0 ? `; not looked at: ${event.away.join(', ')}` : ''}`
+    case 'locks':
+      return `locked in ${event.place} until ${event.until}: ${countText(event.objects)} objects`
+    case 'upkeep-failed':
+      return `upkeep is tried again: ${event.code}: ${event.message}`
     case 'sharing':
       return `${event.leads ? 'leads, and ' : ''}builds the cuts of ${event.lanes.length === 0 ? 'no lane' : `lanes ${event.lanes.join(', ')}`}`
     case 'log-anew':
@@ -99,6 +105,8 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             }
             if (event.event === 'log-anew') log.error(event, 'the change log lost records')
             if (event.event === 'untold') log.error(event, 'tables that are not covered')
+            if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
+            if (event.event === 'upkeep-failed') log.warn(event, 'upkeep failed')
             if (event.event === 'copy-failed') log.warn(event, 'a copy is behind')
             if (event.event === 'retry') log.warn(event, 'trying again')
             output.event(event, words(event))

@@ -6,7 +6,9 @@
  *   whole object or nothing under the name.
  * - `get` returns the whole object or the asked range, never less.
  * - `list` yields names in ascending order, but may miss the newest: nothing that decides correctness may rest on it.
- * - `remove` of an absent object is not an error.
+ * - `remove` of an absent object is not an error. In a store that keeps versions it hides the object, and no more.
+ * - `kept` yields everything under a prefix that takes room: in a store with versions each of them, hidden ones too. Like `list` it may
+ *   miss the newest. `purge` removes one of them for ever; `locked` where the store refuses that until a later time.
  *
  * Errors: STORE_NOT_FOUND (get, size), STORE_FULL, STORE_READ_ONLY, STORE_REFUSED (credentials, certificates, no such bucket),
  * STORE_UNREACHABLE (anything that may pass).
@@ -19,6 +21,10 @@ export interface ObjectStore {
   size(name: string): Promise<number | undefined>
   list(prefix: string): AsyncIterable<string>
   remove(name: string): Promise<void>
+  kept(prefix: string): AsyncIterable<KeptObject>
+  purge(object: KeptObject): Promise<'purged' | 'locked'>
+  /** Where every object is locked against deletion with its put. */
+  readonly lock?: StoreLock
   /**
    * What else is known under the name, unproven: the same object in other stores, versions that were overwritten or deleted
    * since. For whoever found that the object itself is missing or wrong.
@@ -29,6 +35,27 @@ export interface ObjectStore {
   /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
   repair?(name: string, bytes: Buffer): Promise<void>
   facts?(): Promise<StoreFacts>
+}
+
+/** One object, or one version of it, as it takes room in a store. */
+export interface KeptObject {
+  readonly name: string
+  /** When it was written, by the store's clock: ms since 1970. */
+  readonly at: number
+  readonly bytes: number
+  /** In a store with versions. */
+  readonly version: string | undefined
+}
+
+/** Locks of single objects against deletion and change (S3: object lock). An object that is gone is not an error. */
+export interface StoreLock {
+  readonly mode: 'governance' | 'compliance'
+  /** From the put on, ms. */
+  readonly forMs: number
+  /** Until a later time than before; never an earlier one. */
+  extend(name: string, until: number): Promise<void>
+  /** Whatever the time: until it is taken back. */
+  hold(name: string, on: boolean): Promise<void>
 }
 
 /** What is asked of a store before it is relied on. */

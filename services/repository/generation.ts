@@ -1,0 +1,146 @@
+/** One generation as the ledger has it: its segments, bases, tables and schemas, and where it begins and ends. */
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
+import type { EntryOf, NumberedEntry, SealedRef, StoredObject } from '../formats/ledger-entry.ts'
+import type { Floor } from './floor.ts'
+import type { SegmentLog } from './segment-log.ts'
+
+export interface Gap {
+  readonly id: string
+  readonly generation: number
+  readonly from: Lsn
+  readonly to: Lsn | undefined
+  readonly reason: string
+  readonly scope: EntryOf<'gap'>['scope']
+  /** For a table's gap: where the re-snapshot that closed it stands. */
+  closedAt: Lsn | undefined
+}
+
+export interface Base {
+  readonly id: string
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly closing: Lsn
+  readonly from: Lsn
+  readonly tables: readonly NumberedEntry<'table'>[]
+  readonly entry: EntryOf<'base'>
+}
+
+export class Generation {
+  readonly facts: EntryOf<'generation'>
+  readonly number: bigint
+  #segments: SegmentLog
+  #bases: Base[] = []
+  #schemas: NumberedEntry<'schema'>[] = []
+  #floor: Floor | undefined
+  /** All `table` entries by number, those of unfinished bases and re-snapshots too. */
+  readonly tables = new Map<bigint, NumberedEntry<'table'>>()
+  readonly markers: NumberedEntry<'marker'>[] = []
+  readonly attestations: NumberedEntry<'attestation'>[] = []
+  /** Commit LSN of the last durable transaction, or the generation's start. */
+  to: Lsn
+  /** What may be acknowledged, heartbeats included. */
+  end: Lsn
+  /** Up to here the source's catalog agreed with its DDL records. */
+  checked: Lsn
+  /** Where the change log has what comes next. */
+  log: EntryOf<'segments'>['log'] = null
+  /** When the last entry that says "nothing is missing up to here" was written. */
+  lastWrittenAt: string
+  lastCommittedAt: string | undefined
+
+  constructor(number: bigint, writtenAt: string, facts: EntryOf<'generation'>, segments: SegmentLog) {
+    this.#segments = segments
+    this.number = number
+    this.facts = facts
+    this.to = parseLsn(facts.consistentPoint)
+    this.end = this.to
+    this.checked = this.to
+    this.lastWrittenAt = writtenAt
+  }
+
+  get segments(): SegmentLog {
+    return this.#segments
+  }
+
+  get consistentPoint(): Lsn {
+    return parseLsn(this.facts.consistentPoint)
+  }
+
+  /** Finished ones, the oldest first; none that begins before the floor. */
+  get bases(): readonly Base[] {
+    const at = this.#floor === undefined ? 0 : this.#bases.findIndex((base) => base.id === this.#floor!.base)
+    return at <= 0 ? this.#bases : this.#bases.slice(at)
+  }
+
+  get schemas(): readonly NumberedEntry<'schema'>[] {
+    const floor = this.#floor
+    return floor === undefined ? this.#schemas : this.#schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), floor.schemasFrom) >= 0)
+  }
+
+  /** The DDL records of what lies below the floor. */
+  get olderDdl(): SealedRef | null {
+    return this.#floor?.ddl ?? null
+  }
+
+  /** What of this generation counts; undefined for all that the ledger has of it. */
+  set floor(floor: Floor | undefined) {
+    this.#floor = floor
+    this.#segments.floor = floor?.before
+  }
+
+  addBase(base: Base): void {
+    this.#bases.push(base)
+  }
+
+  addSchema(schema: NumberedEntry<'schema'>): void {
+    this.#schemas.push(schema)
+  }
+
+  /** What lies below the floor is gone for good. Returns the numbers of the entries that say nothing any more. */
+  forget(floor: Floor): ReadonlySet<bigint> {
+    const forgotten = new Set<bigint>()
+    const bases = this.#bases.findIndex((base) => base.id === floor.base)
+    for (const base of this.#bases.slice(0, Math.max(0, bases))) forgotten.add(base.number)
+    for (const [number, table] of this.tables) if (floor.gone.has(table.body.base)) forgotten.add(number)
+    for (const schema of this.#schemas) if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0) forgotten.add(schema.number)
+    this.#bases = this.#bases.filter((base) => !forgotten.has(base.number))
+    this.#schemas = this.#schemas.filter((schema) => !forgotten.has(schema.number))
+    for (const number of forgotten) this.tables.delete(number)
+    this.#segments.forget(floor.before, floor.pages)
+    return forgotten
+  }
+
+  /** What a checkpoint keeps, with pages in the place of entries. */
+  stored(pages: readonly { readonly generation: number; readonly from: string; readonly to: string; readonly object: StoredObject }[]): CheckpointRoot['generations'][number] {
+    const paged = this.segments.paged(pages.filter((page) => page.generation === this.facts.generation))
+    const { last } = this.segments
+    return {
+      generation: this.facts.generation,
+      to: formatLsn(this.to),
+      end: formatLsn(this.end),
+      checked: formatLsn(this.checked),
+      log: this.log,
+      lastWrittenAt: this.lastWrittenAt,
+      last: last === undefined ? null : storedEntry(last),
+      pages: paged,
+    }
+  }
+
+  /** Goes on where a checkpoint left it. */
+  resume(stored: CheckpointRoot['generations'][number], segments: SegmentLog): void {
+    this.#segments = segments
+    segments.floor = this.#floor?.before
+    this.to = parseLsn(stored.to)
+    this.end = parseLsn(stored.end)
+    this.checked = parseLsn(stored.checked)
+    this.log = stored.log
+    this.lastWrittenAt = stored.lastWrittenAt
+    this.lastCommittedAt = segments.last?.body.lastCommittedAt
+  }
+
+  /** The newest finished base. */
+  get base(): Base | undefined {
+    return this.#bases.at(-1)
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Retention: how far back a backup, or what one store keeps of it, may begin. Decided from what the ledger says alone, whole bases at a
+ * time, the oldest end first, and never past what a hold needs.
+ */
+import { TidemarkError } from '../core/errors.ts'
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
+import { checkpointNumber, checkpointPrefix } from '../formats/object-name.ts'
+import type { Catalog } from './catalog.ts'
+import { type Floor, laterFloor } from './floor.ts'
+import type { Base, Generation } from './generation.ts'
+import { LINEAGE } from './ledger.ts'
+import type { Repository } from './repository.ts'
+import { isSegments } from './segment-log.ts'
+
+export interface RetentionPolicy {
+  /** Every point of this last time can be restored, ms. */
+  readonly keepMs: number
+  /** At least so many finished bases stay, however old they are. */
+  readonly bases: number
+}
+
+export interface Beginning {
+  readonly generation: Generation
+  readonly base: Base
+}
+
+export interface Choice {
+  /** Undefined where nothing may go. */
+  readonly begin: Beginning | undefined
+  /** Why it is not later. */
+  readonly because: string
+}
+
+/** The latest beginning that policy and holds allow. @param now ms since 1970 */
+export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: number): Choice {
+  const all = catalog.generations.flatMap((generation) => generation.bases.map((base): Beginning => ({ generation, base })))
+  if (all.length === 0) return { begin: undefined, because: 'there is no finished base' }
+  let at = all.length - 1
+  let because = 'there is no newer base'
+  const least = Math.max(0, all.length - policy.bases)
+  if (least < at) {
+    at = least
+    because = `${policy.bases} bases are kept`
+  }
+  const old = all.findLastIndex(({ base }) => Date.parse(base.writtenAt) <= now - policy.keepMs)
+  if (old < at) {
+    at = old
+    because = old < 0 ? 'the oldest base is younger than what is kept' : 'the base after it is younger than what is kept'
+  }
+  for (const { body } of catalog.holds.values()) {
+    if (body.until !== null && Date.parse(body.until) <= now) continue
+    const from = parseLsn(body.from)
+    const needed = all.findLastIndex(({ generation, base }) => generation.facts.generation < body.generation || (generation.facts.generation === body.generation && covers(base, from)))
+    // A hold on what lies before everything keeps everything.
+    if (Math.max(0, needed) >= at) continue
+    at = Math.max(0, needed)
+    because = `${body.purpose === 'legal' ? 'the hold' : 'a restore'} ${body.id} needs it (${body.reason})`
+  }
+  // The first one is where it begins already.
+  return { begin: at <= 0 ? undefined : all[at], because }
+}
+
+function covers(base: Base, lsn: Lsn): boolean {
+  return base.closing <= lsn + 1n
+}
+
+/**
+ * The floor that goes with a beginning.
+ *
+ * @param ddl the DDL records of the beginning's generation up to the floor, stored
+ */
+export async function floorAt(repository: Repository, { generation, base }: Beginning, ddl: (before: Lsn) => Promise<SealedRef | null>): Promise<FloorText> {
+  const { catalog } = repository
+  const from = oldestNeeded(generation, base)
+  let first: Lsn | undefined
+  for await (const entry of generation.segments.entries((c) => compareLsn(c.to, from) >= 0)) {
+    if (!isSegments(entry) || compareLsn(parseLsn(entry.body.to), from) < 0) continue
+    first = parseLsn(entry.body.from)
+    break
+  }
+  const before = first ?? generation.to
+  let stays = repository.ledger.headNumber + 1n
+  for await (const entry of generation.segments.entries((c) => compareLsn(c.isPage === true ? c.to : c.from, before) >= 0)) {
+    stays = entry.number
+    break
+  }
+  // One more than is needed: what a reading of the schema knows may be later than where it stands.
+  const schemas = generation.schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), from) <= 0)
+  const schemasFrom = (schemas.at(-2) ?? schemas[0] ?? generation.schemas[0])?.body.at
+  if (schemasFrom === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there is no reading of the schema')
+  const kept = new Set(generation.bases.filter((one) => one.number >= base.number).map((one) => one.id))
+  const copies = new Set<string>()
+  for (const { body } of generation.tables.values()) {
+    copies.add(body.base)
+    if (compareLsn(parseLsn(body.position), from) >= 0) kept.add(body.base)
+  }
+  return {
+    generation: generation.facts.generation,
+    base: base.id,
+    before: formatLsn(before),
+    schemasFrom,
+    gone: [...(catalog.floor?.gone ?? []), ...[...copies].filter((id) => !kept.has(id))],
+    roots: String(await supersededRoots(repository)),
+    pages: String(stays),
+    ddl: await ddl(before),
+  }
+}
+
+/** Positions of every copy that stays: of the base, of later ones, and of one that is being made. */
+function oldestNeeded(generation: Generation, base: Base): Lsn {
+  const newest = generation.base?.number ?? 0n
+  const positions = [...generation.bases.filter((one) => one.number >= base.number).map((one) => one.from), ...[...generation.tables.values()].filter((table) => table.number > newest).map((table) => parseLsn(table.body.position))]
+  return positions.reduce((low, position) => (compareLsn(position, low) < 0 ? position : low), base.from)
+}
+
+/** Checkpoints before the newest three help nobody. */
+async function supersededRoots(repository: Repository): Promise<bigint> {
+  let left = 3
+  for await (const name of repository.ledger.store.list(checkpointPrefix(LINEAGE))) {
+    const number = checkpointNumber(name)
+    if (number !== undefined && --left === 0) return number - 1n
+  }
+  return 0n
+}
+
+/** What lies between two beginnings, about: bytes of changes and of copies. */
+export async function sizeBelow(catalog: Catalog, { generation, base }: Beginning): Promise<{ readonly segments: number; readonly parts: number; readonly bytes: bigint }> {
+  let segments = 0
+  let parts = 0
+  let bytes = 0n
+  for (const one of catalog.generations) {
+    const isThis = one === generation
+    if (one.number > generation.number) continue
+    const below = await one.segments.sums((c) => !isThis || compareLsn(c.to, base.from) < 0, () => !isThis)
+    segments += below.segments
+    bytes += below.bytes
+    for (const { body } of one.tables.values()) {
+      if (isThis && (compareLsn(parseLsn(body.position), base.from) >= 0 || catalog.floor?.gone.has(body.base) === true)) continue
+      parts += body.parts.length
+      for (const part of body.parts) bytes += BigInt(part.bytes)
+    }
+  }
+  return { segments, parts, bytes }
+}
+
+/** What a store of the set may begin with: never later than the whole backup's own rules say. */
+export function isLater(a: Floor | undefined, b: Floor | undefined): boolean {
+  return a !== undefined && (b === undefined || (laterFloor(a, b) === a && a.text.base !== b.text.base))
+}
