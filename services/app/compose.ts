@@ -20,6 +20,7 @@ import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import { CopySet } from '../repository/copy-set.ts'
 import { type Floor, laterFloor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'
+import { type Orphans, setOrphansAside } from '../repository/orphans.ts'
 import { readTrim } from '../repository/trim.ts'
 import { Repository } from '../repository/repository.ts'
 import type { Config, CopyPlace, KafkaConfig, StoreRole } from './config.ts'
@@ -71,13 +72,15 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
   }
   await findFloors(repository, store, keys.trust.stream)
   const anchors = new Anchors({ places: await Promise.all((options.anchors ?? []).map(openStore)), ledger, stream: keys.trust.stream, clock: systemClock })
+  const compared = options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
+  if (store instanceof CopySet) for (const [i, { outcome }] of compared.entries()) if (outcome === 'returning') store.returning.add(copies[i]!.store)
   return {
     repository,
     keys,
     anchors,
     copies,
     troubles: () => [...(repository.recovered === 0 ? [] : [`the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`]), ...troubles()],
-    compared: options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : [],
+    compared,
     anchored: options.acceptLoss === true ? undefined : await anchors.check(),
   }
 }
@@ -97,6 +100,19 @@ async function findFloors(repository: Repository, store: ObjectStore, stream: st
   }
   const least = floors.reduce((a, b) => (a === undefined || b === undefined ? undefined : laterFloor(a, b) === a ? b : a), floors[0])
   if (least !== undefined) repository.catalog.limit(least)
+}
+
+/** Copies from before a promotion become copies of now: what they have of their own is set aside. Before anything counts as durable. */
+export async function takeBackCopies(repository: Repository): Promise<readonly { readonly place: string; readonly orphans: Orphans }[]> {
+  const { ledger, catalog } = repository
+  const taken: { place: string; orphans: Orphans }[] = []
+  if (!(ledger.store instanceof CopySet)) return taken
+  for (const store of [...ledger.store.returning]) {
+    const orphans = await setOrphansAside(ledger, store, catalog.stream, repository.signer)
+    ledger.store.returning.delete(store)
+    if (orphans !== undefined) taken.push({ place: store.place, orphans })
+  }
+  return taken
 }
 
 /** All stores of a backup, the primary first. */

@@ -8,9 +8,7 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
-import { ledgerName } from '../formats/object-name.ts'
 import { closes, parsePoint, resolvePoint } from '../rebuild/point.ts'
-import { LINEAGE } from '../repository/ledger.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
@@ -120,7 +118,7 @@ async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>):
   if (generation === undefined || base === undefined) return
   const isIn = (at: Lsn, end: Lsn): boolean => compareLsn(end, base.from) >= 0 && (to === undefined || compareLsn(at, to) <= 0)
   for await (const entry of ledger.walk()) {
-    yield ledgerName(LINEAGE, entry.number)
+    yield ledger.lineages.nameOf(entry.number)
     const { body } = entry
     if (body === undefined || ('generation' in body && body.generation !== hold.generation)) continue
     const holds = body.kind === 'segments' ? isIn(parseLsn(body.from), parseLsn(body.to)) : body.kind === 'sequences' ? isIn(parseLsn(body.at), parseLsn(body.at)) : body.kind === 'table' ? isIn(parseLsn(body.position), parseLsn(body.position)) : ['key', 'schema', 'retire'].includes(body.kind)

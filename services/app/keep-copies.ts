@@ -2,9 +2,11 @@
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { Backoff } from '../core/running-state.ts'
+import type { Signer } from '../formats/ledger-entry.ts'
 import type { Ledger } from '../repository/ledger.ts'
 import type { Floor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'
+import { setOrphansAside } from '../repository/orphans.ts'
 import type { OpenedCopy } from './store-set.ts'
 import type { Say } from './up-events.ts'
 
@@ -18,6 +20,7 @@ export interface CopiesOptions {
   readonly stream: string
   /** Where the backup begins by now. */
   readonly floor: () => Floor | undefined
+  readonly signer: () => Signer
   readonly copies: readonly OpenedCopy[]
   readonly say: Say
   /** Several processes may write: one of them fills the copies. */
@@ -29,7 +32,7 @@ export async function keepCopies(options: CopiesOptions, signal: AbortSignal): P
   await Promise.all(options.copies.filter((copy) => copy.place.mode === 'mirrored').map((copy) => keepCopy(options, copy, signal)))
 }
 
-async function keepCopy({ ledger, stream, floor, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
+async function keepCopy({ ledger, stream, floor, signer, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
   const backoff = new Backoff(systemClock, systemRandomness)
   let done: bigint | undefined
   let failing = false
@@ -37,6 +40,7 @@ async function keepCopy({ ledger, stream, floor, say, isOurs }: CopiesOptions, {
     try {
       if (isOurs() && (done === undefined || done < ledger.headNumber)) {
         const before = done
+        if (done === undefined) await setOrphansAside(ledger, store, stream, signer())
         done = await mirror({ ledger, stream, to: store, floor: floor(), from: done, bandwidth: place.bandwidth, clock: systemClock, signal })
         if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false

@@ -17,7 +17,7 @@ import { placedText, readDdl } from '../rebuild/schema-at.ts'
 import { type Cleared, clearBelow, clearUnnamed } from '../repository/clear.ts'
 import { parseFloor } from '../repository/floor.ts'
 import { fetchChecked } from '../repository/keyring.ts'
-import { headOf } from '../repository/mirror.ts'
+import { headOf } from '../repository/lineages.ts'
 import { NameSet } from '../repository/name-set.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type Beginning, chooseBeginning, floorAt, isLater, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
@@ -174,7 +174,7 @@ async function wholeElsewhere(repository: Repository, stores: readonly ObjectSto
   for (const other of stores) {
     if (other === store) continue
     try {
-      if ((await readTrim(other, ledger, catalog.stream)) === undefined && (await headOf(other, ledger.headNumber)) >= number) return true
+      if ((await readTrim(other, ledger, catalog.stream)) === undefined && (await headOf(other, ledger.headNumber, (one) => ledger.lineages.nameOf(one))) >= number) return true
     } catch (error) {
       if (asTidemarkError(error).code === 'INTERNAL') throw error
     }

@@ -3,7 +3,9 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { CopySet, type CopySetEvents } from '../repository/copy-set.ts'
 import type { Ledger } from '../repository/ledger.ts'
-import { compareHead, headOf } from '../repository/mirror.ts'
+import { endOf, headOf, type LedgerEnd } from '../repository/lineages.ts'
+import { compareHead, refuseLaterLineage } from '../repository/mirror.ts'
+import { findOrphans } from '../repository/orphans.ts'
 import type { CopyPlace, StoreRole } from './config.ts'
 
 export interface OpenedCopy {
@@ -23,7 +25,8 @@ export interface CopyReport {
   readonly place: string
   readonly role: StoreRole
   readonly synchronous: boolean
-  readonly outcome: 'equal' | 'behind' | 'unreachable'
+  /** `returning`: it has entries of a lineage that ended, and is set right before it counts. */
+  readonly outcome: 'equal' | 'behind' | 'returning' | 'unreachable'
   /** The copy's last entry, and how many it lacks. */
   readonly head: string | null
   readonly behind: string | null
@@ -57,14 +60,16 @@ export async function openStoreSet(places: StorePlaces, use: 'read' | 'write', o
 
 /** Of the stores that answer, the one with the most entries; the first of several. */
 async function furthest(stores: readonly ObjectStore[], troubles: Troubles): Promise<ObjectStore> {
-  let best: { readonly store: ObjectStore; readonly head: bigint } | undefined
+  let best: { readonly store: ObjectStore; readonly end: LedgerEnd } | undefined
   let failure: unknown
+  const told = ({ lineage, number }: LedgerEnd): string => `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
   for (const store of stores) {
     try {
-      const head = await headOf(store, best?.head ?? 0n)
-      if (best !== undefined && head < best.head) troubles.say(`${store.place} ends at ledger entry ${head}, ${best.head - head} before ${best.store.place}`)
-      if (best !== undefined && head > best.head) troubles.say(`${best.store.place} ends at ledger entry ${best.head}, ${head - best.head} before ${store.place}, which is read instead`)
-      if (best === undefined || head > best.head) best = { store, head }
+      const end = await endOf(store, best?.end.number ?? 0n)
+      const reach = best === undefined ? 1 : end.lineage !== best.end.lineage ? end.lineage - best.end.lineage : Number(end.number - best.end.number)
+      if (best !== undefined && reach < 0) troubles.say(`${store.place} ends at ${told(end)}, ${best.store.place} at ${told(best.end)}`)
+      if (best !== undefined && reach > 0) troubles.say(`${best.store.place} ends at ${told(best.end)}, ${store.place} at ${told(end)}: it is read instead`)
+      if (reach > 0) best = { store, end }
     } catch (error) {
       const known = asTidemarkError(error)
       failure ??= error
@@ -85,13 +90,16 @@ export async function compareCopies(ledger: Ledger, copies: readonly OpenedCopy[
     copies.map(async ({ store, place: { role, mode } }) => {
       const about = { place: store.place, role, synchronous: mode === 'synchronous' }
       try {
-        const head = await headOf(store, ledger.headNumber)
+        const orphans = await findOrphans(ledger, store)
+        if (orphans !== undefined) return { ...about, outcome: 'returning' as const, head: null, behind: null, why: `entries ${orphans.from} to ${orphans.to} are of lineage ${orphans.lineage}, which ended` }
+        await refuseLaterLineage(ledger, store)
+        const head = await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number))
         await compareHead(ledger, store, head)
         const behind = ledger.headNumber - head
         return { ...about, outcome: behind > 0n ? ('behind' as const) : ('equal' as const), head: String(head), behind: String(behind), why: null }
       } catch (error) {
         const known = asTidemarkError(error)
-        if (!(error instanceof TidemarkError) || known.code === 'COPY_AHEAD' || known.code === 'COPY_DIFFERS') throw error
+        if (!(error instanceof TidemarkError) || ['COPY_AHEAD', 'COPY_DIFFERS', 'STORE_SUPERSEDED'].includes(known.code)) throw error
         return { ...about, outcome: 'unreachable' as const, head: null, behind: null, why: `${known.code}: ${known.message}` }
       }
     }),
@@ -102,6 +110,7 @@ export function copyLines(reports: readonly CopyReport[]): string[] {
   return reports.map(({ place, synchronous, outcome, behind, why }) => {
     const kind = synchronous ? 'synchronous' : 'mirrored'
     if (outcome === 'unreachable') return `${place} (${kind}) cannot be reached: ${why ?? ''}`
+    if (outcome === 'returning') return `${place} (${kind}) comes back from before a promotion: ${why ?? ''}; \`tidemark up\` sets them aside`
     return outcome === 'equal' ? `${place} (${kind}) has everything` : `${place} (${kind}) is ${behind ?? ''} ledger entries behind`
   })
 }

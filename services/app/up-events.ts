@@ -29,6 +29,8 @@ export type UpEvent =
   | { readonly event: 'copy'; readonly place: string; readonly entry: string }
   /** A mirrored copy is behind and is tried again; the backup goes on. */
   | { readonly event: 'copy-failed'; readonly place: string; readonly code: string; readonly message: string }
+  /** A store from before a promotion had entries of its own: they are set aside, and it is a copy from now on. */
+  | { readonly event: 'orphans'; readonly place: string; readonly lineage: number; readonly from: string; readonly to: string }
   | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
   /** Today's share of every store was looked at. */
   | { readonly event: 'scrubbed'; readonly part: number; readonly parts: number; readonly objects: number; readonly mended: number; readonly lost: number; readonly left: number; readonly away: readonly string[] }

@@ -15,7 +15,7 @@ import type { Generation } from '../repository/generation.ts'
 import type { Anchors } from '../repository/anchors.ts'
 import type { Repository } from '../repository/repository.ts'
 import { compactTogether } from './compact-together.ts'
-import { openLog, openSource } from './compose.ts'
+import { openLog, openSource, takeBackCopies } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
@@ -87,6 +87,7 @@ export class Up {
       draining.abort(new DOMException('draining', 'AbortError'))
       timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
     }
+    if (this.#role !== 'replicator') for (const { place, orphans } of await takeBackCopies(this.#options.repository)) this.#say({ event: 'orphans', place, lineage: orphans.lineage, from: String(orphans.from), to: String(orphans.to) })
     const over = new AbortController()
     const beside = this.#beside(AbortSignal.any([signal, draining.signal, over.signal]))
     try {
@@ -161,7 +162,7 @@ export class Up {
     const { repository, copies = [] } = this.#options
     await Promise.all([
       keepAnchors(() => this.#writeAnchors(), signal),
-      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, floor: () => repository.catalog.removedFloor, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
+      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, floor: () => repository.catalog.removedFloor, signer: () => repository.signer, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
       keepUp({ repository, copies, scrubDays: this.#options.config.scrubDays ?? 0, say: (event) => this.#say(event), clock: systemClock, isOurs: () => this.#leads && this.connected }, signal),
     ])
   }

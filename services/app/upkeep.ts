@@ -7,9 +7,7 @@ import { asTidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { SideBySide } from '../core/side-by-side.ts'
-import { ledgerName } from '../formats/object-name.ts'
 import { isBelow } from '../repository/floor.ts'
-import { LINEAGE } from '../repository/ledger.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 import { storesOf } from './compose.ts'
@@ -85,7 +83,7 @@ export async function extendLocks({ repository, say, clock }: Pick<UpkeepOptions
     }
     for await (const entry of ledger.walk(upTo)) {
       signal.throwIfAborted()
-      await extend(ledgerName(LINEAGE, entry.number))
+      await extend(ledger.lineages.nameOf(entry.number))
       for (const { object } of namedObjects(entry)) if (!isBelow(catalog.floor, object.name)) await extend(object.name)
     }
     await together.all()

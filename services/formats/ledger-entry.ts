@@ -136,6 +136,10 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('checkpoint'), root: storedObject, pages: z.array(z.object({ generation: z.int(), from: count, to: count, object: storedObject })) }),
   /** From the next entry on the added ones may sign, and the retired ones may not. */
   z.object({ kind: z.literal('signers'), add: z.array(signer), retire: z.array(z.string()) }),
+  /** A copy was promoted: from here on its entries count, and not what another store has behind the shared one. */
+  z.object({ kind: z.literal('lineage'), lineage: z.int().min(2), shared: z.object({ number: count, hash }) }),
+  /** What a store had of an older lineage, and set aside. */
+  z.object({ kind: z.literal('orphans'), place: z.string(), lineage: z.int(), from: count, to: count, /** Of the last one. */ hash }),
   /** Points from `from` to `to` of a generation stay restorable: until an instant, or until it is released. */
   z.object({ kind: z.literal('hold'), id: z.uuid(), purpose: z.enum(['legal', 'restore']), reason: z.string(), generation: z.int(), from: lsn, to: lsn.nullable(), until: instant.nullable() }),
   z.object({ kind: z.literal('hold-released'), id: z.uuid() }),
@@ -191,7 +195,7 @@ export interface SignerKeys {
 }
 
 /** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */
-const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint', 'locks', 'scrub'])
+const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint', 'locks', 'scrub', 'orphans'])
 
 export function hashBytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')

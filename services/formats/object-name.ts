@@ -12,6 +12,11 @@ export function ledgerPrefix(lineage: number): string {
   return `ledger/${lineage}/`
 }
 
+/** An entry of an older lineage that its store has set aside. */
+export function orphanName(lineage: number, number: bigint): string {
+  return `orphans/${lineage}/${number.toString().padStart(16, '0')}.entry`
+}
+
 /** The number in a ledger object's name, or undefined for another object. */
 export function ledgerNumber(name: string): bigint | undefined {
   const match = /\/(\d{16,})\.json$/.exec(name)

@@ -10,7 +10,7 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { count, hash, instant, openSignedLine, type Signer, signLine } from '../formats/ledger-entry.ts'
 import { anchorName, anchorPrefix } from '../formats/object-name.ts'
-import { type Ledger, LINEAGE } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
 
 const anchoredHead = z.object({ version: z.literal(1), stream: z.uuid(), lineage: z.int(), number: count, hash, writtenAt: instant })
 export type AnchoredHead = z.infer<typeof anchoredHead>
@@ -99,7 +99,7 @@ export class Anchors {
   async write(signer: Signer): Promise<AnchorFailure[]> {
     const number = this.#ledger.headNumber
     if (number === this.#written) return []
-    const head: AnchoredHead = { version: 1, stream: this.#stream, lineage: LINEAGE, number: number.toString(), hash: this.#ledger.headHash, writtenAt: new Date(this.#clock.now()).toISOString() }
+    const head: AnchoredHead = { version: 1, stream: this.#stream, lineage: this.#ledger.lineages.current, number: number.toString(), hash: this.#ledger.headHash, writtenAt: new Date(this.#clock.now()).toISOString() }
     const file = signLine(head, signer)
     const failures: AnchorFailure[] = []
     for (const place of this.#places) {

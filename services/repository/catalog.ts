@@ -11,7 +11,7 @@ import { type Gap, Generation } from './generation.ts'
 import { type ReadPage, SegmentLog } from './segment-log.ts'
 
 /** Kinds that say something for ever and are few: a checkpoint keeps them as they are. */
-const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation', 'hold', 'hold-released', 'retire', 'retire-undone', 'removed', 'locks', 'signers', 'scrub'])
+const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation', 'hold', 'hold-released', 'retire', 'retire-undone', 'removed', 'locks', 'signers', 'scrub', 'lineage'])
 
 /** The beginning of the backup moved: for good once its objects are `removed`. */
 export interface Retirement {
@@ -50,6 +50,7 @@ export class Catalog {
   #kept: StoredEntry[] = []
   /** Who may sign, as it changed. */
   readonly signerChanges: NumberedEntry<'signers'>[] = []
+  readonly promotions: NumberedEntry<'lineage'>[] = []
   /** Entries since the last checkpoint. */
   #sinceCheckpoint = 0
 
@@ -211,6 +212,9 @@ export class Catalog {
       case 'lanes':
         // Writers that come after this entry have a higher term than its number.
         this.#of(body.generation, entry).log = { ...body.log, since: entry.number.toString() }
+        break
+      case 'lineage':
+        this.promotions.push({ ...numbered, body })
         break
       case 'signers':
         this.signerChanges.push({ ...numbered, body })

@@ -10,7 +10,7 @@ import { checkpointName, checkpointNumber, checkpointPrefix, pageName, rootName 
 import { Catalog } from './catalog.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { fetchChecked, putNew } from './keyring.ts'
-import { type AnyEntry, type Ledger, LINEAGE } from './ledger.ts'
+import type { AnyEntry, Ledger } from './ledger.ts'
 import type { ReadPage } from './segment-log.ts'
 
 /** Older checkpoints that are tried where the newest one is damaged; then the ledger is read from its first entry. */
@@ -22,15 +22,15 @@ const KEPT_PAGES = 2
 export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
   const readPage = pageReader(ledger)
   let left = TRIES
-  for await (const name of ledger.store.list(checkpointPrefix(LINEAGE))) {
-    const number = checkpointNumber(name)
-    if (number === undefined) continue
+  for await (const { lineage, number } of hints(ledger)) {
     if (left-- === 0) break
     try {
-      const entry = await ledger.readEntry(number)
+      // Which lineage its number belongs to, only what it names itself will tell.
+      const entry = await ledger.readEntry(number, lineage)
       if (entry?.body?.kind !== 'checkpoint') continue
       const root = decodeRoot(await fetchChecked(ledger, entry.body.root))
       const catalog = Catalog.restored(root, readPage)
+      for (const promotion of catalog.promotions) ledger.lineages.learn(promotion.number, promotion.body)
       for (const change of catalog.signerChanges) ledger.signers.learn(change.number, change.body)
       ledger.startAt(entry)
       return catalog
@@ -40,6 +40,22 @@ export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
     }
   }
   return new Catalog(readPage)
+}
+
+/** The newest first, of the newest lineage first. */
+async function* hints({ store }: Ledger): AsyncGenerator<{ readonly lineage: number; readonly number: bigint }> {
+  const found: string[][] = []
+  for (let lineage = 1; found.length === lineage - 1; lineage++) {
+    const names: string[] = []
+    for await (const name of store.list(checkpointPrefix(lineage))) if (names.push(name) > TRIES) break
+    if (names.length > 0) found.push(names)
+  }
+  for (const [i, names] of [...found.entries()].reverse()) {
+    for (const name of names) {
+      const number = checkpointNumber(name)
+      if (number !== undefined) yield { lineage: i + 1, number }
+    }
+  }
 }
 
 /**
@@ -129,16 +145,16 @@ export async function writeCheckpoint(ledger: Ledger, catalog: Catalog, signer: 
     for (const entries of inPages(generation.segments.unpaged)) {
       const from = entries[0]!.number
       const to = entries.at(-1)!.number
-      pages.push({ generation: generation.facts.generation, from: from.toString(), to: to.toString(), object: add(pageName(LINEAGE, from, to, nonce()), encodePage(entries)) })
+      pages.push({ generation: generation.facts.generation, from: from.toString(), to: to.toString(), object: add(pageName(ledger.lineages.current, from, to, nonce()), encodePage(entries)) })
     }
   }
-  const root = add(rootName(LINEAGE, number, nonce()), encodeRoot(catalog.root(number, hash, pages)))
+  const root = add(rootName(ledger.lineages.current, number, nonce()), encodeRoot(catalog.root(number, hash, pages)))
   for (const file of files) await putNew(ledger, file.name, [file.bytes])
   try {
     const entry = await ledger.append({ kind: 'checkpoint', root, pages }, signer, () => {
       if (ledger.headNumber !== number) throw new Overtaken()
     })
-    await putNew(ledger, checkpointName(LINEAGE, entry.number), [Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8')])
+    await putNew(ledger, checkpointName(ledger.lineages.current, entry.number), [Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8')])
   } catch (error) {
     // What was put is named by nothing and goes with the next sweep.
     if (!(error instanceof Overtaken)) throw error

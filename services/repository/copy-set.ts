@@ -39,6 +39,8 @@ export class CopySet implements ObjectStore {
   readonly #whole = new Map<ObjectStore, bigint>()
   /** Stores that keep less than the whole: what lies before is not put back there. */
   readonly floors = new Map<ObjectStore, Floor>()
+  /** Copies that cannot follow yet: from before a promotion, with entries of their own. */
+  readonly returning = new Set<ObjectStore>()
   /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
   catchUp: ((copy: ObjectStore, from: bigint | undefined, until: bigint) => Promise<void>) | undefined
 
@@ -55,7 +57,7 @@ export class CopySet implements ObjectStore {
 
   async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
     const outcome = await this.primary.putIfAbsent(name, chunks, signal)
-    const synchronous = this.copies.filter((copy) => copy.synchronous)
+    const synchronous = this.copies.filter((copy) => copy.synchronous && !this.returning.has(copy.store))
     if (synchronous.length === 0) return outcome
     // What the primary has counts, whoever put it there: a try of ours whose copies failed, or another writer.
     const bytes = outcome === 'created' ? chunks : [await this.primary.get(name)]

@@ -8,9 +8,9 @@ import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type IgnoredEntry, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
 import { ledgerName, ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
+import { Lineages } from './lineages.ts'
 import { Signers, type TrustedSigner } from './signers.ts'
 
-export const LINEAGE = 1
 export const READ_AHEAD = 16
 
 export interface TrustedSigners {
@@ -25,6 +25,7 @@ export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
   readonly signers: Signers
+  readonly lineages = new Lineages()
   /** Filled from another store: read, never appended to. */
   isCopy = false
   #headNumber = 0n
@@ -45,7 +46,7 @@ export class Ledger {
   static async create(store: ObjectStore, clock: Clock, body: EntryBody & { kind: 'genesis' }, signer: Signer): Promise<string> {
     for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
     const file = encodeEntry(1n, null, new Date(clock.now()).toISOString(), body, signer)
-    if ((await store.putIfAbsent(ledgerName(LINEAGE, 1n), [file])) === 'exists') throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
+    if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists') throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
     return hashBytes(file)
   }
 
@@ -59,7 +60,7 @@ export class Ledger {
     const ledger = new Ledger(store, clock, trust)
     const genesis = await ledger.#file(1n)
     if (genesis === undefined) {
-      for await (const name of store.list(ledgerPrefix(LINEAGE))) throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
+      for await (const name of store.list(ledgerPrefix(1))) throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
       throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, { next: 'check --store; a new backup starts with: tidemark init' })
     }
     if (hashBytes(genesis) !== trust.genesis) throw new TidemarkError('STORE_FOREIGN', `the ledger in ${store.place} does not begin with the genesis entry of these keys`)
@@ -71,6 +72,7 @@ export class Ledger {
     const ledger = await Ledger.connect(store, clock, trust)
     if (listener !== undefined) ledger.onEntry(listener)
     await ledger.refresh(READ_AHEAD)
+    await ledger.followPromotions()
     return ledger
   }
 
@@ -83,8 +85,8 @@ export class Ledger {
   }
 
   /** One entry by its number, proven by its signature alone; undefined where there is none. */
-  async readEntry(number: bigint): Promise<AnyEntry | undefined> {
-    const file = await this.#file(number)
+  async readEntry(number: bigint, lineage?: number): Promise<AnyEntry | undefined> {
+    const file = lineage === undefined ? await this.#file(number) : await this.#object(ledgerName(lineage, number))
     return file === undefined ? undefined : decodeEntry(file, number, undefined, this.signers)
   }
 
@@ -121,7 +123,7 @@ export class Ledger {
   /** The greatest number that the store lists; it may miss the newest. */
   async listed(): Promise<bigint> {
     let listed = 0n
-    for await (const name of this.store.list(ledgerPrefix(LINEAGE))) {
+    for await (const name of this.store.list(ledgerPrefix(this.lineages.current))) {
       const number = ledgerNumber(name)
       if (number !== undefined && number > listed) listed = number
     }
@@ -156,6 +158,35 @@ export class Ledger {
     })
   }
 
+  /** Goes on into the lineages that begin directly behind the head, as promotions leave them. */
+  async followPromotions(): Promise<void> {
+    for (;;) {
+      const name = ledgerName(this.lineages.current + 1, this.#headNumber + 1n)
+      const file = await this.#object(name)
+      if (file === undefined) return
+      await this.#inTurn(async () => {
+        const entry = await this.#rightAs(name, file, this.#headNumber + 1n, this.#headHash)
+        if (entry.body?.kind !== 'lineage') throw new TidemarkError('LEDGER_BROKEN', `${name} does not open a lineage`)
+        this.#take(entry)
+      })
+      await this.refresh(READ_AHEAD)
+    }
+  }
+
+  /** What another store has behind the head of now is orphaned from here on. */
+  promote(signer: Signer): Promise<LedgerEntry> {
+    return this.#inTurn(async () => {
+      const number = this.#headNumber + 1n
+      const lineage = this.lineages.current + 1
+      const body: EntryBody = { kind: 'lineage', lineage, shared: { number: this.#headNumber.toString(), hash: this.#headHash } }
+      const refusal = this.signers.refusal(signer.id, number, body.kind)
+      if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
+      const file = encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
+      if ((await this.store.putIfAbsent(ledgerName(lineage, number), [file])) === 'exists') throw new TidemarkError('WRITER_FENCED', `${this.store.place} was promoted by somebody else at the same time`)
+      return this.#accept(file, number) as LedgerEntry
+    })
+  }
+
   /**
    * Entries behind the head that were deleted from a store which keeps versions: whoever deletes them cuts off the newest of
    * the backup. They are signed and chained as ever, and count. Returns how many there were.
@@ -171,7 +202,7 @@ export class Ledger {
   }
 
   async #deleted(number: bigint): Promise<AnyEntry | undefined> {
-    const name = ledgerName(LINEAGE, number)
+    const name = this.lineages.nameOf(number)
     for await (const file of this.store.versions?.(name) ?? []) {
       try {
         const entry = decodeEntry(file, number, this.#headHash, this.signers)
@@ -208,7 +239,7 @@ export class Ledger {
       const again = this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
       const file = again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
       this.#attempt = { number, body, file }
-      const result = await this.store.putIfAbsent(ledgerName(LINEAGE, number), [file])
+      const result = await this.store.putIfAbsent(this.lineages.nameOf(number), [file])
       if (result === 'created') return this.#accept(file, number) as LedgerEntry
       const winner = await this.#file(number)
       if (winner === undefined) throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
@@ -218,9 +249,13 @@ export class Ledger {
     }
   }
 
-  async #file(number: bigint): Promise<Buffer | undefined> {
+  #file(number: bigint): Promise<Buffer | undefined> {
+    return this.#object(this.lineages.nameOf(number))
+  }
+
+  async #object(name: string): Promise<Buffer | undefined> {
     try {
-      return await this.store.get(ledgerName(LINEAGE, number))
+      return await this.store.get(name)
     } catch (error) {
       if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') return undefined
       throw error
@@ -236,7 +271,11 @@ export class Ledger {
    *
    * @param previous hash of the entry before
    */
-  async #right(file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
+  #right(file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
+    return this.#rightAs(this.lineages.nameOf(number), file, number, previous)
+  }
+
+  async #rightAs(name: string, file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
     let fault: unknown = new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
     if (file !== undefined) {
       try {
@@ -245,7 +284,6 @@ export class Ledger {
         fault = error
       }
     }
-    const name = ledgerName(LINEAGE, number)
     if (this.store.alternatives !== undefined) {
       for await (const other of this.store.alternatives(name)) {
         try {
@@ -266,6 +304,7 @@ export class Ledger {
 
   #take(entry: AnyEntry): AnyEntry {
     if (entry.number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
+    if (entry.body?.kind === 'lineage') this.lineages.learn(entry.number, entry.body)
     this.startAt(entry)
     if (entry.body?.kind === 'signers') this.signers.learn(entry.number, entry.body)
     for (const listener of this.#listeners) listener(entry)

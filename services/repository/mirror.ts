@@ -10,8 +10,10 @@ import { checkpointName, COPY_MARK, ledgerName } from '../formats/object-name.ts
 import { putSame } from './copy-set.ts'
 import { type Floor, isBelow, laterFloor } from './floor.ts'
 import { fetchChecked } from './keyring.ts'
-import { type AnyEntry, type Ledger, LINEAGE } from './ledger.ts'
+import type { AnyEntry, Ledger } from './ledger.ts'
+import { endOf, headOf } from './lineages.ts'
 import { namedObjects } from './named-objects.ts'
+import { findOrphans } from './orphans.ts'
 import { readTrim } from './trim.ts'
 
 export interface MirrorOptions {
@@ -37,31 +39,6 @@ export interface MirrorOptions {
 const TOGETHER = 4
 
 /**
- * The number of a store's last ledger entry; 0 where it has none. A copy is filled in order, so a few names tell; listings may
- * miss the newest.
- *
- * @param guess where it is likely to end
- */
-export async function headOf(store: ObjectStore, guess: bigint): Promise<bigint> {
-  const exists = async (number: bigint): Promise<boolean> => number === 0n || (await store.size(ledgerName(LINEAGE, number))) !== undefined
-  let low = guess
-  let high = guess + 1n
-  if (await exists(guess)) for (let step = 1n; await exists(high); step *= 2n) [low, high] = [high, high + 2n * step]
-  else {
-    high = guess
-    low = guess - 1n
-    for (let step = 1n; !(await exists(low)); step *= 2n) [high, low] = [low, low > 2n * step ? low - 2n * step : 0n]
-  }
-  // `low` is there (or 0), `high` is not.
-  while (high - low > 1n) {
-    const middle = (low + high) / 2n
-    if (await exists(middle)) low = middle
-    else high = middle
-  }
-  return low
-}
-
-/**
  * Brings a copy to the primary's head as the ledger knows it now, or to an entry before it. Returns the copy's head.
  *
  * @throws TidemarkError COPY_DIFFERS where the copy's entries are not the primary's, COPY_AHEAD where it has more of them,
@@ -73,7 +50,8 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   let from = options.from
   if (from === undefined) {
     await admit(ledger, to, options.stream)
-    const head = await headOf(to, until)
+    await refuseLaterLineage(ledger, to)
+    const head = await headOf(to, until, (number) => ledger.lineages.nameOf(number))
     // Asked for an entry, we may be inside an append, which the ledger's own refresh would wait for.
     if (options.until === undefined) await compareHead(ledger, to, head)
     else await compareEntry(ledger, to, head < until ? head : until)
@@ -84,7 +62,7 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   const pace = new Pace(clock, options.bandwidth, signal)
   for (let number = from + 1n; number <= until; number++) {
     signal.throwIfAborted()
-    const name = ledgerName(LINEAGE, number)
+    const name = ledger.lineages.nameOf(number)
     const file = await ledger.store.get(name)
     const entry: AnyEntry = decodeEntry(file, number, undefined, ledger.signers)
     let bytes = file.length
@@ -102,7 +80,7 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     }
     await pace.take(file.length)
     await putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal)
-    if (entry.body?.kind === 'checkpoint') await putSame(to, checkpointName(LINEAGE, number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal)
+    if (entry.body?.kind === 'checkpoint') await putSame(to, checkpointName(ledger.lineages.current, number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal)
     options.onEntry?.({ number, bytes })
   }
   return until
@@ -128,10 +106,12 @@ async function admit(ledger: Ledger, to: ObjectStore, stream: string): Promise<v
   const held = await there(to, COPY_MARK)
   if (held?.equals(mark) === true) return
   if (held !== undefined) throw new TidemarkError('STORE_FOREIGN', `${to.place} is a copy of another backup`)
-  const first = ledgerName(LINEAGE, 1n)
+  const first = ledgerName(1, 1n)
   const genesis = await there(to, first)
   if (genesis !== undefined) {
     if (!genesis.equals(await ledger.store.get(first))) throw new TidemarkError('STORE_FOREIGN', `${to.place} holds another backup`)
+    // It was the primary once; not where the primary gets back what it lost, from a copy.
+    if (!ledger.isCopy) await putSame(to, COPY_MARK, [mark])
     return
   }
   for await (const name of to.list('')) {
@@ -151,6 +131,18 @@ async function there(store: ObjectStore, name: string): Promise<Buffer | undefin
   }
 }
 
+/**
+ * A store that has a later lineage than we know is no copy of ours: it was promoted. One that has orphans is not yet.
+ *
+ * @throws TidemarkError STORE_SUPERSEDED, COPY_DIFFERS
+ */
+export async function refuseLaterLineage(ledger: Ledger, store: ObjectStore): Promise<void> {
+  const { lineage } = await endOf(store, ledger.headNumber)
+  if (lineage > ledger.lineages.current) throw new TidemarkError('STORE_SUPERSEDED', `${store.place} was promoted (lineage ${lineage}); ${ledger.store.place} is no longer the primary store`)
+  const orphans = await findOrphans(ledger, store)
+  if (orphans !== undefined) throw new TidemarkError('COPY_DIFFERS', `${store.place} has entries ${orphans.from} to ${orphans.to} of lineage ${orphans.lineage}, which ended with entry ${orphans.from - 1n}`, { next: `tidemark copy --to the same store  (sets them aside and fills it), or tidemark up` })
+}
+
 /** A copy's last entry is the primary's of that number. @throws TidemarkError COPY_DIFFERS, COPY_AHEAD */
 export async function compareHead(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
   if (head === 0n) return
@@ -162,7 +154,7 @@ export async function compareHead(ledger: Ledger, copy: ObjectStore, head: bigin
 /** @throws TidemarkError COPY_DIFFERS */
 async function compareEntry(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
   for (let number = head; number > 0n; number--) {
-    const name = ledgerName(LINEAGE, number)
+    const name = ledger.lineages.nameOf(number)
     const [there, here] = await Promise.all([copy.get(name), ledger.store.get(name)])
     if (there.equals(here)) return
     // Signed: another entry. Not signed: damaged, which scrubbing mends; the one before it tells.

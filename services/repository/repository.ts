@@ -55,6 +55,7 @@ export class Repository {
     const catalog = await newestCheckpoint(ledger)
     const repository = new Repository(ledger, catalog, options)
     await ledger.refresh(READ_AHEAD)
+    await ledger.followPromotions()
     repository.recovered = await ledger.recoverDeleted()
     if (repository.catalog.stream !== options.trust.stream) throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository

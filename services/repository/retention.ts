@@ -9,7 +9,6 @@ import { checkpointNumber, checkpointPrefix } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { type Floor, laterFloor } from './floor.ts'
 import type { Base, Generation } from './generation.ts'
-import { LINEAGE } from './ledger.ts'
 import type { Repository } from './repository.ts'
 import { isSegments } from './segment-log.ts'
 
@@ -117,7 +116,7 @@ function oldestNeeded(generation: Generation, base: Base): Lsn {
 /** Checkpoints before the newest three help nobody. */
 async function supersededRoots(repository: Repository): Promise<bigint> {
   let left = 3
-  for await (const name of repository.ledger.store.list(checkpointPrefix(LINEAGE))) {
+  for await (const name of repository.ledger.store.list(checkpointPrefix(repository.ledger.lineages.current))) {
     const number = checkpointNumber(name)
     if (number !== undefined && --left === 0) return number - 1n
   }

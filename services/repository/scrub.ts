@@ -6,14 +6,13 @@ import { createHash } from 'node:crypto'
 import { asTidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { type StoredObject } from '../formats/ledger-entry.ts'
-import { ledgerName } from '../formats/object-name.ts'
 import { proveLedger } from './checkpoint.ts'
 import { putBack } from './copy-set.ts'
 import { type Floor, isBelow } from './floor.ts'
-import { headOf } from './mirror.ts'
+import { headOf } from './lineages.ts'
 import { readTrim } from './trim.ts'
 import { faultOf } from './keyring.ts'
-import { type Ledger, LINEAGE } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
 import { namedObjects } from './named-objects.ts'
 
 export interface ScrubFault {
@@ -72,8 +71,8 @@ export async function scrub({ ledger, stream, floor, stores, share, signal, onPr
   }
   for await (const { entry } of proveLedger(ledger, floor)) {
     signal.throwIfAborted()
-    const file = await ledger.store.get(ledgerName(LINEAGE, entry.number))
-    await look({ name: ledgerName(LINEAGE, entry.number), bytes: String(file.length), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
+    const file = await ledger.store.get(ledger.lineages.nameOf(entry.number))
+    await look({ name: ledger.lineages.nameOf(entry.number), bytes: String(file.length), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
     for (const { object, range } of namedObjects(entry)) if (!isBelow(floor, object.name)) await look(object, range, entry.number)
   }
   return { stores: seen.map(({ store, objects: count, bytes, away }) => ({ place: store.place, objects: count, bytes: String(bytes), away })), faults }
@@ -92,7 +91,7 @@ interface Seen {
 
 async function begin(store: ObjectStore, ledger: Ledger, stream: string): Promise<Seen> {
   try {
-    return { store, head: await headOf(store, ledger.headNumber), floor: await readTrim(store, ledger, stream), objects: 0, bytes: 0n, away: null }
+    return { store, head: await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number)), floor: await readTrim(store, ledger, stream), objects: 0, bytes: 0n, away: null }
   } catch (error) {
     const { code, message } = asTidemarkError(error)
     return { store, head: 0n, floor: undefined, objects: 0, bytes: 0n, away: `${code}: ${message}` }

@@ -16,7 +16,7 @@ export interface TrustedSigner {
   readonly to?: string | undefined
 }
 
-const KEEPERS: ReadonlySet<string> = new Set<EntryKind>(['signers', 'hold-released', 'retire', 'retire-undone', 'removed'])
+const KEEPERS: ReadonlySet<string> = new Set<EntryKind>(['signers', 'lineage', 'hold-released', 'retire', 'retire-undone', 'removed'])
 
 interface Known {
   readonly role: TrustedSigner['role']

@@ -9,7 +9,7 @@ import { copyBackup, promote } from '../../services/app/copy-backup.ts'
 import { scrubSet } from '../../services/app/scrub-set.ts'
 import { verifyStore } from '../../services/app/verify.ts'
 import { ledgerName } from '../../services/formats/object-name.ts'
-import { headOf } from '../../services/repository/mirror.ts'
+import { endOf } from '../../services/repository/lineages.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
 
@@ -48,7 +48,7 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
   /** Until a copy has every entry that the primary has. */
   async function filled(backup: Backup, url: string): Promise<void> {
     const store = await openStore(url)
-    await backup.until(async () => (await headOf(store, 0n)) >= backup.repository.ledger.headNumber, 60_000)
+    await backup.until(async () => (await endOf(store, 0n)).number >= backup.repository.ledger.headNumber, 60_000)
   }
 
   async function equalFrom(backup: Backup, url: string, expected: readonly string[], copies: readonly CopyPlace[] = []): Promise<readonly string[]> {
@@ -161,7 +161,7 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     // A reader takes the one that reaches furthest, and says so.
     const expected = shown(await digests(backup.sourceUrl))
     const told = await equalFrom(backup, backup.storeUrl, expected, placeOf(backup.config).copies)
-    expect(told.join('\n')).toMatch(/5 before s3:.* which is read instead/)
+    expect(told.join('\n')).toMatch(/ends at ledger entry \d+, s3:.*: it is read instead/)
     await copyBackup({ from: { storeUrl: bucket.url, keys: backup.keys }, to: backup.storeUrl, bandwidth: undefined, signal })
     await backup.up()
     await write(backup, 2000)
@@ -169,7 +169,7 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await equalFrom(backup, backup.storeUrl, shown(await digests(backup.sourceUrl)))
   })
 
-  test('the primary is lost with its disk: a copy is promoted and goes on; until then nobody appends to it', async () => {
+  test('the primary is lost with its disk: a copy is promoted and goes on; what the old one has of its own is set aside', { timeout: 240_000 }, async () => {
     const container = await azure.container()
     await using backup = await prepare([copy(container.url, 'mirrored')])
     await backup.up()
@@ -192,8 +192,41 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     // The old primary comes back with entries of its own.
     const { repository } = await openBackup({ storeUrl: old, keys: backup.keys, role: 'writer' })
     await repository.audit('test', 'the old one goes on', 'nobody')
-    await writeFile(backup.configPath, stringify({ ...settings, store: { url: container.url }, copies: [copy(old, 'mirrored')] }))
-    await expect(backup.up()).rejects.toMatchObject({ code: 'COPY_DIFFERS' })
-    expect((await readdir(old)).length).toBeGreaterThan(1)
+    const orphan = repository.ledger.headNumber
+    // Its own writer, which knows of the copy, is told that it is no longer the primary.
+    await writeFile(backup.configPath, stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }))
+    await expect(backup.up()).rejects.toMatchObject({ code: 'STORE_SUPERSEDED' })
+    // Somebody who restores from both gets what counts.
+    await equalFrom(backup, old, shown(await digests(backup.sourceUrl)), [{ url: container.url, role: 'remote', mode: 'mirrored', bandwidth: undefined }])
+    // As a copy that nothing is durable without: what it has of its own is recorded and set aside, and it is filled.
+    await writeFile(backup.configPath, stringify({ ...settings, store: { url: container.url }, copies: [copy(old, 'synchronous')] }))
+    await backup.up()
+    expect(backup.events).toContainEqual(expect.objectContaining({ event: 'orphans', lineage: 1, to: String(orphan) }))
+    await write(backup, 4000)
+    await backup.stop()
+    expect(await readdir(join(old, 'orphans', '1'))).toContain(`${String(orphan).padStart(16, '0')}.entry`)
+    const expected = shown(await digests(backup.sourceUrl))
+    await equalFrom(backup, old, expected)
+    await equalFrom(backup, container.url, expected)
+    const entries = []
+    for await (const entry of (await openBackup({ storeUrl: old, keys: backup.keys, role: 'restore' })).repository.ledger.walk()) entries.push(entry.body?.kind)
+    expect(entries.filter((kind) => kind === 'lineage' || kind === 'orphans')).toEqual(['lineage', 'orphans'])
+    // And back again: a second promotion, of the first primary, from a checkpoint of this lineage.
+    const again = await openBackup({ storeUrl: container.url, keys: backup.keys, role: 'writer' })
+    await again.repository.checkpoint(1)
+    await copyBackup({ from: { storeUrl: container.url, keys: backup.keys }, to: old, bandwidth: undefined, signal })
+    expect((await promote({ storeUrl: old, keys: backup.keys })).lineage).toBe(3)
+    await writeFile(backup.configPath, stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }))
+    await backup.up()
+    await write(backup, 5000)
+    await filled(backup, container.url)
+    await backup.stop()
+    await copyBackup({ from: placeOf(backup.config), to: container.url, bandwidth: undefined, signal })
+    for (const url of [old, container.url]) {
+      await equalFrom(backup, url, shown(await digests(backup.sourceUrl)))
+      const { repository: whole } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })
+      expect((await verifyStore(whole, true, () => undefined, signal)).damaged).toEqual([])
+      expect(whole.ledger.lineages.current).toBe(3)
+    }
   })
 })

@@ -7,7 +7,8 @@ import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { ledgerName } from '../../services/formats/object-name.ts'
 import { CopySet, putBack } from '../../services/repository/copy-set.ts'
 import type { TrustedSigners } from '../../services/repository/ledger.ts'
-import { headOf, mirror } from '../../services/repository/mirror.ts'
+import { endOf } from '../../services/repository/lineages.ts'
+import { mirror } from '../../services/repository/mirror.ts'
 import { namedObjects } from '../../services/repository/named-objects.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
@@ -48,7 +49,7 @@ test('the entry that won a number brings what it names, though its writer knew n
   // We do not know of it yet: our next number is taken.
   await ours.audit('two', '', '')
   await whole(ours, copy)
-  expect(await headOf(copy, 0n)).toBe(ours.ledger.headNumber)
+  expect((await endOf(copy, 0n)).number).toBe(ours.ledger.headNumber)
 })
 
 test('two writers with the same copy race for a number, and both go on', async () => {
@@ -83,7 +84,7 @@ test('where a store ends, from whatever guess', async () => {
   const store = new MemoryStore()
   for (let head = 0n; head < 40n; head++) {
     if (head > 0n) store.objects.set(ledgerName(1, head), Buffer.alloc(1))
-    for (let guess = 0n; guess < 60n; guess += 3n) expect(await headOf(store, guess)).toBe(head)
+    for (let guess = 0n; guess < 60n; guess += 3n) expect(await endOf(store, guess)).toEqual({ lineage: 1, number: head })
   }
 })
 

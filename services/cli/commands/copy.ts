@@ -33,20 +33,21 @@ export function registerCopy(program: Command, run: Run): void {
           onEntry: (entry) => progress.show('copy', Number(entry.number), Number(entry.of), bytesText(String(entry.bytes))),
         }).finally(() => progress.stop())
         output.line(report.copied === 0n ? `${report.place} has everything already: ${countText(String(report.entries))} ledger entries` : `${report.place} has everything: ${countText(String(report.copied))} of ${countText(String(report.entries))} ledger entries were copied, ${bytesText(String(report.bytes))}`)
+        if (report.orphans > 0) output.line(`${countText(String(report.orphans))} entries that it had of an older lineage were set aside, under orphans/ in that store.`)
         output.line('To keep it so, name it under copies: in tidemark.yaml')
-        output.result({ place: report.place, entries: String(report.entries), copied: String(report.copied), bytes: report.bytes, audit: report.audit })
+        output.result({ place: report.place, entries: String(report.entries), copied: String(report.copied), bytes: report.bytes, orphans: report.orphans, audit: report.audit })
       }),
     )
   program
     .command('promote')
-    .description('make a copy (--store URL) the primary store, where the primary is lost')
+    .description('make a copy (--store URL) the primary store, where the primary is lost. Needs keys/restore')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { output } = context
         const place = context.place()
         if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'from here on the old primary store, should it come back, holds a backup that nobody goes on with')
         const report = await promote(place)
-        output.line(`${report.place} is the primary store now, from ledger entry ${report.head} on.`)
+        output.line(`${report.place} is the primary store now: lineage ${report.lineage}, behind ledger entry ${report.head}.`)
         output.line('Write it under store: in tidemark.yaml and take it out of copies:, then: tidemark up')
         output.result(report)
       }),

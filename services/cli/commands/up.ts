@@ -40,6 +40,8 @@ function words(event: UpEvent): string | undefined {
       return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
     case 'anchor-failed':
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
+    case 'orphans':
+      return `${event.place} comes back from before a promotion: its entries ${event.from} to ${event.to} of lineage ${event.lineage} are set aside under orphans/, and it is filled as a copy`
     case 'copy':
       return `the copy ${event.place} has everything up to ledger entry ${event.entry}`
     case 'copy-failed':
