@@ -1,7 +1,6 @@
 /** `keys`: who can open what, new recipients for old and new epoch keys, and recipients for whom nothing more is sealed. */
-import { openKeys } from '../adapters/keys/key-folder.ts'
-import { addRecipient, newRecipient, removeRecipient } from '../adapters/keys/recipient-files.ts'
-import type { SignerRole } from '../adapters/keys/key-folder.ts'
+import { openKeys, type ServiceKey, type SignerRole } from '../adapters/keys/key-folder.ts'
+import { addRecipient, addServiceRecipient, newRecipient, removeRecipient } from '../adapters/keys/recipient-files.ts'
 import { installSigner, nextSigner } from '../adapters/keys/signer-files.ts'
 import { systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
@@ -54,7 +53,15 @@ export async function rotateRecipient(place: BackupPlace, signal: AbortSignal): 
 
 /** One more, for what is written from now on; and for what was written before, where the restore keys are at hand. */
 export async function addRecipientFile(place: BackupPlace, file: string, name: string, signal: AbortSignal): Promise<RewrapReport> {
-  const recipient = await addRecipient(place.keys, file, name)
+  return added(place, await addRecipient(place.keys, file, name), signal)
+}
+
+/** A key that never leaves its service. Where the epoch keys can be sealed anew for it, that also tries it. */
+export async function addServiceKey(place: BackupPlace, key: ServiceKey, name: string, signal: AbortSignal): Promise<RewrapReport> {
+  return added(place, await addServiceRecipient(place.keys, key, name), signal)
+}
+
+async function added(place: BackupPlace, recipient: string, signal: AbortSignal): Promise<RewrapReport> {
   const canOpen = await openKeys(place.keys, 'restore').then(
     () => true,
     (error: unknown) => {

@@ -57,6 +57,8 @@ export const CODES = {
   PRUNE_CLOCK: { exit: 4, retry: 'person', means: 'Nothing was taken away: what is old cannot be told by a clock that is wrong.', next: 'keep the clocks by NTP, then the same command again' },
   WRITER_FENCED: { exit: 4, retry: 'person', means: `Another Tidemark took over this backup. ${kept}`, next: 'tidemark status' },
   SIGNER_REFUSED: { exit: 5, retry: 'person', means: 'The signing key of this process may not write what was to be written. Nothing was written.', next: 'use the keys folder that `tidemark keys rotate-signer` wrote; for what only a keeper may do: --keys with keys/restore' },
+  KEY_UNREACHABLE: { exit: 5, retry: 'again', means: `The service that holds a recipient's key does not answer. ${kept}`, next: 'check the service; up goes on by itself' },
+  KEY_REFUSED: { exit: 5, retry: 'person', means: 'The service that holds a recipient\'s key does not let this process use it. Nothing was written that nobody could open.', next: 'grant what the service names: encrypting to a writer, decrypting to a restore' },
   KEY_MISSING: { exit: 5, retry: 'person', means: 'The data is intact but cannot be opened here.', next: 'bring the keys/restore folder, then the same command with --keys DIR' },
   KEY_WRONG: { exit: 5, retry: 'person', means: 'The data is intact, but none of these keys opens it.', next: 'use the keys folder that init wrote for this store' },
   KEY_FILE_INVALID: { exit: 5, retry: 'person', means: 'Nothing was read or written.', next: 'replace the file by the one that init wrote' },

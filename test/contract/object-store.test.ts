@@ -7,20 +7,24 @@ import { FolderStore } from '../../services/adapters/object-store/folder-store.t
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { openStoreUrl } from '../../services/adapters/object-store/store-url.ts'
-import type { ObjectStore } from '../../services/core/ports/object-store.ts'
+import type { KeptObject, ObjectStore } from '../../services/core/ports/object-store.ts'
+import { type GcsBench, NO_GCS, startGcs } from '../support/parts/fake-gcs.ts'
 import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
 
 let s3: S3Bench
 let azure: AzureBench
+let gcs: GcsBench | undefined
 
 beforeAll(async () => {
   if (NO_S3 === undefined) s3 = await startS3()
   azure = await startAzure()
+  if (NO_GCS === undefined) gcs = await startGcs(join(tmpdir(), `tidemark-gcs-${process.pid}`))
 }, 590_000)
 
 afterAll(async () => {
   if (NO_S3 === undefined) await s3[Symbol.asyncDispose]()
   await azure[Symbol.asyncDispose]()
+  await gcs?.[Symbol.asyncDispose]()
 })
 
 const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: () => Promise<void> }>>> = {
@@ -30,6 +34,7 @@ const STORES: Readonly<Record<string, () => Promise<{ store: ObjectStore; done: 
     return { store: new FolderStore(folder, systemRandomness), done: () => rm(folder, { recursive: true }) }
   },
   s3: async () => ({ store: await openStoreUrl((await s3.bucket()).url, systemRandomness, systemClock), done: () => Promise.resolve() }),
+  ...(NO_GCS === undefined ? { gcs: async () => ({ store: await openStoreUrl((await gcs!.bucket()).url, systemRandomness, systemClock), done: () => Promise.resolve() }) } : {}),
   azure: async () => ({ store: await openStoreUrl((await azure.container()).url, systemRandomness, systemClock), done: () => Promise.resolve() }),
 }
 
@@ -72,6 +77,25 @@ for (const kind of Object.keys(STORES)) describe.skipIf(kind === 's3' && NO_S3 !
     await store.remove('l/2')
     await store.remove('l/2')
     expect(await names(store, 'l/2')).toEqual([])
+    await done()
+  })
+
+  test('tells what takes room, and takes it away for ever', async () => {
+    const { store, done } = await STORES[kind]!()
+    for (const name of ['k/1', 'k/2', 'other/3']) await store.putIfAbsent(name, [Buffer.from('12345')])
+    const kept = async (prefix: string): Promise<KeptObject[]> => {
+      const out: KeptObject[] = []
+      for await (const object of store.kept(prefix)) out.push(object)
+      return out
+    }
+    const found = await kept('k/')
+    expect(found.map(({ name, bytes }) => [name, bytes])).toEqual([['k/1', 5], ['k/2', 5]])
+    for (const { at } of found) expect(Math.abs(at - Date.now())).toBeLessThan(120_000)
+    expect(await store.purge(found[0]!)).toBe('purged')
+    expect(await store.purge(found[0]!)).toBe('purged')
+    expect((await kept('k/')).map(({ name }) => name)).toEqual(['k/2'])
+    expect(await store.size('k/1')).toBeUndefined()
+    expect((await kept('')).length).toBe(2)
     await done()
   })
 

@@ -10,7 +10,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
 import { TidemarkError } from '../../core/errors.ts'
@@ -146,12 +146,35 @@ export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKey
       const secret = Buffer.from((await readFile(path, 'utf8')).trim(), 'base64')
       if (secret.length !== 32) throw new TidemarkError('KEY_FILE_INVALID', `${path} does not hold 32 bytes in base64`)
       recipients.push({ kind: 'aes', name: file.slice(0, -7), secret })
-    }
+    } else if (file.endsWith('.kms.json') || file.endsWith('.vault.json')) recipients.push(await serviceRecipient(side, file, role))
   }
   if (recipients.length === 0) throw new TidemarkError('KEY_MISSING', `no recipient key in ${side}`)
   const provider = new RecipientKeys(recipients)
   if (role === 'restore' && !provider.canOpen) throw new TidemarkError('KEY_MISSING', `${side} holds public keys only; the restore folder is needed`)
   return { trust: parsed.data, signer: signerOf(signerKey, parsed.data), provider, writerCanRead: role === 'writer' && provider.canOpen }
+}
+
+const serviceFile = z.union([
+  z.strictObject({ kms: z.strictObject({ key: z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)\/.+$/), endpoint: z.url({ protocol: /^https?$/ }).optional() }) }),
+  z.strictObject({ vault: z.strictObject({ address: z.url({ protocol: /^https?$/ }), mount: z.string().regex(/^[A-Za-z0-9_/-]+$/).default('transit'), key: z.string().min(1), tokenFile: z.string().min(1).optional() }) }),
+])
+export type ServiceKey = z.input<typeof serviceFile>
+
+/** A key that lies in a service: the file says where, and is no secret. @throws TidemarkError KEY_FILE_INVALID */
+export function parseServiceKey(text: unknown, path: string): z.output<typeof serviceFile> {
+  const parsed = serviceFile.safeParse(text)
+  if (!parsed.success) throw new TidemarkError('KEY_FILE_INVALID', `${path} does not say where a key lies: ${z.prettifyError(parsed.error)}`)
+  return parsed.data
+}
+
+async function serviceRecipient(side: string, file: string, role: KeyRole): Promise<RecipientKey> {
+  const path = join(side, file)
+  const found = parseServiceKey(await json(path), path)
+  const mayOpen = role === 'restore'
+  const name = file.slice(0, file.indexOf('.'))
+  if ('kms' in found) return { kind: 'kms', name, arn: found.kms.key, endpoint: found.kms.endpoint, mayOpen }
+  const { address, mount, key, tokenFile } = found.vault
+  return { kind: 'vault', name, address, mount, key, tokenFile: tokenFile === undefined ? undefined : resolve(side, tokenFile), mayOpen }
 }
 
 function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { passPhrase, writeDurably } from './key-folder.ts'
+import { parseServiceKey, passPhrase, type ServiceKey, writeDurably } from './key-folder.ts'
 
 const generate = promisify(generateKeyPair)
 export const RSA_BITS = 3072
@@ -26,8 +26,7 @@ export async function newRecipient(folder: string, randomness: Randomness): Prom
 /** Somebody else's public key, from a PEM file. Returns the recipient's name. @throws TidemarkError KEY_FILE_INVALID */
 export async function addRecipient(folder: string, file: string, name: string): Promise<string> {
   await sideOf(folder, 'writer')
-  const full = name.startsWith('recipient-') ? name : `recipient-${name}`
-  if (!NAME.test(full)) throw new TidemarkError('USAGE', 'a recipient\'s name has small letters, digits and dashes, at most 40')
+  const full = fullName(name)
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new TidemarkError('KEY_FILE_INVALID', `${file} cannot be read`, { cause: error })
   })
@@ -44,10 +43,29 @@ export async function addRecipient(folder: string, file: string, name: string): 
   return full
 }
 
+/** A key in AWS KMS or Vault: both sides know where it lies, and each has its own rights there. Returns the recipient's name. */
+export async function addServiceRecipient(folder: string, key: ServiceKey, name: string): Promise<string> {
+  const full = fullName(name)
+  const ending = 'kms' in key ? '.kms.json' : '.vault.json'
+  parseServiceKey(key, full)
+  await sideOf(folder, 'writer')
+  const text = `${JSON.stringify(key, undefined, 2)}\n`
+  await writeDurably(join(folder, 'writer', full + ending), text)
+  const hasRestore = await sideOf(folder, 'restore').then(() => true, () => false)
+  if (hasRestore) await writeDurably(join(folder, 'restore', full + ending), text)
+  return full
+}
+
+function fullName(name: string): string {
+  const full = name.startsWith('recipient-') ? name : `recipient-${name}`
+  if (!NAME.test(full)) throw new TidemarkError('USAGE', 'a recipient\'s name has small letters, digits and dashes, at most 40')
+  return full
+}
+
 /** Nothing more is sealed for it. The private key, wherever it is, opens what was sealed for it before. */
 export async function removeRecipient(folder: string, name: string): Promise<void> {
   await sideOf(folder, 'writer')
-  for (const ending of ['.pub.pem', '.aes256']) {
+  for (const ending of ['.pub.pem', '.aes256', '.kms.json', '.vault.json']) {
     const path = join(folder, 'writer', name + ending)
     if (NAME.test(name) && (await access(path).then(() => true, () => false))) {
       await unlink(path)

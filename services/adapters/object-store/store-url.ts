@@ -6,6 +6,7 @@
  * | folder | `/path`, `file:relative`, `file:///path` |
  * | S3 | `s3://BUCKET/PREFIX?endpoint=URL&region=NAME&style=path\|virtual&ca=FILE&credentials=FILE&profile=NAME&class=NAME&lock=governance\|compliance&lockFor=30d` |
  * | Azure Blob | `azblob://CONTAINER/PREFIX?endpoint=URL&account=NAME&ca=FILE&credentials=FILE&tier=hot\|cool\|cold` |
+ * | Google Cloud Storage | `gs://BUCKET/PREFIX?credentials=FILE&class=NAME&endpoint=URL` |
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +23,9 @@ const file = z.string().min(1).optional()
 const READABLE_CLASSES = ['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR', 'REDUCED_REDUNDANCY'] as const
 const s3Query = z.strictObject({ endpoint, region: z.string().regex(/^[a-z0-9-]+$/).default('us-east-1'), style: z.enum(['path', 'virtual']).optional(), ca: file, credentials: file, profile: z.string().default('default'), class: z.enum(READABLE_CLASSES).optional(), lock: z.enum(['governance', 'compliance']).optional(), lockFor: z.string().regex(/^\d{1,5}[hd]$/, 'days or hours, such as 30d').optional() })
 const azureQuery = z.strictObject({ endpoint, account: z.string().regex(/^[a-z0-9]{3,24}$/).optional(), ca: file, credentials: file, tier: z.enum(['hot', 'cool', 'cold']).optional() })
-const bucketName = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+const GCS_CLASSES = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE'] as const
+const gcsQuery = z.strictObject({ endpoint, credentials: file, class: z.enum(GCS_CLASSES).optional() })
+const bucketName = /^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/
 
 /** @throws TidemarkError CONFIG_INVALID */
 export async function openStoreUrl(url: string, randomness: Randomness, clock: Clock): Promise<ObjectStore> {
@@ -52,7 +55,12 @@ export async function openStoreUrl(url: string, randomness: Randomness, clock: C
     const { AzureStore } = await import('./azure-store.ts')
     return new AzureStore({ ...place, endpoint: query.endpoint, account: query.account, ca: pem(query.ca, url), credentials: query.credentials === undefined ? undefined : resolve(query.credentials), tier: query.tier === undefined ? undefined : TIERS[query.tier] })
   }
-  throw new TidemarkError('CONFIG_INVALID', `stores of the kind ${scheme} are not known to this version; there are file:, s3: and azblob:`)
+  if (scheme === 'gs') {
+    const { place, query } = parts(url, gcsQuery)
+    const { GcsStore } = await import('./gcs-store.ts')
+    return new GcsStore({ ...place, endpoint: query.endpoint, credentials: query.credentials === undefined ? undefined : resolve(query.credentials), storageClass: query.class })
+  }
+  throw new TidemarkError('CONFIG_INVALID', `stores of the kind ${scheme} are not known; there are file:, s3:, azblob: and gs:`)
 }
 
 const TIERS = { hot: 'Hot', cool: 'Cool', cold: 'Cold' } as const

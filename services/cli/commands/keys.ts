@@ -1,6 +1,6 @@
 /** keys list, rotate, add-recipient, revoke. */
 import type { Command } from 'commander'
-import { addRecipientFile, listRecipients, listSigners, type RecipientReport, rotateSigner, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
+import { addRecipientFile, addServiceKey, listRecipients, listSigners, type RecipientReport, rotateSigner, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../main.ts'
 import { table } from '../output.ts'
@@ -57,12 +57,25 @@ export function registerKeys(program: Command, run: Run): void {
     )
   keys
     .command('add-recipient')
-    .description('one more recipient, by the public key in a PEM file (RSA, 3072 bits or more)')
-    .argument('<file>')
+    .description('one more recipient: the public key in a PEM file (RSA, 3072 bits or more), or a key in AWS KMS or Vault')
+    .argument('[file]')
     .requiredOption('--name <NAME>', 'small letters, digits, dashes')
-    .action(async (file: string, _, command: Command) =>
+    .option('--kms <ARN>', 'a key in AWS KMS; the writer needs kms:Encrypt on it, a restore kms:Decrypt')
+    .option('--kms-endpoint <URL>', 'another server than AWS\' own')
+    .option('--vault <URL>', 'a Vault or OpenBao with a transit engine')
+    .option('--vault-key <KEY>', 'of the transit engine', 'tidemark')
+    .option('--vault-mount <PATH>', 'of the transit engine', 'transit')
+    .option('--vault-token-file <FILE>', 'read at each use (default: VAULT_TOKEN)')
+    .action(async (file: string | undefined, _, command: Command) =>
       run(command, async (context) => {
-        const report = await addRecipientFile(context.place(), file, command.optsWithGlobals<{ name: string }>().name, context.signal)
+        const { name, kms, kmsEndpoint, vault, vaultKey, vaultMount, vaultTokenFile } = command.optsWithGlobals<{ name: string; kms?: string; kmsEndpoint?: string; vault?: string; vaultKey: string; vaultMount: string; vaultTokenFile?: string }>()
+        if ([file, kms, vault].filter((one) => one !== undefined).length !== 1) throw new TidemarkError('USAGE', 'give one of: a PEM file, --kms ARN, --vault URL')
+        const place = context.place()
+        const { signal } = context
+        const report =
+          file !== undefined ? await addRecipientFile(place, file, name, signal)
+          : kms !== undefined ? await addServiceKey(place, { kms: { key: kms, ...(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint }) } }, name, signal)
+          : await addServiceKey(place, { vault: { address: vault!, mount: vaultMount, key: vaultKey, ...(vaultTokenFile === undefined ? {} : { tokenFile: vaultTokenFile }) } }, name, signal)
         const { output } = context
         output.line(lines(report.recipients))
         output.line(report.rewrapped > 0 ? `${report.rewrapped} epoch keys are sealed for ${report.recipient} too.` : `What is written before the next start of \`tidemark up\` stays closed to ${report.recipient}: the restore keys are not here.`)
