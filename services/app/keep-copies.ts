@@ -41,7 +41,7 @@ async function keepCopy({ ledger, stream, floor, signer, say, isOurs }: CopiesOp
       if (isOurs() && (done === undefined || done < ledger.headNumber)) {
         const before = done
         if (done === undefined) await setOrphansAside(ledger, store, stream, signer())
-        done = await mirror({ ledger, stream, to: store, floor: floor(), from: done, bandwidth: place.bandwidth, clock: systemClock, signal })
+        done = await mirror({ ledger, stream, to: store, floor: floor(), from: done, bandwidth: place.bandwidth, clock: systemClock, signal, onEntry: () => backoff.reset() })
         if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false
         backoff.reset()

@@ -69,7 +69,7 @@ export async function readStatus(repository: Repository, sourceUrl: string | und
   }
 }
 
-async function askSource(url: string, generation: Generation): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
+export async function askSource(url: string, generation: Generation): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const head = async (): Promise<Lsn> => parseLsn((await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '')

@@ -25,6 +25,8 @@ export type UpEvent =
   | { readonly event: 'retry'; readonly code: string; readonly message: string }
   /** The log lost what was not stored yet: it begins anew, and the source sends it again. */
   | { readonly event: 'log-anew'; readonly reason: string }
+  /** A store holds up what counts as durable, and WAL waits on the source: for so long at the current rate, null without a limit. */
+  | { readonly event: 'wal-budget'; readonly bytes: number | null; readonly seconds: number | null; readonly lagBytes: number }
   /** A copy has everything up to this ledger entry: at the start, and after a failure. */
   | { readonly event: 'copy'; readonly place: string; readonly entry: string }
   /** A mirrored copy is behind and is tried again; the backup goes on. */

@@ -21,6 +21,7 @@ import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
 import { replaceGeneration } from './generation.ts'
 import { keepAnchors, writeAnchors } from './keep-anchors.ts'
+import { WalBudget } from './wal-budget.ts'
 import { keepCopies } from './keep-copies.ts'
 import { keepUp } from './upkeep.ts'
 import { beginLogAnew, lostLog } from './log-anew.ts'
@@ -56,6 +57,8 @@ export class Up {
   #source: ReturnType<typeof openSource> | undefined
   /** Whether the last attempt reached the source and the store; readiness asks. */
   connected = false
+  /** Not for a compactor alone, which has no way to the source. */
+  readonly #budget: WalBudget | undefined
   #lossAccepted: boolean
   /** Among several compactors one fills the copies. */
   #leads: boolean
@@ -64,6 +67,7 @@ export class Up {
     this.#options = options
     this.#lossAccepted = options.lossAccepted === true
     this.#leads = options.role !== 'compactor'
+    if (options.role !== 'compactor') this.#budget = new WalBudget(options.config.source.url, () => options.repository.catalog.generation, options.onEvent)
     const { roll } = options.config
     this.#policy = { segmentBytes: roll.segmentBytes, ageMs: roll.ageMs }
   }
@@ -95,6 +99,7 @@ export class Up {
     } finally {
       over.abort(new DOMException('over', 'AbortError'))
       await beside
+      await this.#budget?.over
       clearTimeout(timer)
     }
     await this.#writeAnchors()
@@ -175,6 +180,7 @@ export class Up {
 
   #say(event: UpEvent): void {
     this.#options.onEvent(event)
+    this.#budget?.see(event)
   }
 
   async #newGeneration(reason: string): Promise<void> {

@@ -19,8 +19,12 @@ export class Lineages {
     return this.#begins.slice(1)
   }
 
+  at(number: bigint): number {
+    return this.#begins.findLast((one) => one.from <= number)?.lineage ?? 1
+  }
+
   nameOf(number: bigint): string {
-    return ledgerName(this.#begins.findLast((one) => one.from <= number)?.lineage ?? 1, number)
+    return ledgerName(this.at(number), number)
   }
 
   /** Known already or not. @throws TidemarkError LEDGER_BROKEN where it does not follow the lineage before */

@@ -5,6 +5,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
+import { SideBySide } from '../core/side-by-side.ts'
 import { decodeEntry } from '../formats/ledger-entry.ts'
 import { checkpointName, COPY_MARK, ledgerName } from '../formats/object-name.ts'
 import { putSame } from './copy-set.ts'
@@ -35,8 +36,13 @@ export interface MirrorOptions {
   onEntry?(progress: { readonly number: bigint; readonly bytes: number }): void
 }
 
-/** Objects of one entry that are under way at once. */
-const TOGETHER = 4
+/** Objects that are under way at once, and their bytes. */
+const TOGETHER = 8
+const TOGETHER_BYTES = 64 * 1024 * 1024
+/** Between tries of one object. */
+const PAUSES_MS = [100, 300, 900, 2700]
+/** Entries whose objects are brought together. */
+const WINDOW = 16
 
 /**
  * Brings a copy to the primary's head as the ledger knows it now, or to an entry before it. Returns the copy's head.
@@ -60,30 +66,78 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   // What comes behind a known place lies above every floor.
   const floor = laterFloor(options.floor, options.from === undefined ? await readTrim(to, ledger, options.stream) : undefined)
   const pace = new Pace(clock, options.bandwidth, signal)
-  for (let number = from + 1n; number <= until; number++) {
-    signal.throwIfAborted()
-    const name = ledger.lineages.nameOf(number)
-    const file = await ledger.store.get(name)
-    const entry: AnyEntry = decodeEntry(file, number, undefined, ledger.signers)
+  // What an earlier try has brought is asked for until something of it is missing: then all that follows is.
+  let isFresh = options.from !== undefined
+  /** A bad line breaks now and then: what was begun is tried again before everything is. */
+  const patiently = async <T>(action: () => Promise<T>): Promise<T> => {
+    for (const pause of PAUSES_MS) {
+      try {
+        return await action()
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNREACHABLE') throw error
+        await clock.sleep(pause, signal)
+      }
+    }
+    return action()
+  }
+  const bring = async ({ entry, file }: Fetched): Promise<number> => {
     let bytes = file.length
-    const objects = [...namedObjects(entry)].map((named) => named.object).filter((object) => !isBelow(floor, object.name))
-    for (let i = 0; i < objects.length; i += TOGETHER) {
-      await Promise.all(objects.slice(i, i + TOGETHER).map(async (object) => {
-        // Brought by a try that ended before the entry.
-        if ((await to.size(object.name)) === Number(object.bytes)) return
+    for (const { object } of namedObjects(entry)) {
+      if (isBelow(floor, object.name)) continue
+      await together.begin(Number(object.bytes), async () => {
+        if (!isFresh) {
+          if ((await patiently(() => to.size(object.name))) === Number(object.bytes)) return
+          isFresh = true
+        }
         const content = await fetchChecked(ledger, object)
         await pace.take(content.length)
         // Its name carries a nonce: something else under it is damage.
-        await putRight(to, object.name, content, () => true, signal)
-        bytes += content.length
-      }))
+        await patiently(() => putRight(to, object.name, content, () => true, signal))
+      })
+      bytes += Number(object.bytes)
     }
+    return bytes
+  }
+  const place = async ({ entry, file, name }: Fetched, bytes: number): Promise<void> => {
+    const { number } = entry
     await pace.take(file.length)
-    await putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal)
-    if (entry.body?.kind === 'checkpoint') await putSame(to, checkpointName(ledger.lineages.current, number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal)
+    await patiently(() => putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal))
+    if (entry.body?.kind === 'checkpoint') await patiently(() => putSame(to, checkpointName(ledger.lineages.at(number), number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal))
     options.onEntry?.({ number, bytes })
   }
-  return until
+  const together = new SideBySide(TOGETHER, TOGETHER_BYTES)
+  // Entries go in one by one, behind all that they name; meanwhile the objects of the next ones are on their way.
+  let placing: Promise<void> = Promise.resolve()
+  try {
+    for (let first = from + 1n; first <= until; first += BigInt(WINDOW)) {
+      signal.throwIfAborted()
+      const numbers = Array.from({ length: WINDOW }, (_, i) => first + BigInt(i)).filter((number) => number <= until)
+      const fetched = await Promise.all(numbers.map((number) => fetchEntry(ledger, number)))
+      const bytes: number[] = []
+      for (const one of fetched) bytes.push(await bring(one))
+      await together.all()
+      await placing
+      placing = fetched.reduce((before, one, i) => before.then(() => place(one, bytes[i]!)), Promise.resolve())
+      placing.catch(() => undefined)
+    }
+    await placing
+    return until
+  } finally {
+    // Whoever tries again finds nothing of this try still under way.
+    await Promise.allSettled([together.all(), placing])
+  }
+}
+
+interface Fetched {
+  readonly entry: AnyEntry
+  readonly file: Buffer
+  readonly name: string
+}
+
+async function fetchEntry(ledger: Ledger, number: bigint): Promise<Fetched> {
+  const name = ledger.lineages.nameOf(number)
+  const file = await ledger.store.get(name)
+  return { entry: decodeEntry(file, number, undefined, ledger.signers), file, name }
 }
 
 /** @param isDamage whether what the copy has instead may be replaced */

@@ -1,5 +1,5 @@
 /** The ObjectStore contract, run by every adapter. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -8,6 +8,7 @@ import { MemoryStore } from '../../services/adapters/object-store/memory-store.t
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { openStoreUrl } from '../../services/adapters/object-store/store-url.ts'
 import type { KeptObject, ObjectStore } from '../../services/core/ports/object-store.ts'
+import { localCertificate } from '../support/certificate.ts'
 import { type GcsBench, NO_GCS, startGcs } from '../support/parts/fake-gcs.ts'
 import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
 
@@ -121,4 +122,22 @@ test('the folder store leaves no temporary file behind a lost race', async () =>
   await store.putIfAbsent('a', [Buffer.from('2')])
   expect(await readdir(join(folder, '.tmp'))).toEqual([])
   await rm(folder, { recursive: true })
+})
+
+test('Azure over TLS with an own authority; without it the error says which file is missing', async () => {
+  const certificate = await localCertificate()
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-store-'))
+  const secure = await startAzure(certificate)
+  try {
+    const ca = join(folder, 'ca.pem')
+    await writeFile(ca, certificate.cert)
+    const { url } = await secure.container()
+    const store = await openStoreUrl(`${url}&ca=${encodeURIComponent(ca)}`, systemRandomness, systemClock)
+    expect(await store.putIfAbsent('a', [Buffer.from('1')])).toBe('created')
+    expect((await store.get('a')).toString()).toBe('1')
+    await expect((await openStoreUrl(url, systemRandomness, systemClock)).get('a')).rejects.toMatchObject({ code: 'STORE_REFUSED', next: expect.stringContaining('ca=FILE') as string })
+  } finally {
+    await secure[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true })
+  }
 })

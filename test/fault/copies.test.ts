@@ -119,6 +119,8 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
       await own.minio.kill()
       await backup.source.query(`INSERT INTO m VALUES (5000, 'waits')`)
       await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.message.includes('the copy s3://')))
+      // And how long the source can bear it.
+      await backup.until(() => backup.events.some((event) => event.event === 'wal-budget' && event.lagBytes > 0))
       const held = (await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l
       await new Promise((resolve) => setTimeout(resolve, 1500))
       expect((await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l).toBe(held)

@@ -1,5 +1,6 @@
 /** What an S3 server, the way to it, and its administrators can do to a backup. On a real server with TLS. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -67,6 +68,107 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     await equalToSource(backup)
     const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })
     expect((await verifyStore(repository, true, () => undefined, signal)).damaged).toEqual([])
+  })
+
+  test('listings that hide the newest names: nothing that decides rests on them', { timeout: 120_000 }, async () => {
+    const { url } = await s3.bucket({ through: proxy.port })
+    await using backup = await prepare(url)
+    let hidden = 0
+    // As a listing that is behind: the three that came last are not in it.
+    const newest = (xml: string): string => {
+      const contents = [...xml.matchAll(/<Contents>.*?<\/Contents>/gs)].map(([text]) => text).sort((a, b) => (/<LastModified>(.*?)</.exec(b)?.[1] ?? '').localeCompare(/<LastModified>(.*?)</.exec(a)?.[1] ?? ''))
+      hidden += Math.min(3, contents.length)
+      return contents.slice(0, 3).reduce((text, one) => text.replace(one, ''), xml)
+    }
+    proxy.fate = (method, asked) => (method === 'GET' && asked.includes('list-type=2') ? { kind: 'rewrite', body: newest } : { kind: 'pass' })
+    try {
+      for (let round = 1; round < 4; round++) {
+        await backup.up()
+        for (let id = 1; id < 4; id++) {
+          await write(backup, round * 10 + id)
+          await backup.durable()
+          await backup.repository.checkpoint(1)
+        }
+        await backup.stop()
+        await equalToSource(backup)
+      }
+      expect(hidden).toBeGreaterThan(10)
+      const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })
+      expect((await verifyStore(repository, true, () => undefined, signal)).damaged).toEqual([])
+    } finally {
+      proxy.fate = () => ({ kind: 'pass' })
+    }
+  })
+
+  test('a slow store: the stream goes on behind it, and nothing is dropped', { timeout: 120_000 }, async () => {
+    const { url } = await s3.bucket({ through: proxy.port })
+    await using backup = await prepare(url)
+    await backup.up()
+    proxy.fate = (method) => (method === 'PUT' ? { kind: 'slow', ms: 1200 } : { kind: 'slow', ms: 100 })
+    try {
+      for (let id = 1; id < 20; id++) {
+        await write(backup, id)
+        await backup.guard(new Promise((resolve) => setTimeout(resolve, 100)))
+      }
+      await backup.durable()
+    } finally {
+      proxy.fate = () => ({ kind: 'pass' })
+    }
+    expect(backup.events.filter((event) => event.event === 'durable').some((event) => event.lagMs > 1500)).toBe(true)
+    await backup.stop()
+    await equalToSource(backup)
+  })
+
+  test('a multipart upload that another process left over on the names to come changes nothing', { timeout: 120_000 }, async () => {
+    const { name, url } = await s3.bucket()
+    await using backup = await prepare(url)
+    const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })
+    const uploads: { readonly key: string; readonly id: string }[] = []
+    for (let number = repository.ledger.headNumber + 1n; number < repository.ledger.headNumber + 20n; number++) {
+      const key = `chat/ledger/1/${String(number).padStart(16, '0')}.json`
+      const id = await s3.client.initiateNewMultipartUpload(name, key, {})
+      uploads.push({ key, id })
+    }
+    await backup.up()
+    for (let id = 1; id < 8; id++) {
+      await write(backup, id)
+      await backup.durable()
+    }
+    await backup.stop()
+    expect(backup.repository.ledger.headNumber).toBeGreaterThan(repository.ledger.headNumber + 5n)
+    await equalToSource(backup)
+    for (const { key, id } of uploads) await s3.client.abortMultipartUpload(name, key, id)
+    await equalToSource(backup)
+  })
+
+  test('a server whose disk is full: nothing is acknowledged, and it goes on by itself', { timeout: 180_000 }, async (context) => {
+    const mount = join('/tmp', `tidemark-s3-full-${process.pid}`)
+    await mkdir(mount, { recursive: true })
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', mount], { stdio: 'ignore' })
+    } catch {
+      await rm(mount, { recursive: true })
+      context.skip('a small tmpfs cannot be mounted here (needs root)')
+    }
+    const full = await startS3(mount)
+    try {
+      const { url } = await full.bucket()
+      await using backup = await prepare(url)
+      await backup.up()
+      for (let i = 0; i < 40 && !backup.events.some((event) => event.event === 'retry'); i++) {
+        await backup.source.query(`INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000 + 100000}, ${i * 1000 + 100999}) g`)
+        await backup.guard(new Promise((resolve) => setTimeout(resolve, 300)))
+      }
+      await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'))
+      execFileSync('mount', ['-o', 'remount,size=400m', mount])
+      await backup.durable()
+      await backup.stop()
+      await equalToSource(backup)
+    } finally {
+      await full[Symbol.asyncDispose]()
+      execFileSync('umount', ['-l', mount])
+      await rm(mount, { recursive: true, force: true })
+    }
   })
 
   test('credentials that end in mid-run and are renewed; a server that is away', { timeout: 120_000 }, async () => {

@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { freePort } from '../../services/demo/embedded-postgres.ts'
 
 /** `lose`: the server does what was asked, and its answer never arrives. `cut`: half of the body. */
-export type Fate = { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' } | { readonly kind: 'answer'; readonly status: number }
+export type Fate = { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' } | { readonly kind: 'answer'; readonly status: number } | { readonly kind: 'slow'; readonly ms: number } | { readonly kind: 'rewrite'; readonly body: (text: string) => string }
 
 export class HttpProxy implements AsyncDisposable {
   readonly port: number
@@ -40,10 +40,28 @@ export class HttpProxy implements AsyncDisposable {
       near.on('end', () => answer.writeHead(fate.status, { 'content-type': 'application/xml' }).end('<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>'))
       return
     }
+    if (fate.kind === 'slow') {
+      near.pause()
+      setTimeout(() => this.#forward(near, answer, { kind: 'pass' }), fate.ms)
+      return
+    }
+    this.#forward(near, answer, fate)
+  }
+
+  #forward(near: IncomingMessage, answer: ServerResponse, fate: Fate): void {
     const far = request({ host: '127.0.0.1', port: this.#far, method: near.method, path: near.url, headers: near.headers, agent: this.#agent }, (response) => {
-      if (fate.kind === 'lose') {
+      // Of an answer without a body there is no half.
+      if (fate.kind === 'lose' || (fate.kind === 'cut' && Number(response.headers['content-length'] ?? 0) === 0) || (fate.kind === 'cut' && near.method === 'HEAD')) {
         response.resume()
         near.socket.destroy()
+        return
+      }
+      if (fate.kind === 'rewrite') {
+        const parts: Buffer[] = []
+        response.on('data', (part: Buffer) => parts.push(part)).on('end', () => {
+          const { 'content-length': _, 'transfer-encoding': __, ...headers } = response.headers
+          answer.writeHead(response.statusCode ?? 500, headers).end(fate.body(Buffer.concat(parts).toString('utf8')))
+        })
         return
       }
       answer.writeHead(response.statusCode ?? 500, response.headers)

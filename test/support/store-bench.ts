@@ -28,8 +28,9 @@ export interface S3Bench extends AsyncDisposable {
   bucket(options?: { readonly objectLock?: boolean; readonly through?: number; readonly query?: string }): Promise<{ readonly name: string; readonly url: string }>
 }
 
-export async function startS3(): Promise<S3Bench> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-s3-'))
+/** @param inside where its data lies */
+export async function startS3(inside: string = tmpdir()): Promise<S3Bench> {
+  const folder = await mkdtemp(join(inside, 'tidemark-s3-'))
   const password = randomBytes(12).toString('hex')
   const certificate = await localCertificate()
   const minio = await Minio.create({ folder: join(folder, 'minio'), user: USER, password, certificate })
@@ -66,13 +67,14 @@ export interface AzureBench extends AsyncDisposable {
   container(): Promise<{ readonly name: string; readonly url: string }>
 }
 
-export async function startAzure(): Promise<AzureBench> {
+/** @param certificate TLS with it */
+export async function startAzure(certificate?: { readonly cert: string; readonly key: string }): Promise<AzureBench> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-azure-'))
-  const azurite = await Azurite.create(join(folder, 'azurite'))
+  const azurite = await Azurite.create(join(folder, 'azurite'), certificate)
   await azurite.start()
   const credentials = join(folder, 'credentials')
   await writeFile(credentials, `azure_storage_account = ${ACCOUNT}\nazure_storage_key = ${ACCOUNT_KEY}\n`, { mode: 0o600 })
-  const service = new BlobServiceClient(azurite.endpoint, new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY))
+  const service = new BlobServiceClient(azurite.endpoint, new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY), { tlsOptions: { ca: certificate?.cert } } as object)
   return {
     azurite,
     async container() {

@@ -3,7 +3,6 @@
  * headers for Blob service operations"); 409 BlobAlreadyExists is its other name.
  */
 import { readFile } from 'node:fs/promises'
-import { Agent } from 'node:https'
 import { type ContainerClient, RestError, StorageRetryPolicyType, StorageSharedKeyCredential, BlobServiceClient } from '@azure/storage-blob'
 import { TidemarkError } from '../../core/errors.ts'
 import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
@@ -146,7 +145,7 @@ export class AzureStore implements ObjectStore {
     const base = this.#settings.endpoint ?? `https://${account}.blob.core.windows.net`
     const options = {
       retryOptions: { retryPolicyType: StorageRetryPolicyType.EXPONENTIAL, maxTries: RETRIES, tryTimeoutInMs: TRY_MS, retryDelayInMs: 200, maxRetryDelayInMs: 2000 },
-      ...(this.#settings.ca === undefined ? {} : { agent: new Agent({ ca: this.#settings.ca, keepAlive: true }) }),
+      ...(this.#settings.ca === undefined ? {} : { tlsOptions: { ca: this.#settings.ca } }),
     }
     const service = sas === undefined ? new BlobServiceClient(base, new StorageSharedKeyCredential(account, key!), options) : new BlobServiceClient(`${base}?${sas.replace(/^\?/, '')}`, undefined, options)
     return service.getContainerClient(this.#settings.bucket)
@@ -174,6 +173,7 @@ export class AzureStore implements ObjectStore {
       this.#container = undefined
       return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
     }
+    if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code)) return new TidemarkError('STORE_REFUSED', `the certificate of ${this.place} is not trusted (${code})`, { ...options, next: 'set ca=FILE in the URL of the store to the authority that signed it' })
     if (['InsufficientAccountPermissions', 'BlobImmutableDueToPolicy', 'BlobImmutableDueToLegalHold'].includes(code)) return new TidemarkError('STORE_READ_ONLY', `${this.place} answers ${code} for ${name}`, options)
     return new TidemarkError('STORE_UNREACHABLE', `${this.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`, options)
   }

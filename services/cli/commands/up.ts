@@ -42,6 +42,8 @@ function words(event: UpEvent): string | undefined {
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
     case 'orphans':
       return `${event.place} comes back from before a promotion: its entries ${event.from} to ${event.to} of lineage ${event.lineage} are set aside under orphans/, and it is filled as a copy`
+    case 'wal-budget':
+      return `  nothing more counts as durable meanwhile: ${bytesText(event.lagBytes)} of WAL wait on the source${event.bytes === null ? ', without a limit (max_slot_wal_keep_size is not set)' : event.seconds === null ? `; ${bytesText(event.bytes)} more may` : `; at this rate there is room for ${Math.round(event.seconds / 60)} minutes more`}`
     case 'copy':
       return `the copy ${event.place} has everything up to ledger entry ${event.entry}`
     case 'copy-failed':

@@ -1,6 +1,6 @@
 /** Azurite, Azure's own emulator of the blob service, fetched by its npm name and kept outside the checkout. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, openSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '../../../services/demo/embedded-postgres.ts'
 import { listening } from './java-process.ts'
@@ -14,14 +14,16 @@ export const ACCOUNT_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2U
 export class Azurite {
   readonly port: number
   readonly #folder: string
+  readonly #isSecure: boolean
   #child: ChildProcess | undefined
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, isSecure: boolean) {
+    this.#isSecure = isSecure
     this.#folder = folder
     this.port = port
   }
 
-  static async create(folder: string): Promise<Azurite> {
+  static async create(folder: string, certificate?: { readonly cert: string; readonly key: string }): Promise<Azurite> {
     const cache = join(CACHE, `azurite-${VERSION}`)
     if (!existsSync(join(cache, 'node_modules', 'azurite', 'package.json'))) {
       console.log(`fetching Azurite ${VERSION} (once; kept in ${cache})`)
@@ -29,17 +31,18 @@ export class Azurite {
       execFileSync('npm', ['install', '--prefix', cache, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `azurite@${VERSION}`], { stdio: 'ignore' })
     }
     mkdirSync(folder, { recursive: true })
-    return new Azurite(folder, await freePort())
+    if (certificate !== undefined) for (const part of ['cert', 'key'] as const) writeFileSync(join(folder, `${part}.pem`), certificate[part])
+    return new Azurite(folder, await freePort(), certificate !== undefined)
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.port}/${ACCOUNT}`
+    return `${this.#isSecure ? 'https' : 'http'}://127.0.0.1:${this.port}/${ACCOUNT}`
   }
 
   async start(): Promise<void> {
     const log = openSync(join(this.#folder, 'log'), 'a')
     const script = join(CACHE, `azurite-${VERSION}`, 'node_modules', 'azurite', 'dist', 'src', 'blob', 'main.js')
-    this.#child = spawn(process.execPath, [script, '--blobHost', '127.0.0.1', '--blobPort', String(this.port), '--location', this.#folder, '--skipApiVersionCheck', '--silent', '--disableTelemetry'], { stdio: ['ignore', log, log] })
+    this.#child = spawn(process.execPath, [script, '--blobHost', '127.0.0.1', '--blobPort', String(this.port), '--location', this.#folder, '--skipApiVersionCheck', '--silent', '--disableTelemetry', ...(this.#isSecure ? ['--cert', join(this.#folder, 'cert.pem'), '--key', join(this.#folder, 'key.pem')] : [])], { stdio: ['ignore', log, log] })
     this.#child.unref()
     for (const deadline = performance.now() + 30_000; ; ) {
       try {
