@@ -12,7 +12,7 @@ import { planRestore } from '../rebuild/plan.ts'
 import { resolvePoint } from '../rebuild/point.ts'
 import { proveLedger } from '../repository/checkpoint.ts'
 import { isBelow } from '../repository/floor.ts'
-import { fetchChecked } from '../repository/keyring.ts'
+import { proveObject } from '../repository/keyring.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 
@@ -54,7 +54,7 @@ export async function verifyStore(repository: Repository, decrypt: boolean, onPr
       await reading.begin(Number(object.bytes), async () => {
         try {
           if (decrypt && sealed !== undefined) await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
-          else await fetchChecked(repository.ledger, object)
+          else await proveObject(repository.ledger, object)
         } catch (error) {
           const known = asTidemarkError(error)
           if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error

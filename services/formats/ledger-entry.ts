@@ -172,8 +172,9 @@ export interface LedgerEntry {
   readonly writtenAt: string
   readonly signer: string
   readonly body: EntryBody
-  /** SHA-256 of the file. */
+  /** SHA-256 of the file, and its length. */
   readonly hash: string
+  readonly bytes: number
 }
 
 export interface NumberedEntry<K extends EntryKind> {
@@ -256,7 +257,7 @@ export function decodeEntry(file: Buffer, number: bigint, previous: string | nul
   const kind = (json as { body?: { kind?: unknown } }).body?.kind
   const refusal = signers.refusal(signer, number, typeof kind === 'string' ? kind : undefined)
   if (refusal !== undefined) throw broken(`${signer.slice(0, 40)} ${refusal}`)
-  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer, hash: hashBytes(file) }
+  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer, hash: hashBytes(file), bytes: file.length }
   const body = entryBody.safeParse((json as { body: unknown }).body)
   if (body.success) return { ...common, body: body.data }
   if (framed.data.ignorable) return { ...common, body: undefined }

@@ -4,7 +4,7 @@
  * copies are filled behind it (mirror.ts) and read where the others fail.
  */
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import type { KeptObject, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
+import type { KeptObject, ObjectDigest, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
 import { ledgerNumber } from '../formats/object-name.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { READ_AHEAD } from './ledger.ts'
@@ -96,6 +96,11 @@ export class CopySet implements ObjectStore {
       }
       throw error
     }
+  }
+
+  /** Of what the primary has: whoever finds it wrong gets the object itself, from wherever it is right. */
+  digest(name: string): Promise<ObjectDigest> {
+    return this.primary.digest(name)
   }
 
   async size(name: string): Promise<number | undefined> {

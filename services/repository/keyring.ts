@@ -5,6 +5,7 @@
  */
 import { type Clock, type Randomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import type { ObjectDigest } from '../core/ports/object-store.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import { aesKeyring, type EpochKey, openWith, type SealContext, sealWith } from '../formats/envelope.ts'
 import { hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
@@ -127,6 +128,22 @@ export async function fetchChecked({ store }: Pick<Ledger, 'store'>, object: Sto
     }
   }
   throw fault
+}
+
+/** Like `fetchChecked`, where the bytes themselves are not wanted. */
+export async function proveObject(ledger: Pick<Ledger, 'store'>, object: StoredObject): Promise<void> {
+  try {
+    if (isSame(object, await ledger.store.digest(object.name))) return
+  } catch (error) {
+    const known = asTidemarkError(error)
+    if (known.code === 'INTERNAL' || known.code === 'INTERRUPTED') throw error
+  }
+  // Looked at whole: what is wrong with it, and whether another place has it right.
+  await fetchChecked(ledger, object)
+}
+
+export function isSame(object: StoredObject, digest: ObjectDigest): boolean {
+  return digest.bytes === Number(object.bytes) && digest.sha256 === object.sha256
 }
 
 /** What is wrong with the bytes of an object that the ledger names. */

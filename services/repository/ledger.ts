@@ -90,6 +90,11 @@ export class Ledger {
     return file === undefined ? undefined : decodeEntry(file, number, undefined, this.signers)
   }
 
+  /** One entry that has to be there, from whatever place has it right; proven by its signature alone. @throws TidemarkError LEDGER_BROKEN */
+  async provenEntry(number: bigint): Promise<AnyEntry> {
+    return this.#right(await this.#file(number), number, undefined)
+  }
+
   /** Goes on behind an entry that was read before. */
   startAt(entry: AnyEntry): void {
     this.#headNumber = entry.number
@@ -105,9 +110,18 @@ export class Ledger {
   async *walk(until?: bigint): AsyncGenerator<AnyEntry> {
     const head = { number: until ?? this.#headNumber, hash: until === undefined ? this.#headHash : undefined }
     let previous: string | null = null
+    const numbersFrom = (first: bigint): bigint[] => Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= head.number)
+    const fetch = (numbers: readonly bigint[]): Promise<(Buffer | undefined)[]> => {
+      const files = Promise.all(numbers.map((number) => this.#file(number)))
+      // Whoever stops in the middle does not wait for what was fetched ahead.
+      files.catch(() => undefined)
+      return files
+    }
+    let ahead = fetch(numbersFrom(1n))
     for (let first = 1n; first <= head.number; first += BigInt(READ_AHEAD)) {
-      const numbers = Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= head.number)
-      const files = await Promise.all(numbers.map((number) => this.#file(number)))
+      const numbers = numbersFrom(first)
+      const files = await ahead
+      ahead = fetch(numbersFrom(first + BigInt(READ_AHEAD)))
       for (const [i, number] of numbers.entries()) {
         const entry: AnyEntry = await this.#right(files[i], number, previous)
         previous = entry.hash
@@ -271,11 +285,11 @@ export class Ledger {
    *
    * @param previous hash of the entry before
    */
-  #right(file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
+  #right(file: Buffer | undefined, number: bigint, previous: string | null | undefined): Promise<AnyEntry> {
     return this.#rightAs(this.lineages.nameOf(number), file, number, previous)
   }
 
-  async #rightAs(name: string, file: Buffer | undefined, number: bigint, previous: string | null): Promise<AnyEntry> {
+  async #rightAs(name: string, file: Buffer | undefined, number: bigint, previous: string | null | undefined): Promise<AnyEntry> {
     let fault: unknown = new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
     if (file !== undefined) {
       try {

@@ -2,7 +2,6 @@
  * Looks at what every store of a set really has: each ledger entry, and each object that one names, by its hash. What is wrong or
  * missing in one is put back from another. Needs no key that opens anything.
  */
-import { createHash } from 'node:crypto'
 import { asTidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { type StoredObject } from '../formats/ledger-entry.ts'
@@ -11,8 +10,8 @@ import { putBack } from './copy-set.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { headOf } from './lineages.ts'
 import { readTrim } from './trim.ts'
-import { faultOf } from './keyring.ts'
-import type { Ledger } from './ledger.ts'
+import { faultOf, isSame } from './keyring.ts'
+import type { AnyEntry, Ledger } from './ledger.ts'
 import { namedObjects } from './named-objects.ts'
 
 export interface ScrubFault {
@@ -42,9 +41,9 @@ export interface ScrubOptions {
   onProgress?(objects: number): void
 }
 
-/** Which share an object belongs to: the same one always, so that all shares together are everything. */
-export function shareOf(name: string, parts: number): number {
-  return createHash('sha256').update(name).digest().readUInt32BE(0) % parts
+/** Which share an entry and all that it names belong to: the same one always, so that all shares together are everything. */
+export function shareOf(number: bigint, parts: number): number {
+  return Number(number % BigInt(parts))
 }
 
 export async function scrub({ ledger, stream, floor, stores, share, signal, onProgress }: ScrubOptions): Promise<ScrubReport> {
@@ -53,29 +52,33 @@ export async function scrub({ ledger, stream, floor, stores, share, signal, onPr
   let objects = 0
   /** One object in all stores that are to have it. */
   const look = async (object: StoredObject, range: string, number: bigint): Promise<void> => {
-    if (shareOf(object.name, share.parts) !== share.part) return
-    const wrong: { readonly one: Seen; readonly what: string }[] = []
-    let right: Buffer | undefined
-    for (const one of seen) {
-      if (one.away !== null || number > one.head || isBelow(one.floor, object.name)) continue
-      const { bytes, what } = await read(one, object)
-      one.objects++
-      if (what === undefined) right = bytes
-      else if (what !== null) wrong.push({ one, what })
-    }
+    const asked = seen.filter((one) => one.away === null && number <= one.head && !isBelow(one.floor, object.name))
+    const found = await Promise.all(asked.map(async (one) => ({ one, what: await read(one, object) })))
+    const right = found.filter(({ what }) => what === undefined).map(({ one }) => one.store)
+    const wrong = found.filter(({ what }) => typeof what === 'string')
+    let bytes: Buffer | undefined
     for (const { one, what } of wrong) {
-      right ??= await anywhere(stores, object)
-      faults.push({ place: one.store.place, object: object.name, range, outcome: right === undefined ? 'lost' : await mend(one.store, object.name, right), what })
+      bytes ??= await anywhere([...right, ...stores], object)
+      faults.push({ place: one.store.place, object: object.name, range, outcome: bytes === undefined ? 'lost' : await mend(one.store, object.name, bytes), what: what! })
     }
     onProgress?.(++objects)
   }
-  for await (const { entry } of proveLedger(ledger, floor)) {
+  for await (const entry of entriesOf(ledger, floor, share)) {
     signal.throwIfAborted()
-    const file = await ledger.store.get(ledger.lineages.nameOf(entry.number))
-    await look({ name: ledger.lineages.nameOf(entry.number), bytes: String(file.length), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
+    await look({ name: ledger.lineages.nameOf(entry.number), bytes: String(entry.bytes), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
     for (const { object, range } of namedObjects(entry)) if (!isBelow(floor, object.name)) await look(object, range, entry.number)
   }
   return { stores: seen.map(({ store, objects: count, bytes, away }) => ({ place: store.place, objects: count, bytes: String(bytes), away })), faults }
+}
+
+/** Everything with its chain; or a share, each entry by its signature, so that a day's work does not grow with the whole. */
+async function* entriesOf(ledger: Ledger, floor: Floor | undefined, { part, parts }: ScrubOptions['share']): AsyncGenerator<AnyEntry> {
+  if (parts === 1) {
+    for await (const { entry } of proveLedger(ledger, floor)) yield entry
+    return
+  }
+  const head = ledger.headNumber
+  for (let number = BigInt(part === 0 ? parts : part); number <= head; number += BigInt(parts)) yield await ledger.provenEntry(number)
 }
 
 interface Seen {
@@ -98,28 +101,45 @@ async function begin(store: ObjectStore, ledger: Ledger, stream: string): Promis
   }
 }
 
-/** `what` is undefined where the object is right, null where the store could not be asked. */
-async function read(one: Seen, object: StoredObject): Promise<{ readonly bytes?: Buffer; readonly what: string | undefined | null }> {
+/** What is wrong: undefined where the object is right, null where the store could not be asked. */
+async function read(one: Seen, object: StoredObject): Promise<string | undefined | null> {
   try {
-    const bytes = await one.store.get(object.name)
-    one.bytes += BigInt(bytes.length)
-    const fault = faultOf(object, bytes)
-    return fault === undefined ? { bytes, what: undefined } : { what: fault.message }
+    const digest = await one.store.digest(object.name)
+    one.objects++
+    one.bytes += BigInt(digest.bytes)
+    return isSame(object, digest) ? undefined : `${object.name} is not what the ledger names: ${digest.bytes} bytes, another hash`
   } catch (error) {
     const { code, message } = asTidemarkError(error)
-    if (code === 'STORE_NOT_FOUND') return { what: 'it is gone' }
+    if (code === 'STORE_NOT_FOUND') return 'it is gone'
     one.away = `${code}: ${message}`
-    return { what: null }
+    return null
   }
 }
 
+/** Under its own name, or among what stores know besides. */
 async function anywhere(stores: readonly ObjectStore[], object: StoredObject): Promise<Buffer | undefined> {
   for (const store of stores) {
     try {
-      for await (const bytes of store.alternatives?.(object.name) ?? []) if (faultOf(object, bytes) === undefined) return bytes
+      const bytes = await store.get(object.name)
+      if (faultOf(object, bytes) === undefined) return bytes
+      for await (const other of store.alternatives?.(object.name) ?? []) if (faultOf(object, other) === undefined) return other
     } catch (error) {
-      if (asTidemarkError(error).code === 'INTERNAL') throw error
+      const known = asTidemarkError(error)
+      if (known.code === 'INTERNAL') throw error
+      if (known.code === 'STORE_NOT_FOUND') {
+        const other = await olderVersion(store, object)
+        if (other !== undefined) return other
+      }
     }
+  }
+  return undefined
+}
+
+async function olderVersion(store: ObjectStore, object: StoredObject): Promise<Buffer | undefined> {
+  try {
+    for await (const bytes of store.alternatives?.(object.name) ?? []) if (faultOf(object, bytes) === undefined) return bytes
+  } catch (error) {
+    if (asTidemarkError(error).code === 'INTERNAL') throw error
   }
   return undefined
 }

@@ -7,7 +7,7 @@ import { Ledger } from '../../services/repository/ledger.ts'
 
 test('appends and refreshes of two processes, all at once', async () => {
   const store = new MemoryStore()
-  const slow = { ...store, place: 'slow', list: store.list.bind(store), size: store.size.bind(store), remove: store.remove.bind(store), kept: store.kept.bind(store), purge: store.purge.bind(store), putIfAbsent: store.putIfAbsent.bind(store), get: async (name: string) => (await new Promise((resolve) => setTimeout(resolve, Math.random() * 3)), store.get(name)) }
+  const slow = { ...store, place: 'slow', list: store.list.bind(store), size: store.size.bind(store), digest: store.digest.bind(store), remove: store.remove.bind(store), kept: store.kept.bind(store), purge: store.purge.bind(store), putIfAbsent: store.putIfAbsent.bind(store), get: async (name: string) => (await new Promise((resolve) => setTimeout(resolve, Math.random() * 3)), store.get(name)) }
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const signer = { id: 'w', privateKey }
   const signers = [{ id: 'w', role: 'writer' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]

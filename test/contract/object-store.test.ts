@@ -1,4 +1,5 @@
 /** The ObjectStore contract, run by every adapter. */
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,7 +66,11 @@ for (const kind of Object.keys(STORES)) describe.skipIf(kind === 's3' && NO_S3 !
     await expect(store.get('nothing')).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
     expect(await store.size('x')).toBe(10)
     expect(await store.size('nothing')).toBeUndefined()
+    const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+    expect(await store.digest('x')).toEqual({ bytes: 10, sha256: sha256('0123456789') })
+    await expect(store.digest('nothing')).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
     await store.putIfAbsent('empty', [])
+    expect(await store.digest('empty')).toEqual({ bytes: 0, sha256: sha256('') })
     expect((await store.get('empty')).length).toBe(0)
     await done()
   })
@@ -111,6 +116,9 @@ for (const kind of Object.keys(STORES)) describe.skipIf(kind === 's3' && NO_S3 !
     const chunks = Array.from({ length: 3000 }, (_, i) => Buffer.alloc(1000, i))
     await store.putIfAbsent('big', chunks)
     expect((await store.get('big')).equals(Buffer.concat(chunks))).toBe(true)
+    const sha256 = createHash('sha256').update(Buffer.concat(chunks)).digest('hex')
+    // Several at once: none of them reads into another one's buffer.
+    expect(await Promise.all(Array.from({ length: 10 }, () => store.digest('big')))).toEqual(Array.from({ length: 10 }, () => ({ bytes: 3_000_000, sha256 })))
     await done()
   })
 })

@@ -5,8 +5,9 @@
 import { readFile } from 'node:fs/promises'
 import { type ContainerClient, RestError, StorageRetryPolicyType, StorageSharedKeyCredential, BlobServiceClient } from '@azure/storage-blob'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
+import { digestOf } from './digest-of.ts'
 import { readProfile } from './store-credentials.ts'
 
 export interface AzureSettings {
@@ -63,6 +64,18 @@ export class AzureStore implements ObjectStore {
       return bytes
     } catch (error) {
       if (codeOf(error) === 'InvalidRange') throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
+      throw this.#error(error, name)
+    }
+  }
+
+  async digest(name: string): Promise<ObjectDigest> {
+    const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
+    try {
+      const answer = await blob.download()
+      const digest = answer.readableStreamBody === undefined ? { bytes: 0, sha256: '' } : await digestOf(answer.readableStreamBody)
+      if (digest.bytes !== answer.contentLength) throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
+      return digest
+    } catch (error) {
       throw this.#error(error, name)
     }
   }

@@ -4,8 +4,9 @@
  */
 import { ApiError, type Bucket, type GetFilesResponse, Storage } from '@google-cloud/storage'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
+import { digestOf } from './digest-of.ts'
 
 export interface GcsSettings {
   readonly bucket: string
@@ -67,6 +68,14 @@ export class GcsStore implements ObjectStore {
       return bytes
     } catch (error) {
       if (codeOf(error) === 416) throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
+      throw this.#error(error, name)
+    }
+  }
+
+  async digest(name: string): Promise<ObjectDigest> {
+    try {
+      return await digestOf(this.#file(name).createReadStream({ decompress: false, validation: false }))
+    } catch (error) {
       throw this.#error(error, name)
     }
   }

@@ -1,6 +1,7 @@
 /** ObjectStore in memory: the form that tests and the contract suite start from. */
+import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectStore } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore } from '../../core/ports/object-store.ts'
 
 export class MemoryStore implements ObjectStore {
   readonly place = 'memory'
@@ -24,6 +25,11 @@ export class MemoryStore implements ObjectStore {
       return Promise.reject(new TidemarkError('OBJECT_CORRUPT', `${name} has ${object.length} bytes, asked for ${start}-${end}`))
     }
     return Promise.resolve(Buffer.from(object.subarray(start, end)))
+  }
+
+  async digest(name: string): Promise<ObjectDigest> {
+    const bytes = await this.get(name)
+    return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
   }
 
   size(name: string): Promise<number | undefined> {

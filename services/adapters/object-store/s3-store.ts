@@ -10,9 +10,10 @@ import { Agent } from 'node:https'
 import { type BucketItem, Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectStore, type StoreFacts, type StoreLock } from '../../core/ports/object-store.ts'
+import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts, type StoreLock } from '../../core/ports/object-store.ts'
 import { isBulk, isPassing } from '../../formats/object-name.ts'
 import { AmbientProvider, FileProvider } from './s3-credentials.ts'
+import { digestOf } from './digest-of.ts'
 import { TimedAgent, TimedPlainAgent } from './timed-agent.ts'
 
 export interface S3Settings {
@@ -147,6 +148,16 @@ export class S3Store implements ObjectStore {
       if (codeOf(error) === 'InvalidRange') throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
       throw this.#error(error, name)
     }
+  }
+
+  digest(name: string): Promise<ObjectDigest> {
+    return this.#retrying(async () => {
+      try {
+        return await digestOf(await this.#client.getObject(this.#settings.bucket, this.#key(name)))
+      } catch (error) {
+        throw this.#error(error, name)
+      }
+    })
   }
 
   size(name: string): Promise<number | undefined> {

@@ -10,7 +10,7 @@
  * - `kept` yields everything under a prefix that takes room: in a store with versions each of them, hidden ones too. Like `list` it may
  *   miss the newest. `purge` removes one of them for ever; `locked` where the store refuses that until a later time.
  *
- * Errors: STORE_NOT_FOUND (get, size), STORE_FULL, STORE_READ_ONLY, STORE_REFUSED (credentials, certificates, no such bucket),
+ * Errors: STORE_NOT_FOUND (get, digest), STORE_FULL, STORE_READ_ONLY, STORE_REFUSED (credentials, certificates, no such bucket),
  * STORE_UNREACHABLE (anything that may pass).
  */
 export interface ObjectStore {
@@ -18,6 +18,8 @@ export interface ObjectStore {
   readonly place: string
   putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'>
   get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer>
+  /** What `get` would return, by its length and SHA-256 (hex), without keeping it. */
+  digest(name: string): Promise<ObjectDigest>
   size(name: string): Promise<number | undefined>
   list(prefix: string): AsyncIterable<string>
   remove(name: string): Promise<void>
@@ -35,6 +37,11 @@ export interface ObjectStore {
   /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
   repair?(name: string, bytes: Buffer): Promise<void>
   facts?(): Promise<StoreFacts>
+}
+
+export interface ObjectDigest {
+  readonly bytes: number
+  readonly sha256: string
 }
 
 /** One object, or one version of it, as it takes room in a store. */
