@@ -22,6 +22,7 @@ export async function examineStore(store: ObjectStore, use: 'primary' | 'synchro
     await store.remove(name)
     const facts = await store.facts?.()
     if (facts?.now !== undefined && Math.abs(facts.now - systemClock.now()) > SKEW_MS) say('warn', 'STORE_CLOCK', `its clock and this machine's differ by ${Math.round(Math.abs(facts.now - systemClock.now()) / 1000)} s: requests may be refused, and nothing is pruned`, 'keep both clocks by NTP')
+    if (store.lock !== undefined && facts?.objectLock !== true) say('refuse', 'STORE_NO_LOCK', 'objects are to be locked (lock= in its URL), and the bucket has no object lock', 'make a bucket with object lock (it cannot be turned on later everywhere), or take lock= out of the URL')
     if (facts !== undefined && !facts.versioning && !facts.objectLock) say('warn', 'STORE_UNPROTECTED', 'keeps no older versions and locks nothing: who has the writer\'s credentials can delete the backup', 'turn on versioning or object lock for the bucket, or keep a copy that the writer cannot delete')
   } catch (error) {
     const known = asTidemarkError(error)

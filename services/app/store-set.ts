@@ -1,5 +1,7 @@
 /** The stores of a backup, opened as one: for a writer with the primary first, for a reader with the one that reaches furthest. */
+import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { COPY_MARK } from '../formats/object-name.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { CopySet, type CopySetEvents } from '../repository/copy-set.ts'
 import type { Ledger } from '../repository/ledger.ts'
@@ -53,30 +55,43 @@ export async function openStoreSet(places: StorePlaces, use: 'read' | 'write', o
     return { store: set, copies, troubles: () => troubles.lines }
   }
   const all = [{ store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 }, ...copies.map(({ store, place }) => ({ store, order: ORDER[place.role] }))].sort((a, b) => a.order - b.order)
-  const reached = await furthest(all.map(({ store }) => store), troubles)
-  const others = all.filter(({ store }) => store !== reached).map(({ store }) => ({ store, synchronous: false }))
-  return { store: new CopySet({ primary: reached, copies: others, use, events: troubles }), copies, troubles: () => troubles.lines }
+  const asked = await Promise.all(all.map((one) => ask(one.store)))
+  const best = chooseToRead(asked.map((answer, i) => ({ ...answer, isArchive: all[i]!.order === ORDER.archive })), troubles)
+  const others = all.filter(({ store }) => store !== best).map(({ store }) => ({ store, synchronous: false }))
+  return { store: new CopySet({ primary: best, copies: others, use, events: troubles }), copies, troubles: () => troubles.lines }
 }
 
-/** Of the stores that answer, the one with the most entries; the first of several. */
-async function furthest(stores: readonly ObjectStore[], troubles: Troubles): Promise<ObjectStore> {
-  let best: { readonly store: ObjectStore; readonly end: LedgerEnd } | undefined
-  let failure: unknown
-  const told = ({ lineage, number }: LedgerEnd): string => `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
-  for (const store of stores) {
-    try {
-      const end = await endOf(store, best?.end.number ?? 0n)
-      const reach = best === undefined ? 1 : end.lineage !== best.end.lineage ? end.lineage - best.end.lineage : Number(end.number - best.end.number)
-      if (best !== undefined && reach < 0) troubles.say(`${store.place} ends at ${told(end)}, ${best.store.place} at ${told(best.end)}`)
-      if (best !== undefined && reach > 0) troubles.say(`${best.store.place} ends at ${told(best.end)}, ${store.place} at ${told(end)}: it is read instead`)
-      if (reach > 0) best = { store, end }
-    } catch (error) {
-      const known = asTidemarkError(error)
-      failure ??= error
-      troubles.say(`${store.place} cannot be read: ${known.code}: ${known.message}`)
-    }
+interface Asked {
+  readonly store: ObjectStore
+  /** Where its ledger ends, and how long it took to say so. */
+  readonly answer: { readonly end: LedgerEnd; readonly ms: number } | { readonly error: unknown }
+}
+
+async function ask(store: ObjectStore): Promise<Asked> {
+  try {
+    const end = await endOf(store, 0n)
+    // A connection that is open already: what a read takes from here on.
+    const from = systemClock.elapsed()
+    await store.size(COPY_MARK)
+    return { store, answer: { end, ms: systemClock.elapsed() - from } }
+  } catch (error) {
+    return { store, answer: { error } }
   }
-  if (best === undefined) throw failure
+}
+
+/** Of the stores that answer, those whose ledger reaches furthest; of these the one that answers fastest, an archive last. @throws where none answers */
+export function chooseToRead(asked: readonly (Asked & { readonly isArchive: boolean })[], troubles: Pick<Troubles, 'say'>): ObjectStore {
+  const answered = asked.flatMap(({ store, isArchive, answer }) => ('end' in answer ? [{ store, isArchive, ...answer }] : []))
+  for (const { store, answer } of asked) {
+    if ('end' in answer) continue
+    const known = asTidemarkError(answer.error)
+    troubles.say(`${store.place} cannot be read: ${known.code}: ${known.message}`)
+  }
+  const reach = (a: LedgerEnd, b: LedgerEnd): number => (a.lineage !== b.lineage ? a.lineage - b.lineage : a.number > b.number ? 1 : a.number < b.number ? -1 : 0)
+  const told = ({ lineage, number }: LedgerEnd): string => `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
+  const [best] = answered.toSorted((a, b) => reach(b.end, a.end) || Number(a.isArchive) - Number(b.isArchive) || a.ms - b.ms)
+  if (best === undefined) throw (asked.find(({ answer }) => 'error' in answer)?.answer as { error: unknown }).error
+  for (const { store, end } of answered) if (reach(end, best.end) < 0) troubles.say(`${store.place} ends at ${told(end)}, ${best.store.place} at ${told(best.end)}: it is read instead`)
   return best.store
 }
 

@@ -194,3 +194,9 @@ export async function applyChanges(client: pg.Client): Promise<number> {
   await client.query('CALL stage.apply()')
   return Number((await client.query<{ n: string }>('SELECT pg_wal_lsn_diff($1, $2)::text AS n', [await lsn(), from])).rows[0]!.n)
 }
+
+/** Messages as the server prints them: id, conversation, sender, time, kind, body. */
+export function messageRows(count: number): string[][] {
+  const generator = new Generator()
+  return Array.from({ length: count }, (_, i) => generator.message(5_000_000 + i).slice(0, 6))
+}

