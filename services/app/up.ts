@@ -20,10 +20,9 @@ import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
 import { replaceGeneration } from './generation.ts'
-import { keepAnchors, writeAnchors } from './keep-anchors.ts'
+import { runBeside } from './beside.ts'
+import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
-import { keepCopies } from './keep-copies.ts'
-import { keepUp } from './upkeep.ts'
 import { beginLogAnew, lostLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
 import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
@@ -165,11 +164,7 @@ export class Up {
   async #beside(signal: AbortSignal): Promise<void> {
     if (this.#role === 'replicator') return
     const { repository, copies = [] } = this.#options
-    await Promise.all([
-      keepAnchors(() => this.#writeAnchors(), signal),
-      keepCopies({ ledger: repository.ledger, stream: repository.catalog.stream, floor: () => repository.catalog.removedFloor, signer: () => repository.signer, copies, say: (event) => this.#say(event), isOurs: () => this.#leads }, signal),
-      keepUp({ repository, copies, scrubDays: this.#options.config.scrubDays ?? 0, say: (event) => this.#say(event), clock: systemClock, isOurs: () => this.#leads && this.connected }, signal),
-    ])
+    await runBeside({ repository, copies, scrubDays: this.#options.config.scrubDays ?? 0, say: (event) => this.#say(event), writeAnchors: () => this.#writeAnchors(), leads: () => this.#leads, isConnected: () => this.connected }, signal)
   }
 
   async #writeAnchors(): Promise<void> {

@@ -10,7 +10,8 @@ import { checkpointName, checkpointNumber, checkpointPrefix, pageName, rootName 
 import { Catalog } from './catalog.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { fetchChecked, putNew } from './keyring.ts'
-import type { AnyEntry, Ledger } from './ledger.ts'
+import type { AnyEntry } from './entry-reader.ts'
+import type { Ledger } from './ledger.ts'
 import type { ReadPage } from './segment-log.ts'
 
 /** Older checkpoints that are tried where the newest one is damaged; then the ledger is read from its first entry. */

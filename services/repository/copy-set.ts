@@ -7,7 +7,7 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { KeptObject, ObjectDigest, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
 import { ledgerNumber } from '../formats/object-name.ts'
 import { type Floor, isBelow } from './floor.ts'
-import { READ_AHEAD } from './ledger.ts'
+import { READ_AHEAD } from './entry-reader.ts'
 
 export interface StoreCopy {
   readonly store: ObjectStore

@@ -6,12 +6,11 @@
 import type { Clock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type IgnoredEntry, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
-import { ledgerName, ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
+import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
+import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
+import { type AnyEntry, EntryReader, READ_AHEAD } from './entry-reader.ts'
 import { Lineages } from './lineages.ts'
 import { Signers, type TrustedSigner } from './signers.ts'
-
-export const READ_AHEAD = 16
 
 export interface TrustedSigners {
   readonly stream: string
@@ -19,13 +18,12 @@ export interface TrustedSigners {
   readonly signers: readonly TrustedSigner[]
 }
 
-export type AnyEntry = LedgerEntry | IgnoredEntry
-
 export class Ledger {
   readonly store: ObjectStore
   readonly #clock: Clock
   readonly signers: Signers
   readonly lineages = new Lineages()
+  readonly #reader: EntryReader
   /** Filled from another store: read, never appended to. */
   isCopy = false
   #headNumber = 0n
@@ -40,6 +38,7 @@ export class Ledger {
     this.store = store
     this.#clock = clock
     this.signers = new Signers(trust.signers)
+    this.#reader = new EntryReader(store, this.signers, this.lineages)
   }
 
   /** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. */
@@ -58,7 +57,7 @@ export class Ledger {
    */
   static async connect(store: ObjectStore, clock: Clock, trust: TrustedSigners): Promise<Ledger> {
     const ledger = new Ledger(store, clock, trust)
-    const genesis = await ledger.#file(1n)
+    const genesis = await ledger.#reader.file(1n)
     if (genesis === undefined) {
       for await (const name of store.list(ledgerPrefix(1))) throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
       throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, { next: 'check --store; a new backup starts with: tidemark init' })
@@ -86,13 +85,13 @@ export class Ledger {
 
   /** One entry by its number, proven by its signature alone; undefined where there is none. */
   async readEntry(number: bigint, lineage?: number): Promise<AnyEntry | undefined> {
-    const file = lineage === undefined ? await this.#file(number) : await this.#object(ledgerName(lineage, number))
+    const file = lineage === undefined ? await this.#reader.file(number) : await this.#reader.object(ledgerName(lineage, number))
     return file === undefined ? undefined : decodeEntry(file, number, undefined, this.signers)
   }
 
   /** One entry that has to be there, from whatever place has it right; proven by its signature alone. @throws TidemarkError LEDGER_BROKEN */
   async provenEntry(number: bigint): Promise<AnyEntry> {
-    return this.#right(await this.#file(number), number, undefined)
+    return this.#reader.right(await this.#reader.file(number), number, undefined)
   }
 
   /** Goes on behind an entry that was read before. */
@@ -109,39 +108,15 @@ export class Ledger {
    */
   async *walk(until?: bigint): AsyncGenerator<AnyEntry> {
     const head = { number: until ?? this.#headNumber, hash: until === undefined ? this.#headHash : undefined }
-    let previous: string | null = null
-    const numbersFrom = (first: bigint): bigint[] => Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= head.number)
-    const fetch = (numbers: readonly bigint[]): Promise<(Buffer | undefined)[]> => {
-      const files = Promise.all(numbers.map((number) => this.#file(number)))
-      // Whoever stops in the middle does not wait for what was fetched ahead.
-      files.catch(() => undefined)
-      return files
-    }
-    let ahead = fetch(numbersFrom(1n))
-    for (let first = 1n; first <= head.number; first += BigInt(READ_AHEAD)) {
-      const numbers = numbersFrom(first)
-      const files = await ahead
-      ahead = fetch(numbersFrom(first + BigInt(READ_AHEAD)))
-      for (const [i, number] of numbers.entries()) {
-        const entry: AnyEntry = await this.#right(files[i], number, previous)
-        previous = entry.hash
-        yield entry
-      }
+    let last: AnyEntry | undefined
+    for await (const entry of this.#reader.chain(head.number)) {
+      last = entry
+      yield entry
     }
     if (head.hash === undefined) return
-    if (previous !== head.hash) throw new TidemarkError('LEDGER_BROKEN', `the chain from the first entry does not lead to entry ${head.number} as it was read`)
-    const listed = await this.listed()
-    if (listed > head.number && (await this.#file(head.number + 1n)) === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`)
-  }
-
-  /** The greatest number that the store lists; it may miss the newest. */
-  async listed(): Promise<bigint> {
-    let listed = 0n
-    for await (const name of this.store.list(ledgerPrefix(this.lineages.current))) {
-      const number = ledgerNumber(name)
-      if (number !== undefined && number > listed) listed = number
-    }
-    return listed
+    if (last?.hash !== head.hash) throw new TidemarkError('LEDGER_BROKEN', `the chain from the first entry does not lead to entry ${head.number} as it was read`)
+    const listed = await this.#reader.listed()
+    if (listed > head.number && (await this.#reader.file(head.number + 1n)) === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`)
   }
 
   /** Called for every entry as it becomes known, ours and others'. */
@@ -160,13 +135,13 @@ export class Ledger {
     return this.#inTurn(async () => {
       for (let width = ahead; ; width = READ_AHEAD) {
         const first = this.#headNumber + 1n
-        const files = await Promise.all(Array.from({ length: width }, (_, i) => this.#file(first + BigInt(i))))
+        const files = await Promise.all(Array.from({ length: width }, (_, i) => this.#reader.file(first + BigInt(i))))
         for (const [i, file] of files.entries()) {
           const number = first + BigInt(i)
           if (file !== undefined) await this.#acceptRight(file, number)
           else if (files.slice(i + 1).every((later) => later === undefined)) return
           // Written while we asked; or gone, while a later one is there.
-          else await this.#acceptRight(await this.#file(number), number)
+          else await this.#acceptRight(await this.#reader.file(number), number)
         }
       }
     })
@@ -176,10 +151,10 @@ export class Ledger {
   async followPromotions(): Promise<void> {
     for (;;) {
       const name = ledgerName(this.lineages.current + 1, this.#headNumber + 1n)
-      const file = await this.#object(name)
+      const file = await this.#reader.object(name)
       if (file === undefined) return
       await this.#inTurn(async () => {
-        const entry = await this.#rightAs(name, file, this.#headNumber + 1n, this.#headHash)
+        const entry = await this.#reader.rightAs(name, file, this.#headNumber + 1n, this.#headHash)
         if (entry.body?.kind !== 'lineage') throw new TidemarkError('LEDGER_BROKEN', `${name} does not open a lineage`)
         this.#take(entry)
       })
@@ -255,7 +230,7 @@ export class Ledger {
       this.#attempt = { number, body, file }
       const result = await this.store.putIfAbsent(this.lineages.nameOf(number), [file])
       if (result === 'created') return this.#accept(file, number) as LedgerEntry
-      const winner = await this.#file(number)
+      const winner = await this.#reader.file(number)
       if (winner === undefined) throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
       const accepted = this.#accept(winner, number)
       // Our own, stored by a try whose answer was lost (hazard 85).
@@ -263,53 +238,8 @@ export class Ledger {
     }
   }
 
-  #file(number: bigint): Promise<Buffer | undefined> {
-    return this.#object(this.lineages.nameOf(number))
-  }
-
-  async #object(name: string): Promise<Buffer | undefined> {
-    try {
-      return await this.store.get(name)
-    } catch (error) {
-      if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') return undefined
-      throw error
-    }
-  }
-
   async #acceptRight(file: Buffer | undefined, number: bigint): Promise<void> {
-    this.#take(await this.#right(file, number, number === 1n ? null : this.#headHash))
-  }
-
-  /**
-   * The entry of a number, from whatever place has it right.
-   *
-   * @param previous hash of the entry before
-   */
-  #right(file: Buffer | undefined, number: bigint, previous: string | null | undefined): Promise<AnyEntry> {
-    return this.#rightAs(this.lineages.nameOf(number), file, number, previous)
-  }
-
-  async #rightAs(name: string, file: Buffer | undefined, number: bigint, previous: string | null | undefined): Promise<AnyEntry> {
-    let fault: unknown = new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
-    if (file !== undefined) {
-      try {
-        return decodeEntry(file, number, previous, this.signers)
-      } catch (error) {
-        fault = error
-      }
-    }
-    if (this.store.alternatives !== undefined) {
-      for await (const other of this.store.alternatives(name)) {
-        try {
-          const entry = decodeEntry(other, number, previous, this.signers)
-          await this.store.repair?.(name, other)
-          return entry
-        } catch (error) {
-          if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
-        }
-      }
-    }
-    throw fault
+    this.#take(await this.#reader.right(file, number, number === 1n ? null : this.#headHash))
   }
 
   #accept(file: Buffer, number: bigint): AnyEntry {

@@ -1,6 +1,6 @@
 /** The objects that a ledger entry names: what a copy of the backup needs before it has the entry, and what verification looks at. */
 import type { StoredObject } from '../formats/ledger-entry.ts'
-import type { AnyEntry } from './ledger.ts'
+import type { AnyEntry } from './entry-reader.ts'
 
 export interface NamedObject {
   readonly object: StoredObject

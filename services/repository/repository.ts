@@ -10,7 +10,8 @@ import { COPY_MARK } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { newestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { fetchChecked, Keyring, putNew } from './keyring.ts'
-import { Ledger, READ_AHEAD, type TrustedSigners } from './ledger.ts'
+import { READ_AHEAD } from './entry-reader.ts'
+import { Ledger, type TrustedSigners } from './ledger.ts'
 
 export interface RepositoryOptions {
   readonly store: ObjectStore

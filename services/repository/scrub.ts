@@ -11,7 +11,8 @@ import { type Floor, isBelow } from './floor.ts'
 import { headOf } from './lineages.ts'
 import { readTrim } from './trim.ts'
 import { faultOf, isSame } from './keyring.ts'
-import type { AnyEntry, Ledger } from './ledger.ts'
+import type { AnyEntry } from './entry-reader.ts'
+import type { Ledger } from './ledger.ts'
 import { namedObjects } from './named-objects.ts'
 
 export interface ScrubFault {
