@@ -6,10 +6,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackup } from '../../services/app/compose.ts'
 import { parseConfig } from '../../services/app/config.ts'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { openKeys } from '../../services/adapters/keys/key-folder.ts'
+import { faultOf } from '../../services/repository/keyring.ts'
+import type { Repository } from '../../services/repository/repository.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
 const SETUP = 'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
+
+/** As whoever has the restore keys opens it. */
+async function secretOf(repository: Repository, keys: string, key: string): Promise<Buffer> {
+  const { object } = repository.catalog.keys.get(key)!.body
+  const { provider } = await openKeys(keys, 'restore')
+  return provider.open(await repository.ledger.store.get(object.name), { stream: repository.catalog.stream, kind: 'key', object: object.name })
+}
 
 describe('one finished backup, damaged in copies', () => {
   let backup: Backup
@@ -94,6 +104,31 @@ describe('one finished backup, damaged in copies', () => {
     const into = await backup.emptyDatabase()
     const restored = await run(['restore', '--at', 'latest', '--into', into, '--store', store, '--keys', backup.keys])
     expect(restored.last.error?.code).toBe(code)
+  })
+
+  test('one bit in every region of a segment and of an index: told by the hash, and by the seal alone', async () => {
+    const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' })
+    const { stream, generation } = repository.catalog
+    for await (const { body } of generation!.segments.segments(() => true)) {
+      for (const [object, kind] of [[body.objects[0]!, 'segment'], [body.index, 'index']] as const) {
+        const right = await readFile(join(backup.storeUrl, object.name))
+        const context = { kind, generation: '1', lane: '0', object: object.name }
+        await repository.keyring.open(object.key, right, context)
+        for (let region = 0; region < 32; region++) {
+          const bytes = Buffer.from(right)
+          bytes[Math.floor((region / 32) * right.length)]! ^= 1 << (region % 8)
+          expect(faultOf(object, bytes)?.code, `region ${region}`).toBe('OBJECT_CORRUPT')
+          await expect(repository.keyring.open(object.key, bytes, context), `region ${region}`).rejects.toMatchObject({ code: expect.stringMatching(/^(OBJECT_CORRUPT|KEY_WRONG)$/) as string })
+        }
+        // Sealed under the very same key, for another stream, or under another name: not taken.
+        for (const other of [{ ...context, stream: '00000000-0000-4000-8000-000000000000' }, { ...context, object: `${object.name}x` }, { ...context, generation: '2' }]) {
+          const elsewhere = await repository.keyring.seal({ id: object.key, secret: await secretOf(repository, backup.keys, object.key) }, Buffer.from('x'), other)
+          await expect(repository.keyring.open(object.key, elsewhere, context)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT', message: expect.stringContaining('another place') as string })
+        }
+      }
+      break
+    }
+    expect(stream).not.toBe('')
   })
 
   test('wrong keys, missing keys, only the writer\'s keys', async () => {

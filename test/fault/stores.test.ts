@@ -252,6 +252,30 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     expect((await examineStore(overwriting, 'primary')).map((finding) => `${finding.level} ${finding.code}`)).toEqual(['refuse STORE_UNSAFE'])
   })
 
+  test('a service that lists no versions: what is gone is said to be gone, and what takes room is told', async () => {
+    const { url } = await s3.bucket({ through: proxy.port })
+    await using backup = await prepare(url)
+    let asked = 0
+    proxy.fate = (method, query) => (method === 'GET' && /[?&]versions/.test(query) ? (asked++, { kind: 'answer', status: 501, code: 'NotImplemented' }) : { kind: 'pass' })
+    try {
+      await backup.up()
+      await write(backup, 1)
+      await backup.durable()
+      await backup.stop()
+      await equalToSource(backup)
+      const store = await openStore(url)
+      const kept: string[] = []
+      for await (const { name, version } of store.kept('segments/')) kept.push(`${name} ${version}`)
+      expect(kept.length).toBeGreaterThan(1)
+      expect(kept.every((one) => one.endsWith(' undefined'))).toBe(true)
+      await store.remove(kept.find((one) => one.includes('.avro'))!.split(' ')[0]!)
+      await expect(backup.restore('latest')).rejects.toMatchObject({ code: 'OBJECT_MISSING' })
+      expect(asked).toBeGreaterThan(2)
+    } finally {
+      proxy.fate = () => ({ kind: 'pass' })
+    }
+  })
+
   test('another installation\'s bucket is refused', async () => {
     const [own, other] = [await s3.bucket(), await s3.bucket()]
     await using backup = await prepare(own.url)

@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { freePort } from '../../services/demo/embedded-postgres.ts'
 
 /** `lose`: the server does what was asked, and its answer never arrives. `cut`: half of the body. */
-export type Fate = { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' } | { readonly kind: 'answer'; readonly status: number } | { readonly kind: 'slow'; readonly ms: number } | { readonly kind: 'rewrite'; readonly body: (text: string) => string }
+export type Fate = { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' } | { readonly kind: 'answer'; readonly status: number; readonly code?: string } | { readonly kind: 'slow'; readonly ms: number } | { readonly kind: 'rewrite'; readonly body: (text: string) => string }
 
 export class HttpProxy implements AsyncDisposable {
   readonly port: number
@@ -37,7 +37,7 @@ export class HttpProxy implements AsyncDisposable {
     if (fate.kind === 'silent') return
     if (fate.kind === 'answer') {
       near.resume()
-      near.on('end', () => answer.writeHead(fate.status, { 'content-type': 'application/xml' }).end('<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>'))
+      near.on('end', () => answer.writeHead(fate.status, { 'content-type': 'application/xml' }).end(`<?xml version="1.0"?><Error><Code>${fate.code ?? 'SlowDown'}</Code></Error>`))
       return
     }
     if (fate.kind === 'slow') {

@@ -137,9 +137,15 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error instanceof Error ? error.name : 'unknown error'}`, { cause: error })
 }
 
-/** kafkajs throws plain errors too, of brokers that are silent for long. */
-function isClientError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'Error' && (error.stack ?? '').includes('/kafkajs/src/')
+/**
+ * kafkajs throws plain errors too, of brokers that are silent for long; and where a connection is cut between its being opened and
+ * used, it stumbles over what is not there yet: a TypeError whose very place is inside of it. Neither is a mistake of ours.
+ */
+export function isClientError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  if (error instanceof TypeError) return frames[0]?.includes('/kafkajs/src/') === true
+  return error.name === 'Error' && frames.some((line) => line.includes('/kafkajs/src/'))
 }
 
 /** Errors of sockets and name look-ups, as Node codes them. */

@@ -14,6 +14,7 @@ import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, typ
 import { isBulk, isPassing } from '../../formats/object-name.ts'
 import { AmbientProvider, FileProvider } from './s3-credentials.ts'
 import { digestOf } from './digest-of.ts'
+import { codeOf, NO_VERSIONS, s3Error } from './s3-errors.ts'
 import { TimedAgent, TimedPlainAgent } from './timed-agent.ts'
 
 export interface S3Settings {
@@ -109,8 +110,9 @@ export class S3Store implements ObjectStore {
       try {
         await action()
       } catch (error) {
+        // Hidden by a deletion: 405.
         const known = this.#error(error, name)
-        if (known.code !== 'STORE_NOT_FOUND') throw known
+        if (known.code !== 'STORE_NOT_FOUND' && codeOf(error) !== 'MethodNotAllowed') throw known
       }
     })
   }
@@ -194,13 +196,21 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  /** Deletion markers too: they hide what is under them, and take room like the rest. */
+  /** Deletion markers too: they hide what is under them, and take room like the rest. Without versions to be had, what is there now. */
   async *kept(prefix: string): AsyncIterable<KeptObject> {
     const { bucket, prefix: own } = this.#settings
     try {
-      for await (const item of this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true })) {
-        const { name, versionId, lastModified, size } = item as { name?: string; versionId?: string; lastModified?: Date; size?: number }
-        if (name !== undefined) yield { name: name.slice(own.length), at: lastModified?.getTime() ?? 0, bytes: size ?? 0, version: versionId === 'null' ? undefined : versionId }
+      for (const versions of [true, false]) {
+        try {
+          const listing = versions ? this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true }) : this.#client.listObjectsV2(bucket, own + prefix, true)
+          for await (const item of listing) {
+            const { name, versionId, lastModified, size } = item as ListedVersion
+            if (name !== undefined) yield { name: name.slice(own.length), at: lastModified?.getTime() ?? 0, bytes: size ?? 0, version: versionId === 'null' ? undefined : versionId }
+          }
+          return
+        } catch (error) {
+          if (!versions || !NO_VERSIONS.has(codeOf(error))) throw error
+        }
       }
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
@@ -234,7 +244,7 @@ export class S3Store implements ObjectStore {
     try {
       const versions: { readonly id: string; readonly at: number }[] = []
       for await (const item of this.#client.listObjects(bucket, key, true, { IncludeVersion: true })) {
-        const { name: found, versionId, lastModified, isDeleteMarker } = item as { name?: string; versionId?: string; lastModified?: Date; isDeleteMarker?: boolean }
+        const { name: found, versionId, lastModified, isDeleteMarker } = item as ListedVersion
         if (found === key && versionId !== undefined && versionId !== 'null' && isDeleteMarker !== true) versions.push({ id: versionId, at: lastModified?.getTime() ?? 0 })
       }
       for (const { id } of versions.sort((a, b) => b.at - a.at)) {
@@ -243,6 +253,8 @@ export class S3Store implements ObjectStore {
         yield Buffer.concat(parts)
       }
     } catch (error) {
+      // A service without versions, or credentials that may not list them: none are known.
+      if (NO_VERSIONS.has(codeOf(error))) return
       throw this.#error(error, name)
     }
   }
@@ -279,25 +291,17 @@ export class S3Store implements ObjectStore {
   }
 
   #error(error: unknown, name: string): TidemarkError {
-    if (error instanceof TidemarkError) return error
-    const code = codeOf(error)
-    const options = { cause: error }
-    if (['NoSuchKey', 'NotFound'].includes(code)) return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
-    if (code === 'NoSuchBucket') return new TidemarkError('STORE_REFUSED', `there is no bucket ${this.#settings.bucket}`, { ...options, next: 'make the bucket, or correct the URL of the store' })
-    if (['XMinioStorageFull', 'QuotaExceeded', 'EntityTooLarge'].includes(code)) return new TidemarkError('STORE_FULL', `${this.place} answers ${code} for ${name}`, options)
-    if (['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'].includes(code)) return new TidemarkError('STORE_REFUSED', `the bucket is not in region ${this.#settings.region}`, { ...options, next: 'set region= in the URL of the store' })
-    if (REFUSALS.has(code)) return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
-    if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code)) return new TidemarkError('STORE_REFUSED', `the certificate of ${this.place} is not trusted (${code})`, { ...options, next: 'set ca=FILE in the URL of the store to the authority that signed it' })
-    // The service's own trouble, a cut connection, a silent socket: it may pass.
-    return new TidemarkError('STORE_UNREACHABLE', `${this.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`, options)
+    return s3Error(error, name, { place: this.place, bucket: this.#settings.bucket, region: this.#settings.region })
   }
 }
 
-const REFUSALS = new Set(['AccessDenied', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'InvalidTokenId', 'TokenRefreshRequired', 'RequestTimeTooSkewed', 'Forbidden', 'UnauthorizedAccess'])
-
-function codeOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
-  return error instanceof Error && error.name !== 'Error' ? error.name : ''
+/** As a service's listing of versions has it. */
+interface ListedVersion {
+  readonly name?: string
+  readonly versionId?: string
+  readonly lastModified?: Date
+  readonly size?: number
+  readonly isDeleteMarker?: boolean
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
