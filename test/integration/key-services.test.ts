@@ -7,6 +7,7 @@ import { openKeys, type ServiceKey } from '../../services/adapters/keys/key-fold
 import { RecipientKeys } from '../../services/adapters/keys/recipient-keys.ts'
 import { openBackup, placeOf } from '../../services/app/compose.ts'
 import { addServiceKey, listRecipients, revokeRecipient } from '../../services/app/keys.ts'
+import { freePort } from '../../services/demo/embedded-postgres.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 import { type KmsBench, NO_KMS, startKms, TransitServer } from '../support/parts/key-services.ts'
@@ -78,6 +79,11 @@ test('Vault: a writer that may only encrypt, a restore that decrypts, also after
   vault.isSealed = true
   await expect(backup.restore('latest', { keys: only })).rejects.toMatchObject({ code: 'KEY_UNREACHABLE', message: expect.stringContaining('503') as string })
   vault.isSealed = false
+  // One that does not answer is not taken, and nothing of it stays: up would seal nothing more.
+  const before = await readdir(join(backup.keys, 'writer'))
+  await expect(addServiceKey(placeOf(backup.config), { vault: { address: `http://127.0.0.1:${await freePort()}`, key: 'x' } }, 'away', signal)).rejects.toMatchObject({ code: 'KEY_UNREACHABLE', message: expect.stringContaining('ECONNREFUSED') as string })
+  await expect(addServiceKey(placeOf(backup.config), { vault: { address: vault.address, key: 'other', tokenFile: join(backup.folder, 'restore.token') } }, 'forbidden', signal)).rejects.toMatchObject({ code: 'KEY_REFUSED' })
+  expect(await readdir(join(backup.keys, 'writer'))).toEqual(before)
   await revokeRecipient(placeOf(backup.config), 'recipient-service')
   await round(backup, 4)
   await writeFile(join(backup.folder, 'restore.token'), 'restore\n')

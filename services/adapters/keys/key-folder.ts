@@ -169,9 +169,11 @@ export function parseServiceKey(text: unknown, path: string): z.output<typeof se
 
 async function serviceRecipient(side: string, file: string, role: KeyRole): Promise<RecipientKey> {
   const path = join(side, file)
-  const found = parseServiceKey(await json(path), path)
-  const mayOpen = role === 'restore'
-  const name = file.slice(0, file.indexOf('.'))
+  return serviceRecipientOf(parseServiceKey(await json(path), path), file.slice(0, file.indexOf('.')), side, role === 'restore')
+}
+
+/** @param side that paths in it are relative to */
+export function serviceRecipientOf(found: z.output<typeof serviceFile>, name: string, side: string, mayOpen: boolean): RecipientKey {
   if ('kms' in found) return { kind: 'kms', name, arn: found.kms.key, endpoint: found.kms.endpoint, mayOpen }
   const { address, mount, key, tokenFile } = found.vault
   return { kind: 'vault', name, address, mount, key, tokenFile: tokenFile === undefined ? undefined : resolve(side, tokenFile), mayOpen }

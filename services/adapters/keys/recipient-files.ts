@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { parseServiceKey, passPhrase, type ServiceKey, writeDurably } from './key-folder.ts'
+import { parseServiceKey, passPhrase, type ServiceKey, serviceRecipientOf, writeDurably } from './key-folder.ts'
+import { RecipientKeys } from './recipient-keys.ts'
 
 const generate = promisify(generateKeyPair)
 export const RSA_BITS = 3072
@@ -43,12 +44,18 @@ export async function addRecipient(folder: string, file: string, name: string): 
   return full
 }
 
-/** A key in AWS KMS or Vault: both sides know where it lies, and each has its own rights there. Returns the recipient's name. */
+/**
+ * A key in AWS KMS or Vault: both sides know where it lies, and each has its own rights there. Asked to seal something before anything is
+ * written: with a recipient that cannot be reached, a writer could seal nothing more. Returns the recipient's name.
+ *
+ * @throws TidemarkError KEY_REFUSED, KEY_UNREACHABLE
+ */
 export async function addServiceRecipient(folder: string, key: ServiceKey, name: string): Promise<string> {
   const full = fullName(name)
   const ending = 'kms' in key ? '.kms.json' : '.vault.json'
-  parseServiceKey(key, full)
+  const found = parseServiceKey(key, full)
   await sideOf(folder, 'writer')
+  await new RecipientKeys([serviceRecipientOf(found, full, join(folder, 'writer'), false)]).seal(Buffer.alloc(32), { kind: 'probe', object: full })
   const text = `${JSON.stringify(key, undefined, 2)}\n`
   await writeDurably(join(folder, 'writer', full + ending), text)
   const hasRestore = await sideOf(folder, 'restore').then(() => true, () => false)

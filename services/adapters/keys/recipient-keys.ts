@@ -71,9 +71,10 @@ interface KeyFailure {
 
 /** A service that says no is different from one that says nothing; what it was asked with stays out of both texts. */
 function serviceError({ recipient, error }: KeyFailure): TidemarkError {
-  const { name = '', status, $metadata } = (error ?? {}) as { name?: string; status?: number; $metadata?: { httpStatusCode?: number } }
+  const { name = '', code: errno, cause, status, $metadata } = (error ?? {}) as { name?: string; code?: unknown; cause?: { code?: unknown }; status?: number; $metadata?: { httpStatusCode?: number } }
   const code = status ?? $metadata?.httpStatusCode
-  const told = code === undefined ? name : `${name === 'Error' ? '' : `${name}, `}${code}`
+  const network = [errno, cause?.code].find((one) => typeof one === 'string')
+  const told = code === undefined ? (network ?? name) : `${name === 'Error' ? '' : `${name}, `}${code}`
   // 429 and what is behind 500 pass; any other answer is one.
   const isAnswer = code !== undefined && code >= 400 && code < 500 && code !== 429
   return isAnswer ? new TidemarkError('KEY_REFUSED', `the key service refuses the recipient ${recipient} (${told})`, { cause: error }) : new TidemarkError('KEY_UNREACHABLE', `the key service of the recipient ${recipient} cannot be reached (${told})`, { cause: error })

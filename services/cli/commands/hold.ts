@@ -6,7 +6,7 @@ import type { Run } from '../main.ts'
 import { countText, type Output, table } from '../output.ts'
 
 function lines(holds: readonly HoldReport[]): string {
-  return table([['hold', 'from', 'to', 'until', 'why'], ...holds.map((hold) => [hold.id, `${hold.from}@${hold.generation}`, hold.to ?? 'the end', hold.until ?? 'released', hold.reason])])
+  return table([['hold', 'from', 'to', 'until', 'why'], ...holds.map((hold) => [hold.id, `${hold.from}@${hold.generation}`, hold.to ?? 'the end', hold.until ?? 'it is released', hold.reason])])
 }
 
 function say(output: Output, { hold, objects }: HoldChange, what: string): void {
