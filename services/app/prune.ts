@@ -9,8 +9,8 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { compareLsn, formatLsn, type Lsn, toLsn } from '../core/position.ts'
-import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
-import { namedPlace, retiredDdlName } from '../formats/object-name.ts'
+import { decodeEntry, type FloorText, type SealedRef } from '../formats/ledger-entry.ts'
+import { namedPlace, orphanNumber, ORPHANS, retiredDdlName } from '../formats/object-name.ts'
 import { planRestore } from '../rebuild/plan.ts'
 import { resolvePoint } from '../rebuild/point.ts'
 import { placedText, readDdl } from '../rebuild/schema-at.ts'
@@ -18,9 +18,10 @@ import { type Cleared, clearBelow, clearUnnamed } from '../repository/clear.ts'
 import { parseFloor } from '../repository/floor.ts'
 import { fetchChecked } from '../repository/keyring.ts'
 import { headOf } from '../repository/lineages.ts'
+import { namedObjects } from '../repository/named-objects.ts'
 import { NameSet } from '../repository/name-set.ts'
 import type { Repository } from '../repository/repository.ts'
-import { type Beginning, chooseBeginning, floorAt, isLater, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
+import { type Beginning, chooseBeginning, floorAt, holdBelow, isLater, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
 import { readTrim, writeTrim } from '../repository/trim.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from './compose.ts'
@@ -57,7 +58,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const stores = storesOf(ledger.store)
   await compareClocks(repository, stores, clock)
   const now = clock.now()
-  const due = catalog.retirements.filter((one) => !one.isRemoved && Date.parse(one.entry.removeAfter) <= now)
+  const due = catalog.retirements.filter((one) => !one.isRemoved && Date.parse(one.entry.removeAfter) <= now && holdBelow(catalog, one.floor, now) === undefined)
   const waiting = catalog.retirements.filter((one) => !one.isRemoved).map((one) => ({ id: one.id, removeAfter: one.entry.removeAfter, isDue: due.includes(one) }))
   const cleared: ({ place: string } & Cleared)[] = []
   if (confirmed) {
@@ -83,7 +84,10 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     if (confirmed) {
       const floor = await proven(options, repository, begin)
       id = systemRandomness.uuid()
-      await ledger.append({ kind: 'retire', id, floor, objects: String(size.segments + size.parts), bytes: String(size.bytes), removeAfter }, repository.signer)
+      await ledger.append({ kind: 'retire', id, floor, objects: String(size.segments + size.parts), bytes: String(size.bytes), removeAfter }, repository.signer, () => {
+        // Asked before every try: a restore may have begun meanwhile.
+        if (chooseBeginning(catalog, policy, now).begin?.base.id !== begin.base.id) throw new TidemarkError('POINT_INVALID', 'a hold came in between', { means: 'Nothing was retired.', next: 'the same command again' })
+      })
     }
     retire = { id, from: { position: formatLsn(begin.base.closing), writtenAt: begin.base.writtenAt }, segments: size.segments, parts: size.parts, bytes: String(size.bytes), removeAfter }
   }
@@ -186,6 +190,11 @@ async function sweep(repository: Repository, store: ObjectStore, now: number, si
   const { ledger, catalog } = repository
   await ledger.refresh()
   const names = await NameSet.ofLedger(ledger)
+  // What an old primary wrote of its own is read by nothing, and may be all there is of it.
+  for await (const name of store.list(ORPHANS)) {
+    const entry = decodeEntry(await store.get(name), orphanNumber(name), undefined, ledger.signers)
+    for (const { object } of namedObjects(entry)) names.add(object.name)
+  }
   // What a copy of a table has stored is named when the table is finished, which may take days.
   const over = new Set([...catalog.allGenerations.flatMap((generation) => generation.bases.map((base) => base.id)), ...catalog.gaps.flatMap((gap) => (gap.closedAt === undefined ? [] : [gap.id])), ...(catalog.floor?.gone ?? [])])
   const isNamed = (name: string): boolean => {

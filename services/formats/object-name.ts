@@ -14,7 +14,14 @@ export function ledgerPrefix(lineage: number): string {
 
 /** An entry of an older lineage that its store has set aside. */
 export function orphanName(lineage: number, number: bigint): string {
-  return `orphans/${lineage}/${number.toString().padStart(16, '0')}.entry`
+  return `${ORPHANS}${lineage}/${number.toString().padStart(16, '0')}.entry`
+}
+
+export const ORPHANS = 'orphans/'
+
+/** @param name under `orphans/` */
+export function orphanNumber(name: string): bigint {
+  return BigInt(/(\d+)\.entry$/.exec(name)?.[1] ?? '0')
 }
 
 /** The number in a ledger object's name, or undefined for another object. */

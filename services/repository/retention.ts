@@ -60,6 +60,16 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
   return { begin: at <= 0 ? undefined : all[at], because }
 }
 
+/** A hold that needs what lies below a floor: set while it was being retired. */
+export function holdBelow(catalog: Catalog, floor: Floor, now: number): string | undefined {
+  const base = catalog.allGenerations.find((generation) => generation.facts.generation === floor.generation)?.bases.find((one) => one.id === floor.base)
+  for (const { body } of catalog.holds.values()) {
+    if (body.until !== null && Date.parse(body.until) <= now) continue
+    if (body.generation < floor.generation || (body.generation === floor.generation && (base === undefined || !covers(base, parseLsn(body.from))))) return body.id
+  }
+  return undefined
+}
+
 function covers(base: Base, lsn: Lsn): boolean {
   return base.closing <= lsn + 1n
 }

@@ -170,7 +170,17 @@ test('holds keep what they need: those of people, and of a restore that is runni
   const running = await RestoreHold.take(repository, 1, BigInt(`0x${old.at.split('/').map((half) => half.padStart(8, '0')).join('')}`) as never)
   expect(running.isHeld).toBe(true)
   expect((await pruned(backup, { confirmed: false })).because).toContain('a restore to')
+  // One that begins while it is being retired: retired it may be, removed it is not.
+  const { ledger, signer } = repository
   await running.release()
+  await pruned(backup, { graceMs: 0 })
+  const late = { kind: 'hold' as const, purpose: 'restore' as const, reason: 'it began before', generation: 1, from: old.at, to: old.at }
+  const id = '5f0f7f9e-54c3-4b6e-8d8e-0d6a4a3c9f10'
+  await ledger.append({ ...late, id, until: new Date(Date.now() + HOUR).toISOString() }, signer)
+  const kept = await pruned(backup)
+  expect(kept.waiting).toMatchObject([{ isDue: false }])
+  await undoPrune(place, kept.waiting[0]!.id)
+  await ledger.append({ kind: 'hold-released', id }, signer)
   expect((await pruned(backup, { confirmed: false })).retire).not.toBeNull()
   await restores(backup, old)
   expect((await listHolds(place)).filter((one) => one.purpose === 'restore')).toEqual([])

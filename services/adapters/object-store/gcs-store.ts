@@ -167,9 +167,13 @@ export class GcsStore implements ObjectStore {
   /** By the answer to a question that needs no rights. */
   async #clock(): Promise<number | undefined> {
     const { endpoint } = this.#settings
-    const answer = await fetch(endpoint ?? 'https://storage.googleapis.com', { method: 'HEAD', redirect: 'manual' })
-    const date = answer.headers.get('date')
-    return date === null ? undefined : Date.parse(date)
+    try {
+      const answer = await fetch(endpoint ?? 'https://storage.googleapis.com', { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(RETRY_S * 1000) })
+      const date = answer.headers.get('date')
+      return date === null ? undefined : Date.parse(date)
+    } catch (error) {
+      throw new TidemarkError('STORE_UNREACHABLE', `${this.place} does not tell its time`, { cause: error })
+    }
   }
 
   #file(name: string): ReturnType<Bucket['file']> {
