@@ -5,11 +5,10 @@
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import { writeFile } from 'node:fs/promises'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort } from '../../../services/demo/embedded-postgres.ts'
-import { type GoProgram, startProgram, stopProgram, whyNoProgram } from './fake-gcs.ts'
+import { type GoProgram, startProgram, stopProgram, whyNoProgram } from './go-program.ts'
 
 const LOCAL_KMS: GoProgram = { name: 'local-kms', module: 'github.com/nsmithuk/local-kms', version: 'v0.0.0-20260228092603-2a5e92d09ab6' }
 export const NO_KMS = whyNoProgram(LOCAL_KMS)

@@ -1,41 +1,20 @@
 /** MinIO, an S3 server, built once by its Go module's name and kept outside the checkout. */
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
-import { existsSync, openSync } from 'node:fs'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { Agent, get } from 'node:https'
 import { get as getPlain, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { freePort } from '../../../services/demo/embedded-postgres.ts'
-import { CACHE } from './maven.ts'
+import { buildProgram, type GoProgram, whyNoProgram } from './go-program.ts'
 
-const run = promisify(execFile)
 /** The project has no tags on the proxy. */
-const VERSION = 'v0.0.0-20260212201848-7aac2a2c5b7c'
+const MINIO: GoProgram = { name: 'minio', module: 'github.com/minio/minio', version: 'v0.0.0-20260212201848-7aac2a2c5b7c' }
 const START_MS = 30_000
 
 /** Why there is no S3 server here; undefined where there is one. */
 export function whyNoMinio(): string | undefined {
-  if (existsSync(binary())) return undefined
-  return spawnSync('go', ['version']).status === 0 ? undefined : 'there is no Go to build MinIO with'
-}
-
-function binary(): string {
-  return join(CACHE, `minio-${VERSION.slice(-12)}`, 'minio')
-}
-
-async function build(): Promise<string> {
-  if (existsSync(binary())) return binary()
-  const folder = `${CACHE}/minio-${VERSION.slice(-12)}`
-  const work = `${folder}.${process.pid}`
-  console.log(`building MinIO (once, some minutes; kept in ${folder})`)
-  await mkdir(work, { recursive: true })
-  await run('go', ['install', '-trimpath', '-ldflags', '-s -w', `github.com/minio/minio@${VERSION}`], { env: { ...process.env, GOBIN: work, GOTOOLCHAIN: 'local' }, maxBuffer: 1 << 26 })
-  await rename(work, folder).catch(async (error: unknown) => {
-    if (!existsSync(binary())) throw error
-    await rm(work, { recursive: true, force: true })
-  })
-  return binary()
+  return whyNoProgram(MINIO)
 }
 
 export interface MinioOptions {
@@ -49,15 +28,17 @@ export interface MinioOptions {
 export class Minio {
   readonly port: number
   readonly #options: MinioOptions
+  readonly #binary: string
   #child: ChildProcess | undefined
 
-  private constructor(options: MinioOptions, port: number) {
+  private constructor(options: MinioOptions, binary: string, port: number) {
     this.#options = options
+    this.#binary = binary
     this.port = port
   }
 
   static async create(options: MinioOptions): Promise<Minio> {
-    await build()
+    const binary = await buildProgram(MINIO)
     const certs = join(options.folder, 'certs')
     await mkdir(certs, { recursive: true })
     await mkdir(join(options.folder, 'data'), { recursive: true })
@@ -65,7 +46,7 @@ export class Minio {
       await writeFile(join(certs, 'public.crt'), options.certificate.cert)
       await writeFile(join(certs, 'private.key'), options.certificate.key)
     }
-    return new Minio(options, await freePort())
+    return new Minio(options, binary, await freePort())
   }
 
   get endpoint(): string {
@@ -81,7 +62,7 @@ export class Minio {
     const { folder, user, password } = this.#options
     const log = openSync(join(folder, 'log'), 'a')
     const env = { ...process.env, MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off', MINIO_UPDATE: 'off', MINIO_CI_CD: '1', MINIO_SITE_REGION: 'us-east-1' }
-    this.#child = spawn(binary(), ['server', '--quiet', '--address', `127.0.0.1:${this.port}`, '--certs-dir', join(folder, 'certs'), this.data], { env, stdio: ['ignore', log, log] })
+    this.#child = spawn(this.#binary, ['server', '--quiet', '--address', `127.0.0.1:${this.port}`, '--certs-dir', join(folder, 'certs'), this.data], { env, stdio: ['ignore', log, log] })
     this.#child.unref()
     const deadline = performance.now() + START_MS
     while (!(await this.#isReady())) {
