@@ -10,7 +10,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { compareLsn, formatLsn, type Lsn, toLsn } from '../core/position.ts'
 import { decodeEntry, type FloorText, type SealedRef } from '../formats/ledger-entry.ts'
-import { namedPlace, orphanNumber, ORPHANS, retiredDdlName } from '../formats/object-name.ts'
+import { namedPlace, type NamedPlace, orphanNumber, ORPHANS, retiredDdlName } from '../formats/object-name.ts'
 import { planRestore } from '../rebuild/plan.ts'
 import { resolvePoint } from '../rebuild/point.ts'
 import { placedText, readDdl } from '../rebuild/schema-at.ts'
@@ -21,7 +21,7 @@ import { headOf } from '../repository/lineages.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import { NameSet } from '../repository/name-set.ts'
 import type { Repository } from '../repository/repository.ts'
-import { type Beginning, chooseBeginning, floorAt, holdBelow, isLater, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
+import { type Beginning, chooseBeginning, floorAt, holdBelow, isLater, lastBelow, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
 import { readTrim, writeTrim } from '../repository/trim.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from './compose.ts'
@@ -157,7 +157,7 @@ async function trim(options: PruneOptions, repository: Repository, stores: reado
   if (begin !== undefined) {
     const floor = await floorAt(repository, begin, () => Promise.resolve(null))
     if (isLater(parseFloor(floor), held)) {
-      const other = await wholeElsewhere(repository, stores, store, begin.base.number)
+      const other = await wholeElsewhere(repository, stores, store, lastBelow(begin.generation, begin.base, parseFloor(floor)))
       if (!other) return { ...stays, because: 'no other store has all of it yet' }
       if (!confirmed) return { place: store.place, from: formatLsn(begin.base.closing), because }
       const sure = await proven(options, repository, begin)
@@ -197,9 +197,17 @@ async function sweep(repository: Repository, store: ObjectStore, now: number, si
   }
   // What a copy of a table has stored is named when the table is finished, which may take days.
   const over = new Set([...catalog.allGenerations.flatMap((generation) => generation.bases.map((base) => base.id)), ...catalog.gaps.flatMap((gap) => (gap.closedAt === undefined ? [] : [gap.id])), ...(catalog.floor?.gone ?? [])])
+  // Behind what is durable an entry may still come, however long a full store or a copy that is away holds it up.
+  const { generation } = catalog
+  const head = ledger.headNumber
+  const isPending = (place: NamedPlace | undefined): boolean => {
+    if (place === undefined || generation === undefined) return true
+    if ('number' in place) return place.number >= head
+    return place.kind !== 'copy' && place.generation >= generation.facts.generation && compareLsn(place.at, generation.to) >= 0
+  }
   const isNamed = (name: string): boolean => {
     const place = namedPlace(name)
-    return names.has(name) || place?.kind === 'ddl' || (place?.kind === 'copy' && !over.has(place.base))
+    return names.has(name) || place?.kind === 'ddl' || (place?.kind === 'copy' && !over.has(place.base)) || isPending(place)
   }
   return clearUnnamed(store, isNamed, now - LIMITS.unnamedMs, signal)
 }

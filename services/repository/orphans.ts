@@ -6,6 +6,7 @@ import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, type Signer } from '../formats/ledger-entry.ts'
 import { checkpointName, COPY_MARK, ledgerName, orphanName } from '../formats/object-name.ts'
+import { putSame } from './copy-set.ts'
 import type { Ledger } from './ledger.ts'
 import { headOf } from './lineages.ts'
 
@@ -41,7 +42,8 @@ export async function setOrphansAside(ledger: Ledger, store: ObjectStore, stream
     const name = ledgerName(lineage, number)
     const file = await store.get(name)
     const entry = decoded(ledger, file, number, store)
-    await store.putIfAbsent(orphanName(lineage, number), [file])
+    // Another one under its name is left, and so is the entry.
+    await putSame(store, orphanName(lineage, number), [file])
     if (entry.body?.kind === 'checkpoint') await store.remove(checkpointName(lineage, number))
     await store.remove(name)
   }

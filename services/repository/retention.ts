@@ -60,6 +60,17 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
   return { begin: at <= 0 ? undefined : all[at], because }
 }
 
+/**
+ * The last ledger entry that names something below a floor: whoever has everything up to it has all of that. Not the base's own number: where
+ * the stream is behind the copying of a base, segments from before the base come after its entry.
+ */
+export function lastBelow(generation: Pick<Generation, 'tables' | 'schemas'>, base: Pick<Base, 'number'>, floor: Floor): bigint {
+  let last = base.number > floor.pages - 1n ? base.number : floor.pages - 1n
+  for (const [number, table] of generation.tables) if (floor.gone.has(table.body.base) && number > last) last = number
+  for (const schema of generation.schemas) if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0 && schema.number > last) last = schema.number
+  return last
+}
+
 /** A hold that needs what lies below a floor: set while it was being retired. */
 export function holdBelow(catalog: Catalog, floor: Floor, now: number): string | undefined {
   const base = catalog.allGenerations.find((generation) => generation.facts.generation === floor.generation)?.bases.find((one) => one.id === floor.base)
