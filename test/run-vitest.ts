@@ -1,7 +1,10 @@
 /** Starts vitest and prints its totals as one plain line; any failure, and no test at all, is a non-zero exit. */
 import { startVitest } from 'vitest/node'
 
-const vitest = await startVitest('test', process.argv.slice(2), { watch: false, config: new URL('./vitest.config.ts', import.meta.url).pathname })
+const vitest = await startVitest('test', process.argv.slice(2), {
+  watch: false,
+  config: new URL('./vitest.config.ts', import.meta.url).pathname,
+})
 const totals = { passed: 0, failed: 0, skipped: 0 }
 for (const module of vitest.state.getTestModules()) {
   const failedBefore = totals.failed

@@ -5,7 +5,16 @@ const scope = process.env['TIDEMARK_TEST_SCOPE'] ?? 'default'
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    include: scope === 'soak' ? ['test/property/pipeline.test.ts', 'test/integration/random-history.test.ts', 'test/fault/proxy.test.ts', 'test/fault/crash.test.ts', 'test/fault/kafka-network.test.ts'] : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
+    include:
+      scope === 'soak'
+        ? [
+            'test/property/pipeline.test.ts',
+            'test/integration/random-history.test.ts',
+            'test/fault/proxy.test.ts',
+            'test/fault/crash.test.ts',
+            'test/fault/kafka-network.test.ts',
+          ]
+        : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
     maxWorkers: 2,

@@ -21,7 +21,10 @@ export function healthServer(facts: () => Promise<HealthFacts>): FastifyInstance
   const age = gauge('tidemark_durable_age_seconds', 'Age of the newest durable commit or heartbeat')
   const lag = gauge('tidemark_lag_bytes', 'WAL between the head of the source and what is durable')
   const gaps = gauge('tidemark_open_gaps', 'Recorded gaps that are not closed')
-  const budget = gauge('tidemark_wal_budget_seconds', 'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit')
+  const budget = gauge(
+    'tidemark_wal_budget_seconds',
+    'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit',
+  )
   const streaming = gauge('tidemark_streaming', '1 once the base is durable and the stream runs')
   app.get('/healthz', () => ({ ok: true }))
   app.get('/readyz', async (_, reply) => {

@@ -3,9 +3,13 @@ import type { AnchorReport } from '../repository/anchors.ts'
 
 export function anchorLines(reports: readonly AnchorReport[] | undefined): string[] {
   if (reports === undefined) return ['not compared with any anchor, as asked (--accept-loss)']
-  if (reports.length === 0) return ['no anchor given: nobody can tell whether newer entries were cut off (--anchor URL)']
+  if (reports.length === 0)
+    return ['no anchor given: nobody can tell whether newer entries were cut off (--anchor URL)']
   return reports.map(({ place, outcome, head, why }) => {
-    if (outcome === 'unreachable') return `${place} could not be asked whether newer entries were cut off: ${why ?? ''}`
-    return head === null ? `nothing is anchored in ${place} yet` : `the store holds entry ${head.number}, as anchored in ${place} at ${head.writtenAt}`
+    if (outcome === 'unreachable')
+      return `${place} could not be asked whether newer entries were cut off: ${why ?? ''}`
+    return head === null
+      ? `nothing is anchored in ${place} yet`
+      : `the store holds entry ${head.number}, as anchored in ${place} at ${head.writtenAt}`
   })
 }

@@ -16,9 +16,20 @@ export async function audit(repository: Repository, command: string, what: strin
   } catch (error) {
     const known = asTidemarkError(error)
     // A full or vanished store, a copy, or keys that may no longer sign, must not keep anybody from restoring; the trace goes to the file.
-    if (known.code !== 'STORE_FULL' && known.code !== 'STORE_UNREACHABLE' && known.code !== 'STORE_READ_ONLY' && known.code !== 'STORE_REFUSED' && known.code !== 'STORE_IS_COPY' && known.code !== 'SIGNER_REFUSED') throw error
+    if (
+      known.code !== 'STORE_FULL' &&
+      known.code !== 'STORE_UNREACHABLE' &&
+      known.code !== 'STORE_READ_ONLY' &&
+      known.code !== 'STORE_REFUSED' &&
+      known.code !== 'STORE_IS_COPY' &&
+      known.code !== 'SIGNER_REFUSED'
+    )
+      throw error
   }
   const path = resolve(LOCAL_AUDIT)
-  await appendFile(path, `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`)
+  await appendFile(
+    path,
+    `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`,
+  )
   return path
 }

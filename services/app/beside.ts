@@ -18,11 +18,28 @@ export interface BesideOptions {
   readonly isConnected: () => boolean
 }
 
-export async function runBeside({ repository, copies, scrubDays, say, writeAnchors, leads, isConnected }: BesideOptions, signal: AbortSignal): Promise<void> {
+export async function runBeside(
+  { repository, copies, scrubDays, say, writeAnchors, leads, isConnected }: BesideOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const { ledger, catalog } = repository
   await Promise.all([
     keepAnchors(writeAnchors, signal),
-    keepCopies({ ledger, stream: catalog.stream, floor: () => catalog.removedFloor, signer: () => repository.signer, copies, say, isOurs: leads }, signal),
-    keepUp({ repository, copies, scrubDays, say, clock: systemClock, isOurs: () => leads() && isConnected() }, signal),
+    keepCopies(
+      {
+        ledger,
+        stream: catalog.stream,
+        floor: () => catalog.removedFloor,
+        signer: () => repository.signer,
+        copies,
+        say,
+        isOurs: leads,
+      },
+      signal,
+    ),
+    keepUp(
+      { repository, copies, scrubDays, say, clock: systemClock, isOurs: () => leads() && isConnected() },
+      signal,
+    ),
   ])
 }

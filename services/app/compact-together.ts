@@ -53,8 +53,18 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
   const hard = new AbortController()
   const all = AbortSignal.any([signal, hard.signal])
   const number = generation.facts.generation
-  const retry = (error: { readonly code: string; readonly message: string }): void => say({ event: 'retry', ...error })
-  const worker = new CutWorker({ board, repository, generation: number, parts: sharing.parts, clock: systemClock, randomness: systemRandomness, onRetry: retry, ...(onPoint === undefined ? {} : { onPoint }) })
+  const retry = (error: { readonly code: string; readonly message: string }): void =>
+    say({ event: 'retry', ...error })
+  const worker = new CutWorker({
+    board,
+    repository,
+    generation: number,
+    parts: sharing.parts,
+    clock: systemClock,
+    randomness: systemRandomness,
+    onRetry: retry,
+    ...(onPoint === undefined ? {} : { onPoint }),
+  })
   const leaving = new Set<Promise<void>>()
   /** The board and the ledger are listened to until the very end. */
   const attending: Promise<void>[] = []
@@ -86,7 +96,12 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
     }
   }
   const beginToLead = (): void => {
-    const mine: NonNullable<typeof leader> = run((stop) => lead(options, board, stop, all, { stillLeads: () => role.leads, onLeader: (cuts) => (mine.cuts = cuts) }))
+    const mine: NonNullable<typeof leader> = run((stop) =>
+      lead(options, board, stop, all, {
+        stillLeads: () => role.leads,
+        onLeader: (cuts) => (mine.cuts = cuts),
+      }),
+    )
     leader = mine
     void mine.task.finally(() => {
       if (leader === mine) leader = undefined
@@ -160,7 +175,13 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
 }
 
 /** Leads until it is told to stop, is fenced by another leader, or the log is drained. */
-async function lead(options: CompactOptions, board: CutBoard, stop: AbortSignal, all: AbortSignal, group: { stillLeads(): boolean; onLeader(leader: CutLeader): void }): Promise<void> {
+async function lead(
+  options: CompactOptions,
+  board: CutBoard,
+  stop: AbortSignal,
+  all: AbortSignal,
+  group: { stillLeads(): boolean; onLeader(leader: CutLeader): void },
+): Promise<void> {
   const { repository, generation, policy, say, onPoint, draining } = options
   const number = generation.facts.generation
   const ended = AbortSignal.any([stop, all])
@@ -173,15 +194,36 @@ async function lead(options: CompactOptions, board: CutBoard, stop: AbortSignal,
     say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     draining.addEventListener('abort', drain, { once: true })
     if (draining.aborted) drain()
-    const leader = new CutLeader({ board, repository, generation: number, term, segmentBytes: policy.segmentBytes, clock: systemClock, randomness: systemRandomness, onRetry: (error) => say({ event: 'retry', ...error }) })
+    const leader = new CutLeader({
+      board,
+      repository,
+      generation: number,
+      term,
+      segmentBytes: policy.segmentBytes,
+      clock: systemClock,
+      randomness: systemRandomness,
+      onRetry: (error) => say({ event: 'retry', ...error }),
+    })
     group.onLeader(leader)
-    const compactor = new Compactor({ log, repository, generation: number, term, policy, clock: systemClock, randomness: systemRandomness, events: compactorEvents(say, onPoint), build: (cut, signal) => leader.build(cut, signal), cutsInFlight: 2 * board.lanes })
+    const compactor = new Compactor({
+      log,
+      repository,
+      generation: number,
+      term,
+      policy,
+      clock: systemClock,
+      randomness: systemRandomness,
+      events: compactorEvents(say, onPoint),
+      build: (cut, signal) => leader.build(cut, signal),
+      cutsInFlight: 2 * board.lanes,
+    })
     await compactor.run(ended)
   } catch (error) {
     if (ended.aborted) return
     if (asTidemarkError(error).code !== 'WRITER_FENCED') throw error
     const until = systemClock.elapsed() + STEP_DOWN_MS
-    while (group.stillLeads() && systemClock.elapsed() < until) await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
+    while (group.stillLeads() && systemClock.elapsed() < until)
+      await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
     if (group.stillLeads() && !ended.aborted) throw error
   } finally {
     draining.removeEventListener('abort', drain)

@@ -45,7 +45,13 @@ export interface BackupPlace {
 }
 
 export function placeOf(config: Config): BackupPlace {
-  return { storeUrl: config.storeUrl, storeRole: config.storeRole, copies: config.copies, keys: config.keys, anchors: config.anchors }
+  return {
+    storeUrl: config.storeUrl,
+    storeRole: config.storeRole,
+    copies: config.copies,
+    keys: config.keys,
+    anchors: config.anchors,
+  }
 }
 
 export interface OpenedBackup {
@@ -64,22 +70,59 @@ export interface OpenedBackup {
 /** @throws TidemarkError what opening throws; STORE_ROLLED_BACK, COPY_AHEAD where an anchor or a copy knows better */
 export async function openBackup(options: BackupPlace & { readonly role: KeyRole }): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
-  const { store, copies, troubles } = await openStoreSet(options, options.role === 'writer' ? 'write' : 'read', openStore)
-  const repository = await Repository.open({ store, trust: keys.trust, provider: keys.provider, signer: keys.signer, clock: systemClock, randomness: systemRandomness })
+  const { store, copies, troubles } = await openStoreSet(
+    options,
+    options.role === 'writer' ? 'write' : 'read',
+    openStore,
+  )
+  const repository = await Repository.open({
+    store,
+    trust: keys.trust,
+    provider: keys.provider,
+    signer: keys.signer,
+    clock: systemClock,
+    randomness: systemRandomness,
+  })
   const { ledger } = repository
   if (store instanceof CopySet) {
-    store.catchUp = async (copy, from, until) => void (await mirror({ ledger, stream: keys.trust.stream, to: copy, floor: repository.catalog.removedFloor, from, until, bandwidth: undefined, clock: systemClock, signal: new AbortController().signal }))
+    store.catchUp = async (copy, from, until) =>
+      void (await mirror({
+        ledger,
+        stream: keys.trust.stream,
+        to: copy,
+        floor: repository.catalog.removedFloor,
+        from,
+        until,
+        bandwidth: undefined,
+        clock: systemClock,
+        signal: new AbortController().signal,
+      }))
   }
   await findFloors(repository, store, keys.trust.stream)
-  const anchors = new Anchors({ places: await Promise.all((options.anchors ?? []).map(openStore)), ledger, stream: keys.trust.stream, clock: systemClock })
-  const compared = options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
-  if (store instanceof CopySet) for (const [i, { outcome }] of compared.entries()) if (outcome === 'returning') store.returning.add(copies[i]!.store)
+  const anchors = new Anchors({
+    places: await Promise.all((options.anchors ?? []).map(openStore)),
+    ledger,
+    stream: keys.trust.stream,
+    clock: systemClock,
+  })
+  const compared =
+    options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
+  if (store instanceof CopySet)
+    for (const [i, { outcome }] of compared.entries())
+      if (outcome === 'returning') store.returning.add(copies[i]!.store)
   return {
     repository,
     keys,
     anchors,
     copies,
-    troubles: () => [...(repository.recovered === 0 ? [] : [`the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`]), ...troubles()],
+    troubles: () => [
+      ...(repository.recovered === 0
+        ? []
+        : [
+            `the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`,
+          ]),
+      ...troubles(),
+    ],
     compared,
     anchored: options.acceptLoss === true ? undefined : await anchors.check(),
   }
@@ -98,12 +141,17 @@ async function findFloors(repository: Repository, store: ObjectStore, stream: st
       if (asTidemarkError(error).code === 'LEDGER_BROKEN') throw error
     }
   }
-  const least = floors.reduce((a, b) => (a === undefined || b === undefined ? undefined : laterFloor(a, b) === a ? b : a), floors[0])
+  const least = floors.reduce(
+    (a, b) => (a === undefined || b === undefined ? undefined : laterFloor(a, b) === a ? b : a),
+    floors[0],
+  )
   if (least !== undefined) repository.catalog.limit(least)
 }
 
 /** Copies from before a promotion become copies of now: what they have of their own is set aside. Before anything counts as durable. */
-export async function takeBackCopies(repository: Repository): Promise<readonly { readonly place: string; readonly orphans: Orphans }[]> {
+export async function takeBackCopies(
+  repository: Repository,
+): Promise<readonly { readonly place: string; readonly orphans: Orphans }[]> {
   const { ledger, catalog } = repository
   const taken: { place: string; orphans: Orphans }[] = []
   if (!(ledger.store instanceof CopySet)) return taken
@@ -124,7 +172,14 @@ export function openSource(config: Config, generation: Generation): PostgresSour
   const { facts } = generation
   const timeline = generation.segments.last?.body.timeline ?? facts.timeline
   return new PostgresSource(
-    { url: config.source.url, slot: facts.slot, publication: facts.publication, ...(config.subjects === undefined ? {} : { subjects: config.subjects }), clock: systemClock, randomness: systemRandomness },
+    {
+      url: config.source.url,
+      slot: facts.slot,
+      publication: facts.publication,
+      ...(config.subjects === undefined ? {} : { subjects: config.subjects }),
+      clock: systemClock,
+      randomness: systemRandomness,
+    },
     { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },
   )
 }
@@ -134,7 +189,13 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
   const { kafka } = config
   if (kafka === undefined) return []
   const { examineKafka } = await import('../adapters/kafka/preflight.ts')
-  return examineKafka({ settings: kafkaSettingsOf(kafka), prefix: kafka.prefix, partitions: kafka.partitions, replicationFactor: kafka.replicationFactor, acknowledge: kafka.acknowledge })
+  return examineKafka({
+    settings: kafkaSettingsOf(kafka),
+    prefix: kafka.prefix,
+    partitions: kafka.partitions,
+    replicationFactor: kafka.replicationFactor,
+    acknowledge: kafka.acknowledge,
+  })
 }
 
 export interface LogRequest {
@@ -148,7 +209,11 @@ export interface LogRequest {
   readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
   readonly onRetry: (error: { readonly code: string; readonly message: string }) => void
-  readonly onForeign: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+  readonly onForeign: (place: {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: string
+  }) => void
   readonly onPoint: ((point: string) => unknown) | undefined
 }
 
@@ -156,12 +221,22 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
   const { config, generation, term } = request
   const { kafka } = config
   if (kafka === undefined) {
-    if (request.role !== 'both') throw new TidemarkError('USAGE', `the ${request.role} alone needs a change log between the two processes`, { next: 'log: kafka in tidemark.yaml; or tidemark up' })
+    if (request.role !== 'both')
+      throw new TidemarkError(
+        'USAGE',
+        `the ${request.role} alone needs a change log between the two processes`,
+        { next: 'log: kafka in tidemark.yaml; or tidemark up' },
+      )
     return new DirectChangeLog(LIMITS.changeLogBytes)
   }
   if (request.role !== 'compactor') {
     const refused = (await examineLog(config)).find((finding) => finding.level === 'refuse')
-    if (refused !== undefined) throw new TidemarkError(refused.code === 'LOG_UNREACHABLE' ? refused.code : 'LOG_REFUSED', refused.what, { next: refused.fix })
+    if (refused !== undefined)
+      throw new TidemarkError(
+        refused.code === 'LOG_UNREACHABLE' ? refused.code : 'LOG_REFUSED',
+        refused.what,
+        { next: refused.fix },
+      )
   }
   const { log } = generation
   // Loaded when it is wanted: the registry's client alone takes longer to load than everything else together.
@@ -180,7 +255,16 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       acknowledge: kafka.acknowledge,
       tombstones: kafka.tombstones,
       partitionBy: kafka.partitionBy,
-      place: log === null ? undefined : { log: log.log, from: BigInt(log.from), at: BigInt(log.at), since: Number(log.since), unit: log.unit },
+      place:
+        log === null
+          ? undefined
+          : {
+              log: log.log,
+              from: BigInt(log.from),
+              at: BigInt(log.at),
+              since: Number(log.since),
+              unit: log.unit,
+            },
       confirm: request.confirm,
       outline: request.outline === true,
       clock: systemClock,
@@ -194,14 +278,38 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
 }
 
 /** What compactors share: the board of cuts, and a reader for what is ordered. */
-export async function openCutSharing(config: Config, generation: Generation): Promise<{ readonly board: CutBoard; readonly parts: (range: OrderedRange, signal: AbortSignal) => AsyncIterable<TransactionPart>; close(): Promise<void> }> {
+export async function openCutSharing(
+  config: Config,
+  generation: Generation,
+): Promise<{
+  readonly board: CutBoard
+  readonly parts: (range: OrderedRange, signal: AbortSignal) => AsyncIterable<TransactionPart>
+  close(): Promise<void>
+}> {
   const { kafka } = config
-  if (kafka === undefined) throw new TidemarkError('USAGE', 'the compactor alone needs a change log between the two processes', { next: 'log: kafka in tidemark.yaml; or tidemark up' })
-  const [{ KafkaCutBoard }, { CutReader }] = await Promise.all([import('../adapters/kafka/kafka-cut-board.ts'), import('../adapters/kafka/cut-reader.ts')])
+  if (kafka === undefined)
+    throw new TidemarkError('USAGE', 'the compactor alone needs a change log between the two processes', {
+      next: 'log: kafka in tidemark.yaml; or tidemark up',
+    })
+  const [{ KafkaCutBoard }, { CutReader }] = await Promise.all([
+    import('../adapters/kafka/kafka-cut-board.ts'),
+    import('../adapters/kafka/cut-reader.ts'),
+  ])
   const settings = kafkaSettingsOf(kafka)
-  const board = await KafkaCutBoard.open({ settings, prefix: kafka.prefix, lanes: kafka.partitions, replicationFactor: kafka.replicationFactor, clock: systemClock })
+  const board = await KafkaCutBoard.open({
+    settings,
+    prefix: kafka.prefix,
+    lanes: kafka.partitions,
+    replicationFactor: kafka.replicationFactor,
+    clock: systemClock,
+  })
   try {
-    const reader = await CutReader.open({ settings, registry: kafka.registry, prefix: kafka.prefix, generation: generation.facts.generation })
+    const reader = await CutReader.open({
+      settings,
+      registry: kafka.registry,
+      prefix: kafka.prefix,
+      generation: generation.facts.generation,
+    })
     return {
       board,
       parts: (range, signal) => reader.parts(range, signal),
@@ -217,7 +325,9 @@ export async function openCutSharing(config: Config, generation: Generation): Pr
 }
 
 /** Where the change log ends now; undefined for one that keeps nothing. */
-export async function logEnd(config: Config): Promise<{ readonly log: string; readonly at: bigint } | undefined> {
+export async function logEnd(
+  config: Config,
+): Promise<{ readonly log: string; readonly at: bigint } | undefined> {
   const { kafka } = config
   if (kafka === undefined) return undefined
   const { findLogEnd } = await import('../adapters/kafka/log-end.ts')
@@ -225,7 +335,13 @@ export async function logEnd(config: Config): Promise<{ readonly log: string; re
 }
 
 function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
-  return { brokers: kafka.brokers, clientId: 'tidemark', tls: kafka.tls, sasl: kafka.sasl, clock: systemClock }
+  return {
+    brokers: kafka.brokers,
+    clientId: 'tidemark',
+    tls: kafka.tls,
+    sasl: kafka.sasl,
+    clock: systemClock,
+  }
 }
 
 export function openTarget(url: string, generation: Generation): PostgresTarget {

@@ -20,13 +20,23 @@ function size(least: string, most: string, missing: string) {
   return measured(SIZES, least, most, missing, 'a size such as 32MiB')
 }
 
-function measured(units: Readonly<Record<string, number>>, least: string, most: string, missing: string, what: string) {
-  return text(units, least, most, `${what}; ${least} to ${most}, default ${missing}`, what).default(missing).transform((value) => read(units, value)!)
+function measured(
+  units: Readonly<Record<string, number>>,
+  least: string,
+  most: string,
+  missing: string,
+  what: string,
+) {
+  return text(units, least, most, `${what}; ${least} to ${most}, default ${missing}`, what)
+    .default(missing)
+    .transform((value) => read(units, value)!)
 }
 
 /** For settings that may be left out. */
 function maybeDuration(least: string, most: string, description: string) {
-  return text(UNITS, least, most, description, 'a time such as 30d').transform((value) => read(UNITS, value)!).optional()
+  return text(UNITS, least, most, description, 'a time such as 30d')
+    .transform((value) => read(UNITS, value)!)
+    .optional()
 }
 
 function read(units: Readonly<Record<string, number>>, value: string): number | undefined {
@@ -35,15 +45,23 @@ function read(units: Readonly<Record<string, number>>, value: string): number | 
   return match === null || unit === undefined ? undefined : Number(match[1]) * unit
 }
 
-function text(units: Readonly<Record<string, number>>, least: string, most: string, description: string, what: string) {
+function text(
+  units: Readonly<Record<string, number>>,
+  least: string,
+  most: string,
+  description: string,
+  what: string,
+) {
   const low = read(units, least)!
   const high = read(units, most)!
   return z
     .string()
     .superRefine((given, context) => {
       const value = read(units, given)
-      if (value === undefined) context.addIssue({ code: 'custom', message: `"${given.slice(0, 30)}" is not ${what}` })
-      else if (value < low || value > high) context.addIssue({ code: 'custom', message: `${given} is outside ${least} to ${most}` })
+      if (value === undefined)
+        context.addIssue({ code: 'custom', message: `"${given.slice(0, 30)}" is not ${what}` })
+      else if (value < low || value > high)
+        context.addIssue({ code: 'custom', message: `${given} is outside ${least} to ${most}` })
     })
     .meta({ description })
 }
@@ -52,57 +70,142 @@ const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).o
 
 const kafkaSettings = z.strictObject({
   brokers: z.array(z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'host:port')).min(1),
-  prefix: z.string().regex(/^[A-Za-z0-9-]{1,60}$/).default('tidemark').meta({ description: 'topics are PREFIX.SCHEMA.TABLE and PREFIX.transactions' }),
-  partitions: z.int().min(1).max(256).default(4).meta({ description: 'of every table topic: the lanes; cannot be changed later under the same prefix' }),
+  prefix: z
+    .string()
+    .regex(/^[A-Za-z0-9-]{1,60}$/)
+    .default('tidemark')
+    .meta({ description: 'topics are PREFIX.SCHEMA.TABLE and PREFIX.transactions' }),
+  partitions: z
+    .int()
+    .min(1)
+    .max(256)
+    .default(4)
+    .meta({ description: 'of every table topic: the lanes; cannot be changed later under the same prefix' }),
   replicationFactor: z.int().min(1).max(7).default(3),
-  acknowledge: z.enum(['segment', 'log']).default('segment').meta({ description: 'what the source is acknowledged with: segment, what is in the store, so that losing Kafka loses nothing; or log, what all in-sync replicas of Kafka have: the source keeps less WAL, and what Kafka loses before it is stored becomes a gap' }),
-  tombstones: z.boolean().default(false).meta({ description: 'a record without a value behind every delete of a table with a key, for consumers that keep the latest value of each key' }),
-  registry: z.strictObject({ url: z.url(), user: z.string().optional(), passwordFile: z.string().optional() }),
+  acknowledge: z.enum(['segment', 'log']).default('segment').meta({
+    description:
+      'what the source is acknowledged with: segment, what is in the store, so that losing Kafka loses nothing; or log, what all in-sync replicas of Kafka have: the source keeps less WAL, and what Kafka loses before it is stored becomes a gap',
+  }),
+  tombstones: z.boolean().default(false).meta({
+    description:
+      'a record without a value behind every delete of a table with a key, for consumers that keep the latest value of each key',
+  }),
+  registry: z.strictObject({
+    url: z.url(),
+    user: z.string().optional(),
+    passwordFile: z.string().optional(),
+  }),
   tls: z.strictObject({ caFile: z.string().optional() }).optional(),
   sasl: z
     .discriminatedUnion('mechanism', [
-      z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), user: z.string(), passwordFile: z.string() }),
-      z.strictObject({ mechanism: z.literal('oauthbearer'), tokenUrl: z.url().meta({ description: 'of the token server (client credentials grant); https, or http on this machine' }), clientId: z.string(), clientSecretFile: z.string(), scope: z.string().optional() }),
+      z.strictObject({
+        mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+        user: z.string(),
+        passwordFile: z.string(),
+      }),
+      z.strictObject({
+        mechanism: z.literal('oauthbearer'),
+        tokenUrl: z.url().meta({
+          description: 'of the token server (client credentials grant); https, or http on this machine',
+        }),
+        clientId: z.string(),
+        clientSecretFile: z.string(),
+        scope: z.string().optional(),
+      }),
     ])
     .optional(),
 })
 
-const KEEP = 'how far back this store goes, where that is less than the backup: what is older is taken away by `tidemark prune` once another store has it; 1h to 3650d'
+const KEEP =
+  'how far back this store goes, where that is less than the backup: what is older is taken away by `tidemark prune` once another store has it; 1h to 3650d'
 
 const copySettings = z.strictObject({
   url: z.string().min(1),
-  role: z.enum(['local', 'remote', 'archive']).default('remote').meta({ description: 'restores read local stores first, archives last' }),
-  mode: z.enum(['synchronous', 'mirrored']).default('mirrored').meta({ description: 'synchronous: nothing counts as durable before this copy has it, so a copy that is down holds up the acknowledgement; mirrored: filled behind the primary store, and catches up by itself' }),
+  role: z
+    .enum(['local', 'remote', 'archive'])
+    .default('remote')
+    .meta({ description: 'restores read local stores first, archives last' }),
+  mode: z.enum(['synchronous', 'mirrored']).default('mirrored').meta({
+    description:
+      'synchronous: nothing counts as durable before this copy has it, so a copy that is down holds up the acknowledgement; mirrored: filled behind the primary store, and catches up by itself',
+  }),
   bandwidth: size('64KiB', '10GiB', '10GiB').meta({ description: 'a second, for filling a mirrored copy' }),
   keep: maybeDuration('1h', '3650d', KEEP),
 })
 
 const tableSettings = z.strictObject({
-  subjects: z.record(z.string(), z.string()).default({}).meta({ description: 'columns with personal data: column to the column of the same table that tells whose it is (itself, for instance). Stands in every schema, for erasure and masking' }),
-  partitionBy: z.array(z.string()).min(1).optional().meta({ description: 'with Kafka: the columns whose values choose the partition, so that rows of several tables that belong together (a conversation) share one; they have to be in the replica identity. The identity where it is not given' }),
+  subjects: z.record(z.string(), z.string()).default({}).meta({
+    description:
+      'columns with personal data: column to the column of the same table that tells whose it is (itself, for instance). Stands in every schema, for erasure and masking',
+  }),
+  partitionBy: z.array(z.string()).min(1).optional().meta({
+    description:
+      'with Kafka: the columns whose values choose the partition, so that rows of several tables that belong together (a conversation) share one; they have to be in the replica identity. The identity where it is not given',
+  }),
 })
 
 export const configFile = z.strictObject({
   version: z.literal(1),
-  source: z.strictObject({ ...secret, slot: z.string().regex(/^[a-z0-9_]{1,63}$/), publication: z.string().min(1).max(63) }),
-  store: z.strictObject({ url: z.string().min(1), role: z.enum(['local', 'remote', 'archive']).default('local'), keep: maybeDuration('1h', '3650d', KEEP) }).meta({ description: 'the primary store: it decides the order' }),
+  source: z.strictObject({
+    ...secret,
+    slot: z.string().regex(/^[a-z0-9_]{1,63}$/),
+    publication: z.string().min(1).max(63),
+  }),
+  store: z
+    .strictObject({
+      url: z.string().min(1),
+      role: z.enum(['local', 'remote', 'archive']).default('local'),
+      keep: maybeDuration('1h', '3650d', KEEP),
+    })
+    .meta({ description: 'the primary store: it decides the order' }),
   copies: z.array(copySettings).default([]).meta({ description: 'other stores with the same backup' }),
   retention: z
     .strictObject({
-      keep: duration('1h', '3650d', '90d').meta({ description: 'every point of this last time can be restored; what is older goes with `tidemark prune`. 1h to 3650d, default 90d' }),
-      bases: z.int().min(1).max(1000).default(2).meta({ description: 'at least so many finished bases stay, however old' }),
-      grace: duration('1h', '90d', '7d').meta({ description: 'between retiring and removing: so long it can be undone, and a restore that began before goes on. 1h to 90d, default 7d' }),
+      keep: duration('1h', '3650d', '90d').meta({
+        description:
+          'every point of this last time can be restored; what is older goes with `tidemark prune`. 1h to 3650d, default 90d',
+      }),
+      bases: z
+        .int()
+        .min(1)
+        .max(1000)
+        .default(2)
+        .meta({ description: 'at least so many finished bases stay, however old' }),
+      grace: duration('1h', '90d', '7d').meta({
+        description:
+          'between retiring and removing: so long it can be undone, and a restore that began before goes on. 1h to 90d, default 7d',
+      }),
     })
     .optional()
     .meta({ description: 'without it nothing is ever taken away' }),
-  scrub: z.strictObject({ days: z.int().min(0).max(365).default(30).meta({ description: 'every object of every store is looked at within so many days, a share each day; 0 for never' }) }).prefault({}),
+  scrub: z
+    .strictObject({
+      days: z.int().min(0).max(365).default(30).meta({
+        description:
+          'every object of every store is looked at within so many days, a share each day; 0 for never',
+      }),
+    })
+    .prefault({}),
   keys: z.string().min(1).default('keys'),
-  anchors: z.array(z.string().min(1)).default([]).meta({ description: 'stores other than the backup\'s, where the head of the ledger is anchored: whoever rolls the backup back would have to do it there too' }),
-  roll: z.strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') }).prefault({}),
-  http: z.strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) }).prefault({}),
-  log: z.enum(['direct', 'kafka']).default('direct').meta({ description: 'the change log: direct (in one process, the WAL is the buffer) or kafka' }),
+  anchors: z.array(z.string().min(1)).default([]).meta({
+    description:
+      "stores other than the backup's, where the head of the ledger is anchored: whoever rolls the backup back would have to do it there too",
+  }),
+  roll: z
+    .strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') })
+    .prefault({}),
+  http: z
+    .strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) })
+    .prefault({}),
+  log: z
+    .enum(['direct', 'kafka'])
+    .default('direct')
+    .meta({ description: 'the change log: direct (in one process, the WAL is the buffer) or kafka' }),
   kafka: kafkaSettings.optional(),
-  tables: z.record(z.string().regex(/^[^.]+\..+$/, 'schema.table'), tableSettings).default({}).meta({ description: 'settings by schema.table' }),
+  tables: z
+    .record(z.string().regex(/^[^.]+\..+$/, 'schema.table'), tableSettings)
+    .default({})
+    .meta({ description: 'settings by schema.table' }),
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 })
 
@@ -119,8 +222,18 @@ export interface CopyPlace {
 }
 
 export type KafkaLogin =
-  | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
-  | { readonly mechanism: 'oauthbearer'; readonly tokenUrl: string; readonly clientId: string; readonly clientSecret: string; readonly scope: string | undefined }
+  | {
+      readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+      readonly username: string
+      readonly password: string
+    }
+  | {
+      readonly mechanism: 'oauthbearer'
+      readonly tokenUrl: string
+      readonly clientId: string
+      readonly clientSecret: string
+      readonly scope: string | undefined
+    }
 
 export interface KafkaConfig {
   readonly brokers: readonly string[]
@@ -130,7 +243,11 @@ export interface KafkaConfig {
   readonly acknowledge: 'segment' | 'log'
   readonly tombstones: boolean
   readonly partitionBy: ReadonlyMap<string, readonly string[]>
-  readonly registry: { readonly url: string; readonly user: string | undefined; readonly password: string | undefined }
+  readonly registry: {
+    readonly url: string
+    readonly user: string | undefined
+    readonly password: string | undefined
+  }
   readonly tls: { readonly ca: string | undefined } | undefined
   readonly sasl: KafkaLogin | undefined
 }
@@ -141,7 +258,9 @@ export interface Config {
   readonly storeUrl: string
   readonly storeRole?: StoreRole
   readonly storeKeepMs?: number | undefined
-  readonly retention?: { readonly keepMs: number; readonly bases: number; readonly graceMs: number } | undefined
+  readonly retention?:
+    | { readonly keepMs: number; readonly bases: number; readonly graceMs: number }
+    | undefined
   /** 0 for never. */
   readonly scrubDays?: number
   readonly copies?: readonly CopyPlace[]
@@ -179,21 +298,32 @@ export function parseConfig(text: string, path: string): Config {
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => {
       const where = issue.path.join('.')
-      return issue.code === 'unrecognized_keys' ? `unknown setting ${issue.keys.map((key) => (where === '' ? key : `${where}.${key}`)).join(', ')}` : `${where === '' ? 'the file' : where}: ${issue.message}`
+      return issue.code === 'unrecognized_keys'
+        ? `unknown setting ${issue.keys.map((key) => (where === '' ? key : `${where}.${key}`)).join(', ')}`
+        : `${where === '' ? 'the file' : where}: ${issue.message}`
     })
     throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
   }
   const folder = dirname(path)
-  const { source, store, copies, retention, scrub, keys, anchors, roll, http, log, kafka, logging, tables } = parsed.data
-  if ((log === 'kafka') !== (kafka !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
-  if (store.keep !== undefined && copies.every((copy) => copy.keep !== undefined)) throw new TidemarkError('CONFIG_INVALID', `${path}: keep: one store has to keep everything, so one of them is without`)
+  const { source, store, copies, retention, scrub, keys, anchors, roll, http, log, kafka, logging, tables } =
+    parsed.data
+  if ((log === 'kafka') !== (kafka !== undefined))
+    throw new TidemarkError('CONFIG_INVALID', `${path}: log: kafka and the section kafka belong together`)
+  if (store.keep !== undefined && copies.every((copy) => copy.keep !== undefined))
+    throw new TidemarkError(
+      'CONFIG_INVALID',
+      `${path}: keep: one store has to keep everything, so one of them is without`,
+    )
   return {
     path,
     source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
     storeUrl: store.url,
     storeRole: store.role,
     storeKeepMs: store.keep,
-    retention: retention === undefined ? undefined : { keepMs: retention.keep, bases: retention.bases, graceMs: retention.grace },
+    retention:
+      retention === undefined
+        ? undefined
+        : { keepMs: retention.keep, bases: retention.bases, graceMs: retention.grace },
     scrubDays: scrub.days,
     copies,
     keys: isAbsolute(keys) ? keys : join(folder, keys),
@@ -206,7 +336,11 @@ export function parseConfig(text: string, path: string): Config {
   }
 }
 
-function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, tables: Readonly<Record<string, z.infer<typeof tableSettings>>>, folder: string): KafkaConfig {
+function kafkaConfig(
+  kafka: z.infer<typeof kafkaSettings>,
+  tables: Readonly<Record<string, z.infer<typeof tableSettings>>>,
+  folder: string,
+): KafkaConfig {
   const { registry, tls, sasl } = kafka
   return {
     brokers: kafka.brokers,
@@ -215,22 +349,52 @@ function kafkaConfig(kafka: z.infer<typeof kafkaSettings>, tables: Readonly<Reco
     replicationFactor: kafka.replicationFactor,
     acknowledge: kafka.acknowledge,
     tombstones: kafka.tombstones,
-    partitionBy: new Map(Object.entries(tables).flatMap(([name, table]) => (table.partitionBy === undefined ? [] : [[name, table.partitionBy]]))),
-    registry: { url: registry.url, user: registry.user, password: registry.passwordFile === undefined ? undefined : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile') },
-    tls: tls === undefined ? undefined : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
+    partitionBy: new Map(
+      Object.entries(tables).flatMap(([name, table]) =>
+        table.partitionBy === undefined ? [] : [[name, table.partitionBy]],
+      ),
+    ),
+    registry: {
+      url: registry.url,
+      user: registry.user,
+      password:
+        registry.passwordFile === undefined
+          ? undefined
+          : fileText(registry.passwordFile, folder, 'kafka.registry.passwordFile'),
+    },
+    tls:
+      tls === undefined
+        ? undefined
+        : { ca: tls.caFile === undefined ? undefined : fileText(tls.caFile, folder, 'kafka.tls.caFile') },
     sasl: sasl === undefined ? undefined : kafkaLogin(sasl, folder),
   }
 }
 
 function kafkaLogin(sasl: NonNullable<z.infer<typeof kafkaSettings>['sasl']>, folder: string): KafkaLogin {
-  if (sasl.mechanism !== 'oauthbearer') return { mechanism: sasl.mechanism, username: sasl.user, password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile') }
+  if (sasl.mechanism !== 'oauthbearer')
+    return {
+      mechanism: sasl.mechanism,
+      username: sasl.user,
+      password: fileText(sasl.passwordFile, folder, 'kafka.sasl.passwordFile'),
+    }
   const { mechanism, tokenUrl, clientId, scope } = sasl
-  return { mechanism, tokenUrl, clientId, scope, clientSecret: fileText(sasl.clientSecretFile, folder, 'kafka.sasl.clientSecretFile') }
+  return {
+    mechanism,
+    tokenUrl,
+    clientId,
+    scope,
+    clientSecret: fileText(sasl.clientSecretFile, folder, 'kafka.sasl.clientSecretFile'),
+  }
 }
 
 /** A secret stands in the file, or in a file of its own that the setting names. */
-function secretText(setting: { url?: string | undefined; urlFile?: string | undefined }, folder: string, name: string): string {
-  if ((setting.url === undefined) === (setting.urlFile === undefined)) throw new TidemarkError('CONFIG_INVALID', `${name}: give either url or urlFile`)
+function secretText(
+  setting: { url?: string | undefined; urlFile?: string | undefined },
+  folder: string,
+  name: string,
+): string {
+  if ((setting.url === undefined) === (setting.urlFile === undefined))
+    throw new TidemarkError('CONFIG_INVALID', `${name}: give either url or urlFile`)
   if (setting.url !== undefined) return setting.url
   return fileText(setting.urlFile!, folder, `${name}.urlFile`)
 }
@@ -253,7 +417,15 @@ export interface KafkaChoice {
   readonly replicationFactor: number
 }
 
-export function configText(settings: { sourceUrl: string; slot: string; publication: string; storeUrl: string; keys: string; anchors?: readonly string[] | undefined; kafka?: KafkaChoice | undefined }): string {
+export function configText(settings: {
+  sourceUrl: string
+  slot: string
+  publication: string
+  storeUrl: string
+  keys: string
+  anchors?: readonly string[] | undefined
+  kafka?: KafkaChoice | undefined
+}): string {
   const { kafka } = settings
   const body = stringify({
     version: 1,

@@ -17,13 +17,23 @@ export interface CopyRequest {
 }
 
 /** Everything up to the head; goes on where an earlier run ended. Needs no key that opens anything. */
-export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyRequest): Promise<{ readonly place: string; readonly entries: bigint; readonly copied: bigint; readonly bytes: number; /** Entries of an older lineage that were set aside there. */ readonly orphans: number; readonly audit: string }> {
+export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyRequest): Promise<{
+  readonly place: string
+  readonly entries: bigint
+  readonly copied: bigint
+  readonly bytes: number /** Entries of an older lineage that were set aside there. */
+  readonly orphans: number
+  readonly audit: string
+}> {
   const { repository } = await openBackup({ ...from, role: 'writer' })
   const store = await openStore(to)
-  if (store.place === repository.ledger.store.place) throw new TidemarkError('USAGE', 'from and to are the same store')
+  if (store.place === repository.ledger.store.place)
+    throw new TidemarkError('USAGE', 'from and to are the same store')
   const { ledger } = repository
   const taken = await takeBackCopies(repository)
-  const orphans = taken.find((one) => one.place === store.place)?.orphans ?? (await setOrphansAside(ledger, store, repository.catalog.stream, repository.signer))
+  const orphans =
+    taken.find((one) => one.place === store.place)?.orphans ??
+    (await setOrphansAside(ledger, store, repository.catalog.stream, repository.signer))
   const before = await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number))
   let bytes = 0
   const head = await mirror({
@@ -39,7 +49,14 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
       onEntry?.({ number: entry.number, of: ledger.headNumber, bytes })
     },
   })
-  return { place: store.place, entries: head, copied: head - before, bytes, orphans: orphans === undefined ? 0 : Number(orphans.to - orphans.from + 1n), audit: await audit(repository, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`) }
+  return {
+    place: store.place,
+    entries: head,
+    copied: head - before,
+    bytes,
+    orphans: orphans === undefined ? 0 : Number(orphans.to - orphans.from + 1n),
+    audit: await audit(repository, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`),
+  }
 }
 
 /**
@@ -48,15 +65,27 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
  *
  * @throws TidemarkError COPY_AHEAD where another store that is given has more of the backup
  */
-export async function promote(place: BackupPlace): Promise<{ readonly place: string; readonly head: string; readonly lineage: number; readonly audit: string }> {
+export async function promote(place: BackupPlace): Promise<{
+  readonly place: string
+  readonly head: string
+  readonly lineage: number
+  readonly audit: string
+}> {
   const store = await openStore(place.storeUrl)
   const { repository, copies } = await openBackup({ ...place, copies: [], role: 'restore' })
   const { ledger } = repository
   if (!ledger.isCopy) throw new TidemarkError('USAGE', `${store.place} is no copy: it is written to already`)
   if (place.acceptLoss !== true) {
-    for (const other of [...copies.map((copy) => copy.store), ...(await Promise.all((place.copies ?? []).map((copy) => openStore(copy.url))))]) {
+    for (const other of [
+      ...copies.map((copy) => copy.store),
+      ...(await Promise.all((place.copies ?? []).map((copy) => openStore(copy.url)))),
+    ]) {
       await refuseLaterLineage(ledger, other)
-      await compareHead(ledger, other, await headOf(other, ledger.headNumber, (number) => ledger.lineages.nameOf(number)))
+      await compareHead(
+        ledger,
+        other,
+        await headOf(other, ledger.headNumber, (number) => ledger.lineages.nameOf(number)),
+      )
     }
   }
   const head = ledger.headNumber
@@ -64,5 +93,14 @@ export async function promote(place: BackupPlace): Promise<{ readonly place: str
   await ledger.promote(repository.signer)
   await store.remove(COPY_MARK)
   ledger.isCopy = false
-  return { place: store.place, head: String(head), lineage: ledger.lineages.current, audit: await audit(repository, 'promote', `${store.place}, lineage ${ledger.lineages.current}, from entry ${head + 1n} on`) }
+  return {
+    place: store.place,
+    head: String(head),
+    lineage: ledger.lineages.current,
+    audit: await audit(
+      repository,
+      'promote',
+      `${store.place}, lineage ${ledger.lineages.current}, from entry ${head + 1n} on`,
+    ),
+  }
 }

@@ -15,7 +15,12 @@ export class CopyQueue {
   readonly #known = new Set<string>()
   #wake: (() => void) | undefined
 
-  constructor(source: ReturnType<typeof openSource>, repository: Repository, generation: number, events: BaseEvents) {
+  constructor(
+    source: ReturnType<typeof openSource>,
+    repository: Repository,
+    generation: number,
+    events: BaseEvents,
+  ) {
     this.#source = source
     this.#repository = repository
     this.#generation = generation
@@ -31,8 +36,18 @@ export class CopyQueue {
   }
 
   async run(signal: AbortSignal, say: (event: UpEvent) => void, onBase: () => void): Promise<void> {
-    const copy = (): BaseCopy => new BaseCopy({ source: this.#source, repository: this.#repository, generation: this.#generation, clock: systemClock, randomness: systemRandomness, events: this.#events })
-    const generation = this.#repository.catalog.generations.find((g) => g.facts.generation === this.#generation)
+    const copy = (): BaseCopy =>
+      new BaseCopy({
+        source: this.#source,
+        repository: this.#repository,
+        generation: this.#generation,
+        clock: systemClock,
+        randomness: systemRandomness,
+        events: this.#events,
+      })
+    const generation = this.#repository.catalog.generations.find(
+      (g) => g.facts.generation === this.#generation,
+    )
     if (generation?.base === undefined) {
       const base = await copy().base(signal)
       say({ event: 'base', closing: base.closing, rows: base.rows, bytes: base.bytes })
@@ -59,7 +74,9 @@ export class CopyQueue {
   /** A copy is of use once the stream is durable up to it: asks for heartbeats where the source is quiet. */
   async #reached(position: Lsn, signal: AbortSignal): Promise<void> {
     for (;;) {
-      const generation = this.#repository.catalog.generations.find((g) => g.facts.generation === this.#generation)
+      const generation = this.#repository.catalog.generations.find(
+        (g) => g.facts.generation === this.#generation,
+      )
       if (generation !== undefined && compareLsn(generation.end, position) >= 0) return
       this.#source.wantHeartbeat()
       await systemClock.sleep(100, signal)

@@ -6,7 +6,8 @@ export function crashPoint(): { readonly onPoint?: (point: string) => void } {
   let left = Number(count)
   return {
     onPoint: (passed) => {
-      if (passed === point && --left === 0) process.kill(process.pid, process.env['TIDEMARK_CRASH_BY'] === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL')
+      if (passed === point && --left === 0)
+        process.kill(process.pid, process.env['TIDEMARK_CRASH_BY'] === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL')
     },
   }
 }

@@ -20,10 +20,17 @@ export async function doctor(config: Config): Promise<DoctorReport> {
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
   try {
-    const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
+    const client = await connect({
+      url: config.source.url,
+      applicationName: APPLICATION_NAME,
+      role: 'source',
+    })
     try {
-      findings.push(...(await examine(client, { publication: config.source.publication, slot: config.source.slot })))
-      if (config.kafka !== undefined) findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
+      findings.push(
+        ...(await examine(client, { publication: config.source.publication, slot: config.source.slot })),
+      )
+      if (config.kafka !== undefined)
+        findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
       notCovered = (await readSteadySchema(client)).notes
     } finally {
       await client.end()
@@ -31,7 +38,10 @@ export async function doctor(config: Config): Promise<DoctorReport> {
   } catch (error) {
     findings.push(asFinding(error))
   }
-  for (const [url, use] of [[config.storeUrl, 'primary'] as const, ...(config.copies ?? []).map(({ url, mode }) => [url, mode] as const)]) {
+  for (const [url, use] of [
+    [config.storeUrl, 'primary'] as const,
+    ...(config.copies ?? []).map(({ url, mode }) => [url, mode] as const),
+  ]) {
     try {
       findings.push(...(await examineStore(await openStore(url), use)))
     } catch (error) {
@@ -40,25 +50,72 @@ export async function doctor(config: Config): Promise<DoctorReport> {
   }
   try {
     const { repository, keys, anchored, compared } = await openBackup({ ...placeOf(config), role: 'writer' })
-    for (const copy of compared) if (copy.outcome === 'behind' && copy.synchronous) findings.push({ level: 'warn', code: 'COPY_BEHIND', what: `the synchronous copy ${copy.place} is ${copy.behind ?? ''} entries behind: it is filled before anything more counts as durable`, fix: 'tidemark up' })
-    if (anchored?.length === 0) findings.push({ level: 'warn', code: 'NO_ANCHOR', what: 'the head of the ledger is anchored nowhere: who can write the store can cut off its newest entries unnoticed', fix: 'anchors: [URL] in tidemark.yaml, a folder or a store that the writers of this one cannot change' })
+    for (const copy of compared)
+      if (copy.outcome === 'behind' && copy.synchronous)
+        findings.push({
+          level: 'warn',
+          code: 'COPY_BEHIND',
+          what: `the synchronous copy ${copy.place} is ${copy.behind ?? ''} entries behind: it is filled before anything more counts as durable`,
+          fix: 'tidemark up',
+        })
+    if (anchored?.length === 0)
+      findings.push({
+        level: 'warn',
+        code: 'NO_ANCHOR',
+        what: 'the head of the ledger is anchored nowhere: who can write the store can cut off its newest entries unnoticed',
+        fix: 'anchors: [URL] in tidemark.yaml, a folder or a store that the writers of this one cannot change',
+      })
     for (const { place, outcome, why } of anchored ?? []) {
-      if (outcome === 'unreachable') findings.push({ level: 'warn', code: 'ANCHOR_UNREACHABLE', what: `the anchor in ${place} cannot be read: ${why ?? ''}`, fix: 'check the place' })
-      if (place === repository.ledger.store.place) findings.push({ level: 'warn', code: 'ANCHOR_INSIDE', what: 'the anchor lies in the store itself: who rolls one back rolls back both', fix: 'anchors: [URL] in tidemark.yaml, outside of the store' })
+      if (outcome === 'unreachable')
+        findings.push({
+          level: 'warn',
+          code: 'ANCHOR_UNREACHABLE',
+          what: `the anchor in ${place} cannot be read: ${why ?? ''}`,
+          fix: 'check the place',
+        })
+      if (place === repository.ledger.store.place)
+        findings.push({
+          level: 'warn',
+          code: 'ANCHOR_INSIDE',
+          what: 'the anchor lies in the store itself: who rolls one back rolls back both',
+          fix: 'anchors: [URL] in tidemark.yaml, outside of the store',
+        })
     }
-    if (keys.writerCanRead) findings.push({ level: 'warn', code: 'WRITER_CAN_READ', what: 'the writer holds an AES key: whoever takes this host can read the whole backup', fix: 'use RSA recipients: tidemark init --recipients rsa' })
-    for (const gap of readWindows(repository).gaps) if (gap.open) findings.push({ level: 'warn', code: 'GAP', what: `${gap.scope} has an open gap from ${gap.from}: ${gap.reason}`, fix: 'tidemark up  (reads the table again, or has begun a new generation)' })
+    if (keys.writerCanRead)
+      findings.push({
+        level: 'warn',
+        code: 'WRITER_CAN_READ',
+        what: 'the writer holds an AES key: whoever takes this host can read the whole backup',
+        fix: 'use RSA recipients: tidemark init --recipients rsa',
+      })
+    for (const gap of readWindows(repository).gaps)
+      if (gap.open)
+        findings.push({
+          level: 'warn',
+          code: 'GAP',
+          what: `${gap.scope} has an open gap from ${gap.from}: ${gap.reason}`,
+          fix: 'tidemark up  (reads the table again, or has begun a new generation)',
+        })
   } catch (error) {
     findings.push(asFinding(error))
   }
   findings.push(...(await examineLog(config)))
-  if (await restoreKeysHere(config.keys)) findings.push({ level: 'warn', code: 'RESTORE_KEYS_HERE', what: 'keys/restore lies on this host: whoever takes it can read the backup', fix: 'move the folder keys/restore to a safe place (restores need it)' })
+  if (await restoreKeysHere(config.keys))
+    findings.push({
+      level: 'warn',
+      code: 'RESTORE_KEYS_HERE',
+      what: 'keys/restore lies on this host: whoever takes it can read the backup',
+      fix: 'move the folder keys/restore to a safe place (restores need it)',
+    })
   return { findings, notCovered }
 }
 
 async function restoreKeysHere(folder: string): Promise<boolean> {
   const { access } = await import('node:fs/promises')
-  return access(`${folder}/restore/trust.json`).then(() => true, () => false)
+  return access(`${folder}/restore/trust.json`).then(
+    () => true,
+    () => false,
+  )
 }
 
 function asFinding(error: unknown): Finding {

@@ -11,19 +11,27 @@ export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace
   readonly withinMinutes: number
 }
 
-export async function find(options: FindOptions): Promise<{ readonly transactions: readonly FoundTransaction[]; readonly audit: string }> {
+export async function find(
+  options: FindOptions,
+): Promise<{ readonly transactions: readonly FoundTransaction[]; readonly audit: string }> {
   const { repository } = await openBackup({ ...options, role: 'restore' })
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
   if (options.around === undefined) {
-    const last = repository.catalog.generations.flatMap((g) => g.segments.last?.body.latestCommittedAt ?? []).at(-1)
+    const last = repository.catalog.generations
+      .flatMap((g) => g.segments.last?.body.latestCommittedAt ?? [])
+      .at(-1)
     centre = BigInt(Date.parse(last ?? '1970-01-01T00:00:00Z')) * 1000n + 999n
   } else {
     const point = parsePoint(options.around)
     if (point.kind !== 'time') throw new TidemarkError('POINT_INVALID', '--around is a time with zone')
     centre = point.micros
   }
-  const transactions = await findTransactions(repository, { ...options, from: centre - span, to: centre + span })
+  const transactions = await findTransactions(repository, {
+    ...options,
+    from: centre - span,
+    to: centre + span,
+  })
   return { transactions, audit: await audit(repository, 'find', options.table ?? 'all tables') }
 }
 
@@ -36,13 +44,23 @@ export interface ReadOptions extends BackupPlace {
   readonly onLine: (line: HistoryLine) => Promise<void>
 }
 
-export async function read(options: ReadOptions): Promise<{ readonly lines: number; readonly audit: string }> {
+export async function read(
+  options: ReadOptions,
+): Promise<{ readonly lines: number; readonly audit: string }> {
   const { repository } = await openBackup({ ...options, role: 'restore' })
   const cut = options.table.indexOf('.')
-  const table = cut < 0 ? { schema: 'public', name: options.table } : { schema: options.table.slice(0, cut), name: options.table.slice(cut + 1) }
+  const table =
+    cut < 0
+      ? { schema: 'public', name: options.table }
+      : { schema: options.table.slice(0, cut), name: options.table.slice(cut + 1) }
   const from = await resolvePoint(repository, parsePoint(options.from))
   const to = await resolvePoint(repository, parsePoint(options.to))
-  if (from.generation !== to.generation) throw new TidemarkError('GAP', 'the two points lie in different generations; between them there is a gap', { next: 'tidemark windows' })
+  if (from.generation !== to.generation)
+    throw new TidemarkError(
+      'GAP',
+      'the two points lie in different generations; between them there is a gap',
+      { next: 'tidemark windows' },
+    )
   const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
   let lines = 0
   for await (const line of readHistory(repository, table, from, to, options.key)) {

@@ -8,13 +8,22 @@ import type { Repository } from '../repository/repository.ts'
 const FOLLOW_MS = 500
 
 /** Until the signal. @throws TidemarkError LOG_UNREACHABLE where the log began anew, and what reading the ledger throws */
-export async function followLedger(repository: Repository, log: ChangeLog, number: number, signal: AbortSignal): Promise<void> {
+export async function followLedger(
+  repository: Repository,
+  log: ChangeLog,
+  number: number,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
     await repository.ledger.refresh()
     const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
     if (generation !== undefined) log.markDurable(generation.end)
     // The compactor found a hole: what this process put into the log no longer counts.
-    if (Number(generation?.log?.since ?? 0) > Number(repository.claimedAt)) throw new TidemarkError('LOG_UNREACHABLE', 'the log begins anew: everything behind the store\'s end is sent again')
+    if (Number(generation?.log?.since ?? 0) > Number(repository.claimedAt))
+      throw new TidemarkError(
+        'LOG_UNREACHABLE',
+        "the log begins anew: everything behind the store's end is sent again",
+      )
     await systemClock.sleep(FOLLOW_MS, signal)
   }
 }

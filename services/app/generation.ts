@@ -25,7 +25,9 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
   try {
     await dropSlot(client, slot)
     const consistentPoint = await createSlot(url, slot, identity.serverVersion)
-    const nextXid = (await client.query<{ x: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x')).rows[0]?.x ?? '0'
+    const nextXid =
+      (await client.query<{ x: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x')).rows[0]
+        ?.x ?? '0'
     const { tables: _, ...facts } = await readSteadySchema(client)
     const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
     await repository.append({
@@ -43,9 +45,19 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
       nextXid,
       reason,
     })
-    const sealed = await repository.seal(schemaName(generation, consistentPoint, repository.nonce()), Buffer.from(JSON.stringify(facts), 'utf8'), { kind: 'schema', generation: String(generation) })
+    const sealed = await repository.seal(
+      schemaName(generation, consistentPoint, repository.nonce()),
+      Buffer.from(JSON.stringify(facts), 'utf8'),
+      { kind: 'schema', generation: String(generation) },
+    )
     await repository.put(sealed)
-    await repository.append({ kind: 'schema', generation, at: formatLsn(consistentPoint), snapshot: facts.snapshot, object: sealed.object })
+    await repository.append({
+      kind: 'schema',
+      generation,
+      at: formatLsn(consistentPoint),
+      snapshot: facts.snapshot,
+      object: sealed.object,
+    })
     return generation
   } finally {
     await client.end()
@@ -57,8 +69,21 @@ export async function replaceGeneration(request: GenerationRequest): Promise<num
   const { repository, reason } = request
   const old = repository.catalog.generation
   // Once for each hole, however often making the generation behind it is tried.
-  if (old !== undefined && !repository.catalog.gaps.some((gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end)) {
-    await repository.append({ kind: 'gap', generation: old.facts.generation, id: systemRandomness.uuid(), from: formatLsn(old.end), to: null, reason, scope: { kind: 'stream' } })
+  if (
+    old !== undefined &&
+    !repository.catalog.gaps.some(
+      (gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end,
+    )
+  ) {
+    await repository.append({
+      kind: 'gap',
+      generation: old.facts.generation,
+      id: systemRandomness.uuid(),
+      from: formatLsn(old.end),
+      to: null,
+      reason,
+      scope: { kind: 'stream' },
+    })
   }
   return beginGeneration(request)
 }

@@ -15,16 +15,26 @@ export interface HealthReading {
 }
 
 /** Asks the source at most every two seconds; an outage of the source shows as NaN, never as a failure. */
-export function healthFacts(repository: Repository, sourceUrl: string, state: () => { readonly stopping: boolean; readonly streaming: boolean }): () => Promise<HealthReading> {
-  let cached: { readonly at: number; readonly reading: Promise<Omit<HealthReading, 'stopping' | 'streaming'>> } | undefined
+export function healthFacts(
+  repository: Repository,
+  sourceUrl: string,
+  state: () => { readonly stopping: boolean; readonly streaming: boolean },
+): () => Promise<HealthReading> {
+  let cached:
+    | { readonly at: number; readonly reading: Promise<Omit<HealthReading, 'stopping' | 'streaming'>> }
+    | undefined
   const read = async (): Promise<Omit<HealthReading, 'stopping' | 'streaming'>> => {
     const status = await readStatus(repository, sourceUrl)
     const generation = repository.catalog.generation
     return {
-      durableAgeSeconds: generation === undefined ? Number.NaN : Math.max(0, (systemClock.now() - Date.parse(generation.lastWrittenAt)) / 1000),
+      durableAgeSeconds:
+        generation === undefined
+          ? Number.NaN
+          : Math.max(0, (systemClock.now() - Date.parse(generation.lastWrittenAt)) / 1000),
       lagBytes: status.lag?.bytes ?? Number.NaN,
       openGaps: status.gaps.filter((gap) => gap.open).length,
-      budgetSeconds: status.budget === null ? Number.NaN : (status.budget.seconds ?? Number.POSITIVE_INFINITY),
+      budgetSeconds:
+        status.budget === null ? Number.NaN : (status.budget.seconds ?? Number.POSITIVE_INFINITY),
     }
   }
   return async () => {

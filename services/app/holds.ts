@@ -31,7 +31,18 @@ export async function listHolds(place: BackupPlace): Promise<readonly HoldReport
 }
 
 function reports({ catalog }: Repository): HoldReport[] {
-  return [...catalog.holds.values()].map(({ writtenAt, body: { id, purpose, reason, generation, from, to, until } }) => ({ id, purpose, reason, generation, from, to, until, setAt: writtenAt }))
+  return [...catalog.holds.values()].map(
+    ({ writtenAt, body: { id, purpose, reason, generation, from, to, until } }) => ({
+      id,
+      purpose,
+      reason,
+      generation,
+      from,
+      to,
+      until,
+      setAt: writtenAt,
+    }),
+  )
 }
 
 export interface HoldRequest {
@@ -56,43 +67,77 @@ export interface HoldChange {
 export async function addHold({ place, reason, from, to, until, signal }: HoldRequest): Promise<HoldChange> {
   const { repository } = await openBackup({ ...place, role: 'restore' })
   const [first] = repository.catalog.generations.filter((generation) => generation.bases.length > 0)
-  if (first === undefined) throw new TidemarkError('NO_BASE', 'the backup has no finished base: there is nothing to hold')
-  const begin = from === undefined ? { generation: first, lsn: toLsn(first.bases[0]!.closing - 1n) } : await resolvePoint(repository, parsePoint(from))
+  if (first === undefined)
+    throw new TidemarkError('NO_BASE', 'the backup has no finished base: there is nothing to hold')
+  const begin =
+    from === undefined
+      ? { generation: first, lsn: toLsn(first.bases[0]!.closing - 1n) }
+      : await resolvePoint(repository, parsePoint(from))
   const end = to === undefined ? undefined : await resolvePoint(repository, parsePoint(to))
-  if (end !== undefined && (end.generation !== begin.generation || compareLsn(end.lsn, begin.lsn) < 0)) throw new TidemarkError('USAGE', '--to lies before --from, or in another generation')
+  if (end !== undefined && (end.generation !== begin.generation || compareLsn(end.lsn, begin.lsn) < 0))
+    throw new TidemarkError('USAGE', '--to lies before --from, or in another generation')
   const id = systemRandomness.uuid()
-  await repository.ledger.append({ kind: 'hold', id, purpose: 'legal', reason, generation: begin.generation.facts.generation, from: formatLsn(begin.lsn), to: end === undefined ? null : formatLsn(end.lsn), until: until ?? null }, repository.signer)
+  await repository.ledger.append(
+    {
+      kind: 'hold',
+      id,
+      purpose: 'legal',
+      reason,
+      generation: begin.generation.facts.generation,
+      from: formatLsn(begin.lsn),
+      to: end === undefined ? null : formatLsn(end.lsn),
+      until: until ?? null,
+    },
+    repository.signer,
+  )
   const body = repository.catalog.holds.get(id)!.body
   const objects = await onObjects(repository, [body], true, signal, () => true)
-  return { hold: reports(repository).find((hold) => hold.id === id)!, objects, audit: await audit(repository, 'hold add', `${id}: ${reason}`) }
+  return {
+    hold: reports(repository).find((hold) => hold.id === id)!,
+    objects,
+    audit: await audit(repository, 'hold add', `${id}: ${reason}`),
+  }
 }
 
 /** The objects first: what another hold needs stays held throughout. */
 export async function releaseHold(place: BackupPlace, id: string, signal: AbortSignal): Promise<HoldChange> {
   const { repository } = await openBackup({ ...place, role: 'restore' })
   const hold = reports(repository).find((one) => one.id === id)
-  if (hold === undefined) throw new TidemarkError('USAGE', `there is no hold ${id.slice(0, 40)}`, { next: 'tidemark hold list' })
-  const others = [...repository.catalog.holds.values()].map(({ body }) => body).filter((body) => body.purpose === 'legal' && body.id !== id)
+  if (hold === undefined)
+    throw new TidemarkError('USAGE', `there is no hold ${id.slice(0, 40)}`, { next: 'tidemark hold list' })
+  const others = [...repository.catalog.holds.values()]
+    .map(({ body }) => body)
+    .filter((body) => body.purpose === 'legal' && body.id !== id)
   const needed = new Set<string>()
   for (const other of others) for await (const name of namesOf(repository, other)) needed.add(name)
   const body = repository.catalog.holds.get(id)!.body
-  const objects = body.purpose === 'legal' ? await onObjects(repository, [body], false, signal, (name) => !needed.has(name)) : []
+  const objects =
+    body.purpose === 'legal'
+      ? await onObjects(repository, [body], false, signal, (name) => !needed.has(name))
+      : []
   await repository.ledger.append({ kind: 'hold-released', id }, repository.signer)
   return { hold, objects, audit: await audit(repository, 'hold release', id) }
 }
 
-async function onObjects(repository: Repository, holds: readonly EntryOf<'hold'>[], on: boolean, signal: AbortSignal, which: (name: string) => boolean): Promise<{ place: string; objects: number }[]> {
+async function onObjects(
+  repository: Repository,
+  holds: readonly EntryOf<'hold'>[],
+  on: boolean,
+  signal: AbortSignal,
+  which: (name: string) => boolean,
+): Promise<{ place: string; objects: number }[]> {
   const done: { place: string; objects: number }[] = []
   for (const store of storesOf(repository.ledger.store)) {
     const { lock } = store
     if (lock === undefined) continue
     let objects = 0
-    for (const hold of holds) for await (const group of inGroups(namesOf(repository, hold))) {
-      signal.throwIfAborted()
-      const names = group.filter(which)
-      await Promise.all(names.map((name) => lock.hold(name, on)))
-      objects += names.length
-    }
+    for (const hold of holds)
+      for await (const group of inGroups(namesOf(repository, hold))) {
+        signal.throwIfAborted()
+        const names = group.filter(which)
+        await Promise.all(names.map((name) => lock.hold(name, on)))
+        objects += names.length
+      }
     done.push({ place: store.place, objects })
   }
   return done
@@ -116,12 +161,20 @@ async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>):
   const generation = catalog.generations.find((one) => one.facts.generation === hold.generation)
   const base = generation?.bases.findLast((one) => closes(one.closing, from)) ?? generation?.bases[0]
   if (generation === undefined || base === undefined) return
-  const isIn = (at: Lsn, end: Lsn): boolean => compareLsn(end, base.from) >= 0 && (to === undefined || compareLsn(at, to) <= 0)
+  const isIn = (at: Lsn, end: Lsn): boolean =>
+    compareLsn(end, base.from) >= 0 && (to === undefined || compareLsn(at, to) <= 0)
   for await (const entry of ledger.walk()) {
     yield ledger.lineages.nameOf(entry.number)
     const { body } = entry
     if (body === undefined || ('generation' in body && body.generation !== hold.generation)) continue
-    const holds = body.kind === 'segments' ? isIn(parseLsn(body.from), parseLsn(body.to)) : body.kind === 'sequences' ? isIn(parseLsn(body.at), parseLsn(body.at)) : body.kind === 'table' ? isIn(parseLsn(body.position), parseLsn(body.position)) : ['key', 'schema', 'retire'].includes(body.kind)
+    const holds =
+      body.kind === 'segments'
+        ? isIn(parseLsn(body.from), parseLsn(body.to))
+        : body.kind === 'sequences'
+          ? isIn(parseLsn(body.at), parseLsn(body.at))
+          : body.kind === 'table'
+            ? isIn(parseLsn(body.position), parseLsn(body.position))
+            : ['key', 'schema', 'retire'].includes(body.kind)
     if (holds) for (const { object } of namedObjects(entry)) yield object.name
   }
 }
@@ -145,8 +198,24 @@ export class RestoreHold {
     this.#clock = clock
   }
 
-  static async take(repository: Repository, generation: number, lsn: Lsn, clock: Clock = systemClock): Promise<RestoreHold> {
-    const hold = new RestoreHold(repository, { kind: 'hold', purpose: 'restore', reason: `a restore to ${formatLsn(lsn)}`, generation, from: formatLsn(lsn), to: formatLsn(lsn) }, clock)
+  static async take(
+    repository: Repository,
+    generation: number,
+    lsn: Lsn,
+    clock: Clock = systemClock,
+  ): Promise<RestoreHold> {
+    const hold = new RestoreHold(
+      repository,
+      {
+        kind: 'hold',
+        purpose: 'restore',
+        reason: `a restore to ${formatLsn(lsn)}`,
+        generation,
+        from: formatLsn(lsn),
+        to: formatLsn(lsn),
+      },
+      clock,
+    )
     await hold.#renew()
     if (hold.#id !== undefined) {
       hold.#timer = setInterval(() => {
@@ -164,7 +233,14 @@ export class RestoreHold {
 
   async #renew(): Promise<void> {
     const id = systemRandomness.uuid()
-    if (!(await this.#append({ ...this.#hold, id, until: new Date(this.#clock.now() + LIMITS.restoreHoldMs).toISOString() }))) return
+    if (
+      !(await this.#append({
+        ...this.#hold,
+        id,
+        until: new Date(this.#clock.now() + LIMITS.restoreHoldMs).toISOString(),
+      }))
+    )
+      return
     const before = this.#id
     this.#id = id
     if (before !== undefined) await this.#append({ kind: 'hold-released', id: before })
@@ -190,4 +266,3 @@ export class RestoreHold {
     }
   }
 }
-

@@ -2,7 +2,17 @@
 import { access, open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
-import { changeIdentities, type IdentityChange, grantTo, identityChanges, install, type Installation, type InstallationMode, readInstallation, uninstall } from '../adapters/postgres/install.ts'
+import {
+  changeIdentities,
+  type IdentityChange,
+  grantTo,
+  identityChanges,
+  install,
+  type Installation,
+  type InstallationMode,
+  readInstallation,
+  uninstall,
+} from '../adapters/postgres/install.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
@@ -43,28 +53,54 @@ export interface InitReport {
 }
 
 export async function init(options: InitOptions): Promise<InitReport> {
-  const exists = await access(options.configPath).then(() => true, () => false)
-  if (exists) throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, { next: 'tidemark up, or init with another --config' })
+  const exists = await access(options.configPath).then(
+    () => true,
+    () => false,
+  )
+  if (exists)
+    throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, {
+      next: 'tidemark up, or init with another --config',
+    })
   const store = await openStore(options.storeUrl)
   for (const place of options.anchors ?? []) await openStore(place)
-  for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
+  for await (const name of store.list(''))
+    throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
   const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const findings = await examine(client)
     const refused = findings.filter((finding) => finding.level === 'refuse')
     if (refused.length > 0) {
-      const code = refused[0]!.code === 'WAL_LEVEL' ? 'SOURCE_WAL_LEVEL' : refused[0]!.code === 'REPLICATION' ? 'SOURCE_PRIVILEGE' : 'SOURCE_UNSUITABLE'
-      throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), { next: refused[0]!.fix })
+      const code =
+        refused[0]!.code === 'WAL_LEVEL'
+          ? 'SOURCE_WAL_LEVEL'
+          : refused[0]!.code === 'REPLICATION'
+            ? 'SOURCE_PRIVILEGE'
+            : 'SOURCE_UNSUITABLE'
+      throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), {
+        next: refused[0]!.fix,
+      })
     }
     // A generation makes its slot anew; a slot of this name that is there before us is somebody else's and is not touched.
     if ((await readSlot(client, options.name)) !== undefined) {
-      throw new TidemarkError('SOURCE_UNSUITABLE', `a replication slot named ${options.name} exists already, and it is not this installation's`, { next: 'tidemark init with another --name' })
+      throw new TidemarkError(
+        'SOURCE_UNSUITABLE',
+        `a replication slot named ${options.name} exists already, and it is not this installation's`,
+        { next: 'tidemark init with another --name' },
+      )
     }
     const unsafe = (await examineStore(store, 'primary')).find((finding) => finding.level === 'refuse')
-    if (unsafe !== undefined) throw new TidemarkError(unsafe.code === 'STORE_UNSAFE' ? 'STORE_UNSAFE' : 'STORE_UNREACHABLE', unsafe.what, { next: unsafe.fix })
+    if (unsafe !== undefined)
+      throw new TidemarkError(
+        unsafe.code === 'STORE_UNSAFE' ? 'STORE_UNSAFE' : 'STORE_UNREACHABLE',
+        unsafe.what,
+        { next: unsafe.fix },
+      )
     const identities = await identityChanges(client)
     if (identities.length > 0 && !(await options.consent(identities))) {
-      throw new TidemarkError('CONSENT_NEEDED', `${identities.length} tables have no replica identity: once published, their UPDATE and DELETE would fail. init would set one for: ${identities.slice(0, 10).map(quoteTable).join(', ')}${identities.length > 10 ? ' …' : ''}`)
+      throw new TidemarkError(
+        'CONSENT_NEEDED',
+        `${identities.length} tables have no replica identity: once published, their UPDATE and DELETE would fail. init would set one for: ${identities.slice(0, 10).map(quoteTable).join(', ')}${identities.length > 10 ? ' …' : ''}`,
+      )
     }
     const keys = await newKeys(options.keys, options.recipients, systemRandomness)
     const stream = systemRandomness.uuid()
@@ -73,11 +109,29 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const mode = await install(client, installation)
     try {
       if (options.grantTo !== undefined) await grantTo(client, options.grantTo)
-      const genesis = await Ledger.create(store, systemClock, { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] }, keys.signers.writer)
+      const genesis = await Ledger.create(
+        store,
+        systemClock,
+        { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
+        keys.signers.writer,
+      )
       await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
       const opened = await openKeys(options.keys, 'writer')
-      const repository = await Repository.open({ store, trust: opened.trust, provider: opened.provider, signer: opened.signer, clock: systemClock, randomness: systemRandomness })
-      const generation = await beginGeneration({ repository, url: options.sourceUrl, slot: installation.slot, publication: installation.publication, reason: 'init' })
+      const repository = await Repository.open({
+        store,
+        trust: opened.trust,
+        provider: opened.provider,
+        signer: opened.signer,
+        clock: systemClock,
+        randomness: systemRandomness,
+      })
+      const generation = await beginGeneration({
+        repository,
+        url: options.sourceUrl,
+        slot: installation.slot,
+        publication: installation.publication,
+        reason: 'init',
+      })
       await repository.audit('init', `generation ${generation}`, operator())
       await writeConfig(options, installation)
       return { findings, identities, generation, stream, mode }
@@ -94,7 +148,17 @@ export async function init(options: InitOptions): Promise<InitReport> {
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
   const file = await open(options.configPath, 'wx', 0o600)
   try {
-    await file.writeFile(configText({ sourceUrl: options.sourceUrl, slot: installation.slot, publication: installation.publication, storeUrl: options.storeUrl, keys: resolve(options.keys), anchors: options.anchors, kafka: options.kafka }))
+    await file.writeFile(
+      configText({
+        sourceUrl: options.sourceUrl,
+        slot: installation.slot,
+        publication: installation.publication,
+        storeUrl: options.storeUrl,
+        keys: resolve(options.keys),
+        anchors: options.anchors,
+        kafka: options.kafka,
+      }),
+    )
     await file.sync()
   } finally {
     await file.close()
@@ -102,7 +166,9 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
 }
 
 /** Takes everything of ours out of the source. The store and the keys stay: they are the backup. */
-export async function removeFromSource(url: string): Promise<{ readonly installation: Installation | undefined; readonly left: readonly string[] }> {
+export async function removeFromSource(
+  url: string,
+): Promise<{ readonly installation: Installation | undefined; readonly left: readonly string[] }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const installation = await readInstallation(client)

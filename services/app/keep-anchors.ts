@@ -5,7 +5,11 @@ import type { Anchors } from '../repository/anchors.ts'
 import type { Signer } from '../formats/ledger-entry.ts'
 import type { Say } from './up-events.ts'
 
-export async function writeAnchors(anchors: Anchors | undefined, signer: () => Signer, say: Say): Promise<void> {
+export async function writeAnchors(
+  anchors: Anchors | undefined,
+  signer: () => Signer,
+  say: Say,
+): Promise<void> {
   if (anchors === undefined || anchors.isEmpty) return
   for (const failure of await anchors.write(signer())) say({ event: 'anchor-failed', ...failure })
 }

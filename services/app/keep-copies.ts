@@ -29,10 +29,18 @@ export interface CopiesOptions {
 
 export async function keepCopies(options: CopiesOptions, signal: AbortSignal): Promise<void> {
   // What a synchronous copy lacks it gets with the next entry, before that counts as durable.
-  await Promise.all(options.copies.filter((copy) => copy.place.mode === 'mirrored').map((copy) => keepCopy(options, copy, signal)))
+  await Promise.all(
+    options.copies
+      .filter((copy) => copy.place.mode === 'mirrored')
+      .map((copy) => keepCopy(options, copy, signal)),
+  )
 }
 
-async function keepCopy({ ledger, stream, floor, signer, say, isOurs }: CopiesOptions, { store, place }: OpenedCopy, signal: AbortSignal): Promise<void> {
+async function keepCopy(
+  { ledger, stream, floor, signer, say, isOurs }: CopiesOptions,
+  { store, place }: OpenedCopy,
+  signal: AbortSignal,
+): Promise<void> {
   const backoff = new Backoff(systemClock, systemRandomness)
   let done: bigint | undefined
   let failing = false
@@ -41,7 +49,17 @@ async function keepCopy({ ledger, stream, floor, signer, say, isOurs }: CopiesOp
       if (isOurs() && (done === undefined || done < ledger.headNumber)) {
         const before = done
         if (done === undefined) await setOrphansAside(ledger, store, stream, signer())
-        done = await mirror({ ledger, stream, to: store, floor: floor(), from: done, bandwidth: place.bandwidth, clock: systemClock, signal, onEntry: () => backoff.reset() })
+        done = await mirror({
+          ledger,
+          stream,
+          to: store,
+          floor: floor(),
+          from: done,
+          bandwidth: place.bandwidth,
+          clock: systemClock,
+          signal,
+          onEntry: () => backoff.reset(),
+        })
         if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false
         backoff.reset()
@@ -54,7 +72,9 @@ async function keepCopy({ ledger, stream, floor, signer, say, isOurs }: CopiesOp
       failing = true
       // Looked at anew: it may have been exchanged.
       done = undefined
-      await (known.retry === 'again' ? backoff.pause(signal) : systemClock.sleep(PERSON_MS, signal)).catch(() => undefined)
+      await (known.retry === 'again' ? backoff.pause(signal) : systemClock.sleep(PERSON_MS, signal)).catch(
+        () => undefined,
+      )
     }
   }
 }

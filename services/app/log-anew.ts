@@ -15,7 +15,12 @@ export async function beginLogAnew(repository: Repository, config: Config, reaso
   if (end === undefined || generation === undefined) return false
   try {
     await repository.claim(0)
-    await repository.append({ kind: 'lanes', generation: generation.facts.generation, log: { log: end.log, from: String(end.at), at: String(end.at), since: '0', unit: '' }, reason })
+    await repository.append({
+      kind: 'lanes',
+      generation: generation.facts.generation,
+      log: { log: end.log, from: String(end.at), at: String(end.at), since: '0', unit: '' },
+      reason,
+    })
   } catch (error) {
     // Another compactor leads: it finds the hole too.
     if (asTidemarkError(error).code !== 'WRITER_FENCED') throw error
@@ -26,5 +31,7 @@ export async function beginLogAnew(repository: Repository, config: Config, reaso
 /** Why the source may be ahead of everything that is left: it was acknowledged with a log that lost it. */
 export function lostLog(repository: Repository, config: Config): string | undefined {
   const since = Number(repository.catalog.generation?.log?.since ?? 0)
-  return config.kafka?.acknowledge === 'log' && since > 0 ? 'the change log lost records that the source was acknowledged with' : undefined
+  return config.kafka?.acknowledge === 'log' && since > 0
+    ? 'the change log lost records that the source was acknowledged with'
+    : undefined
 }

@@ -3,8 +3,22 @@ import { pino, type Logger } from 'pino'
 
 export type { Logger }
 
-const SECRETS = ['url', '*.url', 'password', '*.password', 'sourceUrl', 'storeUrl', 'secret', '*.secret', 'connectionString', '*.connectionString']
+const SECRETS = [
+  'url',
+  '*.url',
+  'password',
+  '*.password',
+  'sourceUrl',
+  'storeUrl',
+  'secret',
+  '*.secret',
+  'connectionString',
+  '*.connectionString',
+]
 
 export function createLogger(level: string): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '…' } }, pino.destination({ dest: 2, sync: true }))
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '…' } },
+    pino.destination({ dest: 2, sync: true }),
+  )
 }

@@ -16,7 +16,11 @@ export interface MarkReport {
 }
 
 export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
-  if (!/^[A-Za-z0-9._-]{1,100}$/.test(name)) throw new TidemarkError('USAGE', 'a marker has letters, digits, dots, dashes and underscores, at most 100')
+  if (!/^[A-Za-z0-9._-]{1,100}$/.test(name))
+    throw new TidemarkError(
+      'USAGE',
+      'a marker has letters, digits, dots, dashes and underscores, at most 100',
+    )
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
@@ -30,7 +34,9 @@ export async function setMarker(config: Config, name: string, signal: AbortSigna
   const known = repository.catalog.generation?.markers.length ?? 0
   const deadline = systemClock.elapsed() + WAIT_MS
   while (systemClock.elapsed() < deadline) {
-    const found = repository.catalog.generation?.markers.slice(known).findLast((marker) => marker.body.name === name)
+    const found = repository.catalog.generation?.markers
+      .slice(known)
+      .findLast((marker) => marker.body.name === name)
     if (found !== undefined) return { durable: true, position: found.body.at, audit: where }
     await systemClock.sleep(200, signal)
     await repository.ledger.refresh()

@@ -21,7 +21,16 @@ import { headOf } from '../repository/lineages.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import { NameSet } from '../repository/name-set.ts'
 import type { Repository } from '../repository/repository.ts'
-import { type Beginning, chooseBeginning, floorAt, holdBelow, isLater, lastBelow, type RetentionPolicy, sizeBelow } from '../repository/retention.ts'
+import {
+  type Beginning,
+  chooseBeginning,
+  floorAt,
+  holdBelow,
+  isLater,
+  lastBelow,
+  type RetentionPolicy,
+  sizeBelow,
+} from '../repository/retention.ts'
 import { readTrim, writeTrim } from '../repository/trim.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from './compose.ts'
@@ -42,11 +51,22 @@ export interface PruneOptions {
 export interface PruneReport {
   readonly confirmed: boolean
   /** Where the backup would begin, or begins from now on; null where it stays. */
-  readonly retire: { readonly id: string | null; readonly from: { readonly position: string; readonly writtenAt: string }; readonly segments: number; readonly parts: number; readonly bytes: string; readonly removeAfter: string } | null
+  readonly retire: {
+    readonly id: string | null
+    readonly from: { readonly position: string; readonly writtenAt: string }
+    readonly segments: number
+    readonly parts: number
+    readonly bytes: string
+    readonly removeAfter: string
+  } | null
   readonly because: string
   /** Retired before, and not yet removed. */
   readonly waiting: readonly { readonly id: string; readonly removeAfter: string; readonly isDue: boolean }[]
-  readonly trims: readonly { readonly place: string; readonly from: string | null; readonly because: string }[]
+  readonly trims: readonly {
+    readonly place: string
+    readonly from: string | null
+    readonly because: string
+  }[]
   readonly cleared: readonly ({ readonly place: string } & Cleared)[]
   readonly audit: string
 }
@@ -58,15 +78,23 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const stores = storesOf(ledger.store)
   await compareClocks(repository, stores, clock)
   const now = clock.now()
-  const due = catalog.retirements.filter((one) => !one.isRemoved && Date.parse(one.entry.removeAfter) <= now && holdBelow(catalog, one.floor, now) === undefined)
-  const waiting = catalog.retirements.filter((one) => !one.isRemoved).map((one) => ({ id: one.id, removeAfter: one.entry.removeAfter, isDue: due.includes(one) }))
+  const due = catalog.retirements.filter(
+    (one) =>
+      !one.isRemoved &&
+      Date.parse(one.entry.removeAfter) <= now &&
+      holdBelow(catalog, one.floor, now) === undefined,
+  )
+  const waiting = catalog.retirements
+    .filter((one) => !one.isRemoved)
+    .map((one) => ({ id: one.id, removeAfter: one.entry.removeAfter, isDue: due.includes(one) }))
   const cleared: ({ place: string } & Cleared)[] = []
   if (confirmed) {
     const newest = due.at(-1)
     if (newest !== undefined) await ledger.append({ kind: 'removed', id: newest.id }, repository.signer)
     for (const store of stores) {
       const floor = catalog.removedFloor
-      if (floor !== undefined) cleared.push({ place: store.place, ...(await clearBelow(store, floor, signal)) })
+      if (floor !== undefined)
+        cleared.push({ place: store.place, ...(await clearBelow(store, floor, signal)) })
     }
   }
   const trims: { place: string; from: string | null; because: string }[] = []
@@ -74,7 +102,9 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     const keepMs = options.storeKeepMs[i]
     if (keepMs !== undefined) trims.push(await trim(options, repository, stores, store, keepMs, now, cleared))
   }
-  if (confirmed && options.unnamed) for (const store of stores) cleared.push({ place: store.place, ...(await sweep(repository, store, now, signal)) })
+  if (confirmed && options.unnamed)
+    for (const store of stores)
+      cleared.push({ place: store.place, ...(await sweep(repository, store, now, signal)) })
   const { begin, because } = chooseBeginning(catalog, policy, now)
   let retire: PruneReport['retire'] = null
   if (begin !== undefined) {
@@ -84,39 +114,90 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     if (confirmed) {
       const floor = await proven(options, repository, begin)
       id = systemRandomness.uuid()
-      await ledger.append({ kind: 'retire', id, floor, objects: String(size.segments + size.parts), bytes: String(size.bytes), removeAfter }, repository.signer, () => {
-        // Asked before every try: a restore may have begun meanwhile.
-        if (chooseBeginning(catalog, policy, now).begin?.base.id !== begin.base.id) throw new TidemarkError('POINT_INVALID', 'a hold came in between', { means: 'Nothing was retired.', next: 'the same command again' })
-      })
+      await ledger.append(
+        {
+          kind: 'retire',
+          id,
+          floor,
+          objects: String(size.segments + size.parts),
+          bytes: String(size.bytes),
+          removeAfter,
+        },
+        repository.signer,
+        () => {
+          // Asked before every try: a restore may have begun meanwhile.
+          if (chooseBeginning(catalog, policy, now).begin?.base.id !== begin.base.id)
+            throw new TidemarkError('POINT_INVALID', 'a hold came in between', {
+              means: 'Nothing was retired.',
+              next: 'the same command again',
+            })
+        },
+      )
     }
-    retire = { id, from: { position: formatLsn(begin.base.closing), writtenAt: begin.base.writtenAt }, segments: size.segments, parts: size.parts, bytes: String(size.bytes), removeAfter }
+    retire = {
+      id,
+      from: { position: formatLsn(begin.base.closing), writtenAt: begin.base.writtenAt },
+      segments: size.segments,
+      parts: size.parts,
+      bytes: String(size.bytes),
+      removeAfter,
+    }
   }
   const what = `${retire === null ? 'nothing retired' : `retired what is before ${retire.from.position}`}, ${cleared.reduce((sum, one) => sum + one.objects, 0)} objects taken away`
-  return { confirmed, retire, because, waiting, trims, cleared, audit: confirmed ? await audit(repository, 'prune', what) : 'none: nothing was done' }
+  return {
+    confirmed,
+    retire,
+    because,
+    waiting,
+    trims,
+    cleared,
+    audit: confirmed ? await audit(repository, 'prune', what) : 'none: nothing was done',
+  }
 }
 
 /** What was retired comes back, as long as it is there. */
 export async function undoPrune(place: BackupPlace, id: string): Promise<{ readonly audit: string }> {
   const { repository } = await openBackup({ ...place, role: 'restore' })
   const retirement = repository.catalog.retirements.find((one) => one.id === id)
-  if (retirement === undefined || retirement.isRemoved) throw new TidemarkError('USAGE', retirement === undefined ? `nothing was retired as ${id.slice(0, 40)}` : 'its objects are removed', { next: 'tidemark prune  (lists what is retired)' })
+  if (retirement === undefined || retirement.isRemoved)
+    throw new TidemarkError(
+      'USAGE',
+      retirement === undefined ? `nothing was retired as ${id.slice(0, 40)}` : 'its objects are removed',
+      { next: 'tidemark prune  (lists what is retired)' },
+    )
   await repository.ledger.append({ kind: 'retire-undone', id }, repository.signer)
   return { audit: await audit(repository, 'prune --undo', id) }
 }
 
 /** @throws TidemarkError PRUNE_CLOCK */
-async function compareClocks(repository: Repository, stores: readonly ObjectStore[], clock: Clock): Promise<void> {
+async function compareClocks(
+  repository: Repository,
+  stores: readonly ObjectStore[],
+  clock: Clock,
+): Promise<void> {
   const newest = repository.catalog.generation?.lastWrittenAt
-  if (newest !== undefined && Date.parse(newest) > clock.now() + LIMITS.skewMs) throw new TidemarkError('PRUNE_CLOCK', `this machine's clock says ${new Date(clock.now()).toISOString()}; the ledger was written at ${newest}`)
+  if (newest !== undefined && Date.parse(newest) > clock.now() + LIMITS.skewMs)
+    throw new TidemarkError(
+      'PRUNE_CLOCK',
+      `this machine's clock says ${new Date(clock.now()).toISOString()}; the ledger was written at ${newest}`,
+    )
   for (const store of stores) {
     let there: number | undefined
     try {
       there = (await store.facts?.())?.now
     } catch (error) {
       const known = asTidemarkError(error)
-      throw new TidemarkError(known.code, `${store.place} could not be asked for its clock: ${known.message}`, { cause: error })
+      throw new TidemarkError(
+        known.code,
+        `${store.place} could not be asked for its clock: ${known.message}`,
+        { cause: error },
+      )
     }
-    if (there !== undefined && Math.abs(there - clock.now()) > LIMITS.skewMs) throw new TidemarkError('PRUNE_CLOCK', `the clocks of ${store.place} and of this machine differ by ${Math.round(Math.abs(there - clock.now()) / 1000)} s`)
+    if (there !== undefined && Math.abs(there - clock.now()) > LIMITS.skewMs)
+      throw new TidemarkError(
+        'PRUNE_CLOCK',
+        `the clocks of ${store.place} and of this machine differ by ${Math.round(Math.abs(there - clock.now()) / 1000)} s`,
+      )
   }
 }
 
@@ -126,29 +207,54 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
   const { repository: trial } = await openBackup({ ...options.place, role: 'restore' })
   trial.catalog.limit(parseFloor(floor))
   const oldest = toLsn(begin.base.closing - 1n)
-  await planRestore(trial, await resolvePoint(trial, { kind: 'lsn', lsn: oldest, generation: begin.generation.facts.generation }), openGaps(trial))
+  await planRestore(
+    trial,
+    await resolvePoint(trial, { kind: 'lsn', lsn: oldest, generation: begin.generation.facts.generation }),
+    openGaps(trial),
+  )
   // A new generation may have no base yet.
-  if (trial.catalog.generation?.base !== undefined) await planRestore(trial, await resolvePoint(trial, { kind: 'latest' }), openGaps(trial))
+  if (trial.catalog.generation?.base !== undefined)
+    await planRestore(trial, await resolvePoint(trial, { kind: 'latest' }), openGaps(trial))
   return floor
 }
 
 /** A table that has a gap has it with and without the floor. */
 function openGaps(repository: Repository): string[] {
-  return repository.catalog.gaps.flatMap((gap) => (gap.scope.kind === 'table' ? [`${gap.scope.schema}.${gap.scope.name}`] : []))
+  return repository.catalog.gaps.flatMap((gap) =>
+    gap.scope.kind === 'table' ? [`${gap.scope.schema}.${gap.scope.name}`] : [],
+  )
 }
 
 /** Schema changes from segments that go: points that stay are planned with them. */
-async function storeDdl(repository: Repository, { generation }: Beginning, before: Lsn): Promise<SealedRef | null> {
-  const records = (await readDdl(repository, generation)).filter((record) => compareLsn(record.lsn, before) <= 0)
+async function storeDdl(
+  repository: Repository,
+  { generation }: Beginning,
+  before: Lsn,
+): Promise<SealedRef | null> {
+  const records = (await readDdl(repository, generation)).filter(
+    (record) => compareLsn(record.lsn, before) <= 0,
+  )
   if (records.length === 0) return null
   const number = generation.facts.generation
-  const sealed = await repository.seal(retiredDdlName(number, before, repository.nonce()), placedText(records), { kind: 'ddl', generation: String(number) })
+  const sealed = await repository.seal(
+    retiredDdlName(number, before, repository.nonce()),
+    placedText(records),
+    { kind: 'ddl', generation: String(number) },
+  )
   await repository.put(sealed)
   return sealed.object
 }
 
 /** One store keeps less than the backup: only what another one has whole is taken away. */
-async function trim(options: PruneOptions, repository: Repository, stores: readonly ObjectStore[], store: ObjectStore, keepMs: number, now: number, cleared: ({ place: string } & Cleared)[]): Promise<{ place: string; from: string | null; because: string }> {
+async function trim(
+  options: PruneOptions,
+  repository: Repository,
+  stores: readonly ObjectStore[],
+  store: ObjectStore,
+  keepMs: number,
+  now: number,
+  cleared: ({ place: string } & Cleared)[],
+): Promise<{ place: string; from: string | null; because: string }> {
   const { catalog, ledger } = repository
   const { confirmed, signal } = options
   const held = await readTrim(store, ledger, catalog.stream)
@@ -157,7 +263,12 @@ async function trim(options: PruneOptions, repository: Repository, stores: reado
   if (begin !== undefined) {
     const floor = await floorAt(repository, begin, () => Promise.resolve(null))
     if (isLater(parseFloor(floor), held)) {
-      const other = await wholeElsewhere(repository, stores, store, lastBelow(begin.generation, begin.base, parseFloor(floor)))
+      const other = await wholeElsewhere(
+        repository,
+        stores,
+        store,
+        lastBelow(begin.generation, begin.base, parseFloor(floor)),
+      )
       if (!other) return { ...stays, because: 'no other store has all of it yet' }
       if (!confirmed) return { place: store.place, from: formatLsn(begin.base.closing), because }
       const sure = await proven(options, repository, begin)
@@ -169,16 +280,29 @@ async function trim(options: PruneOptions, repository: Repository, stores: reado
   const floor = await readTrim(store, ledger, catalog.stream)
   if (!confirmed || floor === undefined) return stays
   cleared.push({ place: store.place, ...(await clearBelow(store, floor, signal)) })
-  return { place: store.place, from: begin === undefined || floor.base !== begin.base.id ? null : formatLsn(begin.base.closing), because }
+  return {
+    place: store.place,
+    from: begin === undefined || floor.base !== begin.base.id ? null : formatLsn(begin.base.closing),
+    because,
+  }
 }
 
 /** Whether another store keeps everything and has it up to an entry. */
-async function wholeElsewhere(repository: Repository, stores: readonly ObjectStore[], store: ObjectStore, number: bigint): Promise<boolean> {
+async function wholeElsewhere(
+  repository: Repository,
+  stores: readonly ObjectStore[],
+  store: ObjectStore,
+  number: bigint,
+): Promise<boolean> {
   const { catalog, ledger } = repository
   for (const other of stores) {
     if (other === store) continue
     try {
-      if ((await readTrim(other, ledger, catalog.stream)) === undefined && (await headOf(other, ledger.headNumber, (one) => ledger.lineages.nameOf(one))) >= number) return true
+      if (
+        (await readTrim(other, ledger, catalog.stream)) === undefined &&
+        (await headOf(other, ledger.headNumber, (one) => ledger.lineages.nameOf(one))) >= number
+      )
+        return true
     } catch (error) {
       if (asTidemarkError(error).code === 'INTERNAL') throw error
     }
@@ -186,7 +310,12 @@ async function wholeElsewhere(repository: Repository, stores: readonly ObjectSto
   return false
 }
 
-async function sweep(repository: Repository, store: ObjectStore, now: number, signal: AbortSignal): Promise<Cleared> {
+async function sweep(
+  repository: Repository,
+  store: ObjectStore,
+  now: number,
+  signal: AbortSignal,
+): Promise<Cleared> {
   const { ledger, catalog } = repository
   await ledger.refresh()
   const names = await NameSet.ofLedger(ledger)
@@ -196,18 +325,31 @@ async function sweep(repository: Repository, store: ObjectStore, now: number, si
     for (const { object } of namedObjects(entry)) names.add(object.name)
   }
   // What a copy of a table has stored is named when the table is finished, which may take days.
-  const over = new Set([...catalog.allGenerations.flatMap((generation) => generation.bases.map((base) => base.id)), ...catalog.gaps.flatMap((gap) => (gap.closedAt === undefined ? [] : [gap.id])), ...(catalog.floor?.gone ?? [])])
+  const over = new Set([
+    ...catalog.allGenerations.flatMap((generation) => generation.bases.map((base) => base.id)),
+    ...catalog.gaps.flatMap((gap) => (gap.closedAt === undefined ? [] : [gap.id])),
+    ...(catalog.floor?.gone ?? []),
+  ])
   // Behind what is durable an entry may still come, however long a full store or a copy that is away holds it up.
   const { generation } = catalog
   const head = ledger.headNumber
   const isPending = (place: NamedPlace | undefined): boolean => {
     if (place === undefined || generation === undefined) return true
     if ('number' in place) return place.number >= head
-    return place.kind !== 'copy' && place.generation >= generation.facts.generation && compareLsn(place.at, generation.to) >= 0
+    return (
+      place.kind !== 'copy' &&
+      place.generation >= generation.facts.generation &&
+      compareLsn(place.at, generation.to) >= 0
+    )
   }
   const isNamed = (name: string): boolean => {
     const place = namedPlace(name)
-    return names.has(name) || place?.kind === 'ddl' || (place?.kind === 'copy' && !over.has(place.base)) || isPending(place)
+    return (
+      names.has(name) ||
+      place?.kind === 'ddl' ||
+      (place?.kind === 'copy' && !over.has(place.base)) ||
+      isPending(place)
+    )
   }
   return clearUnnamed(store, isNamed, now - LIMITS.unnamedMs, signal)
 }

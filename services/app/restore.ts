@@ -32,9 +32,18 @@ export interface Neighbour {
 }
 
 export interface PlanReport {
-  readonly point: { readonly position: string; readonly at: Neighbour | null; readonly next: Neighbour | null }
+  readonly point: {
+    readonly position: string
+    readonly at: Neighbour | null
+    readonly next: Neighbour | null
+  }
   readonly base: { readonly id: string; readonly closing: string }
-  readonly tables: readonly { readonly schema: string; readonly name: string; readonly baseRows: string; readonly changes: string }[]
+  readonly tables: readonly {
+    readonly schema: string
+    readonly name: string
+    readonly baseRows: string
+    readonly changes: string
+  }[]
   readonly segments: number
   readonly changes: string
   readonly bytes: string
@@ -70,20 +79,53 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
         await target.close()
       }
     }
-    return { plan: report, result: null, proof: null, anchors: anchorLines(anchored), stores: troubles(), audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`) }
+    return {
+      plan: report,
+      result: null,
+      proof: null,
+      anchors: anchorLines(anchored),
+      stores: troubles(),
+      audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
+    }
   }
   const target = openTarget(options.into, point.generation)
   try {
     await target.check(restoreId(plan))
-    const where = await audit(repository, 'restore', `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`)
+    const where = await audit(
+      repository,
+      'restore',
+      `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`,
+    )
     const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.lsn)
-    const result = await new Rebuild({ repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes: options.memoryBytes, events: options.events }).run(restoreId(plan), options.signal).finally(() => hold.release())
+    const result = await new Rebuild({
+      repository,
+      target,
+      plan,
+      clock: systemClock,
+      randomness: systemRandomness,
+      memoryBytes: options.memoryBytes,
+      events: options.events,
+    })
+      .run(restoreId(plan), options.signal)
+      .finally(() => hold.release())
     const attested = attestationAt(plan)
-    let proof: RestoreReport['proof'] = { compared: false, equal: null, text: 'the source was not attested at this position: no comparison with it is possible' }
+    let proof: RestoreReport['proof'] = {
+      compared: false,
+      equal: null,
+      text: 'the source was not attested at this position: no comparison with it is possible',
+    }
     if (attested !== undefined) {
-      const digests = await target.digest(attested.map((t) => ({ schema: t.schema, name: t.name, columns: t.columns })))
+      const digests = await target.digest(
+        attested.map((t) => ({ schema: t.schema, name: t.name, columns: t.columns })),
+      )
       const equal = attested.every((t, i) => digests[i]?.digest === t.digest && digests[i]?.rows === t.rows)
-      proof = { compared: true, equal, text: equal ? 'equal to the source, as attested at this position' : 'NOT equal to the source as attested at this position' }
+      proof = {
+        compared: true,
+        equal,
+        text: equal
+          ? 'equal to the source, as attested at this position'
+          : 'NOT equal to the source as attested at this position',
+      }
     }
     return { plan: report, result, proof, anchors: anchorLines(anchored), stores: troubles(), audit: where }
   } finally {
@@ -93,19 +135,36 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
 
 /** The same restore again resumes; another one does not. */
 function restoreId(plan: RestorePlan): string {
-  const facts = [plan.point.generation.number.toString(), formatLsn(plan.point.lsn), ...plan.excluded].join('|')
+  const facts = [plan.point.generation.number.toString(), formatLsn(plan.point.lsn), ...plan.excluded].join(
+    '|',
+  )
   return createHash('sha256').update(facts).digest('hex').slice(0, 16)
 }
 
 function neighbour(transaction: IndexedTransaction | undefined): Neighbour | null {
-  return transaction === undefined ? null : { position: formatLsn(transaction.lsn), xid: transaction.xid, committedAt: formatInstant(transaction.committedAt) }
+  return transaction === undefined
+    ? null
+    : {
+        position: formatLsn(transaction.lsn),
+        xid: transaction.xid,
+        committedAt: formatInstant(transaction.committedAt),
+      }
 }
 
 export function planReport(plan: RestorePlan): PlanReport {
   return {
-    point: { position: formatLsn(plan.point.lsn), at: neighbour(plan.point.at), next: neighbour(plan.point.next) },
+    point: {
+      position: formatLsn(plan.point.lsn),
+      at: neighbour(plan.point.at),
+      next: neighbour(plan.point.next),
+    },
     base: { id: plan.point.base.id, closing: formatLsn(plan.point.base.closing) },
-    tables: plan.tables.map((t) => ({ schema: t.schema, name: t.name, baseRows: t.base?.body.rows ?? '0', changes: String(t.changes) })),
+    tables: plan.tables.map((t) => ({
+      schema: t.schema,
+      name: t.name,
+      baseRows: t.base?.body.rows ?? '0',
+      changes: String(t.changes),
+    })),
     segments: plan.segments.count,
     changes: String(plan.changes),
     bytes: String(plan.bytes),

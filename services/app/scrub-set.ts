@@ -3,8 +3,21 @@ import { CopySet } from '../repository/copy-set.ts'
 import { scrub, type ScrubOptions, type ScrubReport } from '../repository/scrub.ts'
 import type { OpenedBackup } from './compose.ts'
 
-export function scrubSet({ repository, copies }: Pick<OpenedBackup, 'repository' | 'copies'>, share: ScrubOptions['share'], signal: AbortSignal, onProgress?: (objects: number) => void): Promise<ScrubReport> {
+export function scrubSet(
+  { repository, copies }: Pick<OpenedBackup, 'repository' | 'copies'>,
+  share: ScrubOptions['share'],
+  signal: AbortSignal,
+  onProgress?: (objects: number) => void,
+): Promise<ScrubReport> {
   const { ledger, catalog } = repository
   const primary = ledger.store instanceof CopySet ? ledger.store.primary : ledger.store
-  return scrub({ ledger, stream: catalog.stream, floor: catalog.floor, stores: [primary, ...copies.map((copy) => copy.store)], share, signal, ...(onProgress === undefined ? {} : { onProgress }) })
+  return scrub({
+    ledger,
+    stream: catalog.stream,
+    floor: catalog.floor,
+    stores: [primary, ...copies.map((copy) => copy.store)],
+    share,
+    signal,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  })
 }

@@ -25,7 +25,12 @@ export interface Budget {
 }
 
 export interface StatusReport {
-  readonly window: { readonly from: string | null; readonly to: string | null; readonly fromTime: string | null; readonly toTime: string | null }
+  readonly window: {
+    readonly from: string | null
+    readonly to: string | null
+    readonly fromTime: string | null
+    readonly toTime: string | null
+  }
   readonly lag: Lag | null
   readonly gaps: readonly GapReport[]
   readonly budget: Budget | null
@@ -38,7 +43,10 @@ export interface StatusReport {
 
 const RATE_SAMPLE_MS = 500
 
-export async function readStatus(repository: Repository, sourceUrl: string | undefined): Promise<StatusReport> {
+export async function readStatus(
+  repository: Repository,
+  sourceUrl: string | undefined,
+): Promise<StatusReport> {
   const { windows, gaps } = readWindows(repository)
   const last = windows.at(-1)
   const { generation } = repository.catalog
@@ -58,7 +66,12 @@ export async function readStatus(repository: Repository, sourceUrl: string | und
     for (const { body } of g.tables.values()) for (const part of body.parts) bytes += BigInt(part.bytes)
   }
   return {
-    window: { from: last?.from.position ?? null, to: last?.to.position ?? null, fromTime: last?.from.time ?? null, toTime: last?.to.time ?? null },
+    window: {
+      from: last?.from.position ?? null,
+      to: last?.to.position ?? null,
+      fromTime: last?.from.time ?? null,
+      toTime: last?.to.time ?? null,
+    },
     lag: live?.lag ?? null,
     gaps,
     budget: live?.budget ?? null,
@@ -69,10 +82,16 @@ export async function readStatus(repository: Repository, sourceUrl: string | und
   }
 }
 
-export async function askSource(url: string, generation: Generation): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
+export async function askSource(
+  url: string,
+  generation: Generation,
+): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
-    const head = async (): Promise<Lsn> => parseLsn((await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '')
+    const head = async (): Promise<Lsn> =>
+      parseLsn(
+        (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
+      )
     const first = await head()
     const startedAt = systemClock.elapsed()
     await systemClock.sleep(RATE_SAMPLE_MS)
@@ -82,7 +101,14 @@ export async function askSource(url: string, generation: Generation): Promise<{ 
     const safe = slot?.safeBytes
     return {
       lag: lagOf(now, generation, systemClock.now()),
-      budget: { bytes: safe ?? null, walBytesPerSecond, seconds: safe === undefined || walBytesPerSecond === 0 ? null : Math.max(0, Math.round(safe / walBytesPerSecond)) },
+      budget: {
+        bytes: safe ?? null,
+        walBytesPerSecond,
+        seconds:
+          safe === undefined || walBytesPerSecond === 0
+            ? null
+            : Math.max(0, Math.round(safe / walBytesPerSecond)),
+      },
       slot: slot === undefined ? null : { name: slot.name, active: slot.active, walStatus: slot.walStatus },
     }
   } finally {
@@ -92,6 +118,8 @@ export async function askSource(url: string, generation: Generation): Promise<{ 
 
 export function lagOf(head: Lsn, generation: Generation, nowMs: number): Lag {
   const bytes = Number(head - generation.end)
-  return { bytes: Math.max(0, bytes), seconds: bytes <= 0 ? 0 : Math.max(0, (nowMs - Date.parse(generation.lastWrittenAt)) / 1000) }
+  return {
+    bytes: Math.max(0, bytes),
+    seconds: bytes <= 0 ? 0 : Math.max(0, (nowMs - Date.parse(generation.lastWrittenAt)) / 1000),
+  }
 }
-

@@ -45,20 +45,41 @@ export interface StorePlaces {
 
 export type OpenStore = (url: string) => Promise<ObjectStore>
 
-export async function openStoreSet(places: StorePlaces, use: 'read' | 'write', open: OpenStore): Promise<StoreSet> {
+export async function openStoreSet(
+  places: StorePlaces,
+  use: 'read' | 'write',
+  open: OpenStore,
+): Promise<StoreSet> {
   const primary = await open(places.storeUrl)
-  const copies = await Promise.all((places.copies ?? []).map(async (place) => ({ place, store: await open(place.url) })))
+  const copies = await Promise.all(
+    (places.copies ?? []).map(async (place) => ({ place, store: await open(place.url) })),
+  )
   if (copies.length === 0) return { store: primary, copies, troubles: () => [] }
   const troubles = new Troubles()
   if (use === 'write') {
-    const set = new CopySet({ primary, copies: copies.map(({ store, place }) => ({ store, synchronous: place.mode === 'synchronous' })), use, events: troubles })
+    const set = new CopySet({
+      primary,
+      copies: copies.map(({ store, place }) => ({ store, synchronous: place.mode === 'synchronous' })),
+      use,
+      events: troubles,
+    })
     return { store: set, copies, troubles: () => troubles.lines }
   }
-  const all = [{ store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 }, ...copies.map(({ store, place }) => ({ store, order: ORDER[place.role] }))].sort((a, b) => a.order - b.order)
+  const all = [
+    { store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 },
+    ...copies.map(({ store, place }) => ({ store, order: ORDER[place.role] })),
+  ].sort((a, b) => a.order - b.order)
   const asked = await Promise.all(all.map((one) => ask(one.store)))
-  const best = chooseToRead(asked.map((answer, i) => ({ ...answer, isArchive: all[i]!.order === ORDER.archive })), troubles)
+  const best = chooseToRead(
+    asked.map((answer, i) => ({ ...answer, isArchive: all[i]!.order === ORDER.archive })),
+    troubles,
+  )
   const others = all.filter(({ store }) => store !== best).map(({ store }) => ({ store, synchronous: false }))
-  return { store: new CopySet({ primary: best, copies: others, use, events: troubles }), copies, troubles: () => troubles.lines }
+  return {
+    store: new CopySet({ primary: best, copies: others, use, events: troubles }),
+    copies,
+    troubles: () => troubles.lines,
+  }
 }
 
 interface Asked {
@@ -80,18 +101,32 @@ async function ask(store: ObjectStore): Promise<Asked> {
 }
 
 /** Of the stores that answer, those whose ledger reaches furthest; of these the one that answers fastest, an archive last. @throws where none answers */
-export function chooseToRead(asked: readonly (Asked & { readonly isArchive: boolean })[], troubles: Pick<Troubles, 'say'>): ObjectStore {
-  const answered = asked.flatMap(({ store, isArchive, answer }) => ('end' in answer ? [{ store, isArchive, ...answer }] : []))
+export function chooseToRead(
+  asked: readonly (Asked & { readonly isArchive: boolean })[],
+  troubles: Pick<Troubles, 'say'>,
+): ObjectStore {
+  const answered = asked.flatMap(({ store, isArchive, answer }) =>
+    'end' in answer ? [{ store, isArchive, ...answer }] : [],
+  )
   for (const { store, answer } of asked) {
     if ('end' in answer) continue
     const known = asTidemarkError(answer.error)
     troubles.say(`${store.place} cannot be read: ${known.code}: ${known.message}`)
   }
-  const reach = (a: LedgerEnd, b: LedgerEnd): number => (a.lineage !== b.lineage ? a.lineage - b.lineage : a.number > b.number ? 1 : a.number < b.number ? -1 : 0)
-  const told = ({ lineage, number }: LedgerEnd): string => `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
-  const [best] = answered.toSorted((a, b) => reach(b.end, a.end) || Number(a.isArchive) - Number(b.isArchive) || a.ms - b.ms)
-  if (best === undefined) throw (asked.find(({ answer }) => 'error' in answer)?.answer as { error: unknown }).error
-  for (const { store, end } of answered) if (reach(end, best.end) < 0) troubles.say(`${store.place} ends at ${told(end)}, ${best.store.place} at ${told(best.end)}: it is read instead`)
+  const reach = (a: LedgerEnd, b: LedgerEnd): number =>
+    a.lineage !== b.lineage ? a.lineage - b.lineage : a.number > b.number ? 1 : a.number < b.number ? -1 : 0
+  const told = ({ lineage, number }: LedgerEnd): string =>
+    `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
+  const [best] = answered.toSorted(
+    (a, b) => reach(b.end, a.end) || Number(a.isArchive) - Number(b.isArchive) || a.ms - b.ms,
+  )
+  if (best === undefined)
+    throw (asked.find(({ answer }) => 'error' in answer)?.answer as { error: unknown }).error
+  for (const { store, end } of answered)
+    if (reach(end, best.end) < 0)
+      troubles.say(
+        `${store.place} ends at ${told(end)}, ${best.store.place} at ${told(best.end)}: it is read instead`,
+      )
   return best.store
 }
 
@@ -106,16 +141,39 @@ export async function compareCopies(ledger: Ledger, copies: readonly OpenedCopy[
       const about = { place: store.place, role, synchronous: mode === 'synchronous' }
       try {
         const orphans = await findOrphans(ledger, store)
-        if (orphans !== undefined) return { ...about, outcome: 'returning' as const, head: null, behind: null, why: `entries ${orphans.from} to ${orphans.to} are of lineage ${orphans.lineage}, which ended` }
+        if (orphans !== undefined)
+          return {
+            ...about,
+            outcome: 'returning' as const,
+            head: null,
+            behind: null,
+            why: `entries ${orphans.from} to ${orphans.to} are of lineage ${orphans.lineage}, which ended`,
+          }
         await refuseLaterLineage(ledger, store)
         const head = await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number))
         await compareHead(ledger, store, head)
         const behind = ledger.headNumber - head
-        return { ...about, outcome: behind > 0n ? ('behind' as const) : ('equal' as const), head: String(head), behind: String(behind), why: null }
+        return {
+          ...about,
+          outcome: behind > 0n ? ('behind' as const) : ('equal' as const),
+          head: String(head),
+          behind: String(behind),
+          why: null,
+        }
       } catch (error) {
         const known = asTidemarkError(error)
-        if (!(error instanceof TidemarkError) || ['COPY_AHEAD', 'COPY_DIFFERS', 'STORE_SUPERSEDED'].includes(known.code)) throw error
-        return { ...about, outcome: 'unreachable' as const, head: null, behind: null, why: `${known.code}: ${known.message}` }
+        if (
+          !(error instanceof TidemarkError) ||
+          ['COPY_AHEAD', 'COPY_DIFFERS', 'STORE_SUPERSEDED'].includes(known.code)
+        )
+          throw error
+        return {
+          ...about,
+          outcome: 'unreachable' as const,
+          head: null,
+          behind: null,
+          why: `${known.code}: ${known.message}`,
+        }
       }
     }),
   )
@@ -125,8 +183,11 @@ export function copyLines(reports: readonly CopyReport[]): string[] {
   return reports.map(({ place, synchronous, outcome, behind, why }) => {
     const kind = synchronous ? 'synchronous' : 'mirrored'
     if (outcome === 'unreachable') return `${place} (${kind}) cannot be reached: ${why ?? ''}`
-    if (outcome === 'returning') return `${place} (${kind}) comes back from before a promotion: ${why ?? ''}; \`tidemark up\` sets them aside`
-    return outcome === 'equal' ? `${place} (${kind}) has everything` : `${place} (${kind}) is ${behind ?? ''} ledger entries behind`
+    if (outcome === 'returning')
+      return `${place} (${kind}) comes back from before a promotion: ${why ?? ''}; \`tidemark up\` sets them aside`
+    return outcome === 'equal'
+      ? `${place} (${kind}) has everything`
+      : `${place} (${kind}) is ${behind ?? ''} ledger entries behind`
   })
 }
 
@@ -146,11 +207,18 @@ class Troubles implements CopySetEvents {
   }
 
   onRepair({ place, code }: { readonly place: string; readonly code: string | undefined }): void {
-    const key = code === undefined ? `put back in ${place}, where they were missing or damaged` : `missing or damaged in ${place}, and could not be put back (${code})`
+    const key =
+      code === undefined
+        ? `put back in ${place}, where they were missing or damaged`
+        : `missing or damaged in ${place}, and could not be put back (${code})`
     this.#repairs.set(key, (this.#repairs.get(key) ?? 0) + 1)
   }
 
   get lines(): string[] {
-    return [...this.#said, ...[...this.#fallbacks].map(([what, count]) => `${count} objects were read ${what}`), ...[...this.#repairs].map(([what, count]) => `${count} objects were ${what}`)]
+    return [
+      ...this.#said,
+      ...[...this.#fallbacks].map(([what, count]) => `${count} objects were read ${what}`),
+      ...[...this.#repairs].map(([what, count]) => `${count} objects were ${what}`),
+    ]
   }
 }

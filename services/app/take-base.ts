@@ -7,13 +7,25 @@ import type { Repository } from '../repository/repository.ts'
 import { openBackup, placeOf, openSource } from './compose.ts'
 import type { Config } from './config.ts'
 
-export async function takeBase(config: Config, signal: AbortSignal, onTable: NonNullable<BaseEvents['onTable']>): Promise<{ repository: Repository; base: EntryOf<'base'> }> {
+export async function takeBase(
+  config: Config,
+  signal: AbortSignal,
+  onTable: NonNullable<BaseEvents['onTable']>,
+): Promise<{ repository: Repository; base: EntryOf<'base'> }> {
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   const { generation } = repository.catalog
-  if (generation?.base === undefined) throw new TidemarkError('NO_BASE', 'the first base is taken by the stream', { next: 'tidemark up' })
+  if (generation?.base === undefined)
+    throw new TidemarkError('NO_BASE', 'the first base is taken by the stream', { next: 'tidemark up' })
   const source = openSource(config, generation)
   try {
-    const copy = new BaseCopy({ source, repository, generation: generation.facts.generation, clock: systemClock, randomness: systemRandomness, events: { onTable } })
+    const copy = new BaseCopy({
+      source,
+      repository,
+      generation: generation.facts.generation,
+      clock: systemClock,
+      randomness: systemRandomness,
+      events: { onTable },
+    })
     return { repository, base: await copy.base(signal) }
   } finally {
     await source.close()

@@ -7,12 +7,25 @@ import type { BaseEvents } from '../replicator/base-copy.ts'
 
 export type UpEvent =
   | { readonly event: 'starting'; readonly generation: number; readonly from: string }
-  | { readonly event: 'base-progress'; readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }
+  | {
+      readonly event: 'base-progress'
+      readonly rows: number
+      readonly rawBytes: number
+      readonly estimatedRows: number
+    }
   | { readonly event: 'base-table'; readonly table: string; readonly rows: number; readonly bytes: number }
   | { readonly event: 'base-waiting'; readonly pids: readonly number[] }
   | { readonly event: 'base'; readonly closing: string; readonly rows: string; readonly bytes: string }
   | { readonly event: 'streaming'; readonly generation: number; readonly position: string }
-  | { readonly event: 'durable'; readonly to: string; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly lastCommittedAt: string; readonly lagMs: number }
+  | {
+      readonly event: 'durable'
+      readonly to: string
+      readonly transactions: number
+      readonly changes: number
+      readonly bytes: number
+      readonly lastCommittedAt: string
+      readonly lagMs: number
+    }
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
   /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
   | { readonly event: 'untold'; readonly tables: readonly string[] }
@@ -26,20 +39,48 @@ export type UpEvent =
   /** The log lost what was not stored yet: it begins anew, and the source sends it again. */
   | { readonly event: 'log-anew'; readonly reason: string }
   /** A store holds up what counts as durable, and WAL waits on the source: for so long at the current rate, null without a limit. */
-  | { readonly event: 'wal-budget'; readonly bytes: number | null; readonly seconds: number | null; readonly lagBytes: number }
+  | {
+      readonly event: 'wal-budget'
+      readonly bytes: number | null
+      readonly seconds: number | null
+      readonly lagBytes: number
+    }
   /** A copy has everything up to this ledger entry: at the start, and after a failure. */
   | { readonly event: 'copy'; readonly place: string; readonly entry: string }
   /** A mirrored copy is behind and is tried again; the backup goes on. */
   | { readonly event: 'copy-failed'; readonly place: string; readonly code: string; readonly message: string }
   /** A store from before a promotion had entries of its own: they are set aside, and it is a copy from now on. */
-  | { readonly event: 'orphans'; readonly place: string; readonly lineage: number; readonly from: string; readonly to: string }
-  | { readonly event: 'anchor-failed'; readonly place: string; readonly code: string; readonly message: string }
+  | {
+      readonly event: 'orphans'
+      readonly place: string
+      readonly lineage: number
+      readonly from: string
+      readonly to: string
+    }
+  | {
+      readonly event: 'anchor-failed'
+      readonly place: string
+      readonly code: string
+      readonly message: string
+    }
   /** Today's share of every store was looked at. */
-  | { readonly event: 'scrubbed'; readonly part: number; readonly parts: number; readonly objects: number; readonly mended: number; readonly lost: number; readonly left: number; readonly away: readonly string[] }
+  | {
+      readonly event: 'scrubbed'
+      readonly part: number
+      readonly parts: number
+      readonly objects: number
+      readonly mended: number
+      readonly lost: number
+      readonly left: number
+      readonly away: readonly string[]
+    }
   | { readonly event: 'locks'; readonly place: string; readonly objects: number; readonly until: string }
   /** Scrubbing or locks: tried again within the hour; the backup goes on. */
   | { readonly event: 'upkeep-failed'; readonly code: string; readonly message: string }
-  | { readonly event: 'stopped'; /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */ readonly drained: boolean }
+  | {
+      readonly event: 'stopped' /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */
+      readonly drained: boolean
+    }
 
 export type Say = (event: UpEvent) => void
 /** Named points of the write path, for crash tests. */
@@ -47,7 +88,14 @@ export type OnPoint = ((point: string) => void | Promise<void>) | undefined
 
 export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
   return {
-    onDurable: (d: { to: Lsn; transactions: number; changes: number; bytes: number; firstCommittedAt: bigint; lastCommittedAt: bigint }) =>
+    onDurable: (d: {
+      to: Lsn
+      transactions: number
+      changes: number
+      bytes: number
+      firstCommittedAt: bigint
+      lastCommittedAt: bigint
+    }) =>
       say({
         event: 'durable',
         to: formatLsn(d.to),
@@ -66,7 +114,8 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
 export function baseEvents(say: Say, onPoint: OnPoint): BaseEvents {
   return {
     onWaiting: (pids) => say({ event: 'base-waiting', pids }),
-    onTable: (t) => say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
+    onTable: (t) =>
+      say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
     onProgress: (p) => say({ event: 'base-progress', ...p }),
     ...(onPoint === undefined ? {} : { onPoint }),
   }

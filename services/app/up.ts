@@ -66,7 +66,12 @@ export class Up {
     this.#options = options
     this.#lossAccepted = options.lossAccepted === true
     this.#leads = options.role !== 'compactor'
-    if (options.role !== 'compactor') this.#budget = new WalBudget(options.config.source.url, () => options.repository.catalog.generation, options.onEvent)
+    if (options.role !== 'compactor')
+      this.#budget = new WalBudget(
+        options.config.source.url,
+        () => options.repository.catalog.generation,
+        options.onEvent,
+      )
     const { roll } = options.config
     this.#policy = { segmentBytes: roll.segmentBytes, ageMs: roll.ageMs }
   }
@@ -88,9 +93,20 @@ export class Up {
     const draining = new AbortController()
     this.#stop = () => {
       draining.abort(new DOMException('draining', 'AbortError'))
-      timer ??= setTimeout(() => late.abort(new DOMException('the time for a drain is over', 'AbortError')), LIMITS.drainMs)
+      timer ??= setTimeout(
+        () => late.abort(new DOMException('the time for a drain is over', 'AbortError')),
+        LIMITS.drainMs,
+      )
     }
-    if (this.#role !== 'replicator') for (const { place, orphans } of await takeBackCopies(this.#options.repository)) this.#say({ event: 'orphans', place, lineage: orphans.lineage, from: String(orphans.from), to: String(orphans.to) })
+    if (this.#role !== 'replicator')
+      for (const { place, orphans } of await takeBackCopies(this.#options.repository))
+        this.#say({
+          event: 'orphans',
+          place,
+          lineage: orphans.lineage,
+          from: String(orphans.from),
+          to: String(orphans.to),
+        })
     const over = new AbortController()
     const beside = this.#beside(AbortSignal.any([signal, draining.signal, over.signal]))
     try {
@@ -124,7 +140,8 @@ export class Up {
           this.#lossAccepted = false
         }
         if (anew !== undefined) {
-          if (!(await beginLogAnew(this.#options.repository, this.#options.config, anew))) throw new TidemarkError('LOG_HOLE', anew)
+          if (!(await beginLogAnew(this.#options.repository, this.#options.config, anew)))
+            throw new TidemarkError('LOG_HOLE', anew)
           this.#say({ event: 'log-anew', reason: anew })
           anew = undefined
         }
@@ -142,13 +159,20 @@ export class Up {
           continue
         }
         // The compactor's side finds the hole, and writes the ledger.
-        if (known.code === 'LOG_HOLE' && this.#role !== 'replicator' && this.#options.config.kafka !== undefined) {
+        if (
+          known.code === 'LOG_HOLE' &&
+          this.#role !== 'replicator' &&
+          this.#options.config.kafka !== undefined
+        ) {
           // Tried in the loop, so that an outage on the way is waited out.
           anew = known.message
           await backoff.pause(AbortSignal.any([signal, draining])).catch(() => undefined)
           continue
         }
-        if (known.code === 'SLOT_AHEAD' && lostLog(this.#options.repository, this.#options.config) !== undefined) {
+        if (
+          known.code === 'SLOT_AHEAD' &&
+          lostLog(this.#options.repository, this.#options.config) !== undefined
+        ) {
           fresh = lostLog(this.#options.repository, this.#options.config)
           continue
         }
@@ -164,13 +188,28 @@ export class Up {
   async #beside(signal: AbortSignal): Promise<void> {
     if (this.#role === 'replicator') return
     const { repository, copies = [] } = this.#options
-    await runBeside({ repository, copies, scrubDays: this.#options.config.scrubDays ?? 0, say: (event) => this.#say(event), writeAnchors: () => this.#writeAnchors(), leads: () => this.#leads, isConnected: () => this.connected }, signal)
+    await runBeside(
+      {
+        repository,
+        copies,
+        scrubDays: this.#options.config.scrubDays ?? 0,
+        say: (event) => this.#say(event),
+        writeAnchors: () => this.#writeAnchors(),
+        leads: () => this.#leads,
+        isConnected: () => this.connected,
+      },
+      signal,
+    )
   }
 
   async #writeAnchors(): Promise<void> {
     const { anchors, repository } = this.#options
     if (this.#role === 'replicator' || this.#lossAccepted) return
-    await writeAnchors(anchors, () => repository.signer, (event) => this.#say(event))
+    await writeAnchors(
+      anchors,
+      () => repository.signer,
+      (event) => this.#say(event),
+    )
   }
 
   #say(event: UpEvent): void {
@@ -181,7 +220,13 @@ export class Up {
   async #newGeneration(reason: string): Promise<void> {
     const { repository, config } = this.#options
     await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
-    const generation = await replaceGeneration({ repository, url: config.source.url, slot: config.source.slot, publication: config.source.publication, reason })
+    const generation = await replaceGeneration({
+      repository,
+      url: config.source.url,
+      slot: config.source.slot,
+      publication: config.source.publication,
+      reason,
+    })
     this.#say({ event: 'generation', generation, reason })
   }
 
@@ -194,7 +239,8 @@ export class Up {
     const { repository, config } = this.#options
     await repository.ledger.refresh()
     const generation = repository.catalog.generation
-    if (generation === undefined) throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
+    if (generation === undefined)
+      throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
     if (this.#role === 'compactor') return this.#compact(generation, signal, draining)
     const source = openSource(config, generation)
     this.#source = source
@@ -207,13 +253,21 @@ export class Up {
     }
   }
 
-  async #stream(source: ReturnType<typeof openSource>, generation: Generation, signal: AbortSignal, draining: AbortSignal): Promise<void> {
+  async #stream(
+    source: ReturnType<typeof openSource>,
+    generation: Generation,
+    signal: AbortSignal,
+    draining: AbortSignal,
+  ): Promise<void> {
     const { repository } = this.#options
     const slot = await source.slot()
     if (slot?.active === true) {
       // Taken by a successor while this process was stopped or cut off: it ends, rather than wait to take it back.
       await repository.confirmClaim()
-      throw new TidemarkError('SLOT_TAKEN', `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`)
+      throw new TidemarkError(
+        'SLOT_TAKEN',
+        `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`,
+      )
     }
     // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
     const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
@@ -234,7 +288,12 @@ export class Up {
     // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish.
     const hard = AbortSignal.any([signal, stop.signal])
     const intake = AbortSignal.any([hard, draining])
-    const copies = new CopyQueue(source, repository, number, baseEvents((event) => this.#say(event), this.#options.onPoint))
+    const copies = new CopyQueue(
+      source,
+      repository,
+      number,
+      baseEvents((event) => this.#say(event), this.#options.onPoint),
+    )
     const replicator = new Replicator({
       source,
       log,
@@ -247,7 +306,12 @@ export class Up {
       events: {
         onGap: (gap) => {
           if (gap.scope.kind !== 'table') return
-          this.#say({ event: 'gap', table: `${gap.scope.schema}.${gap.scope.name}`, from: formatLsn(gap.from), reason: gap.reason })
+          this.#say({
+            event: 'gap',
+            table: `${gap.scope.schema}.${gap.scope.name}`,
+            from: formatLsn(gap.from),
+            reason: gap.reason,
+          })
         },
         onUntold: (tables) => this.#say({ event: 'untold', tables }),
       },
@@ -258,20 +322,32 @@ export class Up {
       log.fail(error)
       stop.abort(new DOMException('stopped', 'AbortError'))
     }
-    const compacting = this.#role === 'both' ? this.#compactor(log, number, term).run(hard).catch(end) : followLedger(repository, log, number, intake).catch((error: unknown) => !intake.aborted && end(error))
+    const compacting =
+      this.#role === 'both'
+        ? this.#compactor(log, number, term).run(hard).catch(end)
+        : followLedger(repository, log, number, intake).catch(
+            (error: unknown) => !intake.aborted && end(error),
+          )
     const replicating = replicator.run(intake).then(
       () => log.end(),
       (error: unknown) => (draining.aborted && !hard.aborted ? log.end() : end(error)),
     )
     // Gaps of the ledger, whoever wrote them: an earlier process may have left some in the log.
     const want = (): void => {
-      for (const gap of repository.catalog.openGaps) if (gap.scope.kind === 'table') copies.want({ id: gap.id, oid: gap.scope.oid })
+      for (const gap of repository.catalog.openGaps)
+        if (gap.scope.kind === 'table') copies.want({ id: gap.id, oid: gap.scope.oid })
     }
     const off = repository.ledger.onEntry((entry) => entry.body?.kind === 'gap' && want())
     want()
-    const copying = copies.run(intake, (event) => this.#say(event), () => this.#streaming(generation)).catch((error: unknown) => {
-      if (!intake.aborted) end(error)
-    })
+    const copying = copies
+      .run(
+        intake,
+        (event) => this.#say(event),
+        () => this.#streaming(generation),
+      )
+      .catch((error: unknown) => {
+        if (!intake.aborted) end(error)
+      })
     this.connected = true
     if (generation.base !== undefined) this.#streaming(generation)
     await Promise.all([compacting, replicating, copying])
@@ -303,16 +379,40 @@ export class Up {
 
   #openLog(generation: Generation, signal: AbortSignal, outline = false): Promise<ChangeLog> {
     const { config, repository, onPoint } = this.#options
-    return openLog({ config, role: this.#role, generation, term: Number(repository.claimedAt), confirm: () => repository.confirmClaim(), outline, signal, onRetry: (error) => this.#say({ event: 'retry', ...error }), onForeign: (place) => this.#say({ event: 'foreign', ...place }), onPoint })
+    return openLog({
+      config,
+      role: this.#role,
+      generation,
+      term: Number(repository.claimedAt),
+      confirm: () => repository.confirmClaim(),
+      outline,
+      signal,
+      onRetry: (error) => this.#say({ event: 'retry', ...error }),
+      onForeign: (place) => this.#say({ event: 'foreign', ...place }),
+      onPoint,
+    })
   }
 
   #compactor(log: ChangeLog, generation: number, term: number): Compactor {
-    return new Compactor({ log, repository: this.#options.repository, generation, term, policy: this.#policy, clock: systemClock, randomness: systemRandomness, events: compactorEvents((event) => this.#say(event), this.#options.onPoint) })
+    return new Compactor({
+      log,
+      repository: this.#options.repository,
+      generation,
+      term,
+      policy: this.#policy,
+      clock: systemClock,
+      randomness: systemRandomness,
+      events: compactorEvents((event) => this.#say(event), this.#options.onPoint),
+    })
   }
 
   #streaming(generation: Generation): void {
     if (this.#streamingSaid) return
     this.#streamingSaid = true
-    this.#say({ event: 'streaming', generation: generation.facts.generation, position: formatLsn(generation.end) })
+    this.#say({
+      event: 'streaming',
+      generation: generation.facts.generation,
+      position: formatLsn(generation.end),
+    })
   }
 }

@@ -51,7 +51,10 @@ export async function keepUp(options: UpkeepOptions, signal: AbortSignal): Promi
 }
 
 /** The share of the day, once a day. */
-export async function scrubShare({ repository, copies, scrubDays, say, clock }: UpkeepOptions, signal: AbortSignal): Promise<void> {
+export async function scrubShare(
+  { repository, copies, scrubDays, say, clock }: UpkeepOptions,
+  signal: AbortSignal,
+): Promise<void> {
   if (scrubDays === 0) return
   const today = Math.floor(clock.now() / DAY_MS)
   const last = repository.catalog.scrubbed
@@ -62,12 +65,36 @@ export async function scrubShare({ repository, copies, scrubDays, say, clock }: 
   const of = (outcome: string): number => report.faults.filter((fault) => fault.outcome === outcome).length
   const away = report.stores.flatMap((store) => (store.away === null ? [] : [store.place]))
   const objects = report.stores.reduce((sum, store) => sum + store.objects, 0)
-  await repository.ledger.append({ kind: 'scrub', part, parts: scrubDays, objects: String(objects), mended: String(of('mended')), lost: String(of('lost')), left: String(of('left')), away }, repository.signer)
-  say({ event: 'scrubbed', part, parts: scrubDays, objects, mended: of('mended'), lost: of('lost'), left: of('left'), away })
+  await repository.ledger.append(
+    {
+      kind: 'scrub',
+      part,
+      parts: scrubDays,
+      objects: String(objects),
+      mended: String(of('mended')),
+      lost: String(of('lost')),
+      left: String(of('left')),
+      away,
+    },
+    repository.signer,
+  )
+  say({
+    event: 'scrubbed',
+    part,
+    parts: scrubDays,
+    objects,
+    mended: of('mended'),
+    lost: of('lost'),
+    left: of('left'),
+    away,
+  })
 }
 
 /** Locks that would end within half their time, of everything that the backup still needs. */
-export async function extendLocks({ repository, say, clock }: Pick<UpkeepOptions, 'repository' | 'say' | 'clock'>, signal: AbortSignal): Promise<void> {
+export async function extendLocks(
+  { repository, say, clock }: Pick<UpkeepOptions, 'repository' | 'say' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
   for (const store of storesOf(repository.ledger.store)) {
     const { lock } = store
     if (lock === undefined || !(await isDue(repository, store, lock.forMs, clock))) continue
@@ -84,18 +111,30 @@ export async function extendLocks({ repository, say, clock }: Pick<UpkeepOptions
     for await (const entry of ledger.walk(upTo)) {
       signal.throwIfAborted()
       await extend(ledger.lineages.nameOf(entry.number))
-      for (const { object } of namedObjects(entry)) if (!isBelow(catalog.floor, object.name)) await extend(object.name)
+      for (const { object } of namedObjects(entry))
+        if (!isBelow(catalog.floor, object.name)) await extend(object.name)
     }
     await together.all()
-    await ledger.append({ kind: 'locks', place: store.place, upTo: upTo.toString(), until: new Date(until).toISOString() }, repository.signer)
+    await ledger.append(
+      { kind: 'locks', place: store.place, upTo: upTo.toString(), until: new Date(until).toISOString() },
+      repository.signer,
+    )
     say({ event: 'locks', place: store.place, objects, until: new Date(until).toISOString() })
   }
 }
 
 /** The lock that ends first: of what was extended last time, or of the first entry behind that. */
-async function isDue({ ledger, catalog }: Repository, store: ObjectStore, forMs: number, clock: Clock): Promise<boolean> {
+async function isDue(
+  { ledger, catalog }: Repository,
+  store: ObjectStore,
+  forMs: number,
+  clock: Clock,
+): Promise<boolean> {
   const last = catalog.locks.get(store.place)
   const next = await ledger.readEntry(BigInt(last?.upTo ?? '0') + 1n)
-  const ends = [...(last === undefined ? [] : [Date.parse(last.until)]), ...(next === undefined ? [] : [Date.parse(next.writtenAt) + forMs])]
+  const ends = [
+    ...(last === undefined ? [] : [Date.parse(last.until)]),
+    ...(next === undefined ? [] : [Date.parse(next.writtenAt) + forMs]),
+  ]
   return ends.some((end) => end - clock.now() < forMs / 2)
 }

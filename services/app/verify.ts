@@ -39,13 +39,25 @@ const READ_TOGETHER = 8
 const READ_BYTES = 64 * 1024 * 1024
 
 /** @param decrypt also opens every object; without it the hashes alone are checked, which needs no key */
-export async function verifyStore(repository: Repository, decrypt: boolean, onProgress: (done: number, bytes: number) => void, signal: AbortSignal): Promise<VerifyReport> {
+export async function verifyStore(
+  repository: Repository,
+  decrypt: boolean,
+  onProgress: (done: number, bytes: number) => void,
+  signal: AbortSignal,
+): Promise<VerifyReport> {
   const damaged: Damage[] = []
   let objects = 0
   let bytes = 0n
   const reading = new SideBySide(READ_TOGETHER, READ_BYTES)
   for await (const { entry, faults } of proveLedger(repository.ledger, repository.catalog.floor)) {
-    for (const { object, error } of faults) damaged.push({ entry: String(entry.number), object, code: error.code, what: error.message, range: 'the ledger\'s own index: every command reads around it' })
+    for (const { object, error } of faults)
+      damaged.push({
+        entry: String(entry.number),
+        object,
+        code: error.code,
+        what: error.message,
+        range: "the ledger's own index: every command reads around it",
+      })
     // What a checkpoint names has been compared with the entries already.
     for (const { object, range, sealed } of entry.body?.kind === 'checkpoint' ? [] : namedObjects(entry)) {
       signal.throwIfAborted()
@@ -53,12 +65,19 @@ export async function verifyStore(repository: Repository, decrypt: boolean, onPr
       // Some are read while another one is hashed.
       await reading.begin(Number(object.bytes), async () => {
         try {
-          if (decrypt && sealed !== undefined) await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
+          if (decrypt && sealed !== undefined)
+            await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
           else await proveObject(repository.ledger, object)
         } catch (error) {
           const known = asTidemarkError(error)
           if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
-          damaged.push({ entry: String(entry.number), object: object.name, code: known.code, what: known.message, range })
+          damaged.push({
+            entry: String(entry.number),
+            object: object.name,
+            code: known.code,
+            what: known.message,
+            range,
+          })
         }
         objects++
         bytes += BigInt(object.bytes)
@@ -68,13 +87,25 @@ export async function verifyStore(repository: Repository, decrypt: boolean, onPr
   }
   await reading.all()
   damaged.sort((a, b) => Number(BigInt(a.entry) - BigInt(b.entry)) || (a.object < b.object ? -1 : 1))
-  return { entries: String(repository.ledger.headNumber), head: repository.ledger.headHash, objects, bytes: String(bytes), decrypted: decrypt, damaged }
+  return {
+    entries: String(repository.ledger.headNumber),
+    head: repository.ledger.headHash,
+    objects,
+    bytes: String(bytes),
+    decrypted: decrypt,
+    damaged,
+  }
 }
 
 export interface AttestationReport {
   readonly position: string
   readonly equal: boolean
-  readonly tables: readonly { readonly table: string; readonly sourceRows: string; readonly backupRows: string; readonly equal: boolean }[]
+  readonly tables: readonly {
+    readonly table: string
+    readonly sourceRows: string
+    readonly backupRows: string
+    readonly equal: boolean
+  }[]
 }
 
 /** How long the stream may take to reach the snapshot's position. */
@@ -84,13 +115,25 @@ const CATCH_UP_MS = 120_000
  * Digests the source under an exact snapshot, waits until the backup covers that position, digests the backup at it and
  * writes both outcomes into the ledger.
  */
-export async function verifyAgainstSource(repository: Repository, url: string, signal: AbortSignal): Promise<AttestationReport> {
+export async function verifyAgainstSource(
+  repository: Repository,
+  url: string,
+  signal: AbortSignal,
+): Promise<AttestationReport> {
   const generation = repository.catalog.generation
   if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
-  const exported = await exportSnapshot({ url, slot: `tidemark_tmp_${systemRandomness.bytes(6).toString('hex')}`, clock: systemClock, signal })
+  const exported = await exportSnapshot({
+    url,
+    slot: `tidemark_tmp_${systemRandomness.bytes(6).toString('hex')}`,
+    clock: systemClock,
+    signal,
+  })
   const at = exported.consistentPoint
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  const source = new Map<string, { rows: string; digest: string; schema: string; name: string; oid: number }>()
+  const source = new Map<
+    string,
+    { rows: string; digest: string; schema: string; name: string; oid: number }
+  >()
   try {
     await beginUnder(client, exported.name)
     const tables = await client.query<{ oid: number; schema: string; name: string; columns: string[] }>(
@@ -99,7 +142,13 @@ export async function verifyAgainstSource(repository: Repository, url: string, s
     )
     for (const table of tables.rows) {
       const [row] = (await client.query<{ rows: string; digest: string }>(digestSql(table))).rows
-      source.set(`${table.schema}.${table.name}`, { rows: row?.rows ?? '', digest: row?.digest ?? '', schema: table.schema, name: table.name, oid: Number(table.oid) })
+      source.set(`${table.schema}.${table.name}`, {
+        rows: row?.rows ?? '',
+        digest: row?.digest ?? '',
+        schema: table.schema,
+        name: table.name,
+        oid: Number(table.oid),
+      })
     }
     await client.query('COMMIT')
     // A transaction of ours behind the snapshot, so that a quiet database's stream passes it at once.
@@ -111,28 +160,49 @@ export async function verifyAgainstSource(repository: Repository, url: string, s
   const deadline = systemClock.elapsed() + CATCH_UP_MS
   while (compareLsn(generation.end, at) < 0) {
     if (systemClock.elapsed() > deadline) {
-      throw new TidemarkError('NOT_PROVEN', `the backup reaches ${formatLsn(generation.end)}, the source was read at ${formatLsn(at)}`, { next: 'see that `tidemark up` runs, then: tidemark verify --against-source' })
+      throw new TidemarkError(
+        'NOT_PROVEN',
+        `the backup reaches ${formatLsn(generation.end)}, the source was read at ${formatLsn(at)}`,
+        { next: 'see that `tidemark up` runs, then: tidemark verify --against-source' },
+      )
     }
     await systemClock.sleep(200, signal)
     await repository.ledger.refresh()
   }
   const point = await resolvePoint(repository, { kind: 'lsn', lsn: toLsn(at - 1n) })
-  const backup = await digestBackup(repository, await planRestore(repository, point), systemRandomness, signal)
+  const backup = await digestBackup(
+    repository,
+    await planRestore(repository, point),
+    systemRandomness,
+    signal,
+  )
   const seen = new Set<string>()
   const tables = backup.map((table) => {
     const name = `${table.schema}.${table.name}`
     seen.add(name)
     const there = source.get(name)
-    return { table: name, sourceRows: there?.rows ?? '0', backupRows: String(table.rows), equal: there !== undefined && there.digest === table.digest && there.rows === String(table.rows) }
+    return {
+      table: name,
+      sourceRows: there?.rows ?? '0',
+      backupRows: String(table.rows),
+      equal: there !== undefined && there.digest === table.digest && there.rows === String(table.rows),
+    }
   })
-  for (const [name, there] of source) if (!seen.has(name)) tables.push({ table: name, sourceRows: there.rows, backupRows: '0', equal: false })
+  for (const [name, there] of source)
+    if (!seen.has(name)) tables.push({ table: name, sourceRows: there.rows, backupRows: '0', equal: false })
   const equal = tables.every((table) => table.equal)
   await repository.append({
     kind: 'attestation',
     generation: generation.facts.generation,
     at: formatLsn(at),
     equal,
-    tables: [...source.values()].map((t) => ({ oid: t.oid, schema: t.schema, name: t.name, rows: t.rows, digest: t.digest })),
+    tables: [...source.values()].map((t) => ({
+      oid: t.oid,
+      schema: t.schema,
+      name: t.name,
+      rows: t.rows,
+      digest: t.digest,
+    })),
   })
   return { position: formatLsn(at), equal, tables }
 }

@@ -22,10 +22,17 @@ export class WalBudget {
 
   see(event: UpEvent): void {
     const generation = this.#generation()
-    if (event.event !== 'retry' || !event.code.startsWith('STORE_') || generation === undefined || systemClock.elapsed() - this.#toldAt < EVERY_MS) return
+    if (
+      event.event !== 'retry' ||
+      !event.code.startsWith('STORE_') ||
+      generation === undefined ||
+      systemClock.elapsed() - this.#toldAt < EVERY_MS
+    )
+      return
     this.#toldAt = systemClock.elapsed()
     this.#asking = askSource(this.#url, generation).then(
-      ({ lag, budget }) => this.#say({ event: 'wal-budget', bytes: budget.bytes, seconds: budget.seconds, lagBytes: lag.bytes }),
+      ({ lag, budget }) =>
+        this.#say({ event: 'wal-budget', bytes: budget.bytes, seconds: budget.seconds, lagBytes: lag.bytes }),
       // Of the source's own outage others tell.
       () => undefined,
     )

@@ -21,8 +21,19 @@ export interface GapReport {
 export interface WindowsReport {
   readonly windows: readonly WindowReport[]
   readonly gaps: readonly GapReport[]
-  readonly markers: readonly { readonly name: string; readonly position: string; readonly writtenAt: string }[]
-  readonly bases: readonly { readonly id: string; readonly closing: string; readonly writtenAt: string; readonly tables: number; readonly rows: string; readonly bytes: string }[]
+  readonly markers: readonly {
+    readonly name: string
+    readonly position: string
+    readonly writtenAt: string
+  }[]
+  readonly bases: readonly {
+    readonly id: string
+    readonly closing: string
+    readonly writtenAt: string
+    readonly tables: number
+    readonly rows: string
+    readonly bytes: string
+  }[]
 }
 
 export function readWindows(repository: Repository): WindowsReport {
@@ -34,7 +45,11 @@ export function readWindows(repository: Repository): WindowsReport {
       {
         generation: generation.facts.generation,
         from: { position: formatLsn(first.closing), time: first.writtenAt },
-        to: { position: formatLsn(generation.end), time: generation.lastWrittenAt, lastCommittedAt: generation.lastCommittedAt ?? null },
+        to: {
+          position: formatLsn(generation.end),
+          time: generation.lastWrittenAt,
+          lastCommittedAt: generation.lastCommittedAt ?? null,
+        },
       },
     ]
   })
@@ -44,12 +59,28 @@ export function readWindows(repository: Repository): WindowsReport {
       generation: gap.generation,
       scope: gap.scope.kind === 'stream' ? 'stream' : `${gap.scope.schema}.${gap.scope.name}`,
       from: formatLsn(gap.from),
-      to: gap.closedAt === undefined ? (gap.to === undefined ? null : formatLsn(gap.to)) : formatLsn(gap.closedAt),
+      to:
+        gap.closedAt === undefined
+          ? gap.to === undefined
+            ? null
+            : formatLsn(gap.to)
+          : formatLsn(gap.closedAt),
       open: gap.closedAt === undefined && gap.to === undefined,
       reason: gap.reason,
     }),
   )
-  const markers = catalog.generations.flatMap((g) => g.markers.map((m) => ({ name: m.body.name, position: m.body.at, writtenAt: m.writtenAt })))
-  const bases = catalog.generations.flatMap((g) => g.bases.map((b) => ({ id: b.id, closing: formatLsn(b.closing), writtenAt: b.writtenAt, tables: b.tables.length, rows: b.entry.rows, bytes: b.entry.bytes })))
+  const markers = catalog.generations.flatMap((g) =>
+    g.markers.map((m) => ({ name: m.body.name, position: m.body.at, writtenAt: m.writtenAt })),
+  )
+  const bases = catalog.generations.flatMap((g) =>
+    g.bases.map((b) => ({
+      id: b.id,
+      closing: formatLsn(b.closing),
+      writtenAt: b.writtenAt,
+      tables: b.tables.length,
+      rows: b.entry.rows,
+      bytes: b.entry.bytes,
+    })),
+  )
   return { windows, gaps, markers, bases }
 }

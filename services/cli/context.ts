@@ -41,15 +41,34 @@ export class Context {
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
   place(): BackupPlace & { readonly sourceUrl: string | undefined } {
     const { store, copy, keys, anchor, acceptLoss } = this.#options
-    const others = copy?.map((url) => ({ url, role: 'remote' as const, mode: 'mirrored' as const, bandwidth: undefined }))
-    if (store !== undefined && keys !== undefined) return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
+    const others = copy?.map((url) => ({
+      url,
+      role: 'remote' as const,
+      mode: 'mirrored' as const,
+      bandwidth: undefined,
+    }))
+    if (store !== undefined && keys !== undefined)
+      return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
     let config: Config
     try {
       config = this.config()
     } catch (error) {
-      if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') throw new TidemarkError('USAGE', `no ${this.configPath} here: --store URL and --keys DIR are both needed`, { cause: error, next: 'the same with --store URL --keys DIR' })
+      if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING')
+        throw new TidemarkError(
+          'USAGE',
+          `no ${this.configPath} here: --store URL and --keys DIR are both needed`,
+          { cause: error, next: 'the same with --store URL --keys DIR' },
+        )
       throw error
     }
-    return { storeUrl: store ?? config.storeUrl, storeRole: store === undefined ? config.storeRole : undefined, copies: others ?? (store === undefined ? config.copies : undefined), keys: keys ?? config.keys, anchors: anchor ?? (store === undefined ? config.anchors : undefined), acceptLoss, sourceUrl: config.source.url }
+    return {
+      storeUrl: store ?? config.storeUrl,
+      storeRole: store === undefined ? config.storeRole : undefined,
+      copies: others ?? (store === undefined ? config.copies : undefined),
+      keys: keys ?? config.keys,
+      anchors: anchor ?? (store === undefined ? config.anchors : undefined),
+      acceptLoss,
+      sourceUrl: config.source.url,
+    }
   }
 }

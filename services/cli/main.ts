@@ -30,11 +30,14 @@ export async function main(args: readonly string[]): Promise<number> {
   const run: Run = async (command, action) => {
     const options = command.optsWithGlobals<SharedOptions>()
     // `up` has its own way to stop: it drains first.
-    if (command.name() !== 'up') for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal)
+    if (command.name() !== 'up')
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal)
     try {
       await action(new Context(options, stop.signal))
     } catch (error) {
-      const known = stop.signal.aborted ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error }) : asTidemarkError(error)
+      const known = stop.signal.aborted
+        ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error })
+        : asTidemarkError(error)
       new Output(options.json === true).failure(known)
       if (process.env['TIDEMARK_DEBUG'] !== undefined) console.error(error)
       exit = known.exitCode
@@ -43,7 +46,9 @@ export async function main(args: readonly string[]): Promise<number> {
     }
   }
   const program = new Command('tidemark')
-    .description('Streaming backup for the databases behind chat systems: every row change, encrypted, restorable at any transaction.')
+    .description(
+      'Streaming backup for the databases behind chat systems: every row change, encrypted, restorable at any transaction.',
+    )
     .version('0.1.0')
     .option('--config <FILE>', 'settings file (default: tidemark.yaml)')
     .option('--json', 'one JSON object per line; the last one has ok and, on failure, error.code')
@@ -51,19 +56,41 @@ export async function main(args: readonly string[]): Promise<number> {
     .option('--store <URL>', 'the store, e.g. file:///backups/chat')
     .option('--copy <URL...>', 'other stores with the same backup: read where the first one fails')
     .option('--keys <DIR>', 'the keys folder')
-    .option('--anchor <URL...>', 'where the head of the ledger is anchored: tells whether newer entries were cut off')
+    .option(
+      '--anchor <URL...>',
+      'where the head of the ledger is anchored: tells whether newer entries were cut off',
+    )
     .option('--accept-loss', 'take the store as it is, whatever the anchors say')
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
-  for (const register of [registerInit, registerDoctor, registerUp, registerStatus, registerBackup, registerMark, registerFind, registerRead, registerRestore, registerVerify, registerCopy, registerScrub, registerPrune, registerHold, registerKeys, registerDemo]) register(program, run)
+  for (const register of [
+    registerInit,
+    registerDoctor,
+    registerUp,
+    registerStatus,
+    registerBackup,
+    registerMark,
+    registerFind,
+    registerRead,
+    registerRestore,
+    registerVerify,
+    registerCopy,
+    registerScrub,
+    registerPrune,
+    registerHold,
+    registerKeys,
+    registerDemo,
+  ])
+    register(program, run)
   inherit(program)
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return 0
-    if (args.includes('--json')) new Output(true).failure(new TidemarkError('USAGE', error.message.replace(/^error: /, '')))
+    if (args.includes('--json'))
+      new Output(true).failure(new TidemarkError('USAGE', error.message.replace(/^error: /, '')))
     return 2
   }
   return exit
@@ -73,7 +100,9 @@ export async function main(args: readonly string[]): Promise<number> {
 function inherit(program: Command): void {
   for (const command of program.commands) {
     command.exitOverride()
-    for (const option of program.options) if (option.long !== '--version' && !command.options.some((own) => own.long === option.long)) command.addOption(option)
+    for (const option of program.options)
+      if (option.long !== '--version' && !command.options.some((own) => own.long === option.long))
+        command.addOption(option)
     inherit(command)
   }
 }

@@ -25,17 +25,24 @@ export class Output {
 
   failure(error: TidemarkError): void {
     if (this.json) {
-      process.stdout.write(`${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next } })}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next } })}\n`,
+      )
       return
     }
-    process.stderr.write(`\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n`)
+    process.stderr.write(
+      `\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n`,
+    )
   }
 }
 
 export function exitCodeTable(): string {
   const byExit = new Map<number, string[]>()
   for (const [code, { exit }] of Object.entries(CODES)) byExit.set(exit, [...(byExit.get(exit) ?? []), code])
-  return [...byExit].sort(([a], [b]) => a - b).map(([exit, codes]) => `${String(exit).padStart(4)}  ${codes.join(', ')}`).join('\n')
+  return [...byExit]
+    .sort(([a], [b]) => a - b)
+    .map(([exit, codes]) => `${String(exit).padStart(4)}  ${codes.join(', ')}`)
+    .join('\n')
 }
 
 const STEPS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
@@ -54,5 +61,12 @@ export function countText(value: number | string | bigint): string {
 /** Columns aligned, two spaces between. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length))) ?? []
-  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join('  ').trimEnd()).join('\n')
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }

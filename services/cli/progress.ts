@@ -12,7 +12,17 @@ export class Progress {
   constructor(silent: boolean) {
     const terminal = process.stderr.isTTY === true && !silent
     this.#plain = !terminal && !silent
-    this.#bar = terminal ? new SingleBar({ format: '{stage} {bar} {percentage}% {what}', stream: process.stderr, hideCursor: true, clearOnComplete: true }, Presets.shades_classic) : undefined
+    this.#bar = terminal
+      ? new SingleBar(
+          {
+            format: '{stage} {bar} {percentage}% {what}',
+            stream: process.stderr,
+            hideCursor: true,
+            clearOnComplete: true,
+          },
+          Presets.shades_classic,
+        )
+      : undefined
   }
 
   show(stage: string, done: number, total: number, what: string): void {

@@ -43,7 +43,14 @@ export async function buildCut(request: CutRequest): Promise<MadeCut> {
       }
     }
   }
-  const objects = new CutObjects({ repository, generation, randomness, signal, retrying, events: request.onPoint === undefined ? {} : { onPoint: request.onPoint.bind(request) } })
+  const objects = new CutObjects({
+    repository,
+    generation,
+    randomness,
+    signal,
+    retrying,
+    events: request.onPoint === undefined ? {} : { onPoint: request.onPoint.bind(request) },
+  })
   let open = 0
   for await (const part of request.parts) {
     cut.add(part, clock.elapsed())

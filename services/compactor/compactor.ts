@@ -16,7 +16,15 @@ import { decideRoll, type RollPolicy, sealAllowanceMs } from './roll-policy.ts'
 import { CompressionGate } from './segment-builder.ts'
 
 export interface CompactorEvents {
-  onDurable?(event: { readonly to: Lsn; readonly end: Lsn; readonly transactions: number; readonly changes: number; readonly bytes: number; readonly firstCommittedAt: bigint; readonly lastCommittedAt: bigint }): void
+  onDurable?(event: {
+    readonly to: Lsn
+    readonly end: Lsn
+    readonly transactions: number
+    readonly changes: number
+    readonly bytes: number
+    readonly firstCommittedAt: bigint
+    readonly lastCommittedAt: bigint
+  }): void
   /** The store fails and is tried again; nothing is acknowledged meanwhile. */
   onRetry?(error: { readonly code: string; readonly message: string }): void
   /** Named points of the write path, for crash tests. */
@@ -71,7 +79,9 @@ export class Compactor {
   }
 
   get #generation() {
-    const found = this.#options.repository.catalog.generations.find((g) => g.facts.generation === this.#options.generation)
+    const found = this.#options.repository.catalog.generations.find(
+      (g) => g.facts.generation === this.#options.generation,
+    )
     if (found === undefined) throw new Error('unreachable: the generation is in the ledger')
     return found
   }
@@ -105,13 +115,20 @@ export class Compactor {
 
   async #part(part: TransactionPart): Promise<void> {
     // Who reads a cut from the log reads whole units of it: one that ends with a unit leaves none to be read twice.
-    if (part.outline !== undefined && this.#isWhole && this.#cut.rawBytes >= this.#options.policy.segmentBytes && part.place?.at !== this.#cut.place?.at) await this.#roll()
+    if (
+      part.outline !== undefined &&
+      this.#isWhole &&
+      this.#cut.rawBytes >= this.#options.policy.segmentBytes &&
+      part.place?.at !== this.#cut.place?.at
+    )
+      await this.#roll()
     this.#endsWithUnit = part.outline !== undefined
     const now = this.#options.clock.elapsed()
     if (this.#inLarge) {
       this.#cut.add(part, now)
       if (part.endLsn === undefined) {
-        if (this.#cut.builder.rawBytes >= this.#options.policy.segmentBytes) await this.#finishSegment(this.#cut)
+        if (this.#cut.builder.rawBytes >= this.#options.policy.segmentBytes)
+          await this.#finishSegment(this.#cut)
         return
       }
       this.#inLarge = false
@@ -144,8 +161,7 @@ export class Compactor {
         if (this.#cut.isEmpty) {
           await this.#storing
           await this.#store.sequences(record)
-        }
-        else this.#cut.sequences = record
+        } else this.#cut.sequences = record
         break
       case 'schema':
         this.#cut.schemas.push(record.facts)
@@ -179,7 +195,11 @@ export class Compactor {
     if (this.#endedLarge) return 'cut'
     const cut = this.#cut
     const ageMs = cut.firstAt === undefined ? 0 : this.#options.clock.elapsed() - cut.firstAt
-    return decideRoll(this.#options.policy, { rawBytes: this.#endsWithUnit ? 0 : cut.rawBytes, transactions: cut.transactions.length, ageMs })
+    return decideRoll(this.#options.policy, {
+      rawBytes: this.#endsWithUnit ? 0 : cut.rawBytes,
+      transactions: cut.transactions.length,
+      ageMs,
+    })
   }
 
   /** One timer for the age of the open cut. */
@@ -187,12 +207,15 @@ export class Compactor {
     if (this.#timer !== undefined || this.#cut.firstAt === undefined) return
     const { policy, clock } = this.#options
     const wait = this.#cut.firstAt + policy.ageMs - sealAllowanceMs(policy) - clock.elapsed()
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      if (this.#cut.firstAt === undefined || this.#failure !== undefined) return
-      if (this.#decide() === 'cut') this.#roll().catch((error: unknown) => this.#fail(error))
-      else this.#arm()
-    }, Math.max(20, wait))
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        if (this.#cut.firstAt === undefined || this.#failure !== undefined) return
+        if (this.#decide() === 'cut') this.#roll().catch((error: unknown) => this.#fail(error))
+        else this.#arm()
+      },
+      Math.max(20, wait),
+    )
   }
 
   /** Closes the cut and begins to store it; waits only while too many are being stored. */
@@ -245,7 +268,14 @@ export class Compactor {
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#storing
     if (compareLsn(at, parseLsn(formatLsn(this.#generation.end))) <= 0) return
-    const body: EntryBody = { kind: 'heartbeat', generation, lane: LANE, term, timeline: this.#generation.facts.timeline, end: formatLsn(at) }
+    const body: EntryBody = {
+      kind: 'heartbeat',
+      generation,
+      lane: LANE,
+      term,
+      timeline: this.#generation.facts.timeline,
+      end: formatLsn(at),
+    }
     await this.#store.retrying(() => repository.append(body))
     log.markDurable(at)
   }

@@ -46,8 +46,20 @@ export class CutLeader {
     const { board, repository, generation, term, segmentBytes, clock, randomness } = this.#options
     const number = ++this.#number
     const { firstPlace, place } = cut
-    if (firstPlace === undefined || place === undefined) throw new TidemarkError('INTERNAL', 'a cut of a log that keeps nothing cannot be shared')
-    const order = { generation, term, number, from: String(firstPlace.from), first: String(firstPlace.at), last: String(place.at), since: place.since, after: formatLsn(cut.from), to: formatLsn(cut.transactions.at(-1)!.lsn), segmentBytes }
+    if (firstPlace === undefined || place === undefined)
+      throw new TidemarkError('INTERNAL', 'a cut of a log that keeps nothing cannot be shared')
+    const order = {
+      generation,
+      term,
+      number,
+      from: String(firstPlace.from),
+      first: String(firstPlace.at),
+      last: String(place.at),
+      since: place.since,
+      after: formatLsn(cut.from),
+      to: formatLsn(cut.transactions.at(-1)!.lsn),
+      segmentBytes,
+    }
     const backoff = new Backoff(clock, randomness)
     // One for all tries: an answer to an earlier one may come while a later one is being posted.
     let answered = deferred<CutAnswer>()
@@ -76,7 +88,9 @@ export class CutLeader {
   /** Undefined when nobody answered in time. */
   async #within(answer: Promise<CutAnswer>, signal: AbortSignal): Promise<CutAnswer | undefined> {
     const over = new AbortController()
-    const late = this.#options.clock.sleep(PATIENCE_MS, AbortSignal.any([signal, over.signal])).then(() => undefined)
+    const late = this.#options.clock
+      .sleep(PATIENCE_MS, AbortSignal.any([signal, over.signal]))
+      .then(() => undefined)
     late.catch(() => undefined)
     try {
       return await Promise.race([answer, late])

@@ -45,7 +45,8 @@ export class CutObjects {
   async put(cut: OpenCut): Promise<MadeCut> {
     const { repository, generation, events, randomness, retrying, signal } = this.#options
     const last = cut.transactions.at(-1)!
-    if (cut.builder.rows > 0 || cut.finished.length === 0) cut.finished.push(cut.builder.finish(randomness.bytes(16)))
+    if (cut.builder.rows > 0 || cut.finished.length === 0)
+      cut.finished.push(cut.builder.finish(randomness.bytes(16)))
     const segments = await Promise.all(cut.finished)
     const early = this.#early.get(cut)
     const objects: EntryOf<'segments'>['objects'] = []
@@ -64,28 +65,56 @@ export class CutObjects {
       const tables = new Map<number, { rows: number; bytes: number }>()
       for (const block of segment.blocks) {
         const held = tables.get(block.shape.relation.oid) ?? { rows: 0, bytes: 0 }
-        tables.set(block.shape.relation.oid, { rows: held.rows + block.rows, bytes: held.bytes + block.bytes })
-        blocks.push({ table: cut.tableIndex(block.shape.relation), object: objects.length, rows: block.rows, bytes: block.bytes, keys: block.keys })
+        tables.set(block.shape.relation.oid, {
+          rows: held.rows + block.rows,
+          bytes: held.bytes + block.bytes,
+        })
+        blocks.push({
+          table: cut.tableIndex(block.shape.relation),
+          object: objects.length,
+          rows: block.rows,
+          bytes: block.bytes,
+          keys: block.keys,
+        })
       }
-      objects.push({ ...sealed.object, tables: [...tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })) })
+      objects.push({
+        ...sealed.object,
+        tables: [...tables].map(([oid, t]) => ({ oid, rows: String(t.rows), bytes: String(t.bytes) })),
+      })
     }
     const index = encodeIndex({
       tables: cut.tables,
       blocks,
       transactions: cut.transactions,
-      sequences: cut.sequences === undefined ? undefined : { at: cut.sequences.at, samples: cut.sequences.samples },
+      sequences:
+        cut.sequences === undefined ? undefined : { at: cut.sequences.at, samples: cut.sequences.samples },
       markers: cut.markers,
     })
-    const sealedIndex = await repository.seal(indexName(generation, LANE, cut.from, last.lsn, repository.nonce()), index, this.#context('index'))
+    const sealedIndex = await repository.seal(
+      indexName(generation, LANE, cut.from, last.lsn, repository.nonce()),
+      index,
+      this.#context('index'),
+    )
     await retrying(() => repository.put(sealedIndex, signal))
     events.onPoint?.('index-stored')
-    return { objects, index: sealedIndex.object, bytes, transactions: cut.transactions.length, changes: cut.changes, hasSequences: cut.sequences !== undefined }
+    return {
+      objects,
+      index: sealedIndex.object,
+      bytes,
+      transactions: cut.transactions.length,
+      changes: cut.changes,
+      hasSequences: cut.sequences !== undefined,
+    }
   }
 
   #sealSegment(cut: OpenCut, part: number, file: Buffer): Promise<SealedObject> {
     const { repository, generation } = this.#options
     const to = cut.transactions.at(-1)?.lsn ?? cut.from
-    return repository.seal(segmentName(generation, LANE, cut.from, to, part, repository.nonce()), file, this.#context('segment'))
+    return repository.seal(
+      segmentName(generation, LANE, cut.from, to, part, repository.nonce()),
+      file,
+      this.#context('segment'),
+    )
   }
 
   #context(kind: string): Record<string, string> {

@@ -32,7 +32,15 @@ const cutOrder = z.object({
 const cutAnswer = z.object({
   kind: z.literal('answer'),
   ...common,
-  made: z.object({ objects: z.array(segmentObject), index: sealedObject, bytes: z.int(), transactions: z.int(), changes: z.int() }).nullable(),
+  made: z
+    .object({
+      objects: z.array(segmentObject),
+      index: sealedObject,
+      bytes: z.int(),
+      transactions: z.int(),
+      changes: z.int(),
+    })
+    .nullable(),
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
 })
 
@@ -40,11 +48,17 @@ export type CutOrder = z.infer<typeof cutOrder>
 export type CutAnswer = z.infer<typeof cutAnswer>
 
 export function sealOrder(repository: Repository, order: Omit<CutOrder, 'kind' | 'stream'>): Buffer {
-  return signLine({ kind: 'order', stream: repository.catalog.stream, ...order } satisfies CutOrder, repository.signer)
+  return signLine(
+    { kind: 'order', stream: repository.catalog.stream, ...order } satisfies CutOrder,
+    repository.signer,
+  )
 }
 
 export function sealAnswer(repository: Repository, answer: Omit<CutAnswer, 'kind' | 'stream'>): Buffer {
-  return signLine({ kind: 'answer', stream: repository.catalog.stream, ...answer } satisfies CutAnswer, repository.signer)
+  return signLine(
+    { kind: 'answer', stream: repository.catalog.stream, ...answer } satisfies CutAnswer,
+    repository.signer,
+  )
 }
 
 /** Undefined for what is not an order of a writer of this backup: garbage, or somebody else's. */
@@ -56,9 +70,17 @@ export function openAnswer(repository: Repository, body: Buffer): CutAnswer | un
   return opened(cutAnswer, repository, body)
 }
 
-function opened<T extends { readonly stream: string }>(schema: z.ZodType<T>, repository: Repository, body: Buffer): T | undefined {
+function opened<T extends { readonly stream: string }>(
+  schema: z.ZodType<T>,
+  repository: Repository,
+  body: Buffer,
+): T | undefined {
   try {
-    const { json } = openSignedLine(body, repository.ledger.signers, (what, cause) => new TidemarkError('LOG_FOREIGN', what, { cause }))
+    const { json } = openSignedLine(
+      body,
+      repository.ledger.signers,
+      (what, cause) => new TidemarkError('LOG_FOREIGN', what, { cause }),
+    )
     const parsed = schema.safeParse(json)
     return parsed.success && parsed.data.stream === repository.catalog.stream ? parsed.data : undefined
   } catch (error) {
@@ -68,7 +90,13 @@ function opened<T extends { readonly stream: string }>(schema: z.ZodType<T>, rep
 }
 
 /** The error that an answer carries, as it was where it happened. */
-export function answeredError({ code, message }: { readonly code: string; readonly message: string }): TidemarkError {
+export function answeredError({
+  code,
+  message,
+}: {
+  readonly code: string
+  readonly message: string
+}): TidemarkError {
   return new TidemarkError(code in CODES ? (code as ErrorCode) : 'INTERNAL', message)
 }
 

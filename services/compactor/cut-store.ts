@@ -48,14 +48,25 @@ export class CutStore {
     const first = cut.transactions[0]!
     const made = await (build === undefined ? this.#objects.put(cut) : build(cut, this.signal))
     if (made.changes !== cut.changes || made.transactions !== cut.transactions.length) {
-      throw new TidemarkError('LOG_HOLE', `the cut up to ${formatLsn(last.lsn)} has ${made.transactions} transactions and ${made.changes} changes; the log says ${cut.transactions.length} and ${cut.changes}`)
+      throw new TidemarkError(
+        'LOG_HOLE',
+        `the cut up to ${formatLsn(last.lsn)} has ${made.transactions} transactions and ${made.changes} changes; the log says ${cut.transactions.length} and ${cut.changes}`,
+      )
     }
     await before
     // A gap is in the ledger before the transaction that makes it: no crash can hide it (invariant 4).
     for (const gap of cut.gaps) {
       // A log that is read again brings it again.
       if (repository.catalog.gaps.some((known) => known.id === gap.id)) continue
-      const entry: EntryBody = { kind: 'gap', generation, id: gap.id, from: formatLsn(gap.from), to: null, reason: gap.reason, scope: gap.scope }
+      const entry: EntryBody = {
+        kind: 'gap',
+        generation,
+        id: gap.id,
+        from: formatLsn(gap.from),
+        to: null,
+        reason: gap.reason,
+        scope: gap.scope,
+      }
       await this.retrying(() => repository.append(entry))
     }
     // Likewise markers: behind the entry of their transaction a crash would lose them, before it they at most come twice.
@@ -78,9 +89,23 @@ export class CutStore {
       rawBytes: String(cut.rawBytes),
       firstCommittedAt: formatInstant(first.committedAt),
       lastCommittedAt: formatInstant(last.committedAt),
-      latestCommittedAt: formatInstant(cut.transactions.reduce((latest, t) => (t.committedAt > latest ? t.committedAt : latest), first.committedAt)),
+      latestCommittedAt: formatInstant(
+        cut.transactions.reduce(
+          (latest, t) => (t.committedAt > latest ? t.committedAt : latest),
+          first.committedAt,
+        ),
+      ),
       hasDdl: cut.hasDdl,
-      log: cut.place === undefined ? null : { log: cut.place.log, from: String(cut.place.from), at: String(cut.place.at), since: String(cut.place.since), unit: cut.place.unit },
+      log:
+        cut.place === undefined
+          ? null
+          : {
+              log: cut.place.log,
+              from: String(cut.place.from),
+              at: String(cut.place.at),
+              since: String(cut.place.since),
+              unit: cut.place.unit,
+            },
       checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
       objects: [...made.objects],
       index: made.index,
@@ -92,14 +117,32 @@ export class CutStore {
     log.markDurable(last.endLsn)
     events.onPoint?.('acknowledged')
     await this.retrying(() => repository.checkpoint(this.#options.checkpointEntries))
-    events.onDurable?.({ to: last.lsn, end: last.endLsn, transactions: cut.transactions.length, changes: cut.changes, bytes: made.bytes, firstCommittedAt: first.committedAt, lastCommittedAt: last.committedAt })
+    events.onDurable?.({
+      to: last.lsn,
+      end: last.endLsn,
+      transactions: cut.transactions.length,
+      changes: cut.changes,
+      bytes: made.bytes,
+      firstCommittedAt: first.committedAt,
+      lastCommittedAt: last.committedAt,
+    })
   }
 
   async #storeSchema(facts: SchemaFacts, at: Lsn): Promise<void> {
     const { repository, generation } = this.#options
-    const sealed = await repository.seal(schemaName(generation, at, repository.nonce()), Buffer.from(JSON.stringify(facts), 'utf8'), { kind: 'schema', generation: String(generation) })
+    const sealed = await repository.seal(
+      schemaName(generation, at, repository.nonce()),
+      Buffer.from(JSON.stringify(facts), 'utf8'),
+      { kind: 'schema', generation: String(generation) },
+    )
     await this.retrying(() => repository.put(sealed, this.signal))
-    const body: EntryBody = { kind: 'schema', generation, at: formatLsn(at), snapshot: facts.snapshot, object: sealed.object }
+    const body: EntryBody = {
+      kind: 'schema',
+      generation,
+      at: formatLsn(at),
+      snapshot: facts.snapshot,
+      object: sealed.object,
+    }
     await this.retrying(() => repository.append(body))
   }
 
@@ -107,9 +150,18 @@ export class CutStore {
   async sequences(record: ControlRecord & { kind: 'sequences' }): Promise<void> {
     const { repository, generation } = this.#options
     const name = sequencesName(generation, record.at, repository.nonce())
-    const sealed = await repository.seal(name, Buffer.from(JSON.stringify(record.samples), 'utf8'), { kind: 'sequences', generation: String(generation) })
+    const sealed = await repository.seal(name, Buffer.from(JSON.stringify(record.samples), 'utf8'), {
+      kind: 'sequences',
+      generation: String(generation),
+    })
     await this.retrying(() => repository.put(sealed, this.signal))
-    const body: EntryBody = { kind: 'sequences', generation, at: formatLsn(record.at), checked: record.checked ? formatLsn(record.at) : null, object: sealed.object }
+    const body: EntryBody = {
+      kind: 'sequences',
+      generation,
+      at: formatLsn(record.at),
+      checked: record.checked ? formatLsn(record.at) : null,
+      object: sealed.object,
+    }
     await this.retrying(() => repository.append(body))
   }
 

@@ -106,7 +106,8 @@ export class CutWorker {
   /** It failed here: only when it is ordered again is it tried again. */
   #forget({ term, number }: CutOrder): void {
     if (this.#taken.term === term) this.#taken.numbers.delete(number)
-    for (let i = this.#recent.length - 1; i >= 0; i--) if (this.#recent[i]!.number === number) this.#recent.splice(i, 1)
+    for (let i = this.#recent.length - 1; i >= 0; i--)
+      if (this.#recent[i]!.number === number) this.#recent.splice(i, 1)
   }
 
   #take({ term, number }: CutOrder): void {
@@ -121,27 +122,59 @@ export class CutWorker {
    */
   #dropUnwanted(seen: readonly CutOrder[]): void {
     const unwanted = new Set(seen.filter((order) => !this.#isWanted(order)))
-    for (let i = this.#recent.length - 1; i >= 0; i--) if (unwanted.has(this.#recent[i]!)) this.#recent.splice(i, 1)
+    for (let i = this.#recent.length - 1; i >= 0; i--)
+      if (unwanted.has(this.#recent[i]!)) this.#recent.splice(i, 1)
   }
 
   /** Of the leader that has the claim now, and not in the ledger yet. */
   #isWanted(order: CutOrder): boolean {
     const { catalog } = this.#options.repository
     const generation = catalog.generations.find((g) => g.facts.generation === order.generation)
-    return order.term === (catalog.claims.get(0)?.term ?? 0) && generation !== undefined && compareLsn(parseLsn(order.to), generation.to) > 0
+    return (
+      order.term === (catalog.claims.get(0)?.term ?? 0) &&
+      generation !== undefined &&
+      compareLsn(parseLsn(order.to), generation.to) > 0
+    )
   }
 
   async #build(order: CutOrder, signal: AbortSignal): Promise<void> {
     const { board, repository, generation, clock, randomness, onPoint } = this.#options
     const { term, number } = order
-    const onRetry = (error: { readonly code: string; readonly message: string }): void => this.#options.onRetry?.(error)
+    const onRetry = (error: { readonly code: string; readonly message: string }): void =>
+      this.#options.onRetry?.(error)
     let body: Buffer
     try {
-      const parts = this.#parts({ from: BigInt(order.from), first: BigInt(order.first), last: BigInt(order.last), since: order.since, after: parseLsn(order.after), to: parseLsn(order.to) }, signal)
-      const made = await buildCut({ parts, from: parseLsn(order.after), repository, generation, segmentBytes: order.segmentBytes, clock, randomness, signal, onRetry, ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }) })
+      const parts = this.#parts(
+        {
+          from: BigInt(order.from),
+          first: BigInt(order.first),
+          last: BigInt(order.last),
+          since: order.since,
+          after: parseLsn(order.after),
+          to: parseLsn(order.to),
+        },
+        signal,
+      )
+      const made = await buildCut({
+        parts,
+        from: parseLsn(order.after),
+        repository,
+        generation,
+        segmentBytes: order.segmentBytes,
+        clock,
+        randomness,
+        signal,
+        onRetry,
+        ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }),
+      })
       const { objects, index, bytes, transactions, changes } = made
       this.#options.onBuilt?.({ to: order.to, changes, bytes })
-      body = sealAnswer(repository, { term, number, made: { objects: [...objects], index, bytes, transactions, changes }, error: null })
+      body = sealAnswer(repository, {
+        term,
+        number,
+        made: { objects: [...objects], index, bytes, transactions, changes },
+        error: null,
+      })
     } catch (error) {
       if (signal.aborted) return
       this.#forget(order)

@@ -1,7 +1,16 @@
 /** The cut being filled: whole transactions that one ledger entry will name. */
 import type { Randomness } from '../core/clock.ts'
 import type { Lsn } from '../core/position.ts'
-import { changeCount, type ControlRecord, encodedBytes, type GapNotice, hasDdl, type LogPlace, type SchemaFacts, type TransactionPart } from '../core/transaction.ts'
+import {
+  changeCount,
+  type ControlRecord,
+  encodedBytes,
+  type GapNotice,
+  hasDdl,
+  type LogPlace,
+  type SchemaFacts,
+  type TransactionPart,
+} from '../core/transaction.ts'
 import type { IndexedTable, IndexedTransaction } from '../formats/segment-index.ts'
 import { type BuiltSegment, type CompressionGate, SegmentBuilder } from './segment-builder.ts'
 
@@ -80,7 +89,13 @@ export class OpenCut {
       else for (let i = 0; i < 4; i++) held[i + 1]! += rows[i]!
     }
     if (part.endLsn === undefined) return
-    this.transactions.push({ lsn: part.head.lsn, endLsn: part.endLsn, xid: part.head.xid, committedAt: part.head.committedAt, counts: [...this.#counts.values()] })
+    this.transactions.push({
+      lsn: part.head.lsn,
+      endLsn: part.endLsn,
+      xid: part.head.xid,
+      committedAt: part.head.committedAt,
+      counts: [...this.#counts.values()],
+    })
     this.#counts = new Map()
   }
 }

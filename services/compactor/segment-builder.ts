@@ -26,7 +26,12 @@ export interface BuiltSegment {
   readonly file: Buffer
   readonly rawBytes: number
   /** In file order. */
-  readonly blocks: readonly { readonly shape: ChangeShape; readonly rows: number; readonly bytes: number; readonly keys: KeySpan | undefined }[]
+  readonly blocks: readonly {
+    readonly shape: ChangeShape
+    readonly rows: number
+    readonly bytes: number
+    readonly keys: KeySpan | undefined
+  }[]
 }
 
 /** Counts compressions over all builders of a process; callers wait where too many are under way. */
@@ -47,15 +52,19 @@ export class CompressionGate {
   /** A buffer of at least this size; given back when its block is compressed, so that blocks make no garbage. */
   borrow(bytes: number): Buffer {
     const index = this.#idle.findIndex((buffer) => buffer.length >= bytes)
-    return index < 0 ? Buffer.allocUnsafeSlow(Math.max(bytes, LIMITS.blockBytes + LIMITS.partBytes)) : this.#idle.splice(index, 1)[0]!
+    return index < 0
+      ? Buffer.allocUnsafeSlow(Math.max(bytes, LIMITS.blockBytes + LIMITS.partBytes))
+      : this.#idle.splice(index, 1)[0]!
   }
 
   giveBack(buffer: Buffer): void {
-    if (this.#idle.length < LIMITS.compressionsInFlight && buffer.length <= 2 * LIMITS.blockBytes) this.#idle.push(buffer)
+    if (this.#idle.length < LIMITS.compressionsInFlight && buffer.length <= 2 * LIMITS.blockBytes)
+      this.#idle.push(buffer)
   }
 
   async room(): Promise<void> {
-    while (this.#inFlight >= LIMITS.compressionsInFlight) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    while (this.#inFlight >= LIMITS.compressionsInFlight)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   get isFull(): boolean {
@@ -100,7 +109,16 @@ export class SegmentBuilder {
     if (run === undefined) {
       const tag = new ByteSink(8)
       tag.long(this.#runs.size)
-      run = { shape, tag: tag.take(), sink: new ByteSink(16 * 1024), rows: 0, totalRows: 0, blocks: [], range: new KeyRange(shape), spans: [] }
+      run = {
+        shape,
+        tag: tag.take(),
+        sink: new ByteSink(16 * 1024),
+        rows: 0,
+        totalRows: 0,
+        blocks: [],
+        range: new KeyRange(shape),
+        spans: [],
+      }
       this.#runs.set(shape.id, run)
     }
     return run

@@ -34,7 +34,12 @@ export const NO_SUBJECTS: Subjects = new Map()
 export function withSubjects(relation: RelationVersion, subjects: Subjects): RelationVersion {
   const declared = subjects.get(`${relation.schema}.${relation.name}`)
   if (declared === undefined) return relation
-  return { ...relation, columns: relation.columns.map((column) => (Object.hasOwn(declared, column.name) ? { ...column, subject: declared[column.name]! } : column)) }
+  return {
+    ...relation,
+    columns: relation.columns.map((column) =>
+      Object.hasOwn(declared, column.name) ? { ...column, subject: declared[column.name]! } : column,
+    ),
+  }
 }
 
 /** One column as the catalog has it, from pg_attribute. */

@@ -13,7 +13,11 @@ export class SideBySide {
 
   /** Resolves when the task has begun; one that is larger than the limit runs alone. */
   async begin(bytes: number, task: () => Promise<void>): Promise<void> {
-    while (this.#running.size > 0 && (this.#running.size >= this.#most || this.#bytes + bytes > this.#mostBytes)) await Promise.race(this.#running)
+    while (
+      this.#running.size > 0 &&
+      (this.#running.size >= this.#most || this.#bytes + bytes > this.#mostBytes)
+    )
+      await Promise.race(this.#running)
     this.#throwFailure()
     this.#bytes += bytes
     const running: Promise<void> = task()

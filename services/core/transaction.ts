@@ -56,7 +56,11 @@ export interface TransactionPart {
   /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
   readonly place?: LogPlace
   /** Set where the rows were not read: what they would be. `changes`, `counts` and `ddl` are empty then. */
-  readonly outline?: { readonly changes: number; /** About. */ readonly bytes: number; readonly hasDdl: boolean }
+  readonly outline?: {
+    readonly changes: number /** About. */
+    readonly bytes: number
+    readonly hasDdl: boolean
+  }
 }
 
 export function encodedBytes(part: TransactionPart): number {
@@ -96,8 +100,17 @@ export interface RawDdlRecord {
 
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
 export type ControlRecord =
-  | { readonly kind: 'sequences'; readonly at: Lsn; readonly samples: readonly SequenceSample[]; /** Every schema change up to `at` has its record. */ readonly checked: boolean }
-  | { readonly kind: 'schema'; readonly facts: SchemaFacts; /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */ readonly covers: Lsn }
+  | {
+      readonly kind: 'sequences'
+      readonly at: Lsn
+      readonly samples: readonly SequenceSample[] /** Every schema change up to `at` has its record. */
+      readonly checked: boolean
+    }
+  | {
+      readonly kind: 'schema'
+      readonly facts: SchemaFacts /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */
+      readonly covers: Lsn
+    }
   | { readonly kind: 'heartbeat'; readonly at: Lsn }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
   | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
@@ -137,7 +150,9 @@ export interface SchemaObject {
   readonly table?: string
 }
 
-export type GapScope = { readonly kind: 'stream' } | { readonly kind: 'table'; readonly oid: number; readonly schema: string; readonly name: string }
+export type GapScope =
+  | { readonly kind: 'stream' }
+  | { readonly kind: 'table'; readonly oid: number; readonly schema: string; readonly name: string }
 
 export interface GapNotice {
   readonly id: string

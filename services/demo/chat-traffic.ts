@@ -2,7 +2,23 @@
 import type pg from 'pg'
 
 const WORDS = [
-  ['hello', 'team', 'ship', 'it', 'today', 'coffee', 'restore', 'backup', 'why', 'not', 'meeting', 'at', 'noon', 'great', 'thanks'],
+  [
+    'hello',
+    'team',
+    'ship',
+    'it',
+    'today',
+    'coffee',
+    'restore',
+    'backup',
+    'why',
+    'not',
+    'meeting',
+    'at',
+    'noon',
+    'great',
+    'thanks',
+  ],
   ['你好', '今天', '会议', '备份', '恢复', '数据库', '谢谢', '好的', '消息', '群聊'],
   ['привет', 'сегодня', 'восстановить', 'сообщение', 'спасибо', 'да', 'нет'],
   ['こんにちは', '今日', '会議', 'ありがとう', 'メッセージ', 'はい'],
@@ -25,10 +41,19 @@ export function body(next: () => number): string {
   const words = WORDS[Math.floor(next() * WORDS.length)]!
   const count = 2 + Math.floor(-Math.log(1 - next()) * 10)
   const out: string[] = []
-  for (let i = 0; i < count; i++) out.push(next() < 0.08 ? EMOJI[Math.floor(next() * EMOJI.length)]! : words[Math.floor(next() * words.length)]!)
+  for (let i = 0; i < count; i++)
+    out.push(
+      next() < 0.08 ? EMOJI[Math.floor(next() * EMOJI.length)]! : words[Math.floor(next() * words.length)]!,
+    )
   const text = out.join(' ')
   // Now and then somebody pastes a whole log; unlike text, so that it is TOASTed and not merely compressed away.
-  return next() < 0.002 ? Array.from({ length: 12_500 }, () => Math.floor(next() * 0xffffffff).toString(16).padStart(8, '0')).join('') : text
+  return next() < 0.002
+    ? Array.from({ length: 12_500 }, () =>
+        Math.floor(next() * 0xffffffff)
+          .toString(16)
+          .padStart(8, '0'),
+      ).join('')
+    : text
 }
 
 const RACES = new Set(['23503', '23505', '40P01', '40001'])
@@ -39,7 +64,14 @@ export interface TrafficCounts {
 }
 
 /** One connection's work until the signal: inserts, edits, deletes, replies, attachments, reactions, receipts. */
-export async function chat(client: pg.Client, seed: number, users: number, conversations: number, counts: TrafficCounts, signal: AbortSignal): Promise<void> {
+export async function chat(
+  client: pg.Client,
+  seed: number,
+  users: number,
+  conversations: number,
+  counts: TrafficCounts,
+  signal: AbortSignal,
+): Promise<void> {
   const next = random(seed)
   const id = (limit: number): number => 1 + Math.floor(next() * limit)
   while (!signal.aborted) {
@@ -57,18 +89,51 @@ export async function chat(client: pg.Client, seed: number, users: number, conve
   }
 }
 
-async function one(client: pg.Client, next: () => number, id: (limit: number) => number, users: number, conversations: number): Promise<number> {
+async function one(
+  client: pg.Client,
+  next: () => number,
+  id: (limit: number) => number,
+  users: number,
+  conversations: number,
+): Promise<number> {
   const pick = next()
-  const run = async (sql: string, values: unknown[]): Promise<number> => (await client.query(sql, values)).rowCount ?? 0
+  const run = async (sql: string, values: unknown[]): Promise<number> =>
+    (await client.query(sql, values)).rowCount ?? 0
   const recent = `(SELECT id FROM messages ORDER BY id DESC OFFSET ${Math.floor(next() * 50)} LIMIT 1)`
-  if (pick < 0.5) return run('INSERT INTO messages (conversation_id, sender_id, body, attributes) VALUES ($1, $2, $3, $4)', [id(conversations), id(users), body(next), next() < 0.2 ? { mentions: [id(users)], client: 'web' } : null])
-  if (pick < 0.58) return run(`INSERT INTO messages (conversation_id, sender_id, reply_to, body) SELECT conversation_id, $1, id, $2 FROM messages WHERE id = ${recent}`, [id(users), body(next)])
-  if (pick < 0.68) return run(`UPDATE messages SET body = $1, edited_at = now() WHERE id = ${recent}`, [body(next)])
+  if (pick < 0.5)
+    return run(
+      'INSERT INTO messages (conversation_id, sender_id, body, attributes) VALUES ($1, $2, $3, $4)',
+      [
+        id(conversations),
+        id(users),
+        body(next),
+        next() < 0.2 ? { mentions: [id(users)], client: 'web' } : null,
+      ],
+    )
+  if (pick < 0.58)
+    return run(
+      `INSERT INTO messages (conversation_id, sender_id, reply_to, body) SELECT conversation_id, $1, id, $2 FROM messages WHERE id = ${recent}`,
+      [id(users), body(next)],
+    )
+  if (pick < 0.68)
+    return run(`UPDATE messages SET body = $1, edited_at = now() WHERE id = ${recent}`, [body(next)])
   if (pick < 0.72) return run(`UPDATE messages SET deleted = true WHERE id = ${recent}`, [])
   if (pick < 0.74) return run(`DELETE FROM messages WHERE id = ${recent}`, [])
-  if (pick < 0.8) return run(`INSERT INTO attachments (message_id, name, size, digest) SELECT id, $1, $2, sha256($3) FROM messages WHERE id = ${recent}`, [`photo-${id(9999)}.jpg`, id(5_000_000), Buffer.from(String(next()))])
-  if (pick < 0.88) return run(`INSERT INTO reactions SELECT id, $1, $2 FROM messages WHERE id = ${recent} ON CONFLICT DO NOTHING`, [id(users), EMOJI[id(EMOJI.length) - 1]])
-  if (pick < 0.98) return run(`INSERT INTO receipts SELECT id, $1 FROM messages WHERE id = ${recent} ON CONFLICT (message_id, user_id) DO UPDATE SET read_at = now()`, [id(users)])
+  if (pick < 0.8)
+    return run(
+      `INSERT INTO attachments (message_id, name, size, digest) SELECT id, $1, $2, sha256($3) FROM messages WHERE id = ${recent}`,
+      [`photo-${id(9999)}.jpg`, id(5_000_000), Buffer.from(String(next()))],
+    )
+  if (pick < 0.88)
+    return run(
+      `INSERT INTO reactions SELECT id, $1, $2 FROM messages WHERE id = ${recent} ON CONFLICT DO NOTHING`,
+      [id(users), EMOJI[id(EMOJI.length) - 1]],
+    )
+  if (pick < 0.98)
+    return run(
+      `INSERT INTO receipts SELECT id, $1 FROM messages WHERE id = ${recent} ON CONFLICT (message_id, user_id) DO UPDATE SET read_at = now()`,
+      [id(users)],
+    )
   return run('INSERT INTO audit_events (what, who) VALUES ($1, $2)', ['login', id(users)])
 }
 

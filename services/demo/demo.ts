@@ -37,10 +37,17 @@ export interface DemoOptions {
 export async function runDemo({ folder, output, signal }: DemoOptions): Promise<void> {
   const startedAt = performance.now()
   const progress = new Progress(output.json)
-  const step = (text: string): void => output.event({ event: 'step', text, seconds: seconds(startedAt) }, `[${seconds(startedAt).toFixed(1).padStart(5)} s] ${text}`)
+  const step = (text: string): void =>
+    output.event(
+      { event: 'step', text, seconds: seconds(startedAt) },
+      `[${seconds(startedAt).toFixed(1).padStart(5)} s] ${text}`,
+    )
   await emptyFolder(folder)
   step('starting a real PostgreSQL 18')
-  const server = await EmbeddedPostgres.create({ folder: join(folder, 'postgres'), settings: { shared_buffers: '256MB', max_wal_size: '2GB', max_slot_wal_keep_size: '4GB' } })
+  const server = await EmbeddedPostgres.create({
+    folder: join(folder, 'postgres'),
+    settings: { shared_buffers: '256MB', max_wal_size: '2GB', max_slot_wal_keep_size: '4GB' },
+  })
   const clients: pg.Client[] = []
   const open = async (database: string): Promise<pg.Client> => {
     const client = new pg.Client(server.url(database))
@@ -66,7 +73,15 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     const store = join(folder, 'store')
     const keys = join(folder, 'keys')
     const configPath = join(folder, 'tidemark.yaml')
-    await init({ sourceUrl: server.url('chat'), storeUrl: store, keys, configPath, name: 'tidemark', recipients: 'rsa', consent: () => Promise.resolve(true) })
+    await init({
+      sourceUrl: server.url('chat'),
+      storeUrl: store,
+      keys,
+      configPath,
+      name: 'tidemark',
+      recipients: 'rsa',
+      consent: () => Promise.resolve(true),
+    })
     const config = { ...readConfig(configPath), roll: { ageMs: 1_000, segmentBytes: 8 * 1024 * 1024 } }
     const { repository } = await openBackup({ storeUrl: store, keys, role: 'writer' })
     const streaming = deferred<void>()
@@ -77,7 +92,13 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
       config,
       repository,
       onEvent: (event) => {
-        if (event.event === 'base-progress') progress.show('base', event.rows, Math.max(event.rows, event.estimatedRows), `${countText(event.rows)} rows`)
+        if (event.event === 'base-progress')
+          progress.show(
+            'base',
+            event.rows,
+            Math.max(event.rows, event.estimatedRows),
+            `${countText(event.rows)} rows`,
+          )
         if (event.event === 'base') stored.base = event
         if (event.event === 'streaming') streaming.resolve()
         if (event.event === 'durable') {
@@ -95,13 +116,19 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     const counts: TrafficCounts = { transactions: 0, rows: 0 }
     const talking = await Promise.all(Array.from({ length: CONNECTIONS }, () => open('chat')))
     const hush = new AbortController()
-    const traffic = Promise.all(talking.map((client, i) => chat(client, 1000 + i, USERS, CONVERSATIONS, counts, AbortSignal.any([all, hush.signal]))))
+    const traffic = Promise.all(
+      talking.map((client, i) =>
+        chat(client, 1000 + i, USERS, CONVERSATIONS, counts, AbortSignal.any([all, hush.signal])),
+      ),
+    )
     traffic.catch(() => undefined)
     step(`${CONNECTIONS} connections chat while the base is taken`)
     await Promise.race([streaming.promise, failed])
     stored.baseSeconds = seconds(baseAt)
     progress.stop()
-    step(`base durable: ${countText(stored.base.rows)} rows, ${bytesText(stored.base.bytes)} encrypted; streaming`)
+    step(
+      `base durable: ${countText(stored.base.rows)} rows, ${bytesText(stored.base.bytes)} encrypted; streaming`,
+    )
     const trafficAt = performance.now()
     await Promise.race([wait(TRAFFIC_MS, all), failed, traffic])
 
@@ -113,7 +140,9 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     hush.abort()
     await traffic
     const trafficSeconds = seconds(trafficAt)
-    const head = parseLsn((await chatDb.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn)
+    const head = parseLsn(
+      (await chatDb.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn,
+    )
     while (compareLsn(repository.catalog.generation!.end, head) < 0) {
       up.source?.wantHeartbeat()
       await Promise.race([wait(50, all), failed])
@@ -121,9 +150,20 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     up.drain()
     await running
 
-    const found = await find({ storeUrl: store, keys, around: undefined, withinMinutes: 60, minRows: 1, limit: 3 })
+    const found = await find({
+      storeUrl: store,
+      keys,
+      around: undefined,
+      withinMinutes: 60,
+      minRows: 1,
+      limit: 3,
+    })
     const named = found.transactions[0]
-    if (named === undefined || named.xid !== disaster.xid) throw new TidemarkError('NOT_PROVEN', `the transaction that deleted everything is ${disaster.xid}; find named ${named?.xid ?? 'none'}`)
+    if (named === undefined || named.xid !== disaster.xid)
+      throw new TidemarkError(
+        'NOT_PROVEN',
+        `the transaction that deleted everything is ${disaster.xid}; find named ${named?.xid ?? 'none'}`,
+      )
     step(`Tidemark names it: xid:${named.xid} at ${named.position}, ${countText(named.rows)} rows`)
     const restoreAt = performance.now()
     const report = await restore({
@@ -139,44 +179,94 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     progress.stop()
     const restoreSeconds = seconds(restoreAt)
     const result = report.result!
-    step(`restored to ${result.reached.position}, just before it: ${countText(result.rows)} rows in ${restoreSeconds.toFixed(1)} s`)
-    const reader = await connect({ url: server.url('chat_restored'), applicationName: 'psql', role: 'target' })
+    step(
+      `restored to ${result.reached.position}, just before it: ${countText(result.rows)} rows in ${restoreSeconds.toFixed(1)} s`,
+    )
+    const reader = await connect({
+      url: server.url('chat_restored'),
+      applicationName: 'psql',
+      role: 'target',
+    })
     const got = await digestTables(async (sql) => (await reader.query(sql)).rows as Record<string, unknown>[])
     await reader.end()
     const compared = disaster.digests.map((want) => {
       const have = got.find((d) => d.schema === want.schema && d.name === want.name)
-      return { table: `${want.schema}.${want.name}`, rows: want.rows, equal: have !== undefined && have.digest === want.digest && have.rows === want.rows }
+      return {
+        table: `${want.schema}.${want.name}`,
+        rows: want.rows,
+        equal: have !== undefined && have.digest === want.digest && have.rows === want.rows,
+      }
     })
     const proven = compared.length > 0 && compared.length === got.length && compared.every((c) => c.equal)
 
     lags.sort((a, b) => a - b)
     output.line()
-    output.line(table([['table', 'rows before the disaster', 'restored'], ...compared.map((c) => [c.table, countText(c.rows), c.equal ? 'equal' : 'DIFFERENT'])]))
-    output.line()
     output.line(
       table([
-        ['position', `${result.reached.position}, committed ${result.reached.committedAt ?? 'with the base'}`],
-        ['lost by waiting', `${countText(disaster.deleted)} messages deleted at ${disaster.at.toISOString()}`],
-        ['base', `${countText(stored.base.rows)} rows, ${bytesText(stored.base.bytes)} in ${stored.baseSeconds.toFixed(1)} s, under traffic`],
-        ['stream', `${countText(stored.changes)} changes in ${countText(stored.transactions)} transactions, ${bytesText(stored.bytes)} encrypted (${countText(Math.round(counts.transactions / trafficSeconds))} transactions/s)`],
-        ['commit to durable', `median ${text(lags[Math.floor(lags.length / 2)])}, worst ${text(lags.at(-1))} (segments roll every ${config.roll.ageMs / 1000} s here)`],
-        ['restore', `fold ${result.seconds.fold.toFixed(1)} s, load ${result.seconds.load.toFixed(1)} s, keys and indexes ${result.seconds.indexes.toFixed(1)} s`],
+        ['table', 'rows before the disaster', 'restored'],
+        ...compared.map((c) => [c.table, countText(c.rows), c.equal ? 'equal' : 'DIFFERENT']),
       ]),
     )
     output.line()
-    if (!proven) throw new TidemarkError('NOT_PROVEN', `the restored database differs: ${compared.filter((c) => !c.equal).map((c) => c.table).join(', ')}`)
+    output.line(
+      table([
+        [
+          'position',
+          `${result.reached.position}, committed ${result.reached.committedAt ?? 'with the base'}`,
+        ],
+        [
+          'lost by waiting',
+          `${countText(disaster.deleted)} messages deleted at ${disaster.at.toISOString()}`,
+        ],
+        [
+          'base',
+          `${countText(stored.base.rows)} rows, ${bytesText(stored.base.bytes)} in ${stored.baseSeconds.toFixed(1)} s, under traffic`,
+        ],
+        [
+          'stream',
+          `${countText(stored.changes)} changes in ${countText(stored.transactions)} transactions, ${bytesText(stored.bytes)} encrypted (${countText(Math.round(counts.transactions / trafficSeconds))} transactions/s)`,
+        ],
+        [
+          'commit to durable',
+          `median ${text(lags[Math.floor(lags.length / 2)])}, worst ${text(lags.at(-1))} (segments roll every ${config.roll.ageMs / 1000} s here)`,
+        ],
+        [
+          'restore',
+          `fold ${result.seconds.fold.toFixed(1)} s, load ${result.seconds.load.toFixed(1)} s, keys and indexes ${result.seconds.indexes.toFixed(1)} s`,
+        ],
+      ]),
+    )
+    output.line()
+    if (!proven)
+      throw new TidemarkError(
+        'NOT_PROVEN',
+        `the restored database differs: ${compared
+          .filter((c) => !c.equal)
+          .map((c) => c.table)
+          .join(', ')}`,
+      )
     const here = relative(process.cwd(), folder) || '.'
     const flags = `--store ${here}/store --keys ${here}/keys`
-    output.line(`Proven: every table equals what the server itself digested in the moment before the disaster. ${seconds(startedAt).toFixed(1)} s in all.`)
+    output.line(
+      `Proven: every table equals what the server itself digested in the moment before the disaster. ${seconds(startedAt).toFixed(1)} s in all.`,
+    )
     output.line()
     output.line('The backup it left behind, to try:')
     output.line(`  npx tidemark windows ${flags}`)
     output.line(`  npx tidemark find --operation delete ${flags}`)
-    output.line(`  npx tidemark read --table public.reactions --from ${stored.base.bytes === '0' ? 'latest' : repository.catalog.generation!.base!.entry.closing} --to before:xid:${named.xid} ${flags}`)
+    output.line(
+      `  npx tidemark read --table public.reactions --from ${stored.base.bytes === '0' ? 'latest' : repository.catalog.generation!.base!.entry.closing} --to before:xid:${named.xid} ${flags}`,
+    )
     output.line(`  npx tidemark restore --dry-run --at before:xid:${named.xid} ${flags}`)
     output.line(`  npx tidemark verify ${flags}`)
     output.line('Your own database: README.md, "A real database in five minutes".')
-    output.result({ proven, reached: result.reached, tables: compared.map((c) => ({ ...c, rows: String(c.rows) })), transaction: named.xid, seconds: seconds(startedAt) })
+    output.result({
+      proven,
+      reached: result.reached,
+      tables: compared.map((c) => ({ ...c, rows: String(c.rows) })),
+      transaction: named.xid,
+      seconds: seconds(startedAt),
+    })
   } finally {
     progress.stop()
     stop.abort(new DOMException('stopped', 'AbortError'))
@@ -197,15 +287,26 @@ function text(ms: number | undefined): string {
 function wait(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), { once: true })
+    signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), {
+      once: true,
+    })
   })
 }
 
 /** Only ever empties a folder of its own. */
 async function emptyFolder(folder: string): Promise<void> {
-  const ours = await access(join(folder, MARKER)).then(() => true, () => false)
-  const exists = await access(folder).then(() => true, () => false)
-  if (exists && !ours) throw new TidemarkError('USAGE', `${folder} exists and is not a folder of the demonstration`, { next: 'tidemark demo --folder ANOTHER' })
+  const ours = await access(join(folder, MARKER)).then(
+    () => true,
+    () => false,
+  )
+  const exists = await access(folder).then(
+    () => true,
+    () => false,
+  )
+  if (exists && !ours)
+    throw new TidemarkError('USAGE', `${folder} exists and is not a folder of the demonstration`, {
+      next: 'tidemark demo --folder ANOTHER',
+    })
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, MARKER), '')

@@ -30,10 +30,13 @@ export async function deleteAllMessages(client: pg.Client): Promise<Disaster> {
 const TRIES = 20
 
 async function once(client: pg.Client): Promise<Disaster> {
-  const rows = async (sql: string): Promise<Record<string, unknown>[]> => (await client.query(sql)).rows as Record<string, unknown>[]
+  const rows = async (sql: string): Promise<Record<string, unknown>[]> =>
+    (await client.query(sql)).rows as Record<string, unknown>[]
   await client.query('BEGIN')
   const tables = (await rows(DIGESTED_TABLES)) as unknown as DigestedTable[]
-  await client.query(`LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN SHARE MODE`)
+  await client.query(
+    `LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN SHARE MODE`,
+  )
   const digests = await digestTables(rows, tables)
   const deleted = (await client.query('DELETE FROM public.messages')).rowCount ?? 0
   const [moment] = await rows(`SELECT pg_current_xact_id()::xid::text AS xid, clock_timestamp() AS at`)

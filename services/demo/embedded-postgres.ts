@@ -38,7 +38,12 @@ export class EmbeddedPostgres {
   #process: ChildProcess | undefined
   #exited: Promise<void> = Promise.resolve()
 
-  private constructor(bin: string, account: Account | undefined, folder: string, settings: Readonly<Record<string, string>>) {
+  private constructor(
+    bin: string,
+    account: Account | undefined,
+    folder: string,
+    settings: Readonly<Record<string, string>>,
+  ) {
     this.#bin = bin
     this.#account = account
     this.folder = folder
@@ -50,15 +55,35 @@ export class EmbeddedPostgres {
   static async create(options: PostgresOptions): Promise<EmbeddedPostgres> {
     const account = process.getuid?.() === 0 ? await unprivilegedAccount() : undefined
     const root = options.packageRoot ?? platformPackage()
-    const inner = await stat(join(root, 'native')).then(() => join(root, 'native'), () => root)
+    const inner = await stat(join(root, 'native')).then(
+      () => join(root, 'native'),
+      () => root,
+    )
     const native = await prepareBinaries(inner, account)
-    const folder = account === undefined || (await isTraversable(options.folder)) ? resolve(options.folder) : join(tmpdir(), `tidemark-${process.pid}-${Date.now().toString(36)}`)
+    const folder =
+      account === undefined || (await isTraversable(options.folder))
+        ? resolve(options.folder)
+        : join(tmpdir(), `tidemark-${process.pid}-${Date.now().toString(36)}`)
     const postgres = new EmbeddedPostgres(join(native, 'bin'), account, folder, options.settings ?? {})
     await mkdir(folder, { recursive: true })
     if (account !== undefined) await chown(folder, account.uid, account.gid)
-    const made = await stat(join(postgres.data, 'PG_VERSION')).then(() => true, () => false)
+    const made = await stat(join(postgres.data, 'PG_VERSION')).then(
+      () => true,
+      () => false,
+    )
     if (!made) {
-      const args = ['-D', postgres.data, '-U', 'postgres', '-A', 'trust', '--no-sync', `--encoding=${options.encoding ?? 'UTF8'}`, '--locale=C', ...(options.initArguments ?? [])]
+      const args = [
+        '-D',
+        postgres.data,
+        '-U',
+        'postgres',
+        '-A',
+        'trust',
+        '--no-sync',
+        `--encoding=${options.encoding ?? 'UTF8'}`,
+        '--locale=C',
+        ...(options.initArguments ?? []),
+      ]
       await postgres.#run('initdb', args)
     }
     return postgres
@@ -87,8 +112,15 @@ export class EmbeddedPostgres {
       wal_level: 'logical',
       ...this.#settings,
     }
-    const args = ['-D', this.data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
-    const child = spawn(join(this.#bin, 'postgres'), args, { ...this.#spawnOptions(), stdio: ['ignore', 'ignore', 'pipe'] })
+    const args = [
+      '-D',
+      this.data,
+      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ]
+    const child = spawn(join(this.#bin, 'postgres'), args, {
+      ...this.#spawnOptions(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
     this.#process = child
     let log = ''
     let ready: (() => void) | undefined
@@ -105,7 +137,10 @@ export class EmbeddedPostgres {
     })
     failed.catch(() => undefined)
     const timeout = Promise.withResolvers<never>()
-    const timer = setTimeout(() => timeout.reject(new TidemarkError('INTERNAL', 'PostgreSQL did not start in time')), START_MS)
+    const timer = setTimeout(
+      () => timeout.reject(new TidemarkError('INTERNAL', 'PostgreSQL did not start in time')),
+      START_MS,
+    )
     try {
       await Promise.race([isReady, failed, timeout.promise])
     } finally {
@@ -146,11 +181,16 @@ export class EmbeddedPostgres {
 
   #spawnOptions(): { uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv } {
     const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC', PGTZ: 'UTC' }
-    return this.#account === undefined ? { cwd: this.folder, env } : { cwd: this.folder, env, uid: this.#account.uid, gid: this.#account.gid }
+    return this.#account === undefined
+      ? { cwd: this.folder, env }
+      : { cwd: this.folder, env, uid: this.#account.uid, gid: this.#account.gid }
   }
 
   async #run(program: string, args: readonly string[]): Promise<void> {
-    const child = spawn(join(this.#bin, program), args, { ...this.#spawnOptions(), stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(join(this.#bin, program), args, {
+      ...this.#spawnOptions(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
@@ -158,7 +198,11 @@ export class EmbeddedPostgres {
       child.once('error', reject)
       child.once('close', done)
     })
-    if (code !== 0) throw new TidemarkError('INTERNAL', `${program} failed: ${output.trim().split('\n').slice(-3).join(' | ')}`)
+    if (code !== 0)
+      throw new TidemarkError(
+        'INTERNAL',
+        `${program} failed: ${output.trim().split('\n').slice(-3).join(' | ')}`,
+      )
   }
 }
 
@@ -168,7 +212,11 @@ export function platformPackage(): string {
   try {
     return dirname(dirname(createRequire(import.meta.url).resolve(name)))
   } catch (error) {
-    throw new TidemarkError('USAGE', `there is no embedded PostgreSQL for ${process.platform}-${process.arch}`, { cause: error, next: 'tidemark init --source URL --store URL  (with a PostgreSQL of your own)' })
+    throw new TidemarkError(
+      'USAGE',
+      `there is no embedded PostgreSQL for ${process.platform}-${process.arch}`,
+      { cause: error, next: 'tidemark init --source URL --store URL  (with a PostgreSQL of your own)' },
+    )
   }
 }
 
@@ -178,18 +226,29 @@ async function prepareBinaries(native: string, account: Account | undefined): Pr
   if (account !== undefined && !(await isTraversable(native))) {
     place = join(tmpdir(), `tidemark-postgres-${(await stat(native)).mtimeMs.toString(36).replace('.', '')}`)
     const done = join(place, '.complete')
-    if (!(await stat(done).then(() => true, () => false))) {
+    if (
+      !(await stat(done).then(
+        () => true,
+        () => false,
+      ))
+    ) {
       await rm(place, { recursive: true, force: true })
       await cp(native, place, { recursive: true })
       await chmod(place, 0o755)
       await writeFile(done, '')
     }
   }
-  const listed = await readFile(join(place, 'pg-symlinks.json'), 'utf8').then((text) => JSON.parse(text) as { source: string; target: string }[], () => [])
+  const listed = await readFile(join(place, 'pg-symlinks.json'), 'utf8').then(
+    (text) => JSON.parse(text) as { source: string; target: string }[],
+    () => [],
+  )
   for (const { source, target } of listed) {
     const from = join(place, target.replace(/^native\//, ''))
     const to = join(place, source.replace(/^native\//, ''))
-    const missing = await access(from, constants.F_OK).then(() => false, () => true)
+    const missing = await access(from, constants.F_OK).then(
+      () => false,
+      () => true,
+    )
     if (missing) await symlink(to.slice(dirname(from).length + 1), from).catch(ignoreExisting)
   }
   return place
@@ -206,13 +265,20 @@ async function unprivilegedAccount(): Promise<Account> {
     const line = lines.find((fields) => fields[0] === name)
     if (line !== undefined) return { uid: Number(line[2]), gid: Number(line[3]) }
   }
-  throw new TidemarkError('USAGE', 'running as root, and there is no unprivileged account to run PostgreSQL under', { next: 'run it as a normal user' })
+  throw new TidemarkError(
+    'USAGE',
+    'running as root, and there is no unprivileged account to run PostgreSQL under',
+    { next: 'run it as a normal user' },
+  )
 }
 
 /** Whether everybody may pass through all folders above, so that another account reaches it. */
 async function isTraversable(path: string): Promise<boolean> {
   for (let at = resolve(path); ; at = dirname(at)) {
-    const mode = await stat(at).then((s) => s.mode, () => 0o755)
+    const mode = await stat(at).then(
+      (s) => s.mode,
+      () => 0o755,
+    )
     if ((mode & 0o001) === 0) return false
     if (at === dirname(at)) return true
   }

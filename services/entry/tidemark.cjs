@@ -7,7 +7,11 @@ const path = require('node:path')
 
 function packagedNode() {
   try {
-    return path.join(path.dirname(require.resolve('node-' + process.platform + '-' + process.arch + '/package.json')), 'bin', 'node')
+    return path.join(
+      path.dirname(require.resolve('node-' + process.platform + '-' + process.arch + '/package.json')),
+      'bin',
+      'node',
+    )
   } catch (error) {
     return undefined
   }
@@ -24,7 +28,15 @@ function run(script, args) {
   }
   const node = packagedNode()
   if (node === undefined) {
-    console.error('Tidemark needs Node 24 or newer; this is ' + process.version + ', and there is no packaged one for ' + process.platform + '-' + process.arch + '.\nNext: install Node 24, then the same command.')
+    console.error(
+      'Tidemark needs Node 24 or newer; this is ' +
+        process.version +
+        ', and there is no packaged one for ' +
+        process.platform +
+        '-' +
+        process.arch +
+        '.\nNext: install Node 24, then the same command.',
+    )
     process.exitCode = 1
     return
   }

@@ -13,7 +13,10 @@ const INT8 = 20
 
 /** A wider integer: the same text, the same stored bytes. */
 function isWidening(from: TableColumn, to: TableColumn): boolean {
-  return (from.typeOid === INT2 && (to.typeOid === INT4 || to.typeOid === INT8)) || (from.typeOid === INT4 && to.typeOid === INT8)
+  return (
+    (from.typeOid === INT2 && (to.typeOid === INT4 || to.typeOid === INT8)) ||
+    (from.typeOid === INT4 && to.typeOid === INT8)
+  )
 }
 
 function sameType(a: TableColumn, b: TableColumn): boolean {
@@ -24,7 +27,12 @@ function sameType(a: TableColumn, b: TableColumn): boolean {
  * @param plain the statement was an ALTER TABLE of its own without USING: a changed integer type is then a widening
  * @returns undefined when the rows carry over, else the reason why the table must be read again
  */
-export function assessRewrite(reason: number, plain: boolean, before: readonly TableColumn[], after: readonly TableColumn[]): string | undefined {
+export function assessRewrite(
+  reason: number,
+  plain: boolean,
+  before: readonly TableColumn[],
+  after: readonly TableColumn[],
+): string | undefined {
   if ((reason & REWRITE.persistence) !== 0) return 'the table changed between logged and unlogged'
   const old = new Map(before.map((column) => [column.attnum, column]))
   if ((reason & REWRITE.column) !== 0) {
@@ -42,7 +50,8 @@ export function assessRewrite(reason: number, plain: boolean, before: readonly T
     for (const column of after) {
       if (old.has(column.attnum) || column.generated !== '') continue
       if (column.identity !== '') return 'an identity column was added to rows that were there'
-      if (column.hasDefault !== false && column.missing === undefined) return 'a column was added whose default differs from row to row'
+      if (column.hasDefault !== false && column.missing === undefined)
+        return 'a column was added whose default differs from row to row'
     }
   }
   return undefined

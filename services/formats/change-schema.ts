@@ -19,7 +19,9 @@ const AVRO_NAME = /^[A-Za-z][A-Za-z0-9_]*$/
  */
 export function avroName(name: string, index: number): string {
   if (AVRO_NAME.test(name) && !name.includes('__')) return name
-  const escaped = [...name].map((c) => (/[A-Za-z0-9]/.test(c) ? c : `_x${c.codePointAt(0)?.toString(16)}_`)).join('')
+  const escaped = [...name]
+    .map((c) => (/[A-Za-z0-9]/.test(c) ? c : `_x${c.codePointAt(0)?.toString(16)}_`))
+    .join('')
   return `__${index}_${escaped}`
 }
 
@@ -48,7 +50,11 @@ function valueSchema(kind: ValueKind, text: TextEncoding): AvroSchema {
 
 /** The fields are the same in every file, so a stock reader sees one State per file: defined once, then named. */
 const STATE = { type: 'enum', name: 'tidemark.State', symbols: ['unchanged', 'absent'] }
-const OPERATION = { type: 'enum', name: 'tidemark.Operation', symbols: ['insert', 'update', 'delete', 'truncate'] }
+const OPERATION = {
+  type: 'enum',
+  name: 'tidemark.Operation',
+  symbols: ['insert', 'update', 'delete', 'truncate'],
+}
 
 function field(column: RelationColumn, index: number, text: TextEncoding): AvroSchema {
   const kind = kindOf(column.typeOid)
@@ -56,23 +62,53 @@ function field(column: RelationColumn, index: number, text: TextEncoding): AvroS
   const branches: AvroSchema[] = ['null', valueSchema(kind, text)]
   if (hasTextBranch(kind)) branches.push('string')
   branches.push('tidemark.State')
-  return { name, type: branches, column: column.name, pgType: column.typeOid, pgTypmod: column.typmod, key: column.key, ...(column.subject === undefined ? {} : { subject: column.subject }) }
+  return {
+    name,
+    type: branches,
+    column: column.name,
+    pgType: column.typeOid,
+    pgTypmod: column.typmod,
+    key: column.key,
+    ...(column.subject === undefined ? {} : { subject: column.subject }),
+  }
 }
 
 /** A stable id of everything that decides how rows are encoded. */
 export function shapeId(relation: RelationVersion, text: TextEncoding): string {
-  const facts = [relation.oid, relation.schema, relation.name, relation.identity, text, relation.columns.map((c) => [c.name, c.typeOid, c.typmod, c.key, ...(c.subject === undefined ? [] : [c.subject])])]
+  const facts = [
+    relation.oid,
+    relation.schema,
+    relation.name,
+    relation.identity,
+    text,
+    relation.columns.map((c) => [
+      c.name,
+      c.typeOid,
+      c.typmod,
+      c.key,
+      ...(c.subject === undefined ? [] : [c.subject]),
+    ]),
+  ]
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
 }
 
 export function changeShape(relation: RelationVersion, text: TextEncoding): ChangeShape {
   const id = shapeId(relation, text)
   const namespace = `tidemark.t${relation.oid}_${id}`
-  const row = { type: 'record', name: `${namespace}.Row`, fields: relation.columns.map((c, i) => field(c, i, text)) }
+  const row = {
+    type: 'record',
+    name: `${namespace}.Row`,
+    fields: relation.columns.map((c, i) => field(c, i, text)),
+  }
   const change = {
     type: 'record',
     name: `${namespace}.Change`,
-    relation: { oid: relation.oid, schema: relation.schema, name: relation.name, identity: relation.identity },
+    relation: {
+      oid: relation.oid,
+      schema: relation.schema,
+      name: relation.name,
+      identity: relation.identity,
+    },
     fields: [
       { name: 'lsn', type: 'long' },
       { name: 'ordinal', type: 'long' },
@@ -121,10 +157,21 @@ export function withSharedEnums(schema: AvroSchema): AvroSchema {
 }
 
 /** The relation version and text encoding back from a Change record's or a base part's schema. */
-export function shapeOfSchema(record: unknown): { readonly relation: RelationVersion; readonly text: TextEncoding } {
+export function shapeOfSchema(record: unknown): {
+  readonly relation: RelationVersion
+  readonly text: TextEncoding
+} {
   const schema = record as {
     relation: { oid: number; schema: string; name: string; identity: RelationVersion['identity'] }
-    fields: { name: string; type: unknown; column?: string; pgType?: number; pgTypmod?: number; key?: boolean; subject?: string }[]
+    fields: {
+      name: string
+      type: unknown
+      column?: string
+      pgType?: number
+      pgTypmod?: number
+      key?: boolean
+      subject?: string
+    }[]
   }
   const old = schema.fields.find((f) => f.name === 'old' && f.column === undefined)
   const row = old === undefined ? schema : ((old.type as unknown[])[1] as typeof schema)
@@ -132,7 +179,13 @@ export function shapeOfSchema(record: unknown): { readonly relation: RelationVer
   const columns = row.fields.map((f): RelationColumn => {
     const branches = f.type as unknown[]
     if (kindOf(f.pgType ?? 0) === 'text' && branches[1] === 'bytes') text = 'bytes'
-    return { name: f.column ?? '', typeOid: f.pgType ?? 0, typmod: f.pgTypmod ?? -1, key: f.key === true, ...(f.subject === undefined ? {} : { subject: f.subject }) }
+    return {
+      name: f.column ?? '',
+      typeOid: f.pgType ?? 0,
+      typmod: f.pgTypmod ?? -1,
+      key: f.key === true,
+      ...(f.subject === undefined ? {} : { subject: f.subject }),
+    }
   })
   return { relation: { ...schema.relation, columns }, text }
 }

@@ -6,7 +6,18 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, entryBody, type EntryBody, hash, instant, logPlace, lsn, type NumberedEntry, oid, storedObject } from './ledger-entry.ts'
+import {
+  count,
+  entryBody,
+  type EntryBody,
+  hash,
+  instant,
+  logPlace,
+  lsn,
+  type NumberedEntry,
+  oid,
+  storedObject,
+} from './ledger-entry.ts'
 
 /** The kinds that stand in pages: those that a running backup writes without end. */
 export type PagedKind = 'segments' | 'sequences'
@@ -59,7 +70,11 @@ export type PageSummary = z.infer<typeof pageSummary>
 export type CheckpointRoot = z.infer<typeof checkpointRoot>
 export type StoredEntry = z.infer<typeof numbered>
 
-export function storedEntry(entry: { readonly number: bigint; readonly writtenAt: string; readonly body: EntryBody }): StoredEntry {
+export function storedEntry(entry: {
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly body: EntryBody
+}): StoredEntry {
   return { number: entry.number.toString(), writtenAt: entry.writtenAt, body: entry.body }
 }
 
@@ -75,7 +90,9 @@ export function decodeRoot(bytes: Buffer): CheckpointRoot {
 const page = z.object({ version: z.literal(1), entries: z.array(numbered) })
 
 export function encodePage(entries: readonly PagedEntry[]): Buffer {
-  return zstdCompressSync(Buffer.from(JSON.stringify({ version: 1, entries: entries.map(storedEntry) }), 'utf8'))
+  return zstdCompressSync(
+    Buffer.from(JSON.stringify({ version: 1, entries: entries.map(storedEntry) }), 'utf8'),
+  )
 }
 
 /** @throws TidemarkError OBJECT_CORRUPT */

@@ -30,11 +30,19 @@ export interface Block {
 }
 
 export async function compressBlock(raw: Buffer, rows: number): Promise<Block> {
-  return { rows, rawBytes: raw.length, compressed: await compress(raw, { params: COMPRESSION, chunkSize: pieceBytes(raw.length / 2) }) }
+  return {
+    rows,
+    rawBytes: raw.length,
+    compressed: await compress(raw, { params: COMPRESSION, chunkSize: pieceBytes(raw.length / 2) }),
+  }
 }
 
 /** The whole file as chunks; `sync` is 16 random bytes. Returns also where each block starts. */
-export function containerFile(schema: string, sync: Buffer, blocks: readonly Block[]): { readonly chunks: Buffer[]; readonly offsets: number[] } {
+export function containerFile(
+  schema: string,
+  sync: Buffer,
+  blocks: readonly Block[],
+): { readonly chunks: Buffer[]; readonly offsets: number[] } {
   const header = new ByteSink(schema.length + 256)
   MAGIC.copy(header.buffer, 0)
   header.at = 4
@@ -83,7 +91,8 @@ export function openContainer(file: Buffer): OpenedContainer {
       if (key === 'avro.codec') codec = value.toString('utf8')
     }
   }
-  if (schema === undefined || codec !== 'zstandard') throw corrupt('a container file without schema or of another codec')
+  if (schema === undefined || codec !== 'zstandard')
+    throw corrupt('a container file without schema or of another codec')
   const syncAt = source.skip(16)
   const sync = file.subarray(syncAt, syncAt + 16)
   return {
@@ -99,7 +108,8 @@ export function openContainer(file: Buffer): OpenedContainer {
         if (!wanted(index++)) return
         const block = decompress(compressed, { chunkSize: pieceBytes(compressed.length * 12) }).then(
           (raw) => ({ rows, raw }),
-          (error: unknown) => Promise.reject(Object.assign(corrupt('a block that does not decompress'), { cause: error })),
+          (error: unknown) =>
+            Promise.reject(Object.assign(corrupt('a block that does not decompress'), { cause: error })),
         )
         block.catch(() => undefined)
         ahead.push(block)

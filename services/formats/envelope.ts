@@ -57,14 +57,23 @@ export async function openWith(keyring: KeyringNode, sealed: Buffer, context: Se
   } catch (error) {
     const text = error instanceof Error ? error.message : ''
     if (/unencryptedDataKey has not been set|unable to decrypt|cannot decrypt/i.test(text)) {
-      throw new TidemarkError('KEY_WRONG', `no key at hand opens ${context['object'] ?? 'this object'}`, { cause: error })
+      throw new TidemarkError('KEY_WRONG', `no key at hand opens ${context['object'] ?? 'this object'}`, {
+        cause: error,
+      })
     }
-    throw new TidemarkError('OBJECT_CORRUPT', `${context['object'] ?? 'an object'} is damaged: it does not decrypt`, { cause: error })
+    throw new TidemarkError(
+      'OBJECT_CORRUPT',
+      `${context['object'] ?? 'an object'} is damaged: it does not decrypt`,
+      { cause: error },
+    )
   }
   const bound = opened.messageHeader.encryptionContext
   for (const [key, value] of Object.entries(context)) {
     if (bound[key] !== value) {
-      throw new TidemarkError('OBJECT_CORRUPT', `${context['object'] ?? 'an object'} was sealed for another place (${key})`)
+      throw new TidemarkError(
+        'OBJECT_CORRUPT',
+        `${context['object'] ?? 'an object'} was sealed for another place (${key})`,
+      )
     }
   }
   return opened.plaintext

@@ -10,7 +10,19 @@ const LENGTH = 4
 /** Added where the kind has a text branch; the state branch then comes one later. */
 const TEXT = 8
 
-const FORMS: Readonly<Record<ValueKind, number>> = { bool: BYTE, float: FOUR, double: EIGHT, int: VARINT, long: VARINT, date: VARINT, timestamp: VARINT, timestamptz: VARINT, bytes: LENGTH, uuid: LENGTH, text: LENGTH }
+const FORMS: Readonly<Record<ValueKind, number>> = {
+  bool: BYTE,
+  float: FOUR,
+  double: EIGHT,
+  int: VARINT,
+  long: VARINT,
+  date: VARINT,
+  timestamp: VARINT,
+  timestamptz: VARINT,
+  bytes: LENGTH,
+  uuid: LENGTH,
+  text: LENGTH,
+}
 
 /** One code for each column, for `pastField`. */
 export function walkCodes(kinds: readonly ValueKind[]): Uint8Array {

@@ -29,9 +29,13 @@ const NUMBERS: ReadonlySet<ValueKind> = new Set(['int', 'long'])
 const TEXTS: ReadonlySet<ValueKind> = new Set(['text', 'uuid'])
 
 /** Indexes and orders of the key columns; undefined where there is no range. */
-function rangedColumns(relation: RelationVersion): { readonly index: number; readonly isNumber: boolean }[] | undefined {
+function rangedColumns(
+  relation: RelationVersion,
+): { readonly index: number; readonly isNumber: boolean }[] | undefined {
   if (relation.identity === 'full' || relation.identity === 'nothing') return undefined
-  const keys = relation.columns.flatMap((column, index) => (column.key ? [{ index, kind: kindOf(column.typeOid) }] : []))
+  const keys = relation.columns.flatMap((column, index) =>
+    column.key ? [{ index, kind: kindOf(column.typeOid) }] : [],
+  )
   if (keys.length === 0 || keys.some(({ kind }) => !NUMBERS.has(kind) && !TEXTS.has(kind))) return undefined
   return keys.map(({ index, kind }) => ({ index, isNumber: NUMBERS.has(kind) }))
 }
@@ -48,7 +52,9 @@ export class KeyRange {
   constructor(shape: ChangeShape) {
     const keys = rangedColumns(shape.relation)
     // Text of no known encoding would not survive the index.
-    const isText = keys?.every(({ isNumber }) => isNumber) === true || shapeOfSchema(JSON.parse(shape.avro)).text === 'utf8'
+    const isText =
+      keys?.every(({ isNumber }) => isNumber) === true ||
+      shapeOfSchema(JSON.parse(shape.avro)).text === 'utf8'
     this.#keys = isText ? keys : undefined
     this.#codes = walkCodes(shape.relation.columns.map((column) => kindOf(column.typeOid)))
   }
@@ -96,13 +102,18 @@ export class KeyRange {
       }
       at = end
     }
-    if (this.#smallest === undefined || compareKeys(current, this.#smallest) < 0) this.#smallest = current.map(kept)
-    if (this.#largest === undefined || compareKeys(current, this.#largest) > 0) this.#largest = current.map(kept)
+    if (this.#smallest === undefined || compareKeys(current, this.#smallest) < 0)
+      this.#smallest = current.map(kept)
+    if (this.#largest === undefined || compareKeys(current, this.#largest) > 0)
+      this.#largest = current.map(kept)
   }
 
   /** What was seen since the last time; undefined where there is no range. */
   take(): KeySpan | undefined {
-    const span = this.#unbounded || this.#smallest === undefined ? undefined : { smallest: this.#smallest.map(textOf), largest: this.#largest!.map(textOf) }
+    const span =
+      this.#unbounded || this.#smallest === undefined
+        ? undefined
+        : { smallest: this.#smallest.map(textOf), largest: this.#largest!.map(textOf) }
     this.#smallest = undefined
     this.#largest = undefined
     this.#unbounded = false
@@ -158,7 +169,9 @@ export function mayHold(span: KeySpan | undefined, key: readonly string[]): bool
     if (isNumber && !/^-?\d{1,20}$/.test(text)) return false
     wanted.push(isNumber ? BigInt(text) : Buffer.from(text, 'utf8'))
   }
-  return compareKeys(wanted, smallest.map(valueOf)) >= 0 && compareKeys(wanted, span.largest.map(valueOf)) <= 0
+  return (
+    compareKeys(wanted, smallest.map(valueOf)) >= 0 && compareKeys(wanted, span.largest.map(valueOf)) <= 0
+  )
 }
 
 function valueOf(text: string): KeyValue {

@@ -20,14 +20,25 @@ export const oid = z.int().nonnegative()
 
 export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
 /** Where the change log has what comes next; null where the log keeps nothing. */
-const loggedPlace = z.object({ log: z.string(), from: count, at: count, /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'), /** What lay at `at`. */ unit: z.string().default('') })
+const loggedPlace = z.object({
+  log: z.string(),
+  from: count,
+  at: count,
+  /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'),
+  /** What lay at `at`. */ unit: z.string().default(''),
+})
 export const logPlace = loggedPlace.nullable()
 /** An object and the epoch key that it is sealed under. */
 export const sealedObject = storedObject.extend({ key: z.string() })
 /** With changes; `bytes` of a table: before compression, of all its blocks. */
-export const segmentObject = sealedObject.extend({ tables: z.array(z.object({ oid, rows: count, bytes: count })) })
+export const segmentObject = sealedObject.extend({
+  tables: z.array(z.object({ oid, rows: count, bytes: count })),
+})
 const table = { oid, schema: z.string(), name: z.string() }
-const gapScope = z.discriminatedUnion('kind', [z.object({ kind: z.literal('stream') }), z.object({ kind: z.literal('table'), ...table })])
+const gapScope = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('stream') }),
+  z.object({ kind: z.literal('table'), ...table }),
+])
 const signer = z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string() })
 /**
  * Where a backup begins: everything that only points before it need is gone, or goes. Told by names alone (`repository/floor.ts`), so
@@ -50,7 +61,12 @@ export const floor = z.object({
 })
 
 export const entryBody = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('genesis'), stream: z.uuid(), signers: z.array(signer), recipients: z.array(z.string()) }),
+  z.object({
+    kind: z.literal('genesis'),
+    stream: z.uuid(),
+    signers: z.array(signer),
+    recipients: z.array(z.string()),
+  }),
   z.object({
     kind: z.literal('generation'),
     generation: z.int().positive(),
@@ -68,8 +84,19 @@ export const entryBody = z.discriminatedUnion('kind', [
     reason: z.string(),
   }),
   z.object({ kind: z.literal('claim'), lane: z.int(), term: z.int().positive(), writer: z.uuid() }),
-  z.object({ kind: z.literal('key'), key: z.string(), object: storedObject, recipients: z.array(z.string()) }),
-  z.object({ kind: z.literal('schema'), generation: z.int(), at: lsn, snapshot: z.string(), object: sealedObject }),
+  z.object({
+    kind: z.literal('key'),
+    key: z.string(),
+    object: storedObject,
+    recipients: z.array(z.string()),
+  }),
+  z.object({
+    kind: z.literal('schema'),
+    generation: z.int(),
+    at: lsn,
+    snapshot: z.string(),
+    object: sealedObject,
+  }),
   z.object({
     kind: z.literal('segments'),
     generation: z.int(),
@@ -97,8 +124,21 @@ export const entryBody = z.discriminatedUnion('kind', [
     index: sealedObject,
   }),
   /** A sample of sequences behind the last cut; otherwise samples stand in a cut's index. */
-  z.object({ kind: z.literal('sequences'), generation: z.int(), at: lsn, checked: lsn.nullable(), object: sealedObject }),
-  z.object({ kind: z.literal('heartbeat'), generation: z.int(), lane: z.int(), term: z.int(), timeline: z.int(), end: lsn }),
+  z.object({
+    kind: z.literal('sequences'),
+    generation: z.int(),
+    at: lsn,
+    checked: lsn.nullable(),
+    object: sealedObject,
+  }),
+  z.object({
+    kind: z.literal('heartbeat'),
+    generation: z.int(),
+    lane: z.int(),
+    term: z.int(),
+    timeline: z.int(),
+    end: lsn,
+  }),
   z.object({
     kind: z.literal('table'),
     generation: z.int(),
@@ -124,34 +164,88 @@ export const entryBody = z.discriminatedUnion('kind', [
     bytes: count,
   }),
   z.object({ kind: z.literal('marker'), generation: z.int(), at: lsn, name: z.string() }),
-  z.object({ kind: z.literal('gap'), generation: z.int(), id: z.uuid(), from: lsn, to: lsn.nullable(), reason: z.string(), scope: gapScope }),
+  z.object({
+    kind: z.literal('gap'),
+    generation: z.int(),
+    id: z.uuid(),
+    from: lsn,
+    to: lsn.nullable(),
+    reason: z.string(),
+    scope: gapScope,
+  }),
   z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: lsn }),
-  z.object({ kind: z.literal('attestation'), generation: z.int(), at: lsn, equal: z.boolean(), tables: z.array(z.object({ ...table, rows: count, digest: z.string() })) }),
+  z.object({
+    kind: z.literal('attestation'),
+    generation: z.int(),
+    at: lsn,
+    equal: z.boolean(),
+    tables: z.array(z.object({ ...table, rows: count, digest: z.string() })),
+  }),
   /** The change log begins anew at a place: what it held before was lost, and the source sends everything behind the store's end again. */
   z.object({ kind: z.literal('lanes'), generation: z.int(), log: loggedPlace, reason: z.string() }),
   /**
    * What the ledger says with this entry, in one object (formats/checkpoint.ts); `pages` hold the segments and sequences
    * entries numbered `from` to `to` that stood in no page before. The entry directly before is the last one it knows.
    */
-  z.object({ kind: z.literal('checkpoint'), root: storedObject, pages: z.array(z.object({ generation: z.int(), from: count, to: count, object: storedObject })) }),
+  z.object({
+    kind: z.literal('checkpoint'),
+    root: storedObject,
+    pages: z.array(z.object({ generation: z.int(), from: count, to: count, object: storedObject })),
+  }),
   /** From the next entry on the added ones may sign, and the retired ones may not. */
   z.object({ kind: z.literal('signers'), add: z.array(signer), retire: z.array(z.string()) }),
   /** A copy was promoted: from here on its entries count, and not what another store has behind the shared one. */
-  z.object({ kind: z.literal('lineage'), lineage: z.int().min(2), shared: z.object({ number: count, hash }) }),
+  z.object({
+    kind: z.literal('lineage'),
+    lineage: z.int().min(2),
+    shared: z.object({ number: count, hash }),
+  }),
   /** What a store had of an older lineage, and set aside. */
-  z.object({ kind: z.literal('orphans'), place: z.string(), lineage: z.int(), from: count, to: count, /** Of the last one. */ hash }),
+  z.object({
+    kind: z.literal('orphans'),
+    place: z.string(),
+    lineage: z.int(),
+    from: count,
+    to: count,
+    /** Of the last one. */ hash,
+  }),
   /** Points from `from` to `to` of a generation stay restorable: until an instant, or until it is released. */
-  z.object({ kind: z.literal('hold'), id: z.uuid(), purpose: z.enum(['legal', 'restore']), reason: z.string(), generation: z.int(), from: lsn, to: lsn.nullable(), until: instant.nullable() }),
+  z.object({
+    kind: z.literal('hold'),
+    id: z.uuid(),
+    purpose: z.enum(['legal', 'restore']),
+    reason: z.string(),
+    generation: z.int(),
+    from: lsn,
+    to: lsn.nullable(),
+    until: instant.nullable(),
+  }),
   z.object({ kind: z.literal('hold-released'), id: z.uuid() }),
   /** The backup begins later from here on; the objects stay until `removeAfter`, and until then it can be undone. */
-  z.object({ kind: z.literal('retire'), id: z.uuid(), floor, objects: count, bytes: count, removeAfter: instant }),
+  z.object({
+    kind: z.literal('retire'),
+    id: z.uuid(),
+    floor,
+    objects: count,
+    bytes: count,
+    removeAfter: instant,
+  }),
   z.object({ kind: z.literal('retire-undone'), id: z.uuid() }),
   /** The objects below the floor go. */
   z.object({ kind: z.literal('removed'), id: z.uuid() }),
   /** In a store, everything that entries up to `upTo` name is locked until an instant. */
   z.object({ kind: z.literal('locks'), place: z.string(), upTo: count, until: instant }),
   /** One share of the objects was looked at in every store of the set. */
-  z.object({ kind: z.literal('scrub'), part: z.int(), parts: z.int(), objects: count, mended: count, lost: count, left: count, away: z.array(z.string()) }),
+  z.object({
+    kind: z.literal('scrub'),
+    part: z.int(),
+    parts: z.int(),
+    objects: count,
+    mended: count,
+    lost: count,
+    left: count,
+    away: z.array(z.string()),
+  }),
   z.object({ kind: z.literal('audit'), command: z.string(), operator: z.string(), what: z.string() }),
 ])
 
@@ -163,7 +257,13 @@ export type SealedRef = z.infer<typeof sealedObject>
 export type FloorText = z.infer<typeof floor>
 export type GapEntryScope = z.infer<typeof gapScope>
 
-const frame = z.object({ version: z.literal(1), number: count, previous: hash.nullable(), writtenAt: instant, ignorable: z.boolean() })
+const frame = z.object({
+  version: z.literal(1),
+  number: count,
+  previous: hash.nullable(),
+  writtenAt: instant,
+  ignorable: z.boolean(),
+})
 const seal = z.object({ signer: z.string(), signature: z.string() })
 
 export interface LedgerEntry {
@@ -196,14 +296,30 @@ export interface SignerKeys {
 }
 
 /** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */
-const IGNORABLE: ReadonlySet<EntryKind> = new Set(['audit', 'attestation', 'checkpoint', 'locks', 'scrub', 'orphans'])
+const IGNORABLE: ReadonlySet<EntryKind> = new Set([
+  'audit',
+  'attestation',
+  'checkpoint',
+  'locks',
+  'scrub',
+  'orphans',
+])
 
 export function hashBytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-export function encodeEntry(number: bigint, previous: string | null, writtenAt: string, body: EntryBody, signer: Signer): Buffer {
-  return signLine({ version: 1, number: number.toString(), previous, writtenAt, ignorable: IGNORABLE.has(body.kind), body }, signer)
+export function encodeEntry(
+  number: bigint,
+  previous: string | null,
+  writtenAt: string,
+  body: EntryBody,
+  signer: Signer,
+): Buffer {
+  return signLine(
+    { version: 1, number: number.toString(), previous, writtenAt, ignorable: IGNORABLE.has(body.kind), body },
+    signer,
+  )
 }
 
 /** Canonical JSON and, in a second line, the signature over its bytes. */
@@ -216,7 +332,11 @@ export function signLine(value: unknown, signer: Signer): Buffer {
 }
 
 /** The JSON of a signed line, and who signed it. @param broken makes the error for what is wrong */
-export function openSignedLine(file: Buffer, signers: Pick<SignerKeys, 'get'>, broken: (what: string, cause?: unknown) => TidemarkError): { readonly json: unknown; readonly signer: string } {
+export function openSignedLine(
+  file: Buffer,
+  signers: Pick<SignerKeys, 'get'>,
+  broken: (what: string, cause?: unknown) => TidemarkError,
+): { readonly json: unknown; readonly signer: string } {
   const cut = file.indexOf(10)
   if (cut < 0 || file[file.length - 1] !== 10) throw broken('the file is cut short')
   const line = file.subarray(0, cut)
@@ -229,8 +349,10 @@ export function openSignedLine(file: Buffer, signers: Pick<SignerKeys, 'get'>, b
     throw broken('it is not JSON', error)
   }
   const key = signers.get(sealed.signer)
-  if (key === undefined) throw broken(`signed by ${sealed.signer.slice(0, 40)}, who is no signer of this backup`)
-  if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64'))) throw broken('the signature does not fit: it was altered')
+  if (key === undefined)
+    throw broken(`signed by ${sealed.signer.slice(0, 40)}, who is no signer of this backup`)
+  if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64')))
+    throw broken('the signature does not fit: it was altered')
   if (canonicalize(json) !== line.toString('utf8')) throw broken('it is not canonical JSON')
   return { json, signer: sealed.signer }
 }
@@ -247,19 +369,36 @@ export interface IgnoredEntry extends Omit<LedgerEntry, 'body'> {
  * @param signers the keys that may sign, by id, and which entries
  * @throws TidemarkError LEDGER_BROKEN (signature, form, number, chain), LEDGER_UNKNOWN (a kind that may not be passed over)
  */
-export function decodeEntry(file: Buffer, number: bigint, previous: string | null | undefined, signers: SignerKeys): LedgerEntry | IgnoredEntry {
-  const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
+export function decodeEntry(
+  file: Buffer,
+  number: bigint,
+  previous: string | null | undefined,
+  signers: SignerKeys,
+): LedgerEntry | IgnoredEntry {
+  const broken = (what: string, cause?: unknown): TidemarkError =>
+    new TidemarkError('LEDGER_BROKEN', `ledger entry ${number}: ${what}`, { cause })
   const { json, signer } = openSignedLine(file, signers, broken)
   const framed = frame.safeParse(json)
   if (!framed.success) throw broken('its frame is not understood')
   if (framed.data.number !== number.toString()) throw broken(`it carries the number ${framed.data.number}`)
-  if (previous !== undefined && framed.data.previous !== previous) throw broken('it does not continue the entry before it')
+  if (previous !== undefined && framed.data.previous !== previous)
+    throw broken('it does not continue the entry before it')
   const kind = (json as { body?: { kind?: unknown } }).body?.kind
   const refusal = signers.refusal(signer, number, typeof kind === 'string' ? kind : undefined)
   if (refusal !== undefined) throw broken(`${signer.slice(0, 40)} ${refusal}`)
-  const common = { number, previous: framed.data.previous, writtenAt: framed.data.writtenAt, signer, hash: hashBytes(file), bytes: file.length }
+  const common = {
+    number,
+    previous: framed.data.previous,
+    writtenAt: framed.data.writtenAt,
+    signer,
+    hash: hashBytes(file),
+    bytes: file.length,
+  }
   const body = entryBody.safeParse((json as { body: unknown }).body)
   if (body.success) return { ...common, body: body.data }
   if (framed.data.ignorable) return { ...common, body: undefined }
-  throw new TidemarkError('LEDGER_UNKNOWN', `ledger entry ${number} is of a kind or form that this version does not know`)
+  throw new TidemarkError(
+    'LEDGER_UNKNOWN',
+    `ledger entry ${number} is of a kind or form that this version does not know`,
+  )
 }

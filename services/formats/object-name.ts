@@ -68,7 +68,14 @@ function wide(lsn: Lsn): string {
   return lsn.toString(16).padStart(16, '0')
 }
 
-export function segmentName(generation: number, lane: number, from: Lsn, to: Lsn, part: number, nonce: string): string {
+export function segmentName(
+  generation: number,
+  lane: number,
+  from: Lsn,
+  to: Lsn,
+  part: number,
+  nonce: string,
+): string {
   return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${String(part).padStart(4, '0')}-${nonce}.avro`
 }
 
@@ -77,7 +84,13 @@ export function indexName(generation: number, lane: number, from: Lsn, to: Lsn, 
   return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${nonce}.index`
 }
 
-export function basePartName(generation: number, base: string, oid: number, part: number, nonce: string): string {
+export function basePartName(
+  generation: number,
+  base: string,
+  oid: number,
+  part: number,
+  nonce: string,
+): string {
   return `base/g${generation}/${base}/${oid}-${String(part).padStart(5, '0')}-${nonce}.avro`
 }
 
@@ -110,21 +123,37 @@ export const TRIMS = 'trims/'
 
 /** What an object's name says of where it belongs in time; undefined for those that belong to no time. */
 export type NamedPlace =
-  | { readonly kind: 'changes' | 'schema' | 'sequences' | 'ddl'; readonly generation: number; /** Of changes: where their cut begins, exclusive. The end in the name is not the cut's, where a large transaction is stored before it ends. */ readonly at: Lsn }
+  | {
+      readonly kind: 'changes' | 'schema' | 'sequences' | 'ddl'
+      readonly generation: number /** Of changes: where their cut begins, exclusive. The end in the name is not the cut's, where a large transaction is stored before it ends. */
+      readonly at: Lsn
+    }
   | { readonly kind: 'copy'; readonly generation: number; readonly base: string }
-  | { readonly kind: 'root' | 'page' | 'hint'; /** Of the newest ledger entry that it tells of. */ readonly number: bigint }
+  | {
+      readonly kind: 'root' | 'page' | 'hint' /** Of the newest ledger entry that it tells of. */
+      readonly number: bigint
+    }
 
 export function namedPlace(name: string): NamedPlace | undefined {
   const [, kind, generation, rest] = /^(segments|base|schema|retired)\/g(\d{1,9})\/(.+)$/.exec(name) ?? []
-  if (kind === 'base') return { kind: 'copy', generation: Number(generation), base: rest!.slice(0, rest!.indexOf('/')) }
+  if (kind === 'base')
+    return { kind: 'copy', generation: Number(generation), base: rest!.slice(0, rest!.indexOf('/')) }
   if (kind !== undefined) {
     const [, at] = /(?:^|\/)([0-9a-f]{16})-[^/]*$/.exec(rest!) ?? []
     if (at === undefined) return undefined
-    const what = kind === 'segments' ? 'changes' : kind === 'retired' ? 'ddl' : name.endsWith('.sequences') ? 'sequences' : 'schema'
+    const what =
+      kind === 'segments'
+        ? 'changes'
+        : kind === 'retired'
+          ? 'ddl'
+          : name.endsWith('.sequences')
+            ? 'sequences'
+            : 'schema'
     return { kind: what, generation: Number(generation), at: BigInt(`0x${at}`) as Lsn }
   }
   const [, numbers, ending] = /^index\/\d+\/([0-9-]{16,33})-[^/]*\.(root|page)$/.exec(name) ?? []
-  if (ending !== undefined) return { kind: ending as 'root' | 'page', number: BigInt(numbers!.split('-').at(-1)!) }
+  if (ending !== undefined)
+    return { kind: ending as 'root' | 'page', number: BigInt(numbers!.split('-').at(-1)!) }
   const hint = checkpointNumber(name)
   return hint === undefined ? undefined : { kind: 'hint', number: hint }
 }

@@ -48,7 +48,15 @@ export class RowEncoder {
    *
    * @param tag 0x49 I, 0x55 U, 0x44 D: the message's type; `at` stands behind its relation OID.
    */
-  change(sink: ByteSink, tag: number, lsn: Buffer, ordinal: number, wire: Buffer, at: number, end: number): void {
+  change(
+    sink: ByteSink,
+    tag: number,
+    lsn: Buffer,
+    ordinal: number,
+    wire: Buffer,
+    at: number,
+    end: number,
+  ): void {
     sink.reserve((end - at) * 2 + this.#width * 40 + 64)
     this.#head(sink, lsn, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
     let cursor = at
@@ -68,7 +76,8 @@ export class RowEncoder {
       sink.buffer[sink.at++] = 2
       cursor = this.#tuple(sink, wire, cursor, false)
     }
-    if (cursor !== end) throw new TidemarkError('PROTOCOL', `a row message of ${end - at} bytes was read to ${cursor - at}`)
+    if (cursor !== end)
+      throw new TidemarkError('PROTOCOL', `a row message of ${end - at} bytes was read to ${cursor - at}`)
   }
 
   truncate(sink: ByteSink, lsn: Buffer, ordinal: number): void {
@@ -88,7 +97,8 @@ export class RowEncoder {
   /** A TupleData at `at`; returns where it ends. In a key tuple the columns outside the key are not published: absent. */
   #tuple(sink: ByteSink, wire: Buffer, at: number, keyOnly: boolean): number {
     const width = (wire[at]! << 8) | wire[at + 1]!
-    if (width !== this.#width) throw new TidemarkError('PROTOCOL', `a row with ${width} columns where its relation has ${this.#width}`)
+    if (width !== this.#width)
+      throw new TidemarkError('PROTOCOL', `a row with ${width} columns where its relation has ${this.#width}`)
     let cursor = at + 2
     const fillsOld = this.#full
     for (let i = 0; i < width; i++) {
@@ -157,7 +167,8 @@ export class RowEncoder {
         }
         at++
       }
-      if ((i < last) !== at < end) throw new TidemarkError('PROTOCOL', 'a COPY line with another number of columns than its table')
+      if (i < last !== at < end)
+        throw new TidemarkError('PROTOCOL', 'a COPY line with another number of columns than its table')
       if (!escaped) writers[i]!(sink, line, from, at)
       else if (at - from === 2 && line[from + 1] === 78) sink.buffer[sink.at++] = 0
       else writers[i]!(sink, scratch, 0, unescape(line, from, at, scratch))
@@ -166,7 +177,9 @@ export class RowEncoder {
   }
 }
 
-const UNESCAPED = new Uint8Array(256).map((_, i) => ({ 98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11 })[i] ?? i)
+const UNESCAPED = new Uint8Array(256).map(
+  (_, i) => ({ 98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11 })[i] ?? i,
+)
 
 /** COPY's escapes undone into `out`; returns the length. The server writes only the one-letter escapes and `\\`. */
 function unescape(line: Buffer, start: number, end: number, out: Buffer): number {

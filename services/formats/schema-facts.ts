@@ -68,7 +68,16 @@ export const tableFacts = z.object({
       parentIndex: z.string().nullable(),
     }),
   ),
-  indexes: z.array(z.object({ schema: z.string(), name: z.string(), definition: z.string(), clustered: z.boolean(), identity: z.boolean(), parentIndex: z.string().nullable() })),
+  indexes: z.array(
+    z.object({
+      schema: z.string(),
+      name: z.string(),
+      definition: z.string(),
+      clustered: z.boolean(),
+      identity: z.boolean(),
+      parentIndex: z.string().nullable(),
+    }),
+  ),
   triggers: z.array(z.object({ name: z.string(), definition: z.string(), enabled: z.string() })),
   rules: z.array(z.object({ name: z.string(), definition: z.string() })),
   policies: z.array(
@@ -82,7 +91,14 @@ export const tableFacts = z.object({
     }),
   ),
   comments: z.array(z.object({ column: z.string().nullable(), text: z.string() })),
-  grants: z.array(z.object({ grantee: z.string(), privilege: z.string(), grantable: z.boolean(), column: z.string().nullable() })),
+  grants: z.array(
+    z.object({
+      grantee: z.string(),
+      privilege: z.string(),
+      grantable: z.boolean(),
+      column: z.string().nullable(),
+    }),
+  ),
 })
 
 export type TableFacts = z.infer<typeof tableFacts>
@@ -101,20 +117,36 @@ export const typeFacts = z.object({
   collation: z.string().nullable(),
   constraints: z.array(z.object({ name: z.string(), definition: z.string() })).nullable(),
   attributes: z.array(z.object({ name: z.string(), type: z.string() })).nullable(),
-  subtype: z.object({ type: z.string(), opclass: z.string().nullable(), multirange: z.string().nullable() }).nullable(),
+  subtype: z
+    .object({ type: z.string(), opclass: z.string().nullable(), multirange: z.string().nullable() })
+    .nullable(),
 })
 
 export type TypeFacts = z.infer<typeof typeFacts>
 
-export const sequenceFacts = sequenceOptions.extend({ oid: z.number(), owner: z.string(), type: z.string(), ownedBy: z.string().nullable() })
+export const sequenceFacts = sequenceOptions.extend({
+  oid: z.number(),
+  owner: z.string(),
+  type: z.string(),
+  ownedBy: z.string().nullable(),
+})
 export type SequenceFacts = z.infer<typeof sequenceFacts>
 
 const dropFacts = z.object({ type: z.string(), identity: z.string(), names: z.array(z.string()).nullable() })
-const rewriteFacts = z.object({ reason: z.number(), plain: z.boolean(), before: tableFacts.shape.columns.nullable() })
+const rewriteFacts = z.object({
+  reason: z.number(),
+  plain: z.boolean(),
+  before: tableFacts.shape.columns.nullable(),
+})
 /** GRANT and REVOKE name no single object. */
 const otherFacts = z.object({ type: z.string().nullable(), identity: z.string().nullable() })
 
-export type DdlRecord = { readonly id: bigint; readonly xid: string; readonly command: string; readonly oid: number } & (
+export type DdlRecord = {
+  readonly id: bigint
+  readonly xid: string
+  readonly command: string
+  readonly oid: number
+} & (
   | { readonly kind: 'table'; readonly facts: TableFacts }
   | { readonly kind: 'type'; readonly facts: TypeFacts }
   | { readonly kind: 'sequence'; readonly facts: SequenceFacts }
@@ -123,10 +155,24 @@ export type DdlRecord = { readonly id: bigint; readonly xid: string; readonly co
   | { readonly kind: 'other'; readonly facts: z.infer<typeof otherFacts> }
 )
 
-const SCHEMAS = { table: tableFacts, type: typeFacts, sequence: sequenceFacts, drop: dropFacts, rewrite: rewriteFacts, other: otherFacts } as const
+const SCHEMAS = {
+  table: tableFacts,
+  type: typeFacts,
+  sequence: sequenceFacts,
+  drop: dropFacts,
+  rewrite: rewriteFacts,
+  other: otherFacts,
+} as const
 
 /** @throws TidemarkError OBJECT_CORRUPT where a record has no known form */
-export function parseDdlRecord(row: { readonly id: string; readonly xid: string; readonly command: string; readonly kind: string; readonly oid: string | null; readonly facts: string | null }): DdlRecord {
+export function parseDdlRecord(row: {
+  readonly id: string
+  readonly xid: string
+  readonly command: string
+  readonly kind: string
+  readonly oid: string | null
+  readonly facts: string | null
+}): DdlRecord {
   const schema = SCHEMAS[row.kind as keyof typeof SCHEMAS] as z.ZodType | undefined
   let json: unknown
   try {
@@ -135,11 +181,27 @@ export function parseDdlRecord(row: { readonly id: string; readonly xid: string;
     throw new TidemarkError('OBJECT_CORRUPT', `DDL record ${row.id} is no JSON`, { cause: error })
   }
   const parsed = schema?.safeParse(json)
-  if (parsed === undefined || !parsed.success) throw new TidemarkError('OBJECT_CORRUPT', `DDL record ${row.id} of kind ${row.kind.slice(0, 20)} is not understood`)
-  return { id: BigInt(row.id), xid: row.xid, command: row.command, oid: Number(row.oid ?? 0), kind: row.kind, facts: parsed.data } as DdlRecord
+  if (parsed === undefined || !parsed.success)
+    throw new TidemarkError(
+      'OBJECT_CORRUPT',
+      `DDL record ${row.id} of kind ${row.kind.slice(0, 20)} is not understood`,
+    )
+  return {
+    id: BigInt(row.id),
+    xid: row.xid,
+    command: row.command,
+    oid: Number(row.oid ?? 0),
+    kind: row.kind,
+    facts: parsed.data,
+  } as DdlRecord
 }
 
-const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = { d: 'default', n: 'nothing', f: 'full', i: 'index' }
+const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = {
+  d: 'default',
+  n: 'nothing',
+  f: 'full',
+  i: 'index',
+}
 
 /** The part of the facts that carrying rows over needs. */
 export function tableVersion(facts: TableFacts): TableVersion {

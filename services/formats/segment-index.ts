@@ -50,9 +50,20 @@ export function encodeIndex(index: SegmentIndex): Buffer {
   const text = JSON.stringify({
     version: 1,
     tables: index.tables,
-    blocks: index.blocks.map((b) => [b.table, b.object, b.rows, b.bytes, ...(b.keys === undefined ? [] : [b.keys.smallest, b.keys.largest])]),
-    transactions: index.transactions.map((t): Packed => [formatLsn(t.lsn), formatLsn(t.endLsn), t.xid, t.committedAt.toString(), t.counts]),
-    sequences: index.sequences === undefined ? null : { at: formatLsn(index.sequences.at), samples: index.sequences.samples },
+    blocks: index.blocks.map((b) => [
+      b.table,
+      b.object,
+      b.rows,
+      b.bytes,
+      ...(b.keys === undefined ? [] : [b.keys.smallest, b.keys.largest]),
+    ]),
+    transactions: index.transactions.map(
+      (t): Packed => [formatLsn(t.lsn), formatLsn(t.endLsn), t.xid, t.committedAt.toString(), t.counts],
+    ),
+    sequences:
+      index.sequences === undefined
+        ? null
+        : { at: formatLsn(index.sequences.at), samples: index.sequences.samples },
     markers: index.markers.map((m) => ({ at: formatLsn(m.at), name: m.name })),
   })
   return zstdCompressSync(Buffer.from(text, 'utf8'))
@@ -72,7 +83,13 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
     if (raw.version !== 1) throw new Error('version')
     return {
       tables: raw.tables,
-      blocks: raw.blocks.map(([table, object, rows, size, smallest, largest]) => ({ table, object, rows, bytes: size, keys: smallest === undefined || largest === undefined ? undefined : { smallest, largest } })),
+      blocks: raw.blocks.map(([table, object, rows, size, smallest, largest]) => ({
+        table,
+        object,
+        rows,
+        bytes: size,
+        keys: smallest === undefined || largest === undefined ? undefined : { smallest, largest },
+      })),
       transactions: raw.transactions.map(([lsn, endLsn, xid, committedAt, counts]) => ({
         lsn: parseLsn(lsn),
         endLsn: parseLsn(endLsn),
@@ -80,7 +97,10 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
         committedAt: BigInt(committedAt),
         counts: counts as unknown as IndexedTransaction['counts'],
       })),
-      sequences: raw.sequences === null ? undefined : { at: parseLsn(raw.sequences.at), samples: raw.sequences.samples },
+      sequences:
+        raw.sequences === null
+          ? undefined
+          : { at: parseLsn(raw.sequences.at), samples: raw.sequences.samples },
       markers: raw.markers.map((m) => ({ at: parseLsn(m.at), name: m.name })),
     }
   } catch (error) {

@@ -26,7 +26,11 @@ function two(buffer: Buffer, at: number): number {
 /** `YYYY-MM-DD` at [start, end) as days, or undefined. */
 export function parseDate(buffer: Buffer, start: number, end: number): number | undefined {
   if (end - start !== 10 || buffer[start + 4] !== 45 || buffer[start + 7] !== 45) return undefined
-  const days = daysOf(two(buffer, start) * 100 + two(buffer, start + 2), two(buffer, start + 5), two(buffer, start + 8))
+  const days = daysOf(
+    two(buffer, start) * 100 + two(buffer, start + 2),
+    two(buffer, start + 5),
+    two(buffer, start + 8),
+  )
   return Number.isNaN(days) ? undefined : days
 }
 
@@ -34,14 +38,29 @@ export function parseDate(buffer: Buffer, start: number, end: number): number | 
  * `YYYY-MM-DD HH:MM:SS[.f{1,6}]`, with `+00` behind it where `zoned`, as [days, micros of the day] put into `out`.
  * False where the text is anything else.
  */
-export function parseTimestamp(buffer: Buffer, start: number, end: number, zoned: boolean, out: { days: number; micros: number }): boolean {
+export function parseTimestamp(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  zoned: boolean,
+  out: { days: number; micros: number },
+): boolean {
   let stop = end
   if (zoned) {
-    if (end - start < 22 || buffer[end - 3] !== 43 || buffer[end - 2] !== 48 || buffer[end - 1] !== 48) return false
+    if (end - start < 22 || buffer[end - 3] !== 43 || buffer[end - 2] !== 48 || buffer[end - 1] !== 48)
+      return false
     stop = end - 3
   }
   const length = stop - start
-  if (length < 19 || length === 20 || length > 26 || buffer[start + 10] !== 32 || buffer[start + 13] !== 58 || buffer[start + 16] !== 58) return false
+  if (
+    length < 19 ||
+    length === 20 ||
+    length > 26 ||
+    buffer[start + 10] !== 32 ||
+    buffer[start + 13] !== 58 ||
+    buffer[start + 16] !== 58
+  )
+    return false
   const days = parseDate(buffer, start, start + 10)
   if (days === undefined) return false
   let micros = 0
@@ -56,7 +75,8 @@ export function parseTimestamp(buffer: Buffer, start: number, end: number, zoned
     // A trailing zero is never printed; such text would not come back the same.
     if (buffer[stop - 1] === 48) return false
   }
-  micros += (two(buffer, start + 11) * 3600 + two(buffer, start + 14) * 60 + two(buffer, start + 17)) * 1_000_000
+  micros +=
+    (two(buffer, start + 11) * 3600 + two(buffer, start + 14) * 60 + two(buffer, start + 17)) * 1_000_000
   if (Number.isNaN(micros) || micros >= DAY_MICROS) return false
   out.days = days
   out.micros = micros
@@ -82,7 +102,10 @@ export function formatDate(days: number): string {
   const z = days + 719468
   const era = Math.floor(z / 146097)
   const dayOfEra = z - era * 146097
-  const yearOfEra = Math.floor((dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36524) - Math.floor(dayOfEra / 146096)) / 365)
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36524) - Math.floor(dayOfEra / 146096)) /
+      365,
+  )
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
   const mp = Math.floor((5 * dayOfYear + 2) / 153)
   const day = dayOfYear - Math.floor((153 * mp + 2) / 5) + 1
@@ -112,7 +135,8 @@ export function splitMicros(micros: number): [number, number] {
 
 /** Microseconds since 1970 as RFC 3339 in UTC, for people. */
 export function formatInstant(micros: bigint): string {
-  const days = Number(micros / BigInt(DAY_MICROS)) - (micros < 0n && micros % BigInt(DAY_MICROS) !== 0n ? 1 : 0)
+  const days =
+    Number(micros / BigInt(DAY_MICROS)) - (micros < 0n && micros % BigInt(DAY_MICROS) !== 0n ? 1 : 0)
   const rest = Number(micros - BigInt(days) * BigInt(DAY_MICROS))
   return `${formatTimestamp(days, rest).replace(' ', 'T')}Z`
 }

@@ -75,7 +75,10 @@ const writeFloat: ValueWriter = (sink, buffer, start, end) => {
   // Text rounds to double first and to float second. Exactly between two floats the second step may go the wrong way,
   // so those few values keep their text: the double's low 29 bits are a one with zeros behind it. Denormals likewise.
   floatBits.setFloat64(0, value)
-  if ((floatBits.getUint32(4) & 0x1fffffff) === 0x10000000 || (value !== 0 && Math.abs(value) < 1.17549435e-38)) {
+  if (
+    (floatBits.getUint32(4) & 0x1fffffff) === 0x10000000 ||
+    (value !== 0 && Math.abs(value) < 1.17549435e-38)
+  ) {
     writeTextBranch(sink, buffer, start, end)
     return
   }

@@ -2,7 +2,18 @@
  * How a column's values are stored, by the OID of its type. Only types that PostgreSQL itself defines for ever have a
  * kind of their own; every other type, domains included, keeps the server's text.
  */
-export type ValueKind = 'bool' | 'int' | 'long' | 'float' | 'double' | 'bytes' | 'date' | 'timestamp' | 'timestamptz' | 'uuid' | 'text'
+export type ValueKind =
+  | 'bool'
+  | 'int'
+  | 'long'
+  | 'float'
+  | 'double'
+  | 'bytes'
+  | 'date'
+  | 'timestamp'
+  | 'timestamptz'
+  | 'uuid'
+  | 'text'
 
 const KIND_BY_OID: ReadonlyMap<number, ValueKind> = new Map([
   [16, 'bool'],

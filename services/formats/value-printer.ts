@@ -5,13 +5,22 @@
 import { ByteSink } from './byte-sink.ts'
 import { type ByteSource, corrupt } from './byte-source.ts'
 import { DAY_MICROS, formatDate, formatTimestamp, splitMicros } from './temporal.ts'
-import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, STATE_UNCHANGED, stateBranch, type ValueKind } from './value-kind.ts'
+import {
+  BRANCH_NULL,
+  BRANCH_TEXT,
+  BRANCH_VALUE,
+  hasTextBranch,
+  STATE_UNCHANGED,
+  stateBranch,
+  type ValueKind,
+} from './value-kind.ts'
 
 export type FieldState = 'value' | 'null' | 'unchanged' | 'absent'
 
 const HEX = Buffer.from('0123456789abcdef')
 
 /** Appends [start, end) of `from`, escaped for COPY. Reserves by itself. */
+// biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per byte
 export function escapeInto(sink: ByteSink, from: Buffer, start: number, end: number): void {
   sink.reserve((end - start) * 2)
   const out = sink.buffer
@@ -20,7 +29,22 @@ export function escapeInto(sink: ByteSink, from: Buffer, start: number, end: num
   for (let i = start; i < end; i++) {
     const byte = from[i]!
     if (byte > 13 && byte !== 92) continue
-    const letter = byte === 92 ? 92 : byte === 10 ? 110 : byte === 9 ? 116 : byte === 13 ? 114 : byte === 11 ? 118 : byte === 12 ? 102 : byte === 8 ? 98 : 0
+    const letter =
+      byte === 92
+        ? 92
+        : byte === 10
+          ? 110
+          : byte === 9
+            ? 116
+            : byte === 13
+              ? 114
+              : byte === 11
+                ? 118
+                : byte === 12
+                  ? 102
+                  : byte === 8
+                    ? 98
+                    : 0
     if (letter === 0) continue
     if (i > run) {
       from.copy(out, at, run, i)
@@ -85,7 +109,11 @@ export function anyLong(source: ByteSource): number | bigint {
     return (z >>> 1) ^ -(z & 1)
   }
   if (length <= 8) {
-    const low = (buffer[start]! & 127) | ((buffer[start + 1]! & 127) << 7) | ((buffer[start + 2]! & 127) << 14) | ((buffer[start + 3]! & 127) << 21)
+    const low =
+      (buffer[start]! & 127) |
+      ((buffer[start + 1]! & 127) << 7) |
+      ((buffer[start + 2]! & 127) << 14) |
+      ((buffer[start + 3]! & 127) << 21)
     let high = 0
     for (let i = length - 1; i >= 4; i--) high = (high << 7) | (buffer[start + i]! & 127)
     if (high < 0x2000000) {
@@ -95,7 +123,9 @@ export function anyLong(source: ByteSource): number | bigint {
   }
   source.at = start
   const value = source.bigLong()
-  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? Number(value)
+    : value
 }
 
 let lastDay = Number.NaN
@@ -209,7 +239,10 @@ export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink):
 }
 
 /** The field as text for people (history as JSON lines); bytes that are no UTF-8 are shown as `\x` hex. */
-export function textOfField(source: ByteSource, kind: ValueKind): { readonly state: FieldState; readonly text: string | null } {
+export function textOfField(
+  source: ByteSource,
+  kind: ValueKind,
+): { readonly state: FieldState; readonly text: string | null } {
   const sink = new ByteSink(64)
   const state = printField(source, kind, sink)
   if (state !== 'value') return { state, text: null }

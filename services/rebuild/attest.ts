@@ -24,15 +24,24 @@ export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | und
   const next = formatLsn(toLsn(plan.point.lsn + 1n))
   const found = plan.point.generation.attestations.findLast((entry) => entry.body.at === next)
   if (found === undefined) return undefined
-  const columns = new Map(plan.tables.map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]))
+  const columns = new Map(
+    plan.tables.map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]),
+  )
   return found.body.tables.flatMap((t) => {
     const names = columns.get(`${t.schema}.${t.name}`)
-    return names === undefined ? [] : [{ schema: t.schema, name: t.name, columns: names, rows: BigInt(t.rows), digest: t.digest }]
+    return names === undefined
+      ? []
+      : [{ schema: t.schema, name: t.name, columns: names, rows: BigInt(t.rows), digest: t.digest }]
   })
 }
 
 /** Folds every table to the plan's point and digests its rows; nothing is written anywhere. */
-export async function digestBackup(repository: Repository, plan: RestorePlan, randomness: Randomness, signal: AbortSignal): Promise<AttestedTable[]> {
+export async function digestBackup(
+  repository: Repository,
+  plan: RestorePlan,
+  randomness: Randomness,
+  signal: AbortSignal,
+): Promise<AttestedTable[]> {
   using folds = await FoldedChanges.read({ repository, plan, randomness, signal })
   const out: AttestedTable[] = []
   for (const table of plan.tables) {
@@ -66,7 +75,13 @@ export async function digestBackup(repository: Repository, plan: RestorePlan, ra
       take = digest.taker(final)
     }
     for (const _ of opened.finish()) signal.throwIfAborted()
-    out.push({ schema: table.schema, name: table.name, columns: table.history.last!.columns.map((c) => c.name), rows: digest.rows, digest: digest.digest })
+    out.push({
+      schema: table.schema,
+      name: table.name,
+      columns: table.history.last!.columns.map((c) => c.name),
+      rows: digest.rows,
+      digest: digest.digest,
+    })
   }
   return out
 }

@@ -7,7 +7,15 @@ import type { TableColumn } from '../core/relation.ts'
 import type { ByteSink } from '../formats/byte-sink.ts'
 import { type ByteSource, corrupt } from '../formats/byte-source.ts'
 import { DAY_MICROS } from '../formats/temporal.ts'
-import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, kindOf, stateBranch, type ValueKind } from '../formats/value-kind.ts'
+import {
+  BRANCH_NULL,
+  BRANCH_TEXT,
+  BRANCH_VALUE,
+  hasTextBranch,
+  kindOf,
+  stateBranch,
+  type ValueKind,
+} from '../formats/value-kind.ts'
 
 const JSONB = 3802
 /** Types stored as text whose binary form is that text: text, varchar, char(n), name, json; jsonb with a version byte. */
@@ -25,7 +33,10 @@ export class NeedsText extends TidemarkError {
 }
 
 export function canBeBinary(columns: readonly TableColumn[]): boolean {
-  return columns.length > 0 && columns.every((column) => kindOf(column.typeOid) !== 'text' || TEXTUAL.has(column.typeOid))
+  return (
+    columns.length > 0 &&
+    columns.every((column) => kindOf(column.typeOid) !== 'text' || TEXTUAL.has(column.typeOid))
+  )
 }
 
 export function binaryHeader(sink: ByteSink): void {
@@ -58,7 +69,18 @@ const FIELD_ROOM = 24
 function formOf(kind: ValueKind, type: number): number {
   if (type === JSONB) return VERSIONED
   if (kind === 'int') return type === 21 ? INT2 : INT4
-  const forms = { bool: BOOL, long: INT8, float: FLOAT4, double: FLOAT8, date: DAYS, timestamp: MICROS, timestamptz: MICROS, uuid: UUID, bytes: RAW, text: RAW } as const
+  const forms = {
+    bool: BOOL,
+    long: INT8,
+    float: FLOAT4,
+    double: FLOAT8,
+    date: DAYS,
+    timestamp: MICROS,
+    timestamptz: MICROS,
+    uuid: UUID,
+    bytes: RAW,
+    text: RAW,
+  } as const
   return forms[kind]
 }
 
@@ -73,6 +95,7 @@ export class BinaryPrinter {
   }
 
   /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsText */
+  // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per value
   print(source: ByteSource, sink: ByteSink): boolean {
     const forms = this.#forms
     const width = forms.length

@@ -54,7 +54,8 @@ export class ByteTable {
         this.#length[made] = length
         return made
       }
-      if (this.#hashes[id] === code && this.#length[id] === length && this.#equal(id, bytes, start, length)) return id
+      if (this.#hashes[id] === code && this.#length[id] === length && this.#equal(id, bytes, start, length))
+        return id
     }
   }
 

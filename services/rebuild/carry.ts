@@ -11,16 +11,32 @@ import type { CarriedColumn } from './table-history.ts'
 /** Kinds whose stored forms are the same bytes. */
 function sameForm(a: ValueKind, b: ValueKind): boolean {
   if (a === b) return true
-  const form = (kind: ValueKind): string => (kind === 'int' || kind === 'long' ? 'integer' : kind === 'timestamp' || kind === 'timestamptz' ? 'timestamp' : kind === 'uuid' ? 'text' : kind)
+  const form = (kind: ValueKind): string =>
+    kind === 'int' || kind === 'long'
+      ? 'integer'
+      : kind === 'timestamp' || kind === 'timestamptz'
+        ? 'timestamp'
+        : kind === 'uuid'
+          ? 'text'
+          : kind
   return form(a) === form(b) && hasTextBranch(a) === hasTextBranch(b)
 }
 
-export function carryRows(from: RowLayout, to: RowLayout, columns: readonly CarriedColumn[], next: EmitRow): EmitRow {
-  const identical = columns.length === from.kinds.length && columns.every((c, i) => c.kind === 'field' && c.index === i && sameForm(from.kinds[i]!, to.kinds[i]!))
+export function carryRows(
+  from: RowLayout,
+  to: RowLayout,
+  columns: readonly CarriedColumn[],
+  next: EmitRow,
+): EmitRow {
+  const identical =
+    columns.length === from.kinds.length &&
+    columns.every((c, i) => c.kind === 'field' && c.index === i && sameForm(from.kinds[i]!, to.kinds[i]!))
   if (identical) return next
   const offsets = new Float64Array(from.kinds.length + 1)
   const sink = new ByteSink(4096)
-  const constants = columns.map((column, i) => (column.kind === 'constant' ? encodeConstant(column.text, to.kinds[i]!) : undefined))
+  const constants = columns.map((column, i) =>
+    column.kind === 'constant' ? encodeConstant(column.text, to.kinds[i]!) : undefined,
+  )
   return (buffer, start, end) => {
     from.offsets(new ByteSource(buffer, start, end), offsets)
     sink.at = 0
@@ -30,7 +46,10 @@ export function carryRows(from: RowLayout, to: RowLayout, columns: readonly Carr
       } else if (sameForm(from.kinds[column.index]!, to.kinds[i]!)) {
         append(sink, buffer, offsets[column.index]!, offsets[column.index + 1]!)
       } else {
-        const field = textOfField(new ByteSource(buffer, offsets[column.index]!, offsets[column.index + 1]!), from.kinds[column.index]!)
+        const field = textOfField(
+          new ByteSource(buffer, offsets[column.index]!, offsets[column.index + 1]!),
+          from.kinds[column.index]!,
+        )
         const encoded = encodeConstant(field.text, to.kinds[i]!)
         append(sink, encoded, 0, encoded.length)
       }

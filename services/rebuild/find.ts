@@ -11,7 +11,13 @@ export interface FoundTransaction {
   readonly xid: number
   readonly committedAt: string
   readonly rows: number
-  readonly tables: readonly { readonly table: string; readonly inserts: number; readonly updates: number; readonly deletes: number; readonly truncates: number }[]
+  readonly tables: readonly {
+    readonly table: string
+    readonly inserts: number
+    readonly updates: number
+    readonly deletes: number
+    readonly truncates: number
+  }[]
   /** How far it stands out; larger is more unusual. */
   readonly score: number
 }
@@ -29,11 +35,17 @@ export interface FindQuery {
 /** Weights by operation: what takes data away is what people look for. */
 const WEIGHT = [0.2, 1, 4, 1000]
 
-export async function findTransactions(repository: Repository, query: FindQuery): Promise<FoundTransaction[]> {
+export async function findTransactions(
+  repository: Repository,
+  query: FindQuery,
+): Promise<FoundTransaction[]> {
   const found: FoundTransaction[] = []
   const sizes: number[] = []
   for (const generation of repository.catalog.generations) {
-    const around = (c: Coverage): boolean => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) >= query.from && parseInstant(c.firstCommittedAt!) - SKEW <= query.to
+    const around = (c: Coverage): boolean =>
+      c.latestCommittedAt !== undefined &&
+      parseInstant(c.latestCommittedAt) >= query.from &&
+      parseInstant(c.firstCommittedAt!) - SKEW <= query.to
     for await (const entry of generation.segments.segments(around)) {
       const index = await readIndex(repository, entry)
       for (const t of index.transactions) {
@@ -44,19 +56,44 @@ export async function findTransactions(repository: Repository, query: FindQuery)
         })
         const rows = tables.reduce((sum, c) => sum + c.inserts + c.updates + c.deletes + c.truncates, 0)
         sizes.push(rows)
-        const matches = tables.some((c) => (query.table === undefined || c.table === query.table || c.table.endsWith(`.${query.table}`)) && (query.operation === undefined || countOf(c, query.operation) > 0))
+        const matches = tables.some(
+          (c) =>
+            (query.table === undefined || c.table === query.table || c.table.endsWith(`.${query.table}`)) &&
+            (query.operation === undefined || countOf(c, query.operation) > 0),
+        )
         if (!matches || rows < query.minRows) continue
-        found.push({ position: formatLsn(t.lsn), xid: t.xid, committedAt: formatInstant(t.committedAt), rows, tables: tables.filter((c) => !c.table.startsWith('tidemark.') || tables.length === 1), score: tables.reduce((sum, c) => sum + c.inserts * WEIGHT[0]! + c.updates * WEIGHT[1]! + c.deletes * WEIGHT[2]! + c.truncates * WEIGHT[3]!, 0) })
+        found.push({
+          position: formatLsn(t.lsn),
+          xid: t.xid,
+          committedAt: formatInstant(t.committedAt),
+          rows,
+          tables: tables.filter((c) => !c.table.startsWith('tidemark.') || tables.length === 1),
+          score: tables.reduce(
+            (sum, c) =>
+              sum +
+              c.inserts * WEIGHT[0]! +
+              c.updates * WEIGHT[1]! +
+              c.deletes * WEIGHT[2]! +
+              c.truncates * WEIGHT[3]!,
+            0,
+          ),
+        })
       }
     }
   }
   const median = sizes.sort((a, b) => a - b)[Math.floor(sizes.length / 2)] ?? 1
-  return found.map((t) => ({ ...t, score: Math.round((t.score / Math.max(1, median)) * 10) / 10 })).sort((a, b) => b.score - a.score).slice(0, query.limit)
+  return found
+    .map((t) => ({ ...t, score: Math.round((t.score / Math.max(1, median)) * 10) / 10 }))
+    .sort((a, b) => b.score - a.score)
+    .slice(0, query.limit)
 }
 
 /** Commit times in one entry need not be in order. */
 const SKEW = 60_000_000n
 
-function countOf(counts: { inserts: number; updates: number; deletes: number; truncates: number }, operation: Operation): number {
+function countOf(
+  counts: { inserts: number; updates: number; deletes: number; truncates: number },
+  operation: Operation,
+): number {
   return [counts.inserts, counts.updates, counts.deletes, counts.truncates][OPERATIONS.indexOf(operation)]!
 }

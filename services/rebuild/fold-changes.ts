@@ -34,7 +34,12 @@ export class FoldedChanges implements Disposable {
     const { repository, plan, signal } = options
     const spill = new SpillFile(options.randomness)
     const rooms = foldRooms(plan.tables, options.memoryBytes ?? LIMITS.foldBytes, spill)
-    const folds = new Map(plan.tables.map((table) => [table.oid, new TableFold(table.history, basePosition(table), plan.point.lsn, rooms.get(table.oid) ?? IN_MEMORY)]))
+    const folds = new Map(
+      plan.tables.map((table) => [
+        table.oid,
+        new TableFold(table.history, basePosition(table), plan.point.lsn, rooms.get(table.oid) ?? IN_MEMORY),
+      ]),
+    )
     const wanted = (oid: number): boolean => folds.has(oid)
     try {
       // The next object is fetched and decompressed while this one is folded.
@@ -77,7 +82,12 @@ export class FoldedChanges implements Disposable {
   }
 }
 
-async function blocksByTable(repository: Repository, entry: SegmentsEntry, object: SegmentsEntry['objects'][number], wanted: (oid: number) => boolean): Promise<Map<number, ChangeBlock[]>> {
+async function blocksByTable(
+  repository: Repository,
+  entry: SegmentsEntry,
+  object: SegmentsEntry['objects'][number],
+  wanted: (oid: number) => boolean,
+): Promise<Map<number, ChangeBlock[]>> {
   const blocks = new Map<number, ChangeBlock[]>()
   for await (const block of objectBlocks(repository, entry, object, wanted)) {
     const { oid } = block.layout.relation

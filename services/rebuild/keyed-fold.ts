@@ -83,7 +83,8 @@ export class KeyedFold implements Fold {
     const to = old === undefined ? from : this.#keyOf(buffer, row)
     let id = this.#row[from]!
     if (id === NO_ROW) {
-      if (this.#fate[from] !== FATE_UNTOUCHED || this.#truncated) throw this.#mismatch('a row is updated that is not there')
+      if (this.#fate[from] !== FATE_UNTOUCHED || this.#truncated)
+        throw this.#mismatch('a row is updated that is not there')
       id = this.#newRow(buffer, row.start, row.end, 2)
       this.#fate[from] = id
     } else {
@@ -105,7 +106,8 @@ export class KeyedFold implements Fold {
       this.#row[key] = NO_ROW
       return
     }
-    if (this.#fate[key] !== FATE_UNTOUCHED || this.#truncated) throw this.#mismatch('a row is deleted that is not there')
+    if (this.#fate[key] !== FATE_UNTOUCHED || this.#truncated)
+      throw this.#mismatch('a row is deleted that is not there')
     this.#fate[key] = FATE_DROPPED
   }
 
@@ -143,7 +145,8 @@ export class KeyedFold implements Fold {
     this.#layout.skip(source)
     const end = source.at
     const fate = this.#fate[key]!
-    if (fate === FATE_UNTOUCHED || this.#met[key] === 1) throw this.#mismatch('an older row has the key of a row that was inserted later')
+    if (fate === FATE_UNTOUCHED || this.#met[key] === 1)
+      throw this.#mismatch('an older row has the key of a row that was inserted later')
     this.#met[key] = 1
     if (fate === FATE_DROPPED || this.#rowState[fate] === 0) return
     const id = this.#filled(fate, buffer, start, end)
@@ -154,11 +157,13 @@ export class KeyedFold implements Fold {
   *finish(emit: EmitRow): Generator<void> {
     if (!this.#truncated) {
       for (let key = 0; key < this.#keys.size; key++) {
-        if (this.#fate[key] !== FATE_UNTOUCHED && this.#met[key] === 0) throw this.#mismatch('a change belongs to a row that the base does not have')
+        if (this.#fate[key] !== FATE_UNTOUCHED && this.#met[key] === 0)
+          throw this.#mismatch('a change belongs to a row that the base does not have')
       }
     }
     for (let id = 0; id < this.#rows; id++) {
-      if (this.#rowState[id] === 1) emit(this.#rowBuffers[this.#rowBuffer[id]!]!, this.#rowStart[id]!, this.#rowEnd[id]!)
+      if (this.#rowState[id] === 1)
+        emit(this.#rowBuffers[this.#rowBuffer[id]!]!, this.#rowStart[id]!, this.#rowEnd[id]!)
       if (id % BREATH === 0) yield
     }
   }
@@ -267,12 +272,31 @@ export class KeyedFold implements Fold {
     this.#place(id, merged.buffer, merged.start, merged.end)
   }
 
-  #filled(id: number, older: Buffer, start: number, end: number): { buffer: Buffer; start: number; end: number } {
-    return this.#over(this.#rowBuffers[this.#rowBuffer[id]!]!, this.#rowStart[id]!, this.#rowEnd[id]!, older, start, end)
+  #filled(
+    id: number,
+    older: Buffer,
+    start: number,
+    end: number,
+  ): { buffer: Buffer; start: number; end: number } {
+    return this.#over(
+      this.#rowBuffers[this.#rowBuffer[id]!]!,
+      this.#rowStart[id]!,
+      this.#rowEnd[id]!,
+      older,
+      start,
+      end,
+    )
   }
 
   /** The newer row with its unchanged fields taken from the older one. */
-  #over(newer: Buffer, newStart: number, newEnd: number, older: Buffer, oldStart: number, oldEnd: number): { buffer: Buffer; start: number; end: number } {
+  #over(
+    newer: Buffer,
+    newStart: number,
+    newEnd: number,
+    older: Buffer,
+    oldStart: number,
+    oldEnd: number,
+  ): { buffer: Buffer; start: number; end: number } {
     const layout = this.#layout
     const a = this.#offsetsA
     layout.offsets(new ByteSource(newer, newStart, newEnd), a)
@@ -283,7 +307,8 @@ export class KeyedFold implements Fold {
     const b = this.#offsetsB
     layout.offsets(new ByteSource(older, oldStart, oldEnd), b)
     const needed = newEnd - newStart + oldEnd - oldStart
-    if (this.#arena.at + needed > this.#arena.buffer.length) this.#arena = new ByteSink(Math.max(1 << 20, needed))
+    if (this.#arena.at + needed > this.#arena.buffer.length)
+      this.#arena = new ByteSink(Math.max(1 << 20, needed))
     const arena = this.#arena
     const start = arena.at
     for (let i = 0; i < width; i++) {
@@ -300,10 +325,15 @@ export class KeyedFold implements Fold {
     const layout = this.#layout
     const a = this.#offsetsA
     layout.offsets(new ByteSource(buffer, row.start, row.end), a)
-    if (!layout.keys.some((key) => layout.isState(buffer, a[key]!, key))) return { buffer, start: row.start, end: row.end }
+    if (!layout.keys.some((key) => layout.isState(buffer, a[key]!, key)))
+      return { buffer, start: row.start, end: row.end }
     const b = this.#offsetsB
     layout.offsets(new ByteSource(buffer, old.start, old.end), b)
-    const fields = layout.kinds.map((_, i) => (layout.keys.includes(i) && layout.isState(buffer, a[i]!, i) ? buffer.subarray(b[i]!, b[i + 1]!) : buffer.subarray(a[i]!, a[i + 1]!)))
+    const fields = layout.kinds.map((_, i) =>
+      layout.keys.includes(i) && layout.isState(buffer, a[i]!, i)
+        ? buffer.subarray(b[i]!, b[i + 1]!)
+        : buffer.subarray(a[i]!, a[i + 1]!),
+    )
     const joined = Buffer.concat(fields)
     return { buffer: joined, start: 0, end: joined.length }
   }

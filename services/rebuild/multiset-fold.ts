@@ -35,7 +35,11 @@ export class MultisetFold implements Fold {
   }
 
   update(buffer: Buffer, old: RowSlice | undefined, row: RowSlice): void {
-    if (old === undefined) throw new TidemarkError('FOLD_MISMATCH', `${this.#table}: an update of a table without a key carries no old row`)
+    if (old === undefined)
+      throw new TidemarkError(
+        'FOLD_MISMATCH',
+        `${this.#table}: an update of a table without a key carries no old row`,
+      )
     this.#add(buffer, old, -1)
     this.#add(buffer, row, 1)
   }
@@ -70,7 +74,11 @@ export class MultisetFold implements Fold {
   *finish(emit: EmitRow): Generator<void> {
     for (let id = 0; id < this.#rows.size; id++) {
       const count = this.#count[id]!
-      if (count < 0) throw new TidemarkError('FOLD_MISMATCH', `${this.#table}: a change belongs to a row that the base does not have`)
+      if (count < 0)
+        throw new TidemarkError(
+          'FOLD_MISMATCH',
+          `${this.#table}: a change belongs to a row that the base does not have`,
+        )
       const row = this.#rows.bytesOf(id)
       for (let k = 0; k < count; k++) {
         emit(row.buffer, row.start, row.end)

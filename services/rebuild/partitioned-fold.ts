@@ -77,7 +77,11 @@ export class PartitionedFold implements Fold {
 
   update(buffer: Buffer, old: RowSlice | undefined, row: RowSlice): void {
     if (!this.#options.layout.isKeyed) {
-      if (old === undefined) throw new TidemarkError('FOLD_MISMATCH', `${this.#options.table}: an update of a table without a key carries no old row`)
+      if (old === undefined)
+        throw new TidemarkError(
+          'FOLD_MISMATCH',
+          `${this.#options.table}: an update of a table without a key carries no old row`,
+        )
       this.delete(buffer, old)
       this.insert(buffer, row)
       return
@@ -119,7 +123,9 @@ export class PartitionedFold implements Fold {
     const start = source.at
     if (!layout.isKeyed || this.#truncated) layout.skip(source)
     if (this.#truncated) return
-    const key = layout.isKeyed ? this.#keyOf(source.buffer, { start, end: source.end }) : source.buffer.subarray(start, source.at)
+    const key = layout.isKeyed
+      ? this.#keyOf(source.buffer, { start, end: source.end })
+      : source.buffer.subarray(start, source.at)
     const code = hash(key, 0, key.length)
     if (!this.#isMarked(code)) {
       source.at = start
@@ -207,10 +213,21 @@ export class PartitionedFold implements Fold {
   }
 
   /** A record: what it is, then the slices it has, each with its length. */
-  #write(index: number, what: number, buffer: Buffer, old: RowSlice | undefined, row: RowSlice | undefined): void {
+  #write(
+    index: number,
+    what: number,
+    buffer: Buffer,
+    old: RowSlice | undefined,
+    row: RowSlice | undefined,
+  ): void {
     const partition = this.#partitions[index]!
-    const sink = what === OLDER ? (partition.pendingOlder ??= new ByteSink(1024)) : (partition.pendingChanges ??= new ByteSink(1024))
-    sink.reserve(21 + (old === undefined ? 0 : old.end - old.start) + (row === undefined ? 0 : row.end - row.start))
+    const sink =
+      what === OLDER
+        ? (partition.pendingOlder ??= new ByteSink(1024))
+        : (partition.pendingChanges ??= new ByteSink(1024))
+    sink.reserve(
+      21 + (old === undefined ? 0 : old.end - old.start) + (row === undefined ? 0 : row.end - row.start),
+    )
     sink.byte(what)
     if (old !== undefined) sink.slice(buffer, old.start, old.end)
     if (row !== undefined) sink.slice(buffer, row.start, row.end)

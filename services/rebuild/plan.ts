@@ -42,79 +42,165 @@ export interface RestorePlan {
 }
 
 /** The `table` entry to start from: the newest one, of the base or of a re-snapshot, that is not behind the point. */
-export function tableStarts(generation: Generation, base: ResolvedPoint['base'], lsn: Lsn): Map<number, NumberedEntry<'table'>> {
+export function tableStarts(
+  generation: Generation,
+  base: ResolvedPoint['base'],
+  lsn: Lsn,
+): Map<number, NumberedEntry<'table'>> {
   const starts = new Map<number, NumberedEntry<'table'>>()
   for (const table of base.tables) starts.set(table.body.oid, table)
   for (const table of generation.tables.values()) {
     const position = parseLsn(table.body.position)
     const held = starts.get(table.body.oid)
     if (!closes(position, lsn)) continue
-    if (held === undefined ? compareLsn(position, base.from) >= 0 : compareLsn(position, parseLsn(held.body.position)) > 0) starts.set(table.body.oid, table)
+    if (
+      held === undefined
+        ? compareLsn(position, base.from) >= 0
+        : compareLsn(position, parseLsn(held.body.position)) > 0
+    )
+      starts.set(table.body.oid, table)
   }
   return starts
 }
 
 /** Gaps that a restore to the point would cross. */
 export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): readonly Gap[] {
-  return gaps.filter((gap) => gap.generation === generation.facts.generation && compareLsn(gap.from, lsn) <= 0 && (gap.closedAt === undefined || !closes(gap.closedAt, lsn)) && (gap.scope.kind === 'table' || gap.to === undefined || compareLsn(gap.to, lsn) > 0))
+  return gaps.filter(
+    (gap) =>
+      gap.generation === generation.facts.generation &&
+      compareLsn(gap.from, lsn) <= 0 &&
+      (gap.closedAt === undefined || !closes(gap.closedAt, lsn)) &&
+      (gap.scope.kind === 'table' || gap.to === undefined || compareLsn(gap.to, lsn) > 0),
+  )
 }
 
 /** @throws TidemarkError GAP, and what reading schema and ledger throws */
-export async function planRestore(repository: Repository, point: ResolvedPoint, exceptTables: readonly string[] = []): Promise<RestorePlan> {
+export async function planRestore(
+  repository: Repository,
+  point: ResolvedPoint,
+  exceptTables: readonly string[] = [],
+): Promise<RestorePlan> {
   const { generation, base, lsn } = point
   const starts = tableStarts(generation, base, lsn)
   const facts = new Map<number, { position: Lsn; facts: TableFacts }>()
   for (const [oid, table] of starts) {
-    const stored = await repository.getSealed(table.body.version, { kind: 'table', generation: String(generation.facts.generation), table: String(oid) })
-    facts.set(oid, { position: parseLsn(table.body.position), facts: tableFacts.parse(JSON.parse(stored.toString('utf8'))) })
+    const stored = await repository.getSealed(table.body.version, {
+      kind: 'table',
+      generation: String(generation.facts.generation),
+      table: String(oid),
+    })
+    facts.set(oid, {
+      position: parseLsn(table.body.position),
+      facts: tableFacts.parse(JSON.parse(stored.toString('utf8'))),
+    })
   }
   const ddl = await readDdl(repository, generation)
   const histories = buildHistories(facts, ddl, lsn)
   const schema = await schemaAt(repository, generation, ddl, histories, lsn)
   const excluded = new Set(exceptTables)
   for (const gap of gapsAt(repository.catalog.gaps, generation, lsn)) {
-    if (gap.scope.kind === 'stream') throw new TidemarkError('GAP', `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`)
+    if (gap.scope.kind === 'stream')
+      throw new TidemarkError(
+        'GAP',
+        `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`,
+      )
     const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
     const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined
     if (excluded.has(name) || dropped) continue
-    throw new TidemarkError('GAP', `${name} has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`, {
-      next: `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}, or the same with --except-table ${name}`,
-    })
+    throw new TidemarkError(
+      'GAP',
+      `${name} has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`,
+      {
+        next: `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}, or the same with --except-table ${name}`,
+      },
+    )
   }
-  const oldest = [...starts.values()].reduce<Lsn>((low, table) => (compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low), lsn)
+  const oldest = [...starts.values()].reduce<Lsn>(
+    (low, table) =>
+      compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low,
+    lsn,
+  )
   const from = compareLsn(oldest, base.from) < 0 ? oldest : base.from
   const needed = (c: Coverage): boolean => compareLsn(c.from, lsn) < 0 && compareLsn(c.to, from) >= 0
-  const sums = await generation.segments.sums(needed, (c) => compareLsn(c.from, from) >= 0 && compareLsn(c.to, lsn) <= 0)
-  const segments: PlannedSegments = { count: sums.segments, entries: () => generation.segments.segments(needed) }
+  const sums = await generation.segments.sums(
+    needed,
+    (c) => compareLsn(c.from, from) >= 0 && compareLsn(c.to, lsn) <= 0,
+  )
+  const segments: PlannedSegments = {
+    count: sums.segments,
+    entries: () => generation.segments.segments(needed),
+  }
   const changes = sums.tables
   let { bytes } = sums
   const keys = new Set(sums.keys)
   const tables: TablePlan[] = []
   for (const [oid, history] of histories) {
     const last = history.last
-    if (last === undefined || history.droppedAt !== undefined || last.facts.kind !== 'r' || last.facts.persistence !== 'p') continue
+    if (
+      last === undefined ||
+      history.droppedAt !== undefined ||
+      last.facts.kind !== 'r' ||
+      last.facts.persistence !== 'p'
+    )
+      continue
     if (excluded.has(history.name)) continue
-    const broken = history.steps.find((step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)))
+    const broken = history.steps.find(
+      (step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)),
+    )
     if (broken !== undefined) {
-      throw new TidemarkError('GAP', `${history.name}: at ${formatLsn(broken.lsn)} ${broken.gap ?? ''}, and no copy of the table after it covers the point`, { next: `a point before ${formatLsn(broken.lsn)}, or the same with --except-table ${history.name}` })
+      throw new TidemarkError(
+        'GAP',
+        `${history.name}: at ${formatLsn(broken.lsn)} ${broken.gap ?? ''}, and no copy of the table after it covers the point`,
+        { next: `a point before ${formatLsn(broken.lsn)}, or the same with --except-table ${history.name}` },
+      )
     }
     const start = starts.get(oid)
     for (const part of start?.body.parts ?? []) {
       bytes += BigInt(part.bytes)
       keys.add(part.key)
     }
-    tables.push({ oid, schema: last.facts.schema, name: last.facts.name, base: start, history, changes: changes.get(oid)?.rows ?? 0n, changeBytes: changes.get(oid)?.bytes ?? 0n })
+    tables.push({
+      oid,
+      schema: last.facts.schema,
+      name: last.facts.name,
+      base: start,
+      history,
+      changes: changes.get(oid)?.rows ?? 0n,
+      changeBytes: changes.get(oid)?.bytes ?? 0n,
+    })
   }
   for (const name of untoldTables(schema, histories)) {
     if (excluded.has(name)) continue
-    throw new TidemarkError('GAP', `${name} was in the database, and the backup has neither a copy nor a record of it: it would come back empty`, { next: `a later point, or the same with --except-table ${name}` })
+    throw new TidemarkError(
+      'GAP',
+      `${name} was in the database, and the backup has neither a copy nor a record of it: it would come back empty`,
+      { next: `a later point, or the same with --except-table ${name}` },
+    )
   }
-  return { point, tables, excluded: [...excluded], segments, schema, ddl, bytes, changes: sums.changes, keys: [...keys] }
+  return {
+    point,
+    tables,
+    excluded: [...excluded],
+    segments,
+    schema,
+    ddl,
+    bytes,
+    changes: sums.changes,
+    keys: [...keys],
+  }
 }
 
 /** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */
 function untoldTables(schema: SchemaAtPoint, histories: ReadonlyMap<number, TableHistory>): string[] {
-  const told = new Set([...histories.values()].filter((history) => history.droppedAt === undefined).map((history) => history.name))
-  const made = schema.statements.flatMap(({ sql, objects: [self] }) => (self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql) ? [`${self.schema ?? ''}.${self.name}`] : []))
+  const told = new Set(
+    [...histories.values()]
+      .filter((history) => history.droppedAt === undefined)
+      .map((history) => history.name),
+  )
+  const made = schema.statements.flatMap(({ sql, objects: [self] }) =>
+    self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql)
+      ? [`${self.schema ?? ''}.${self.name}`]
+      : [],
+  )
   return made.filter((name) => !told.has(name))
 }

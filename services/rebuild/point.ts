@@ -33,17 +33,29 @@ export function parsePoint(text: string): Point {
   if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before }
   const place = rest.startsWith('lsn:') ? rest.slice(4) : rest
   const [, lsnText = '', generation] = /^([^@]+)@(\d{1,9})$/.exec(place) ?? []
-  if (generation !== undefined && !before && isLsnText(lsnText)) return { kind: 'lsn', lsn: parseLsn(lsnText), generation: Number(generation) }
-  if (isLsnText(place)) return before ? { kind: 'beforeLsn', lsn: parseLsn(place) } : { kind: 'lsn', lsn: parseLsn(place) }
-  const time = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
-  if (time === null || before) throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
+  if (generation !== undefined && !before && isLsnText(lsnText))
+    return { kind: 'lsn', lsn: parseLsn(lsnText), generation: Number(generation) }
+  if (isLsnText(place))
+    return before ? { kind: 'beforeLsn', lsn: parseLsn(place) } : { kind: 'lsn', lsn: parseLsn(place) }
+  const time =
+    /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
+  if (time === null || before)
+    throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
   if (time[3] === undefined) {
-    throw new TidemarkError('POINT_INVALID', `"${trimmed}" has no time zone: it could be any of 24 hours`, { next: `the same with a zone, e.g. ${time[1]}T${time[2]}Z for UTC` })
+    throw new TidemarkError('POINT_INVALID', `"${trimmed}" has no time zone: it could be any of 24 hours`, {
+      next: `the same with a zone, e.g. ${time[1]}T${time[2]}Z for UTC`,
+    })
   }
   const [clock = '', fraction = ''] = time[2]!.split('.')
-  const seconds = Date.parse(`${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`)
+  const seconds = Date.parse(
+    `${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`,
+  )
   if (Number.isNaN(seconds)) throw new TidemarkError('POINT_INVALID', `no such date or time: "${trimmed}"`)
-  return { kind: 'time', micros: BigInt(seconds) * 1000n + BigInt(fraction.padEnd(6, '0') || '0'), text: trimmed }
+  return {
+    kind: 'time',
+    micros: BigInt(seconds) * 1000n + BigInt(fraction.padEnd(6, '0') || '0'),
+    text: trimmed,
+  }
 }
 
 export interface ResolvedPoint {
@@ -55,13 +67,25 @@ export interface ResolvedPoint {
   readonly next: IndexedTransaction | undefined
 }
 
-export async function readTransactions(repository: Repository, entry: NumberedEntry<'segments'>): Promise<readonly IndexedTransaction[]> {
+export async function readTransactions(
+  repository: Repository,
+  entry: NumberedEntry<'segments'>,
+): Promise<readonly IndexedTransaction[]> {
   return (await readIndex(repository, entry)).transactions
 }
 
-export async function readIndex(repository: Repository, entry: NumberedEntry<'segments'>): Promise<ReturnType<typeof decodeIndex>> {
+export async function readIndex(
+  repository: Repository,
+  entry: NumberedEntry<'segments'>,
+): Promise<ReturnType<typeof decodeIndex>> {
   const { body } = entry
-  return decodeIndex(await repository.getSealed(body.index, { kind: 'index', generation: String(body.generation), lane: String(body.lane) }))
+  return decodeIndex(
+    await repository.getSealed(body.index, {
+      kind: 'index',
+      generation: String(body.generation),
+      lane: String(body.lane),
+    }),
+  )
 }
 
 /** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE */
@@ -73,10 +97,21 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
   switch (point.kind) {
     case 'latest':
       if (catalog.generation !== newest) {
-        throw new TidemarkError('NO_BASE', `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${formatLsn(newest.to)}`, { next: `tidemark up  (finishes the base), or restore the older state: --at ${formatLsn(newest.to)}` })
+        throw new TidemarkError(
+          'NO_BASE',
+          `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${formatLsn(newest.to)}`,
+          {
+            next: `tidemark up  (finishes the base), or restore the older state: --at ${formatLsn(newest.to)}`,
+          },
+        )
       }
       // Everything that commits below `end` is in it, whether or not anything did.
-      return finish(repository, newest, newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to, undefined)
+      return finish(
+        repository,
+        newest,
+        newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to,
+        undefined,
+      )
     case 'lsn':
       return finish(repository, containing(generations, point.lsn, point.generation), point.lsn, undefined)
     case 'marker': {
@@ -84,7 +119,11 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
         const marker = generation.markers.findLast((m) => m.body.name === point.name)
         if (marker !== undefined) return finish(repository, generation, parseLsn(marker.body.at), undefined)
       }
-      throw new TidemarkError('POINT_UNKNOWN', `there is no marker "${point.name.slice(0, 60)}" in the backup`, { next: 'tidemark windows  (lists the markers)' })
+      throw new TidemarkError(
+        'POINT_UNKNOWN',
+        `there is no marker "${point.name.slice(0, 60)}" in the backup`,
+        { next: 'tidemark windows  (lists the markers)' },
+      )
     }
     case 'transaction':
     case 'beforeLsn':
@@ -97,40 +136,73 @@ export async function resolvePoint(repository: Repository, point: Point): Promis
 function containing(generations: readonly Generation[], lsn: Lsn, wanted: number | undefined): Generation {
   if (wanted !== undefined) {
     const named = generations.find((generation) => generation.facts.generation === wanted)
-    if (named === undefined) throw new TidemarkError('POINT_UNKNOWN', `there is no generation ${wanted} with a finished base`)
+    if (named === undefined)
+      throw new TidemarkError('POINT_UNKNOWN', `there is no generation ${wanted} with a finished base`)
     return named
   }
-  for (const generation of generations.toReversed()) if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
+  for (const generation of generations.toReversed())
+    if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
   const first = generations[0]!
-  throw new TidemarkError('POINT_BEFORE_WINDOW', `${formatLsn(lsn)} lies before the first window, which opens at ${formatLsn(first.bases[0]!.closing)}`)
+  throw new TidemarkError(
+    'POINT_BEFORE_WINDOW',
+    `${formatLsn(lsn)} lies before the first window, which opens at ${formatLsn(first.bases[0]!.closing)}`,
+  )
 }
 
-async function byTransaction(repository: Repository, generations: readonly Generation[], point: (Point & { kind: 'transaction' }) | (Point & { kind: 'beforeLsn' })): Promise<ResolvedPoint> {
+async function byTransaction(
+  repository: Repository,
+  generations: readonly Generation[],
+  point: (Point & { kind: 'transaction' }) | (Point & { kind: 'beforeLsn' }),
+): Promise<ResolvedPoint> {
   for (const generation of generations.toReversed()) {
-    for await (const entry of generation.segments.backwards((c) => point.kind === 'transaction' || (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0))) {
+    for await (const entry of generation.segments.backwards(
+      (c) =>
+        point.kind === 'transaction' ||
+        (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0),
+    )) {
       if (!isSegments(entry)) continue
       const transactions = await readTransactions(repository, entry)
-      const at = transactions.findLastIndex((t) => (point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0))
+      const at = transactions.findLastIndex((t) =>
+        point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0,
+      )
       if (at < 0) continue
       const found = transactions[at]!
-      if (point.kind === 'transaction' && !point.before) return finish(repository, generation, found.lsn, transactions[at + 1])
+      if (point.kind === 'transaction' && !point.before)
+        return finish(repository, generation, found.lsn, transactions[at + 1])
       // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
       const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
       return finish(repository, generation, previous, found)
     }
   }
-  throw new TidemarkError('POINT_UNKNOWN', point.kind === 'transaction' ? `transaction ${point.xid} is not in the backup` : `no transaction in the backup commits at ${formatLsn(point.lsn)}`)
+  throw new TidemarkError(
+    'POINT_UNKNOWN',
+    point.kind === 'transaction'
+      ? `transaction ${point.xid} is not in the backup`
+      : `no transaction in the backup commits at ${formatLsn(point.lsn)}`,
+  )
 }
 
-async function byTime(repository: Repository, generations: readonly Generation[], point: Point & { kind: 'time' }): Promise<ResolvedPoint> {
+async function byTime(
+  repository: Repository,
+  generations: readonly Generation[],
+  point: Point & { kind: 'time' },
+): Promise<ResolvedPoint> {
   const newest = generations.at(-1)!
-  const headTime = [newest.segments.last?.body.latestCommittedAt, newest.lastWrittenAt].filter((t) => t !== undefined).map(parseInstant).reduce((a, b) => (a > b ? a : b))
+  const headTime = [newest.segments.last?.body.latestCommittedAt, newest.lastWrittenAt]
+    .filter((t) => t !== undefined)
+    .map(parseInstant)
+    .reduce((a, b) => (a > b ? a : b))
   if (point.micros > headTime) {
-    throw new TidemarkError('POINT_AFTER_HEAD', `${point.text} is ${formatInstant(point.micros)} in UTC; the backup reaches ${formatInstant(headTime)}`)
+    throw new TidemarkError(
+      'POINT_AFTER_HEAD',
+      `${point.text} is ${formatInstant(point.micros)} in UTC; the backup reaches ${formatInstant(headTime)}`,
+    )
   }
   const generation = generations.findLast((g) => parseInstant(openedAt(g)) <= point.micros) ?? generations[0]!
   const first = generation.bases[0]!
-  for await (const entry of generation.segments.segments((c) => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) > point.micros)) {
+  for await (const entry of generation.segments.segments(
+    (c) => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) > point.micros,
+  )) {
     const transactions = await readTransactions(repository, entry)
     const after = transactions.findIndex((t) => t.committedAt > point.micros)
     if (after < 0) continue
@@ -141,14 +213,27 @@ async function byTime(repository: Repository, generations: readonly Generation[]
 }
 
 function openedAt(generation: Generation): string {
-  return generation.lastCommittedAt === undefined ? generation.bases[0]!.writtenAt : (generation.segments.firstCommittedAt ?? generation.bases[0]!.writtenAt)
+  return generation.lastCommittedAt === undefined
+    ? generation.bases[0]!.writtenAt
+    : (generation.segments.firstCommittedAt ?? generation.bases[0]!.writtenAt)
 }
 
 /** Before the base closes there is nothing to restore; a quiet time right behind it is the base itself. */
-async function finishTime(repository: Repository, generation: Generation, at: Lsn, next: IndexedTransaction | undefined, point: Point & { kind: 'time' }, first: Base): Promise<ResolvedPoint> {
+async function finishTime(
+  repository: Repository,
+  generation: Generation,
+  at: Lsn,
+  next: IndexedTransaction | undefined,
+  point: Point & { kind: 'time' },
+  first: Base,
+): Promise<ResolvedPoint> {
   if (closes(first.closing, at)) return finish(repository, generation, at, next)
-  if (point.micros >= parseInstant(first.writtenAt)) return finish(repository, generation, toLsn(first.closing - 1n), next)
-  throw new TidemarkError('POINT_BEFORE_WINDOW', `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`)
+  if (point.micros >= parseInstant(first.writtenAt))
+    return finish(repository, generation, toLsn(first.closing - 1n), next)
+  throw new TidemarkError(
+    'POINT_BEFORE_WINDOW',
+    `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`,
+  )
 }
 
 /** A copy at `position` holds what commits below it: a point right below it is covered too. */
@@ -156,22 +241,43 @@ export function closes(position: Lsn, lsn: Lsn): boolean {
   return position <= lsn + 1n
 }
 
-async function finish(repository: Repository, generation: Generation, asked: Lsn, next: IndexedTransaction | undefined): Promise<ResolvedPoint> {
+async function finish(
+  repository: Repository,
+  generation: Generation,
+  asked: Lsn,
+  next: IndexedTransaction | undefined,
+): Promise<ResolvedPoint> {
   // The end itself, as pg_current_wal_lsn() gives it, means what was written below it; what may commit right there is
   // not known yet. The report says so: the position reached is the one below.
   const lsn = asked === generation.end && compareLsn(asked, generation.to) > 0 ? toLsn(asked - 1n) : asked
   const base = generation.bases.findLast((b) => closes(b.closing, lsn))
   if (base === undefined) {
     const opens = generation.bases[0]!
-    throw new TidemarkError('POINT_BEFORE_WINDOW', `${formatLsn(lsn)} lies before the window, which opens at ${formatLsn(opens.closing)}`)
+    throw new TidemarkError(
+      'POINT_BEFORE_WINDOW',
+      `${formatLsn(lsn)} lies before the window, which opens at ${formatLsn(opens.closing)}`,
+    )
   }
   if (compareLsn(lsn, generation.end) >= 0 && compareLsn(lsn, generation.to) > 0) {
     const newer = repository.catalog.generations.find((g) => g.number > generation.number)
     if (newer !== undefined) {
-      throw new TidemarkError('GAP', `${formatLsn(lsn)} lies in the gap between generation ${generation.facts.generation}, which ends at ${formatLsn(generation.end)}, and the next one: ${newer.facts.reason}`)
+      throw new TidemarkError(
+        'GAP',
+        `${formatLsn(lsn)} lies in the gap between generation ${generation.facts.generation}, which ends at ${formatLsn(generation.end)}, and the next one: ${newer.facts.reason}`,
+      )
     }
-    const older = repository.catalog.generations.find((g) => g !== generation && compareLsn(lsn, g.end) <= 0 && g.bases.some((b) => closes(b.closing, lsn)))
-    throw new TidemarkError('POINT_AFTER_HEAD', `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`, older === undefined ? {} : { next: `tidemark windows; or --at ${formatLsn(lsn)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover` })
+    const older = repository.catalog.generations.find(
+      (g) => g !== generation && compareLsn(lsn, g.end) <= 0 && g.bases.some((b) => closes(b.closing, lsn)),
+    )
+    throw new TidemarkError(
+      'POINT_AFTER_HEAD',
+      `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`,
+      older === undefined
+        ? {}
+        : {
+            next: `tidemark windows; or --at ${formatLsn(lsn)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover`,
+          },
+    )
   }
   let at: IndexedTransaction | undefined
   let following = next
@@ -189,7 +295,9 @@ async function finish(repository: Repository, generation: Generation, asked: Lsn
   return { generation, base, lsn, at, next: following }
 }
 
-async function firstSegments(entries: AsyncIterable<PagedEntry>): Promise<NumberedEntry<'segments'> | undefined> {
+async function firstSegments(
+  entries: AsyncIterable<PagedEntry>,
+): Promise<NumberedEntry<'segments'> | undefined> {
   for await (const entry of entries) if (isSegments(entry)) return entry
   return undefined
 }

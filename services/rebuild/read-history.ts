@@ -30,14 +30,30 @@ export interface HistoryLine {
  * @param key the leading columns of the replica identity, or all of them, as the server prints them: only changes of rows
  *   that have or had this key. Blocks that cannot hold it are not opened
  */
-export async function* readHistory(repository: Repository, table: { readonly schema: string; readonly name: string }, from: ResolvedPoint, to: ResolvedPoint, key: readonly string[] = []): AsyncGenerator<HistoryLine> {
-  for await (const entry of to.generation.segments.segments((c) => compareLsn(c.to, from.lsn) > 0 && compareLsn(c.from, to.lsn) < 0)) {
+export async function* readHistory(
+  repository: Repository,
+  table: { readonly schema: string; readonly name: string },
+  from: ResolvedPoint,
+  to: ResolvedPoint,
+  key: readonly string[] = [],
+): AsyncGenerator<HistoryLine> {
+  for await (const entry of to.generation.segments.segments(
+    (c) => compareLsn(c.to, from.lsn) > 0 && compareLsn(c.from, to.lsn) < 0,
+  )) {
     const index = await readIndex(repository, entry)
-    const oids = new Set(index.tables.filter((t) => t.schema === table.schema && t.name === table.name).map((t) => t.oid))
+    const oids = new Set(
+      index.tables.filter((t) => t.schema === table.schema && t.name === table.name).map((t) => t.oid),
+    )
     if (oids.size === 0) continue
     const transactions = new Map(index.transactions.map((t) => [t.lsn, t]))
     const blocks: ChangeBlock[] = []
-    for await (const block of changeBlocks(repository, entry.body, (oid) => oids.has(oid), neededBlocks(index, entry.body.objects.length, oids, key))) blocks.push(block)
+    for await (const block of changeBlocks(
+      repository,
+      entry.body,
+      (oid) => oids.has(oid),
+      neededBlocks(index, entry.body.objects.length, oids, key),
+    ))
+      blocks.push(block)
     const lines: { lsn: bigint; ordinal: number; line: HistoryLine }[] = []
     for (const block of blocks) {
       const cursor = new ChangeCursor(block)
@@ -65,9 +81,17 @@ export async function* readHistory(repository: Repository, table: { readonly sch
 }
 
 /** For each object, which of its blocks may hold what is wanted. The index has them in their order. */
-function neededBlocks(index: SegmentIndex, objects: number, oids: ReadonlySet<number>, key: readonly string[]): boolean[][] {
+function neededBlocks(
+  index: SegmentIndex,
+  objects: number,
+  oids: ReadonlySet<number>,
+  key: readonly string[],
+): boolean[][] {
   const needed = Array.from({ length: objects }, (): boolean[] => [])
-  for (const block of index.blocks) needed[block.object]?.push(oids.has(index.tables[block.table]!.oid) && (key.length === 0 || mayHold(block.keys, key)))
+  for (const block of index.blocks)
+    needed[block.object]?.push(
+      oids.has(index.tables[block.table]!.oid) && (key.length === 0 || mayHold(block.keys, key)),
+    )
   return needed
 }
 
@@ -75,12 +99,18 @@ function neededBlocks(index: SegmentIndex, objects: number, oids: ReadonlySet<nu
 function hasKey(layout: RowLayout, line: HistoryLine, key: readonly string[]): boolean {
   if (key.length === 0 || line.operation === 'truncate') return true
   const names = layout.relation.columns.filter((column) => column.key).map((column) => column.name)
-  const has = (row: Record<string, string | null> | null): boolean => row !== null && key.every((text, i) => row[names[i] ?? ''] === text)
+  const has = (row: Record<string, string | null> | null): boolean =>
+    row !== null && key.every((text, i) => row[names[i] ?? ''] === text)
   return has(line.old) || has(line.new)
 }
 
 /** Without a prototype: a column may be named __proto__ (hazard 46). */
-function values(layout: RowLayout, buffer: Buffer, slice: { readonly start: number; readonly end: number }, unchanged: string[] | undefined): Record<string, string | null> {
+function values(
+  layout: RowLayout,
+  buffer: Buffer,
+  slice: { readonly start: number; readonly end: number },
+  unchanged: string[] | undefined,
+): Record<string, string | null> {
   const out = Object.create(null) as Record<string, string | null>
   const source = new ByteSource(buffer, slice.start, slice.end)
   for (const [i, column] of layout.relation.columns.entries()) {

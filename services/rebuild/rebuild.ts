@@ -23,12 +23,23 @@ import { baseBlocks } from './segment-reader.ts'
 import type { TableFold } from './table-fold.ts'
 
 export interface RebuildEvents {
-  onProgress?(event: { readonly stage: 'schema' | 'fold' | 'load' | 'indexes'; readonly done: number; readonly total: number; readonly what: string; readonly rows: number }): void
+  onProgress?(event: {
+    readonly stage: 'schema' | 'fold' | 'load' | 'indexes'
+    readonly done: number
+    readonly total: number
+    readonly what: string
+    readonly rows: number
+  }): void
 }
 
 export interface RebuildReport {
   readonly reached: { readonly position: string; readonly committedAt: string | null }
-  readonly tables: readonly { readonly schema: string; readonly name: string; readonly rows: number; readonly changes: number }[]
+  readonly tables: readonly {
+    readonly schema: string
+    readonly name: string
+    readonly rows: number
+    readonly changes: number
+  }[]
   readonly rows: number
   readonly changes: number
   readonly bytes: string
@@ -36,7 +47,12 @@ export interface RebuildReport {
   readonly notes: readonly string[]
   /** Bytes of changes and rows that did not fit into memory. */
   readonly spilledBytes: number
-  readonly seconds: { readonly schema: number; readonly fold: number; readonly load: number; readonly indexes: number }
+  readonly seconds: {
+    readonly schema: number
+    readonly fold: number
+    readonly load: number
+    readonly indexes: number
+  }
 }
 
 /** No owned sequence may give a value that a row has already, whatever was sampled when. */
@@ -67,7 +83,15 @@ export class Rebuild {
   readonly #events: RebuildEvents
 
   /** @param options.memoryBytes for changes; what exceeds it goes to an encrypted scratch file */
-  constructor(options: { repository: Repository; target: Target; plan: RestorePlan; clock: Clock; randomness: Randomness; memoryBytes?: number | undefined; events: RebuildEvents }) {
+  constructor(options: {
+    repository: Repository
+    target: Target
+    plan: RestorePlan
+    clock: Clock
+    randomness: Randomness
+    memoryBytes?: number | undefined
+    events: RebuildEvents
+  }) {
     this.#repository = options.repository
     this.#target = options.target
     this.#plan = options.plan
@@ -86,21 +110,41 @@ export class Rebuild {
     const before = statements.filter((s) => s.phase === 'before')
     const notes = [...plan.schema.notes]
     let done = 0
-    notes.push(...(await this.#target.run(before, 0, () => this.#say('schema', ++done, before.length, 'schema', 0), signal)))
+    notes.push(
+      ...(await this.#target.run(
+        before,
+        0,
+        () => this.#say('schema', ++done, before.length, 'schema', 0),
+        signal,
+      )),
+    )
     const t1 = this.#clock.elapsed()
     using folds = await this.#fold(missing, signal)
     const t2 = this.#clock.elapsed()
     const rest = statements.filter((s) => s.phase === 'after')
-    const tables = [...(await this.#load(missing, folds, rest, notes, signal)), ...plan.tables.flatMap((table) => alreadyLoaded(table, loaded))].sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
+    const tables = [
+      ...(await this.#load(missing, folds, rest, notes, signal)),
+      ...plan.tables.flatMap((table) => alreadyLoaded(table, loaded)),
+    ].sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
     const t3 = this.#clock.elapsed()
     const after = [...rest, ...(await this.#sequences())].sort((a, b) => a.rank - b.rank)
     done = 0
-    notes.push(...(await this.#target.run(after, 0, () => this.#say('indexes', ++done, after.length, 'keys and indexes', 0), signal)))
+    notes.push(
+      ...(await this.#target.run(
+        after,
+        0,
+        () => this.#say('indexes', ++done, after.length, 'keys and indexes', 0),
+        signal,
+      )),
+    )
     await this.#target.finish()
     const t4 = this.#clock.elapsed()
     const { at } = plan.point
     return {
-      reached: { position: formatLsn(plan.point.lsn), committedAt: at === undefined ? null : formatInstant(at.committedAt) },
+      reached: {
+        position: formatLsn(plan.point.lsn),
+        committedAt: at === undefined ? null : formatInstant(at.committedAt),
+      },
       tables,
       rows: tables.reduce((sum, t) => sum + t.rows, 0),
       changes: tables.reduce((sum, t) => sum + t.changes, 0),
@@ -108,16 +152,34 @@ export class Rebuild {
       excluded: plan.excluded,
       notes,
       spilledBytes: folds.spilledBytes,
-      seconds: { schema: (t1 - t0) / 1000, fold: (t2 - t1) / 1000, load: (t3 - t2) / 1000, indexes: (t4 - t3) / 1000 },
+      seconds: {
+        schema: (t1 - t0) / 1000,
+        fold: (t2 - t1) / 1000,
+        load: (t3 - t2) / 1000,
+        indexes: (t4 - t3) / 1000,
+      },
     }
   }
 
   #fold(tables: readonly TablePlan[], signal: AbortSignal): Promise<FoldedChanges> {
     const onProgress = (done: number, total: number): void => this.#say('fold', done, total, 'changes', 0)
-    return FoldedChanges.read({ repository: this.#repository, plan: { ...this.#plan, tables }, randomness: this.#randomness, memoryBytes: this.#memoryBytes, signal, onProgress })
+    return FoldedChanges.read({
+      repository: this.#repository,
+      plan: { ...this.#plan, tables },
+      randomness: this.#randomness,
+      memoryBytes: this.#memoryBytes,
+      signal,
+      onProgress,
+    })
   }
 
-  #say(stage: 'schema' | 'fold' | 'load' | 'indexes', done: number, total: number, what: string, rows: number): void {
+  #say(
+    stage: 'schema' | 'fold' | 'load' | 'indexes',
+    done: number,
+    total: number,
+    what: string,
+    rows: number,
+  ): void {
     this.#events.onProgress?.({ stage, done, total, what, rows })
   }
 
@@ -125,7 +187,13 @@ export class Rebuild {
    * Tables in parallel, the largest first; each gets its keys and indexes as soon as its rows are in. Those statements
    * are done when `rest` is run as a whole behind it, and are passed over there.
    */
-  async #load(tables: readonly TablePlan[], folds: FoldedChanges, rest: readonly SchemaStatement[], notes: string[], outer: AbortSignal): Promise<RebuildReport['tables']> {
+  async #load(
+    tables: readonly TablePlan[],
+    folds: FoldedChanges,
+    rest: readonly SchemaStatement[],
+    notes: string[],
+    outer: AbortSignal,
+  ): Promise<RebuildReport['tables']> {
     const stop = new AbortController()
     const signal = AbortSignal.any([outer, stop.signal])
     const size = (table: TablePlan): bigint => BigInt(table.base?.body.rawBytes ?? '0') + table.changes * 100n
@@ -145,16 +213,26 @@ export class Rebuild {
             this.#say('load', loaded.length, total, `${table!.schema}.${table!.name}`, rows)
           })
           const taken = await this.#target.load(target, format, source.chunks, signal)
-          if (taken !== source.rows()) throw new TidemarkError('TARGET_FAILED', `${quoteTable(table!)}: ${source.rows()} rows were sent, the target took ${taken}`)
+          if (taken !== source.rows())
+            throw new TidemarkError(
+              'TARGET_FAILED',
+              `${quoteTable(table!)}: ${source.rows()} rows were sent, the target took ${taken}`,
+            )
           return taken
         }
-        const count = await load(fold, canBeBinary(table.history.last!.columns) ? 'binary' : 'text').catch(async (error: unknown) => {
-          // One value in millions that only text can say (a date before Christ): the table again, as text.
-          if (!(error instanceof NeedsText)) throw error
-          using again = await this.#fold([table!], signal)
-          return await load(again.of(table!), 'text')
-        })
-        const indexes = rest.filter((s) => (s.rank === RANK.key || s.rank === RANK.index) && s.objects.some((o) => o.schema === table!.schema && o.table === table!.name))
+        const count = await load(fold, canBeBinary(table.history.last!.columns) ? 'binary' : 'text').catch(
+          async (error: unknown) => {
+            // One value in millions that only text can say (a date before Christ): the table again, as text.
+            if (!(error instanceof NeedsText)) throw error
+            using again = await this.#fold([table!], signal)
+            return await load(again.of(table!), 'text')
+          },
+        )
+        const indexes = rest.filter(
+          (s) =>
+            (s.rank === RANK.key || s.rank === RANK.index) &&
+            s.objects.some((o) => o.schema === table!.schema && o.table === table!.name),
+        )
         notes.push(...(await this.#target.run(indexes, 1 + lane, () => undefined, signal)))
         loaded.push({ schema: table.schema, name: table.name, rows: count, changes: fold.changes })
         this.#say('load', loaded.length, total, `${table.schema}.${table.name}`, rows)
@@ -173,7 +251,12 @@ export class Rebuild {
   }
 
   /** The table's rows at the point as COPY text, in chunks. */
-  #rows(table: TablePlan, fold: TableFold, format: RowFormat, onRows: (count: number) => void): { chunks: AsyncIterable<Buffer>; rows: () => number } {
+  #rows(
+    table: TablePlan,
+    fold: TableFold,
+    format: RowFormat,
+    onRows: (count: number) => void,
+  ): { chunks: AsyncIterable<Buffer>; rows: () => number } {
     const repository = this.#repository
     let total = 0
     let reported = 0
@@ -185,9 +268,16 @@ export class Rebuild {
     const print = (layout: RowLayout) => {
       const types = table.history.last!.columns.map((column) => column.typeOid)
       const binary = new BinaryPrinter(layout.kinds, types)
-      const write = format === 'text' ? (source: ByteSource): boolean => layout.print(source, sink) : (source: ByteSource): boolean => binary.print(source, sink)
+      const write =
+        format === 'text'
+          ? (source: ByteSource): boolean => layout.print(source, sink)
+          : (source: ByteSource): boolean => binary.print(source, sink)
       return (source: ByteSource): void => {
-        if (!write(source)) throw new TidemarkError('FOLD_MISMATCH', `${table.schema}.${table.name}: a value of a row is nowhere in the backup`)
+        if (!write(source))
+          throw new TidemarkError(
+            'FOLD_MISMATCH',
+            `${table.schema}.${table.name}: a value of a row is nowhere in the backup`,
+          )
         total++
       }
     }
@@ -236,19 +326,36 @@ export class Rebuild {
     const set = samples.map((s): SchemaStatement => {
       const name = quoteTable(s).replaceAll("'", "''")
       const object = { kind: 'sequence', schema: s.schema, name: s.name }
-      return { rank: 75, phase: 'after', objects: [object], sql: `SELECT CASE WHEN to_regclass('${name}') IS NOT NULL THEN setval(to_regclass('${name}'), ${s.lastValue}, ${String(s.isCalled)}) END` }
+      return {
+        rank: 75,
+        phase: 'after',
+        objects: [object],
+        sql: `SELECT CASE WHEN to_regclass('${name}') IS NOT NULL THEN setval(to_regclass('${name}'), ${s.lastValue}, ${String(s.isCalled)}) END`,
+      }
     })
-    return [...set, { rank: 90, phase: 'after', objects: [{ kind: 'sequence', name: 'owned sequences' }], sql: ABOVE_ROWS }]
+    return [
+      ...set,
+      { rank: 90, phase: 'after', objects: [{ kind: 'sequence', name: 'owned sequences' }], sql: ABOVE_ROWS },
+    ]
   }
 }
 
 function alreadyLoaded(table: TablePlan, loaded: ReadonlyMap<string, number>): RebuildReport['tables'] {
   const rows = loaded.get(tableKey(table))
-  return rows === undefined ? [] : [{ schema: table.schema, name: table.name, rows, changes: Number(table.changes) }]
+  return rows === undefined
+    ? []
+    : [{ schema: table.schema, name: table.name, rows, changes: Number(table.changes) }]
 }
 
 function withoutExcluded(plan: RestorePlan): readonly SchemaStatement[] {
   if (plan.excluded.length === 0) return plan.schema.statements
   const gone = new Set(plan.excluded)
-  return plan.schema.statements.filter((s) => !s.objects.some((o) => gone.has(`${o.schema}.${o.table ?? ''}`) || ((o.kind === 'table' || o.kind === 'view') && gone.has(`${o.schema}.${o.name}`))))
+  return plan.schema.statements.filter(
+    (s) =>
+      !s.objects.some(
+        (o) =>
+          gone.has(`${o.schema}.${o.table ?? ''}`) ||
+          ((o.kind === 'table' || o.kind === 'view') && gone.has(`${o.schema}.${o.name}`)),
+      ),
+  )
 }

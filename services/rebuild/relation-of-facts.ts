@@ -10,6 +10,13 @@ export function relationOfFacts(facts: TableFacts): RelationVersion {
     schema: version.schema,
     name: version.name,
     identity: version.identity,
-    columns: version.columns.filter((c) => c.generated === '').map((c) => ({ name: c.name, typeOid: c.typeOid, typmod: c.typmod, key: version.identity === 'full' || keys.has(c.name) })),
+    columns: version.columns
+      .filter((c) => c.generated === '')
+      .map((c) => ({
+        name: c.name,
+        typeOid: c.typeOid,
+        typmod: c.typmod,
+        key: version.identity === 'full' || keys.has(c.name),
+      })),
   }
 }

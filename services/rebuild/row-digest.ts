@@ -10,7 +10,15 @@ import { printField } from '../formats/value-printer.ts'
 import type { EmitRow } from './fold.ts'
 import type { RowLayout } from './row-layout.ts'
 
-const UNESCAPED: Readonly<Record<number, number>> = { 98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11, 92: 92 }
+const UNESCAPED: Readonly<Record<number, number>> = {
+  98: 8,
+  102: 12,
+  110: 10,
+  114: 13,
+  116: 9,
+  118: 11,
+  92: 92,
+}
 
 export class RowDigest {
   rows = 0n

@@ -20,7 +20,10 @@ export class RowLayout {
     this.relation = relation
     this.text = text
     this.kinds = relation.columns.map((column) => kindOf(column.typeOid))
-    this.keys = relation.identity === 'full' ? [] : relation.columns.flatMap((column, index) => (column.key ? [index] : []))
+    this.keys =
+      relation.identity === 'full'
+        ? []
+        : relation.columns.flatMap((column, index) => (column.key ? [index] : []))
     this.#lastKey = this.keys.at(-1) ?? -1
     this.#codes = walkCodes(this.kinds)
   }

@@ -18,7 +18,15 @@ import { TidemarkError } from '../core/errors.ts'
 export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
   const records: PlacedRecord[] = []
   // What was in segments that are retired by now.
-  if (generation.olderDdl !== null) records.push(...parsePlaced(await repository.getSealed(generation.olderDdl, { kind: 'ddl', generation: String(generation.facts.generation) })))
+  if (generation.olderDdl !== null)
+    records.push(
+      ...parsePlaced(
+        await repository.getSealed(generation.olderDdl, {
+          kind: 'ddl',
+          generation: String(generation.facts.generation),
+        }),
+      ),
+    )
   for await (const entry of generation.segments.segments((c) => c.hasDdl)) {
     const found: (PlacedRecord & { ordinal: number })[] = []
     for await (const block of changeBlocks(repository, entry.body, () => true)) {
@@ -28,9 +36,25 @@ export async function readDdl(repository: Repository, generation: Generation): P
       while (cursor.next()) {
         if (cursor.operation !== 0) continue
         const source = new ByteSource(cursor.buffer, cursor.new.start, cursor.new.end)
-        const fields = new Map(relation.columns.map((column, i) => [column.name, textOfField(source, block.layout.kinds[i]!).text]))
+        const fields = new Map(
+          relation.columns.map((column, i) => [
+            column.name,
+            textOfField(source, block.layout.kinds[i]!).text,
+          ]),
+        )
         const text = (name: string): string => fields.get(name) ?? ''
-        found.push({ lsn: cursor.lsn, ordinal: cursor.ordinal, record: parseDdlRecord({ id: text('id'), xid: text('xid'), command: text('command'), kind: text('kind'), oid: fields.get('oid') ?? null, facts: fields.get('facts') ?? null }) })
+        found.push({
+          lsn: cursor.lsn,
+          ordinal: cursor.ordinal,
+          record: parseDdlRecord({
+            id: text('id'),
+            xid: text('xid'),
+            command: text('command'),
+            kind: text('kind'),
+            oid: fields.get('oid') ?? null,
+            facts: fields.get('facts') ?? null,
+          }),
+        })
       }
     }
     found.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
@@ -41,12 +65,18 @@ export async function readDdl(repository: Repository, generation: Generation): P
 
 /** DDL records apart from their segments, as JSON. */
 export function placedText(records: readonly PlacedRecord[]): Buffer {
-  const rows = records.map(({ lsn, record: { id, xid, command, kind, oid, facts } }) => ({ lsn: formatLsn(lsn), row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts) } }))
+  const rows = records.map(({ lsn, record: { id, xid, command, kind, oid, facts } }) => ({
+    lsn: formatLsn(lsn),
+    row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts) },
+  }))
   return Buffer.from(JSON.stringify(rows), 'utf8')
 }
 
 function parsePlaced(bytes: Buffer): PlacedRecord[] {
-  const rows = JSON.parse(bytes.toString('utf8')) as { lsn: string; row: Parameters<typeof parseDdlRecord>[0] }[]
+  const rows = JSON.parse(bytes.toString('utf8')) as {
+    lsn: string
+    row: Parameters<typeof parseDdlRecord>[0]
+  }[]
   return rows.map(({ lsn, row }) => ({ lsn: parseLsn(lsn), record: parseDdlRecord(row) }))
 }
 
@@ -59,28 +89,46 @@ export interface SchemaAtPoint {
 type StoredFacts = SchemaFacts & { readonly sequences?: readonly SequenceSample[] }
 
 /** @throws TidemarkError LEDGER_BROKEN when there are no facts at all */
-export async function schemaAt(repository: Repository, generation: Generation, records: readonly PlacedRecord[], histories: ReadonlyMap<number, TableHistory>, lsn: Lsn): Promise<SchemaAtPoint> {
+export async function schemaAt(
+  repository: Repository,
+  generation: Generation,
+  records: readonly PlacedRecord[],
+  histories: ReadonlyMap<number, TableHistory>,
+  lsn: Lsn,
+): Promise<SchemaAtPoint> {
   const place = new Map(records.map((r) => [r.record.xid, r.lsn]))
   let chosen: StoredFacts | undefined
   for (const entry of generation.schemas.toReversed()) {
-    const facts = JSON.parse((await repository.getSealed(entry.body.object, { kind: 'schema', generation: String(generation.facts.generation) })).toString('utf8')) as StoredFacts
+    const facts = JSON.parse(
+      (
+        await repository.getSealed(entry.body.object, {
+          kind: 'schema',
+          generation: String(generation.facts.generation),
+        })
+      ).toString('utf8'),
+    ) as StoredFacts
     // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
-    const knowsLater = facts.ddlSeen.some((xid) => {
-      const at = place.get(xid)
-      return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
-    })
-    // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
-    || records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
+    const knowsLater =
+      facts.ddlSeen.some((xid) => {
+        const at = place.get(xid)
+        return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
+      }) ||
+      // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
+      records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
     if (!knowsLater) {
       chosen = facts
       break
     }
   }
-  if (chosen === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there are no schema facts for this point')
+  if (chosen === undefined)
+    throw new TidemarkError('LEDGER_BROKEN', 'there are no schema facts for this point')
   const seen = new Set(chosen.ddlSeen)
   const { snapshot } = chosen
-  const later = records.filter((r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))
-  if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes, sequences: chosen.sequences ?? [] }
+  const later = records.filter(
+    (r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid),
+  )
+  if (later.length === 0)
+    return { statements: chosen.statements, notes: chosen.notes, sequences: chosen.sequences ?? [] }
   return { ...patched(chosen, later, histories), sequences: chosen.sequences ?? [] }
 }
 
@@ -92,7 +140,11 @@ export function isVisible(snapshot: string, xid: string): boolean {
 }
 
 /** Replaces the statements of every object that later records touched by ones made from the records. */
-function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: ReadonlyMap<number, TableHistory>): { statements: SchemaStatement[]; notes: string[] } {
+function patched(
+  facts: StoredFacts,
+  later: readonly PlacedRecord[],
+  histories: ReadonlyMap<number, TableHistory>,
+): { statements: SchemaStatement[]; notes: string[] } {
   const gone = new Set<string>()
   const goneIndexes = new Set<string>()
   const added: SchemaStatement[] = []
@@ -119,14 +171,18 @@ function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: 
         if (/table$/.test(record.facts.type)) tables.add(record.oid)
         else if (record.facts.type === 'index') goneIndexes.add(`${schema}.${name}`)
         else {
-          gone.add(`${{ 'materialized view': 'materializedView' }[record.facts.type] ?? record.facts.type} ${schema}.${name}`)
+          gone.add(
+            `${{ 'materialized view': 'materializedView' }[record.facts.type] ?? record.facts.type} ${schema}.${name}`,
+          )
           if (record.facts.type === 'schema') gone.add(`schema ${schema}`)
           types.delete(record.oid)
         }
         break
       }
       case 'other':
-        notes.push(`${record.command} of ${record.facts.type ?? 'something'} ${record.facts.identity ?? ''} came after the last reading of the schema: check it by hand`)
+        notes.push(
+          `${record.command} of ${record.facts.type ?? 'something'} ${record.facts.identity ?? ''} came after the last reading of the schema: check it by hand`,
+        )
         break
     }
   }
@@ -141,7 +197,13 @@ function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: 
   // A table that kept its name while another one of that name was dropped stays as the facts have it.
   for (const [oid, history] of histories) {
     const last = history.last
-    if (!tables.has(oid) && last !== undefined && history.droppedAt === undefined && gone.has(`table ${last.facts.schema}.${last.facts.name}`)) added.push(...tableStatements(last.facts))
+    if (
+      !tables.has(oid) &&
+      last !== undefined &&
+      history.droppedAt === undefined &&
+      gone.has(`table ${last.facts.schema}.${last.facts.name}`)
+    )
+      added.push(...tableStatements(last.facts))
   }
   const kept = facts.statements.filter((statement) =>
     statement.objects.every((object) => {
@@ -152,7 +214,8 @@ function patched(facts: StoredFacts, later: readonly PlacedRecord[], histories: 
     }),
   )
   const statements = [...kept, ...[...types.values()].flat(), ...added]
-  const isType = (s: SchemaStatement): number => (s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2)
+  const isType = (s: SchemaStatement): number =>
+    s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
   return { statements, notes }
 }

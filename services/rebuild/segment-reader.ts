@@ -22,17 +22,38 @@ export interface ChangeBlock {
  *
  * @param needed for each object and each of its blocks, from the index; all of them where it is not given
  */
-export async function* changeBlocks(repository: Repository, entry: SegmentsEntry, wanted: (oid: number) => boolean, needed?: readonly (readonly boolean[])[]): AsyncGenerator<ChangeBlock> {
+export async function* changeBlocks(
+  repository: Repository,
+  entry: SegmentsEntry,
+  wanted: (oid: number) => boolean,
+  needed?: readonly (readonly boolean[])[],
+): AsyncGenerator<ChangeBlock> {
   for (const [i, object] of entry.objects.entries()) {
     const blocks = needed?.[i]
     if (blocks?.includes(true) === false || !object.tables.some((table) => wanted(table.oid))) continue
-    yield* objectBlocks(repository, entry, object, wanted, blocks === undefined ? undefined : (block) => blocks[block] !== false)
+    yield* objectBlocks(
+      repository,
+      entry,
+      object,
+      wanted,
+      blocks === undefined ? undefined : (block) => blocks[block] !== false,
+    )
   }
 }
 
 /** The blocks of one object of an entry. */
-export async function* objectBlocks(repository: Repository, entry: SegmentsEntry, object: SegmentsEntry['objects'][number], wanted: (oid: number) => boolean, isNeeded?: (block: number) => boolean): AsyncGenerator<ChangeBlock> {
-  const file = await repository.getSealed(object, { kind: 'segment', generation: String(entry.generation), lane: String(entry.lane) })
+export async function* objectBlocks(
+  repository: Repository,
+  entry: SegmentsEntry,
+  object: SegmentsEntry['objects'][number],
+  wanted: (oid: number) => boolean,
+  isNeeded?: (block: number) => boolean,
+): AsyncGenerator<ChangeBlock> {
+  const file = await repository.getSealed(object, {
+    kind: 'segment',
+    generation: String(entry.generation),
+    lane: String(entry.lane),
+  })
   const container = openContainer(file)
   const layouts = (JSON.parse(container.schema) as { name: string }[]).map((record) => {
     const { relation, text } = shapeOfSchema(record)
@@ -114,9 +135,16 @@ export class ChangeCursor {
 }
 
 /** The blocks of a table's base, part by part. */
-export async function* baseBlocks(repository: Repository, table: EntryOf<'table'>): AsyncGenerator<{ readonly layout: RowLayout; readonly rows: number; readonly raw: Buffer }> {
+export async function* baseBlocks(
+  repository: Repository,
+  table: EntryOf<'table'>,
+): AsyncGenerator<{ readonly layout: RowLayout; readonly rows: number; readonly raw: Buffer }> {
   for (const part of table.parts) {
-    const file = await repository.getSealed(part, { kind: 'base', generation: String(table.generation), table: String(table.oid) })
+    const file = await repository.getSealed(part, {
+      kind: 'base',
+      generation: String(table.generation),
+      table: String(table.oid),
+    })
     const container = openContainer(file)
     const { relation, text } = shapeOfSchema(JSON.parse(container.schema))
     const layout = new RowLayout(relation, text)

@@ -8,7 +8,10 @@ import { isSegments } from '../repository/segment-log.ts'
 import { readIndex, type ResolvedPoint } from './point.ts'
 
 /** The first sample at or after the point, else the last one before it. A cut's sample lies at or before the cut's end. */
-export async function sequenceSamples(repository: Repository, { generation, lsn }: ResolvedPoint): Promise<readonly SequenceSample[] | undefined> {
+export async function sequenceSamples(
+  repository: Repository,
+  { generation, lsn }: ResolvedPoint,
+): Promise<readonly SequenceSample[] | undefined> {
   const { segments } = generation
   let before: readonly SequenceSample[] | undefined
   for await (const entry of segments.entries((c) => compareLsn(c.end, lsn) >= 0)) {
@@ -28,7 +31,10 @@ export async function sequenceSamples(repository: Repository, { generation, lsn 
 async function sampleOf(repository: Repository, entry: PagedEntry): Promise<SegmentIndex['sequences']> {
   if (isSegments(entry)) return (await readIndex(repository, entry)).sequences
   const { body } = entry
-  const stored = await repository.getSealed(body.object, { kind: 'sequences', generation: String(body.generation) })
+  const stored = await repository.getSealed(body.object, {
+    kind: 'sequences',
+    generation: String(body.generation),
+  })
   return { at: parseLsn(body.at), samples: JSON.parse(stored.toString('utf8')) as SequenceSample[] }
 }
 

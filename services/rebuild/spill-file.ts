@@ -42,7 +42,8 @@ export class SpillFile {
     const bytes = cipher.update(zstdCompressSync(plain, COMPRESSION))
     this.#try(() => {
       const file = (this.#file ??= this.#open())
-      for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done, bytes.length - done, this.size + done)
+      for (let done = 0; done < bytes.length; )
+        done += writeSync(file, bytes, done, bytes.length - done, this.size + done)
     })
     this.#chunks.push({ at: this.size, bytes: bytes.length })
     this.size += bytes.length
@@ -82,7 +83,11 @@ export class SpillFile {
       return action()
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-      throw new TidemarkError('SPILL_FAILED', `the scratch file in ${this.#folder} fails (${code}) after ${Math.round(this.size / 1e6)} MB`, { cause: error })
+      throw new TidemarkError(
+        'SPILL_FAILED',
+        `the scratch file in ${this.#folder} fails (${code}) after ${Math.round(this.size / 1e6)} MB`,
+        { cause: error },
+      )
     }
   }
 }

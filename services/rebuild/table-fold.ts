@@ -69,19 +69,40 @@ export class TableFold {
   }
 
   #applyMixed(blocks: readonly ChangeBlock[]): void {
-    const all: { lsn: Lsn; ordinal: number; block: ChangeBlock; operation: number; old: { start: number; end: number }; new: { start: number; end: number } }[] = []
+    const all: {
+      lsn: Lsn
+      ordinal: number
+      block: ChangeBlock
+      operation: number
+      old: { start: number; end: number }
+      new: { start: number; end: number }
+    }[] = []
     for (const block of blocks) {
       const cursor = new ChangeCursor(block)
       while (cursor.next()) {
         if (compareLsn(cursor.lsn, this.#position) < 0 || compareLsn(cursor.lsn, this.#to) > 0) continue
-        all.push({ lsn: cursor.lsn, ordinal: cursor.ordinal, block, operation: cursor.operation, old: { ...cursor.old }, new: { ...cursor.new } })
+        all.push({
+          lsn: cursor.lsn,
+          ordinal: cursor.ordinal,
+          block,
+          operation: cursor.operation,
+          old: { ...cursor.old },
+          new: { ...cursor.new },
+        })
       }
     }
     all.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
-    for (const change of all) this.#change(this.#stage(change.block), change.operation, change.block.raw, change.old, change.new)
+    for (const change of all)
+      this.#change(this.#stage(change.block), change.operation, change.block.raw, change.old, change.new)
   }
 
-  #change(stage: Stage, operation: number, buffer: Buffer, old: { start: number; end: number }, row: { start: number; end: number }): void {
+  #change(
+    stage: Stage,
+    operation: number,
+    buffer: Buffer,
+    old: { start: number; end: number },
+    row: { start: number; end: number },
+  ): void {
     this.changes++
     const { fold } = stage
     switch (operation) {
@@ -107,7 +128,12 @@ export class TableFold {
     if (last?.shape === block.shape && !last.fold.isFull) return last
     last?.fold.seal()
     const step = this.#history.stepOf(block.layout.relation, last?.step ?? 0)
-    const stage = { layout: block.layout, shape: block.shape, step, fold: foldFor(block.layout, this.#history.name, this.#room) }
+    const stage = {
+      layout: block.layout,
+      shape: block.shape,
+      step,
+      fold: foldFor(block.layout, this.#history.name, this.#room),
+    }
     this.#stages.push(stage)
     return stage
   }
@@ -118,9 +144,15 @@ export class TableFold {
    *
    * @param base the layout of the older rows and the step they belong to; undefined where the table began in the stream
    */
-  open(base: RowLayout | undefined, take: PassRow): { next: (source: ByteSource) => void; finish: () => Generator<void>; layout: RowLayout } {
+  open(
+    base: RowLayout | undefined,
+    take: PassRow,
+  ): { next: (source: ByteSource) => void; finish: () => Generator<void>; layout: RowLayout } {
     const lastStep = this.#history.steps.length - 1
-    const final = new RowLayout(relationOfFacts(this.#history.last!.facts), base?.text ?? this.#stages[0]?.layout.text ?? 'utf8')
+    const final = new RowLayout(
+      relationOfFacts(this.#history.last!.facts),
+      base?.text ?? this.#stages[0]?.layout.text ?? 'utf8',
+    )
     const emit: EmitRow = (buffer, start, end) => take(new ByteSource(buffer, start, end))
     let next: EmitRow = emit
     let layout = final

@@ -22,7 +22,9 @@ export interface TableStep {
 }
 
 /** Where a column's value comes from when a row is carried: a field of the older row, or a constant for all rows. */
-export type CarriedColumn = { readonly kind: 'field'; readonly index: number } | { readonly kind: 'constant'; readonly text: string | null }
+export type CarriedColumn =
+  | { readonly kind: 'field'; readonly index: number }
+  | { readonly kind: 'constant'; readonly text: string | null }
 
 export class TableHistory {
   readonly oid: number
@@ -49,7 +51,11 @@ export class TableHistory {
   add(lsn: Lsn, facts: TableFacts, rewrite: (DdlRecord & { kind: 'rewrite' })['facts'] | undefined): void {
     const before = rewrite?.before?.map(tableColumn) ?? this.last?.facts.columns.map(tableColumn)
     let gap: string | undefined
-    if (rewrite !== undefined) gap = before === undefined ? 'the table was rewritten, and what it was before is not known' : assessRewrite(rewrite.reason, rewrite.plain, before, tableVersion(facts).columns)
+    if (rewrite !== undefined)
+      gap =
+        before === undefined
+          ? 'the table was rewritten, and what it was before is not known'
+          : assessRewrite(rewrite.reason, rewrite.plain, before, tableVersion(facts).columns)
     this.steps.push({ lsn, facts, columns: stored(facts), gap })
   }
 
@@ -60,9 +66,19 @@ export class TableHistory {
   stepOf(relation: RelationVersion, from: number): number {
     for (let i = Math.max(0, from); i < this.steps.length; i++) {
       const columns = this.steps[i]!.columns
-      if (columns.length === relation.columns.length && columns.every((column, k) => column.name === relation.columns[k]!.name && column.typeOid === relation.columns[k]!.typeOid)) return i
+      if (
+        columns.length === relation.columns.length &&
+        columns.every(
+          (column, k) =>
+            column.name === relation.columns[k]!.name && column.typeOid === relation.columns[k]!.typeOid,
+        )
+      )
+        return i
     }
-    throw new TidemarkError('FOLD_MISMATCH', `${this.name}: rows with columns that no recorded version of the table has`)
+    throw new TidemarkError(
+      'FOLD_MISMATCH',
+      `${this.name}: rows with columns that no recorded version of the table has`,
+    )
   }
 
   /**
@@ -71,15 +87,24 @@ export class TableHistory {
    * @throws TidemarkError GAP where a rewrite lies between them that only the source could have answered
    */
   carry(from: number, to: number): readonly CarriedColumn[] {
-    let carried = new Map<number, CarriedColumn>(this.steps[from]!.columns.map((column, index) => [column.attnum, { kind: 'field', index }]))
+    let carried = new Map<number, CarriedColumn>(
+      this.steps[from]!.columns.map((column, index) => [column.attnum, { kind: 'field', index }]),
+    )
     for (let i = from + 1; i <= to; i++) {
       const step = this.steps[i]!
       if (step.gap !== undefined) {
-        throw new TidemarkError('GAP', `${this.name}: at ${formatLsn(step.lsn)} ${step.gap}, and no later copy of the table covers the point`, { next: `restore with --except-table ${this.name}, or to a point before ${formatLsn(step.lsn)}` })
+        throw new TidemarkError(
+          'GAP',
+          `${this.name}: at ${formatLsn(step.lsn)} ${step.gap}, and no later copy of the table covers the point`,
+          { next: `restore with --except-table ${this.name}, or to a point before ${formatLsn(step.lsn)}` },
+        )
       }
       const next = new Map<number, CarriedColumn>()
       for (const column of step.columns) {
-        next.set(column.attnum, carried.get(column.attnum) ?? { kind: 'constant', text: column.missing ?? null })
+        next.set(
+          column.attnum,
+          carried.get(column.attnum) ?? { kind: 'constant', text: column.missing ?? null },
+        )
       }
       carried = next
     }
@@ -100,7 +125,11 @@ export interface Histories {
  *
  * @param starts tables of the base by OID, each with its position: records below it are in the copy already
  */
-export function buildHistories(starts: ReadonlyMap<number, { readonly position: Lsn; readonly facts: TableFacts }>, records: readonly PlacedRecord[], to: Lsn): Map<number, TableHistory> {
+export function buildHistories(
+  starts: ReadonlyMap<number, { readonly position: Lsn; readonly facts: TableFacts }>,
+  records: readonly PlacedRecord[],
+  to: Lsn,
+): Map<number, TableHistory> {
   const tables = new Map<number, TableHistory>()
   for (const [oid, start] of starts) {
     const history = new TableHistory(oid)

@@ -18,8 +18,17 @@ import type { Repository } from '../repository/repository.ts'
 
 export interface BaseEvents {
   onWaiting?(pids: readonly number[]): void
-  onTable?(event: { readonly schema: string; readonly name: string; readonly rows: number; readonly bytes: number }): void
-  onProgress?(event: { readonly rows: number; readonly rawBytes: number; readonly estimatedRows: number }): void
+  onTable?(event: {
+    readonly schema: string
+    readonly name: string
+    readonly rows: number
+    readonly bytes: number
+  }): void
+  onProgress?(event: {
+    readonly rows: number
+    readonly rawBytes: number
+    readonly estimatedRows: number
+  }): void
   /** Named points of the write path, for crash tests; a promise is waited for right behind the snapshot. */
   onPoint?(point: string): void | Promise<void>
 }
@@ -54,13 +63,17 @@ export class BaseCopy {
   async base(signal: AbortSignal): Promise<EntryOf<'base'>> {
     const { repository, generation: number, randomness } = this.#options
     const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
-    if (generation === undefined) throw new TidemarkError('INTERNAL', 'a base of a generation that the ledger does not have')
+    if (generation === undefined)
+      throw new TidemarkError('INTERNAL', 'a base of a generation that the ledger does not have')
     // One that a newer base has overtaken is left: its tables are old, and what they need to be of use may be retired.
     const newest = generation.base?.number ?? 0n
-    const unfinished = [...generation.tables.values()].filter((t) => t.number > newest && !this.#isResnapshot(t.body.base))
+    const unfinished = [...generation.tables.values()].filter(
+      (t) => t.number > newest && !this.#isResnapshot(t.body.base),
+    )
     const base = unfinished.at(-1)?.body.base ?? randomness.uuid()
     const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
-    for (const table of unfinished) if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })
+    for (const table of unfinished)
+      if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })
     const { closing, dropped } = await this.#rounds(base, undefined, done, signal)
     let end = closing
     let rows = 0n
@@ -83,9 +96,9 @@ export class BaseCopy {
       rows: String(rows),
       bytes: String(bytes),
     }
-    this.#options.events.onPoint?.('before-base-entry')
+    await this.#options.events.onPoint?.('before-base-entry')
     await repository.append(body)
-    this.#options.events.onPoint?.('after-base-entry')
+    await this.#options.events.onPoint?.('after-base-entry')
     return body
   }
 
@@ -98,24 +111,40 @@ export class BaseCopy {
     const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
     const { closing } = await this.#rounds(gap.id, new Set([gap.oid]), done, signal)
     const at = done.get(gap.oid)?.body.position ?? formatLsn(closing)
-    await this.#options.repository.append({ kind: 'gap-closed', generation: this.#options.generation, id: gap.id, at })
+    await this.#options.repository.append({
+      kind: 'gap-closed',
+      generation: this.#options.generation,
+      id: gap.id,
+      at,
+    })
   }
 
-  async #rounds(base: string, only: ReadonlySet<number> | undefined, done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>, signal: AbortSignal): Promise<{ closing: Lsn; dropped: number[] }> {
+  async #rounds(
+    base: string,
+    only: ReadonlySet<number> | undefined,
+    done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
+    signal: AbortSignal,
+  ): Promise<{ closing: Lsn; dropped: number[] }> {
     const { source, events } = this.#options
     const vanished = new Set<number>()
     let closing: Lsn | undefined
     for (let round = 1; round <= ROUNDS; round++) {
-      const snapshot = await source.snapshot({ signal, ...(only === undefined ? {} : { only }), ...(events.onWaiting === undefined ? {} : { onWaiting: events.onWaiting.bind(events) }) })
+      const snapshot = await source.snapshot({
+        signal,
+        ...(only === undefined ? {} : { only }),
+        ...(events.onWaiting === undefined ? {} : { onWaiting: events.onWaiting.bind(events) }),
+      })
       try {
         await events.onPoint?.('base-snapshot')
         if (only === undefined && round === 1) await this.#schema(snapshot)
         closing = snapshot.consistentPoint
         const wanted = snapshot.tables.filter((table) => !done.has(table.version.oid))
-        this.#progress.estimatedRows = this.#progress.rows + wanted.reduce((sum, table) => sum + table.rows, 0)
+        this.#progress.estimatedRows =
+          this.#progress.rows + wanted.reduce((sum, table) => sum + table.rows, 0)
         const left = await this.#copyTables(snapshot, base, wanted, done, signal)
         for (const oid of left.vanished) vanished.add(oid)
-        if (left.moved === 0 && left.vanished.length === 0) return { closing, dropped: [...vanished].filter((oid) => !done.has(oid)) }
+        if (left.moved === 0 && left.vanished.length === 0)
+          return { closing, dropped: [...vanished].filter((oid) => !done.has(oid)) }
       } finally {
         await snapshot.close()
       }
@@ -127,13 +156,29 @@ export class BaseCopy {
   async #schema(snapshot: Snapshot): Promise<void> {
     const { repository, generation, source } = this.#options
     const facts = await source.schema()
-    const sealed = await repository.seal(schemaName(generation, snapshot.consistentPoint, repository.nonce()), Buffer.from(JSON.stringify({ ...facts, sequences: snapshot.sequences }), 'utf8'), { kind: 'schema', generation: String(generation) })
+    const sealed = await repository.seal(
+      schemaName(generation, snapshot.consistentPoint, repository.nonce()),
+      Buffer.from(JSON.stringify({ ...facts, sequences: snapshot.sequences }), 'utf8'),
+      { kind: 'schema', generation: String(generation) },
+    )
     await repository.put(sealed)
-    await repository.append({ kind: 'schema', generation, at: formatLsn(snapshot.consistentPoint), snapshot: facts.snapshot, object: sealed.object })
+    await repository.append({
+      kind: 'schema',
+      generation,
+      at: formatLsn(snapshot.consistentPoint),
+      snapshot: facts.snapshot,
+      object: sealed.object,
+    })
   }
 
   /** All parts of all tables over a few connections, big tables first; a table's entry follows its last part. */
-  async #copyTables(snapshot: Snapshot, base: string, tables: readonly SnapshotTable[], done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>, outer: AbortSignal): Promise<{ moved: number; vanished: number[] }> {
+  async #copyTables(
+    snapshot: Snapshot,
+    base: string,
+    tables: readonly SnapshotTable[],
+    done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
+    outer: AbortSignal,
+  ): Promise<{ moved: number; vanished: number[] }> {
     const stop = new AbortController()
     const signal = AbortSignal.any([outer, stop.signal])
     const work = [...tables].sort((a, b) => b.bytes - a.bytes).map((table) => new TableWork(table))
@@ -148,7 +193,8 @@ export class BaseCopy {
           else table.outcome = result.kind
         }
         table.left--
-        if (table.left === 0 && table.outcome === undefined) done.set(table.table.version.oid, await this.#tableEntry(snapshot, base, table))
+        if (table.left === 0 && table.outcome === undefined)
+          done.set(table.table.version.oid, await this.#tableEntry(snapshot, base, table))
       }
     }
     await Promise.all(
@@ -160,10 +206,20 @@ export class BaseCopy {
       ),
     )
     if (failure.error !== undefined) throw failure.error
-    return { moved: work.filter((table) => table.outcome === 'moved').length, vanished: work.filter((table) => table.outcome === 'vanished').map((table) => table.table.version.oid) }
+    return {
+      moved: work.filter((table) => table.outcome === 'moved').length,
+      vanished: work.filter((table) => table.outcome === 'vanished').map((table) => table.table.version.oid),
+    }
   }
 
-  async #copyPart(snapshot: Snapshot, base: string, table: SnapshotTable, part: TablePartRange, index: number, signal: AbortSignal): Promise<CopiedPart | { readonly kind: 'moved' | 'vanished' }> {
+  async #copyPart(
+    snapshot: Snapshot,
+    base: string,
+    table: SnapshotTable,
+    part: TablePartRange,
+    index: number,
+    signal: AbortSignal,
+  ): Promise<CopiedPart | { readonly kind: 'moved' | 'vanished' }> {
     const { repository, generation, randomness } = this.#options
     const schema = baseSchema(table.shape)
     const objects: CopiedPart['objects'] = []
@@ -180,9 +236,13 @@ export class BaseCopy {
         await before
         const { chunks } = containerFile(schema, randomness.bytes(16), finished)
         const name = basePartName(generation, base, table.version.oid, index, repository.nonce())
-        const sealed = await repository.seal(name, Buffer.concat(chunks), { kind: 'base', generation: String(generation), table: String(table.version.oid) })
+        const sealed = await repository.seal(name, Buffer.concat(chunks), {
+          kind: 'base',
+          generation: String(generation),
+          table: String(table.version.oid),
+        })
         await repository.put(sealed, signal)
-        this.#options.events.onPoint?.('base-part-stored')
+        await this.#options.events.onPoint?.('base-part-stored')
         objects.push({ ...sealed.object, rows: String(heldRows) })
       }
       storing = run()
@@ -224,11 +284,19 @@ export class BaseCopy {
     return { kind: 'copied', rows: result.rows, rawBytes: totalRaw, objects }
   }
 
-  async #tableEntry(snapshot: Snapshot, base: string, work: TableWork): Promise<{ readonly entry: bigint; readonly body: EntryOf<'table'> }> {
+  async #tableEntry(
+    snapshot: Snapshot,
+    base: string,
+    work: TableWork,
+  ): Promise<{ readonly entry: bigint; readonly body: EntryOf<'table'> }> {
     const { repository, generation, events } = this.#options
     const { version, shape, facts } = work.table
     const parts = [...work.parts].sort(([a], [b]) => a - b).map(([, part]) => part)
-    const sealed = await repository.seal(tableVersionName(generation, base, version.oid, repository.nonce()), Buffer.from(facts, 'utf8'), { kind: 'table', generation: String(generation), table: String(version.oid) })
+    const sealed = await repository.seal(
+      tableVersionName(generation, base, version.oid, repository.nonce()),
+      Buffer.from(facts, 'utf8'),
+      { kind: 'table', generation: String(generation), table: String(version.oid) },
+    )
     await repository.put(sealed)
     const rows = parts.reduce((sum, part) => sum + part.rows, 0)
     const body: EntryOf<'table'> = {
@@ -246,8 +314,13 @@ export class BaseCopy {
       version: sealed.object,
     }
     const entry = await repository.append(body)
-    events.onPoint?.('table-entry')
-    events.onTable?.({ schema: version.schema, name: version.name, rows, bytes: body.parts.reduce((sum, part) => sum + Number(part.bytes), 0) })
+    await events.onPoint?.('table-entry')
+    events.onTable?.({
+      schema: version.schema,
+      name: version.name,
+      rows,
+      bytes: body.parts.reduce((sum, part) => sum + Number(part.bytes), 0),
+    })
     return { entry: entry.number, body }
   }
 }

@@ -22,14 +22,25 @@ export class DdlWatch {
     const gaps = new Map<number, GapNotice>()
     for (const [index, record] of records.entries()) {
       const repaired = repairOf(record)
-      if (repaired !== undefined) gaps.set(record.oid, { id: this.#randomness.uuid(), from: checked, reason: 'its schema changed without a record', scope: { kind: 'table', oid: record.oid, ...repaired } })
+      if (repaired !== undefined)
+        gaps.set(record.oid, {
+          id: this.#randomness.uuid(),
+          from: checked,
+          reason: 'its schema changed without a record',
+          scope: { kind: 'table', oid: record.oid, ...repaired },
+        })
       if (record.kind !== 'rewrite') continue
       const after = tableAfter(records, index, record.oid)
       // Dropped again in the same transaction, or no longer published: there is nothing to read again.
       if (after === undefined || after.persistence !== 'p') continue
       const reason = rewriteReason(record, after)
       if (reason === undefined) continue
-      gaps.set(record.oid, { id: this.#randomness.uuid(), from: part.head.lsn, reason, scope: { kind: 'table', oid: record.oid, schema: after.schema, name: after.name } })
+      gaps.set(record.oid, {
+        id: this.#randomness.uuid(),
+        from: part.head.lsn,
+        reason,
+        scope: { kind: 'table', oid: record.oid, schema: after.schema, name: after.name },
+      })
     }
     return [...gaps.values()]
   }
@@ -38,13 +49,19 @@ export class DdlWatch {
 /** The table whose missing record was made up for; undefined where it holds no rows of its own. */
 function repairOf(record: DdlRecord): { schema: string; name: string } | undefined {
   if (record.command !== 'REPAIR') return undefined
-  if (record.kind === 'drop') return { schema: record.facts.names?.[0] ?? '', name: record.facts.names?.[1] ?? '' }
-  if (record.kind !== 'table' || record.facts.kind !== 'r' || record.facts.persistence !== 'p') return undefined
+  if (record.kind === 'drop')
+    return { schema: record.facts.names?.[0] ?? '', name: record.facts.names?.[1] ?? '' }
+  if (record.kind !== 'table' || record.facts.kind !== 'r' || record.facts.persistence !== 'p')
+    return undefined
   return { schema: record.facts.schema, name: record.facts.name }
 }
 
 /** The next record of the same table: what the command that rewrote it made of it. */
-export function tableAfter(records: readonly DdlRecord[], index: number, oid: number): (DdlRecord & { kind: 'table' })['facts'] | undefined {
+export function tableAfter(
+  records: readonly DdlRecord[],
+  index: number,
+  oid: number,
+): (DdlRecord & { kind: 'table' })['facts'] | undefined {
   for (const record of records.slice(index + 1)) {
     if (record.kind === 'table' && record.oid === oid) return record.facts
     if (record.kind === 'drop' && record.oid === oid) return undefined
@@ -52,7 +69,15 @@ export function tableAfter(records: readonly DdlRecord[], index: number, oid: nu
   return undefined
 }
 
-export function rewriteReason(record: DdlRecord & { kind: 'rewrite' }, after: (DdlRecord & { kind: 'table' })['facts']): string | undefined {
+export function rewriteReason(
+  record: DdlRecord & { kind: 'rewrite' },
+  after: (DdlRecord & { kind: 'table' })['facts'],
+): string | undefined {
   if (record.facts.before === null) return 'the table was rewritten, and what it was before is not known'
-  return assessRewrite(record.facts.reason, record.facts.plain, record.facts.before.map(tableColumn), tableVersion(after).columns)
+  return assessRewrite(
+    record.facts.reason,
+    record.facts.plain,
+    record.facts.before.map(tableColumn),
+    tableVersion(after).columns,
+  )
 }

@@ -12,7 +12,14 @@ import { count, hash, instant, openSignedLine, type Signer, signLine } from '../
 import { anchorName, anchorPrefix } from '../formats/object-name.ts'
 import type { Ledger } from './ledger.ts'
 
-const anchoredHead = z.object({ version: z.literal(1), stream: z.uuid(), lineage: z.int(), number: count, hash, writtenAt: instant })
+const anchoredHead = z.object({
+  version: z.literal(1),
+  stream: z.uuid(),
+  lineage: z.int(),
+  number: count,
+  hash,
+  writtenAt: instant,
+})
 export type AnchoredHead = z.infer<typeof anchoredHead>
 
 const KEPT = 8
@@ -40,7 +47,12 @@ export class Anchors {
   readonly #clock: Clock
   #written = 0n
 
-  constructor(options: { readonly places: readonly ObjectStore[]; readonly ledger: Ledger; readonly stream: string; readonly clock: Clock }) {
+  constructor(options: {
+    readonly places: readonly ObjectStore[]
+    readonly ledger: Ledger
+    readonly stream: string
+    readonly clock: Clock
+  }) {
     this.#places = options.places
     this.#ledger = options.ledger
     this.#stream = options.stream
@@ -69,14 +81,20 @@ export class Anchors {
         continue
       }
       if (head !== undefined) await this.#compare(place.place, head)
-      reports.push({ place: place.place, outcome: head === undefined ? 'none' : 'equal', head: head === undefined ? null : { number: head.number, writtenAt: head.writtenAt }, why: null })
+      reports.push({
+        place: place.place,
+        outcome: head === undefined ? 'none' : 'equal',
+        head: head === undefined ? null : { number: head.number, writtenAt: head.writtenAt },
+        why: null,
+      })
     }
     return reports
   }
 
   async #newest(place: ObjectStore): Promise<AnchoredHead | undefined> {
     for await (const name of place.list(anchorPrefix(this.#stream))) {
-      const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `the anchor ${name} in ${place.place}: ${what}`, { cause })
+      const broken = (what: string, cause?: unknown): TidemarkError =>
+        new TidemarkError('LEDGER_BROKEN', `the anchor ${name} in ${place.place}: ${what}`, { cause })
       const { json } = openSignedLine(await place.get(name), this.#ledger.signers, broken)
       const head = anchoredHead.safeParse(json)
       if (!head.success || head.data.stream !== this.#stream) throw broken('it is not of this backup')
@@ -90,23 +108,39 @@ export class Anchors {
     const since = `anchored in ${place} at ${head.writtenAt}`
     // Anchored by a writer that appended after our reading.
     if (number > this.#ledger.headNumber) await this.#ledger.refresh()
-    if (number > this.#ledger.headNumber) throw new TidemarkError('STORE_ROLLED_BACK', `the store's ledger ends at entry ${this.#ledger.headNumber}; entry ${number} was ${since}`)
-    const entry = number === this.#ledger.headNumber ? { hash: this.#ledger.headHash } : await this.#ledger.readEntry(number)
-    if (entry?.hash !== head.hash) throw new TidemarkError('STORE_ROLLED_BACK', `ledger entry ${number} is another one than was ${since}`)
+    if (number > this.#ledger.headNumber)
+      throw new TidemarkError(
+        'STORE_ROLLED_BACK',
+        `the store's ledger ends at entry ${this.#ledger.headNumber}; entry ${number} was ${since}`,
+      )
+    const entry =
+      number === this.#ledger.headNumber
+        ? { hash: this.#ledger.headHash }
+        : await this.#ledger.readEntry(number)
+    if (entry?.hash !== head.hash)
+      throw new TidemarkError('STORE_ROLLED_BACK', `ledger entry ${number} is another one than was ${since}`)
   }
 
   /** Anchors the head as it is known; returns the places where that failed. */
   async write(signer: Signer): Promise<AnchorFailure[]> {
     const number = this.#ledger.headNumber
     if (number === this.#written) return []
-    const head: AnchoredHead = { version: 1, stream: this.#stream, lineage: this.#ledger.lineages.current, number: number.toString(), hash: this.#ledger.headHash, writtenAt: new Date(this.#clock.now()).toISOString() }
+    const head: AnchoredHead = {
+      version: 1,
+      stream: this.#stream,
+      lineage: this.#ledger.lineages.current,
+      number: number.toString(),
+      hash: this.#ledger.headHash,
+      writtenAt: new Date(this.#clock.now()).toISOString(),
+    }
     const file = signLine(head, signer)
     const failures: AnchorFailure[] = []
     for (const place of this.#places) {
       try {
         await place.putIfAbsent(anchorName(this.#stream, number), [file])
         let kept = 0
-        for await (const name of place.list(anchorPrefix(this.#stream))) if (++kept > KEPT) await place.remove(name)
+        for await (const name of place.list(anchorPrefix(this.#stream)))
+          if (++kept > KEPT) await place.remove(name)
       } catch (error) {
         const known = asTidemarkError(error)
         failures.push({ place: place.place, code: known.code, message: known.message })
@@ -118,6 +152,7 @@ export class Anchors {
 
   /** The loss of what the anchors speak of was accepted: they begin anew. */
   async discard(): Promise<void> {
-    for (const place of this.#places) for await (const name of place.list(anchorPrefix(this.#stream))) await place.remove(name)
+    for (const place of this.#places)
+      for await (const name of place.list(anchorPrefix(this.#stream))) await place.remove(name)
   }
 }

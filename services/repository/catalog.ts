@@ -11,7 +11,26 @@ import { type Gap, Generation } from './generation.ts'
 import { type ReadPage, SegmentLog } from './segment-log.ts'
 
 /** Kinds that say something for ever and are few: a checkpoint keeps them as they are. */
-const KEPT: ReadonlySet<EntryKind> = new Set(['generation', 'key', 'schema', 'table', 'base', 'marker', 'gap', 'gap-closed', 'attestation', 'hold', 'hold-released', 'retire', 'retire-undone', 'removed', 'locks', 'signers', 'scrub', 'lineage'])
+const KEPT: ReadonlySet<EntryKind> = new Set([
+  'generation',
+  'key',
+  'schema',
+  'table',
+  'base',
+  'marker',
+  'gap',
+  'gap-closed',
+  'attestation',
+  'hold',
+  'hold-released',
+  'retire',
+  'retire-undone',
+  'removed',
+  'locks',
+  'signers',
+  'scrub',
+  'lineage',
+])
 
 /** The beginning of the backup moved: for good once its objects are `removed`. */
 export interface Retirement {
@@ -62,13 +81,26 @@ export class Catalog {
   static restored(root: CheckpointRoot, readPage: ReadPage): Catalog {
     const catalog = new Catalog(readPage)
     catalog.stream = root.stream
-    for (const { number, writtenAt, body } of root.entries) catalog.apply({ number: BigInt(number), writtenAt, body })
-    for (const claim of root.claims) catalog.claims.set(claim.lane, { term: claim.term, writer: claim.writer })
+    for (const { number, writtenAt, body } of root.entries)
+      catalog.apply({ number: BigInt(number), writtenAt, body })
+    for (const claim of root.claims)
+      catalog.claims.set(claim.lane, { term: claim.term, writer: claim.writer })
     for (const stored of root.generations) {
       const generation = catalog.#generations.find((g) => g.facts.generation === stored.generation)
       const last = stored.last?.body
-      if (generation === undefined || (last !== undefined && last.kind !== 'segments')) throw new TidemarkError('OBJECT_CORRUPT', 'a checkpoint of the ledger contradicts itself')
-      generation.resume(stored, new SegmentLog(stored.generation, readPage, stored.pages, last === undefined ? undefined : { number: BigInt(stored.last!.number), writtenAt: stored.last!.writtenAt, body: last }))
+      if (generation === undefined || (last !== undefined && last.kind !== 'segments'))
+        throw new TidemarkError('OBJECT_CORRUPT', 'a checkpoint of the ledger contradicts itself')
+      generation.resume(
+        stored,
+        new SegmentLog(
+          stored.generation,
+          readPage,
+          stored.pages,
+          last === undefined
+            ? undefined
+            : { number: BigInt(stored.last!.number), writtenAt: stored.last!.writtenAt, body: last },
+        ),
+      )
     }
     catalog.#sinceCheckpoint = 0
     return catalog
@@ -94,7 +126,9 @@ export class Catalog {
   /** Those that can be restored from, whole or in part, the oldest first. */
   get generations(): readonly Generation[] {
     const { floor } = this
-    return floor === undefined ? this.#generations : this.#generations.filter((g) => g.facts.generation >= floor.generation)
+    return floor === undefined
+      ? this.#generations
+      : this.#generations.filter((g) => g.facts.generation >= floor.generation)
   }
 
   /** Those too that are retired, and may come back. */
@@ -124,11 +158,17 @@ export class Catalog {
 
   #setFloors(): void {
     const { floor } = this
-    for (const generation of this.#generations) generation.floor = floor?.generation === generation.facts.generation ? floor : undefined
+    for (const generation of this.#generations)
+      generation.floor = floor?.generation === generation.facts.generation ? floor : undefined
   }
 
   get openGaps(): readonly Gap[] {
-    return this.gaps.filter((gap) => gap.closedAt === undefined && gap.scope.kind === 'table' && gap.generation === this.generation?.facts.generation)
+    return this.gaps.filter(
+      (gap) =>
+        gap.closedAt === undefined &&
+        gap.scope.kind === 'table' &&
+        gap.generation === this.generation?.facts.generation,
+    )
   }
 
   apply(entry: CatalogEntry): void {
@@ -142,12 +182,20 @@ export class Catalog {
         this.stream = body.stream
         break
       case 'generation':
-        this.#generations.push(new Generation(entry.number, entry.writtenAt, body, new SegmentLog(body.generation, this.#readPage)))
+        this.#generations.push(
+          new Generation(
+            entry.number,
+            entry.writtenAt,
+            body,
+            new SegmentLog(body.generation, this.#readPage),
+          ),
+        )
         break
       case 'claim': {
         const held = this.claims.get(body.lane)
         // A lower term is a writer that lost without knowing it yet: its claim never counts.
-        if (held === undefined || body.term > held.term) this.claims.set(body.lane, { term: body.term, writer: body.writer })
+        if (held === undefined || body.term > held.term)
+          this.claims.set(body.lane, { term: body.term, writer: body.writer })
         break
       }
       case 'key':
@@ -174,10 +222,18 @@ export class Catalog {
         const generation = this.#of(body.generation, entry)
         const tables = body.tables.map((t) => {
           const table = generation.tables.get(BigInt(t.entry))
-          if (table === undefined || table.body.oid !== t.oid) throw broken(entry, 'a base names a table entry that is not there')
+          if (table === undefined || table.body.oid !== t.oid)
+            throw broken(entry, 'a base names a table entry that is not there')
           return table
         })
-        generation.addBase({ id: body.base, ...numbered, closing: parseLsn(body.closing), from: parseLsn(body.from), tables, entry: body })
+        generation.addBase({
+          id: body.base,
+          ...numbered,
+          closing: parseLsn(body.closing),
+          from: parseLsn(body.from),
+          tables,
+          entry: body,
+        })
         break
       }
       case 'sequences': {
@@ -220,7 +276,9 @@ export class Catalog {
         this.signerChanges.push({ ...numbered, body })
         break
       case 'hold':
-        this.#dropHolds((hold) => hold.purpose === 'restore' && hold.until !== null && hold.until < entry.writtenAt)
+        this.#dropHolds(
+          (hold) => hold.purpose === 'restore' && hold.until !== null && hold.until < entry.writtenAt,
+        )
         this.holds.set(body.id, { ...numbered, body })
         break
       case 'hold-released':
@@ -228,15 +286,29 @@ export class Catalog {
         this.#kept = this.#kept.filter((kept) => kept.body.kind !== 'hold-released')
         break
       case 'retire':
-        if (!this.#of(body.floor.generation, entry).bases.some((base) => base.id === body.floor.base)) throw broken(entry, 'it names a base that is not there')
-        this.retirements.push({ id: body.id, ...numbered, entry: body, floor: parseFloor(body.floor), isRemoved: false })
+        if (!this.#of(body.floor.generation, entry).bases.some((base) => base.id === body.floor.base))
+          throw broken(entry, 'it names a base that is not there')
+        this.retirements.push({
+          id: body.id,
+          ...numbered,
+          entry: body,
+          floor: parseFloor(body.floor),
+          isRemoved: false,
+        })
         this.#setFloors()
         break
       case 'retire-undone': {
         const at = this.retirements.findIndex((retirement) => retirement.id === body.id)
-        if (at < 0 || this.retirements[at]!.isRemoved) throw broken(entry, 'it undoes what was never retired, or is gone')
+        if (at < 0 || this.retirements[at]!.isRemoved)
+          throw broken(entry, 'it undoes what was never retired, or is gone')
         this.retirements.splice(at, 1)
-        this.#kept = this.#kept.filter((kept) => !((kept.body.kind === 'retire' || kept.body.kind === 'retire-undone') && kept.body.id === body.id))
+        this.#kept = this.#kept.filter(
+          (kept) =>
+            !(
+              (kept.body.kind === 'retire' || kept.body.kind === 'retire-undone') &&
+              kept.body.id === body.id
+            ),
+        )
         this.#setFloors()
         break
       }
@@ -244,15 +316,25 @@ export class Catalog {
         this.#removed(body.id, entry)
         break
       case 'scrub':
-        this.#kept = this.#kept.filter((kept) => kept.body.kind !== 'scrub' || kept.number === entry.number.toString())
+        this.#kept = this.#kept.filter(
+          (kept) => kept.body.kind !== 'scrub' || kept.number === entry.number.toString(),
+        )
         this.scrubbed = { ...numbered, body }
         break
       case 'locks':
-        this.#kept = this.#kept.filter((kept) => !(kept.body.kind === 'locks' && kept.body.place === body.place && kept.number !== entry.number.toString()))
+        this.#kept = this.#kept.filter(
+          (kept) =>
+            !(
+              kept.body.kind === 'locks' &&
+              kept.body.place === body.place &&
+              kept.number !== entry.number.toString()
+            ),
+        )
         this.locks.set(body.place, body)
         break
       case 'checkpoint':
-        for (const { generation, from, to, object } of body.pages) this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
+        for (const { generation, from, to, object } of body.pages)
+          this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
         this.#sinceCheckpoint = 0
         break
     }
@@ -264,7 +346,8 @@ export class Catalog {
     if (this.#isStale(entry.body.lane, entry.body.term)) return
     const from = parseLsn(entry.body.from)
     const to = parseLsn(entry.body.to)
-    if (compareLsn(from, generation.to) !== 0) throw broken(raw, `it continues from ${entry.body.from}, but the window ends elsewhere`)
+    if (compareLsn(from, generation.to) !== 0)
+      throw broken(raw, `it continues from ${entry.body.from}, but the window ends elsewhere`)
     if (compareLsn(to, from) < 0) throw broken(raw, 'its range runs backwards')
     generation.segments.push(entry)
     generation.to = to
@@ -273,12 +356,15 @@ export class Catalog {
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
     generation.log = entry.body.log
-    if (entry.body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
+    if (entry.body.checked !== null)
+      generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
   }
 
   #dropHolds(which: (hold: EntryOf<'hold'>) => boolean): void {
     for (const [id, { body }] of this.holds) if (which(body)) this.holds.delete(id)
-    this.#kept = this.#kept.filter(({ body }) => body.kind !== 'hold' || this.holds.has(body.id) || !which(body))
+    this.#kept = this.#kept.filter(
+      ({ body }) => body.kind !== 'hold' || this.holds.has(body.id) || !which(body),
+    )
   }
 
   /** The state becomes what a ledger would say that begins at the floor. */
@@ -292,7 +378,11 @@ export class Catalog {
     const older = new Set(this.retirements.splice(0, at).map((one) => one.id))
     const { floor } = retirement
     const forgotten = new Set<string>()
-    for (const generation of this.#generations.splice(0, this.#generations.findIndex((g) => g.facts.generation === floor.generation))) forgotten.add(`g${generation.facts.generation}`)
+    for (const generation of this.#generations.splice(
+      0,
+      this.#generations.findIndex((g) => g.facts.generation === floor.generation),
+    ))
+      forgotten.add(`g${generation.facts.generation}`)
     for (const number of this.#generations[0]!.forget(floor)) forgotten.add(number.toString())
     this.gaps.splice(0, this.gaps.length, ...this.gaps.filter((gap) => !forgotten.has(`g${gap.generation}`)))
     this.#kept = this.#kept.filter(({ number, body }) => {
@@ -309,7 +399,8 @@ export class Catalog {
 
   #of(number: number, entry: CatalogEntry): Generation {
     const generation = this.#generations.find((g) => g.facts.generation === number)
-    if (generation === undefined) throw broken(entry, `it belongs to generation ${number}, which the ledger does not have`)
+    if (generation === undefined)
+      throw broken(entry, `it belongs to generation ${number}, which the ledger does not have`)
     return generation
   }
 }

@@ -4,9 +4,22 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { decodePage, decodeRoot, encodePage, encodeRoot, type PagedEntry, storedEntry } from '../formats/checkpoint.ts'
+import {
+  decodePage,
+  decodeRoot,
+  encodePage,
+  encodeRoot,
+  type PagedEntry,
+  storedEntry,
+} from '../formats/checkpoint.ts'
 import { type EntryOf, hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
-import { checkpointName, checkpointNumber, checkpointPrefix, pageName, rootName } from '../formats/object-name.ts'
+import {
+  checkpointName,
+  checkpointNumber,
+  checkpointPrefix,
+  pageName,
+  rootName,
+} from '../formats/object-name.ts'
 import { Catalog } from './catalog.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { fetchChecked, putNew } from './keyring.ts'
@@ -44,7 +57,9 @@ export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
 }
 
 /** The newest first, of the newest lineage first. */
-async function* hints({ store }: Ledger): AsyncGenerator<{ readonly lineage: number; readonly number: bigint }> {
+async function* hints({
+  store,
+}: Ledger): AsyncGenerator<{ readonly lineage: number; readonly number: bigint }> {
   const found: string[][] = []
   for (let lineage = 1; found.length === lineage - 1; lineage++) {
     const names: string[] = []
@@ -65,33 +80,68 @@ async function* hints({ store }: Ledger): AsyncGenerator<{ readonly lineage: num
  *
  * @param removed where the backup begins by now: what is below it is not looked for
  */
-export async function* proveLedger(ledger: Ledger, removed: Floor | undefined): AsyncGenerator<{ readonly entry: AnyEntry; readonly faults: readonly { readonly object: string; readonly error: TidemarkError }[] }> {
+export async function* proveLedger(
+  ledger: Ledger,
+  removed: Floor | undefined,
+): AsyncGenerator<{
+  readonly entry: AnyEntry
+  readonly faults: readonly { readonly object: string; readonly error: TidemarkError }[]
+}> {
   const catalog = new Catalog(pageReader(ledger))
   for await (const entry of ledger.walk()) {
     const { body } = entry
-    const faults = body?.kind === 'checkpoint' ? await checkpointFaults(ledger, catalog, entry, body, removed) : []
+    const faults =
+      body?.kind === 'checkpoint' ? await checkpointFaults(ledger, catalog, entry, body, removed) : []
     catalog.apply(entry)
     yield { entry, faults }
   }
 }
 
-async function checkpointFaults(ledger: Ledger, catalog: Catalog, entry: AnyEntry, body: EntryOf<'checkpoint'>, removed: Floor | undefined): Promise<{ object: string; error: TidemarkError }[]> {
+async function checkpointFaults(
+  ledger: Ledger,
+  catalog: Catalog,
+  entry: AnyEntry,
+  body: EntryOf<'checkpoint'>,
+  removed: Floor | undefined,
+): Promise<{ object: string; error: TidemarkError }[]> {
   const faults: { object: string; error: TidemarkError }[] = []
-  const same = async (object: StoredObject, truth: Buffer, read: (bytes: Buffer) => unknown): Promise<void> => {
+  const same = async (
+    object: StoredObject,
+    truth: Buffer,
+    read: (bytes: Buffer) => unknown,
+  ): Promise<void> => {
     if (isBelow(removed, object.name)) return
     try {
       // Both read by this version: what a field is by default may have come later.
-      if (JSON.stringify(read(await fetchChecked(ledger, object)), bigintText) !== JSON.stringify(read(truth), bigintText)) throw new TidemarkError('OBJECT_CORRUPT', `${object.name} says otherwise than the entries that it stands for`)
+      if (
+        JSON.stringify(read(await fetchChecked(ledger, object)), bigintText) !==
+        JSON.stringify(read(truth), bigintText)
+      )
+        throw new TidemarkError(
+          'OBJECT_CORRUPT',
+          `${object.name} says otherwise than the entries that it stands for`,
+        )
     } catch (error) {
       if (!isDamage(error)) throw error
       faults.push({ object: object.name, error })
     }
   }
   for (const page of body.pages) {
-    const unpaged = catalog.allGenerations.find((g) => g.facts.generation === page.generation)?.segments.unpaged ?? []
-    await same(page.object, encodePage(unpaged.filter((held) => held.number >= BigInt(page.from) && held.number <= BigInt(page.to))), decodePage)
+    const unpaged =
+      catalog.allGenerations.find((g) => g.facts.generation === page.generation)?.segments.unpaged ?? []
+    await same(
+      page.object,
+      encodePage(
+        unpaged.filter((held) => held.number >= BigInt(page.from) && held.number <= BigInt(page.to)),
+      ),
+      decodePage,
+    )
   }
-  await same(body.root, encodeRoot(catalog.root(entry.number - 1n, entry.previous ?? '', body.pages)), decodeRoot)
+  await same(
+    body.root,
+    encodeRoot(catalog.root(entry.number - 1n, entry.previous ?? '', body.pages)),
+    decodeRoot,
+  )
   return faults
 }
 
@@ -104,10 +154,12 @@ function pageReader(ledger: Ledger): ReadPage {
   return (generation, { from, to, object }) => {
     let page = held.get(object.name)
     if (page === undefined) {
-      page = fetchChecked(ledger, object).then(decodePage).catch((error: unknown) => {
-        if (!isDamage(error)) throw error
-        return fromEntries(ledger, generation, BigInt(from), BigInt(to))
-      })
+      page = fetchChecked(ledger, object)
+        .then(decodePage)
+        .catch((error: unknown) => {
+          if (!isDamage(error)) throw error
+          return fromEntries(ledger, generation, BigInt(from), BigInt(to))
+        })
       page.catch(() => held.delete(object.name))
       held.set(object.name, page)
       for (const name of [...held.keys()].slice(0, -KEPT_PAGES)) held.delete(name)
@@ -117,7 +169,12 @@ function pageReader(ledger: Ledger): ReadPage {
 }
 
 /** What a damaged page held: slowly, from the ledger itself. Which entries count depends on the claims before them. */
-async function fromEntries(ledger: Ledger, generation: number, from: bigint, to: bigint): Promise<readonly PagedEntry[]> {
+async function fromEntries(
+  ledger: Ledger,
+  generation: number,
+  from: bigint,
+  to: bigint,
+): Promise<readonly PagedEntry[]> {
   const catalog = new Catalog(() => Promise.resolve([]))
   for await (const entry of ledger.walk(to)) if (entry.body?.kind !== 'checkpoint') catalog.apply(entry)
   const log = catalog.allGenerations.find((g) => g.facts.generation === generation)?.segments
@@ -126,14 +183,21 @@ async function fromEntries(ledger: Ledger, generation: number, from: bigint, to:
 
 /** Everything that checkpoints say stands in the entries too: reading more of them proves more, and `verify` names the damage. */
 function isDamage(error: unknown): error is TidemarkError {
-  return error instanceof TidemarkError && (error.code === 'OBJECT_CORRUPT' || error.code === 'OBJECT_MISSING')
+  return (
+    error instanceof TidemarkError && (error.code === 'OBJECT_CORRUPT' || error.code === 'OBJECT_MISSING')
+  )
 }
 
 /** Somebody appended meanwhile: what was written would no longer be the whole truth. */
 class Overtaken extends Error {}
 
 /** Pages, then the root, then the entry, then the hint: each is of use only with what comes before it. */
-export async function writeCheckpoint(ledger: Ledger, catalog: Catalog, signer: Signer, nonce: () => string): Promise<void> {
+export async function writeCheckpoint(
+  ledger: Ledger,
+  catalog: Catalog,
+  signer: Signer,
+  nonce: () => string,
+): Promise<void> {
   const number = ledger.headNumber
   const hash = ledger.headHash
   const files: { readonly name: string; readonly bytes: Buffer }[] = []
@@ -146,16 +210,26 @@ export async function writeCheckpoint(ledger: Ledger, catalog: Catalog, signer: 
     for (const entries of inPages(generation.segments.unpaged)) {
       const from = entries[0]!.number
       const to = entries.at(-1)!.number
-      pages.push({ generation: generation.facts.generation, from: from.toString(), to: to.toString(), object: add(pageName(ledger.lineages.current, from, to, nonce()), encodePage(entries)) })
+      pages.push({
+        generation: generation.facts.generation,
+        from: from.toString(),
+        to: to.toString(),
+        object: add(pageName(ledger.lineages.current, from, to, nonce()), encodePage(entries)),
+      })
     }
   }
-  const root = add(rootName(ledger.lineages.current, number, nonce()), encodeRoot(catalog.root(number, hash, pages)))
+  const root = add(
+    rootName(ledger.lineages.current, number, nonce()),
+    encodeRoot(catalog.root(number, hash, pages)),
+  )
   for (const file of files) await putNew(ledger, file.name, [file.bytes])
   try {
     const entry = await ledger.append({ kind: 'checkpoint', root, pages }, signer, () => {
       if (ledger.headNumber !== number) throw new Overtaken()
     })
-    await putNew(ledger, checkpointName(ledger.lineages.current, entry.number), [Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8')])
+    await putNew(ledger, checkpointName(ledger.lineages.current, entry.number), [
+      Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8'),
+    ])
   } catch (error) {
     // What was put is named by nothing and goes with the next sweep.
     if (!(error instanceof Overtaken)) throw error

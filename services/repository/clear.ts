@@ -22,11 +22,24 @@ export function clearBelow(store: ObjectStore, floor: Floor, signal: AbortSignal
  * @param isNamed knows every name of the ledger
  * @param before written before this, ms since 1970
  */
-export function clearUnnamed(store: ObjectStore, isNamed: (name: string) => boolean, before: number, signal: AbortSignal): Promise<Cleared> {
-  return clear(store, (object) => object.at < before && !object.name.startsWith('checkpoints/') && !isNamed(object.name), signal)
+export function clearUnnamed(
+  store: ObjectStore,
+  isNamed: (name: string) => boolean,
+  before: number,
+  signal: AbortSignal,
+): Promise<Cleared> {
+  return clear(
+    store,
+    (object) => object.at < before && !object.name.startsWith('checkpoints/') && !isNamed(object.name),
+    signal,
+  )
 }
 
-async function clear(store: ObjectStore, which: (object: KeptObject) => boolean, signal: AbortSignal): Promise<Cleared> {
+async function clear(
+  store: ObjectStore,
+  which: (object: KeptObject) => boolean,
+  signal: AbortSignal,
+): Promise<Cleared> {
   const cleared = { objects: 0, bytes: 0, locked: 0 }
   let waiting: KeptObject[] = []
   const purge = async (): Promise<void> => {

@@ -55,7 +55,11 @@ export class CopySet implements ObjectStore {
     return this.#options.events ?? {}
   }
 
-  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+  async putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'> {
     const outcome = await this.primary.putIfAbsent(name, chunks, signal)
     const synchronous = this.copies.filter((copy) => copy.synchronous && !this.returning.has(copy.store))
     if (synchronous.length === 0) return outcome
@@ -66,7 +70,13 @@ export class CopySet implements ObjectStore {
   }
 
   /** An entry goes into a copy that has all before it, and what it names: which somebody else may have put into the primary alone. */
-  async #follow(copy: ObjectStore, name: string, bytes: readonly Uint8Array[], outcome: 'created' | 'exists', signal: AbortSignal | undefined): Promise<void> {
+  async #follow(
+    copy: ObjectStore,
+    name: string,
+    bytes: readonly Uint8Array[],
+    outcome: 'created' | 'exists',
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const number = ledgerNumber(name)
     if (number === undefined || this.catchUp === undefined) return putSame(copy, name, bytes, signal)
     const whole = this.#whole.get(copy)
@@ -84,7 +94,8 @@ export class CopySet implements ObjectStore {
     } catch (error) {
       const first = asTidemarkError(error)
       // Whether something is missing is the primary's to say: where the ledger ends, and what has to be put back (`alternatives`).
-      if (first.code === 'STORE_NOT_FOUND' || (name.startsWith('ledger/') && this.#options.use === 'write')) throw error
+      if (first.code === 'STORE_NOT_FOUND' || (name.startsWith('ledger/') && this.#options.use === 'write'))
+        throw error
       for (const { store } of this.copies) {
         try {
           const bytes = await store.get(name, range)
@@ -183,7 +194,9 @@ export async function putBack(store: ObjectStore, name: string, bytes: Buffer): 
 
 /** As a writer looks: some entries ahead, of which some may be missing too. */
 async function hasLater(store: ObjectStore, name: string, number: bigint): Promise<boolean> {
-  const names = Array.from({ length: READ_AHEAD }, (_, i) => name.replace(/\d+(?=\.json$)/, (number + 1n + BigInt(i)).toString().padStart(16, '0')))
+  const names = Array.from({ length: READ_AHEAD }, (_, i) =>
+    name.replace(/\d+(?=\.json$)/, (number + 1n + BigInt(i)).toString().padStart(16, '0')),
+  )
   return (await Promise.all(names.map((later) => store.size(later)))).some((size) => size !== undefined)
 }
 
@@ -197,7 +210,12 @@ async function holds(store: ObjectStore, name: string, bytes: Buffer): Promise<b
 }
 
 /** Into a copy: what is there already must be the same. @throws TidemarkError COPY_DIFFERS, and what the store throws, naming it */
-export async function putSame(store: ObjectStore, name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+export async function putSame(
+  store: ObjectStore,
+  name: string,
+  chunks: readonly Uint8Array[],
+  signal?: AbortSignal,
+): Promise<void> {
   try {
     if ((await store.putIfAbsent(name, chunks, signal)) === 'created') return
     if ((await store.get(name)).equals(Buffer.concat(chunks))) return
@@ -206,5 +224,8 @@ export async function putSame(store: ObjectStore, name: string, chunks: readonly
     if (known.code === 'INTERNAL' || known.code === 'INTERRUPTED') throw error
     throw new TidemarkError(known.code, `the copy ${store.place}: ${known.message}`, { cause: error })
   }
-  throw new TidemarkError('COPY_DIFFERS', `the copy ${store.place} has another ${name} than the primary store`)
+  throw new TidemarkError(
+    'COPY_DIFFERS',
+    `the copy ${store.place} has another ${name} than the primary store`,
+  )
 }

@@ -44,8 +44,16 @@ export class EntryReader {
     return this.rightAs(this.#lineages.nameOf(number), file, number, previous)
   }
 
-  async rightAs(name: string, file: Buffer | undefined, number: bigint, previous: string | null | undefined): Promise<AnyEntry> {
-    let fault: unknown = new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} is missing, while later ones exist`)
+  async rightAs(
+    name: string,
+    file: Buffer | undefined,
+    number: bigint,
+    previous: string | null | undefined,
+  ): Promise<AnyEntry> {
+    let fault: unknown = new TidemarkError(
+      'LEDGER_BROKEN',
+      `ledger entry ${number} is missing, while later ones exist`,
+    )
     if (file !== undefined) {
       try {
         return decodeEntry(file, number, previous, this.#signers)
@@ -69,7 +77,8 @@ export class EntryReader {
 
   /** From the first entry to one, each proven to follow the one before; the next ones are on their way meanwhile. */
   async *chain(until: bigint): AsyncGenerator<AnyEntry> {
-    const numbersFrom = (first: bigint): bigint[] => Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= until)
+    const numbersFrom = (first: bigint): bigint[] =>
+      Array.from({ length: READ_AHEAD }, (_, i) => first + BigInt(i)).filter((number) => number <= until)
     const fetch = (numbers: readonly bigint[]): Promise<(Buffer | undefined)[]> => {
       const files = Promise.all(numbers.map((number) => this.file(number)))
       // Whoever stops in the middle does not wait for what was fetched ahead.

@@ -19,7 +19,17 @@ export interface Floor {
 }
 
 export function parseFloor(text: FloorText): Floor {
-  return { generation: text.generation, base: text.base, before: parseLsn(text.before), schemasFrom: parseLsn(text.schemasFrom), gone: new Set(text.gone), roots: BigInt(text.roots), pages: BigInt(text.pages), ddl: text.ddl, text }
+  return {
+    generation: text.generation,
+    base: text.base,
+    before: parseLsn(text.before),
+    schemasFrom: parseLsn(text.schemasFrom),
+    gone: new Set(text.gone),
+    roots: BigInt(text.roots),
+    pages: BigInt(text.pages),
+    ddl: text.ddl,
+    text,
+  }
 }
 
 /** Whether an object is none that points from the floor on need. */
@@ -37,11 +47,17 @@ export function isBelow(floor: Floor | undefined, name: string): boolean {
     case 'copy':
       return place.generation < floor.generation || floor.gone.has(place.base)
     case 'schema':
-      return place.generation < floor.generation || (place.generation === floor.generation && compareLsn(place.at, floor.schemasFrom) < 0)
+      return (
+        place.generation < floor.generation ||
+        (place.generation === floor.generation && compareLsn(place.at, floor.schemasFrom) < 0)
+      )
     case 'changes':
     case 'sequences':
     case 'ddl':
-      return place.generation < floor.generation || (place.generation === floor.generation && compareLsn(place.at, floor.before) < 0)
+      return (
+        place.generation < floor.generation ||
+        (place.generation === floor.generation && compareLsn(place.at, floor.before) < 0)
+      )
   }
 }
 

@@ -75,7 +75,9 @@ export class Generation {
 
   get schemas(): readonly NumberedEntry<'schema'>[] {
     const floor = this.#floor
-    return floor === undefined ? this.#schemas : this.#schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), floor.schemasFrom) >= 0)
+    return floor === undefined
+      ? this.#schemas
+      : this.#schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), floor.schemasFrom) >= 0)
   }
 
   /** The DDL records of what lies below the floor. */
@@ -103,7 +105,8 @@ export class Generation {
     const bases = this.#bases.findIndex((base) => base.id === floor.base)
     for (const base of this.#bases.slice(0, Math.max(0, bases))) forgotten.add(base.number)
     for (const [number, table] of this.tables) if (floor.gone.has(table.body.base)) forgotten.add(number)
-    for (const schema of this.#schemas) if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0) forgotten.add(schema.number)
+    for (const schema of this.#schemas)
+      if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0) forgotten.add(schema.number)
     this.#bases = this.#bases.filter((base) => !forgotten.has(base.number))
     this.#schemas = this.#schemas.filter((schema) => !forgotten.has(schema.number))
     for (const number of forgotten) this.tables.delete(number)
@@ -112,7 +115,14 @@ export class Generation {
   }
 
   /** What a checkpoint keeps, with pages in the place of entries. */
-  stored(pages: readonly { readonly generation: number; readonly from: string; readonly to: string; readonly object: StoredObject }[]): CheckpointRoot['generations'][number] {
+  stored(
+    pages: readonly {
+      readonly generation: number
+      readonly from: string
+      readonly to: string
+      readonly object: StoredObject
+    }[],
+  ): CheckpointRoot['generations'][number] {
     const paged = this.segments.paged(pages.filter((page) => page.generation === this.facts.generation))
     const { last } = this.segments
     return {

@@ -24,7 +24,13 @@ export class Keyring {
   #current: { readonly key: EpochKey; readonly since: number } | undefined
   readonly #opened = new Map<string, Promise<EpochKey>>()
 
-  constructor(options: { ledger: Ledger; catalog: Catalog; provider: KeyProvider; clock: Clock; randomness: Randomness }) {
+  constructor(options: {
+    ledger: Ledger
+    catalog: Catalog
+    provider: KeyProvider
+    clock: Clock
+    randomness: Randomness
+  }) {
     this.#ledger = options.ledger
     this.#catalog = options.catalog
     this.#provider = options.provider
@@ -41,7 +47,12 @@ export class Keyring {
     const sealed = await this.#provider.seal(key.secret, this.#context(keyName(id)))
     await putNew(this.#ledger, keyName(id), [sealed])
     await this.#ledger.append(
-      { kind: 'key', key: id, object: { name: keyName(id), bytes: String(sealed.length), sha256: hashBytes(sealed) }, recipients: [...this.#provider.recipients] },
+      {
+        kind: 'key',
+        key: id,
+        object: { name: keyName(id), bytes: String(sealed.length), sha256: hashBytes(sealed) },
+        recipients: [...this.#provider.recipients],
+      },
       signer,
     )
     this.#current = { key, since: this.#clock.elapsed() }
@@ -58,8 +69,18 @@ export class Keyring {
     const name = keyName(`${id}-${this.#randomness.bytes(4).toString('hex')}`)
     const sealed = await to.seal(secret, this.#context(name))
     await putNew(this.#ledger, name, [sealed])
-    const recipients = [...new Set([...(this.#catalog.keys.get(id)?.body.recipients ?? []), ...to.recipients])]
-    await this.#ledger.append({ kind: 'key', key: id, object: { name, bytes: String(sealed.length), sha256: hashBytes(sealed) }, recipients }, signer)
+    const recipients = [
+      ...new Set([...(this.#catalog.keys.get(id)?.body.recipients ?? []), ...to.recipients]),
+    ]
+    await this.#ledger.append(
+      {
+        kind: 'key',
+        key: id,
+        object: { name, bytes: String(sealed.length), sha256: hashBytes(sealed) },
+        recipients,
+      },
+      signer,
+    )
   }
 
   async seal(key: EpochKey, plain: Buffer, context: SealContext): Promise<Buffer> {
@@ -85,7 +106,11 @@ export class Keyring {
   async #openKey(id: string): Promise<EpochKey> {
     const entry = this.#catalog.keys.get(id)
     if (entry === undefined) throw new TidemarkError('LEDGER_BROKEN', `the ledger names no epoch key ${id}`)
-    if (!this.#provider.canOpen) throw new TidemarkError('KEY_MISSING', 'only the writer\'s public keys are at hand; reading needs the restore keys')
+    if (!this.#provider.canOpen)
+      throw new TidemarkError(
+        'KEY_MISSING',
+        "only the writer's public keys are at hand; reading needs the restore keys",
+      )
     const sealed = await fetchChecked(this.#ledger, entry.body.object)
     return { id, secret: await this.#provider.open(sealed, this.#context(entry.body.object.name)) }
   }
@@ -96,10 +121,16 @@ export class Keyring {
 }
 
 /** Puts an object under a name that carries a nonce: an `exists` can only be our own lost answer, and is checked. */
-export async function putNew(ledger: Ledger, name: string, chunks: readonly Buffer[], signal?: AbortSignal): Promise<void> {
+export async function putNew(
+  ledger: Ledger,
+  name: string,
+  chunks: readonly Buffer[],
+  signal?: AbortSignal,
+): Promise<void> {
   if ((await ledger.store.putIfAbsent(name, chunks, signal)) === 'created') return
   const there = await ledger.store.get(name)
-  if (!there.equals(Buffer.concat(chunks))) throw new TidemarkError('WRITER_FENCED', `${name} exists with other content`)
+  if (!there.equals(Buffer.concat(chunks)))
+    throw new TidemarkError('WRITER_FENCED', `${name} exists with other content`)
 }
 
 /**
@@ -118,7 +149,10 @@ export async function fetchChecked({ store }: Pick<Ledger, 'store'>, object: Sto
   } catch (error) {
     const known = asTidemarkError(error)
     if (known.code === 'INTERNAL' || known.code === 'INTERRUPTED') throw error
-    fault = known.code === 'STORE_NOT_FOUND' ? new TidemarkError('OBJECT_MISSING', `${object.name} is gone from the store`) : known
+    fault =
+      known.code === 'STORE_NOT_FOUND'
+        ? new TidemarkError('OBJECT_MISSING', `${object.name} is gone from the store`)
+        : known
   }
   if (store.alternatives !== undefined) {
     for await (const bytes of store.alternatives(object.name)) {
@@ -148,7 +182,15 @@ export function isSame(object: StoredObject, digest: ObjectDigest): boolean {
 
 /** What is wrong with the bytes of an object that the ledger names. */
 export function faultOf(object: StoredObject, bytes: Buffer): TidemarkError | undefined {
-  if (bytes.length !== Number(object.bytes)) return new TidemarkError('OBJECT_CORRUPT', `${object.name} has ${bytes.length} bytes, the ledger says ${object.bytes}`)
-  if (hashBytes(bytes) !== object.sha256) return new TidemarkError('OBJECT_CORRUPT', `${object.name} is not the object that the ledger names: its hash differs`)
+  if (bytes.length !== Number(object.bytes))
+    return new TidemarkError(
+      'OBJECT_CORRUPT',
+      `${object.name} has ${bytes.length} bytes, the ledger says ${object.bytes}`,
+    )
+  if (hashBytes(bytes) !== object.sha256)
+    return new TidemarkError(
+      'OBJECT_CORRUPT',
+      `${object.name} is not the object that the ledger names: its hash differs`,
+    )
   return undefined
 }

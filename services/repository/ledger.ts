@@ -6,7 +6,14 @@
 import type { Clock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { decodeEntry, encodeEntry, type EntryBody, hashBytes, type LedgerEntry, type Signer } from '../formats/ledger-entry.ts'
+import {
+  decodeEntry,
+  encodeEntry,
+  type EntryBody,
+  hashBytes,
+  type LedgerEntry,
+  type Signer,
+} from '../formats/ledger-entry.ts'
 import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
 import { type AnyEntry, EntryReader, READ_AHEAD } from './entry-reader.ts'
 import { Lineages } from './lineages.ts'
@@ -42,10 +49,17 @@ export class Ledger {
   }
 
   /** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. */
-  static async create(store: ObjectStore, clock: Clock, body: EntryBody & { kind: 'genesis' }, signer: Signer): Promise<string> {
-    for await (const name of store.list('')) throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
+  static async create(
+    store: ObjectStore,
+    clock: Clock,
+    body: EntryBody & { kind: 'genesis' },
+    signer: Signer,
+  ): Promise<string> {
+    for await (const name of store.list(''))
+      throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
     const file = encodeEntry(1n, null, new Date(clock.now()).toISOString(), body, signer)
-    if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists') throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
+    if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists')
+      throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
     return hashBytes(file)
   }
 
@@ -59,15 +73,27 @@ export class Ledger {
     const ledger = new Ledger(store, clock, trust)
     const genesis = await ledger.#reader.file(1n)
     if (genesis === undefined) {
-      for await (const name of store.list(ledgerPrefix(1))) throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
-      throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, { next: 'check --store; a new backup starts with: tidemark init' })
+      for await (const name of store.list(ledgerPrefix(1)))
+        throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
+      throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, {
+        next: 'check --store; a new backup starts with: tidemark init',
+      })
     }
-    if (hashBytes(genesis) !== trust.genesis) throw new TidemarkError('STORE_FOREIGN', `the ledger in ${store.place} does not begin with the genesis entry of these keys`)
+    if (hashBytes(genesis) !== trust.genesis)
+      throw new TidemarkError(
+        'STORE_FOREIGN',
+        `the ledger in ${store.place} does not begin with the genesis entry of these keys`,
+      )
     return ledger
   }
 
   /** Reads and proves the whole chain; `listener` sees every entry. @throws TidemarkError as `connect` and `refresh` do */
-  static async open(store: ObjectStore, clock: Clock, trust: TrustedSigners, listener?: (entry: AnyEntry) => void): Promise<Ledger> {
+  static async open(
+    store: ObjectStore,
+    clock: Clock,
+    trust: TrustedSigners,
+    listener?: (entry: AnyEntry) => void,
+  ): Promise<Ledger> {
     const ledger = await Ledger.connect(store, clock, trust)
     if (listener !== undefined) ledger.onEntry(listener)
     await ledger.refresh(READ_AHEAD)
@@ -85,7 +111,10 @@ export class Ledger {
 
   /** One entry by its number, proven by its signature alone; undefined where there is none. */
   async readEntry(number: bigint, lineage?: number): Promise<AnyEntry | undefined> {
-    const file = lineage === undefined ? await this.#reader.file(number) : await this.#reader.object(ledgerName(lineage, number))
+    const file =
+      lineage === undefined
+        ? await this.#reader.file(number)
+        : await this.#reader.object(ledgerName(lineage, number))
     return file === undefined ? undefined : decodeEntry(file, number, undefined, this.signers)
   }
 
@@ -114,9 +143,17 @@ export class Ledger {
       yield entry
     }
     if (head.hash === undefined) return
-    if (last?.hash !== head.hash) throw new TidemarkError('LEDGER_BROKEN', `the chain from the first entry does not lead to entry ${head.number} as it was read`)
+    if (last?.hash !== head.hash)
+      throw new TidemarkError(
+        'LEDGER_BROKEN',
+        `the chain from the first entry does not lead to entry ${head.number} as it was read`,
+      )
     const listed = await this.#reader.listed()
-    if (listed > head.number && (await this.#reader.file(head.number + 1n)) === undefined) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`)
+    if (listed > head.number && (await this.#reader.file(head.number + 1n)) === undefined)
+      throw new TidemarkError(
+        'LEDGER_BROKEN',
+        `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`,
+      )
   }
 
   /** Called for every entry as it becomes known, ours and others'. */
@@ -135,7 +172,9 @@ export class Ledger {
     return this.#inTurn(async () => {
       for (let width = ahead; ; width = READ_AHEAD) {
         const first = this.#headNumber + 1n
-        const files = await Promise.all(Array.from({ length: width }, (_, i) => this.#reader.file(first + BigInt(i))))
+        const files = await Promise.all(
+          Array.from({ length: width }, (_, i) => this.#reader.file(first + BigInt(i))),
+        )
         for (const [i, file] of files.entries()) {
           const number = first + BigInt(i)
           if (file !== undefined) await this.#acceptRight(file, number)
@@ -155,7 +194,8 @@ export class Ledger {
       if (file === undefined) return
       await this.#inTurn(async () => {
         const entry = await this.#reader.rightAs(name, file, this.#headNumber + 1n, this.#headHash)
-        if (entry.body?.kind !== 'lineage') throw new TidemarkError('LEDGER_BROKEN', `${name} does not open a lineage`)
+        if (entry.body?.kind !== 'lineage')
+          throw new TidemarkError('LEDGER_BROKEN', `${name} does not open a lineage`)
         this.#take(entry)
       })
       await this.refresh(READ_AHEAD)
@@ -167,11 +207,25 @@ export class Ledger {
     return this.#inTurn(async () => {
       const number = this.#headNumber + 1n
       const lineage = this.lineages.current + 1
-      const body: EntryBody = { kind: 'lineage', lineage, shared: { number: this.#headNumber.toString(), hash: this.#headHash } }
+      const body: EntryBody = {
+        kind: 'lineage',
+        lineage,
+        shared: { number: this.#headNumber.toString(), hash: this.#headHash },
+      }
       const refusal = this.signers.refusal(signer.id, number, body.kind)
       if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
-      const file = encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
-      if ((await this.store.putIfAbsent(ledgerName(lineage, number), [file])) === 'exists') throw new TidemarkError('WRITER_FENCED', `${this.store.place} was promoted by somebody else at the same time`)
+      const file = encodeEntry(
+        number,
+        this.#headHash,
+        new Date(this.#clock.now()).toISOString(),
+        body,
+        signer,
+      )
+      if ((await this.store.putIfAbsent(ledgerName(lineage, number), [file])) === 'exists')
+        throw new TidemarkError(
+          'WRITER_FENCED',
+          `${this.store.place} was promoted by somebody else at the same time`,
+        )
       return this.#accept(file, number) as LedgerEntry
     })
   }
@@ -225,13 +279,16 @@ export class Ledger {
       const number = this.#headNumber + 1n
       const refusal = this.signers.refusal(signer.id, number, body.kind)
       if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
-      const again = this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
-      const file = again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
+      const again =
+        this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
+      const file =
+        again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
       this.#attempt = { number, body, file }
       const result = await this.store.putIfAbsent(this.lineages.nameOf(number), [file])
       if (result === 'created') return this.#accept(file, number) as LedgerEntry
       const winner = await this.#reader.file(number)
-      if (winner === undefined) throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
+      if (winner === undefined)
+        throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
       const accepted = this.#accept(winner, number)
       // Our own, stored by a try whose answer was lost (hazard 85).
       if (winner.equals(file)) return accepted as LedgerEntry
@@ -247,7 +304,8 @@ export class Ledger {
   }
 
   #take(entry: AnyEntry): AnyEntry {
-    if (entry.number > 1n && entry.body?.kind === 'genesis') throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
+    if (entry.number > 1n && entry.body?.kind === 'genesis')
+      throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
     if (entry.body?.kind === 'lineage') this.lineages.learn(entry.number, entry.body)
     this.startAt(entry)
     if (entry.body?.kind === 'signers') this.signers.learn(entry.number, entry.body)

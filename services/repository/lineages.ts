@@ -30,7 +30,8 @@ export class Lineages {
   /** Known already or not. @throws TidemarkError LEDGER_BROKEN where it does not follow the lineage before */
   learn(number: bigint, body: EntryOf<'lineage'>): void {
     if (this.#begins.some((one) => one.lineage === body.lineage && one.from === number)) return
-    if (body.lineage !== this.current + 1 || BigInt(body.shared.number) !== number - 1n) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} opens a lineage where none can begin`)
+    if (body.lineage !== this.current + 1 || BigInt(body.shared.number) !== number - 1n)
+      throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} opens a lineage where none can begin`)
     this.#begins.push({ lineage: body.lineage, from: number })
   }
 }
@@ -52,23 +53,34 @@ export async function endOf(store: ObjectStore, guess: bigint): Promise<LedgerEn
     const lineage = end.lineage + 1
     const from = end.number + 1n
     if (end.number === 0n || (await store.size(ledgerName(lineage, from))) === undefined) return end
-    end = { lineage, number: await headOf(store, guess > from ? guess : from, (number) => (number < from ? undefined : ledgerName(lineage, number))) }
+    end = {
+      lineage,
+      number: await headOf(store, guess > from ? guess : from, (number) =>
+        number < from ? undefined : ledgerName(lineage, number),
+      ),
+    }
   }
 }
 
 /** @param nameOf of an entry; undefined for one that is known to be there */
-export async function headOf(store: ObjectStore, guess: bigint, nameOf: (number: bigint) => string | undefined): Promise<bigint> {
+export async function headOf(
+  store: ObjectStore,
+  guess: bigint,
+  nameOf: (number: bigint) => string | undefined,
+): Promise<bigint> {
   const exists = async (number: bigint): Promise<boolean> => {
     const name = number === 0n ? undefined : nameOf(number)
     return name === undefined || (await store.size(name)) !== undefined
   }
   let low = guess
   let high = guess + 1n
-  if (await exists(guess)) for (let step = 1n; await exists(high); step *= 2n) [low, high] = [high, high + 2n * step]
+  if (await exists(guess))
+    for (let step = 1n; await exists(high); step *= 2n) [low, high] = [high, high + 2n * step]
   else {
     high = guess
     low = guess - 1n
-    for (let step = 1n; !(await exists(low)); step *= 2n) [high, low] = [low, low > 2n * step ? low - 2n * step : 0n]
+    for (let step = 1n; !(await exists(low)); step *= 2n)
+      [high, low] = [low, low > 2n * step ? low - 2n * step : 0n]
   }
   // `low` is there (or 0), `high` is not.
   while (high - low > 1n) {

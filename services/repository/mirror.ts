@@ -65,7 +65,10 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     from = head
   }
   // What comes behind a known place lies above every floor.
-  const floor = laterFloor(options.floor, options.from === undefined ? await readTrim(to, ledger, options.stream) : undefined)
+  const floor = laterFloor(
+    options.floor,
+    options.from === undefined ? await readTrim(to, ledger, options.stream) : undefined,
+  )
   const pace = new Pace(clock, options.bandwidth, signal)
   // What an earlier try has brought is asked for until something of it is missing: then all that follows is.
   let isFresh = options.from !== undefined
@@ -103,7 +106,15 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     const { number } = entry
     await pace.take(file.length)
     await patiently(() => putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal))
-    if (entry.body?.kind === 'checkpoint') await patiently(() => putSame(to, checkpointName(ledger.lineages.at(number), number), [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal))
+    if (entry.body?.kind === 'checkpoint')
+      await patiently(() =>
+        putSame(
+          to,
+          checkpointName(ledger.lineages.at(number), number),
+          [Buffer.from(`{"number":"${number}"}\n`, 'utf8')],
+          signal,
+        ),
+      )
     options.onEntry?.({ number, bytes })
   }
   const together = new SideBySide(TOGETHER, TOGETHER_BYTES)
@@ -112,13 +123,18 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   try {
     for (let first = from + 1n; first <= until; first += BigInt(WINDOW)) {
       signal.throwIfAborted()
-      const numbers = Array.from({ length: WINDOW }, (_, i) => first + BigInt(i)).filter((number) => number <= until)
+      const numbers = Array.from({ length: WINDOW }, (_, i) => first + BigInt(i)).filter(
+        (number) => number <= until,
+      )
       const fetched = await Promise.all(numbers.map((number) => fetchEntry(ledger, number)))
       const bytes: number[] = []
       for (const one of fetched) bytes.push(await bring(one))
       await together.all()
       await placing
-      placing = fetched.reduce((before, one, i) => before.then(() => place(one, bytes[i]!)), Promise.resolve())
+      placing = fetched.reduce(
+        (before, one, i) => before.then(() => place(one, bytes[i]!)),
+        Promise.resolve(),
+      )
       placing.catch(() => undefined)
     }
     await placing
@@ -142,11 +158,18 @@ async function fetchEntry(ledger: Ledger, number: bigint): Promise<Fetched> {
 }
 
 /** @param isDamage whether what the copy has instead may be replaced */
-async function putRight(to: ObjectStore, name: string, bytes: Buffer, isDamage: (there: Buffer) => boolean, signal: AbortSignal): Promise<void> {
+async function putRight(
+  to: ObjectStore,
+  name: string,
+  bytes: Buffer,
+  isDamage: (there: Buffer) => boolean,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     await putSame(to, name, [bytes], signal)
   } catch (error) {
-    if (!(error instanceof TidemarkError) || error.code !== 'COPY_DIFFERS' || !isDamage(await to.get(name))) throw error
+    if (!(error instanceof TidemarkError) || error.code !== 'COPY_DIFFERS' || !isDamage(await to.get(name)))
+      throw error
     await to.remove(name)
     await putSame(to, name, [bytes], signal)
   }
@@ -164,7 +187,8 @@ async function admit(ledger: Ledger, to: ObjectStore, stream: string): Promise<v
   const first = ledgerName(1, 1n)
   const genesis = await there(to, first)
   if (genesis !== undefined) {
-    if (!genesis.equals(await ledger.store.get(first))) throw new TidemarkError('STORE_FOREIGN', `${to.place} holds another backup`)
+    if (!genesis.equals(await ledger.store.get(first)))
+      throw new TidemarkError('STORE_FOREIGN', `${to.place} holds another backup`)
     // It was the primary once; not where the primary gets back what it lost, from a copy.
     if (!ledger.isCopy) await putSame(to, COPY_MARK, [mark])
     return
@@ -193,16 +217,29 @@ async function there(store: ObjectStore, name: string): Promise<Buffer | undefin
  */
 export async function refuseLaterLineage(ledger: Ledger, store: ObjectStore): Promise<void> {
   const { lineage } = await endOf(store, ledger.headNumber)
-  if (lineage > ledger.lineages.current) throw new TidemarkError('STORE_SUPERSEDED', `${store.place} was promoted (lineage ${lineage}); ${ledger.store.place} is no longer the primary store`)
+  if (lineage > ledger.lineages.current)
+    throw new TidemarkError(
+      'STORE_SUPERSEDED',
+      `${store.place} was promoted (lineage ${lineage}); ${ledger.store.place} is no longer the primary store`,
+    )
   const orphans = await findOrphans(ledger, store)
-  if (orphans !== undefined) throw new TidemarkError('COPY_DIFFERS', `${store.place} has entries ${orphans.from} to ${orphans.to} of lineage ${orphans.lineage}, which ended with entry ${orphans.from - 1n}`, { next: `tidemark copy --to the same store  (sets them aside and fills it), or tidemark up` })
+  if (orphans !== undefined)
+    throw new TidemarkError(
+      'COPY_DIFFERS',
+      `${store.place} has entries ${orphans.from} to ${orphans.to} of lineage ${orphans.lineage}, which ended with entry ${orphans.from - 1n}`,
+      { next: `tidemark copy --to the same store  (sets them aside and fills it), or tidemark up` },
+    )
 }
 
 /** A copy's last entry is the primary's of that number. @throws TidemarkError COPY_DIFFERS, COPY_AHEAD */
 export async function compareHead(ledger: Ledger, copy: ObjectStore, head: bigint): Promise<void> {
   if (head === 0n) return
   if (head > ledger.headNumber) await ledger.refresh()
-  if (head > ledger.headNumber) throw new TidemarkError('COPY_AHEAD', `the copy ${copy.place} has ledger entry ${head}, the primary store ${ledger.store.place} ends at entry ${ledger.headNumber}`)
+  if (head > ledger.headNumber)
+    throw new TidemarkError(
+      'COPY_AHEAD',
+      `the copy ${copy.place} has ledger entry ${head}, the primary store ${ledger.store.place} ends at entry ${ledger.headNumber}`,
+    )
   await compareEntry(ledger, copy, head)
 }
 
@@ -213,7 +250,11 @@ async function compareEntry(ledger: Ledger, copy: ObjectStore, head: bigint): Pr
     const [there, here] = await Promise.all([copy.get(name), ledger.store.get(name)])
     if (there.equals(here)) return
     // Signed: another entry. Not signed: damaged, which scrubbing mends; the one before it tells.
-    if (isSigned(there, number, ledger)) throw new TidemarkError('COPY_DIFFERS', `ledger entry ${number} in the copy ${copy.place} is another one than in the primary store`)
+    if (isSigned(there, number, ledger))
+      throw new TidemarkError(
+        'COPY_DIFFERS',
+        `ledger entry ${number} in the copy ${copy.place} is another one than in the primary store`,
+      )
   }
 }
 

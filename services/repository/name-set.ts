@@ -10,7 +10,8 @@ export class NameSet {
 
   static async ofLedger(ledger: Ledger): Promise<NameSet> {
     const names = new NameSet()
-    for await (const entry of ledger.walk()) for (const { object } of namedObjects(entry)) names.add(object.name)
+    for await (const entry of ledger.walk())
+      for (const { object } of namedObjects(entry)) names.add(object.name)
     return names
   }
 

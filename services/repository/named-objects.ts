@@ -7,7 +7,9 @@ export interface NamedObject {
   /** What it covers, for people. */
   readonly range: string
   /** What it was sealed with; undefined for what lies open (keys, which are sealed for their recipients, and indexes of the ledger). */
-  readonly sealed: { readonly key: string; readonly context: Readonly<Record<string, string>> & { readonly kind: string } } | undefined
+  readonly sealed:
+    | { readonly key: string; readonly context: Readonly<Record<string, string>> & { readonly kind: string } }
+    | undefined
 }
 
 export function* namedObjects({ body }: AnyEntry): Generator<NamedObject> {
@@ -15,22 +17,42 @@ export function* namedObjects({ body }: AnyEntry): Generator<NamedObject> {
   if (body.kind === 'segments') {
     const range = `${body.from}-${body.to}`
     const common = { generation: String(body.generation), lane: String(body.lane) }
-    for (const object of body.objects) yield { range, object, sealed: { key: object.key, context: { kind: 'segment', ...common } } }
-    yield { range, object: body.index, sealed: { key: body.index.key, context: { kind: 'index', ...common } } }
+    for (const object of body.objects)
+      yield { range, object, sealed: { key: object.key, context: { kind: 'segment', ...common } } }
+    yield {
+      range,
+      object: body.index,
+      sealed: { key: body.index.key, context: { kind: 'index', ...common } },
+    }
   } else if (body.kind === 'table') {
     const range = `table ${body.schema}.${body.name} at ${body.position}`
     const common = { generation: String(body.generation), table: String(body.oid) }
-    for (const object of body.parts) yield { range, object, sealed: { key: object.key, context: { kind: 'base', ...common } } }
-    yield { range, object: body.version, sealed: { key: body.version.key, context: { kind: 'table', ...common } } }
+    for (const object of body.parts)
+      yield { range, object, sealed: { key: object.key, context: { kind: 'base', ...common } } }
+    yield {
+      range,
+      object: body.version,
+      sealed: { key: body.version.key, context: { kind: 'table', ...common } },
+    }
   } else if (body.kind === 'sequences' || body.kind === 'schema') {
-    yield { range: `${body.kind} at ${body.at}`, object: body.object, sealed: { key: body.object.key, context: { kind: body.kind, generation: String(body.generation) } } }
+    yield {
+      range: `${body.kind} at ${body.at}`,
+      object: body.object,
+      sealed: { key: body.object.key, context: { kind: body.kind, generation: String(body.generation) } },
+    }
   } else if (body.kind === 'retire') {
     const { ddl, generation } = body.floor
-    if (ddl !== null) yield { range: `schema changes before ${body.floor.before}`, object: ddl, sealed: { key: ddl.key, context: { kind: 'ddl', generation: String(generation) } } }
+    if (ddl !== null)
+      yield {
+        range: `schema changes before ${body.floor.before}`,
+        object: ddl,
+        sealed: { key: ddl.key, context: { kind: 'ddl', generation: String(generation) } },
+      }
   } else if (body.kind === 'key') {
     yield { range: `epoch key ${body.key}`, object: body.object, sealed: undefined }
   } else if (body.kind === 'checkpoint') {
-    yield { range: 'the ledger\'s own index', object: body.root, sealed: undefined }
-    for (const page of body.pages) yield { range: 'the ledger\'s own index', object: page.object, sealed: undefined }
+    yield { range: "the ledger's own index", object: body.root, sealed: undefined }
+    for (const page of body.pages)
+      yield { range: "the ledger's own index", object: page.object, sealed: undefined }
   }
 }

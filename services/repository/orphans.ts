@@ -19,8 +19,10 @@ export interface Orphans {
 /** Entries of an older lineage behind the one that the lineages share; undefined where the store has none. */
 export async function findOrphans(ledger: Ledger, store: ObjectStore): Promise<Orphans | undefined> {
   for (const { lineage, from } of ledger.lineages.later) {
-    const nameOf = (number: bigint): string | undefined => (number < from ? undefined : ledgerName(lineage - 1, number))
-    if ((await store.size(nameOf(from)!)) !== undefined) return { lineage: lineage - 1, from, to: await headOf(store, from, nameOf) }
+    const nameOf = (number: bigint): string | undefined =>
+      number < from ? undefined : ledgerName(lineage - 1, number)
+    if ((await store.size(nameOf(from)!)) !== undefined)
+      return { lineage: lineage - 1, from, to: await headOf(store, from, nameOf) }
   }
   return undefined
 }
@@ -29,14 +31,29 @@ export async function findOrphans(ledger: Ledger, store: ObjectStore): Promise<O
  * @returns what was set aside; undefined where there was nothing
  * @throws TidemarkError COPY_DIFFERS where an entry is not one of this backup's signers
  */
-export async function setOrphansAside(ledger: Ledger, store: ObjectStore, stream: string, signer: Signer): Promise<Orphans | undefined> {
+export async function setOrphansAside(
+  ledger: Ledger,
+  store: ObjectStore,
+  stream: string,
+  signer: Signer,
+): Promise<Orphans | undefined> {
   const orphans = await findOrphans(ledger, store)
   if (orphans === undefined) return undefined
   const { lineage, from, to } = orphans
   const last = decoded(ledger, await store.get(ledgerName(lineage, to)), to, store)
   // From here on it is a copy: its old writer, should it start again, is refused.
   await store.putIfAbsent(COPY_MARK, [Buffer.from(`{"stream":"${stream}"}\n`, 'utf8')])
-  await ledger.append({ kind: 'orphans', place: store.place, lineage, from: from.toString(), to: to.toString(), hash: last.hash }, signer)
+  await ledger.append(
+    {
+      kind: 'orphans',
+      place: store.place,
+      lineage,
+      from: from.toString(),
+      to: to.toString(),
+      hash: last.hash,
+    },
+    signer,
+  )
   // The newest first: wherever it stops, what is left is a chain.
   for (let number = to; number >= from; number--) {
     const name = ledgerName(lineage, number)
@@ -50,10 +67,19 @@ export async function setOrphansAside(ledger: Ledger, store: ObjectStore, stream
   return orphans
 }
 
-function decoded(ledger: Ledger, file: Buffer, number: bigint, store: ObjectStore): ReturnType<typeof decodeEntry> {
+function decoded(
+  ledger: Ledger,
+  file: Buffer,
+  number: bigint,
+  store: ObjectStore,
+): ReturnType<typeof decodeEntry> {
   try {
     return decodeEntry(file, number, undefined, ledger.signers)
   } catch (error) {
-    throw new TidemarkError('COPY_DIFFERS', `${store.place} has a ledger entry ${number} that no signer of this backup wrote`, { cause: error })
+    throw new TidemarkError(
+      'COPY_DIFFERS',
+      `${store.place} has a ledger entry ${number} that no signer of this backup wrote`,
+      { cause: error },
+    )
   }
 }

@@ -5,7 +5,13 @@ import { LIMITS } from '../core/limits.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { SealContext } from '../formats/envelope.ts'
-import { type EntryBody, hashBytes, type LedgerEntry, type SealedRef, type Signer } from '../formats/ledger-entry.ts'
+import {
+  type EntryBody,
+  hashBytes,
+  type LedgerEntry,
+  type SealedRef,
+  type Signer,
+} from '../formats/ledger-entry.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { newestCheckpoint, writeCheckpoint } from './checkpoint.ts'
@@ -47,7 +53,13 @@ export class Repository {
     this.clock = options.clock
     this.randomness = options.randomness
     this.#signer = options.signer
-    this.keyring = new Keyring({ ledger, catalog: this.catalog, provider: options.provider, clock: options.clock, randomness: options.randomness })
+    this.keyring = new Keyring({
+      ledger,
+      catalog: this.catalog,
+      provider: options.provider,
+      clock: options.clock,
+      randomness: options.randomness,
+    })
   }
 
   static async open(options: RepositoryOptions): Promise<Repository> {
@@ -58,7 +70,8 @@ export class Repository {
     await ledger.refresh(READ_AHEAD)
     await ledger.followPromotions()
     repository.recovered = await ledger.recoverDeleted()
-    if (repository.catalog.stream !== options.trust.stream) throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
+    if (repository.catalog.stream !== options.trust.stream)
+      throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository
   }
 
@@ -67,7 +80,8 @@ export class Repository {
   }
 
   get signer(): Signer {
-    if (this.#signer === undefined) throw new TidemarkError('KEY_MISSING', 'no signer key at hand: nothing can be written to the ledger')
+    if (this.#signer === undefined)
+      throw new TidemarkError('KEY_MISSING', 'no signer key at hand: nothing can be written to the ledger')
     return this.#signer
   }
 
@@ -82,7 +96,8 @@ export class Repository {
     const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1
     const writer = this.randomness.uuid()
     this.#claimedAt = (await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)).number
-    if (this.catalog.claims.get(lane)?.writer !== writer) throw new TidemarkError('WRITER_FENCED', `another writer claimed lane ${lane} at the same time`)
+    if (this.catalog.claims.get(lane)?.writer !== writer)
+      throw new TidemarkError('WRITER_FENCED', `another writer claimed lane ${lane} at the same time`)
     this.#claim = { lane, term }
     return term
   }
@@ -102,7 +117,11 @@ export class Repository {
     const claim = this.#claim
     if (claim === undefined) return
     const held = this.catalog.claims.get(claim.lane)
-    if (held !== undefined && held.term > claim.term) throw new TidemarkError('WRITER_FENCED', `lane ${claim.lane} was claimed with term ${held.term}; this process has ${claim.term}`)
+    if (held !== undefined && held.term > claim.term)
+      throw new TidemarkError(
+        'WRITER_FENCED',
+        `lane ${claim.lane} was claimed with term ${held.term}; this process has ${claim.term}`,
+      )
   }
 
   /** Seals one object. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */

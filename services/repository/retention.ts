@@ -33,7 +33,9 @@ export interface Choice {
 
 /** The latest beginning that policy and holds allow. @param now ms since 1970 */
 export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: number): Choice {
-  const all = catalog.generations.flatMap((generation) => generation.bases.map((base): Beginning => ({ generation, base })))
+  const all = catalog.generations.flatMap((generation) =>
+    generation.bases.map((base): Beginning => ({ generation, base })),
+  )
   if (all.length === 0) return { begin: undefined, because: 'there is no finished base' }
   let at = all.length - 1
   let because = 'there is no newer base'
@@ -45,12 +47,19 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
   const old = all.findLastIndex(({ base }) => Date.parse(base.writtenAt) <= now - policy.keepMs)
   if (old < at) {
     at = old
-    because = old < 0 ? 'the oldest base is younger than what is kept' : 'the base after it is younger than what is kept'
+    because =
+      old < 0
+        ? 'the oldest base is younger than what is kept'
+        : 'the base after it is younger than what is kept'
   }
   for (const { body } of catalog.holds.values()) {
     if (body.until !== null && Date.parse(body.until) <= now) continue
     const from = parseLsn(body.from)
-    const needed = all.findLastIndex(({ generation, base }) => generation.facts.generation < body.generation || (generation.facts.generation === body.generation && covers(base, from)))
+    const needed = all.findLastIndex(
+      ({ generation, base }) =>
+        generation.facts.generation < body.generation ||
+        (generation.facts.generation === body.generation && covers(base, from)),
+    )
     // A hold on what lies before everything keeps everything.
     if (Math.max(0, needed) >= at) continue
     at = Math.max(0, needed)
@@ -64,19 +73,32 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
  * The last ledger entry that names something below a floor: whoever has everything up to it has all of that. Not the base's own number: where
  * the stream is behind the copying of a base, segments from before the base come after its entry.
  */
-export function lastBelow(generation: Pick<Generation, 'tables' | 'schemas'>, base: Pick<Base, 'number'>, floor: Floor): bigint {
+export function lastBelow(
+  generation: Pick<Generation, 'tables' | 'schemas'>,
+  base: Pick<Base, 'number'>,
+  floor: Floor,
+): bigint {
   let last = base.number > floor.pages - 1n ? base.number : floor.pages - 1n
-  for (const [number, table] of generation.tables) if (floor.gone.has(table.body.base) && number > last) last = number
-  for (const schema of generation.schemas) if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0 && schema.number > last) last = schema.number
+  for (const [number, table] of generation.tables)
+    if (floor.gone.has(table.body.base) && number > last) last = number
+  for (const schema of generation.schemas)
+    if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0 && schema.number > last)
+      last = schema.number
   return last
 }
 
 /** A hold that needs what lies below a floor: set while it was being retired. */
 export function holdBelow(catalog: Catalog, floor: Floor, now: number): string | undefined {
-  const base = catalog.allGenerations.find((generation) => generation.facts.generation === floor.generation)?.bases.find((one) => one.id === floor.base)
+  const base = catalog.allGenerations
+    .find((generation) => generation.facts.generation === floor.generation)
+    ?.bases.find((one) => one.id === floor.base)
   for (const { body } of catalog.holds.values()) {
     if (body.until !== null && Date.parse(body.until) <= now) continue
-    if (body.generation < floor.generation || (body.generation === floor.generation && (base === undefined || !covers(base, parseLsn(body.from))))) return body.id
+    if (
+      body.generation < floor.generation ||
+      (body.generation === floor.generation && (base === undefined || !covers(base, parseLsn(body.from))))
+    )
+      return body.id
   }
   return undefined
 }
@@ -90,7 +112,11 @@ function covers(base: Base, lsn: Lsn): boolean {
  *
  * @param ddl the DDL records of the beginning's generation up to the floor, stored
  */
-export async function floorAt(repository: Repository, { generation, base }: Beginning, ddl: (before: Lsn) => Promise<SealedRef | null>): Promise<FloorText> {
+export async function floorAt(
+  repository: Repository,
+  { generation, base }: Beginning,
+  ddl: (before: Lsn) => Promise<SealedRef | null>,
+): Promise<FloorText> {
   const { catalog } = repository
   const from = oldestNeeded(generation, base)
   let first: Lsn | undefined
@@ -101,7 +127,9 @@ export async function floorAt(repository: Repository, { generation, base }: Begi
   }
   const before = first ?? generation.to
   let stays = repository.ledger.headNumber + 1n
-  for await (const entry of generation.segments.entries((c) => compareLsn(c.isPage === true ? c.to : c.from, before) >= 0)) {
+  for await (const entry of generation.segments.entries(
+    (c) => compareLsn(c.isPage === true ? c.to : c.from, before) >= 0,
+  )) {
     stays = entry.number
     break
   }
@@ -130,14 +158,21 @@ export async function floorAt(repository: Repository, { generation, base }: Begi
 /** Positions of every copy that stays: of the base, of later ones, and of one that is being made. */
 function oldestNeeded(generation: Generation, base: Base): Lsn {
   const newest = generation.base?.number ?? 0n
-  const positions = [...generation.bases.filter((one) => one.number >= base.number).map((one) => one.from), ...[...generation.tables.values()].filter((table) => table.number > newest).map((table) => parseLsn(table.body.position))]
+  const positions = [
+    ...generation.bases.filter((one) => one.number >= base.number).map((one) => one.from),
+    ...[...generation.tables.values()]
+      .filter((table) => table.number > newest)
+      .map((table) => parseLsn(table.body.position)),
+  ]
   return positions.reduce((low, position) => (compareLsn(position, low) < 0 ? position : low), base.from)
 }
 
 /** Checkpoints before the newest three help nobody. */
 async function supersededRoots(repository: Repository): Promise<bigint> {
   let left = 3
-  for await (const name of repository.ledger.store.list(checkpointPrefix(repository.ledger.lineages.current))) {
+  for await (const name of repository.ledger.store.list(
+    checkpointPrefix(repository.ledger.lineages.current),
+  )) {
     const number = checkpointNumber(name)
     if (number !== undefined && --left === 0) return number - 1n
   }
@@ -145,18 +180,28 @@ async function supersededRoots(repository: Repository): Promise<bigint> {
 }
 
 /** What lies between two beginnings, about: bytes of changes and of copies. */
-export async function sizeBelow(catalog: Catalog, { generation, base }: Beginning): Promise<{ readonly segments: number; readonly parts: number; readonly bytes: bigint }> {
+export async function sizeBelow(
+  catalog: Catalog,
+  { generation, base }: Beginning,
+): Promise<{ readonly segments: number; readonly parts: number; readonly bytes: bigint }> {
   let segments = 0
   let parts = 0
   let bytes = 0n
   for (const one of catalog.generations) {
     const isThis = one === generation
     if (one.number > generation.number) continue
-    const below = await one.segments.sums((c) => !isThis || compareLsn(c.to, base.from) < 0, () => !isThis)
+    const below = await one.segments.sums(
+      (c) => !isThis || compareLsn(c.to, base.from) < 0,
+      () => !isThis,
+    )
     segments += below.segments
     bytes += below.bytes
     for (const { body } of one.tables.values()) {
-      if (isThis && (compareLsn(parseLsn(body.position), base.from) >= 0 || catalog.floor?.gone.has(body.base) === true)) continue
+      if (
+        isThis &&
+        (compareLsn(parseLsn(body.position), base.from) >= 0 || catalog.floor?.gone.has(body.base) === true)
+      )
+        continue
       parts += body.parts.length
       for (const part of body.parts) bytes += BigInt(part.bytes)
     }

@@ -25,7 +25,12 @@ export interface ScrubFault {
 }
 
 export interface ScrubReport {
-  readonly stores: readonly { readonly place: string; readonly objects: number; readonly bytes: string; /** Why it could not be read. */ readonly away: string | null }[]
+  readonly stores: readonly {
+    readonly place: string
+    readonly objects: number
+    readonly bytes: string /** Why it could not be read. */
+    readonly away: string | null
+  }[]
   readonly faults: readonly ScrubFault[]
 }
 
@@ -47,39 +52,73 @@ export function shareOf(number: bigint, parts: number): number {
   return Number(number % BigInt(parts))
 }
 
-export async function scrub({ ledger, stream, floor, stores, share, signal, onProgress }: ScrubOptions): Promise<ScrubReport> {
+export async function scrub({
+  ledger,
+  stream,
+  floor,
+  stores,
+  share,
+  signal,
+  onProgress,
+}: ScrubOptions): Promise<ScrubReport> {
   const faults: ScrubFault[] = []
   const seen = await Promise.all(stores.map((store) => begin(store, ledger, stream)))
   let objects = 0
   /** One object in all stores that are to have it. */
   const look = async (object: StoredObject, range: string, number: bigint): Promise<void> => {
-    const asked = seen.filter((one) => one.away === null && number <= one.head && !isBelow(one.floor, object.name))
+    const asked = seen.filter(
+      (one) => one.away === null && number <= one.head && !isBelow(one.floor, object.name),
+    )
     const found = await Promise.all(asked.map(async (one) => ({ one, what: await read(one, object) })))
     const right = found.filter(({ what }) => what === undefined).map(({ one }) => one.store)
     const wrong = found.filter(({ what }) => typeof what === 'string')
     let bytes: Buffer | undefined
     for (const { one, what } of wrong) {
       bytes ??= await anywhere([...right, ...stores], object)
-      faults.push({ place: one.store.place, object: object.name, range, outcome: bytes === undefined ? 'lost' : await mend(one.store, object.name, bytes), what: what! })
+      faults.push({
+        place: one.store.place,
+        object: object.name,
+        range,
+        outcome: bytes === undefined ? 'lost' : await mend(one.store, object.name, bytes),
+        what: what!,
+      })
     }
     onProgress?.(++objects)
   }
   for await (const entry of entriesOf(ledger, floor, share)) {
     signal.throwIfAborted()
-    await look({ name: ledger.lineages.nameOf(entry.number), bytes: String(entry.bytes), sha256: entry.hash }, `ledger entry ${entry.number}`, entry.number)
-    for (const { object, range } of namedObjects(entry)) if (!isBelow(floor, object.name)) await look(object, range, entry.number)
+    await look(
+      { name: ledger.lineages.nameOf(entry.number), bytes: String(entry.bytes), sha256: entry.hash },
+      `ledger entry ${entry.number}`,
+      entry.number,
+    )
+    for (const { object, range } of namedObjects(entry))
+      if (!isBelow(floor, object.name)) await look(object, range, entry.number)
   }
-  return { stores: seen.map(({ store, objects: count, bytes, away }) => ({ place: store.place, objects: count, bytes: String(bytes), away })), faults }
+  return {
+    stores: seen.map(({ store, objects: count, bytes, away }) => ({
+      place: store.place,
+      objects: count,
+      bytes: String(bytes),
+      away,
+    })),
+    faults,
+  }
 }
 
 /** Everything with its chain; or a share, each entry by its signature, so that a day's work does not grow with the whole. */
-async function* entriesOf(ledger: Ledger, floor: Floor | undefined, { part, parts }: ScrubOptions['share']): AsyncGenerator<AnyEntry> {
+async function* entriesOf(
+  ledger: Ledger,
+  floor: Floor | undefined,
+  { part, parts }: ScrubOptions['share'],
+): AsyncGenerator<AnyEntry> {
   if (parts === 1) {
     for await (const { entry } of proveLedger(ledger, floor)) yield entry
     return
   }
   const head = ledger.headNumber
-  for (let number = BigInt(part === 0 ? parts : part); number <= head; number += BigInt(parts)) yield await ledger.provenEntry(number)
+  for (let number = BigInt(part === 0 ? parts : part); number <= head; number += BigInt(parts))
+    yield await ledger.provenEntry(number)
 }
 
 interface Seen {
@@ -95,7 +134,14 @@ interface Seen {
 
 async function begin(store: ObjectStore, ledger: Ledger, stream: string): Promise<Seen> {
   try {
-    return { store, head: await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number)), floor: await readTrim(store, ledger, stream), objects: 0, bytes: 0n, away: null }
+    return {
+      store,
+      head: await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number)),
+      floor: await readTrim(store, ledger, stream),
+      objects: 0,
+      bytes: 0n,
+      away: null,
+    }
   } catch (error) {
     const { code, message } = asTidemarkError(error)
     return { store, head: 0n, floor: undefined, objects: 0, bytes: 0n, away: `${code}: ${message}` }
@@ -108,7 +154,9 @@ async function read(one: Seen, object: StoredObject): Promise<string | undefined
     const digest = await one.store.digest(object.name)
     one.objects++
     one.bytes += BigInt(digest.bytes)
-    return isSame(object, digest) ? undefined : `${object.name} is not what the ledger names: ${digest.bytes} bytes, another hash`
+    return isSame(object, digest)
+      ? undefined
+      : `${object.name} is not what the ledger names: ${digest.bytes} bytes, another hash`
   } catch (error) {
     const { code, message } = asTidemarkError(error)
     if (code === 'STORE_NOT_FOUND') return 'it is gone'
@@ -123,7 +171,8 @@ async function anywhere(stores: readonly ObjectStore[], object: StoredObject): P
     try {
       const bytes = await store.get(object.name)
       if (faultOf(object, bytes) === undefined) return bytes
-      for await (const other of store.alternatives?.(object.name) ?? []) if (faultOf(object, other) === undefined) return other
+      for await (const other of store.alternatives?.(object.name) ?? [])
+        if (faultOf(object, other) === undefined) return other
     } catch (error) {
       const known = asTidemarkError(error)
       if (known.code === 'INTERNAL') throw error
@@ -138,7 +187,8 @@ async function anywhere(stores: readonly ObjectStore[], object: StoredObject): P
 
 async function olderVersion(store: ObjectStore, object: StoredObject): Promise<Buffer | undefined> {
   try {
-    for await (const bytes of store.alternatives?.(object.name) ?? []) if (faultOf(object, bytes) === undefined) return bytes
+    for await (const bytes of store.alternatives?.(object.name) ?? [])
+      if (faultOf(object, bytes) === undefined) return bytes
   } catch (error) {
     if (asTidemarkError(error).code === 'INTERNAL') throw error
   }

@@ -42,12 +42,18 @@ export class SegmentLog {
   /** What begins before it does not count. */
   floor: Lsn | undefined
 
-  constructor(generation: number, readPage: ReadPage, pages: readonly PageSummary[] = [], last?: NumberedEntry<'segments'>) {
+  constructor(
+    generation: number,
+    readPage: ReadPage,
+    pages: readonly PageSummary[] = [],
+    last?: NumberedEntry<'segments'>,
+  ) {
     this.#generation = generation
     this.#readPage = readPage
     this.#pages = [...pages]
     this.#last = last
-    this.#firstCommittedAt = pages.find((page) => page.firstCommittedAt !== null)?.firstCommittedAt ?? undefined
+    this.#firstCommittedAt =
+      pages.find((page) => page.firstCommittedAt !== null)?.firstCommittedAt ?? undefined
   }
 
   get last(): NumberedEntry<'segments'> | undefined {
@@ -84,11 +90,16 @@ export class SegmentLog {
   }
 
   /** The pages as they would be with more of them, which together hold every entry that stands in none yet. */
-  paged(more: readonly { readonly from: string; readonly to: string; readonly object: StoredObject }[]): PageSummary[] {
-    return [...this.#pages, ...more.flatMap(({ from, to, object }) => {
-      const entries = this.#between(BigInt(from), BigInt(to))
-      return entries.length === 0 ? [] : [summarize(entries, object)]
-    })]
+  paged(
+    more: readonly { readonly from: string; readonly to: string; readonly object: StoredObject }[],
+  ): PageSummary[] {
+    return [
+      ...this.#pages,
+      ...more.flatMap(({ from, to, object }) => {
+        const entries = this.#between(BigInt(from), BigInt(to))
+        return entries.length === 0 ? [] : [summarize(entries, object)]
+      }),
+    ]
   }
 
   /** Nobody asks for what begins before it any more. @param firstEntry the number of the first entry that stays */
@@ -106,7 +117,8 @@ export class SegmentLog {
     const wanted = this.#above(asked)
     for (const page of this.#pages) {
       if (!wanted(coverageOfPage(page))) continue
-      for (const entry of await this.#readPage(this.#generation, page)) if (wanted(coverageOf(entry))) yield entry
+      for (const entry of await this.#readPage(this.#generation, page))
+        if (wanted(coverageOf(entry))) yield entry
     }
     // A checkpoint may come while somebody reads.
     for (const entry of [...this.#tail]) if (wanted(coverageOf(entry))) yield entry
@@ -123,19 +135,25 @@ export class SegmentLog {
     for (const entry of this.#tail.toReversed()) if (wanted(coverageOf(entry))) yield entry
     for (const page of pages.toReversed()) {
       if (!wanted(coverageOfPage(page))) continue
-      for (const entry of [...(await this.#readPage(this.#generation, page))].reverse()) if (wanted(coverageOf(entry))) yield entry
+      for (const entry of [...(await this.#readPage(this.#generation, page))].reverse())
+        if (wanted(coverageOf(entry))) yield entry
     }
   }
 
   /** Sums of what `wanted` chooses; a page that is `inside` counts whole, without being read. */
-  async sums(asked: (coverage: Coverage) => boolean, inside: (coverage: Coverage) => boolean): Promise<SegmentSums> {
+  async sums(
+    asked: (coverage: Coverage) => boolean,
+    inside: (coverage: Coverage) => boolean,
+  ): Promise<SegmentSums> {
     const wanted = this.#above(asked)
     const sums = new Sums()
     for (const page of this.#pages) {
       const coverage = coverageOfPage(page)
       if (!wanted(coverage)) continue
       if (inside(coverage)) sums.addPage(page)
-      else for (const entry of await this.#readPage(this.#generation, page)) if (isSegments(entry) && wanted(coverageOf(entry))) sums.addEntry(entry)
+      else
+        for (const entry of await this.#readPage(this.#generation, page))
+          if (isSegments(entry) && wanted(coverageOf(entry))) sums.addEntry(entry)
     }
     for (const entry of this.#tail) if (isSegments(entry) && wanted(coverageOf(entry))) sums.addEntry(entry)
     return sums
@@ -144,7 +162,11 @@ export class SegmentLog {
   /** A page counts where any of its entries may. */
   #above(asked: (coverage: Coverage) => boolean): (coverage: Coverage) => boolean {
     const { floor } = this
-    return floor === undefined ? asked : (coverage) => (coverage.isPage ? compareLsn(coverage.to, floor) >= 0 : compareLsn(coverage.from, floor) >= 0) && asked(coverage)
+    return floor === undefined
+      ? asked
+      : (coverage) =>
+          (coverage.isPage ? compareLsn(coverage.to, floor) >= 0 : compareLsn(coverage.from, floor) >= 0) &&
+          asked(coverage)
   }
 
   /** Of everything. */
@@ -152,7 +174,9 @@ export class SegmentLog {
     let bytes = 0n
     const above = this.#above(() => true)
     for (const page of this.#pages) if (above(coverageOfPage(page))) bytes += BigInt(page.bytes)
-    for (const entry of this.#tail) if (above(coverageOf(entry))) if (isSegments(entry)) for (const object of entry.body.objects) bytes += BigInt(object.bytes)
+    for (const entry of this.#tail)
+      if (above(coverageOf(entry)))
+        if (isSegments(entry)) for (const object of entry.body.objects) bytes += BigInt(object.bytes)
     return bytes
   }
 }
@@ -186,7 +210,15 @@ class Sums implements SegmentSums {
     }
   }
 
-  #table({ oid, rows, bytes }: { readonly oid: number; readonly rows: string; readonly bytes: string }): void {
+  #table({
+    oid,
+    rows,
+    bytes,
+  }: {
+    readonly oid: number
+    readonly rows: string
+    readonly bytes: string
+  }): void {
     const held = this.tables.get(oid)
     if (held === undefined) this.tables.set(oid, { rows: BigInt(rows), bytes: BigInt(bytes) })
     else {
@@ -199,23 +231,50 @@ class Sums implements SegmentSums {
 function coverageOf(entry: PagedEntry): Coverage {
   if (!isSegments(entry)) {
     const at = parseLsn(entry.body.at)
-    return { from: at, to: at, end: at, firstCommittedAt: undefined, latestCommittedAt: undefined, hasDdl: false }
+    return {
+      from: at,
+      to: at,
+      end: at,
+      firstCommittedAt: undefined,
+      latestCommittedAt: undefined,
+      hasDdl: false,
+    }
   }
   const { body } = entry
-  return { from: parseLsn(body.from), to: parseLsn(body.to), end: parseLsn(body.end), firstCommittedAt: body.firstCommittedAt, latestCommittedAt: body.latestCommittedAt, hasDdl: body.hasDdl }
+  return {
+    from: parseLsn(body.from),
+    to: parseLsn(body.to),
+    end: parseLsn(body.end),
+    firstCommittedAt: body.firstCommittedAt,
+    latestCommittedAt: body.latestCommittedAt,
+    hasDdl: body.hasDdl,
+  }
 }
 
 function coverageOfPage(page: PageSummary): Coverage {
   const { from, to, end } = page.range
-  return { from: parseLsn(from), to: parseLsn(to), end: parseLsn(end), firstCommittedAt: page.firstCommittedAt ?? undefined, latestCommittedAt: page.latestCommittedAt ?? undefined, hasDdl: page.hasDdl, isPage: true }
+  return {
+    from: parseLsn(from),
+    to: parseLsn(to),
+    end: parseLsn(end),
+    firstCommittedAt: page.firstCommittedAt ?? undefined,
+    latestCommittedAt: page.latestCommittedAt ?? undefined,
+    hasDdl: page.hasDdl,
+    isPage: true,
+  }
 }
 
 /** @param entries at least one */
 export function summarize(entries: readonly PagedEntry[], object: StoredObject): PageSummary {
   const sums = new Sums()
   const covered = entries.map(coverageOf)
-  const extreme = (of: (coverage: Coverage) => Lsn, sign: number): string => formatLsn(covered.map(of).reduce((a, b) => (compareLsn(a, b) * sign >= 0 ? a : b)))
-  const times = (of: (coverage: Coverage) => string | undefined): string[] => covered.map(of).filter((time) => time !== undefined).sort((a, b) => Number(parseInstant(a) - parseInstant(b)))
+  const extreme = (of: (coverage: Coverage) => Lsn, sign: number): string =>
+    formatLsn(covered.map(of).reduce((a, b) => (compareLsn(a, b) * sign >= 0 ? a : b)))
+  const times = (of: (coverage: Coverage) => string | undefined): string[] =>
+    covered
+      .map(of)
+      .filter((time) => time !== undefined)
+      .sort((a, b) => Number(parseInstant(a) - parseInstant(b)))
   for (const entry of entries) if (isSegments(entry)) sums.addEntry(entry)
   return {
     from: entries[0]!.number.toString(),

@@ -16,7 +16,14 @@ export interface TrustedSigner {
   readonly to?: string | undefined
 }
 
-const KEEPERS: ReadonlySet<string> = new Set<EntryKind>(['signers', 'lineage', 'hold-released', 'retire', 'retire-undone', 'removed'])
+const KEEPERS: ReadonlySet<string> = new Set<EntryKind>([
+  'signers',
+  'lineage',
+  'hold-released',
+  'retire',
+  'retire-undone',
+  'removed',
+])
 
 interface Known {
   readonly role: TrustedSigner['role']
@@ -30,7 +37,14 @@ export class Signers implements SignerKeys {
   readonly #known = new Map<string, Known>()
 
   constructor(trusted: readonly TrustedSigner[]) {
-    for (const { id, role, publicKey, from, to } of trusted) this.#known.set(id, { role, key: createPublicKey(publicKey), pem: publicKey, from: BigInt(from ?? '1'), to: to === undefined ? undefined : BigInt(to) })
+    for (const { id, role, publicKey, from, to } of trusted)
+      this.#known.set(id, {
+        role,
+        key: createPublicKey(publicKey),
+        pem: publicKey,
+        from: BigInt(from ?? '1'),
+        to: to === undefined ? undefined : BigInt(to),
+      })
   }
 
   get(id: string): KeyObject | undefined {
@@ -46,7 +60,8 @@ export class Signers implements SignerKeys {
     if (known === undefined) return 'is no signer of this backup'
     if (number < known.from) return `signs from entry ${known.from} on`
     if (known.to !== undefined && number > known.to) return `was retired with entry ${known.to}`
-    if (kind !== undefined && KEEPERS.has(kind) && known.role !== 'keeper') return `is a writer, and may not write an entry of the kind ${kind}`
+    if (kind !== undefined && KEEPERS.has(kind) && known.role !== 'keeper')
+      return `is a writer, and may not write an entry of the kind ${kind}`
     return undefined
   }
 
@@ -54,8 +69,16 @@ export class Signers implements SignerKeys {
   learn(number: bigint, body: EntryOf<'signers'>): void {
     for (const { id, role, publicKey } of body.add) {
       const held = this.#known.get(id)
-      if (held !== undefined && held.pem !== publicKey) throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} gives signer ${id} another key`)
-      if (held === undefined) this.#known.set(id, { role, key: createPublicKey(publicKey), pem: publicKey, from: number + 1n, to: undefined })
+      if (held !== undefined && held.pem !== publicKey)
+        throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} gives signer ${id} another key`)
+      if (held === undefined)
+        this.#known.set(id, {
+          role,
+          key: createPublicKey(publicKey),
+          pem: publicKey,
+          from: number + 1n,
+          to: undefined,
+        })
     }
     for (const id of body.retire) {
       const held = this.#known.get(id)
@@ -65,6 +88,12 @@ export class Signers implements SignerKeys {
 
   /** For trust.json. */
   get trusted(): TrustedSigner[] {
-    return [...this.#known].map(([id, { role, pem, from, to }]) => ({ id, role, publicKey: pem, ...(from === 1n ? {} : { from: from.toString() }), ...(to === undefined ? {} : { to: to.toString() }) }))
+    return [...this.#known].map(([id, { role, pem, from, to }]) => ({
+      id,
+      role,
+      publicKey: pem,
+      ...(from === 1n ? {} : { from: from.toString() }),
+      ...(to === undefined ? {} : { to: to.toString() }),
+    }))
   }
 }

@@ -5,17 +5,34 @@
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { count, floor as floorText, type FloorText, openSignedLine, type Signer, signLine } from '../formats/ledger-entry.ts'
+import {
+  count,
+  floor as floorText,
+  type FloorText,
+  openSignedLine,
+  type Signer,
+  signLine,
+} from '../formats/ledger-entry.ts'
 import { TRIMS, trimName } from '../formats/object-name.ts'
 import { type Floor, parseFloor } from './floor.ts'
 import type { Ledger } from './ledger.ts'
 
-const mark = z.object({ version: z.literal(1), stream: z.uuid(), /** The ledger's head when it was made. */ number: count, floor: floorText })
+const mark = z.object({
+  version: z.literal(1),
+  stream: z.uuid(),
+  /** The ledger's head when it was made. */ number: count,
+  floor: floorText,
+})
 
 /** The newest mark; undefined in a store that keeps everything. @throws TidemarkError LEDGER_BROKEN where it was altered */
-export async function readTrim(store: ObjectStore, ledger: Ledger, stream: string): Promise<Floor | undefined> {
+export async function readTrim(
+  store: ObjectStore,
+  ledger: Ledger,
+  stream: string,
+): Promise<Floor | undefined> {
   for await (const name of store.list(TRIMS)) {
-    const broken = (what: string, cause?: unknown): TidemarkError => new TidemarkError('LEDGER_BROKEN', `${name} in ${store.place}: ${what}`, { cause })
+    const broken = (what: string, cause?: unknown): TidemarkError =>
+      new TidemarkError('LEDGER_BROKEN', `${name} in ${store.place}: ${what}`, { cause })
     const { json, signer } = openSignedLine(await store.get(name), ledger.signers, broken)
     const parsed = mark.safeParse(json)
     if (!parsed.success || parsed.data.stream !== stream) throw broken('it is not of this backup')
@@ -27,10 +44,18 @@ export async function readTrim(store: ObjectStore, ledger: Ledger, stream: strin
 }
 
 /** Before anything is taken away. */
-export async function writeTrim(store: ObjectStore, ledger: Ledger, stream: string, floor: FloorText, signer: Signer): Promise<void> {
+export async function writeTrim(
+  store: ObjectStore,
+  ledger: Ledger,
+  stream: string,
+  floor: FloorText,
+  signer: Signer,
+): Promise<void> {
   const number = ledger.headNumber
   const older: string[] = []
   for await (const name of store.list(TRIMS)) older.push(name)
-  await store.putIfAbsent(trimName(number), [signLine({ version: 1, stream, number: number.toString(), floor }, signer)])
+  await store.putIfAbsent(trimName(number), [
+    signLine({ version: 1, stream, number: number.toString(), floor }, signer),
+  ])
   for (const name of older) if (name !== trimName(number)) await store.remove(name)
 }

@@ -9,7 +9,18 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 const [storeUrl = '', keys = '', url = '', until = ''] = process.argv.slice(2)
 const { repository } = await openBackup({ storeUrl, keys, role: 'writer' })
 const generation = repository.catalog.generation!
-const source = openSource({ path: '', source: { url, slot: '', publication: '' }, storeUrl, keys, roll: { ageMs: 5000, segmentBytes: 0 }, http: { host: '', port: 0 }, logLevel: 'info' }, generation)
+const source = openSource(
+  {
+    path: '',
+    source: { url, slot: '', publication: '' },
+    storeUrl,
+    keys,
+    roll: { ageMs: 5000, segmentBytes: 0 },
+    http: { host: '', port: 0 },
+    logLevel: 'info',
+  },
+  generation,
+)
 const from = performance.now()
 const term = await repository.claim(0)
 const log = new DirectChangeLog()
@@ -33,14 +44,33 @@ const compactor = new Compactor({
     },
   },
 })
-const replicator = new Replicator({ source, log, from: generation.end, durable: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+const replicator = new Replicator({
+  source,
+  log,
+  from: generation.end,
+  durable: generation.end,
+  checked: generation.end,
+  sampleMs: 60_000,
+  clock: systemClock,
+  randomness: systemRandomness,
+  events: { onGap: () => undefined },
+})
 const replicating = replicator.run(stop.signal).catch((error: unknown) => {
   log.fail(error)
   throw error
 })
 const results = await Promise.allSettled([compactor.run(stop.signal), replicating])
-if (!stop.signal.aborted) throw (results.find((r) => r.status === 'rejected') as PromiseRejectedResult | undefined)?.reason
+if (!stop.signal.aborted)
+  throw (results.find((r) => r.status === 'rejected') as PromiseRejectedResult | undefined)?.reason
 const seconds = (performance.now() - from) / 1000
 await source.close()
-console.log(JSON.stringify({ seconds, bytes, changes, peakBytes: process.resourceUsage().maxRSS * 1024, cpu: process.cpuUsage() }))
+console.log(
+  JSON.stringify({
+    seconds,
+    bytes,
+    changes,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+    cpu: process.cpuUsage(),
+  }),
+)
 process.exit(0)

@@ -50,8 +50,14 @@ class Generator {
 
   constructor() {
     const skew = (n: number): number => Math.floor(n * this.next() * this.next())
-    for (let i = 0; i < 4000; i++) this.#words.push(Array.from({ length: 2 + this.int(8) }, () => String.fromCharCode(97 + skew(26))).join(''))
-    for (let i = 0; i < 4000; i++) this.#cjk.push(Array.from({ length: 1 + this.int(4) }, () => String.fromCodePoint(0x4e00 + skew(3500) * 5)).join(''))
+    for (let i = 0; i < 4000; i++)
+      this.#words.push(
+        Array.from({ length: 2 + this.int(8) }, () => String.fromCharCode(97 + skew(26))).join(''),
+      )
+    for (let i = 0; i < 4000; i++)
+      this.#cjk.push(
+        Array.from({ length: 1 + this.int(4) }, () => String.fromCodePoint(0x4e00 + skew(3500) * 5)).join(''),
+      )
     for (let i = 0; i < CONVERSATIONS; i++) {
       const set = new Set<number>()
       for (let k = 2 + this.int(16); set.size < k; ) set.add(1 + this.int(USERS))
@@ -73,7 +79,12 @@ class Generator {
     let out = ''
     for (let i = 0; i < count && out.length < 900; i++) {
       const x = this.next()
-      const word = x < 0.9 ? this.#skewed(chinese ? this.#cjk : this.#words) : x < 0.96 ? this.#skewed(this.#emoji) : String(this.int(1e6))
+      const word =
+        x < 0.9
+          ? this.#skewed(chinese ? this.#cjk : this.#words)
+          : x < 0.96
+            ? this.#skewed(this.#emoji)
+            : String(this.int(1e6))
       out += chinese || i === 0 ? word : ` ${word}`
     }
     return out
@@ -90,17 +101,29 @@ class Generator {
   message(id: number): string[] {
     const conversation = 1 + Math.floor(CONVERSATIONS * this.next() * this.next())
     const members = this.#members[conversation - 1]!
-    return [String(id), String(conversation), String(members[this.int(members.length)]), instant(START + id * 4000 + this.int(4000)), String(this.next() < 0.9 ? 0 : 1 + this.int(5)), this.body(), this.#attributes(id)]
+    return [
+      String(id),
+      String(conversation),
+      String(members[this.int(members.length)]),
+      instant(START + id * 4000 + this.int(4000)),
+      String(this.next() < 0.9 ? 0 : 1 + this.int(5)),
+      this.body(),
+      this.#attributes(id),
+    ]
   }
 
   *users(): Generator_ {
-    for (let i = 1; i <= USERS; i++) yield `${i}\tu_${i}_${this.int(0xffffff).toString(16)}\t${this.#skewed(this.next() < 0.5 ? this.#cjk : this.#words)}\t${instant(START - this.int(1e9) * 30)}\n`
+    for (let i = 1; i <= USERS; i++)
+      yield `${i}\tu_${i}_${this.int(0xffffff).toString(16)}\t${this.#skewed(this.next() < 0.5 ? this.#cjk : this.#words)}\t${instant(START - this.int(1e9) * 30)}\n`
   }
   *conversations(): Generator_ {
-    for (let i = 1; i <= CONVERSATIONS; i++) yield `${i}\t${this.int(3)}\t${this.next() < 0.5 ? '\\N' : this.#skewed(this.#cjk)}\t${instant(START - this.int(1e9) * 10)}\n`
+    for (let i = 1; i <= CONVERSATIONS; i++)
+      yield `${i}\t${this.int(3)}\t${this.next() < 0.5 ? '\\N' : this.#skewed(this.#cjk)}\t${instant(START - this.int(1e9) * 10)}\n`
   }
   *members(): Generator_ {
-    for (const [i, members] of this.#members.entries()) for (const user of members) yield `${i + 1}\t${user}\t${this.int(3)}\t${instant(START - this.int(1e9))}\n`
+    for (const [i, members] of this.#members.entries())
+      for (const user of members)
+        yield `${i + 1}\t${user}\t${this.int(3)}\t${instant(START - this.int(1e9))}\n`
   }
   *messages(count: number): Generator_ {
     for (let i = 1; i <= count; i++) yield `${this.message(i).join('\t')}\t\\N\n`
@@ -172,11 +195,15 @@ export async function load(url: string, client: pg.Client, size: Size): Promise<
   const generator = new Generator()
   const session = await WireSession.open({ url, applicationName: 'bench', role: 'target' })
   try {
-    const copy = (table: string, rows: Generator_): Promise<number> => session.copyIn(`COPY ${table} FROM STDIN`, chunks(rows))
+    const copy = (table: string, rows: Generator_): Promise<number> =>
+      session.copyIn(`COPY ${table} FROM STDIN`, chunks(rows))
     await copy('public.users', generator.users())
     await copy('public.conversations', generator.conversations())
     await copy('public.members', generator.members())
-    await copy('public.messages (id, conversation_id, sender_id, sent_at, kind, body, attrs, edited_at)', generator.messages(size.messages))
+    await copy(
+      'public.messages (id, conversation_id, sender_id, sent_at, kind, body, attrs, edited_at)',
+      generator.messages(size.messages),
+    )
     await copy('public.receipts', generator.receipts(size.messages))
     await copy('stage.ops', generator.changes(size))
     await client.query('VACUUM ANALYZE')
@@ -187,12 +214,16 @@ export async function load(url: string, client: pg.Client, size: Size): Promise<
 
 /** Applies the staged changes; returns the WAL that they made, in bytes. */
 export async function applyChanges(client: pg.Client): Promise<number> {
-  const lsn = async (): Promise<string> => (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+  const lsn = async (): Promise<string> =>
+    (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
   // As in any running system, a checkpoint lies before the changes: its full-page images are part of their WAL.
   await client.query('CHECKPOINT')
   const from = await lsn()
   await client.query('CALL stage.apply()')
-  return Number((await client.query<{ n: string }>('SELECT pg_wal_lsn_diff($1, $2)::text AS n', [await lsn(), from])).rows[0]!.n)
+  return Number(
+    (await client.query<{ n: string }>('SELECT pg_wal_lsn_diff($1, $2)::text AS n', [await lsn(), from]))
+      .rows[0]!.n,
+  )
 }
 
 /** Messages as the server prints them: id, conversation, sender, time, kind, body. */

@@ -22,7 +22,9 @@ const KAFKA = '4.3.1'
 const LIMIT_MS = 300_000
 
 /** Records a second from its first record on (the start of Java is left out), and its peak resident size. */
-export async function runDebezium(options: DebeziumRun): Promise<{ readonly rate: number; readonly peakBytes: number }> {
+export async function runDebezium(
+  options: DebeziumRun,
+): Promise<{ readonly rate: number; readonly peakBytes: number }> {
   const home = await fetchJars('debezium-3.6.3', [
     { group: 'org.apache.kafka', artifact: 'connect-runtime', version: KAFKA },
     { group: 'org.apache.kafka', artifact: 'connect-json', version: KAFKA },
@@ -34,10 +36,23 @@ export async function runDebezium(options: DebeziumRun): Promise<{ readonly rate
   const url = new URL(options.url)
   const file = async (name: string, settings: Readonly<Record<string, string>>): Promise<string> => {
     const path = join(folder, name)
-    await writeFile(path, Object.entries(settings).map(([key, value]) => `${key}=${value}\n`).join(''))
+    await writeFile(
+      path,
+      Object.entries(settings)
+        .map(([key, value]) => `${key}=${value}\n`)
+        .join(''),
+    )
     return path
   }
-  const logging = await file('log4j2.properties', { status: 'error', 'appender.f.type': 'Console', 'appender.f.name': 'F', 'appender.f.layout.type': 'PatternLayout', 'appender.f.layout.pattern': '%-5p %c{1}: %m%n', 'rootLogger.level': 'error', 'rootLogger.appenderRef.f.ref': 'F' })
+  const logging = await file('log4j2.properties', {
+    status: 'error',
+    'appender.f.type': 'Console',
+    'appender.f.name': 'F',
+    'appender.f.layout.type': 'PatternLayout',
+    'appender.f.layout.pattern': '%-5p %c{1}: %m%n',
+    'rootLogger.level': 'error',
+    'rootLogger.appenderRef.f.ref': 'F',
+  })
   const json = 'org.apache.kafka.connect.json.JsonConverter'
   const worker = await file('worker.properties', {
     'bootstrap.servers': options.bootstrap,
@@ -73,24 +88,40 @@ export async function runDebezium(options: DebeziumRun): Promise<{ readonly rate
     'topic.creation.default.replication.factor': '1',
     'topic.creation.default.partitions': '4',
   })
-  const child = spawn('java', ['-Xms256m', '-Xmx2g', `-Dlog4j2.configurationFile=${logging}`, '-cp', join(home, 'lib', '*'), 'org.apache.kafka.connect.cli.ConnectStandalone', worker, connector], { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(
+    'java',
+    [
+      '-Xms256m',
+      '-Xmx2g',
+      `-Dlog4j2.configurationFile=${logging}`,
+      '-cp',
+      join(home, 'lib', '*'),
+      'org.apache.kafka.connect.cli.ConnectStandalone',
+      worker,
+      connector,
+    ],
+    { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] },
+  )
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const admin = new Kafka({ brokers: options.bootstrap.split(','), logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
   try {
     const count = async (): Promise<number> => {
       let sum = 0
-      for (const topic of (await admin.listTopics()).filter((name) => name.startsWith(`${options.prefix}.`))) for (const partition of await admin.fetchTopicOffsets(topic)) sum += Number(partition.high)
+      for (const topic of (await admin.listTopics()).filter((name) => name.startsWith(`${options.prefix}.`)))
+        for (const partition of await admin.fetchTopicOffsets(topic)) sum += Number(partition.high)
       return sum
     }
     const deadline = performance.now() + LIMIT_MS
     let first: { readonly at: number; readonly records: number } | undefined
     for (;;) {
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`Debezium did not bring ${options.changes} records; ${folder}`)
+      if (child.exitCode !== null || performance.now() > deadline)
+        throw new Error(`Debezium did not bring ${options.changes} records; ${folder}`)
       const records = await count()
       const at = performance.now()
       if (first === undefined && records > 0) first = { at, records }
-      if (first !== undefined && records >= options.changes) return { rate: (records - first.records) / ((at - first.at) / 1000), peakBytes: peakOf(child.pid!) }
+      if (first !== undefined && records >= options.changes)
+        return { rate: (records - first.records) / ((at - first.at) / 1000), peakBytes: peakOf(child.pid!) }
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   } finally {
@@ -106,5 +137,7 @@ export async function runDebezium(options: DebeziumRun): Promise<{ readonly rate
 
 /** VmHWM of a running process. */
 function peakOf(pid: number): number {
-  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) * 1024
+  return (
+    Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) * 1024
+  )
 }

@@ -5,19 +5,65 @@ import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 
-const [storeUrl = '', keys = '', url = '', until = '', brokers = '', registry = '', prefix = ''] = process.argv.slice(2)
+const [storeUrl = '', keys = '', url = '', until = '', brokers = '', registry = '', prefix = ''] =
+  process.argv.slice(2)
 const { repository } = await openBackup({ storeUrl, keys, role: 'writer' })
 const generation = repository.catalog.generation!
-const source = openSource({ path: '', source: { url, slot: '', publication: '' }, storeUrl: '', keys: '', roll: { ageMs: 0, segmentBytes: 0 }, http: { host: '', port: 0 }, logLevel: 'info' }, generation)
+const source = openSource(
+  {
+    path: '',
+    source: { url, slot: '', publication: '' },
+    storeUrl: '',
+    keys: '',
+    roll: { ageMs: 0, segmentBytes: 0 },
+    http: { host: '', port: 0 },
+    logLevel: 'info',
+  },
+  generation,
+)
 await repository.claim(-1)
 const stop = new AbortController()
 const log = await KafkaChangeLog.open(
-  { settings: { brokers: brokers.split(','), clientId: 'bench', tls: undefined, sasl: undefined, clock: systemClock }, registry: { url: registry }, role: 'replicator', prefix, partitions: 4, replicationFactor: 1, generation: 1, term: Number(repository.claimedAt), after: generation.to, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness, onRetry: (error) => console.error(error.message) },
+  {
+    settings: {
+      brokers: brokers.split(','),
+      clientId: 'bench',
+      tls: undefined,
+      sasl: undefined,
+      clock: systemClock,
+    },
+    registry: { url: registry },
+    role: 'replicator',
+    prefix,
+    partitions: 4,
+    replicationFactor: 1,
+    generation: 1,
+    term: Number(repository.claimedAt),
+    after: generation.to,
+    place: undefined,
+    acknowledge: 'segment',
+    tombstones: false,
+    partitionBy: new Map(),
+    confirm: () => Promise.resolve(),
+    clock: systemClock,
+    randomness: systemRandomness,
+    onRetry: (error) => console.error(error.message),
+  },
   stop.signal,
 )
 const end = parseLsn(until)
 const from = performance.now()
-const replicator = new Replicator({ source, log, from: generation.end, durable: generation.end, checked: generation.end, sampleMs: 3_600_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+const replicator = new Replicator({
+  source,
+  log,
+  from: generation.end,
+  durable: generation.end,
+  checked: generation.end,
+  sampleMs: 3_600_000,
+  clock: systemClock,
+  randomness: systemRandomness,
+  events: { onGap: () => undefined },
+})
 const running = replicator.run(stop.signal).catch((error: unknown) => {
   if (!stop.signal.aborted) throw error
 })
@@ -31,5 +77,7 @@ stop.abort(new DOMException('done', 'AbortError'))
 await running
 await log.close()
 await source.close()
-console.log(JSON.stringify({ seconds, peakBytes: process.resourceUsage().maxRSS * 1024, cpu: process.cpuUsage() }))
+console.log(
+  JSON.stringify({ seconds, peakBytes: process.resourceUsage().maxRSS * 1024, cpu: process.cpuUsage() }),
+)
 process.exit(0)

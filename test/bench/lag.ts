@@ -19,9 +19,18 @@ export function benchKafkaLag(workplace: Workplace, kafka: KafkaConfig): Promise
   return measureLag(workplace, 1_000, 1, kafka)
 }
 
-async function measureLag(workplace: Workplace, rowsPerSecond: number, allowance: number, kafka: KafkaConfig | undefined): Promise<Figure[]> {
+async function measureLag(
+  workplace: Workplace,
+  rowsPerSecond: number,
+  allowance: number,
+  kafka: KafkaConfig | undefined,
+): Promise<Figure[]> {
   const { say } = workplace.options
-  const { repository } = await openBackup({ storeUrl: workplace.storeUrl, keys: workplace.keys, role: 'writer' })
+  const { repository } = await openBackup({
+    storeUrl: workplace.storeUrl,
+    keys: workplace.keys,
+    role: 'writer',
+  })
   const writer = new pg.Client(workplace.url)
   await writer.connect()
   /** Commits not yet durable: when each was committed, by the clock that is also read at durability. */
@@ -29,7 +38,16 @@ async function measureLag(workplace: Workplace, rowsPerSecond: number, allowance
   const lags: number[] = []
   const stop = new AbortController()
   const up = new Up({
-    config: { path: '', source: { url: workplace.url, slot: 'bench', publication: 'bench' }, storeUrl: workplace.storeUrl, keys: workplace.keys, roll: { ageMs: ROLL_MS, segmentBytes: 32 << 20 }, http: { host: '', port: 0 }, logLevel: 'info', kafka },
+    config: {
+      path: '',
+      source: { url: workplace.url, slot: 'bench', publication: 'bench' },
+      storeUrl: workplace.storeUrl,
+      keys: workplace.keys,
+      roll: { ageMs: ROLL_MS, segmentBytes: 32 << 20 },
+      http: { host: '', port: 0 },
+      logLevel: 'info',
+      kafka,
+    },
     repository,
     onEvent: (event) => {
       if (event.event !== 'durable') return
@@ -40,7 +58,9 @@ async function measureLag(workplace: Workplace, rowsPerSecond: number, allowance
   })
   const running = up.run(stop.signal)
   // What waits behind the slot is not what is measured.
-  const head = parseLsn((await writer.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l)
+  const head = parseLsn(
+    (await writer.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l,
+  )
   while (compareLsn(repository.catalog.generation!.end, head) < 0) {
     up.source?.wantHeartbeat()
     await new Promise((resolve) => setTimeout(resolve, 200))
@@ -52,9 +72,13 @@ async function measureLag(workplace: Workplace, rowsPerSecond: number, allowance
     const due = from + batch * 10
     if (due > performance.now()) await new Promise((resolve) => setTimeout(resolve, due - performance.now()))
     id += rowsPerSecond / 100
-    await writer.query(`INSERT INTO messages SELECT i, 1, 1, now(), 0, 'lag ' || i, NULL, NULL FROM generate_series(${id - rowsPerSecond / 100 + 1}, ${id}) i`)
+    await writer.query(
+      `INSERT INTO messages SELECT i, 1, 1, now(), 0, 'lag ' || i, NULL, NULL FROM generate_series(${id - rowsPerSecond / 100 + 1}, ${id}) i`,
+    )
     const at = performance.now()
-    const lsn = (await writer.query<{ l: string }>("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS l")).rows[0]!.l
+    const lsn = (
+      await writer.query<{ l: string }>("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS l")
+    ).rows[0]!.l
     waiting.push({ end: BigInt(lsn), at })
   }
   await new Promise((resolve) => setTimeout(resolve, ROLL_MS + 1000))
@@ -63,6 +87,16 @@ async function measureLag(workplace: Workplace, rowsPerSecond: number, allowance
   await writer.end()
   lags.sort((a, b) => a - b)
   const p99 = (lags[Math.floor(lags.length * 0.99)] ?? Number.NaN) / 1000
-  say(`lag: ${lags.length} commits, p50 ${((lags[Math.floor(lags.length / 2)] ?? 0) / 1000).toFixed(2)} s, p99 ${p99.toFixed(2)} s`)
-  return [{ what: `lag from commit to durable under ${rowsPerSecond.toLocaleString('en')} rows/s${kafka === undefined ? '' : ', over Kafka'}`, against: `the roll age, ${ROLL_MS / 1000} s`, measured: `p99 ${p99.toFixed(2)} s of ${lags.length} commits`, reach: `at most roll age + ${allowance} s`, reached: p99 <= ROLL_MS / 1000 + allowance }]
+  say(
+    `lag: ${lags.length} commits, p50 ${((lags[Math.floor(lags.length / 2)] ?? 0) / 1000).toFixed(2)} s, p99 ${p99.toFixed(2)} s`,
+  )
+  return [
+    {
+      what: `lag from commit to durable under ${rowsPerSecond.toLocaleString('en')} rows/s${kafka === undefined ? '' : ', over Kafka'}`,
+      against: `the roll age, ${ROLL_MS / 1000} s`,
+      measured: `p99 ${p99.toFixed(2)} s of ${lags.length} commits`,
+      reach: `at most roll age + ${allowance} s`,
+      reached: p99 <= ROLL_MS / 1000 + allowance,
+    },
+  ]
 }

@@ -38,7 +38,8 @@ const say = (text: string): void => console.error(`[${(performance.now() / 1000)
 if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
 if (want('seal')) figures.push(...(await benchSeal(join(folder, 'seal'), PAIRS, say)))
 if (want('chain')) figures.push(...(await benchChain(join(folder, 'chain'), PAIRS, say)))
-if ([...wanted].some((name) => !['plan', 'chain', 'seal'].includes(name)) || wanted.size === 0) await withServer()
+if ([...wanted].some((name) => !['plan', 'chain', 'seal'].includes(name)) || wanted.size === 0)
+  await withServer()
 await rm(folder, { recursive: true, force: true })
 
 async function withServer(): Promise<void> {
@@ -46,7 +47,16 @@ async function withServer(): Promise<void> {
   const server = await EmbeddedPostgres.create({
     folder: join(folder, 'postgres'),
     packageRoot: tools,
-    settings: { shared_buffers: '2GB', max_wal_size: '8GB', synchronous_commit: 'off', autovacuum: 'off', max_replication_slots: '60', max_wal_senders: '60', wal_sender_timeout: '0', log_min_messages: 'log' },
+    settings: {
+      shared_buffers: '2GB',
+      max_wal_size: '8GB',
+      synchronous_commit: 'off',
+      autovacuum: 'off',
+      max_replication_slots: '60',
+      max_wal_senders: '60',
+      wal_sender_timeout: '0',
+      log_min_messages: 'log',
+    },
   })
   await server.start()
   try {
@@ -57,7 +67,15 @@ async function withServer(): Promise<void> {
     await client.connect()
     say(`loading ${MESSAGES * 3} rows and ${CHANGES} changes`)
     await load(server.url('im'), client, { messages: MESSAGES, changes: CHANGES, big: CHANGES / 10 })
-    const workplace = await Workplace.open({ folder, server, client, admin, tools: join(tools, 'bin'), pairs: PAIRS, say })
+    const workplace = await Workplace.open({
+      folder,
+      server,
+      client,
+      admin,
+      tools: join(tools, 'bin'),
+      pairs: PAIRS,
+      say,
+    })
     if (want('base')) figures.push(...(await benchBase(workplace)))
     if (want('rebuild') || want('lag') || want('reread')) await workplace.takeBase()
     await workplace.prepareStream()
@@ -79,8 +97,13 @@ async function withServer(): Promise<void> {
     await server.destroy()
   }
 }
-console.log(`\n${cpus().length} cores, ${cpus()[0]?.model ?? ''}, PostgreSQL 18.6, Node ${process.version}, ${PAIRS} pairs\n`)
+console.log(
+  `\n${cpus().length} cores, ${cpus()[0]?.model ?? ''}, PostgreSQL 18.6, Node ${process.version}, ${PAIRS} pairs\n`,
+)
 console.log('| what | against | measured | reach | |')
 console.log('|---|---|---|---|---|')
-for (const f of figures) console.log(`| ${f.what} | ${f.against} | ${f.measured} | ${f.reach} | ${f.reached ? 'reached' : 'NOT reached'} |`)
+for (const f of figures)
+  console.log(
+    `| ${f.what} | ${f.against} | ${f.measured} | ${f.reach} | ${f.reached ? 'reached' : 'NOT reached'} |`,
+  )
 process.exit(0)

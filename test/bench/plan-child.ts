@@ -18,4 +18,10 @@ const repository = await Repository.open({
   randomness: systemRandomness,
 })
 const plan = await planRestore(repository, await resolvePoint(repository, { kind: 'latest' }))
-console.log(JSON.stringify({ ms: Math.round(performance.now()), bytes: process.resourceUsage().maxRSS * 1024, segments: plan.segments.count }))
+console.log(
+  JSON.stringify({
+    ms: Math.round(performance.now()),
+    bytes: process.resourceUsage().maxRSS * 1024,
+    segments: plan.segments.count,
+  }),
+)

@@ -25,12 +25,23 @@ const TABLES = 12
 export async function benchPlan(folder: string, say: (text: string) => void): Promise<Figure[]> {
   say(`a ledger of ${SEGMENTS} segments`)
   let trust: TrustedSigners | undefined
-  const tables = Array.from({ length: TABLES }, (_, i) => ({ oid: 16400 + i, name: `t${i}`, columns: ['x'], identity: 'default' as const }))
-  const pipeline = await MemoryPipeline.create(tables, { store: new FolderStore(join(folder, 'store'), systemRandomness) as unknown as MemoryStore, keys: { ...systemRandomness, bytes: (count) => Buffer.alloc(count, 7) }, onTrust: (made) => (trust = made) })
+  const tables = Array.from({ length: TABLES }, (_, i) => ({
+    oid: 16400 + i,
+    name: `t${i}`,
+    columns: ['x'],
+    identity: 'default' as const,
+  }))
+  const pipeline = await MemoryPipeline.create(tables, {
+    store: new FolderStore(join(folder, 'store'), systemRandomness) as unknown as MemoryStore,
+    keys: { ...systemRandomness, bytes: (count) => Buffer.alloc(count, 7) },
+    onTrust: (made) => (trust = made),
+  })
   await pipeline.start(1)
   pipeline.source.commit([{ kind: 'insert', table: 't0', id: 1, values: ['a'] }])
   await pipeline.takeBase()
-  await pipeline.durable(pipeline.source.commit(tables.map(({ name }) => ({ kind: 'insert', table: name, id: 2, values: ['b'] }))))
+  await pipeline.durable(
+    pipeline.source.commit(tables.map(({ name }) => ({ kind: 'insert', table: name, id: 2, values: ['b'] }))),
+  )
   await pipeline.drain()
   const { ledger, catalog, signer } = pipeline.repository
   const real = catalog.generation!.segments.last!
@@ -41,11 +52,22 @@ export async function benchPlan(folder: string, say: (text: string) => void): Pr
     to = toLsn(to + 1_000_000n)
     const at = new Date((time += 5000)).toISOString()
     const hash = (): string => systemRandomness.bytes(32).toString('hex')
-    return { ...real.body, from: formatLsn(from), to: formatLsn(to), end: formatLsn(toLsn(to + 48n)), firstCommittedAt: at, lastCommittedAt: at, latestCommittedAt: at, objects: real.body.objects.map((object) => ({ ...object, sha256: hash() })), index: { ...real.body.index } }
+    return {
+      ...real.body,
+      from: formatLsn(from),
+      to: formatLsn(to),
+      end: formatLsn(toLsn(to + 48n)),
+      firstCommittedAt: at,
+      lastCommittedAt: at,
+      latestCommittedAt: at,
+      objects: real.body.objects.map((object) => ({ ...object, sha256: hash() })),
+      index: { ...real.body.index },
+    }
   }
   for (let left = SEGMENTS - TAIL; left > 0; left -= LIMITS.checkpointEntries) {
     let number = ledger.headNumber
-    for (let i = Math.min(left, LIMITS.checkpointEntries); i > 0; i--) catalog.apply({ number: ++number, writtenAt: new Date(time).toISOString(), body: next() })
+    for (let i = Math.min(left, LIMITS.checkpointEntries); i > 0; i--)
+      catalog.apply({ number: ++number, writtenAt: new Date(time).toISOString(), body: next() })
     ledger.startAt({ number, hash: '0'.repeat(64) } as AnyEntry)
     await pipeline.repository.checkpoint(1)
   }
@@ -53,10 +75,25 @@ export async function benchPlan(folder: string, say: (text: string) => void): Pr
   const trustFile = join(folder, 'trust.json')
   await writeFile(trustFile, JSON.stringify(trust))
   const child = fileURLToPath(new URL('./plan-child.ts', import.meta.url))
-  const runs = Array.from({ length: 5 }, () => JSON.parse(execFileSync(process.execPath, [child, join(folder, 'store'), trustFile], { encoding: 'utf8' })) as { ms: number; bytes: number; segments: number })
-  for (const run of runs) say(`plan over ${run.segments} segments: ${run.ms} ms, ${Math.round(run.bytes / 1e6)} MB`)
+  const runs = Array.from(
+    { length: 5 },
+    () =>
+      JSON.parse(
+        execFileSync(process.execPath, [child, join(folder, 'store'), trustFile], { encoding: 'utf8' }),
+      ) as { ms: number; bytes: number; segments: number },
+  )
+  for (const run of runs)
+    say(`plan over ${run.segments} segments: ${run.ms} ms, ${Math.round(run.bytes / 1e6)} MB`)
   const ms = runs.map((run) => run.ms).sort((a, b) => a - b)
   const bytes = Math.max(...runs.map((run) => run.bytes))
   const planned = runs.every((run) => run.segments > SEGMENTS - LIMITS.checkpointEntries)
-  return [{ what: `restore plan, ${SEGMENTS / 1e6} M live segments, process start and opening included`, against: '', measured: `${(ms[2]! / 1000).toFixed(2)} s (${(ms[0]! / 1000).toFixed(2)}-${(ms[4]! / 1000).toFixed(2)}), ${Math.round(bytes / 1e6)} MB`, reach: 'under 2 s, under 200 MB', reached: planned && ms[4]! < 2000 && bytes < 200e6 }]
+  return [
+    {
+      what: `restore plan, ${SEGMENTS / 1e6} M live segments, process start and opening included`,
+      against: '',
+      measured: `${(ms[2]! / 1000).toFixed(2)} s (${(ms[0]! / 1000).toFixed(2)}-${(ms[4]! / 1000).toFixed(2)}), ${Math.round(bytes / 1e6)} MB`,
+      reach: 'under 2 s, under 200 MB',
+      reached: planned && ms[4]! < 2000 && bytes < 200e6,
+    },
+  ]
 }

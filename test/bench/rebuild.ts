@@ -16,7 +16,10 @@ import type { Workplace } from './workplace.ts'
 
 const TABLES = ['messages', 'receipts', 'members', 'users', 'conversations']
 const INDEXES: Readonly<Record<string, readonly string[]>> = {
-  messages: ['ALTER TABLE messages ADD PRIMARY KEY (id)', 'CREATE INDEX messages_conv ON messages (conversation_id, id)'],
+  messages: [
+    'ALTER TABLE messages ADD PRIMARY KEY (id)',
+    'CREATE INDEX messages_conv ON messages (conversation_id, id)',
+  ],
   receipts: ['ALTER TABLE receipts ADD PRIMARY KEY (message_id, user_id)'],
   members: ['ALTER TABLE members ADD PRIMARY KEY (conversation_id, user_id)'],
   users: ['ALTER TABLE users ADD PRIMARY KEY (id)'],
@@ -32,15 +35,51 @@ CREATE TABLE receipts (message_id bigint NOT NULL, user_id bigint NOT NULL, read
 /** The backup that is rebuilt: a base from before the changes (taken by `prepareBase`) and the changes as segments. */
 async function drainInto(workplace: Workplace): Promise<void> {
   const { openBackup } = await import('../../services/app/compose.ts')
-  const { repository } = await openBackup({ storeUrl: workplace.storeUrl, keys: workplace.keys, role: 'writer' })
+  const { repository } = await openBackup({
+    storeUrl: workplace.storeUrl,
+    keys: workplace.keys,
+    role: 'writer',
+  })
   const generation = repository.catalog.generation!
-  const source = openSource({ path: '', source: { url: workplace.url, slot: '', publication: '' }, storeUrl: '', keys: '', roll: { ageMs: 0, segmentBytes: 0 }, http: { host: '', port: 0 }, logLevel: 'info' }, generation)
+  const source = openSource(
+    {
+      path: '',
+      source: { url: workplace.url, slot: '', publication: '' },
+      storeUrl: '',
+      keys: '',
+      roll: { ageMs: 0, segmentBytes: 0 },
+      http: { host: '', port: 0 },
+      logLevel: 'info',
+    },
+    generation,
+  )
   const stop = new AbortController()
   const log = new DirectChangeLog()
   const end = parseLsn(workplace.end)
   const term = await repository.claim(0)
-  const compactor = new Compactor({ log, repository, generation: 1, term, policy: { segmentBytes: 32 << 20, ageMs: 5000 }, clock: systemClock, randomness: systemRandomness, events: { onDurable: (e) => compareLsn(e.end, end) >= 0 && stop.abort(new DOMException('done', 'AbortError')) } })
-  const replicator = new Replicator({ source, log, from: generation.end, durable: generation.end, checked: generation.end, sampleMs: 60_000, clock: systemClock, randomness: systemRandomness, events: { onGap: () => undefined } })
+  const compactor = new Compactor({
+    log,
+    repository,
+    generation: 1,
+    term,
+    policy: { segmentBytes: 32 << 20, ageMs: 5000 },
+    clock: systemClock,
+    randomness: systemRandomness,
+    events: {
+      onDurable: (e) => compareLsn(e.end, end) >= 0 && stop.abort(new DOMException('done', 'AbortError')),
+    },
+  })
+  const replicator = new Replicator({
+    source,
+    log,
+    from: generation.end,
+    durable: generation.end,
+    checked: generation.end,
+    sampleMs: 60_000,
+    clock: systemClock,
+    randomness: systemRandomness,
+    events: { onGap: () => undefined },
+  })
   await Promise.allSettled([compactor.run(stop.signal), replicator.run(stop.signal)])
   await source.close()
 }
@@ -50,7 +89,14 @@ export async function benchRebuild(workplace: Workplace): Promise<Figure[]> {
   say('rebuild: the final state as COPY files, and the backup')
   const exporter = new pg.Client(workplace.url)
   await exporter.connect()
-  for (const table of TABLES) await timed(join(tools, 'psql'), ['-q', '-d', workplace.url, '-c', `\\copy ${table} TO '${join(folder, `${table}.copy`)}' (FORMAT binary)`])
+  for (const table of TABLES)
+    await timed(join(tools, 'psql'), [
+      '-q',
+      '-d',
+      workplace.url,
+      '-c',
+      `\\copy ${table} TO '${join(folder, `${table}.copy`)}' (FORMAT binary)`,
+    ])
   await exporter.end()
   await drainInto(workplace)
   const ours: number[] = []
@@ -69,7 +115,13 @@ export async function benchRebuild(workplace: Workplace): Promise<Figure[]> {
     await Promise.all(
       [0, 1].map(async () => {
         for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-          const script = [`BEGIN; TRUNCATE ${table};`, `\\copy ${table} FROM '${join(folder, `${table}.copy`)}' (FORMAT binary, FREEZE)`, 'COMMIT;', "SET maintenance_work_mem = '256MB';", ...INDEXES[table]!.map((sql) => `${sql};`)]
+          const script = [
+            `BEGIN; TRUNCATE ${table};`,
+            `\\copy ${table} FROM '${join(folder, `${table}.copy`)}' (FORMAT binary, FREEZE)`,
+            'COMMIT;',
+            "SET maintenance_work_mem = '256MB';",
+            ...INDEXES[table]!.map((sql) => `${sql};`),
+          ]
           await timed(join(tools, 'psql'), ['-q', '-d', bare, ...script.flatMap((line) => ['-c', line])])
         }
       }),
@@ -81,15 +133,34 @@ export async function benchRebuild(workplace: Workplace): Promise<Figure[]> {
     await admin.query('CHECKPOINT')
     const cpu = process.cpuUsage()
     const from = performance.now()
-    const report = await restore({ storeUrl: workplace.storeUrl, keys: workplace.keys, at: 'latest', into: server.url('rebuilt'), exceptTables: [], dryRun: false, signal: new AbortController().signal, events: {} })
+    const report = await restore({
+      storeUrl: workplace.storeUrl,
+      keys: workplace.keys,
+      at: 'latest',
+      into: server.url('rebuilt'),
+      exceptTables: [],
+      dryRun: false,
+      signal: new AbortController().signal,
+      events: {},
+    })
     ours.push((performance.now() - from) / 1000)
     const used = process.cpuUsage(cpu)
     const s = report.result!.seconds
     shown = `schema ${s.schema.toFixed(1)}, fold ${s.fold.toFixed(1)}, load ${s.load.toFixed(1)}, indexes ${s.indexes.toFixed(1)} s; ${report.result!.rows} rows, our CPU ${((used.user + used.system) / 1e6).toFixed(1)} s`
-    say(`rebuild: ours ${ours.at(-1)!.toFixed(2)} s (${shown}), limit ${limits.at(-1)!.toFixed(2)} s, peak ${(process.resourceUsage().maxRSS / 1e3).toFixed(0)} MB`)
+    say(
+      `rebuild: ours ${ours.at(-1)!.toFixed(2)} s (${shown}), limit ${limits.at(-1)!.toFixed(2)} s, peak ${(process.resourceUsage().maxRSS / 1e3).toFixed(0)} MB`,
+    )
     await admin.query('DROP DATABASE rebuilt')
   }
   for (const table of TABLES) await rm(join(folder, `${table}.copy`))
   const ratios = ours.map((o, i) => o / limits[i]!)
-  return [{ what: 'rebuild of base + 1 M changes', against: `COPY of the final state into bare tables + keys and indexes, 2 connections, ${median(limits).toFixed(1)} s (${spread(limits)})`, measured: `${median(ours).toFixed(1)} s (${spread(ours)}): ${median(ratios).toFixed(2)} times (${spread(ratios)})`, reach: 'at most 1.5 times', reached: median(ratios) <= 1.5 }]
+  return [
+    {
+      what: 'rebuild of base + 1 M changes',
+      against: `COPY of the final state into bare tables + keys and indexes, 2 connections, ${median(limits).toFixed(1)} s (${spread(limits)})`,
+      measured: `${median(ours).toFixed(1)} s (${spread(ours)}): ${median(ratios).toFixed(2)} times (${spread(ratios)})`,
+      reach: 'at most 1.5 times',
+      reached: median(ratios) <= 1.5,
+    },
+  ]
 }

@@ -9,13 +9,25 @@ const LIMIT_S = 60
 
 export async function benchReread(workplace: Workplace): Promise<Figure[]> {
   const { say } = workplace.options
-  const { repository } = await openBackup({ storeUrl: workplace.storeUrl, keys: workplace.keys, role: 'writer' })
+  const { repository } = await openBackup({
+    storeUrl: workplace.storeUrl,
+    keys: workplace.keys,
+    role: 'writer',
+  })
   const opened = Promise.withResolvers<number>()
   const closed = Promise.withResolvers<number>()
   const streaming = Promise.withResolvers<void>()
   const stop = new AbortController()
   const up = new Up({
-    config: { path: '', source: { url: workplace.url, slot: 'bench', publication: 'bench' }, storeUrl: workplace.storeUrl, keys: workplace.keys, roll: { ageMs: 5_000, segmentBytes: 32 << 20 }, http: { host: '', port: 0 }, logLevel: 'info' },
+    config: {
+      path: '',
+      source: { url: workplace.url, slot: 'bench', publication: 'bench' },
+      storeUrl: workplace.storeUrl,
+      keys: workplace.keys,
+      roll: { ageMs: 5_000, segmentBytes: 32 << 20 },
+      http: { host: '', port: 0 },
+      logLevel: 'info',
+    },
     repository,
     onEvent: (event) => {
       if (event.event === 'streaming') streaming.resolve()
@@ -36,5 +48,13 @@ export async function benchReread(workplace: Workplace): Promise<Figure[]> {
   up.drain()
   await running
   say(`reread: ${rows} rows in ${seconds.toFixed(1)} s`)
-  return [{ what: `a rewritten table of ${Number(rows).toLocaleString('en')} rows read again, its gap closed`, against: 'the 60 s asked for', measured: `${seconds.toFixed(1)} s`, reach: `at most ${LIMIT_S} s`, reached: seconds <= LIMIT_S }]
+  return [
+    {
+      what: `a rewritten table of ${Number(rows).toLocaleString('en')} rows read again, its gap closed`,
+      against: 'the 60 s asked for',
+      measured: `${seconds.toFixed(1)} s`,
+      reach: `at most ${LIMIT_S} s`,
+      reached: seconds <= LIMIT_S,
+    },
+  ]
 }

@@ -66,14 +66,25 @@ function* encoded(encoder: RowEncoder, wire: readonly Buffer[], bytes: number): 
     }
     offsets.push(sink.at)
     done += sink.at
-    yield { bytes: sink.buffer.subarray(0, sink.at), offsets: Uint32Array.from(offsets), shapeOf: new Uint16Array(offsets.length - 1), shapes: [encoder.shape], count: offsets.length - 1 }
+    yield {
+      bytes: sink.buffer.subarray(0, sink.at),
+      offsets: Uint32Array.from(offsets),
+      shapeOf: new Uint16Array(offsets.length - 1),
+      shapes: [encoder.shape],
+      count: offsets.length - 1,
+    }
   }
 }
 
-export async function benchSeal(folder: string, pairs: number, say: (text: string) => void): Promise<Figure[]> {
+export async function benchSeal(
+  folder: string,
+  pairs: number,
+  say: (text: string) => void,
+): Promise<Figure[]> {
   const what = `seal (encode, compress, encrypt) and put to a local S3 server: ${SEGMENTS} segments of ${SEGMENT_BYTES / 1024 ** 2} MiB`
   const against = 'a plain put of the same raw bytes'
-  if (NO_S3 !== undefined) return [{ what, against, measured: `not measured: ${NO_S3}`, reach: 'at least 0.7', reached: false }]
+  if (NO_S3 !== undefined)
+    return [{ what, against, measured: `not measured: ${NO_S3}`, reach: 'at least 0.7', reached: false }]
   const s3 = await startS3()
   try {
     const wire = wireRows()
@@ -83,36 +94,71 @@ export async function benchSeal(folder: string, pairs: number, say: (text: strin
     const stream = systemRandomness.uuid()
     const { url } = await s3.bucket()
     const store = await openStore(url)
-    const genesis = await Ledger.create(store, systemClock, { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] }, made.signers.writer)
+    const genesis = await Ledger.create(
+      store,
+      systemClock,
+      { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] },
+      made.signers.writer,
+    )
     await made.write({ stream, genesis, signers: [...made.publicSigners] })
     const keys = await openKeys(folder, 'writer')
-    const repository = await Repository.open({ store, trust: keys.trust, provider: keys.provider, signer: keys.signer, clock: systemClock, randomness: systemRandomness })
+    const repository = await Repository.open({
+      store,
+      trust: keys.trust,
+      provider: keys.provider,
+      signer: keys.signer,
+      clock: systemClock,
+      randomness: systemRandomness,
+    })
     await repository.keyring.current(repository.signer)
     const ratios: number[] = []
     const speeds: number[] = []
     let sealedBytes = 0
     for (let pair = 0; pair < pairs; pair++) {
-      const plain = (await inFlight(SEGMENTS, (i) => store.putIfAbsent(`segments/plain-${pair}-${i}`, [Buffer.concat(raw)]).then(() => undefined))) / 1000
+      const plain =
+        (await inFlight(SEGMENTS, (i) =>
+          store.putIfAbsent(`segments/plain-${pair}-${i}`, [Buffer.concat(raw)]).then(() => undefined),
+        )) / 1000
       const gate = new CompressionGate()
       sealedBytes = 0
-      const ours = (await inFlight(SEGMENTS, async (i) => {
-        const builder = new SegmentBuilder(gate)
-        for (const part of encoded(encoder, wire, SEGMENT_BYTES)) {
-          builder.add(part)
-          if (gate.isFull) await gate.room()
-        }
-        const { file } = await builder.finish(systemRandomness.bytes(16))
-        const sealed = await repository.seal(segmentName(1, 0, toLsn(BigInt(pair * 100 + i)), toLsn(BigInt(pair * 100 + i + 1)), 0, repository.nonce()), file, { kind: 'segment', generation: '1', lane: '0' })
-        sealedBytes += sealed.bytes.length
-        await repository.put(sealed)
-      })) / 1000
+      const ours =
+        (await inFlight(SEGMENTS, async (i) => {
+          const builder = new SegmentBuilder(gate)
+          for (const part of encoded(encoder, wire, SEGMENT_BYTES)) {
+            builder.add(part)
+            if (gate.isFull) await gate.room()
+          }
+          const { file } = await builder.finish(systemRandomness.bytes(16))
+          const sealed = await repository.seal(
+            segmentName(
+              1,
+              0,
+              toLsn(BigInt(pair * 100 + i)),
+              toLsn(BigInt(pair * 100 + i + 1)),
+              0,
+              repository.nonce(),
+            ),
+            file,
+            { kind: 'segment', generation: '1', lane: '0' },
+          )
+          sealedBytes += sealed.bytes.length
+          await repository.put(sealed)
+        })) / 1000
       ratios.push(plain / ours)
       speeds.push((SEGMENTS * SEGMENT_BYTES) / 1e6 / ours)
       say(`seal and put: ${ours.toFixed(2)} s, plain put ${plain.toFixed(2)} s`)
       for (let i = 0; i < SEGMENTS; i++) await store.remove(`segments/plain-${pair}-${i}`)
     }
     const factor = (SEGMENTS * SEGMENT_BYTES) / sealedBytes
-    return [{ what, against, measured: `${Math.round(median(speeds))} MB/s of raw bytes, stored 1/${factor.toFixed(1)}: ${median(ratios).toFixed(2)} of its speed (${spread(ratios)})`, reach: 'at least 0.7', reached: median(ratios) >= 0.7 }]
+    return [
+      {
+        what,
+        against,
+        measured: `${Math.round(median(speeds))} MB/s of raw bytes, stored 1/${factor.toFixed(1)}: ${median(ratios).toFixed(2)} of its speed (${spread(ratios)})`,
+        reach: 'at least 0.7',
+        reached: median(ratios) >= 0.7,
+      },
+    ]
   } finally {
     await s3[Symbol.asyncDispose]()
     await rm(folder, { recursive: true, force: true })

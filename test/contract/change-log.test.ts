@@ -6,12 +6,15 @@ import type { ChangeLog } from '../../services/core/ports/change-log.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 
-const LOGS: Readonly<Record<string, (limitBytes: number) => ChangeLog>> = { direct: (limitBytes) => new DirectChangeLog(limitBytes) }
+const LOGS: Readonly<Record<string, (limitBytes: number) => ChangeLog>> = {
+  direct: (limitBytes) => new DirectChangeLog(limitBytes),
+}
 
 /** Transactions of about 250 bytes each. */
 async function items(count: number): Promise<LogItem[]> {
   const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
-  for (let id = 0; id < count; id++) source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(200)] }])
+  for (let id = 0; id < count; id++)
+    source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(200)] }])
   const stop = new AbortController()
   const out: LogItem[] = []
   for await (const item of source.stream(LSN_ZERO, stop.signal)) {

@@ -23,7 +23,20 @@ const BOARDS: Readonly<Record<string, () => Group>> = {
     ? {
         kafka: () => {
           const prefix = `board${++groups}`
-          return () => KafkaCutBoard.open({ settings: { brokers: bench!.kafka.bootstrap, clientId: 'test', tls: undefined, sasl: undefined, clock: systemClock }, prefix, lanes: LANES, replicationFactor: 1, clock: systemClock })
+          return () =>
+            KafkaCutBoard.open({
+              settings: {
+                brokers: bench!.kafka.bootstrap,
+                clientId: 'test',
+                tls: undefined,
+                sasl: undefined,
+                clock: systemClock,
+              },
+              prefix,
+              lanes: LANES,
+              replicationFactor: 1,
+              clock: systemClock,
+            })
         },
       }
     : {}),
@@ -44,13 +57,21 @@ async function join(group: Group): Promise<Member> {
 async function until(what: () => boolean, members: readonly Member[]): Promise<void> {
   const deadline = performance.now() + WAIT_MS
   while (!what()) {
-    if (performance.now() > deadline) throw new Error(`roles: ${JSON.stringify(members.map((member) => member.role))}`)
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, 20)), ...members.map((member) => member.board.failed)])
+    if (performance.now() > deadline)
+      throw new Error(`roles: ${JSON.stringify(members.map((member) => member.role))}`)
+    await Promise.race([
+      new Promise((resolve) => setTimeout(resolve, 20)),
+      ...members.map((member) => member.board.failed),
+    ])
   }
 }
 
 const shared = (members: readonly Member[]): boolean =>
-  members.filter((member) => member.role.leads).length === 1 && members.flatMap((member) => [...member.role.lanes]).sort().join() === '0,1,2'
+  members.filter((member) => member.role.leads).length === 1 &&
+  members
+    .flatMap((member) => [...member.role.lanes])
+    .sort()
+    .join() === '0,1,2'
 
 describe.each(Object.keys(BOARDS))('%s', (kind) => {
   beforeAll(async () => {
@@ -60,7 +81,7 @@ describe.each(Object.keys(BOARDS))('%s', (kind) => {
     if (kind === 'kafka') await bench?.[Symbol.asyncDispose]()
   })
 
-  test('one leads, every lane is somebody\'s, and a member that leaves gives up what it had', async () => {
+  test("one leads, every lane is somebody's, and a member that leaves gives up what it had", async () => {
     const group = BOARDS[kind]!()
     const first = await join(group)
     expect(first.board.lanes).toBe(LANES)
@@ -84,7 +105,8 @@ describe.each(Object.keys(BOARDS))('%s', (kind) => {
     }
     await one.post(Buffer.from('before'))
     const reading = Promise.all([read(one, 11), read(two, 11)])
-    for (let i = 0; i < 5; i++) await Promise.all([one.post(Buffer.from(`a${i}`)), two.post(Buffer.from(`b${i}`))])
+    for (let i = 0; i < 5; i++)
+      await Promise.all([one.post(Buffer.from(`a${i}`)), two.post(Buffer.from(`b${i}`))])
     const [here, there] = await reading
     expect(here).toEqual(there)
     expect(here![0]).toBe('before')

@@ -22,7 +22,10 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
     return {
       open: () => source,
       from: await source.head(),
-      insert: (ids) => Promise.resolve(void source.commit(ids.map((id) => ({ kind: 'insert', table: 't', id, values: [`v${id}`] })))),
+      insert: (ids) =>
+        Promise.resolve(
+          void source.commit(ids.map((id) => ({ kind: 'insert', table: 't', id, values: [`v${id}`] }))),
+        ),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }
   },
@@ -30,13 +33,19 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
     testedVersions().map((version) => [
       `PostgreSQL ${version}`,
       async (): Promise<Bench> => {
-        const backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id bigint PRIMARY KEY, v text)' })
+        const backup = await Backup.prepare({
+          version,
+          setup: 'CREATE TABLE t (id bigint PRIMARY KEY, v text)',
+        })
         await backup.init()
         const generation = (await backup.openRepository()).catalog.generation!
         return {
           open: () => openSource(backup.config, generation),
           from: generation.end,
-          insert: async (ids) => void (await backup.source.query(`INSERT INTO t SELECT i, 'v' || i FROM unnest($1::bigint[]) i`, [ids])),
+          insert: async (ids) =>
+            void (await backup.source.query(`INSERT INTO t SELECT i, 'v' || i FROM unnest($1::bigint[]) i`, [
+              ids,
+            ])),
           [Symbol.asyncDispose]: () => backup[Symbol.asyncDispose](),
         }
       },
@@ -45,7 +54,11 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
 }
 
 /** Reads until `wanted` says so. */
-async function read(source: Source, from: Lsn, wanted: (items: readonly LogItem[]) => boolean): Promise<LogItem[]> {
+async function read(
+  source: Source,
+  from: Lsn,
+  wanted: (items: readonly LogItem[]) => boolean,
+): Promise<LogItem[]> {
   const stop = new AbortController()
   const items: LogItem[] = []
   const timer = setTimeout(() => stop.abort(new Error('nothing came')), 20_000)
@@ -61,9 +74,12 @@ async function read(source: Source, from: Lsn, wanted: (items: readonly LogItem[
   }
 }
 
-const parts = (items: readonly LogItem[]): TransactionPart[] => items.filter((item) => item.kind === 'changes')
-const whole = (items: readonly LogItem[]): TransactionPart[] => parts(items).filter((part) => part.endLsn !== undefined)
-const rows = (items: readonly LogItem[]): number => parts(items).reduce((sum, part) => sum + part.changes.count, 0)
+const parts = (items: readonly LogItem[]): TransactionPart[] =>
+  items.filter((item) => item.kind === 'changes')
+const whole = (items: readonly LogItem[]): TransactionPart[] =>
+  parts(items).filter((part) => part.endLsn !== undefined)
+const rows = (items: readonly LogItem[]): number =>
+  parts(items).reduce((sum, part) => sum + part.changes.count, 0)
 
 describe.each(Object.keys(BENCHES))('%s', (kind) => {
   test('whole transactions in commit order; what ended at or before the start never comes again', async () => {
@@ -99,7 +115,8 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
       return true
     })
     const deadline = performance.now() + 10_000
-    while (compareLsn((await source.slot())!.confirmed, ends[0]!) < 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (compareLsn((await source.slot())!.confirmed, ends[0]!) < 0 && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     expect((await source.slot())!.confirmed).toBe(ends[0])
     await source.close()
   })
@@ -116,7 +133,11 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     await bench.insert([3])
     // The server answers a heartbeat behind our own status.
     const asking = setInterval(() => source.wantHeartbeat(), 20)
-    await read(source, whole(items)[1]!.endLsn!, (got) => whole(got).length === 1 && got.some((item) => item.kind === 'heartbeat'))
+    await read(
+      source,
+      whole(items)[1]!.endLsn!,
+      (got) => whole(got).length === 1 && got.some((item) => item.kind === 'heartbeat'),
+    )
     clearInterval(asking)
     await source.close()
     const again = bench.open()
@@ -135,7 +156,12 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const table = snapshot.tables.find((t) => t.version.name === 't')!
     let copied = 0
     for (const part of table.parts) {
-      const result = await snapshot.copy(table, part, (_, count) => void (copied += count), new AbortController().signal)
+      const result = await snapshot.copy(
+        table,
+        part,
+        (_, count) => void (copied += count),
+        new AbortController().signal,
+      )
       expect(result).toEqual({ kind: 'copied', rows: copied })
     }
     expect(copied).toBe(3)
@@ -152,9 +178,14 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const source = bench.open()
     const asking = setInterval(() => source.wantHeartbeat(), 50)
     try {
-      const items = await read(source, bench.from, (got) => got.some((item) => item.kind === 'heartbeat') && whole(got).length === 1)
+      const items = await read(
+        source,
+        bench.from,
+        (got) => got.some((item) => item.kind === 'heartbeat') && whole(got).length === 1,
+      )
       const beat = items.findLast((item) => item.kind === 'heartbeat')!
-      if (items.indexOf(beat) > items.indexOf(whole(items)[0]!)) expect(compareLsn(beat.at, whole(items)[0]!.endLsn!)).toBeGreaterThanOrEqual(0)
+      if (items.indexOf(beat) > items.indexOf(whole(items)[0]!))
+        expect(compareLsn(beat.at, whole(items)[0]!.endLsn!)).toBeGreaterThanOrEqual(0)
     } finally {
       clearInterval(asking)
       await source.close()

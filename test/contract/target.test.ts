@@ -22,7 +22,14 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
       async (): Promise<Bench> => {
         const backup = await Backup.prepare({ version })
         const url = await backup.emptyDatabase()
-        return { open: () => new PostgresTarget({ url, source: { systemId: 'another', databaseOid: 1, encoding: 'UTF8', serverVersion: 180000 } }), [Symbol.asyncDispose]: () => backup[Symbol.asyncDispose]() }
+        return {
+          open: () =>
+            new PostgresTarget({
+              url,
+              source: { systemId: 'another', databaseOid: 1, encoding: 'UTF8', serverVersion: 180000 },
+            }),
+          [Symbol.asyncDispose]: () => backup[Symbol.asyncDispose](),
+        }
       },
     ]),
   ),
@@ -30,7 +37,12 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
 
 const signal = new AbortController().signal
 const T = { schema: 'public', name: 't', columns: ['id', 'v'] }
-const CREATE: SchemaStatement = { sql: 'CREATE TABLE public.t (id bigint NOT NULL, v text)', phase: 'before', rank: 20, objects: [{ kind: 'table', schema: 'public', name: 't' }] }
+const CREATE: SchemaStatement = {
+  sql: 'CREATE TABLE public.t (id bigint NOT NULL, v text)',
+  phase: 'before',
+  rank: 20,
+  objects: [{ kind: 'table', schema: 'public', name: 't' }],
+}
 
 async function* chunks(...lines: string[]): AsyncIterable<Buffer> {
   for (const line of lines) yield Buffer.from(line)

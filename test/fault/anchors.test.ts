@@ -12,7 +12,9 @@ let anchor: string
 let older: string
 
 /** The command's last line. */
-async function run(...args: string[]): Promise<{ ok: boolean; error?: { code: string; message: string }; anchors?: string[] }> {
+async function run(
+  ...args: string[]
+): Promise<{ ok: boolean; error?: { code: string; message: string }; anchors?: string[] }> {
   const lines: string[] = []
   const write = process.stdout.write.bind(process.stdout)
   process.stdout.write = ((text: string) => (lines.push(text), true)) as typeof process.stdout.write
@@ -25,7 +27,10 @@ async function run(...args: string[]): Promise<{ ok: boolean; error?: { code: st
 }
 
 beforeAll(async () => {
-  backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)', anchors: true })
+  backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+    anchors: true,
+  })
   anchor = join(backup.folder, 'anchor')
   older = join(backup.folder, 'older')
   await backup.init()
@@ -52,29 +57,65 @@ test('the store as it is: every command says that it holds what was anchored', a
 })
 
 test("yesterday's store is refused by every command that reads it, unless the loss is accepted", async () => {
-  for (const command of [['status'], ['windows'], ['verify'], ['verify', '--chain'], ['find'], ['read', '--table', 't', '--from', 'latest', '--to', 'latest'], ['restore', '--at', 'latest', '--dry-run']]) {
+  for (const command of [
+    ['status'],
+    ['windows'],
+    ['verify'],
+    ['verify', '--chain'],
+    ['find'],
+    ['read', '--table', 't', '--from', 'latest', '--to', 'latest'],
+    ['restore', '--at', 'latest', '--dry-run'],
+  ]) {
     const report = await run(...command, ...place(older))
-    expect(report.error, command.join(' ')).toMatchObject({ code: 'STORE_ROLLED_BACK', message: expect.stringMatching(/ends at entry \d+; entry \d+ was anchored in .* at 20/) as string })
+    expect(report.error, command.join(' ')).toMatchObject({
+      code: 'STORE_ROLLED_BACK',
+      message: expect.stringMatching(/ends at entry \d+; entry \d+ was anchored in .* at 20/) as string,
+    })
   }
-  expect(await run('restore', '--at', 'latest', '--dry-run', '--accept-loss', ...place(older))).toMatchObject({ ok: true, anchors: ['not compared with any anchor, as asked (--accept-loss)'] })
-  expect(await run('restore', '--at', 'latest', '--dry-run', '--store', older, '--keys', backup.keys)).toMatchObject({ ok: true, anchors: [expect.stringMatching(/^no anchor given/)] })
+  expect(await run('restore', '--at', 'latest', '--dry-run', '--accept-loss', ...place(older))).toMatchObject(
+    { ok: true, anchors: ['not compared with any anchor, as asked (--accept-loss)'] },
+  )
+  expect(
+    await run('restore', '--at', 'latest', '--dry-run', '--store', older, '--keys', backup.keys),
+  ).toMatchObject({ ok: true, anchors: [expect.stringMatching(/^no anchor given/)] })
 })
 
 test('a store whose newest entry is another one, a forged anchor and one that cannot be read', async () => {
   const forked = join(backup.folder, 'forked')
   await cp(older, forked, { recursive: true })
   const { repository } = await openBackup({ storeUrl: forked, keys: backup.keys, role: 'writer' })
-  const { repository: real } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
-  while (repository.ledger.headNumber <= real.ledger.headNumber) await repository.audit('test', 'somewhere else', 'x')
-  expect((await run('status', ...place(forked))).error).toMatchObject({ code: 'STORE_ROLLED_BACK', message: expect.stringContaining('is another one') as string })
+  const { repository: real } = await openBackup({
+    storeUrl: backup.storeUrl,
+    keys: backup.keys,
+    role: 'writer',
+  })
+  while (repository.ledger.headNumber <= real.ledger.headNumber)
+    await repository.audit('test', 'somewhere else', 'x')
+  expect((await run('status', ...place(forked))).error).toMatchObject({
+    code: 'STORE_ROLLED_BACK',
+    message: expect.stringContaining('is another one') as string,
+  })
   const forged = join(backup.folder, 'forged')
   await cp(anchor, forged, { recursive: true })
   const [stream = ''] = await readdir(join(forged, 'anchors'))
   const newest = (await readdir(join(forged, 'anchors', stream))).sort()[0]!
-  await writeFile(join(forged, 'anchors', stream, newest), '{"version":1}\n{"signature":"AAAA","signer":"x"}\n')
-  expect((await run('status', '--store', backup.storeUrl, '--keys', backup.keys, '--anchor', forged)).error).toMatchObject({ code: 'LEDGER_BROKEN' })
+  await writeFile(
+    join(forged, 'anchors', stream, newest),
+    '{"version":1}\n{"signature":"AAAA","signer":"x"}\n',
+  )
+  expect(
+    (await run('status', '--store', backup.storeUrl, '--keys', backup.keys, '--anchor', forged)).error,
+  ).toMatchObject({ code: 'LEDGER_BROKEN' })
   await writeFile(join(backup.folder, 'file'), '')
-  const away = await run('status', '--store', backup.storeUrl, '--keys', backup.keys, '--anchor', join(backup.folder, 'file'))
+  const away = await run(
+    'status',
+    '--store',
+    backup.storeUrl,
+    '--keys',
+    backup.keys,
+    '--anchor',
+    join(backup.folder, 'file'),
+  )
   expect(away.anchors).toEqual([expect.stringMatching(/could not be asked/)])
 })
 
@@ -86,14 +127,22 @@ test('up refuses the older store; with the loss accepted it records the gap, beg
   await backup.up({ acceptLoss: true })
   await backup.source.query('INSERT INTO t VALUES (5)')
   await backup.durable()
-  expect(backup.repository.catalog.gaps).toMatchObject([{ reason: expect.stringMatching(/^the loss was accepted: /) as string, scope: { kind: 'stream' } }])
+  expect(backup.repository.catalog.gaps).toMatchObject([
+    { reason: expect.stringMatching(/^the loss was accepted: /) as string, scope: { kind: 'stream' } },
+  ])
   await backup.stop()
-  expect(await run('status', ...place(backup.storeUrl))).toMatchObject({ ok: true, anchors: [expect.stringMatching(/^the store holds entry/)] })
-  expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+  expect(await run('status', ...place(backup.storeUrl))).toMatchObject({
+    ok: true,
+    anchors: [expect.stringMatching(/^the store holds entry/)],
+  })
+  expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+    shown(await digests(backup.sourceUrl)),
+  )
 })
 
 test('doctor names a backup without an anchor, and an anchor inside the store', async () => {
-  const codes = async (anchors: string[]): Promise<string[]> => (await doctor({ ...backup.config, anchors })).findings.map((finding) => finding.code)
+  const codes = async (anchors: string[]): Promise<string[]> =>
+    (await doctor({ ...backup.config, anchors })).findings.map((finding) => finding.code)
   expect(await codes([])).toContain('NO_ANCHOR')
   expect(await codes([backup.storeUrl])).toContain('ANCHOR_INSIDE')
   expect(await codes([join(backup.folder, 'file')])).toContain('ANCHOR_UNREACHABLE')

@@ -21,7 +21,10 @@ beforeEach(async () => {
   await pipeline.drain()
 })
 
-const named = (kind: string): string[] => [...pipeline.store.objects.keys()].filter((name) => (kind === 'hint' ? name.startsWith('checkpoints/') : name.endsWith(`.${kind}`))).sort()
+const named = (kind: string): string[] =>
+  [...pipeline.store.objects.keys()]
+    .filter((name) => (kind === 'hint' ? name.startsWith('checkpoints/') : name.endsWith(`.${kind}`)))
+    .sort()
 
 async function restores(): Promise<void> {
   const target = await pipeline.restore(await pipeline.plan(last))
@@ -30,7 +33,8 @@ async function restores(): Promise<void> {
 
 async function faults(): Promise<string[]> {
   const found: string[] = []
-  for await (const { faults: wrong } of proveLedger((await pipeline.reopen()).ledger, undefined)) found.push(...wrong.map(({ object, error }) => `${error.code} ${object}`))
+  for await (const { faults: wrong } of proveLedger((await pipeline.reopen()).ledger, undefined))
+    found.push(...wrong.map(({ object, error }) => `${error.code} ${object}`))
   return found
 }
 
@@ -53,17 +57,20 @@ test('an opening reads the newest root and what comes after it, and nothing else
   await restores()
 })
 
-test.each(['hint', 'root', 'page'] as const)('every %s gone, or damaged: the same restore, and verify names it', async (kind) => {
-  const names = named(kind)
-  const before = new Map(names.map((name) => [name, pipeline.store.objects.get(name)!]))
-  for (const name of names) pipeline.store.objects.delete(name)
-  await restores()
-  expect(await faults()).toEqual(kind === 'hint' ? [] : names.map((name) => `OBJECT_MISSING ${name}`))
-  for (const [name, bytes] of before) pipeline.store.objects.set(name, bytes)
-  for (const name of names) flip(name)
-  await restores()
-  expect(await faults()).toEqual(kind === 'hint' ? [] : names.map((name) => `OBJECT_CORRUPT ${name}`))
-})
+test.each(['hint', 'root', 'page'] as const)(
+  'every %s gone, or damaged: the same restore, and verify names it',
+  async (kind) => {
+    const names = named(kind)
+    const before = new Map(names.map((name) => [name, pipeline.store.objects.get(name)!]))
+    for (const name of names) pipeline.store.objects.delete(name)
+    await restores()
+    expect(await faults()).toEqual(kind === 'hint' ? [] : names.map((name) => `OBJECT_MISSING ${name}`))
+    for (const [name, bytes] of before) pipeline.store.objects.set(name, bytes)
+    for (const name of names) flip(name)
+    await restores()
+    expect(await faults()).toEqual(kind === 'hint' ? [] : names.map((name) => `OBJECT_CORRUPT ${name}`))
+  },
+)
 
 test('a hint that leads nowhere is passed over', async () => {
   pipeline.store.objects.set('checkpoints/1/0000000000000001.json', Buffer.from('{}'))
@@ -86,7 +93,18 @@ test('a checkpoint that says otherwise than its entries is found', async () => {
   const { repository } = pipeline
   const root = repository.catalog.root(0n, '', [])
   // A writer with the right key and a wrong mind.
-  const wrong = Object.defineProperties(Object.create(Object.getPrototypeOf(repository.catalog) as object) as typeof repository.catalog, Object.getOwnPropertyDescriptors({ allGenerations: [], root: () => ({ ...root, number: repository.ledger.headNumber.toString(), hash: repository.ledger.headHash, generations: root.generations.map((g) => ({ ...g, pages: g.pages.slice(1) })) }) }))
+  const wrong = Object.defineProperties(
+    Object.create(Object.getPrototypeOf(repository.catalog) as object) as typeof repository.catalog,
+    Object.getOwnPropertyDescriptors({
+      allGenerations: [],
+      root: () => ({
+        ...root,
+        number: repository.ledger.headNumber.toString(),
+        hash: repository.ledger.headHash,
+        generations: root.generations.map((g) => ({ ...g, pages: g.pages.slice(1) })),
+      }),
+    }),
+  )
   await writeCheckpoint(repository.ledger, wrong, repository.signer, () => repository.nonce())
   expect(await faults()).toEqual([expect.stringMatching(/^OBJECT_CORRUPT index\/1\/.*\.root$/)])
 })

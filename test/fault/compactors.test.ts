@@ -13,7 +13,9 @@ const SETUP = `CREATE TABLE parent (id bigint PRIMARY KEY, name text); CREATE TA
 async function write(backup: Backup, round: number): Promise<void> {
   for (let i = 0; i < 5; i++) {
     const id = round * 1000 + i * 100
-    await backup.source.query(`BEGIN; INSERT INTO parent VALUES (${id}, 'p'); INSERT INTO child SELECT g, ${id}, repeat(md5(g::text), 20) FROM generate_series(${id}, ${id + 50}) g; UPDATE child SET id = id + 10000000, body = body || 'x' WHERE id = ${id}; DELETE FROM child WHERE id = ${id + 1}; COMMIT`)
+    await backup.source.query(
+      `BEGIN; INSERT INTO parent VALUES (${id}, 'p'); INSERT INTO child SELECT g, ${id}, repeat(md5(g::text), 20) FROM generate_series(${id}, ${id + 50}) g; UPDATE child SET id = id + 10000000, body = body || 'x' WHERE id = ${id}; DELETE FROM child WHERE id = ${id + 1}; COMMIT`,
+    )
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
@@ -31,47 +33,84 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
     const backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: { brokers: bench.kafka.bootstrap, prefix, partitions: 4, replicationFactor: 1, registry: { url: bench.registry.url } }, roll: { age: '200ms', size: '64KiB' }, http: { port: 0 } }))
+    await writeFile(
+      backup.configPath,
+      stringify({
+        ...settings,
+        log: 'kafka',
+        kafka: {
+          brokers: bench.kafka.bootstrap,
+          prefix,
+          partitions: 4,
+          replicationFactor: 1,
+          registry: { url: bench.registry.url },
+        },
+        roll: { age: '200ms', size: '64KiB' },
+        http: { port: 0 },
+      }),
+    )
     return backup
   }
 
-  const start = (backup: Backup, name: string, env: NodeJS.ProcessEnv = {}): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder, env })
+  const start = (backup: Backup, name: string, env: NodeJS.ProcessEnv = {}): Running =>
+    new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder, env })
 
   /** Until the source's slot has followed everything written so far. */
   async function durable(backup: Backup, running: readonly Running[]): Promise<void> {
-    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!
+      .l
     const deadline = performance.now() + 90_000
     for (;;) {
-      const slot = await backup.source.query<{ ok: boolean }>('SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1', [backup.slot, head])
+      const slot = await backup.source.query<{ ok: boolean }>(
+        'SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1',
+        [backup.slot, head],
+      )
       if (slot.rows[0]?.ok === true) return
-      if (performance.now() > deadline) throw new Error(`the slot did not follow: ${running.map((one) => one.output.slice(-1500)).join('\n---\n')}`)
+      if (performance.now() > deadline)
+        throw new Error(
+          `the slot did not follow: ${running.map((one) => one.output.slice(-1500)).join('\n---\n')}`,
+        )
       await backup.source.query(`UPDATE parent SET name = name WHERE id = 1`)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
 
   async function equalToSource(backup: Backup): Promise<void> {
-    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
   }
 
   async function stopAll(running: readonly Running[]): Promise<void> {
     for (const one of running) one.child.kill('SIGTERM')
-    for (const ended of await Promise.all(running.map((one) => one.finished))) expect(ended.last.ok, ended.stdout.slice(-800) + ended.stderr).toBe(true)
+    for (const ended of await Promise.all(running.map((one) => one.finished)))
+      expect(ended.last.ok, ended.stdout.slice(-800) + ended.stderr).toBe(true)
   }
 
   /** The one that said last that it leads. */
-  const leads = (one: Running): boolean => (JSON.parse(one.output.split('\n').findLast((line) => line.includes('"sharing"')) ?? '{}') as { leads?: boolean }).leads === true
-  const builds = (one: Running): boolean => !(one.output.split('\n').findLast((line) => line.includes('"sharing"')) ?? '"lanes":[]').includes('"lanes":[]')
+  const leads = (one: Running): boolean =>
+    (
+      JSON.parse(one.output.split('\n').findLast((line) => line.includes('"sharing"')) ?? '{}') as {
+        leads?: boolean
+      }
+    ).leads === true
+  const builds = (one: Running): boolean =>
+    !(one.output.split('\n').findLast((line) => line.includes('"sharing"')) ?? '"lanes":[]').includes(
+      '"lanes":[]',
+    )
 
   async function until(condition: () => boolean, what: string, running: readonly Running[]): Promise<void> {
     const deadline = performance.now() + 60_000
     while (!condition()) {
-      if (performance.now() > deadline) throw new Error(`${what}: ${running.map((one) => one.output.slice(-800)).join('\n---\n')}`)
+      if (performance.now() > deadline)
+        throw new Error(`${what}: ${running.map((one) => one.output.slice(-800)).join('\n---\n')}`)
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
 
-  test('three share the work; a builder and the leader are killed in the middle of it, one joins, one leaves', { timeout: 240_000 }, async () => {
+  test('three share the work; a builder and the leader are killed in the middle of it, one joins, one leaves', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await prepare('shared')
     const replicator = start(backup, 'replicator')
     const first = start(backup, 'compactor')
@@ -106,17 +145,23 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
     expect(catalog.claims.get(0)!.term).toBeGreaterThanOrEqual(2)
   })
 
-  test('lanes change hands while a member is in the middle of an upload; it goes on later, and one of the two uploads counts', { timeout: 240_000 }, async () => {
+  test('lanes change hands while a member is in the middle of an upload; it goes on later, and one of the two uploads counts', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await prepare('upload')
     const replicator = start(backup, 'replicator')
     const first = start(backup, 'compactor')
     await first.said('"streaming"')
     await until(() => leads(first), 'the first leads', [first])
     // Stops itself when a segment is stored and its index is not.
-    const slow = start(backup, 'compactor', { TIDEMARK_CRASH_AT: 'segment-stored:2', TIDEMARK_CRASH_BY: 'SIGSTOP' })
+    const slow = start(backup, 'compactor', {
+      TIDEMARK_CRASH_AT: 'segment-stored:2',
+      TIDEMARK_CRASH_BY: 'SIGSTOP',
+    })
     const all = [replicator, first, slow]
     await until(() => builds(slow), 'both have lanes', all)
-    const isStopped = async (): Promise<boolean> => / T/.test((await readFile(`/proc/${slow.child.pid}/stat`, 'utf8')).replace(/^.*\)/, ''))
+    const isStopped = async (): Promise<boolean> =>
+      / T/.test((await readFile(`/proc/${slow.child.pid}/stat`, 'utf8')).replace(/^.*\)/, ''))
     let round = 1
     for (; !(await isStopped()) && round < 40; round++) await write(backup, round)
     expect(await isStopped(), `it built nothing: ${slow.output.slice(-1000)}`).toBe(true)
@@ -132,7 +177,9 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
     expect((await backup.openRepository()).catalog.gaps).toEqual([])
   })
 
-  test('a leader that was stopped, replaced and goes on again is fenced and helps', { timeout: 240_000 }, async () => {
+  test('a leader that was stopped, replaced and goes on again is fenced and helps', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await prepare('stopped')
     const replicator = start(backup, 'replicator')
     const first = start(backup, 'compactor')

@@ -28,7 +28,11 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await azure[Symbol.asyncDispose]()
   })
 
-  const copy = (url: string, mode: CopyPlace['mode'], role: CopyPlace['role'] = 'remote'): object => ({ url, mode, role })
+  const copy = (url: string, mode: CopyPlace['mode'], role: CopyPlace['role'] = 'remote'): object => ({
+    url,
+    mode,
+    role,
+  })
 
   async function prepare(copies: readonly object[]): Promise<Backup> {
     const backup = await Backup.prepare({ setup: SETUP })
@@ -40,7 +44,9 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
 
   async function write(backup: Backup, from: number): Promise<void> {
     for (let i = 0; i < 5; i++) {
-      await backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(${from + i * 10}, ${from + i * 10 + 8}) g; UPDATE m SET body = body || 'x' WHERE id % 50 = ${i}; DELETE FROM m WHERE id = ${from + i * 10 + 1}`)
+      await backup.source.query(
+        `INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(${from + i * 10}, ${from + i * 10 + 8}) g; UPDATE m SET body = body || 'x' WHERE id % 50 = ${i}; DELETE FROM m WHERE id = ${from + i * 10 + 1}`,
+      )
       await backup.durable()
     }
   }
@@ -48,18 +54,31 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
   /** Until a copy has every entry that the primary has. */
   async function filled(backup: Backup, url: string): Promise<void> {
     const store = await openStore(url)
-    await backup.until(async () => (await endOf(store, 0n)).number >= backup.repository.ledger.headNumber, 60_000)
+    await backup.until(
+      async () => (await endOf(store, 0n)).number >= backup.repository.ledger.headNumber,
+      60_000,
+    )
   }
 
-  async function equalFrom(backup: Backup, url: string, expected: readonly string[], copies: readonly CopyPlace[] = []): Promise<readonly string[]> {
+  async function equalFrom(
+    backup: Backup,
+    url: string,
+    expected: readonly string[],
+    copies: readonly CopyPlace[] = [],
+  ): Promise<readonly string[]> {
     const restored = await backup.restore('latest', { storeUrl: url, copies })
     expect(shown(await digests(restored.url))).toEqual(expected)
     return restored.stores
   }
 
-  test('three copies: two are lost or damaged, and the third brings everything back', { timeout: 240_000 }, async () => {
+  test('three copies: two are lost or damaged, and the third brings everything back', {
+    timeout: 240_000,
+  }, async () => {
     const [bucket, container] = [await s3.bucket(), await azure.container()]
-    await using backup = await prepare([copy(bucket.url, 'synchronous'), copy(container.url, 'mirrored', 'archive')])
+    await using backup = await prepare([
+      copy(bucket.url, 'synchronous'),
+      copy(container.url, 'mirrored', 'archive'),
+    ])
     await backup.up()
     await write(backup, 1000)
     await filled(backup, container.url)
@@ -85,13 +104,24 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
         if (i % 2 === 0) await store.putIfAbsent(name, [bytes])
       }
     }
-    const copies: CopyPlace[] = [bucket.url, container.url].map((url) => ({ url, role: 'remote', mode: 'mirrored', bandwidth: undefined }))
+    const copies: CopyPlace[] = [bucket.url, container.url].map((url) => ({
+      url,
+      role: 'remote',
+      mode: 'mirrored',
+      bandwidth: undefined,
+    }))
     const told = await equalFrom(backup, backup.storeUrl, expected, copies)
     expect(told.join('\n')).toMatch(/put back in/)
     // What the restore needed has been put back where it was read; scrubbing looks at every store.
     const opened = await openBackup({ storeUrl: backup.storeUrl, copies, keys: backup.keys, role: 'writer' })
     // A copy whose newest entries are gone is one that is behind.
-    for (const url of [bucket.url, container.url]) await copyBackup({ from: { storeUrl: backup.storeUrl, copies, keys: backup.keys }, to: url, bandwidth: undefined, signal })
+    for (const url of [bucket.url, container.url])
+      await copyBackup({
+        from: { storeUrl: backup.storeUrl, copies, keys: backup.keys },
+        to: url,
+        bandwidth: undefined,
+        signal,
+      })
     const scrubbed = await scrubSet(opened, { part: 0, parts: 1 }, signal)
     expect(scrubbed.faults.length).toBeGreaterThan(10)
     expect(scrubbed.faults.filter((fault) => fault.outcome !== 'mended')).toEqual([])
@@ -103,7 +133,9 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     }
   })
 
-  test('a synchronous copy that is away holds up what counts as durable; a mirrored one catches up', { timeout: 240_000 }, async () => {
+  test('a synchronous copy that is away holds up what counts as durable; a mirrored one catches up', {
+    timeout: 240_000,
+  }, async () => {
     const own = await startS3()
     const ownAzure = await startAzure()
     try {
@@ -118,12 +150,28 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
       await filled(backup, container.url)
       await own.minio.kill()
       await backup.source.query(`INSERT INTO m VALUES (5000, 'waits')`)
-      await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.message.includes('the copy s3://')))
+      await backup.until(() =>
+        backup.events.some((event) => event.event === 'retry' && event.message.includes('the copy s3://')),
+      )
       // And how long the source can bear it.
-      await backup.until(() => backup.events.some((event) => event.event === 'wal-budget' && event.lagBytes > 0))
-      const held = (await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l
+      await backup.until(() =>
+        backup.events.some((event) => event.event === 'wal-budget' && event.lagBytes > 0),
+      )
+      const held = (
+        await backup.source.query<{ l: string }>(
+          'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+          [backup.slot],
+        )
+      ).rows[0]!.l
       await new Promise((resolve) => setTimeout(resolve, 1500))
-      expect((await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l).toBe(held)
+      expect(
+        (
+          await backup.source.query<{ l: string }>(
+            'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+            [backup.slot],
+          )
+        ).rows[0]!.l,
+      ).toBe(held)
       await own.minio.start()
       await backup.durable(90_000)
       await backup.stop()
@@ -158,20 +206,28 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await write(backup, 1000)
     await backup.stop()
     const head = backup.repository.ledger.headNumber
-    for (let number = head - 4n; number <= head; number++) await rm(join(backup.storeUrl, ledgerName(1, number)))
+    for (let number = head - 4n; number <= head; number++)
+      await rm(join(backup.storeUrl, ledgerName(1, number)))
     await expect(backup.up()).rejects.toMatchObject({ code: 'COPY_AHEAD' })
     // A reader takes the one that reaches furthest, and says so.
     const expected = shown(await digests(backup.sourceUrl))
     const told = await equalFrom(backup, backup.storeUrl, expected, placeOf(backup.config).copies)
     expect(told.join('\n')).toMatch(/ends at ledger entry \d+, s3:.*: it is read instead/)
-    await copyBackup({ from: { storeUrl: bucket.url, keys: backup.keys }, to: backup.storeUrl, bandwidth: undefined, signal })
+    await copyBackup({
+      from: { storeUrl: bucket.url, keys: backup.keys },
+      to: backup.storeUrl,
+      bandwidth: undefined,
+      signal,
+    })
     await backup.up()
     await write(backup, 2000)
     await backup.stop()
     await equalFrom(backup, backup.storeUrl, shown(await digests(backup.sourceUrl)))
   })
 
-  test('the primary is lost with its disk: a copy is promoted and goes on; what the old one has of its own is set aside', { timeout: 240_000 }, async () => {
+  test('the primary is lost with its disk: a copy is promoted and goes on; what the old one has of its own is set aside', {
+    timeout: 240_000,
+  }, async () => {
     const container = await azure.container()
     await using backup = await prepare([copy(container.url, 'mirrored')])
     await backup.up()
@@ -196,14 +252,24 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await repository.audit('test', 'the old one goes on', 'nobody')
     const orphan = repository.ledger.headNumber
     // Its own writer, which knows of the copy, is told that it is no longer the primary.
-    await writeFile(backup.configPath, stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }))
+    await writeFile(
+      backup.configPath,
+      stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }),
+    )
     await expect(backup.up()).rejects.toMatchObject({ code: 'STORE_SUPERSEDED' })
     // Somebody who restores from both gets what counts.
-    await equalFrom(backup, old, shown(await digests(backup.sourceUrl)), [{ url: container.url, role: 'remote', mode: 'mirrored', bandwidth: undefined }])
+    await equalFrom(backup, old, shown(await digests(backup.sourceUrl)), [
+      { url: container.url, role: 'remote', mode: 'mirrored', bandwidth: undefined },
+    ])
     // As a copy that nothing is durable without: what it has of its own is recorded and set aside, and it is filled.
-    await writeFile(backup.configPath, stringify({ ...settings, store: { url: container.url }, copies: [copy(old, 'synchronous')] }))
+    await writeFile(
+      backup.configPath,
+      stringify({ ...settings, store: { url: container.url }, copies: [copy(old, 'synchronous')] }),
+    )
     await backup.up()
-    expect(backup.events).toContainEqual(expect.objectContaining({ event: 'orphans', lineage: 1, to: String(orphan) }))
+    expect(backup.events).toContainEqual(
+      expect.objectContaining({ event: 'orphans', lineage: 1, to: String(orphan) }),
+    )
     await write(backup, 4000)
     await backup.stop()
     expect(await readdir(join(old, 'orphans', '1'))).toContain(`${String(orphan).padStart(16, '0')}.entry`)
@@ -211,14 +277,25 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await equalFrom(backup, old, expected)
     await equalFrom(backup, container.url, expected)
     const entries = []
-    for await (const entry of (await openBackup({ storeUrl: old, keys: backup.keys, role: 'restore' })).repository.ledger.walk()) entries.push(entry.body?.kind)
+    for await (const entry of (
+      await openBackup({ storeUrl: old, keys: backup.keys, role: 'restore' })
+    ).repository.ledger.walk())
+      entries.push(entry.body?.kind)
     expect(entries.filter((kind) => kind === 'lineage' || kind === 'orphans')).toEqual(['lineage', 'orphans'])
     // And back again: a second promotion, of the first primary, from a checkpoint of this lineage.
     const again = await openBackup({ storeUrl: container.url, keys: backup.keys, role: 'writer' })
     await again.repository.checkpoint(1)
-    await copyBackup({ from: { storeUrl: container.url, keys: backup.keys }, to: old, bandwidth: undefined, signal })
+    await copyBackup({
+      from: { storeUrl: container.url, keys: backup.keys },
+      to: old,
+      bandwidth: undefined,
+      signal,
+    })
     expect((await promote({ storeUrl: old, keys: backup.keys })).lineage).toBe(3)
-    await writeFile(backup.configPath, stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }))
+    await writeFile(
+      backup.configPath,
+      stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }),
+    )
     await backup.up()
     await write(backup, 5000)
     await filled(backup, container.url)

@@ -9,7 +9,21 @@ import { Running } from '../support/cli.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
 
 /** In the order in which a run passes them. */
-const POINTS = ['base-snapshot', 'base-part-stored', 'table-entry:2', 'before-base-entry', 'after-base-entry', 'segment-sealed', 'segment-stored', 'index-stored', 'before-entry', 'after-entry', 'acknowledged', 'segment-stored:4', 'after-entry:3']
+const POINTS = [
+  'base-snapshot',
+  'base-part-stored',
+  'table-entry:2',
+  'before-base-entry',
+  'after-base-entry',
+  'segment-sealed',
+  'segment-stored',
+  'index-stored',
+  'before-entry',
+  'after-entry',
+  'acknowledged',
+  'segment-stored:4',
+  'after-entry:3',
+]
 
 const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); CREATE TABLE nokey (v int);
 INSERT INTO m SELECT i, repeat(md5(i::text), 1 + i % 200) FROM generate_series(1, 2000) i; INSERT INTO nokey SELECT i % 10 FROM generate_series(1, 200) i; CREATE TABLE third (id int PRIMARY KEY); INSERT INTO third VALUES (1)`
@@ -17,7 +31,9 @@ INSERT INTO m SELECT i, repeat(md5(i::text), 1 + i % 200) FROM generate_series(1
 async function write(backup: Backup, round: number): Promise<void> {
   for (let i = 0; i < 6; i++) {
     const id = 10_000 + round * 1000 + i * 10
-    await backup.source.query(`BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET body = 'edited' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO nokey VALUES (${round}), (${round}); DELETE FROM nokey WHERE ctid = (SELECT min(ctid) FROM nokey); COMMIT`)
+    await backup.source.query(
+      `BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET body = 'edited' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO nokey VALUES (${round}), (${round}); DELETE FROM nokey WHERE ctid = (SELECT min(ctid) FROM nokey); COMMIT`,
+    )
     await new Promise((resolve) => setTimeout(resolve, 60))
   }
 }
@@ -26,7 +42,9 @@ describe('kill -9 of Tidemark', () => {
   test.each(POINTS)('at %s', async (point) => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
-    const text = (await readFile(backup.configPath, 'utf8')).replace('age: 5s', 'age: 200ms').replace('port: 9187', 'port: 0')
+    const text = (await readFile(backup.configPath, 'utf8'))
+      .replace('age: 5s', 'age: 200ms')
+      .replace('port: 9187', 'port: 0')
     await writeFile(backup.configPath, text)
     // The writer's side alone is enough for running and restarting.
     await rename(join(backup.keys, 'restore'), join(backup.folder, 'restore-keys'))
@@ -56,7 +74,10 @@ describe('kill -9 of Tidemark', () => {
 
 test('kill -9 of PostgreSQL in the middle, twice: what it acknowledged comes once', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-crash-'))
-  const server = await EmbeddedPostgres.create({ folder, settings: { ...SERVER_SETTINGS, fsync: 'on', synchronous_commit: 'on' } })
+  const server = await EmbeddedPostgres.create({
+    folder,
+    settings: { ...SERVER_SETTINGS, fsync: 'on', synchronous_commit: 'on' },
+  })
   try {
     await server.start()
     await using backup = await Backup.prepare({ url: server.url(), setup: SETUP })
@@ -70,7 +91,11 @@ test('kill -9 of PostgreSQL in the middle, twice: what it acknowledged comes onc
       await backup.until(() => backup.events.some((event) => event.event === 'retry'))
       // Children of a killed postmaster take a moment to leave the data folder.
       for (let left = 100; ; left--) {
-        const started = await server.start().then(() => true, (error: unknown) => (left > 0 ? false : Promise.reject(error instanceof Error ? error : new Error(String(error)))))
+        const started = await server.start().then(
+          () => true,
+          (error: unknown) =>
+            left > 0 ? false : Promise.reject(error instanceof Error ? error : new Error(String(error))),
+        )
         if (started) break
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
@@ -94,7 +119,12 @@ test('kill -9 of PostgreSQL in the middle, twice: what it acknowledged comes onc
 test('SIGTERM waits for the store, a second one leaves at once; what was not durable comes again', async () => {
   await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
   await backup.init()
-  await writeFile(backup.configPath, (await readFile(backup.configPath, 'utf8')).replace('age: 5s', 'age: 200ms').replace('port: 9187', 'port: 0'))
+  await writeFile(
+    backup.configPath,
+    (await readFile(backup.configPath, 'utf8'))
+      .replace('age: 5s', 'age: 200ms')
+      .replace('port: 9187', 'port: 0'),
+  )
   const args = ['up', '--json', '--config', backup.configPath]
   const first = new Running(args, { cwd: backup.folder })
   await first.said('"streaming"')

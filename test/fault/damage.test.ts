@@ -12,13 +12,18 @@ import type { Repository } from '../../services/repository/repository.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
-const SETUP = 'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
+const SETUP =
+  'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
 
 /** As whoever has the restore keys opens it. */
 async function secretOf(repository: Repository, keys: string, key: string): Promise<Buffer> {
   const { object } = repository.catalog.keys.get(key)!.body
   const { provider } = await openKeys(keys, 'restore')
-  return provider.open(await repository.ledger.store.get(object.name), { stream: repository.catalog.stream, kind: 'key', object: object.name })
+  return provider.open(await repository.ledger.store.get(object.name), {
+    stream: repository.catalog.stream,
+    kind: 'key',
+    object: object.name,
+  })
 }
 
 describe('one finished backup, damaged in copies', () => {
@@ -29,7 +34,9 @@ describe('one finished backup, damaged in copies', () => {
   beforeAll(async () => {
     backup = await Backup.start({ setup: SETUP })
     for (let i = 0; i < 4; i++) {
-      await backup.source.query(`INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${1000 + i * 10}, ${1005 + i * 10}) g`)
+      await backup.source.query(
+        `INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${1000 + i * 10}, ${1005 + i * 10}) g`,
+      )
       await backup.durable()
     }
     await backup.source.query("INSERT INTO tidemark.marker (name) VALUES ('release-1')")
@@ -48,7 +55,10 @@ describe('one finished backup, damaged in copies', () => {
   const run = (args: string[]) => tidemark([...args, '--json'], backup.folder)
   async function files(store: string, folder: string, suffix: string): Promise<string[]> {
     const all = await readdir(join(store, folder), { recursive: true })
-    return all.filter((name) => name.endsWith(suffix)).sort().map((name) => join(store, folder, name))
+    return all
+      .filter((name) => name.endsWith(suffix))
+      .sort()
+      .map((name) => join(store, folder, name))
   }
   async function flip(path: string, at: number): Promise<void> {
     const bytes = await readFile(path)
@@ -58,42 +68,82 @@ describe('one finished backup, damaged in copies', () => {
   }
 
   const DAMAGE: readonly (readonly [string, string, (store: string) => Promise<void>])[] = [
-    ['a segment with one bit flipped', 'OBJECT_CORRUPT', async (s) => flip((await files(s, 'segments', '.avro'))[1]!, 300)],
-    ['a segment short by one byte', 'OBJECT_CORRUPT', async (s) => {
-      const path = (await files(s, 'segments', '.avro'))[1]!
-      await truncate(path, (await stat(path)).size - 1)
-    }],
-    ['two segments swapped', 'OBJECT_CORRUPT', async (s) => {
-      const [a, b] = await files(s, 'segments', '.avro')
-      await rename(a!, `${a}.x`)
-      await rename(b!, a!)
-      await rename(`${a}.x`, b!)
-    }],
+    [
+      'a segment with one bit flipped',
+      'OBJECT_CORRUPT',
+      async (s) => flip((await files(s, 'segments', '.avro'))[1]!, 300),
+    ],
+    [
+      'a segment short by one byte',
+      'OBJECT_CORRUPT',
+      async (s) => {
+        const path = (await files(s, 'segments', '.avro'))[1]!
+        await truncate(path, (await stat(path)).size - 1)
+      },
+    ],
+    [
+      'two segments swapped',
+      'OBJECT_CORRUPT',
+      async (s) => {
+        const [a, b] = await files(s, 'segments', '.avro')
+        await rename(a!, `${a}.x`)
+        await rename(b!, a!)
+        await rename(`${a}.x`, b!)
+      },
+    ],
     ['a missing segment', 'OBJECT_MISSING', async (s) => rm((await files(s, 'segments', '.avro'))[0]!)],
-    ['a base part with one bit flipped', 'OBJECT_CORRUPT', async (s) => flip((await files(s, 'base', '.avro'))[0]!, -5)],
-    ['an epoch key with one bit flipped', 'OBJECT_CORRUPT', async (s) => {
-      for (const path of await files(s, 'keys', '.key')) await flip(path, -3)
-    }],
+    [
+      'a base part with one bit flipped',
+      'OBJECT_CORRUPT',
+      async (s) => flip((await files(s, 'base', '.avro'))[0]!, -5),
+    ],
+    [
+      'an epoch key with one bit flipped',
+      'OBJECT_CORRUPT',
+      async (s) => {
+        for (const path of await files(s, 'keys', '.key')) await flip(path, -3)
+      },
+    ],
     ['a ledger entry removed', 'LEDGER_BROKEN', async (s) => rm((await files(s, 'ledger', '.json'))[5]!)],
-    ['a ledger entry edited', 'LEDGER_BROKEN', async (s) => {
-      const path = (await files(s, 'ledger', '.json'))[6]!
-      await writeFile(path, (await readFile(path, 'utf8')).replace(/"writtenAt":"2/, '"writtenAt":"3'))
-    }],
-    ['a ledger entry with a repeated key', 'LEDGER_BROKEN', async (s) => {
-      const path = (await files(s, 'ledger', '.json'))[6]!
-      await writeFile(path, (await readFile(path, 'utf8')).replace('{"body"', '{"body":{},"body"'))
-    }],
-    ['two ledger entries swapped', 'LEDGER_BROKEN', async (s) => {
-      const all = await files(s, 'ledger', '.json')
-      const [a, b] = [await readFile(all[4]!), await readFile(all[5]!)]
-      await writeFile(all[4]!, b)
-      await writeFile(all[5]!, a)
-    }],
-    ["another installation's genesis", 'STORE_FOREIGN', async (s) => flip((await files(s, 'ledger', '.json'))[0]!, 40)],
-    ['an empty store', 'STORE_NOT_FOUND', async (s) => {
-      await rm(s, { recursive: true })
-      await mkdir(s)
-    }],
+    [
+      'a ledger entry edited',
+      'LEDGER_BROKEN',
+      async (s) => {
+        const path = (await files(s, 'ledger', '.json'))[6]!
+        await writeFile(path, (await readFile(path, 'utf8')).replace(/"writtenAt":"2/, '"writtenAt":"3'))
+      },
+    ],
+    [
+      'a ledger entry with a repeated key',
+      'LEDGER_BROKEN',
+      async (s) => {
+        const path = (await files(s, 'ledger', '.json'))[6]!
+        await writeFile(path, (await readFile(path, 'utf8')).replace('{"body"', '{"body":{},"body"'))
+      },
+    ],
+    [
+      'two ledger entries swapped',
+      'LEDGER_BROKEN',
+      async (s) => {
+        const all = await files(s, 'ledger', '.json')
+        const [a, b] = [await readFile(all[4]!), await readFile(all[5]!)]
+        await writeFile(all[4]!, b)
+        await writeFile(all[5]!, a)
+      },
+    ],
+    [
+      "another installation's genesis",
+      'STORE_FOREIGN',
+      async (s) => flip((await files(s, 'ledger', '.json'))[0]!, 40),
+    ],
+    [
+      'an empty store',
+      'STORE_NOT_FOUND',
+      async (s) => {
+        await rm(s, { recursive: true })
+        await mkdir(s)
+      },
+    ],
   ]
 
   test.each(DAMAGE)('%s is %s: verify names it and a restore refuses', async (_, code, change) => {
@@ -102,7 +152,17 @@ describe('one finished backup, damaged in copies', () => {
     expect(verify.last.error?.code, verify.stdout + verify.stderr).toBe(code)
     expect(verify.code).toBeGreaterThan(3)
     const into = await backup.emptyDatabase()
-    const restored = await run(['restore', '--at', 'latest', '--into', into, '--store', store, '--keys', backup.keys])
+    const restored = await run([
+      'restore',
+      '--at',
+      'latest',
+      '--into',
+      into,
+      '--store',
+      store,
+      '--keys',
+      backup.keys,
+    ])
     expect(restored.last.error?.code).toBe(code)
   })
 
@@ -110,7 +170,10 @@ describe('one finished backup, damaged in copies', () => {
     const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' })
     const { stream, generation } = repository.catalog
     for await (const { body } of generation!.segments.segments(() => true)) {
-      for (const [object, kind] of [[body.objects[0]!, 'segment'], [body.index, 'index']] as const) {
+      for (const [object, kind] of [
+        [body.objects[0]!, 'segment'],
+        [body.index, 'index'],
+      ] as const) {
         const right = await readFile(join(backup.storeUrl, object.name))
         const context = { kind, generation: '1', lane: '0', object: object.name }
         await repository.keyring.open(object.key, right, context)
@@ -118,12 +181,26 @@ describe('one finished backup, damaged in copies', () => {
           const bytes = Buffer.from(right)
           bytes[Math.floor((region / 32) * right.length)]! ^= 1 << (region % 8)
           expect(faultOf(object, bytes)?.code, `region ${region}`).toBe('OBJECT_CORRUPT')
-          await expect(repository.keyring.open(object.key, bytes, context), `region ${region}`).rejects.toMatchObject({ code: expect.stringMatching(/^(OBJECT_CORRUPT|KEY_WRONG)$/) as string })
+          await expect(
+            repository.keyring.open(object.key, bytes, context),
+            `region ${region}`,
+          ).rejects.toMatchObject({ code: expect.stringMatching(/^(OBJECT_CORRUPT|KEY_WRONG)$/) as string })
         }
         // Sealed under the very same key, for another stream, or under another name: not taken.
-        for (const other of [{ ...context, stream: '00000000-0000-4000-8000-000000000000' }, { ...context, object: `${object.name}x` }, { ...context, generation: '2' }]) {
-          const elsewhere = await repository.keyring.seal({ id: object.key, secret: await secretOf(repository, backup.keys, object.key) }, Buffer.from('x'), other)
-          await expect(repository.keyring.open(object.key, elsewhere, context)).rejects.toMatchObject({ code: 'OBJECT_CORRUPT', message: expect.stringContaining('another place') as string })
+        for (const other of [
+          { ...context, stream: '00000000-0000-4000-8000-000000000000' },
+          { ...context, object: `${object.name}x` },
+          { ...context, generation: '2' },
+        ]) {
+          const elsewhere = await repository.keyring.seal(
+            { id: object.key, secret: await secretOf(repository, backup.keys, object.key) },
+            Buffer.from('x'),
+            other,
+          )
+          await expect(repository.keyring.open(object.key, elsewhere, context)).rejects.toMatchObject({
+            code: 'OBJECT_CORRUPT',
+            message: expect.stringContaining('another place') as string,
+          })
         }
       }
       break
@@ -131,28 +208,43 @@ describe('one finished backup, damaged in copies', () => {
     expect(stream).not.toBe('')
   })
 
-  test('wrong keys, missing keys, only the writer\'s keys', async () => {
+  test("wrong keys, missing keys, only the writer's keys", async () => {
     const other = await Backup.prepare({ setup: 'CREATE TABLE x (id int PRIMARY KEY)' })
     await other.init()
-    expect((await run(['windows', '--store', backup.storeUrl, '--keys', other.keys])).last.error?.code).toBe('STORE_FOREIGN')
+    expect((await run(['windows', '--store', backup.storeUrl, '--keys', other.keys])).last.error?.code).toBe(
+      'STORE_FOREIGN',
+    )
     // The right trust, another private key.
     const mixed = join(backup.folder, 'mixed')
     await cp(join(backup.keys, 'restore'), mixed, { recursive: true })
     const name = (await readdir(mixed)).find((file) => file.startsWith('recipient-'))!
-    const foreign = (await readdir(join(other.keys, 'restore'))).find((file) => file.startsWith('recipient-'))!
+    const foreign = (await readdir(join(other.keys, 'restore'))).find((file) =>
+      file.startsWith('recipient-'),
+    )!
     await rm(join(mixed, name))
     await cp(join(other.keys, 'restore', foreign), join(mixed, name))
-    expect((await run(['verify', '--store', backup.storeUrl, '--keys', mixed])).last.error?.code).toBe('KEY_WRONG')
-    expect((await run(['verify', '--store', backup.storeUrl, '--keys', join(backup.folder, 'nowhere')])).last.error?.code).toBe('KEY_MISSING')
+    expect((await run(['verify', '--store', backup.storeUrl, '--keys', mixed])).last.error?.code).toBe(
+      'KEY_WRONG',
+    )
+    expect(
+      (await run(['verify', '--store', backup.storeUrl, '--keys', join(backup.folder, 'nowhere')])).last.error
+        ?.code,
+    ).toBe('KEY_MISSING')
     const writer = join(backup.folder, 'writer-only')
     await cp(join(backup.keys, 'writer'), join(writer, 'writer'), { recursive: true })
-    expect((await run(['verify', '--store', backup.storeUrl, '--keys', writer])).last.error?.code).toBe('KEY_MISSING')
-    expect((await run(['verify', '--chain', '--store', backup.storeUrl, '--keys', writer])).last.ok).toBe(true)
+    expect((await run(['verify', '--store', backup.storeUrl, '--keys', writer])).last.error?.code).toBe(
+      'KEY_MISSING',
+    )
+    expect((await run(['verify', '--chain', '--store', backup.storeUrl, '--keys', writer])).last.ok).toBe(
+      true,
+    )
     await other[Symbol.asyncDispose]()
   })
 
   test('points: without a zone, before the window, after the head, unknown', async () => {
-    const at = async (point: string) => (await run(['restore', '--dry-run', '--at', point, '--store', backup.storeUrl, '--keys', backup.keys])).last.error?.code
+    const at = async (point: string) =>
+      (await run(['restore', '--dry-run', '--at', point, '--store', backup.storeUrl, '--keys', backup.keys]))
+        .last.error?.code
     expect(await at('2026-01-01T10:00:00')).toBe('POINT_INVALID')
     expect(await at('yesterday')).toBe('POINT_INVALID')
     expect(await at('2001-01-01T10:00:00Z')).toBe('POINT_BEFORE_WINDOW')
@@ -165,7 +257,20 @@ describe('one finished backup, damaged in copies', () => {
   })
 
   test('targets: not empty, the source itself, unreachable; a crashed restore runs again to the same result', async () => {
-    const into = async (url: string) => (await run(['restore', '--at', 'latest', '--into', url, '--store', backup.storeUrl, '--keys', backup.keys])).last
+    const into = async (url: string) =>
+      (
+        await run([
+          'restore',
+          '--at',
+          'latest',
+          '--into',
+          url,
+          '--store',
+          backup.storeUrl,
+          '--keys',
+          backup.keys,
+        ])
+      ).last
     expect((await into(backup.sourceUrl)).error?.code).toBe('TARGET_IS_SOURCE')
     const used = await backup.emptyDatabase()
     expect((await into(used)).ok).toBe(true)
@@ -178,8 +283,23 @@ describe('one finished backup, damaged in copies', () => {
     // As a restore leaves it that was killed after its tables were made and half loaded.
     const stop = new AbortController()
     const { restore } = await import('../../services/app/restore.ts')
-    const options = { storeUrl: backup.storeUrl, keys: backup.keys, at: 'latest', into: url, exceptTables: [], dryRun: false }
-    await expect(restore({ ...options, signal: stop.signal, events: { onProgress: (p) => p.stage === 'load' && stop.abort(new DOMException('killed', 'AbortError')) } })).rejects.toThrow()
+    const options = {
+      storeUrl: backup.storeUrl,
+      keys: backup.keys,
+      at: 'latest',
+      into: url,
+      exceptTables: [],
+      dryRun: false,
+    }
+    await expect(
+      restore({
+        ...options,
+        signal: stop.signal,
+        events: {
+          onProgress: (p) => p.stage === 'load' && stop.abort(new DOMException('killed', 'AbortError')),
+        },
+      }),
+    ).rejects.toThrow()
     await client.end()
     const again = await restore({ ...options, signal: new AbortController().signal, events: {} })
     expect(again.result?.reached.position).toBeDefined()
@@ -193,15 +313,32 @@ describe('one finished backup, damaged in copies', () => {
     execFileSync('chmod', ['-R', 'a-w', join(place, 'store')])
     // root may write anywhere; where the test runs as root the ledger takes the audit entry, else the file does.
     const url = await backup.emptyDatabase()
-    const answer = await tidemark(['restore', '--at', 'latest', '--into', url, '--store', join(place, 'store'), '--keys', join(place, 'keys'), '--json'], place)
+    const answer = await tidemark(
+      [
+        'restore',
+        '--at',
+        'latest',
+        '--into',
+        url,
+        '--store',
+        join(place, 'store'),
+        '--keys',
+        join(place, 'keys'),
+        '--json',
+      ],
+      place,
+    )
     expect(answer.last.ok, answer.stdout).toBe(true)
     expect(shown(await digests(url))).toEqual(expected)
-    if (process.getuid?.() !== 0) expect(await readFile(join(place, 'tidemark-audit.log'), 'utf8')).toContain('"command":"restore"')
+    if (process.getuid?.() !== 0)
+      expect(await readFile(join(place, 'tidemark-audit.log'), 'utf8')).toContain('"command":"restore"')
     execFileSync('chmod', ['-R', 'u+w', join(place, 'store')])
   })
 
   test('nothing of the rows, keys or passwords stands in the clear', async () => {
-    const canary = Buffer.from((await backup.source.query<{ body: string }>('SELECT body FROM m WHERE id = 7')).rows[0]!.body)
+    const canary = Buffer.from(
+      (await backup.source.query<{ body: string }>('SELECT body FROM m WHERE id = 7')).rows[0]!.body,
+    )
     for (const name of await readdir(backup.storeUrl, { recursive: true })) {
       const path = join(backup.storeUrl, name)
       if (!(await stat(path)).isFile()) continue
@@ -211,10 +348,23 @@ describe('one finished backup, damaged in copies', () => {
 
   test('every command that reads leaves an audit entry', async () => {
     await run(['find', '--store', backup.storeUrl, '--keys', backup.keys])
-    await run(['read', '--table', 'public.m', '--from', formatLsn(backup.repository.catalog.generation!.base!.closing), '--to', 'latest', '--store', backup.storeUrl, '--keys', backup.keys])
+    await run([
+      'read',
+      '--table',
+      'public.m',
+      '--from',
+      formatLsn(backup.repository.catalog.generation!.base!.closing),
+      '--to',
+      'latest',
+      '--store',
+      backup.storeUrl,
+      '--keys',
+      backup.keys,
+    ])
     const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
     const commands: string[] = []
-    for await (const { body } of repository.ledger.walk()) if (body?.kind === 'audit') commands.push(body.command)
+    for await (const { body } of repository.ledger.walk())
+      if (body?.kind === 'audit') commands.push(body.command)
     for (const command of ['init', 'find', 'read', 'restore']) expect(commands).toContain(command)
   })
 })
@@ -259,44 +409,84 @@ test('sources that would lose changes or harm the application are refused', asyn
   await backup.stop()
   await backup.source.query(`ALTER PUBLICATION ${backup.slot} SET (publish = 'insert')`)
   await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
-  await backup.source.query(`ALTER PUBLICATION ${backup.slot} SET (publish = 'insert, update, delete, truncate')`)
+  await backup.source.query(
+    `ALTER PUBLICATION ${backup.slot} SET (publish = 'insert, update, delete, truncate')`,
+  )
   await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl DISABLE')
   await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
   await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
   await using other = await Backup.prepare({ setup: SETUP })
-  await expect(backup.up({ sourceUrl: other.sourceUrl })).rejects.toMatchObject({ code: expect.stringMatching(/SOURCE_CHANGED|SLOT_LOST|PUBLICATION_UNSAFE/) as string })
+  await expect(backup.up({ sourceUrl: other.sourceUrl })).rejects.toMatchObject({
+    code: expect.stringMatching(/SOURCE_CHANGED|SLOT_LOST|PUBLICATION_UNSAFE/) as string,
+  })
 })
 
 test('uninstall leaves nothing behind', async () => {
   await using backup = await Backup.start({ setup: SETUP })
   await backup.stop()
-  const answer = await tidemark(['uninstall', '--yes', '--json', '--config', backup.configPath], backup.folder)
+  const answer = await tidemark(
+    ['uninstall', '--yes', '--json', '--config', backup.configPath],
+    backup.folder,
+  )
   expect(answer.last.ok, answer.stdout).toBe(true)
-  const left = await backup.source.query(`SELECT nspname AS x FROM pg_namespace WHERE nspname LIKE 'tidemark%' UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()`)
+  const left = await backup.source.query(
+    `SELECT nspname AS x FROM pg_namespace WHERE nspname LIKE 'tidemark%' UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()`,
+  )
   expect(left.rows).toEqual([])
 })
 
 test('init: wrong URL, wrong password, no privilege, consent', async () => {
   await using backup = await Backup.prepare({ setup: 'CREATE TABLE nokey (v int)' })
-  const run = async (source: string, extra: string[] = []) => (await tidemark(['init', '--source', source, '--store', join(backup.folder, 'st'), '--keys', join(backup.folder, 'ke'), '--config', join(backup.folder, 'c.yaml'), '--json', ...extra], backup.folder)).last.error?.code
+  const run = async (source: string, extra: string[] = []) =>
+    (
+      await tidemark(
+        [
+          'init',
+          '--source',
+          source,
+          '--store',
+          join(backup.folder, 'st'),
+          '--keys',
+          join(backup.folder, 'ke'),
+          '--config',
+          join(backup.folder, 'c.yaml'),
+          '--json',
+          ...extra,
+        ],
+        backup.folder,
+      )
+    ).last.error?.code
   expect(await run('not a url')).toBe('CONFIG_INVALID')
   expect(await run('postgresql://postgres@127.0.0.1:1/x')).toBe('SOURCE_UNREACHABLE')
   expect(await run(backup.sourceUrl.replace(backup.database, 'no_such_database'))).toBe('SOURCE_UNSUITABLE')
   expect(await run(backup.sourceUrl)).toBe('CONSENT_NEEDED')
-  await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [`own_${backup.database}`])
+  await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [
+    `own_${backup.database}`,
+  ])
   expect(await run(backup.sourceUrl, ['--yes', '--name', `own_${backup.database}`])).toBe('SOURCE_UNSUITABLE')
-  expect((await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1', [`own_${backup.database}`])).rowCount).toBe(1)
+  expect(
+    (
+      await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1', [
+        `own_${backup.database}`,
+      ])
+    ).rowCount,
+  ).toBe(1)
   await backup.source.query(`CREATE ROLE weak_${backup.database} LOGIN`)
   const weak = new URL(backup.sourceUrl)
   weak.username = `weak_${backup.database}`
   expect(await run(weak.toString(), ['--yes'])).toMatch(/SOURCE_PRIVILEGE|SOURCE_UNSUITABLE/)
   await backup.source.query(`DROP ROLE weak_${backup.database}`)
-  expect((await backup.source.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'tidemark'`)).rowCount).toBe(0)
+  expect((await backup.source.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'tidemark'`)).rowCount).toBe(
+    0,
+  )
 })
 
 test('settings that are unknown or out of range are all named', () => {
-  const text = 'version: 1\nsource: { url: x, slot: tidemark, publication: p, colour: red }\nstore: { url: s }\nroll: { age: 5 days }\nsped: 1\n'
-  expect(() => parseConfig(text, '/tidemark.yaml')).toThrow(/source\.colour.*roll\.age.*sped|sped.*source\.colour/s)
+  const text =
+    'version: 1\nsource: { url: x, slot: tidemark, publication: p, colour: red }\nstore: { url: s }\nroll: { age: 5 days }\nsped: 1\n'
+  expect(() => parseConfig(text, '/tidemark.yaml')).toThrow(
+    /source\.colour.*roll\.age.*sped|sped.*source\.colour/s,
+  )
 })
 
 test('disk full while writing: nothing is acknowledged, and it goes on by itself', async (context) => {
@@ -313,8 +503,13 @@ test('disk full while writing: nothing is acknowledged, and it goes on by itself
     Object.defineProperty(backup, 'storeUrl', { value: join(mount, 'store') })
     await backup.init()
     await backup.up()
-    for (let i = 0; i < 5; i++) await backup.source.query(`INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000}, ${i * 1000 + 999}) g`)
-    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'))
+    for (let i = 0; i < 5; i++)
+      await backup.source.query(
+        `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000}, ${i * 1000 + 999}) g`,
+      )
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'),
+    )
     execFileSync('mount', ['-o', 'remount,size=40m', mount])
     await backup.durable()
     const restored = await backup.restore('latest')

@@ -37,7 +37,9 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
     await s3[Symbol.asyncDispose]()
   })
 
-  test(`the line is gone, the disk fills, the line is bad, and everything arrives (seed ${SEED})`, { timeout: 240_000 }, async (context) => {
+  test(`the line is gone, the disk fills, the line is bad, and everything arrives (seed ${SEED})`, {
+    timeout: 240_000,
+  }, async (context) => {
     const mount = join('/tmp', `tidemark-edge-${process.pid}`)
     await mkdir(mount, { recursive: true })
     try {
@@ -50,33 +52,65 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
     const { url } = await s3.bucket({ through: line.port })
     const centre: CopyPlace = { url, role: 'remote', mode: 'mirrored', bandwidth: 4 * 1024 * 1024 }
     try {
-      await using backup = await Backup.prepare({ setup: 'CREATE TABLE m (id bigint PRIMARY KEY, body text)', storeUrl: join(mount, 'store') })
+      await using backup = await Backup.prepare({
+        setup: 'CREATE TABLE m (id bigint PRIMARY KEY, body text)',
+        storeUrl: join(mount, 'store'),
+      })
       await backup.init()
       const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-      await writeFile(backup.configPath, stringify({ ...settings, copies: [{ url, mode: 'mirrored', bandwidth: '4MiB' }] }))
+      await writeFile(
+        backup.configPath,
+        stringify({ ...settings, copies: [{ url, mode: 'mirrored', bandwidth: '4MiB' }] }),
+      )
       await backup.up()
-      const write = (id: number, rows: number): Promise<unknown> => backup.source.query(`INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 20) k) FROM generate_series(${id * 10000}, ${id * 10000 + rows - 1}) g`)
+      const write = (id: number, rows: number): Promise<unknown> =>
+        backup.source.query(
+          `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 20) k) FROM generate_series(${id * 10000}, ${id * 10000 + rows - 1}) g`,
+        )
       // The first of the data goes with the first base; what comes behind the second one is what the disk has to bear.
       for (let id = 1; id < 4; id++) await write(id, 1200)
       await backup.durable()
       await takeBase(backup.config, signal, () => undefined)
       line.fate = () => ({ kind: 'answer', status: 503 })
-      for (let id = 10; id < 60 && !backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'); id++) {
+      for (
+        let id = 10;
+        id < 60 && !backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL');
+        id++
+      ) {
         await write(id, 500)
         await backup.guard(new Promise((resolve) => setTimeout(resolve, 100)))
       }
-      await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'))
+      await backup.until(() =>
+        backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'),
+      )
       // Nothing may go while the centre lacks it.
       const place = { storeUrl: backup.storeUrl, copies: [centre], keys: backup.keys }
-      const keep = { place, policy: { keepMs: 1e12, bases: 1, graceMs: 3_600_000 }, storeKeepMs: [0, undefined], confirmed: true, unnamed: false, clock: systemClock, signal }
+      const keep = {
+        place,
+        policy: { keepMs: 1e12, bases: 1, graceMs: 3_600_000 },
+        storeKeepMs: [0, undefined],
+        confirmed: true,
+        unnamed: false,
+        clock: systemClock,
+        signal,
+      }
       await expect(prune(keep)).rejects.toMatchObject({ code: expect.stringMatching(/STORE_/) as string })
       // A bad line: answers get lost, bodies are cut, the other end is away now and then.
       line.fate = () => {
         const draw = next()
-        return draw < 0.1 ? { kind: 'lose' } : draw < 0.2 ? { kind: 'cut' } : draw < 0.3 ? { kind: 'answer', status: 503 } : { kind: 'pass' }
+        return draw < 0.1
+          ? { kind: 'lose' }
+          : draw < 0.2
+            ? { kind: 'cut' }
+            : draw < 0.3
+              ? { kind: 'answer', status: 503 }
+              : { kind: 'pass' }
       }
       const head = backup.repository.ledger.headNumber
-      await backup.until(async () => (await endOf(await openStore(url), head).catch(() => ({ number: 0n }))).number >= head, 120_000)
+      await backup.until(
+        async () => (await endOf(await openStore(url), head).catch(() => ({ number: 0n }))).number >= head,
+        120_000,
+      )
       line.fate = () => ({ kind: 'pass' })
       const report = await prune(keep)
       expect(report.trims[0]!.from).not.toBeNull()
@@ -86,22 +120,32 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       await backup.stop()
       const expected = shown(await digests(backup.sourceUrl))
       await backup.up()
-      await backup.until(async () => (await endOf(await openStore(url), 0n)).number >= backup.repository.ledger.headNumber, 60_000)
+      await backup.until(
+        async () => (await endOf(await openStore(url), 0n)).number >= backup.repository.ledger.headNumber,
+        60_000,
+      )
       await backup.stop()
       // The centre by itself, with public keys alone.
       const keys = join(backup.folder, 'centre-keys')
       await mkdir(keys)
       await cp(join(backup.keys, 'writer', 'trust.json'), join(keys, 'trust.json'))
-      for (const file of (await import('node:fs')).readdirSync(join(backup.keys, 'writer'))) if (file.endsWith('.pub.pem')) await cp(join(backup.keys, 'writer', file), join(keys, file))
+      for (const file of (await import('node:fs')).readdirSync(join(backup.keys, 'writer')))
+        if (file.endsWith('.pub.pem')) await cp(join(backup.keys, 'writer', file), join(keys, file))
       const proven = async (): Promise<string[]> => {
         const { repository } = await openBackup({ storeUrl: url, keys, role: 'writer' })
-        return (await verifyStore(repository, false, () => undefined, signal)).damaged.map((one) => one.object)
+        return (await verifyStore(repository, false, () => undefined, signal)).damaged.map(
+          (one) => one.object,
+        )
       }
       expect(await proven()).toEqual([])
       expect(shown(await digests((await backup.restore('latest', { storeUrl: url })).url))).toEqual(expected)
       // Replaced, lost or swapped on the way: told by name.
       const store = await openStore(url)
-      const exchange = async (name: string, bytes: Buffer | undefined, check: () => Promise<void>): Promise<void> => {
+      const exchange = async (
+        name: string,
+        bytes: Buffer | undefined,
+        check: () => Promise<void>,
+      ): Promise<void> => {
         const right = await store.get(name)
         await store.remove(name)
         if (bytes !== undefined) await store.putIfAbsent(name, [bytes])
@@ -111,11 +155,17 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       }
       const segments: string[] = []
       for await (const name of store.list('segments/')) segments.push(name)
-      await exchange(segments[3]!, await store.get(segments[4]!), async () => expect(await proven()).toEqual([segments[3]]))
+      await exchange(segments[3]!, await store.get(segments[4]!), async () =>
+        expect(await proven()).toEqual([segments[3]]),
+      )
       await exchange(segments[3]!, undefined, async () => expect(await proven()).toEqual([segments[3]]))
       const entry = (number: bigint): string => `ledger/1/${number.toString().padStart(16, '0')}.json`
-      await exchange(entry(6n), await store.get(entry(7n)), async () => expect(proven()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' }))
-      await exchange(entry(6n), undefined, async () => expect(proven()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' }))
+      await exchange(entry(6n), await store.get(entry(7n)), async () =>
+        expect(proven()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' }),
+      )
+      await exchange(entry(6n), undefined, async () =>
+        expect(proven()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' }),
+      )
       expect(await proven()).toEqual([])
     } finally {
       line.fate = () => ({ kind: 'pass' })

@@ -22,12 +22,17 @@ async function promote(server: EmbeddedPostgres): Promise<void> {
   await client.end()
 }
 
-async function withServers(use: (make: (name: string) => Promise<EmbeddedPostgres>) => Promise<void>): Promise<void> {
+async function withServers(
+  use: (make: (name: string) => Promise<EmbeddedPostgres>) => Promise<void>,
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-failover-'))
   const servers: EmbeddedPostgres[] = []
   try {
     await use(async (name) => {
-      const server = await EmbeddedPostgres.create({ folder: join(folder, name), settings: { ...SERVER_SETTINGS, fsync: 'on', hot_standby: 'on' } })
+      const server = await EmbeddedPostgres.create({
+        folder: join(folder, name),
+        settings: { ...SERVER_SETTINGS, fsync: 'on', hot_standby: 'on' },
+      })
       servers.push(server)
       return server
     })
@@ -37,7 +42,8 @@ async function withServers(use: (make: (name: string) => Promise<EmbeddedPostgre
   }
 }
 
-const SETUP = 'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 100) g'
+const SETUP =
+  'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 100) g'
 
 test('a promotion that lost nothing: the same generation goes on over the new timeline', async () => {
   await withServers(async (make) => {
@@ -59,7 +65,9 @@ test('a promotion that lost nothing: the same generation goes on over the new ti
     expect(backup.repository.catalog.generations.length).toBe(1)
     expect(backup.repository.catalog.generation!.segments.last!.body.timeline).toBe(2)
     const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(withDatabase(server.url(), backup.database))))
+    expect(shown(await digests(restored.url))).toEqual(
+      shown(await digests(withDatabase(server.url(), backup.database))),
+    )
     await client.end()
   })
 })
@@ -79,7 +87,9 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     await backup.up()
     const lost = new pg.Client(withDatabase(primary.url(), backup.database))
     await lost.connect()
-    await lost.query(`UPDATE t SET v = 'lost with the primary'; INSERT INTO t SELECT g, 'lost' FROM generate_series(1000, 1100) g`)
+    await lost.query(
+      `UPDATE t SET v = 'lost with the primary'; INSERT INTO t SELECT g, 'lost' FROM generate_series(1000, 1100) g`,
+    )
     const kept = shown(await digests(withDatabase(primary.url(), backup.database)))
     const stored = (await lost.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
     await backup.until(() => {
@@ -96,7 +106,11 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     await client.connect()
     await client.query(`INSERT INTO t VALUES (2000, 'written after the failover')`)
     await backup.up({ sourceUrl: url, waitFor: 'base' })
-    await backup.until(() => backup.repository.catalog.generation!.base !== undefined && backup.repository.catalog.generation!.end >= backup.repository.catalog.generation!.base.closing)
+    await backup.until(
+      () =>
+        backup.repository.catalog.generation!.base !== undefined &&
+        backup.repository.catalog.generation!.end >= backup.repository.catalog.generation!.base.closing,
+    )
     expect(backup.repository.catalog.generations.map((g) => g.facts.timeline)).toEqual([1, 2])
     await backup.stop()
     const target = async (name: string): Promise<string> => {
@@ -107,11 +121,16 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(url)))
     // What the old primary had, and the failover lost, is still there to be looked at.
     const end = formatLsn(backup.repository.catalog.generations[0]!.to)
-    await expect(backup.restore(end, { into: await target('unclear') })).rejects.toMatchObject({ code: 'POINT_AFTER_HEAD', next: expect.stringContaining(`${end}@1`) as string })
+    await expect(backup.restore(end, { into: await target('unclear') })).rejects.toMatchObject({
+      code: 'POINT_AFTER_HEAD',
+      next: expect.stringContaining(`${end}@1`) as string,
+    })
     const old = await backup.restore(`${end}@1`, { into: await target('older') })
     expect(shown(await digests(old.url))).toEqual(kept)
     const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
-    await expect(backup.restore(`${formatLsn(toLsn(gap.from + 8n))}@1`, { into: await target('between') })).rejects.toMatchObject({ code: 'GAP' })
+    await expect(
+      backup.restore(`${formatLsn(toLsn(gap.from + 8n))}@1`, { into: await target('between') }),
+    ).rejects.toMatchObject({ code: 'GAP' })
     await client.end()
   })
 })

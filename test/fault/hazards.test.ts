@@ -17,7 +17,15 @@ class Reader {
   #done: Promise<void> = Promise.resolve()
 
   constructor(backup: Backup) {
-    this.stream = new WalStream({ url: backup.sourceUrl, slot: backup.slot, publication: backup.slot, text: 'utf8', timelineOf: () => 1, applicationName: 'tidemark_backup', clock: systemClock })
+    this.stream = new WalStream({
+      url: backup.sourceUrl,
+      slot: backup.slot,
+      publication: backup.slot,
+      text: 'utf8',
+      timelineOf: () => 1,
+      applicationName: 'tidemark_backup',
+      clock: systemClock,
+    })
   }
 
   start(from: bigint): void {
@@ -47,11 +55,25 @@ async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 20
 }
 
 async function slotPosition(backup: Backup): Promise<bigint> {
-  return parseLsn((await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l)
+  return parseLsn(
+    (
+      await backup.source.query<{ l: string }>(
+        'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+        [backup.slot],
+      )
+    ).rows[0]!.l,
+  )
 }
 
 async function released(backup: Backup): Promise<void> {
-  await waitFor(async () => (await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active', [backup.slot])).rowCount === 0)
+  await waitFor(
+    async () =>
+      (
+        await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active', [
+          backup.slot,
+        ])
+      ).rowCount === 0,
+  )
 }
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
@@ -107,7 +129,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const { store } = backup.repository.ledger
     const put = store.putIfAbsent.bind(store)
     let failing = true
-    store.putIfAbsent = (name, chunks, signal) => (failing ? Promise.reject(new TidemarkError('STORE_UNREACHABLE', 'down for the test')) : put(name, chunks, signal))
+    store.putIfAbsent = (name, chunks, signal) =>
+      failing
+        ? Promise.reject(new TidemarkError('STORE_UNREACHABLE', 'down for the test'))
+        : put(name, chunks, signal)
     const before = await slotPosition(backup)
     for (let i = 1; i <= 5; i++) await backup.source.query('INSERT INTO t VALUES ($1)', [i])
     await backup.until(() => backup.events.filter((e) => e.event === 'retry').length >= 2)
@@ -122,13 +147,15 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     let disturb: (() => Promise<void>) | undefined
     await using backup = await Backup.prepare({
       version,
-      setup: 'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int); CREATE TABLE c (id int PRIMARY KEY, v int); INSERT INTO a SELECT i, i FROM generate_series(1, 1000) i; INSERT INTO b SELECT * FROM a; INSERT INTO c SELECT * FROM a',
+      setup:
+        'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int); CREATE TABLE c (id int PRIMARY KEY, v int); INSERT INTO a SELECT i, i FROM generate_series(1, 1000) i; INSERT INTO b SELECT * FROM a; INSERT INTO c SELECT * FROM a',
       onPoint: (point) => (point === 'base-snapshot' ? disturb?.() : undefined),
     })
     await backup.init()
     disturb = async () => {
       disturb = undefined
-      for (const sql of ['ALTER TABLE a ALTER COLUMN v TYPE bigint', 'TRUNCATE b', 'DROP TABLE c']) await backup.source.query(sql)
+      for (const sql of ['ALTER TABLE a ALTER COLUMN v TYPE bigint', 'TRUNCATE b', 'DROP TABLE c'])
+        await backup.source.query(sql)
     }
     await backup.up()
     await backup.durable()
@@ -156,7 +183,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const client = await backup.client()
     during = async () => {
       const from = performance.now()
-      await client.query(`ALTER TABLE big ADD COLUMN added text DEFAULT 'x'; UPDATE big SET added = 'y' WHERE id < 100`).then(() => altering.resolve(), altering.reject)
+      await client
+        .query(`ALTER TABLE big ADD COLUMN added text DEFAULT 'x'; UPDATE big SET added = 'y' WHERE id < 100`)
+        .then(() => altering.resolve(), altering.reject)
       waited = performance.now() - from
     }
     await backup.up()
@@ -168,7 +197,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('rows of one COPY share an LSN and are all there once, whatever the cuts', async () => {
-    await using backup = await Backup.start({ version, segmentBytes: 64 * 1024, setup: 'CREATE TABLE c (id int PRIMARY KEY, v text)' })
+    await using backup = await Backup.start({
+      version,
+      segmentBytes: 64 * 1024,
+      setup: 'CREATE TABLE c (id int PRIMARY KEY, v text)',
+    })
     await backup.source.query("INSERT INTO c SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i")
     await backup.source.query('UPDATE c SET id = -id')
     await backup.durable()
@@ -181,7 +214,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('a role without rights can neither forge a record nor gain rights through the trigger', async () => {
-    await using backup = await Backup.start({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)' })
+    await using backup = await Backup.start({
+      version,
+      setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+    })
     const role = `r_${backup.database}`
     await backup.source.query(`CREATE ROLE ${role} LOGIN; GRANT ALL ON SCHEMA public TO ${role}`)
     const url = new URL(backup.sourceUrl)
@@ -189,14 +225,31 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const mallory = new pg.Client(url.toString())
     await mallory.connect()
     try {
-      await mallory.query("SELECT pg_logical_emit_message(true, 'ddl', 'DROP TABLE t'), pg_logical_emit_message(true, 'tidemark', '{\"kind\":\"drop\"}')")
-      for (const sql of ["INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES ('1', 'DROP TABLE', 'drop', 1, '{}')", 'SELECT * FROM tidemark.ddl', 'SELECT tidemark.ensure_identity(1)', "SELECT tidemark.record_table('x', 1)", 'ALTER FUNCTION tidemark.on_ddl() OWNER TO CURRENT_USER', 'ALTER EVENT TRIGGER tidemark_ddl DISABLE']) {
+      await mallory.query(
+        "SELECT pg_logical_emit_message(true, 'ddl', 'DROP TABLE t'), pg_logical_emit_message(true, 'tidemark', '{\"kind\":\"drop\"}')",
+      )
+      for (const sql of [
+        "INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES ('1', 'DROP TABLE', 'drop', 1, '{}')",
+        'SELECT * FROM tidemark.ddl',
+        'SELECT tidemark.ensure_identity(1)',
+        "SELECT tidemark.record_table('x', 1)",
+        'ALTER FUNCTION tidemark.on_ddl() OWNER TO CURRENT_USER',
+        'ALTER EVENT TRIGGER tidemark_ddl DISABLE',
+      ]) {
         await expect(mallory.query(sql), sql).rejects.toMatchObject({ code: '42501' })
       }
       // A search path, operators and functions of its own must not be used by the trigger.
-      await mallory.query(`CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE sql AS 'SELECT ''x'''; SET search_path = public, pg_catalog`)
+      await mallory.query(
+        `CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE sql AS 'SELECT ''x'''; SET search_path = public, pg_catalog`,
+      )
       await mallory.query('CREATE TABLE mine (v text); INSERT INTO mine VALUES (1); UPDATE mine SET v = 2')
-      expect((await mallory.query<{ s: string }>("SELECT rolsuper::text AS s FROM pg_roles WHERE rolname = CURRENT_USER")).rows[0]!.s).toBe('false')
+      expect(
+        (
+          await mallory.query<{ s: string }>(
+            'SELECT rolsuper::text AS s FROM pg_roles WHERE rolname = CURRENT_USER',
+          )
+        ).rows[0]!.s,
+      ).toBe('false')
       await backup.durable()
       const restored = await backup.restore('latest')
       expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
@@ -208,7 +261,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('the application is never hurt: keyless tables, dropped keys, dropped identity indexes', async () => {
-    await using backup = await Backup.start({ version, setup: 'CREATE TABLE keyed (id int PRIMARY KEY, v int); CREATE TABLE indexed (id int NOT NULL, v int); CREATE UNIQUE INDEX indexed_id ON indexed (id); ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_id; INSERT INTO keyed VALUES (1, 1), (2, 2); INSERT INTO indexed VALUES (1, 1), (2, 2)' })
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE TABLE keyed (id int PRIMARY KEY, v int); CREATE TABLE indexed (id int NOT NULL, v int); CREATE UNIQUE INDEX indexed_id ON indexed (id); ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_id; INSERT INTO keyed VALUES (1, 1), (2, 2); INSERT INTO indexed VALUES (1, 1), (2, 2)',
+    })
     const app = await backup.client()
     await app.query('BEGIN')
     await app.query('CREATE TABLE bare (v int, t text)')
@@ -223,7 +280,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await app.query('UPDATE indexed SET v = 5')
     await app.query('CREATE TABLE as_select AS SELECT * FROM bare')
     await app.query('UPDATE as_select SET v = 9')
-    await app.query('SET session_replication_role = replica; CREATE TABLE under_replica (x int); INSERT INTO under_replica VALUES (1); RESET session_replication_role; UPDATE under_replica SET x = 2')
+    await app.query(
+      'SET session_replication_role = replica; CREATE TABLE under_replica (x int); INSERT INTO under_replica VALUES (1); RESET session_replication_role; UPDATE under_replica SET x = 2',
+    )
     await backup.durable()
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
@@ -232,7 +291,12 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
 
 test('feedback carries the durable position unchanged and never goes back', () => {
   const sent: Buffer[] = []
-  const feedback = new Feedback({ send: (body) => sent.push(body), clock: systemClock, durable: parseLsn('0/100'), intervalMs: 60_000 })
+  const feedback = new Feedback({
+    send: (body) => sent.push(body),
+    clock: systemClock,
+    durable: parseLsn('0/100'),
+    intervalMs: 60_000,
+  })
   feedback.advance(parseLsn('0/200'))
   feedback.advance(parseLsn('0/150'))
   feedback.answer()

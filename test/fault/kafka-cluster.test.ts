@@ -22,10 +22,14 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
   })
 
   const write = (backup: Backup, id: number): Promise<unknown> =>
-    backup.source.query(`BEGIN; INSERT INTO parent VALUES (${id}, 'p'); INSERT INTO child SELECT ${id} * 1000 + g, ${id}, repeat(md5(g::text), 20) FROM generate_series(1, 30) g; UPDATE child SET id = -id WHERE id = ${id} * 1000 + 1; COMMIT`)
+    backup.source.query(
+      `BEGIN; INSERT INTO parent VALUES (${id}, 'p'); INSERT INTO child SELECT ${id} * 1000 + g, ${id}, repeat(md5(g::text), 20) FROM generate_series(1, 30) g; UPDATE child SET id = -id WHERE id = ${id} * 1000 + 1; COMMIT`,
+    )
 
   async function equalToSource(backup: Backup): Promise<void> {
-    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
   }
 
   /** The broker (from 0) that leads a partition. */
@@ -33,14 +37,18 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
     const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     try {
-      const found = (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.find((p) => p.partitionId === partition)
+      const found = (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.find(
+        (p) => p.partitionId === partition,
+      )
       return found!.leader - 1
     } finally {
       await admin.disconnect()
     }
   }
 
-  test('the brokers that lead the topics are killed one after the other and come back', { timeout: 240_000 }, async () => {
+  test('the brokers that lead the topics are killed one after the other and come back', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await backup.up({ kafka: kafkaSettings(bench, 'leaders', { replicationFactor: 3 }) })
@@ -64,13 +72,25 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
     expect(backup.repository.catalog.gaps).toEqual([])
   })
 
-  test('one partition stands still: nothing behind it is shown, no child without its parent', { timeout: 240_000 }, async () => {
+  test('one partition stands still: nothing behind it is shown, no child without its parent', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     const config: KafkaConfig = kafkaSettings(bench, 'paused', { partitions: 6 })
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: kafkaSection(config), roll: { age: '200ms', size: '64KiB' }, http: { port: 0 } }))
-    const start = (name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+    await writeFile(
+      backup.configPath,
+      stringify({
+        ...settings,
+        log: 'kafka',
+        kafka: kafkaSection(config),
+        roll: { age: '200ms', size: '64KiB' },
+        http: { port: 0 },
+      }),
+    )
+    const start = (name: string): Running =>
+      new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
     const replicator = start('replicator')
     const compactors = [start('compactor')]
     await compactors[0]!.said('"streaming"')
@@ -80,7 +100,8 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
     const until = async (condition: () => Promise<boolean>): Promise<void> => {
       const deadline = performance.now() + 60_000
       while (!(await condition())) {
-        if (performance.now() > deadline) throw new Error([replicator, ...compactors].map((one) => one.output.slice(-1500)).join('\n---\n'))
+        if (performance.now() > deadline)
+          throw new Error([replicator, ...compactors].map((one) => one.output.slice(-1500)).join('\n---\n'))
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
     }
@@ -90,7 +111,9 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
     await Promise.all(compactors.map((one) => one.ended()))
     // A broker that leads partitions of parents and not the transactions is stopped in the middle, with changes on it that nobody has read.
     const transactions = await leaderOf('paused.transactions', 0)
-    const still = (await Promise.all([0, 1, 2, 3, 4, 5].map((partition) => leaderOf('paused.public.parent', partition)))).find((leader) => leader !== transactions)!
+    const still = (
+      await Promise.all([0, 1, 2, 3, 4, 5].map((partition) => leaderOf('paused.public.parent', partition)))
+    ).find((leader) => leader !== transactions)!
     for (let i = 0; i < 60; i++) await write(backup, id++)
     const before = await backup.head()
     await replicator.said('"streaming"')
@@ -101,7 +124,9 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
       for (let i = 0; i < 5; i++) {
         await new Promise((resolve) => setTimeout(resolve, 2500))
         const restored = await backup.restore('latest')
-        const counts = await backup.source.query<{ parents: string; children: string }>(`SELECT (SELECT count(*) FROM parent) AS parents, (SELECT count(*) FROM child) AS children`)
+        const counts = await backup.source.query<{ parents: string; children: string }>(
+          `SELECT (SELECT count(*) FROM parent) AS parents, (SELECT count(*) FROM child) AS children`,
+        )
         const rows = new Map(restored.result!.tables.map((table) => [table.name, table.rows]))
         // Foreign keys are made at the end of every restore: a child without its parent could not be loaded.
         expect(rows.get('child')).toBe(30 * rows.get('parent')!)
@@ -121,7 +146,8 @@ describe.skipIf(NO_KAFKA !== undefined)('three brokers', () => {
       return (await end()) >= last
     })
     for (const one of [replicator, ...compactors.slice(1)]) one.child.kill('SIGTERM')
-    for (const answer of await Promise.all([replicator, ...compactors.slice(1)].map((one) => one.ended()))) expect(answer.last.ok, answer.stdout.slice(-800) + answer.stderr).toBe(true)
+    for (const answer of await Promise.all([replicator, ...compactors.slice(1)].map((one) => one.ended())))
+      expect(answer.last.ok, answer.stdout.slice(-800) + answer.stderr).toBe(true)
     await equalToSource(backup)
     expect((await backup.openRepository()).catalog.gaps).toEqual([])
   })

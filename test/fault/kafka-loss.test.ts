@@ -21,29 +21,56 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   })
 
   async function prepare(prefix: string, over: Partial<KafkaConfig> = {}): Promise<Backup> {
-    const backup = await Backup.prepare({ setup: `CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT g, 'old' FROM generate_series(1, 50) g` })
+    const backup = await Backup.prepare({
+      setup: `CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT g, 'old' FROM generate_series(1, 50) g`,
+    })
     await backup.init()
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: kafkaSection(kafkaSettings(bench, prefix, over)), roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+    await writeFile(
+      backup.configPath,
+      stringify({
+        ...settings,
+        log: 'kafka',
+        kafka: kafkaSection(kafkaSettings(bench, prefix, over)),
+        roll: { age: '200ms', size: '1MiB' },
+        http: { port: 0 },
+      }),
+    )
     return backup
   }
 
-  const start = (backup: Backup, name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
-  const insert = (backup: Backup, from: number): Promise<unknown> => backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${from}, ${from + 200}) g`)
+  const start = (backup: Backup, name: string): Running =>
+    new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+  const insert = (backup: Backup, from: number): Promise<unknown> =>
+    backup.source.query(
+      `INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${from}, ${from + 200}) g`,
+    )
 
-  async function until(condition: () => boolean | Promise<boolean>, running: readonly Running[]): Promise<void> {
+  async function until(
+    condition: () => boolean | Promise<boolean>,
+    running: readonly Running[],
+  ): Promise<void> {
     const deadline = performance.now() + 60_000
     while (!(await condition())) {
-      if (performance.now() > deadline) throw new Error(running.map((one) => one.output.slice(-1500)).join('\n---\n'))
+      if (performance.now() > deadline)
+        throw new Error(running.map((one) => one.output.slice(-1500)).join('\n---\n'))
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
 
   async function confirmed(backup: Backup, slot: string, running: readonly Running[]): Promise<void> {
-    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!
+      .l
     await until(async () => {
       await backup.source.query(`UPDATE m SET body = body WHERE id = 1`)
-      return (await backup.source.query<{ ok: boolean }>('SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1', [slot, head])).rows[0]?.ok === true
+      return (
+        (
+          await backup.source.query<{ ok: boolean }>(
+            'SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1',
+            [slot, head],
+          )
+        ).rows[0]?.ok === true
+      )
     }, running)
   }
 
@@ -67,24 +94,43 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   }
 
   /** How many changes the log has taken: the ends of a topic's partitions together. */
-  const written = (topic: string): Promise<number> => admin(async (client) => (await client.fetchTopicOffsets(topic)).reduce((sum, partition) => sum + Number(partition.high), 0))
+  const written = (topic: string): Promise<number> =>
+    admin(async (client) =>
+      (await client.fetchTopicOffsets(topic)).reduce((sum, partition) => sum + Number(partition.high), 0),
+    )
 
   const ended = async (running: readonly Running[]): Promise<void> => {
     for (const one of running) one.child.kill('SIGTERM')
-    for (const answer of await Promise.all(running.map((one) => one.finished))) expect(answer.last.ok, answer.stdout.slice(-800) + answer.stderr).toBe(true)
+    for (const answer of await Promise.all(running.map((one) => one.finished)))
+      expect(answer.last.ok, answer.stdout.slice(-800) + answer.stderr).toBe(true)
   }
 
   const equalToSource = async (backup: Backup): Promise<void> => {
-    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
   }
 
   test.each([
-    ['retention ran ahead of the compactor', (prefix: string) => admin(async (client) => {
-      const ends = await client.fetchTopicOffsets(`${prefix}.public.m`)
-      await client.deleteTopicRecords({ topic: `${prefix}.public.m`, partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
-    })],
-    ['the topic of transactions is deleted', (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.transactions`] }))],
-    ['the topic of a table is deleted', (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.public.m`] }))],
+    [
+      'retention ran ahead of the compactor',
+      (prefix: string) =>
+        admin(async (client) => {
+          const ends = await client.fetchTopicOffsets(`${prefix}.public.m`)
+          await client.deleteTopicRecords({
+            topic: `${prefix}.public.m`,
+            partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+          })
+        }),
+    ],
+    [
+      'the topic of transactions is deleted',
+      (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.transactions`] })),
+    ],
+    [
+      'the topic of a table is deleted',
+      (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.public.m`] })),
+    ],
   ])('%s: the log begins anew, the source sends again, no gap', { timeout: 200_000 }, async (what, lose) => {
     const prefix = `lost-${what.split(' ').at(2)!}-${what.length}`
     await using backup = await prepare(prefix)
@@ -110,7 +156,9 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     expect(catalog.generations.length).toBe(1)
   })
 
-  test('a replicator that starts behind a log which is ahead of the store acknowledges the store\'s end, and no more', { timeout: 200_000 }, async () => {
+  test("a replicator that starts behind a log which is ahead of the store acknowledges the store's end, and no more", {
+    timeout: 200_000,
+  }, async () => {
     await using backup = await prepare('ahead')
     let replicator = start(backup, 'replicator')
     let compactor = start(backup, 'compactor')
@@ -121,7 +169,15 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const before = await written('ahead.public.m')
     await insert(backup, 2000)
     await until(async () => (await written('ahead.public.m')) >= before + 200, [replicator])
-    const held = async (): Promise<bigint> => parseLsn((await backup.source.query<{ l: string }>('SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1', [backup.slot])).rows[0]!.l)
+    const held = async (): Promise<bigint> =>
+      parseLsn(
+        (
+          await backup.source.query<{ l: string }>(
+            'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+            [backup.slot],
+          )
+        ).rows[0]!.l,
+      )
     const { end } = (await backup.openRepository()).catalog.generation!
     expect(await held()).toBeLessThanOrEqual(end)
     replicator.child.kill('SIGKILL')
@@ -135,7 +191,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     // Now Kafka loses what the store does not have: the source still has it.
     await admin(async (client) => {
       const ends = await client.fetchTopicOffsets('ahead.public.m')
-      await client.deleteTopicRecords({ topic: 'ahead.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+      await client.deleteTopicRecords({
+        topic: 'ahead.public.m',
+        partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+      })
     })
     compactor = start(backup, 'compactor')
     await compactor.said('"log-anew"')
@@ -145,7 +204,9 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     expect((await backup.openRepository()).catalog.gaps).toEqual([])
   })
 
-  test('retention removes everything that is stored already: partitions that stood idle go on, and nothing is missed', { timeout: 200_000 }, async () => {
+  test('retention removes everything that is stored already: partitions that stood idle go on, and nothing is missed', {
+    timeout: 200_000,
+  }, async () => {
     await using backup = await prepare('idle')
     const replicator = start(backup, 'replicator')
     let compactor = start(backup, 'compactor')
@@ -154,11 +215,17 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const before = await backup.head()
     await insert(backup, 2000)
     // Everything is stored: nothing was written behind it.
-    await until(async () => (await backup.openRepository()).catalog.generation!.to > before, [replicator, compactor])
+    await until(
+      async () => (await backup.openRepository()).catalog.generation!.to > before,
+      [replicator, compactor],
+    )
     await ended([compactor])
     await admin(async (client) => {
       const ends = await client.fetchTopicOffsets('idle.public.m')
-      await client.deleteTopicRecords({ topic: 'idle.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+      await client.deleteTopicRecords({
+        topic: 'idle.public.m',
+        partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+      })
     })
     // One row: one partition goes on, the others stay idle.
     await backup.source.query(`INSERT INTO m VALUES (70001, 'x')`)
@@ -174,7 +241,9 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await equalToSource(backup)
   })
 
-  test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', { timeout: 200_000 }, async () => {
+  test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', {
+    timeout: 200_000,
+  }, async () => {
     await using backup = await prepare('trusted', { acknowledge: 'log' })
     const replicator = start(backup, 'replicator')
     let compactor = start(backup, 'compactor')
@@ -197,17 +266,25 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await confirmed(backup, backup.slot, [replicator])
     await admin(async (client) => {
       const ends = await client.fetchTopicOffsets('trusted.public.m')
-      await client.deleteTopicRecords({ topic: 'trusted.public.m', partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) })
+      await client.deleteTopicRecords({
+        topic: 'trusted.public.m',
+        partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+      })
     })
     compactor = start(backup, 'compactor')
     await replicator.said('"event":"generation"')
-    await until(async () => (await backup.openRepository()).catalog.generation!.base !== undefined, [replicator, compactor])
+    await until(
+      async () => (await backup.openRepository()).catalog.generation!.base !== undefined,
+      [replicator, compactor],
+    )
     await insert(backup, 4000)
     await stored(backup, [replicator, compactor])
     await ended([replicator, compactor])
     await equalToSource(backup)
     const { catalog } = await backup.openRepository()
     expect(catalog.generations.length).toBe(2)
-    expect(catalog.gaps).toMatchObject([{ scope: { kind: 'stream' }, reason: expect.stringContaining('change log lost') as string }])
+    expect(catalog.gaps).toMatchObject([
+      { scope: { kind: 'stream' }, reason: expect.stringContaining('change log lost') as string },
+    ])
   })
 })

@@ -31,27 +31,54 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   })
 
   const write = (backup: Backup, round: number): Promise<unknown> =>
-    backup.source.query(`BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${round * 100}, ${round * 100 + 40}) g; UPDATE m SET id = id + 1000000 WHERE id = ${round * 100}; DELETE FROM m WHERE id = ${round * 100 + 1}; INSERT INTO bare VALUES (${round % 3}); COMMIT`)
+    backup.source.query(
+      `BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 20) FROM generate_series(${round * 100}, ${round * 100 + 40}) g; UPDATE m SET id = id + 1000000 WHERE id = ${round * 100}; DELETE FROM m WHERE id = ${round * 100 + 1}; INSERT INTO bare VALUES (${round % 3}); COMMIT`,
+    )
 
   async function equalToSource(backup: Backup): Promise<void> {
-    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
   }
 
   /** Whoever reads what is committed sees each change once. */
   async function seenOnce(backup: Backup, prefix: string): Promise<void> {
-    const wanted = (await backup.source.query<{ id: string; body: string }>('SELECT * FROM m')).rows.map((row) => `${row.id} ${row.body}`).sort().join('\n')
-    const until = (rows: ReadonlyMap<string, Record<string, unknown>>): boolean => [...rows.values()].map((row) => `${String(row['id'])} ${String(row['body'])}`).sort().join('\n') === wanted
-    expect((await consumeTable({ brokers: bench.kafka.bootstrap, registry: bench.registry.url, topic: `${prefix}.public.m`, key: 'id', until, limitMs: 30_000 })).doubled).toBe(0)
+    const wanted = (await backup.source.query<{ id: string; body: string }>('SELECT * FROM m')).rows
+      .map((row) => `${row.id} ${row.body}`)
+      .sort()
+      .join('\n')
+    const until = (rows: ReadonlyMap<string, Record<string, unknown>>): boolean =>
+      [...rows.values()]
+        .map((row) => `${String(row['id'])} ${String(row['body'])}`)
+        .sort()
+        .join('\n') === wanted
+    expect(
+      (
+        await consumeTable({
+          brokers: bench.kafka.bootstrap,
+          registry: bench.registry.url,
+          topic: `${prefix}.public.m`,
+          key: 'id',
+          until,
+          limitMs: 30_000,
+        })
+      ).doubled,
+    ).toBe(0)
   }
 
-  test(`answers of produce and of the end of transactions are lost, connections are cut (seed ${SEED})`, { timeout: 330_000 }, async () => {
+  test(`answers of produce and of the end of transactions are lost, connections are cut (seed ${SEED})`, {
+    timeout: 330_000,
+  }, async () => {
     const next = random(SEED)
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await backup.up({ kafka: kafkaSettings(bench, 'cuts', { brokers: [`127.0.0.1:${proxy.port}`] }) })
     // So many of each: how many answers there are depends on the machine, how many are lost does not.
     const missing = (api: number): boolean => (proxy.lost.get(api) ?? 0) < LOST_OF_EACH
-    proxy.loses = (api) => (api === API.fetch ? next() < 0.02 : (api === API.endTransaction || api === API.produce) && missing(api) && next() < 0.5)
+    proxy.loses = (api) =>
+      api === API.fetch
+        ? next() < 0.02
+        : (api === API.endTransaction || api === API.produce) && missing(api) && next() < 0.5
     const enough = (): boolean => !missing(API.produce) && !missing(API.endTransaction)
     const deadline = performance.now() + 200_000
     let round = 1
@@ -69,7 +96,9 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     expect(backup.repository.catalog.gaps).toEqual([])
   })
 
-  test(`the broker stands still for ${AWAY_S} s, and Tidemark waits`, { timeout: AWAY_S * 1000 + 200_000 }, async () => {
+  test(`the broker stands still for ${AWAY_S} s, and Tidemark waits`, {
+    timeout: AWAY_S * 1000 + 200_000,
+  }, async () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await backup.up({ kafka: kafkaSettings(bench, 'away') })
@@ -91,12 +120,24 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     expect(backup.repository.catalog.gaps).toEqual([])
   })
 
-  test('a replicator that was stopped goes on after another took over: fenced, nothing lost, nothing doubled', { timeout: 240_000 }, async () => {
+  test('a replicator that was stopped goes on after another took over: fenced, nothing lost, nothing doubled', {
+    timeout: 240_000,
+  }, async () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: kafkaSection(kafkaSettings(bench, 'stopped')), roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
-    const start = (name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+    await writeFile(
+      backup.configPath,
+      stringify({
+        ...settings,
+        log: 'kafka',
+        kafka: kafkaSection(kafkaSettings(bench, 'stopped')),
+        roll: { age: '200ms', size: '1MiB' },
+        http: { port: 0 },
+      }),
+    )
+    const start = (name: string): Running =>
+      new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
     const compactor = start('compactor')
     const first = start('replicator')
     await compactor.said('"streaming"')
@@ -116,12 +157,14 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const head = await backup.head()
     const deadline = performance.now() + 60_000
     while ((await backup.openRepository()).catalog.generation!.end < head) {
-      if (performance.now() > deadline) throw new Error(`${second.output.slice(-1500)}\n---\n${compactor.output.slice(-1500)}`)
+      if (performance.now() > deadline)
+        throw new Error(`${second.output.slice(-1500)}\n---\n${compactor.output.slice(-1500)}`)
       await backup.source.query('INSERT INTO bare VALUES (9)')
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
     for (const one of [second, compactor]) one.child.kill('SIGTERM')
-    for (const answer of await Promise.all([second.finished, compactor.finished])) expect(answer.last.ok, answer.stdout.slice(-500) + answer.stderr).toBe(true)
+    for (const answer of await Promise.all([second.finished, compactor.finished]))
+      expect(answer.last.ok, answer.stdout.slice(-500) + answer.stderr).toBe(true)
     await equalToSource(backup)
     await seenOnce(backup, 'stopped')
     expect((await backup.openRepository()).catalog.gaps).toEqual([])

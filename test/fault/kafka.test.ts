@@ -16,7 +16,9 @@ const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); CREATE TABLE b
 async function write(backup: Backup, round: number): Promise<void> {
   for (let i = 0; i < 5; i++) {
     const id = 10_000 + round * 1000 + i * 10
-    await backup.source.query(`BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET id = id + 100000, body = body || 'x' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO bare VALUES (${round}), (${round}); DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare); COMMIT`)
+    await backup.source.query(
+      `BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET id = id + 100000, body = body || 'x' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO bare VALUES (${round}), (${round}); DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare); COMMIT`,
+    )
     await new Promise((resolve) => setTimeout(resolve, 30))
   }
 }
@@ -38,10 +40,28 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
 
   async function configure(backup: Backup, prefix: string): Promise<void> {
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await writeFile(backup.configPath, stringify({ ...settings, log: 'kafka', kafka: kafkaSection(kafka(prefix)), roll: { age: '200ms', size: '1MiB' }, http: { port: 0 } }))
+    await writeFile(
+      backup.configPath,
+      stringify({
+        ...settings,
+        log: 'kafka',
+        kafka: kafkaSection(kafka(prefix)),
+        roll: { age: '200ms', size: '1MiB' },
+        http: { port: 0 },
+      }),
+    )
   }
 
-  test.each(['unit-begun', 'unit-sent', 'unit-progress:2', 'unit-committed', 'unit-sent:4', 'segment-stored:2', 'before-entry:2', 'after-entry:2'])('kill -9 of Tidemark at %s', async (point) => {
+  test.each([
+    'unit-begun',
+    'unit-sent',
+    'unit-progress:2',
+    'unit-committed',
+    'unit-sent:4',
+    'segment-stored:2',
+    'before-entry:2',
+    'after-entry:2',
+  ])('kill -9 of Tidemark at %s', async (point) => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await configure(backup, `crash-${point.replace(':', '-')}`)
@@ -51,8 +71,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     void first.finished.then((answer) => (killed = answer))
     let round = 1
     for (; killed === undefined && round < 60; round++) await write(backup, round)
-    if (killed === undefined) first.child.kill("SIGKILL")
-    expect(killed?.signal, `the point ${point} was never passed: ${first.output.slice(-1500)}`).toBe('SIGKILL')
+    if (killed === undefined) first.child.kill('SIGKILL')
+    expect(killed?.signal, `the point ${point} was never passed: ${first.output.slice(-1500)}`).toBe(
+      'SIGKILL',
+    )
     await write(backup, round + 1)
     const second = new Running(args, { cwd: backup.folder })
     await second.said('"streaming"')
@@ -70,7 +92,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await configure(backup, 'halves')
-    const start = (name: string): Running => new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
+    const start = (name: string): Running =>
+      new Running([name, '--json', '--config', backup.configPath], { cwd: backup.folder })
     let replicator = start('replicator')
     let compactor = start('compactor')
     await replicator.said('"streaming"')
@@ -88,13 +111,20 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await replicator.said('"starting"')
     await write(backup, 4)
     // The slot follows what the compactor made durable, as the ledger tells.
-    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    const head = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!
+      .l
     const deadline = performance.now() + 60_000
     for (;;) {
-      const slot = await backup.source.query<{ ok: boolean }>('SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1', [backup.slot, head])
+      const slot = await backup.source.query<{ ok: boolean }>(
+        'SELECT confirmed_flush_lsn >= $2::pg_lsn AS ok FROM pg_replication_slots WHERE slot_name = $1',
+        [backup.slot, head],
+      )
       const { catalog } = await backup.openRepository()
       if (slot.rows[0]?.ok === true && catalog.openGaps.length === 0 && catalog.gaps.length > 0) break
-      if (performance.now() > deadline) throw new Error(`the slot did not follow: ${replicator.output.slice(-800)} ${compactor.output.slice(-800)}`)
+      if (performance.now() > deadline)
+        throw new Error(
+          `the slot did not follow: ${replicator.output.slice(-800)} ${compactor.output.slice(-800)}`,
+        )
       await backup.source.query('INSERT INTO bare VALUES (7)')
       await new Promise((resolve) => setTimeout(resolve, 300))
     }
@@ -102,7 +132,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await new Promise((resolve) => setTimeout(resolve, 1500))
     replicator.child.kill('SIGTERM')
     compactor.child.kill('SIGTERM')
-    for (const ended of await Promise.all([replicator.finished, compactor.finished])) expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
+    for (const ended of await Promise.all([replicator.finished, compactor.finished]))
+      expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(expected)
   })
@@ -115,7 +146,9 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await backup.durable()
     await bench.kafka.kill()
     await write(backup, 2)
-    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'LOG_UNREACHABLE'))
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'retry' && event.code === 'LOG_UNREACHABLE'),
+    )
     await bench.kafka.start()
     await write(backup, 3)
     await backup.durable(90_000)
@@ -126,11 +159,28 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING })
     const admin = client.admin()
     await admin.connect()
-    await admin.createTopics({ topics: [{ topic: 'doctor.public.t', numPartitions: 2, replicationFactor: 1, configEntries: [{ name: 'cleanup.policy', value: 'compact' }] }] })
+    await admin.createTopics({
+      topics: [
+        {
+          topic: 'doctor.public.t',
+          numPartitions: 2,
+          replicationFactor: 1,
+          configEntries: [{ name: 'cleanup.policy', value: 'compact' }],
+        },
+      ],
+    })
     await admin.disconnect()
-    const codes = async (settings: Parameters<typeof examineLog>[0]['kafka']): Promise<string[]> => (await examineLog({ kafka: settings })).map((finding) => `${finding.level} ${finding.code}`).sort()
-    expect(await codes(kafka('doctor'))).toEqual(['refuse KAFKA_COMPACTED', 'refuse KAFKA_PARTITIONS', 'warn KAFKA_REPLICATION'])
-    expect(await codes({ ...kafka('healthy'), replicationFactor: 3 })).toEqual(['refuse KAFKA_BROKERS', 'warn KAFKA_MIN_INSYNC'])
+    const codes = async (settings: Parameters<typeof examineLog>[0]['kafka']): Promise<string[]> =>
+      (await examineLog({ kafka: settings })).map((finding) => `${finding.level} ${finding.code}`).sort()
+    expect(await codes(kafka('doctor'))).toEqual([
+      'refuse KAFKA_COMPACTED',
+      'refuse KAFKA_PARTITIONS',
+      'warn KAFKA_REPLICATION',
+    ])
+    expect(await codes({ ...kafka('healthy'), replicationFactor: 3 })).toEqual([
+      'refuse KAFKA_BROKERS',
+      'warn KAFKA_MIN_INSYNC',
+    ])
     expect(await codes({ ...kafka('gone'), brokers: ['127.0.0.1:1'] })).toEqual(['refuse LOG_UNREACHABLE'])
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
@@ -144,8 +194,12 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await write(backup, 1)
     await backup.durable()
     bench.registry.process.signal('SIGSTOP')
-    await backup.source.query(`CREATE TABLE made (id int PRIMARY KEY, v text); INSERT INTO made VALUES (1, 'x')`)
-    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.message.includes('registry')))
+    await backup.source.query(
+      `CREATE TABLE made (id int PRIMARY KEY, v text); INSERT INTO made VALUES (1, 'x')`,
+    )
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'retry' && event.message.includes('registry')),
+    )
     bench.registry.process.signal('SIGCONT')
     await write(backup, 2)
     await backup.durable(90_000)
@@ -156,16 +210,22 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY, v int)' })
     await backup.init()
     await backup.up({ kafka: kafka('schemas') })
-    await backup.source.query(`INSERT INTO t VALUES (1, 1); ALTER TABLE t ADD COLUMN w text; INSERT INTO t VALUES (2, 2, 'w')`)
+    await backup.source.query(
+      `INSERT INTO t VALUES (1, 1); ALTER TABLE t ADD COLUMN w text; INSERT INTO t VALUES (2, 2, 'w')`,
+    )
     await backup.durable()
     await backup.source.query(`ALTER TABLE t ALTER v TYPE text; INSERT INTO t VALUES (3, 'three', 'w')`)
     await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
     await backup.source.query(`INSERT INTO t VALUES (4, 'four', 'w')`)
     await backup.durable()
     await equalToSource(backup)
-    const versions = (await (await fetch(`${bench.registry.url}/subjects/schemas.public.t-value/versions`)).json()) as number[]
+    const versions = (await (
+      await fetch(`${bench.registry.url}/subjects/schemas.public.t-value/versions`)
+    ).json()) as number[]
     expect(versions.length).toBe(3)
-    const level = (await (await fetch(`${bench.registry.url}/config/schemas.public.t-value`)).json()) as { compatibilityLevel: string }
+    const level = (await (await fetch(`${bench.registry.url}/config/schemas.public.t-value`)).json()) as {
+      compatibilityLevel: string
+    }
     expect(level.compatibilityLevel).toBe('BACKWARD')
   })
 
@@ -176,13 +236,22 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await write(backup, 1)
     await backup.durable()
     // As a second Tidemark does: it takes the lane in the ledger, then fences. What the first one does next fails, for good.
-    await (await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })).repository.claim(0)
-    const other = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 5 } }).producer({ transactionalId: 'zombie.replicator', idempotent: true, maxInFlightRequests: 1 })
+    await (
+      await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
+    ).repository.claim(0)
+    const other = new KafkaJs({
+      brokers: [...bench.kafka.bootstrap],
+      logLevel: logLevel.NOTHING,
+      retry: { initialRetryTime: 5 },
+    }).producer({ transactionalId: 'zombie.replicator', idempotent: true, maxInFlightRequests: 1 })
     await other.connect()
     await (await other.transaction()).abort()
     await other.disconnect()
     await write(backup, 2)
-    const ended = await backup.running.then(() => undefined, (error: unknown) => error)
+    const ended = await backup.running.then(
+      () => undefined,
+      (error: unknown) => error,
+    )
     expect(ended).toBeInstanceOf(TidemarkError)
     expect(['LOG_FENCED', 'WRITER_FENCED']).toContain((ended as TidemarkError).code)
     await backup.crash()
@@ -200,7 +269,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const client = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING })
     const stranger = client.producer()
     await stranger.connect()
-    await stranger.send({ topic: 'garbage.public.m', messages: [0, 1, 2].map((partition) => ({ partition, key: 'x', value: 'not ours' })) })
+    await stranger.send({
+      topic: 'garbage.public.m',
+      messages: [0, 1, 2].map((partition) => ({ partition, key: 'x', value: 'not ours' })),
+    })
     await stranger.send({ topic: 'garbage.transactions', messages: [{ partition: 0, value: 'nor this' }] })
     await stranger.disconnect()
     await write(backup, 2)

@@ -8,7 +8,10 @@ const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2
 
 test(`connections cut at random (seed ${SEED})`, async () => {
   const next = random(SEED)
-  await using backup = await Backup.prepare({ setup: "CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 3000) i; CREATE TABLE nokey (v int)" })
+  await using backup = await Backup.prepare({
+    setup:
+      'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 3000) i; CREATE TABLE nokey (v int)',
+  })
   await backup.init()
   const target = new URL(backup.sourceUrl)
   const open = new Set<Socket>()
@@ -41,7 +44,9 @@ test(`connections cut at random (seed ${SEED})`, async () => {
     await backup.up({ sourceUrl: through.toString() })
     cutting = true
     for (let i = 0; i < 40; i++) {
-      await backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${10_000 + i * 50}, ${10_000 + i * 50 + 49}) g; INSERT INTO nokey VALUES (${i % 3}); UPDATE m SET body = 'x' WHERE id % 97 = ${i}`)
+      await backup.source.query(
+        `INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${10_000 + i * 50}, ${10_000 + i * 50 + 49}) g; INSERT INTO nokey VALUES (${i % 3}); UPDATE m SET body = 'x' WHERE id % 97 = ${i}`,
+      )
       if (next() < 0.25) for (const socket of open) socket.destroy()
       await new Promise((resolve) => setTimeout(resolve, 60))
     }

@@ -26,12 +26,18 @@ test('changes that do not fit into memory are folded on disk: moves, swaps, unch
   // Every key moves, so that the unchanged 10 kB bodies lie under keys that are somebody else's now.
   await source.query('UPDATE m SET id = id + 1000')
   await source.query('UPDATE m SET id = id - 1001, n = n + 1')
-  await source.query('BEGIN; UPDATE m SET id = -7 WHERE id = 3; UPDATE m SET id = 3 WHERE id = 4; UPDATE m SET id = 4 WHERE id = -7; COMMIT')
-  await source.query(`DELETE FROM m WHERE id % 7 = 0; INSERT INTO m SELECT g * 7, 'again', 5 FROM generate_series(0, 20) g`)
+  await source.query(
+    'BEGIN; UPDATE m SET id = -7 WHERE id = 3; UPDATE m SET id = 3 WHERE id = 4; UPDATE m SET id = 4 WHERE id = -7; COMMIT',
+  )
+  await source.query(
+    `DELETE FROM m WHERE id % 7 = 0; INSERT INTO m SELECT g * 7, 'again', 5 FROM generate_series(0, 20) g`,
+  )
   await source.query(`ALTER TABLE m ADD COLUMN extra text DEFAULT 'x'`)
   await source.query('UPDATE m SET n = n + 1 WHERE id % 3 = 0; UPDATE m SET id = id + 5000 WHERE id % 5 = 0')
   await source.query('ALTER TABLE m DROP COLUMN n; UPDATE m SET extra = id::text WHERE id > 5000')
-  await source.query('UPDATE bare SET b = b || a WHERE a < 20; DELETE FROM bare WHERE a = 30; ALTER TABLE bare ADD COLUMN c int; UPDATE bare SET c = 1 WHERE a = 10; INSERT INTO bare SELECT 1, $$1$$, 1 FROM generate_series(1, 30)')
+  await source.query(
+    'UPDATE bare SET b = b || a WHERE a < 20; DELETE FROM bare WHERE a = 30; ALTER TABLE bare ADD COLUMN c int; UPDATE bare SET c = 1 WHERE a = 10; INSERT INTO bare SELECT 1, $$1$$, 1 FROM generate_series(1, 30)',
+  )
   await source.query('TRUNCATE gone; INSERT INTO gone SELECT generate_series(50, 60)')
   await backup.durable()
   const restored = await backup.restore('latest', { memoryBytes: 1000 })
@@ -41,7 +47,19 @@ test('changes that do not fit into memory are folded on disk: moves, swaps, unch
 })
 
 test('a row that is changed for ever costs the memory of one row', () => {
-  const layout = new RowLayout({ oid: 1, schema: 's', name: 't', identity: 'default', columns: [{ name: 'id', typeOid: 20, typmod: -1, key: true }, { name: 'body', typeOid: 25, typmod: -1, key: false }] }, 'utf8')
+  const layout = new RowLayout(
+    {
+      oid: 1,
+      schema: 's',
+      name: 't',
+      identity: 'default',
+      columns: [
+        { name: 'id', typeOid: 20, typmod: -1, key: true },
+        { name: 'body', typeOid: 25, typmod: -1, key: false },
+      ],
+    },
+    'utf8',
+  )
   const fold = new KeyedFold(layout, 't')
   const row = (text: string): Buffer => {
     const sink = new ByteSink(64)
@@ -59,28 +77,56 @@ test('a row that is changed for ever costs the memory of one row', () => {
   }
   expect(fold.bytes).toBeLessThan(20_000_000)
   const out: string[] = []
-  for (const _ of fold.finish((buffer, start, end) => out.push(buffer.toString('utf8', start, end)))) expect(out.length).toBeLessThan(2)
+  for (const _ of fold.finish((buffer, start, end) => out.push(buffer.toString('utf8', start, end))))
+    expect(out.length).toBeLessThan(2)
   expect(out.length).toBe(1)
   expect(out[0]).toContain('4999yyy')
 })
 
 test('a restore that stops half way keeps the tables it has loaded, and finishes the rest when run again', async () => {
-  await using backup = await Backup.start({ setup: `CREATE TABLE first (id int PRIMARY KEY, v text); CREATE TABLE second (id int PRIMARY KEY, v text); CREATE TABLE third (id int PRIMARY KEY); INSERT INTO first SELECT g, ${BODY} FROM generate_series(1, 2000) g; INSERT INTO second SELECT g, ${BODY} FROM generate_series(1, 900) g` })
-  await backup.source.query(`UPDATE first SET v = 'new' WHERE id % 2 = 0; UPDATE second SET v = 'new' WHERE id % 3 = 0; INSERT INTO third SELECT generate_series(1, 10)`)
+  await using backup = await Backup.start({
+    setup: `CREATE TABLE first (id int PRIMARY KEY, v text); CREATE TABLE second (id int PRIMARY KEY, v text); CREATE TABLE third (id int PRIMARY KEY); INSERT INTO first SELECT g, ${BODY} FROM generate_series(1, 2000) g; INSERT INTO second SELECT g, ${BODY} FROM generate_series(1, 900) g`,
+  })
+  await backup.source.query(
+    `UPDATE first SET v = 'new' WHERE id % 2 = 0; UPDATE second SET v = 'new' WHERE id % 3 = 0; INSERT INTO third SELECT generate_series(1, 10)`,
+  )
   await backup.durable()
   const into = await backup.emptyDatabase()
   const stop = new AbortController()
-  const options = { storeUrl: backup.storeUrl, keys: backup.keys, at: 'latest', into, exceptTables: [], dryRun: false }
-  await expect(restore({ ...options, signal: stop.signal, events: { onProgress: (p) => p.stage === 'load' && p.done >= 1 && stop.abort(new DOMException('killed', 'AbortError')) } })).rejects.toThrow()
+  const options = {
+    storeUrl: backup.storeUrl,
+    keys: backup.keys,
+    at: 'latest',
+    into,
+    exceptTables: [],
+    dryRun: false,
+  }
+  await expect(
+    restore({
+      ...options,
+      signal: stop.signal,
+      events: {
+        onProgress: (p) =>
+          p.stage === 'load' && p.done >= 1 && stop.abort(new DOMException('killed', 'AbortError')),
+      },
+    }),
+  ).rejects.toThrow()
   const target = new pg.Client(into)
   await target.connect()
   try {
-    const loaded = (await target.query<{ step: string }>('SELECT step FROM tidemark_restore.done WHERE rows IS NOT NULL')).rows.map((row) => (JSON.parse(row.step) as string[])[1]!)
+    const loaded = (
+      await target.query<{ step: string }>('SELECT step FROM tidemark_restore.done WHERE rows IS NOT NULL')
+    ).rows.map((row) => (JSON.parse(row.step) as string[])[1]!)
     expect(loaded.length).toBeGreaterThanOrEqual(1)
-    const writtenBy = async (table: string): Promise<string> => (await target.query<{ x: string }>(`SELECT min(xmin::text) AS x FROM ${table}`)).rows[0]!.x
+    const writtenBy = async (table: string): Promise<string> =>
+      (await target.query<{ x: string }>(`SELECT min(xmin::text) AS x FROM ${table}`)).rows[0]!.x
     const before = await inTurn(loaded, writtenBy)
     const report = await restore({ ...options, signal: new AbortController().signal, events: {} })
-    expect(report.result!.tables.map((t) => [t.name, t.rows])).toEqual([['first', 2000], ['second', 900], ['third', 10]])
+    expect(report.result!.tables.map((t) => [t.name, t.rows])).toEqual([
+      ['first', 2000],
+      ['second', 900],
+      ['third', 10],
+    ])
     expect(await inTurn(loaded, writtenBy)).toEqual(before)
   } finally {
     await target.end()
@@ -104,7 +150,9 @@ test('no room for the scratch file: a coded error, nothing left behind, and the 
     await backup.durable()
     const into = await backup.emptyDatabase()
     process.env['TMPDIR'] = mount
-    await expect(backup.restore('latest', { into, memoryBytes: 100_000 })).rejects.toMatchObject({ code: 'SPILL_FAILED' })
+    await expect(backup.restore('latest', { into, memoryBytes: 100_000 })).rejects.toMatchObject({
+      code: 'SPILL_FAILED',
+    })
     expect(await readdir(mount)).toEqual([])
     process.env['TMPDIR'] = before ?? '/tmp'
     await backup.restore('latest', { into, memoryBytes: 100_000 })

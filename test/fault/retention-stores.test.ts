@@ -10,7 +10,19 @@ import { extendLocks, scrubShare } from '../../services/app/upkeep.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { Backup } from '../support/backup.ts'
-import { ahead, all, history, HOUR, isWhole, names, pruned, refused, restores, SETUP, signal } from '../support/retained.ts'
+import {
+  ahead,
+  all,
+  history,
+  HOUR,
+  isWhole,
+  names,
+  pruned,
+  refused,
+  restores,
+  SETUP,
+  signal,
+} from '../support/retained.ts'
 import { type AzureBench, NO_S3, type S3Bench, startAzure, startS3 } from '../support/store-bench.ts'
 
 describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
@@ -25,14 +37,23 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     await azure[Symbol.asyncDispose]()
   })
 
-  test('locks: set with the put, extended while the backup needs it, kept by the store against whoever deletes', { timeout: 240_000 }, async () => {
+  test('locks: set with the put, extended while the backup needs it, kept by the store against whoever deletes', {
+    timeout: 240_000,
+  }, async () => {
     const bucket = await s3.bucket({ objectLock: true, query: '&lock=governance&lockFor=1h' })
     await using backup = await Backup.prepare({ setup: SETUP, storeUrl: bucket.url })
     const { old, middle } = await history(backup)
     await backup.stop()
     const store = await openStore(bucket.url)
     const [segment] = (await names(store)).filter((name) => name.startsWith('segments/'))
-    const until = async (): Promise<number> => Date.parse(((await s3.client.getObjectRetention(bucket.name, `chat/${segment}`, { versionId: '' })) as unknown as { retainUntilDate: string }).retainUntilDate)
+    const until = async (): Promise<number> =>
+      Date.parse(
+        (
+          (await s3.client.getObjectRetention(bucket.name, `chat/${segment}`, {
+            versionId: '',
+          })) as unknown as { retainUntilDate: string }
+        ).retainUntilDate,
+      )
     const first = await until()
     expect(first - Date.now()).toBeGreaterThan(HOUR - 120_000)
     const version = (await all(store.kept(segment!))).at(-1)!
@@ -49,9 +70,17 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     expect(said.length).toBe(1)
     // A legal hold stands on the objects; taken back, the lock still does.
     const place = { storeUrl: bucket.url, keys: backup.keys }
-    const held = await addHold({ place, reason: 'case 1', from: undefined, to: undefined, until: undefined, signal })
+    const held = await addHold({
+      place,
+      reason: 'case 1',
+      from: undefined,
+      to: undefined,
+      until: undefined,
+      signal,
+    })
     expect(held.objects[0]!.objects).toBeGreaterThan(10)
-    const isHeld = async (): Promise<string> => JSON.stringify(await s3.client.getObjectLegalHold(bucket.name, `chat/${segment}`, { versionId: '' }))
+    const isHeld = async (): Promise<string> =>
+      JSON.stringify(await s3.client.getObjectLegalHold(bucket.name, `chat/${segment}`, { versionId: '' }))
     expect(await isHeld()).toContain('ON')
     await releaseHold(place, held.hold.id, signal)
     expect(await isHeld()).toContain('OFF')
@@ -67,11 +96,17 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
   test('a bucket with versions: removed means gone, every version of it', { timeout: 240_000 }, async () => {
     const bucket = await s3.bucket()
     await s3.client.setBucketVersioning(bucket.name, { Status: 'Enabled' })
-    await using backup = await Backup.prepare({ setup: SETUP, storeUrl: `${bucket.url}&class=REDUCED_REDUNDANCY` })
+    await using backup = await Backup.prepare({
+      setup: SETUP,
+      storeUrl: `${bucket.url}&class=REDUCED_REDUNDANCY`,
+    })
     const { middle } = await history(backup)
     const store = await openStore(bucket.url)
     const [oldest] = (await names(store)).filter((name) => name.startsWith('segments/'))
-    expect((await s3.client.statObject(bucket.name, `chat/${oldest}`)).metaData['storage-class'] ?? JSON.stringify((await s3.client.statObject(bucket.name, `chat/${oldest}`)).metaData)).toContain('REDUCED_REDUNDANCY')
+    expect(
+      (await s3.client.statObject(bucket.name, `chat/${oldest}`)).metaData['storage-class'] ??
+        JSON.stringify((await s3.client.statObject(bucket.name, `chat/${oldest}`)).metaData),
+    ).toContain('REDUCED_REDUNDANCY')
     // Somebody hid one of them.
     await store.remove(oldest!)
     await pruned(backup, { graceMs: 0 })
@@ -86,11 +121,14 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     await using backup = await Backup.prepare({ setup: SETUP, storeUrl: bucket.url })
     await history(backup)
     const before = await names(await openStore(bucket.url))
-    for (const ms of [5 * 60_000, -5 * 60_000]) await expect(pruned(backup, { clock: ahead(ms) })).rejects.toMatchObject({ code: 'PRUNE_CLOCK' })
+    for (const ms of [5 * 60_000, -5 * 60_000])
+      await expect(pruned(backup, { clock: ahead(ms) })).rejects.toMatchObject({ code: 'PRUNE_CLOCK' })
     expect(await names(await openStore(bucket.url))).toEqual(expect.arrayContaining(before))
   })
 
-  test('a local store keeps days, the archive everything: neither is damaged, and both together reach back', { timeout: 240_000 }, async () => {
+  test('a local store keeps days, the archive everything: neither is damaged, and both together reach back', {
+    timeout: 240_000,
+  }, async () => {
     const [container, early] = [await azure.container(), await s3.bucket()]
     const archive: CopyPlace = { url: container.url, role: 'archive', mode: 'mirrored', bandwidth: undefined }
     await using backup = await Backup.prepare({ setup: SETUP })
@@ -101,7 +139,12 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     const refusedTrim = await pruned(backup, keep)
     expect(refusedTrim.trims).toMatchObject([{ from: null, because: 'no other store has all of it yet' }])
     const before = (await names(await openStore(backup.storeUrl))).length
-    await copyBackup({ from: { storeUrl: backup.storeUrl, keys: backup.keys }, to: container.url, bandwidth: undefined, signal })
+    await copyBackup({
+      from: { storeUrl: backup.storeUrl, keys: backup.keys },
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     const trimmed = await pruned(backup, keep)
     expect(trimmed.trims[0]!.from).not.toBeNull()
     expect(trimmed.cleared[0]!.objects).toBeGreaterThan(3)
@@ -112,13 +155,30 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     await expect(backup.restore(old.at)).rejects.toMatchObject(refused)
     await isWhole(backup)
     // Together they reach back; nothing is put back, nothing is said to be wrong.
-    expect(await restores(backup, old, { copies: [archive] })).toEqual(expect.not.arrayContaining([expect.stringMatching(/put back/)]))
-    const opened = await openBackup({ storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys, role: 'writer' })
-    await copyBackup({ from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys }, to: container.url, bandwidth: undefined, signal })
+    expect(await restores(backup, old, { copies: [archive] })).toEqual(
+      expect.not.arrayContaining([expect.stringMatching(/put back/)]),
+    )
+    const opened = await openBackup({
+      storeUrl: backup.storeUrl,
+      copies: [archive],
+      keys: backup.keys,
+      role: 'writer',
+    })
+    await copyBackup({
+      from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys },
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     expect((await scrubSet(opened, { part: 0, parts: 1 }, signal)).faults).toEqual([])
     expect((await names(await openStore(backup.storeUrl))).length).toBe(left)
     // A third store that is filled now gets everything, from the archive.
-    await copyBackup({ from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys }, to: early.url, bandwidth: undefined, signal })
+    await copyBackup({
+      from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys },
+      to: early.url,
+      bandwidth: undefined,
+      signal,
+    })
     await restores(backup, old, { storeUrl: early.url })
     expect((await readdir(`${backup.storeUrl}/trims`)).length).toBe(1)
   })
@@ -129,7 +189,12 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await history(backup)
     await backup.stop()
-    await copyBackup({ from: { storeUrl: backup.storeUrl, keys: backup.keys }, to: container.url, bandwidth: undefined, signal })
+    await copyBackup({
+      from: { storeUrl: backup.storeUrl, keys: backup.keys },
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     const copy = await openStore(container.url)
     const damaged = (await names(copy)).slice(0, 4)
     for (const name of damaged) {
@@ -138,8 +203,23 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     }
     const said: Extract<UpEvent, { event: 'scrubbed' }>[] = []
     const day = async (days: number): Promise<void> => {
-      const { repository, copies } = await openBackup({ storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys, role: 'writer' })
-      await scrubShare({ repository, copies, scrubDays: 3, say: (event) => event.event === 'scrubbed' && said.push(event), clock: ahead(days * 24 * HOUR), isOurs: () => true }, signal)
+      const { repository, copies } = await openBackup({
+        storeUrl: backup.storeUrl,
+        copies: [archive],
+        keys: backup.keys,
+        role: 'writer',
+      })
+      await scrubShare(
+        {
+          repository,
+          copies,
+          scrubDays: 3,
+          say: (event) => event.event === 'scrubbed' && said.push(event),
+          clock: ahead(days * 24 * HOUR),
+          isOurs: () => true,
+        },
+        signal,
+      )
     }
     await day(0)
     await day(0)

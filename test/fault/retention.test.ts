@@ -5,9 +5,22 @@ import { copyBackup } from '../../services/app/copy-backup.ts'
 import { openBackup, openStore } from '../../services/app/compose.ts'
 import { undoPrune } from '../../services/app/prune.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
-import { ahead, history, HOUR, isWhole, names, pruned, refused, restores, SETUP, signal } from '../support/retained.ts'
+import {
+  ahead,
+  history,
+  HOUR,
+  isWhole,
+  names,
+  pruned,
+  refused,
+  restores,
+  SETUP,
+  signal,
+} from '../support/retained.ts'
 
-test('retired, brought back, retired again, removed: what stays restores as before, schema changes included', { timeout: 240_000 }, async () => {
+test('retired, brought back, retired again, removed: what stays restores as before, schema changes included', {
+  timeout: 240_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   const { old, middle, last } = await history(backup)
   const store = await openStore(backup.storeUrl)
@@ -32,26 +45,39 @@ test('retired, brought back, retired again, removed: what stays restores as befo
   const left = await names(store)
   expect(left.length).toBeLessThan(before.length)
   await expect(backup.restore(old.at)).rejects.toMatchObject(refused)
-  await expect(undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, removing.waiting[0]!.id)).rejects.toMatchObject({ code: 'USAGE' })
+  await expect(
+    undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, removing.waiting[0]!.id),
+  ).rejects.toMatchObject({ code: 'USAGE' })
   for (const point of [middle, last]) await restores(backup, point)
   await isWhole(backup)
   // The running job knows of it, and a ledger that begins at its checkpoint says the same.
-  await backup.source.query(`INSERT INTO m (id, body) VALUES (100000, 'after'); ALTER TABLE n ADD COLUMN more int`)
+  await backup.source.query(
+    `INSERT INTO m (id, body) VALUES (100000, 'after'); ALTER TABLE n ADD COLUMN more int`,
+  )
   await backup.durable()
   await backup.repository.checkpoint(1)
   expect((await backup.openRepository()).catalog.generation!.bases.length).toBe(1)
   for (const point of [middle, last]) await restores(backup, point)
-  expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+  expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+    shown(await digests(backup.sourceUrl)),
+  )
   await backup.stop()
   await isWhole(backup)
   // A copy that is made now gets what is left.
   const copy = `${backup.folder}/copy`
-  await copyBackup({ from: { storeUrl: backup.storeUrl, keys: backup.keys }, to: copy, bandwidth: undefined, signal })
+  await copyBackup({
+    from: { storeUrl: backup.storeUrl, keys: backup.keys },
+    to: copy,
+    bandwidth: undefined,
+    signal,
+  })
   await restores(backup, middle, { storeUrl: copy })
   await isWhole(backup, copy)
 })
 
-test('what nobody names goes after two days, and nothing that may still be wanted', { timeout: 120_000 }, async () => {
+test('what nobody names goes after two days, and nothing that may still be wanted', {
+  timeout: 120_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   const { old } = await history(backup)
   await backup.stop()
@@ -69,29 +95,61 @@ test('what nobody names goes after two days, and nothing that may still be wante
   await restores(backup, old)
 })
 
-test('holds keep what they need: those of people, and of a restore that is running', { timeout: 240_000 }, async () => {
+test('holds keep what they need: those of people, and of a restore that is running', {
+  timeout: 240_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   const { old, middle } = await history(backup)
   const place = { storeUrl: backup.storeUrl, keys: backup.keys }
-  const { hold } = await addHold({ place, reason: 'case 4711', from: old.at, to: old.at, until: undefined, signal })
+  const { hold } = await addHold({
+    place,
+    reason: 'case 4711',
+    from: old.at,
+    to: old.at,
+    until: undefined,
+    signal,
+  })
   const held = await pruned(backup)
   expect(held.retire).toBeNull()
   expect(held.because).toContain('case 4711')
   expect(await listHolds(place)).toMatchObject([{ id: hold.id, purpose: 'legal' }])
   await releaseHold(place, hold.id, signal)
   // One that ends by itself.
-  await addHold({ place, reason: 'until yesterday', from: old.at, to: old.at, until: new Date(Date.now() - HOUR).toISOString(), signal })
+  await addHold({
+    place,
+    reason: 'until yesterday',
+    from: old.at,
+    to: old.at,
+    until: new Date(Date.now() - HOUR).toISOString(),
+    signal,
+  })
   expect((await pruned(backup, { confirmed: false })).retire).not.toBeNull()
   // A restore holds its point while it runs, and no longer.
   const { repository } = await openBackup({ ...place, role: 'restore' })
-  const running = await RestoreHold.take(repository, 1, BigInt(`0x${old.at.split('/').map((half) => half.padStart(8, '0')).join('')}`) as never)
+  const running = await RestoreHold.take(
+    repository,
+    1,
+    BigInt(
+      `0x${old.at
+        .split('/')
+        .map((half) => half.padStart(8, '0'))
+        .join('')}`,
+    ) as never,
+  )
   expect(running.isHeld).toBe(true)
   expect((await pruned(backup, { confirmed: false })).because).toContain('a restore to')
   // One that begins while it is being retired: retired it may be, removed it is not.
   const { ledger, signer } = repository
   await running.release()
   await pruned(backup, { graceMs: 0 })
-  const late = { kind: 'hold' as const, purpose: 'restore' as const, reason: 'it began before', generation: 1, from: old.at, to: old.at }
+  const late = {
+    kind: 'hold' as const,
+    purpose: 'restore' as const,
+    reason: 'it began before',
+    generation: 1,
+    from: old.at,
+    to: old.at,
+  }
   const id = '5f0f7f9e-54c3-4b6e-8d8e-0d6a4a3c9f10'
   await ledger.append({ ...late, id, until: new Date(Date.now() + HOUR).toISOString() }, signer)
   const kept = await pruned(backup)
@@ -111,12 +169,27 @@ test('a writer may not retire anything, whatever it writes', { timeout: 120_000 
   await backup.stop()
   const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
   const { signer } = repository
-  await expect(repository.ledger.append({ kind: 'removed', id: '0c6f64e1-7d5d-4b93-b1c6-3f1f3ff3d6aa' }, signer)).rejects.toMatchObject({ code: 'SIGNER_REFUSED' })
+  await expect(
+    repository.ledger.append({ kind: 'removed', id: '0c6f64e1-7d5d-4b93-b1c6-3f1f3ff3d6aa' }, signer),
+  ).rejects.toMatchObject({ code: 'SIGNER_REFUSED' })
   // Written past the check: no reader takes it.
   const { encodeEntry } = await import('../../services/formats/ledger-entry.ts')
   const { ledgerName } = await import('../../services/formats/object-name.ts')
   const number = repository.ledger.headNumber + 1n
   const store = await openStore(backup.storeUrl)
-  await store.putIfAbsent(ledgerName(1, number), [encodeEntry(number, repository.ledger.headHash, new Date().toISOString(), { kind: 'hold-released', id: '0c6f64e1-7d5d-4b93-b1c6-3f1f3ff3d6aa' }, signer)])
-  await expect(openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' })).rejects.toMatchObject({ code: 'LEDGER_BROKEN', message: expect.stringContaining('is a writer') as string })
+  await store.putIfAbsent(ledgerName(1, number), [
+    encodeEntry(
+      number,
+      repository.ledger.headHash,
+      new Date().toISOString(),
+      { kind: 'hold-released', id: '0c6f64e1-7d5d-4b93-b1c6-3f1f3ff3d6aa' },
+      signer,
+    ),
+  ])
+  await expect(
+    openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' }),
+  ).rejects.toMatchObject({
+    code: 'LEDGER_BROKEN',
+    message: expect.stringContaining('is a writer') as string,
+  })
 })

@@ -18,7 +18,9 @@ const signal = new AbortController().signal
 
 async function round(backup: Backup, id: number): Promise<void> {
   await backup.up()
-  await backup.source.query(`INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${id * 1000}, ${id * 1000 + 50}) g`)
+  await backup.source.query(
+    `INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${id * 1000}, ${id * 1000 + 50}) g`,
+  )
   await backup.durable()
   await backup.repository.checkpoint(1)
   await backup.stop()
@@ -33,20 +35,29 @@ async function forge(backup: Backup, body: EntryBody, signer: Signer): Promise<s
   const { repository } = await openBackup({ ...placeOf(backup.config), role: 'writer' })
   const number = repository.ledger.headNumber + 1n
   const store = await openStore(backup.storeUrl)
-  await store.putIfAbsent(ledgerName(1, number), [encodeEntry(number, repository.ledger.headHash, new Date().toISOString(), body, signer)])
+  await store.putIfAbsent(ledgerName(1, number), [
+    encodeEntry(number, repository.ledger.headHash, new Date().toISOString(), body, signer),
+  ])
   return ledgerName(1, number)
 }
 
 async function equal(backup: Backup, keys = backup.keys): Promise<void> {
-  expect(shown(await digests((await backup.restore('latest', { keys })).url))).toEqual(shown(await digests(backup.sourceUrl)))
+  expect(shown(await digests((await backup.restore('latest', { keys })).url))).toEqual(
+    shown(await digests(backup.sourceUrl)),
+  )
 }
 
-test('signers rotated three times: what each signed in its time counts, what it signs later is refused', { timeout: 120_000 }, async () => {
+test('signers rotated three times: what each signed in its time counts, what it signs later is refused', {
+  timeout: 120_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
   await round(backup, 1)
   const place = placeOf(backup.config)
-  const [writerBefore, restoreBefore] = [join(backup.folder, 'writer-before'), join(backup.folder, 'restore-before')]
+  const [writerBefore, restoreBefore] = [
+    join(backup.folder, 'writer-before'),
+    join(backup.folder, 'restore-before'),
+  ]
   await cp(join(backup.keys, 'writer'), writerBefore, { recursive: true })
   await cp(join(backup.keys, 'restore'), restoreBefore, { recursive: true })
   const first = (await listSigners(place)).find((one) => one.role === 'writer')!
@@ -68,14 +79,22 @@ test('signers rotated three times: what each signed in its time counts, what it 
   expect((await verifyStore(repository, true, () => undefined, signal)).damaged).toEqual([])
   // The first writer's key signs once more: as a writer it does not get that far, and no reader takes what it put.
   const old = await signerIn(writerBefore, first.id)
-  await expect(repository.ledger.append({ kind: 'audit', command: 'x', operator: '', what: '' }, old)).rejects.toMatchObject({ code: 'SIGNER_REFUSED' })
+  await expect(
+    repository.ledger.append({ kind: 'audit', command: 'x', operator: '', what: '' }, old),
+  ).rejects.toMatchObject({ code: 'SIGNER_REFUSED' })
   const name = await forge(backup, { kind: 'audit', command: 'x', operator: '', what: '' }, old)
-  for (const role of ['writer', 'restore'] as const) await expect(openBackup({ ...place, role })).rejects.toMatchObject({ code: 'LEDGER_BROKEN', message: expect.stringContaining('was retired') as string })
+  for (const role of ['writer', 'restore'] as const)
+    await expect(openBackup({ ...place, role })).rejects.toMatchObject({
+      code: 'LEDGER_BROKEN',
+      message: expect.stringContaining('was retired') as string,
+    })
   await (await openStore(backup.storeUrl)).remove(name)
   await equal(backup)
 })
 
-test('a running writer whose key is retired ends and says so; a rotation that was cut off is finished by the next', { timeout: 120_000 }, async () => {
+test('a running writer whose key is retired ends and says so; a rotation that was cut off is finished by the next', {
+  timeout: 120_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
   const running = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
@@ -94,12 +113,18 @@ test('a running writer whose key is retired ends and says so; a rotation that wa
   const again = await rotateSigner({ ...place, keys: before }, 'writer')
   expect(again.signer).toBe(signer)
   expect((await readdir(join(before, 'writer'))).filter((file) => file.startsWith('next-'))).toEqual([])
-  expect((await listSigners({ ...place, keys: before })).filter((one) => one.role === 'writer' && one.to === null).map((one) => one.id)).toEqual([signer])
+  expect(
+    (await listSigners({ ...place, keys: before }))
+      .filter((one) => one.role === 'writer' && one.to === null)
+      .map((one) => one.id),
+  ).toEqual([signer])
   await round(backup, 2)
   await equal(backup)
 })
 
-test('whoever stole a recipient key can read, and cannot make anything that is taken for the backup\'s', { timeout: 120_000 }, async () => {
+test("whoever stole a recipient key can read, and cannot make anything that is taken for the backup's", {
+  timeout: 120_000,
+}, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
   await round(backup, 1)
@@ -115,7 +140,11 @@ test('whoever stole a recipient key can read, and cannot make anything that is t
   const { provider } = await openKeys(backup.keys, 'restore')
   const key = repository.catalog.keys.get(object.key)!.body
   const store = await openStore(backup.storeUrl)
-  const secret = await provider.open(await store.get(key.object.name), { stream, kind: 'key', object: key.object.name })
+  const secret = await provider.open(await store.get(key.object.name), {
+    stream,
+    kind: 'key',
+    object: key.object.name,
+  })
   const context = { stream, kind: 'segment', generation: '1', lane: '0', object: object.name }
   const plain = await openWith(aesKeyring(object.key, secret), await store.get(object.name), context)
   const forged = await sealWith(aesKeyring(object.key, secret), plain, context)
@@ -128,16 +157,33 @@ test('whoever stole a recipient key can read, and cannot make anything that is t
   await store.putIfAbsent(object.name, [right])
   // And signs an entry for it with a key of his own, under his own name and under the writer's.
   const { privateKey } = generateKeyPairSync('ed25519')
-  for (const id of ['thief', (await listSigners(placeOf(backup.config))).find((one) => one.role === 'writer')!.id]) {
-    const name = await forge(backup, { kind: 'audit', command: 'x', operator: '', what: '' }, { id, privateKey })
+  for (const id of [
+    'thief',
+    (await listSigners(placeOf(backup.config))).find((one) => one.role === 'writer')!.id,
+  ]) {
+    const name = await forge(
+      backup,
+      { kind: 'audit', command: 'x', operator: '', what: '' },
+      { id, privateKey },
+    )
     await expect(backup.restore('latest')).rejects.toMatchObject({ code: 'LEDGER_BROKEN' })
     await store.remove(name)
   }
   // A writer's own key signs no other signer in.
-  const writer = await signerIn(join(backup.keys, 'writer'), (await listSigners(placeOf(backup.config))).find((one) => one.role === 'writer')!.id)
+  const writer = await signerIn(
+    join(backup.keys, 'writer'),
+    (await listSigners(placeOf(backup.config))).find((one) => one.role === 'writer')!.id,
+  )
   const thief = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
-  const name = await forge(backup, { kind: 'signers', add: [{ id: 'thief', role: 'keeper', publicKey: thief }], retire: [] }, writer)
-  await expect(backup.restore('latest')).rejects.toMatchObject({ code: 'LEDGER_BROKEN', message: expect.stringContaining('is a writer') as string })
+  const name = await forge(
+    backup,
+    { kind: 'signers', add: [{ id: 'thief', role: 'keeper', publicKey: thief }], retire: [] },
+    writer,
+  )
+  await expect(backup.restore('latest')).rejects.toMatchObject({
+    code: 'LEDGER_BROKEN',
+    message: expect.stringContaining('is a writer') as string,
+  })
   await store.remove(name)
   await equal(backup)
 })

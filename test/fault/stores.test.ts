@@ -37,21 +37,37 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     return backup
   }
 
-  const write = (backup: Backup, id: number): Promise<unknown> => backup.source.query(`INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(${id * 1000}, ${id * 1000 + 20}) g; UPDATE m SET body = body || 'x' WHERE id % 50 = ${id % 50}`)
+  const write = (backup: Backup, id: number): Promise<unknown> =>
+    backup.source.query(
+      `INSERT INTO m SELECT g, repeat(md5(g::text), 10) FROM generate_series(${id * 1000}, ${id * 1000 + 20}) g; UPDATE m SET body = body || 'x' WHERE id % 50 = ${id % 50}`,
+    )
 
   async function equalToSource(backup: Backup): Promise<void> {
-    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
   }
 
-  test(`answers are lost, 503 storms, bodies cut short, a server that is silent (seed ${SEED})`, { timeout: 240_000 }, async () => {
+  test(`answers are lost, 503 storms, bodies cut short, a server that is silent (seed ${SEED})`, {
+    timeout: 240_000,
+  }, async () => {
     const next = random(SEED)
     const { url } = await s3.bucket({ through: proxy.port })
     await using backup = await prepare(url)
     await backup.up()
     proxy.fate = (method) => {
       const draw = next()
-      if (method === 'PUT') return draw < 0.12 ? { kind: 'lose' } : draw < 0.2 ? { kind: 'answer', status: 503 } : { kind: 'pass' }
-      return method === 'GET' && draw < 0.4 ? { kind: 'cut' } : draw < 0.5 ? { kind: 'answer', status: 500 } : { kind: 'pass' }
+      if (method === 'PUT')
+        return draw < 0.12
+          ? { kind: 'lose' }
+          : draw < 0.2
+            ? { kind: 'answer', status: 503 }
+            : { kind: 'pass' }
+      return method === 'GET' && draw < 0.4
+        ? { kind: 'cut' }
+        : draw < 0.5
+          ? { kind: 'answer', status: 500 }
+          : { kind: 'pass' }
     }
     try {
       const enough = (): boolean => ['lose', 'answer', 'cut'].every((kind) => (proxy.met.get(kind) ?? 0) >= 3)
@@ -70,17 +86,26 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     expect((await verifyStore(repository, true, () => undefined, signal)).damaged).toEqual([])
   })
 
-  test('listings that hide the newest names: nothing that decides rests on them', { timeout: 120_000 }, async () => {
+  test('listings that hide the newest names: nothing that decides rests on them', {
+    timeout: 120_000,
+  }, async () => {
     const { url } = await s3.bucket({ through: proxy.port })
     await using backup = await prepare(url)
     let hidden = 0
     // As a listing that is behind: the three that came last are not in it.
     const newest = (xml: string): string => {
-      const contents = [...xml.matchAll(/<Contents>.*?<\/Contents>/gs)].map(([text]) => text).sort((a, b) => (/<LastModified>(.*?)</.exec(b)?.[1] ?? '').localeCompare(/<LastModified>(.*?)</.exec(a)?.[1] ?? ''))
+      const contents = [...xml.matchAll(/<Contents>.*?<\/Contents>/gs)]
+        .map(([text]) => text)
+        .sort((a, b) =>
+          (/<LastModified>(.*?)</.exec(b)?.[1] ?? '').localeCompare(
+            /<LastModified>(.*?)</.exec(a)?.[1] ?? '',
+          ),
+        )
       hidden += Math.min(3, contents.length)
       return contents.slice(0, 3).reduce((text, one) => text.replace(one, ''), xml)
     }
-    proxy.fate = (method, asked) => (method === 'GET' && asked.includes('list-type=2') ? { kind: 'rewrite', body: newest } : { kind: 'pass' })
+    proxy.fate = (method, asked) =>
+      method === 'GET' && asked.includes('list-type=2') ? { kind: 'rewrite', body: newest } : { kind: 'pass' }
     try {
       for (let round = 1; round < 4; round++) {
         await backup.up()
@@ -100,7 +125,9 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     }
   })
 
-  test('a slow store: the stream goes on behind it, and nothing is dropped', { timeout: 120_000 }, async () => {
+  test('a slow store: the stream goes on behind it, and nothing is dropped', {
+    timeout: 120_000,
+  }, async () => {
     const { url } = await s3.bucket({ through: proxy.port })
     await using backup = await prepare(url)
     await backup.up()
@@ -114,17 +141,25 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     } finally {
       proxy.fate = () => ({ kind: 'pass' })
     }
-    expect(backup.events.filter((event) => event.event === 'durable').some((event) => event.lagMs > 1500)).toBe(true)
+    expect(
+      backup.events.filter((event) => event.event === 'durable').some((event) => event.lagMs > 1500),
+    ).toBe(true)
     await backup.stop()
     await equalToSource(backup)
   })
 
-  test('a multipart upload that another process left over on the names to come changes nothing', { timeout: 120_000 }, async () => {
+  test('a multipart upload that another process left over on the names to come changes nothing', {
+    timeout: 120_000,
+  }, async () => {
     const { name, url } = await s3.bucket()
     await using backup = await prepare(url)
     const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })
     const uploads: { readonly key: string; readonly id: string }[] = []
-    for (let number = repository.ledger.headNumber + 1n; number < repository.ledger.headNumber + 20n; number++) {
+    for (
+      let number = repository.ledger.headNumber + 1n;
+      number < repository.ledger.headNumber + 20n;
+      number++
+    ) {
       const key = `chat/ledger/1/${String(number).padStart(16, '0')}.json`
       const id = await s3.client.initiateNewMultipartUpload(name, key, {})
       uploads.push({ key, id })
@@ -141,7 +176,9 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     await equalToSource(backup)
   })
 
-  test('a server whose disk is full: nothing is acknowledged, and it goes on by itself', { timeout: 180_000 }, async (context) => {
+  test('a server whose disk is full: nothing is acknowledged, and it goes on by itself', {
+    timeout: 180_000,
+  }, async (context) => {
     const mount = join('/tmp', `tidemark-s3-full-${process.pid}`)
     await mkdir(mount, { recursive: true })
     try {
@@ -156,10 +193,14 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
       await using backup = await prepare(url)
       await backup.up()
       for (let i = 0; i < 40 && !backup.events.some((event) => event.event === 'retry'); i++) {
-        await backup.source.query(`INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000 + 100000}, ${i * 1000 + 100999}) g`)
+        await backup.source.query(
+          `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000 + 100000}, ${i * 1000 + 100999}) g`,
+        )
         await backup.guard(new Promise((resolve) => setTimeout(resolve, 300)))
       }
-      await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'))
+      await backup.until(() =>
+        backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'),
+      )
       execFileSync('mount', ['-o', 'remount,size=400m', mount])
       await backup.durable()
       await backup.stop()
@@ -171,14 +212,19 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     }
   })
 
-  test('credentials that end in mid-run and are renewed; a server that is away', { timeout: 120_000 }, async () => {
+  test('credentials that end in mid-run and are renewed; a server that is away', {
+    timeout: 120_000,
+  }, async () => {
     const { url } = await s3.bucket()
     await using backup = await prepare(url)
     await backup.up()
     await write(backup, 1)
     await backup.durable()
     const good = await readFile(s3.credentialsFile, 'utf8')
-    await writeFile(s3.credentialsFile, good.replace(/secret_access_key = .*/, 'secret_access_key = not-any-more'))
+    await writeFile(
+      s3.credentialsFile,
+      good.replace(/secret_access_key = .*/, 'secret_access_key = not-any-more'),
+    )
     try {
       await backup.until(async () => {
         await write(backup, 2 + Math.floor(Math.random() * 1e6))
@@ -190,7 +236,9 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     await backup.durable(90_000)
     await s3.minio.kill()
     await write(backup, 9_000_000)
-    await backup.until(() => backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE'))
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE'),
+    )
     await s3.minio.start()
     await backup.durable(90_000)
     await backup.stop()
@@ -208,7 +256,8 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     }
     await backup.stop()
     const keys: string[] = []
-    for await (const item of s3.client.listObjectsV2(name, 'chat/', true)) keys.push((item as { name: string }).name)
+    for await (const item of s3.client.listObjectsV2(name, 'chat/', true))
+      keys.push((item as { name: string }).name)
     const victims = keys.filter((key) => /(\/ledger\/|\.avro$|\.index$|\.key$)/.test(key)).slice(0, -1)
     expect(victims.length).toBeGreaterThan(10)
     for (const [i, key] of victims.entries()) {
@@ -219,9 +268,12 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     // Its newest entries among them.
     await s3.client.removeObjects(name, keys.filter((key) => key.includes('/ledger/')).slice(-3))
     await equalToSource(backup)
-    expect((await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })).troubles().join()).toMatch(/the newest \d+ ledger entries had been DELETED/)
+    expect(
+      (await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })).troubles().join(),
+    ).toMatch(/the newest \d+ ledger entries had been DELETED/)
     // A writer goes on behind them, not in their place.
-    const before = (await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })).repository.ledger.headNumber
+    const before = (await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })).repository.ledger
+      .headNumber
     await backup.up()
     await write(backup, 50)
     await backup.durable()
@@ -232,15 +284,26 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
 
   test('doctor: no bucket, wrong secret, wrong region, untrusted certificate, no conditional put; and what is good', async () => {
     const { url } = await s3.bucket({ objectLock: true })
-    const codes = async (of: string): Promise<string[]> => (await examineStore(await openStore(of), 'primary')).map((finding) => `${finding.level} ${finding.code} ${finding.what}`)
+    const codes = async (of: string): Promise<string[]> =>
+      (await examineStore(await openStore(of), 'primary')).map(
+        (finding) => `${finding.level} ${finding.code} ${finding.what}`,
+      )
     expect(await codes(url)).toEqual([])
     expect((await codes((await s3.bucket()).url))[0]).toMatch(/^warn STORE_UNPROTECTED/)
-    expect((await codes(`${(await s3.bucket()).url}&lock=governance&lockFor=30d`))[0]).toMatch(/^refuse STORE_NO_LOCK/)
-    expect((await codes(url.replace(/s3:\/\/[^/]+/, 's3://no-such-bucket')))[0]).toMatch(/STORE_REFUSED there is no bucket no-such-bucket/)
+    expect((await codes(`${(await s3.bucket()).url}&lock=governance&lockFor=30d`))[0]).toMatch(
+      /^refuse STORE_NO_LOCK/,
+    )
+    expect((await codes(url.replace(/s3:\/\/[^/]+/, 's3://no-such-bucket')))[0]).toMatch(
+      /STORE_REFUSED there is no bucket no-such-bucket/,
+    )
     const wrong = join(s3.folder, 'wrong')
     await writeFile(wrong, `[default]\naws_access_key_id = tidemark\naws_secret_access_key = wrong\n`)
-    expect((await codes(url.replace(encodeURIComponent(s3.credentialsFile), encodeURIComponent(wrong))))[0]).toMatch(/STORE_REFUSED .*SignatureDoesNotMatch/)
-    expect((await codes(url.replace(/&ca=[^&]*/, '')))[0]).toMatch(/STORE_REFUSED the certificate of .* is not trusted/)
+    expect(
+      (await codes(url.replace(encodeURIComponent(s3.credentialsFile), encodeURIComponent(wrong))))[0],
+    ).toMatch(/STORE_REFUSED .*SignatureDoesNotMatch/)
+    expect((await codes(url.replace(/&ca=[^&]*/, '')))[0]).toMatch(
+      /STORE_REFUSED the certificate of .* is not trusted/,
+    )
     expect((await codes(`${url}&region=eu-west-1`))[0]).toMatch(/STORE_REFUSED .*region/)
     await expect(openStore('s3://bucket/x?regoin=a')).rejects.toThrow(/unknown setting regoin/)
     await expect(openStore('s3://key:secret@bucket/x')).rejects.toThrow(/credentials do not belong/)
@@ -249,14 +312,19 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
       overwriting.objects.set(name, Buffer.concat(chunks))
       return Promise.resolve('created')
     }
-    expect((await examineStore(overwriting, 'primary')).map((finding) => `${finding.level} ${finding.code}`)).toEqual(['refuse STORE_UNSAFE'])
+    expect(
+      (await examineStore(overwriting, 'primary')).map((finding) => `${finding.level} ${finding.code}`),
+    ).toEqual(['refuse STORE_UNSAFE'])
   })
 
   test('a service that lists no versions: what is gone is said to be gone, and what takes room is told', async () => {
     const { url } = await s3.bucket({ through: proxy.port })
     await using backup = await prepare(url)
     let asked = 0
-    proxy.fate = (method, query) => (method === 'GET' && /[?&]versions/.test(query) ? (asked++, { kind: 'answer', status: 501, code: 'NotImplemented' }) : { kind: 'pass' })
+    proxy.fate = (method, query) =>
+      method === 'GET' && /[?&]versions/.test(query)
+        ? (asked++, { kind: 'answer', status: 501, code: 'NotImplemented' })
+        : { kind: 'pass' }
     try {
       await backup.up()
       await write(backup, 1)
@@ -276,7 +344,7 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     }
   })
 
-  test('another installation\'s bucket is refused', async () => {
+  test("another installation's bucket is refused", async () => {
     const [own, other] = [await s3.bucket(), await s3.bucket()]
     await using backup = await prepare(own.url)
     await using stranger = await prepare(other.url)

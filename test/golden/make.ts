@@ -33,13 +33,25 @@ INSERT INTO everything (b, i2, i4, i8, f4, f8, n, t, by, d, ts, tz, u, j, m, g, 
 line \\ "q" 😀', '\\x00ff', 'infinity', '0044-03-15 12:00:00 BC', '294276-12-31 23:59:59.999999+00', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"n": 12345678901234567890.123}', 'sad', 'x', '{1,NULL,3}', '[1,5)', repeat('body ', 3000)),
  (NULL, NULL, NULL, NULL, 0.1, 1e308, 1.10, '', '', '-infinity', '-infinity', 'infinity', NULL, 'null', NULL, NULL, '{}', 'empty', NULL);
 INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (2, NULL); INSERT INTO parted VALUES (1, 'one')`)
-await init({ sourceUrl: url, storeUrl: join(work, 'store'), keys: join(work, 'keys'), configPath: join(work, '..', `golden-${process.pid}.yaml`), name: 'golden', recipients: 'aes', consent: () => Promise.resolve(true) }).catch((error: unknown) => {
+await init({
+  sourceUrl: url,
+  storeUrl: join(work, 'store'),
+  keys: join(work, 'keys'),
+  configPath: join(work, '..', `golden-${process.pid}.yaml`),
+  name: 'golden',
+  recipients: 'aes',
+  consent: () => Promise.resolve(true),
+}).catch((error: unknown) => {
   throw error
 })
 const config = readConfig(join(work, '..', `golden-${process.pid}.yaml`))
 const { repository } = await openBackup({ storeUrl: config.storeUrl, keys: config.keys, role: 'writer' })
 const streaming = Promise.withResolvers<void>()
-const up = new Up({ config: { ...config, roll: { ageMs: 300, segmentBytes: 1 << 20 } }, repository, onEvent: (event) => event.event === 'streaming' && streaming.resolve() })
+const up = new Up({
+  config: { ...config, roll: { ageMs: 300, segmentBytes: 1 << 20 } },
+  repository,
+  onEvent: (event) => event.event === 'streaming' && streaming.resolve(),
+})
 const running = up.run(new AbortController().signal)
 await streaming.promise
 const expected: { at: string; tables: Record<string, string> }[] = []
@@ -49,14 +61,25 @@ const settle = async (): Promise<void> => {
     up.source?.wantHeartbeat()
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  const digests = await digestTables(async (sql) => (await client.query(sql)).rows as Record<string, unknown>[])
-  expected.push({ at: head, tables: Object.fromEntries(digests.map((d) => [`${d.schema}.${d.name}`, `${d.rows} ${d.digest}`])) })
+  const digests = await digestTables(
+    async (sql) => (await client.query(sql)).rows as Record<string, unknown>[],
+  )
+  expected.push({
+    at: head,
+    tables: Object.fromEntries(digests.map((d) => [`${d.schema}.${d.name}`, `${d.rows} ${d.digest}`])),
+  })
 }
-await client.query('SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = UTC; SET extra_float_digits = 3; SET bytea_output = hex')
+await client.query(
+  'SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = UTC; SET extra_float_digits = 3; SET bytea_output = hex',
+)
 await settle()
-await client.query(`UPDATE everything SET t = 'changed' WHERE id = 1; UPDATE everything SET id = 7 WHERE id = 2; DELETE FROM keyless WHERE a = 2; INSERT INTO parted VALUES (2, 'two')`)
+await client.query(
+  `UPDATE everything SET t = 'changed' WHERE id = 1; UPDATE everything SET id = 7 WHERE id = 2; DELETE FROM keyless WHERE a = 2; INSERT INTO parted VALUES (2, 'two')`,
+)
 await settle()
-await client.query(`ALTER TABLE everything ADD COLUMN added text DEFAULT 'later'; ALTER TABLE everything DROP COLUMN n; UPDATE everything SET added = 'now' WHERE id = 7; TRUNCATE parted; INSERT INTO parted VALUES (3, 'three'); CREATE TABLE made AS SELECT 1 AS one; INSERT INTO tidemark.marker (name) VALUES ('golden')`)
+await client.query(
+  `ALTER TABLE everything ADD COLUMN added text DEFAULT 'later'; ALTER TABLE everything DROP COLUMN n; UPDATE everything SET added = 'now' WHERE id = 7; TRUNCATE parted; INSERT INTO parted VALUES (3, 'three'); CREATE TABLE made AS SELECT 1 AS one; INSERT INTO tidemark.marker (name) VALUES ('golden')`,
+)
 await settle()
 up.drain()
 await running

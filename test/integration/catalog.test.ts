@@ -24,20 +24,36 @@ async function equalToSource(backup: Backup, at = 'latest'): Promise<void> {
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('a schema change that the event trigger did not record becomes a gap, and the table is read again', async () => {
-    await using backup = await Backup.start({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE doomed (id int PRIMARY KEY); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 50) g' })
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE doomed (id int PRIMARY KEY); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 50) g',
+    })
     const { source } = backup
     await source.query('INSERT INTO other VALUES (1)')
     await backup.durable()
     // What is checked is known once a sample has passed.
-    await backup.until(() => backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint)
+    await backup.until(
+      () =>
+        backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint,
+    )
     const before = formatLsn(toLsn(backup.repository.catalog.generation!.checked - 1n))
-    for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
-    await source.query(`ALTER TABLE t ALTER COLUMN v TYPE int USING length(v); ALTER TABLE t ADD COLUMN w text DEFAULT 'w'; INSERT INTO t VALUES (100, 1, 'x')`)
+    for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+    await source.query(
+      `ALTER TABLE t ALTER COLUMN v TYPE int USING length(v); ALTER TABLE t ADD COLUMN w text DEFAULT 'w'; INSERT INTO t VALUES (100, 1, 'x')`,
+    )
     await source.query('CREATE TABLE fresh (id int); INSERT INTO fresh VALUES (1); DROP TABLE doomed')
-    for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
-    const inside = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    const inside = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
+      .rows[0]!.l
     await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 3)
-    expect(backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : [])).sort()).toEqual(['public.doomed', 'public.fresh', 'public.t'])
+    expect(backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : [])).sort()).toEqual([
+      'public.doomed',
+      'public.fresh',
+      'public.t',
+    ])
     await source.query(`UPDATE t SET w = 'later' WHERE id < 10; UPDATE fresh SET id = 2`)
     await backup.durable()
     await equalToSource(backup)
@@ -47,13 +63,20 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('records are removed from the source once they are durable, and older points keep their schema', async () => {
-    await using backup = await Backup.start({ version, rollMs: 300, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+    await using backup = await Backup.start({
+      version,
+      rollMs: 300,
+      setup: 'CREATE TABLE t (id int PRIMARY KEY)',
+    })
     const { source } = backup
     const points: { at: string; rows: string[]; columns: number }[] = []
     for (let i = 0; i < 6; i++) {
-      await source.query(`ALTER TABLE t ADD COLUMN c${i} text DEFAULT 'd${i}'; CREATE TABLE x${i} (id int PRIMARY KEY); INSERT INTO t (id) VALUES (${i}); INSERT INTO x${i} VALUES (1)`)
+      await source.query(
+        `ALTER TABLE t ADD COLUMN c${i} text DEFAULT 'd${i}'; CREATE TABLE x${i} (id int PRIMARY KEY); INSERT INTO t (id) VALUES (${i}); INSERT INTO x${i} VALUES (1)`,
+      )
       if (i > 0) await source.query(`DROP TABLE x${i - 1}`)
-      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
+        .l
       points.push({ at, rows: shown(await digests(backup.sourceUrl)), columns: i + 2 })
     }
     await backup.durable()
@@ -61,7 +84,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.until(async () => {
       // A quiet stream passes the place of the question with its next heartbeat.
       await backup.durable()
-      return (await source.query<{ n: string }>(`SELECT count(*)::text AS n FROM tidemark.ddl`)).rows[0]!.n === '2'
+      return (
+        (await source.query<{ n: string }>(`SELECT count(*)::text AS n FROM tidemark.ddl`)).rows[0]!.n === '2'
+      )
     })
     await source.query('ALTER TABLE t ADD COLUMN last int')
     await backup.durable()
@@ -79,53 +104,89 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await using backup = await Backup.prepare({ version, user: role, createDatabase: `OWNER ${role}` })
       await backup.source.query(`GRANT ALL ON SCHEMA public TO ${role}`)
       const app = await backup.client()
-      await app.query('CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE bare (a int); CREATE TABLE doomed (id int PRIMARY KEY); CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 50) g; INSERT INTO bare VALUES (1); INSERT INTO p VALUES (1)')
+      await app.query(
+        'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE bare (a int); CREATE TABLE doomed (id int PRIMARY KEY); CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO t SELECT g, $$a$$ FROM generate_series(1, 50) g; INSERT INTO bare VALUES (1); INSERT INTO p VALUES (1)',
+      )
       await backup.init()
       await backup.up()
       await app.query('UPDATE t SET v = v || id; UPDATE bare SET a = 2; INSERT INTO p VALUES (2)')
       await backup.durable()
       await equalToSource(backup)
-      await app.query(`ALTER TABLE t ADD COLUMN w text DEFAULT now()::text; UPDATE t SET v = 'x' WHERE id = 1; DROP TABLE doomed; CREATE TABLE fresh (a int, b text); INSERT INTO fresh VALUES (1, 'x'), (2, 'y')`)
-      await app.query(`CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (150)`)
+      await app.query(
+        `ALTER TABLE t ADD COLUMN w text DEFAULT now()::text; UPDATE t SET v = 'x' WHERE id = 1; DROP TABLE doomed; CREATE TABLE fresh (a int, b text); INSERT INTO fresh VALUES (1, 'x'), (2, 'y')`,
+      )
+      await app.query(
+        `CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (150)`,
+      )
       await app.query('ALTER TABLE bare ALTER a TYPE int USING a + 1')
-      await backup.until(() => new Set(backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : []))).size >= 5)
-      await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length === backup.events.filter((event) => event.event === 'gap').length)
-      await app.query(`UPDATE fresh SET b = 'changed' WHERE a = 2; DELETE FROM t WHERE id = 5; UPDATE p SET id = id + 10; INSERT INTO bare VALUES (9)`)
+      await backup.until(
+        () =>
+          new Set(backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : []))).size >= 5,
+      )
+      await backup.until(
+        () =>
+          backup.events.filter((event) => event.event === 'gap-closed').length ===
+          backup.events.filter((event) => event.event === 'gap').length,
+      )
+      await app.query(
+        `UPDATE fresh SET b = 'changed' WHERE a = 2; DELETE FROM t WHERE id = 5; UPDATE p SET id = id + 10; INSERT INTO bare VALUES (9)`,
+      )
       await backup.durable()
       await equalToSource(backup)
       // Somebody else's table: it cannot be published by this role, so nobody knows its rows. Its name is known all the same.
-      await backup.source.query('CREATE TABLE strangers (id int PRIMARY KEY); INSERT INTO strangers VALUES (1)')
-      await backup.until(() => backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.strangers')))
+      await backup.source.query(
+        'CREATE TABLE strangers (id int PRIMARY KEY); INSERT INTO strangers VALUES (1)',
+      )
+      await backup.until(() =>
+        backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.strangers')),
+      )
       const gaps = backup.events.filter((event) => event.event === 'gap-closed').length
       await app.query('ALTER TABLE t ADD COLUMN z int')
       await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length > gaps)
       await backup.durable()
-      await expect(backup.restore('latest')).rejects.toMatchObject({ code: 'GAP', message: expect.stringContaining('public.strangers') as string })
+      await expect(backup.restore('latest')).rejects.toMatchObject({
+        code: 'GAP',
+        message: expect.stringContaining('public.strangers') as string,
+      })
       await backup.restore('latest', { exceptTables: ['public.strangers'] })
     }
     await asAdmin(version, (client) => client.query(`DROP ROLE ${role}`))
   })
 
   test('a schema change that cannot be recorded is said, and nothing counts as checked until it is', async () => {
-    await using backup = await Backup.start({ version, rollMs: 2000, setup: 'CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)' })
+    await using backup = await Backup.start({
+      version,
+      rollMs: 2000,
+      setup: 'CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)',
+    })
     const { source } = backup
     await source.query('INSERT INTO t VALUES (2, 2)')
-    await backup.until(() => backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint)
-    for (const name of ['tidemark_ddl', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+    await backup.until(
+      () =>
+        backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint,
+    )
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
     await source.query('ALTER TABLE t ALTER v TYPE text USING v::text')
-    for (const name of ['tidemark_ddl', 'tidemark_rewrite']) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
     const changedAt = await backup.head()
     // The recording fails, whatever the reason: here the function that makes it.
     await source.query('ALTER FUNCTION tidemark.record_table(text, oid) RENAME TO record_table_away')
     await source.query(`INSERT INTO t VALUES (3, 'three')`)
-    await backup.until(() => backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')))
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')),
+    )
     await source.query(`INSERT INTO t VALUES (4, 'four')`)
     await backup.durable()
     expect(backup.repository.catalog.generation!.checked < changedAt).toBe(true)
     await source.query('ALTER FUNCTION tidemark.record_table_away(text, oid) RENAME TO record_table')
     await source.query(`INSERT INTO t VALUES (5, 'five')`)
     await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
-    expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({ event: 'untold', tables: [] })
+    expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({
+      event: 'untold',
+      tables: [],
+    })
     // The gap begins before the change, not where it was noticed at last.
     expect(backup.repository.catalog.gaps[0]!.from < changedAt).toBe(true)
     await backup.durable()
@@ -136,27 +197,46 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const role = `backup_${randomBytes(4).toString('hex')}`
     await asAdmin(version, (client) => client.query(`CREATE ROLE ${role} LOGIN`))
     {
-      await using backup = await Backup.prepare({ version, grantTo: role, setup: 'CREATE TABLE t (id serial PRIMARY KEY, v text); CREATE TABLE secret (id int PRIMARY KEY); ALTER TABLE secret ENABLE ROW LEVEL SECURITY; INSERT INTO t (v) SELECT $$a$$ FROM generate_series(1, 50); INSERT INTO secret VALUES (1)' })
+      await using backup = await Backup.prepare({
+        version,
+        grantTo: role,
+        setup:
+          'CREATE TABLE t (id serial PRIMARY KEY, v text); CREATE TABLE secret (id int PRIMARY KEY); ALTER TABLE secret ENABLE ROW LEVEL SECURITY; INSERT INTO t (v) SELECT $$a$$ FROM generate_series(1, 50); INSERT INTO secret VALUES (1)',
+      })
       await backup.init()
       const limited = new URL(backup.sourceUrl)
       limited.username = role
       await backup.up({ sourceUrl: limited.toString() })
-      await backup.source.query(`ALTER TABLE t ADD COLUMN w int DEFAULT 5; INSERT INTO t (v) VALUES ('b'); INSERT INTO secret VALUES (2); CREATE TABLE later (a int); INSERT INTO later VALUES (1); UPDATE later SET a = 2; ALTER TABLE t ADD COLUMN x timestamptz DEFAULT clock_timestamp()`)
+      await backup.source.query(
+        `ALTER TABLE t ADD COLUMN w int DEFAULT 5; INSERT INTO t (v) VALUES ('b'); INSERT INTO secret VALUES (2); CREATE TABLE later (a int); INSERT INTO later VALUES (1); UPDATE later SET a = 2; ALTER TABLE t ADD COLUMN x timestamptz DEFAULT clock_timestamp()`,
+      )
       await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
       await backup.durable()
       await equalToSource(backup)
       const restored = await backup.restore('latest')
       const client = new pg.Client(restored.url)
       await client.connect()
-      expect(Number((await client.query<{ n: string }>(`SELECT nextval('t_id_seq') AS n`)).rows[0]!.n)).toBeGreaterThan(51)
+      expect(
+        Number((await client.query<{ n: string }>(`SELECT nextval('t_id_seq') AS n`)).rows[0]!.n),
+      ).toBeGreaterThan(51)
       await client.end()
       const forger = new pg.Client(limited.toString())
       await forger.connect()
-      await expect(forger.query(`INSERT INTO tidemark.ddl (xid, command, kind) VALUES ('1', 'x', 'drop')`)).rejects.toThrow(/permission denied/)
-      await expect(forger.query(`SELECT tidemark.record_table('x', 't'::regclass)`)).rejects.toThrow(/permission denied/)
+      await expect(
+        forger.query(`INSERT INTO tidemark.ddl (xid, command, kind) VALUES ('1', 'x', 'drop')`),
+      ).rejects.toThrow(/permission denied/)
+      await expect(forger.query(`SELECT tidemark.record_table('x', 't'::regclass)`)).rejects.toThrow(
+        /permission denied/,
+      )
       await expect(forger.query(`INSERT INTO t (v) VALUES ('no')`)).rejects.toThrow(/permission denied/)
       await forger.end()
-      const rights = async (): Promise<unknown> => (await backup.source.query(`SELECT rolreplication, rolbypassrls, pg_has_role(oid, 'pg_read_all_data', 'MEMBER') AS reads FROM pg_roles WHERE rolname = $1`, [role])).rows[0]
+      const rights = async (): Promise<unknown> =>
+        (
+          await backup.source.query(
+            `SELECT rolreplication, rolbypassrls, pg_has_role(oid, 'pg_read_all_data', 'MEMBER') AS reads FROM pg_roles WHERE rolname = $1`,
+            [role],
+          )
+        ).rows[0]
       expect(await rights()).toEqual({ rolreplication: true, rolbypassrls: true, reads: true })
       await backup.stop()
       const { left } = await removeFromSource(backup.sourceUrl)

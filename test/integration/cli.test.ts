@@ -6,25 +6,52 @@ import { Backup, digests, shown } from '../support/backup.ts'
 import { Running, tidemark } from '../support/cli.ts'
 
 test('README from beginning to end', async () => {
-  await using backup = await Backup.prepare({ setup: "CREATE TABLE chat (id bigint PRIMARY KEY, body text); INSERT INTO chat SELECT i, 'message ' || i FROM generate_series(1, 1000) i; CREATE TABLE nokey (v int)" })
+  await using backup = await Backup.prepare({
+    setup:
+      "CREATE TABLE chat (id bigint PRIMARY KEY, body text); INSERT INTO chat SELECT i, 'message ' || i FROM generate_series(1, 1000) i; CREATE TABLE nokey (v int)",
+  })
   const { folder } = backup
   const run = async (...args: string[]) => {
     const answer = await tidemark([...args, '--json'], folder)
-    expect(answer.last.ok, `${args.join(' ')}: ${answer.stdout.slice(-800)} ${answer.stderr.slice(-400)}`).toBe(true)
+    expect(
+      answer.last.ok,
+      `${args.join(' ')}: ${answer.stdout.slice(-800)} ${answer.stderr.slice(-400)}`,
+    ).toBe(true)
     expect(answer.code).toBe(0)
     return answer
   }
-  await run('init', '--source', backup.sourceUrl, '--store', join(folder, 'store'), '--name', backup.slot, '--yes')
+  await run(
+    'init',
+    '--source',
+    backup.sourceUrl,
+    '--store',
+    join(folder, 'store'),
+    '--name',
+    backup.slot,
+    '--yes',
+  )
   const config = join(folder, 'tidemark.yaml')
-  await writeFile(config, (await readFile(config, 'utf8')).replace('age: 5s', 'age: 300ms').replace('port: 9187', 'port: 0'))
+  await writeFile(
+    config,
+    (await readFile(config, 'utf8')).replace('age: 5s', 'age: 300ms').replace('port: 9187', 'port: 0'),
+  )
   expect((await run('doctor')).stdout).toContain('RESTORE_KEYS_HERE')
   const up = new Running(['up', '--json'], { cwd: folder })
   await up.said('"streaming"')
-  const listening = JSON.parse(up.output.split('\n').find((line) => line.includes('"listening"'))!) as { address: string }
+  const listening = JSON.parse(up.output.split('\n').find((line) => line.includes('"listening"'))!) as {
+    address: string
+  }
   expect((await fetch(`${listening.address}/healthz`)).status).toBe(200)
   expect((await fetch(`${listening.address}/readyz`)).status).toBe(200)
   const metrics = await (await fetch(`${listening.address}/metrics`)).text()
-  for (const name of ['tidemark_durable_age_seconds', 'tidemark_lag_bytes', 'tidemark_open_gaps 0', 'tidemark_wal_budget_seconds', 'tidemark_streaming 1']) expect(metrics).toContain(name)
+  for (const name of [
+    'tidemark_durable_age_seconds',
+    'tidemark_lag_bytes',
+    'tidemark_open_gaps 0',
+    'tidemark_wal_budget_seconds',
+    'tidemark_streaming 1',
+  ])
+    expect(metrics).toContain(name)
   await backup.source.query("INSERT INTO chat VALUES (5000, 'before')")
   expect((await run('mark', 'before-release')).last).toMatchObject({ durable: true })
   const wanted = shown(await digests(backup.sourceUrl))
@@ -35,19 +62,35 @@ test('README from beginning to end', async () => {
   await other.finished
   expect((await run('verify', '--against-source')).last).toMatchObject({ equal: true })
   await run('backup', 'base')
-  const status = (await run('status')).last as { window: { from: string; to: string }; lag: { bytes: number; seconds: number }; gaps: unknown[]; budget: unknown }
+  const status = (await run('status')).last as {
+    window: { from: string; to: string }
+    lag: { bytes: number; seconds: number }
+    gaps: unknown[]
+    budget: unknown
+  }
   expect(status.window.from).toMatch(/\//)
   expect(status.window.to).toMatch(/\//)
   expect(status.lag.bytes).toBeGreaterThanOrEqual(0)
   expect(status.gaps).toEqual([])
-  const found = (await run('find', '--operation', 'delete')).last as { transactions: { xid: number; tables: { deletes: number }[] }[] }
+  const found = (await run('find', '--operation', 'delete')).last as {
+    transactions: { xid: number; tables: { deletes: number }[] }[]
+  }
   expect(found.transactions[0]!.tables[0]!.deletes).toBe(1001)
-  const history = await run('read', '--table', 'public.chat', '--from', status.window.from, '--to', 'marker:before-release')
+  const history = await run(
+    'read',
+    '--table',
+    'public.chat',
+    '--from',
+    status.window.from,
+    '--to',
+    'marker:before-release',
+  )
   expect(history.stdout).toContain('"body":"before"')
   const dry = await run('restore', '--dry-run', '--at', 'marker:before-release')
   expect(dry.last).toMatchObject({ dryRun: true })
   const into = await backup.emptyDatabase()
-  const restored = (await run('restore', '--at', `before:xid:${found.transactions[0]!.xid}`, '--into', into)).last as { reached: { position: string; committedAt: string } }
+  const restored = (await run('restore', '--at', `before:xid:${found.transactions[0]!.xid}`, '--into', into))
+    .last as { reached: { position: string; committedAt: string } }
   expect(restored.reached.position).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/)
   expect(restored.reached.committedAt).toMatch(/Z$/)
   expect(shown(await digests(into))).toEqual(wanted)
@@ -61,7 +104,12 @@ test('README from beginning to end', async () => {
 })
 
 test('usage errors are one JSON object with exit code 2', async () => {
-  for (const args of [['bogus'], ['restore'], ['restore', '--at', 'latest'], ['find', '--operation', 'explode']]) {
+  for (const args of [
+    ['bogus'],
+    ['restore'],
+    ['restore', '--at', 'latest'],
+    ['find', '--operation', 'explode'],
+  ]) {
     const answer = await tidemark([...args, '--json'], '/')
     expect(answer.code, args.join(' ')).toBe(2)
     expect(answer.last.ok).toBe(false)

@@ -21,11 +21,26 @@ describe.each(readdirSync(GOLDEN).filter((name) => name.startsWith('format-')))(
       const { repository } = await openBackup({ ...place, role: 'restore' })
       const verified = await verifyStore(repository, true, () => undefined, new AbortController().signal)
       expect(verified.damaged).toEqual([])
-      const expected = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as { at: string; tables: Record<string, string> }[]
+      const expected = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as {
+        at: string
+        tables: Record<string, string>
+      }[]
       for (const { at, tables } of expected) {
         const into = await backup.emptyDatabase()
-        await restore({ ...place, at, into, exceptTables: [], dryRun: false, signal: new AbortController().signal, events: {} })
-        expect(Object.fromEntries((await digests(into)).map((d) => [`${d.schema}.${d.name}`, `${d.rows} ${d.digest}`]))).toEqual(tables)
+        await restore({
+          ...place,
+          at,
+          into,
+          exceptTables: [],
+          dryRun: false,
+          signal: new AbortController().signal,
+          events: {},
+        })
+        expect(
+          Object.fromEntries(
+            (await digests(into)).map((d) => [`${d.schema}.${d.name}`, `${d.rows} ${d.digest}`]),
+          ),
+        ).toEqual(tables)
       }
     } finally {
       rmSync(folder, { recursive: true, force: true })

@@ -4,7 +4,12 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { placeOf } from '../../services/app/compose.ts'
-import { addRecipientFile, listRecipients, revokeRecipient, rotateRecipient } from '../../services/app/keys.ts'
+import {
+  addRecipientFile,
+  listRecipients,
+  revokeRecipient,
+  rotateRecipient,
+} from '../../services/app/keys.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -13,12 +18,19 @@ const signal = new AbortController().signal
 
 async function round(backup: Backup, id: number): Promise<void> {
   await backup.up()
-  await backup.source.query(`INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${id * 1000}, ${id * 1000 + 50}) g`)
+  await backup.source.query(
+    `INSERT INTO m SELECT g, md5(g::text) FROM generate_series(${id * 1000}, ${id * 1000 + 50}) g`,
+  )
   await backup.durable()
   await backup.stop()
 }
 
-async function equalWith(backup: Backup, keys: string, at = 'latest', expected?: readonly string[]): Promise<void> {
+async function equalWith(
+  backup: Backup,
+  keys: string,
+  at = 'latest',
+  expected?: readonly string[],
+): Promise<void> {
   const restored = await backup.restore(at, { keys })
   expect(shown(await digests(restored.url))).toEqual(expected ?? shown(await digests(backup.sourceUrl)))
 }
@@ -42,14 +54,22 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
   const current = (await listRecipients(placeOf(backup.config))).filter((recipient) => recipient.current)
   expect(current.length).toBe(1)
   const name = current[0]!.recipient.replace('rsa:', '')
-  for (const file of await readdir(last)) if (file.startsWith('recipient-') && file !== `${name}.pem`) await rm(join(last, file))
+  for (const file of await readdir(last))
+    if (file.startsWith('recipient-') && file !== `${name}.pem`) await rm(join(last, file))
   expect((await readdir(last)).filter((file) => file.startsWith('recipient-'))).toEqual([`${name}.pem`])
   await equalWith(backup, last)
-  await equalWith(backup, last, `${(oldest >> 32n).toString(16)}/${(oldest & 0xffffffffn).toString(16)}`.toUpperCase(), asOfOldest)
+  await equalWith(
+    backup,
+    last,
+    `${(oldest >> 32n).toString(16)}/${(oldest & 0xffffffffn).toString(16)}`.toUpperCase(),
+    asOfOldest,
+  )
   // The first key opens nothing of the newest objects.
   await expect(backup.restore('latest', { keys: first })).rejects.toMatchObject({ code: 'KEY_WRONG' })
   // The writer's side has public keys alone.
-  for (const file of await readdir(join(backup.keys, 'writer'))) if (file.startsWith('recipient-')) expect(await readFile(join(backup.keys, 'writer', file), 'utf8')).toContain('PUBLIC KEY')
+  for (const file of await readdir(join(backup.keys, 'writer')))
+    if (file.startsWith('recipient-'))
+      expect(await readFile(join(backup.keys, 'writer', file), 'utf8')).toContain('PUBLIC KEY')
 })
 
 test('a recipient is added with its public key and revoked: what it can still open is said', async () => {
@@ -61,9 +81,14 @@ test('a recipient is added with its public key and revoked: what it can still op
   await writeFile(file, pair.publicKey.export({ type: 'spki', format: 'pem' }))
   const secret = join(backup.folder, 'secret.pem')
   await writeFile(secret, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }))
-  await expect(addRecipientFile(placeOf(backup.config), secret, 'auditor', signal)).rejects.toMatchObject({ code: 'KEY_FILE_INVALID' })
+  await expect(addRecipientFile(placeOf(backup.config), secret, 'auditor', signal)).rejects.toMatchObject({
+    code: 'KEY_FILE_INVALID',
+  })
   const weak = join(backup.folder, 'weak.pem')
-  await writeFile(weak, generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }))
+  await writeFile(
+    weak,
+    generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }),
+  )
   await expect(addRecipientFile(placeOf(backup.config), weak, 'auditor', signal)).rejects.toThrow(/3072/)
   const added = await addRecipientFile(placeOf(backup.config), file, 'auditor', signal)
   expect(added).toMatchObject({ recipient: 'recipient-auditor', rewrapped: 2 })
@@ -87,18 +112,43 @@ test('private keys under a pass phrase, on the command line', async () => {
   const phrase = join(backup.folder, 'phrase')
   await writeFile(phrase, 'correct horse\n')
   const env = { TIDEMARK_KEY_PASSPHRASE_FILE: phrase }
-  const made = await tidemark(['init', '--yes', '--json', '--source', backup.sourceUrl, '--store', backup.storeUrl, '--keys', backup.keys, '--config', backup.configPath, '--name', backup.slot], backup.folder, env)
+  const made = await tidemark(
+    [
+      'init',
+      '--yes',
+      '--json',
+      '--source',
+      backup.sourceUrl,
+      '--store',
+      backup.storeUrl,
+      '--keys',
+      backup.keys,
+      '--config',
+      backup.configPath,
+      '--name',
+      backup.slot,
+    ],
+    backup.folder,
+    env,
+  )
   expect(made.last.ok, made.stdout + made.stderr).toBe(true)
   const [pem] = (await readdir(join(backup.keys, 'restore'))).filter((name) => name.startsWith('recipient-'))
   expect(await readFile(join(backup.keys, 'restore', pem!), 'utf8')).toContain('ENCRYPTED PRIVATE KEY')
   await round(backup, 1)
-  const verify = (more: NodeJS.ProcessEnv) => tidemark(['verify', '--json', '--store', backup.storeUrl, '--keys', backup.keys], backup.folder, more)
+  const verify = (more: NodeJS.ProcessEnv) =>
+    tidemark(['verify', '--json', '--store', backup.storeUrl, '--keys', backup.keys], backup.folder, more)
   expect((await verify(env)).last.ok).toBe(true)
-  expect((await verify({})).last.error).toMatchObject({ code: 'KEY_FILE_INVALID', message: expect.stringContaining('needs its pass phrase') as string })
+  expect((await verify({})).last.error).toMatchObject({
+    code: 'KEY_FILE_INVALID',
+    message: expect.stringContaining('needs its pass phrase') as string,
+  })
   const wrong = join(backup.folder, 'wrong')
   await writeFile(wrong, 'incorrect')
   const refused = await verify({ TIDEMARK_KEY_PASSPHRASE_FILE: wrong })
-  expect(refused.last.error).toMatchObject({ code: 'KEY_FILE_INVALID', message: expect.stringContaining('does not open') as string })
+  expect(refused.last.error).toMatchObject({
+    code: 'KEY_FILE_INVALID',
+    message: expect.stringContaining('does not open') as string,
+  })
   expect(refused.stdout + refused.stderr).not.toContain('incorrect')
   const listed = await tidemark(['keys', 'list', '--json', '--config', backup.configPath], backup.folder)
   expect(listed.last).toMatchObject({ ok: true, recipients: [{ epochKeys: 2, current: true }] })

@@ -40,7 +40,8 @@ class History {
   transaction(): string[] {
     const out: string[] = []
     const count = 1 + this.#int(4)
-    for (let i = 0; i < count; i++) out.push(this.#next() < 0.2 || this.tables.size === 0 ? this.#ddl() : this.#dml())
+    for (let i = 0; i < count; i++)
+      out.push(this.#next() < 0.2 || this.tables.size === 0 ? this.#ddl() : this.#dml())
     return out
   }
 
@@ -50,11 +51,17 @@ class History {
     const roll = this.#next()
     if (roll < 0.45) {
       const rows = 1 + this.#int(4)
-      const values = Array.from({ length: rows }, () => `(${++table.serial}, ${table.columns.map(() => (this.#next() < 0.15 ? 'NULL' : this.#text())).join(', ')})`)
+      const values = Array.from(
+        { length: rows },
+        () =>
+          `(${++table.serial}, ${table.columns.map(() => (this.#next() < 0.15 ? 'NULL' : this.#text())).join(', ')})`,
+      )
       return `INSERT INTO ${name} (id${table.columns.map((c) => `, ${c}`).join('')}) VALUES ${values.join(', ')}`
     }
-    if (roll < 0.7 && column !== undefined) return `UPDATE ${name} SET ${column} = ${this.#text()} WHERE id % ${2 + this.#int(5)} = 0`
-    if (roll < 0.78) return `UPDATE ${name} SET id = id + 100000 WHERE id = ${this.#int(table.serial + 1)} AND id < 100000`
+    if (roll < 0.7 && column !== undefined)
+      return `UPDATE ${name} SET ${column} = ${this.#text()} WHERE id % ${2 + this.#int(5)} = 0`
+    if (roll < 0.78)
+      return `UPDATE ${name} SET id = id + 100000 WHERE id = ${this.#int(table.serial + 1)} AND id < 100000`
     if (roll < 0.82 && table.keyed) return `UPDATE ${name} SET id = -id WHERE id % 7 = 3`
     if (roll < 0.95) return `DELETE FROM ${name} WHERE id % ${3 + this.#int(9)} = ${this.#int(3)}`
     return `TRUNCATE ${name}`
@@ -124,11 +131,15 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
           await client.query('COMMIT')
         }
         if (step % every === 0) {
-          const at = (await backup.source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')).rows[0]!.lsn
+          const at = (
+            await backup.source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+          ).rows[0]!.lsn
           expected.push({ at, rows: shown(await digests(backup.sourceUrl)) })
           const parsed = new URL(backup.sourceUrl)
           parsed.pathname = `/${(replay as unknown as { database: string }).database}`
-          expect(shown(await digests(parsed.toString())), `the replay at step ${step}`).toEqual(expected.at(-1)!.rows)
+          expect(shown(await digests(parsed.toString())), `the replay at step ${step}`).toEqual(
+            expected.at(-1)!.rows,
+          )
         }
       }
     } finally {
@@ -146,7 +157,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         refused++
       }
     }
-    console.log(`PostgreSQL ${version}, seed ${SEED}: ${expected.length} restores, ${refused} refused for a gap`)
+    console.log(
+      `PostgreSQL ${version}, seed ${SEED}: ${expected.length} restores, ${refused} refused for a gap`,
+    )
     expect(refused).toBe(0)
   })
 })

@@ -32,19 +32,82 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   b: ['true', 'false'],
   i2: ['-32768', '32767', '0'],
   i4: ['-2147483648', '2147483647', '0', '-1'],
-  i8: ['-9223372036854775808', '9223372036854775807', '9007199254740993', '-9007199254740993', '0', '1073741824', '-1073741825', '4398046511104'],
-  f4: ["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", '7.038531e-26', '1e-45', '3.4028235e38', '0.1', '16777217'],
-  f8: ["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", '0.30000000000000004', '5e-324', '1.7976931348623157e308', '1e21', '123456789012345680'],
+  i8: [
+    '-9223372036854775808',
+    '9223372036854775807',
+    '9007199254740993',
+    '-9007199254740993',
+    '0',
+    '1073741824',
+    '-1073741825',
+    '4398046511104',
+  ],
+  f4: [
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "'-0'",
+    '7.038531e-26',
+    '1e-45',
+    '3.4028235e38',
+    '0.1',
+    '16777217',
+  ],
+  f8: [
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "'-0'",
+    '0.30000000000000004',
+    '5e-324',
+    '1.7976931348623157e308',
+    '1e21',
+    '123456789012345680',
+  ],
   n: ["'NaN'", '1e-100', "'12345678901234567890123456789.000'", '-0.10', '0'],
   n2: ['1.500000', '-99999999999999.123456'],
   m: ["'$1,234.50'", "'-$0.01'"],
-  t: ["E'\\uFEFFbom'", "''", "E'\\\\N'", "E'tab\\tnew\\nline\\r\\\\back'", "'😀👩‍👩‍👧'", "repeat('x', 100000)", "E'\\x01\\x1f'"],
+  t: [
+    "E'\\uFEFFbom'",
+    "''",
+    "E'\\\\N'",
+    "E'tab\\tnew\\nline\\r\\\\back'",
+    "'😀👩‍👩‍👧'",
+    "repeat('x', 100000)",
+    "E'\\x01\\x1f'",
+  ],
   v: ["'x  '", "' lead'"],
   c: ["'ab'", "''"],
   bin: ["'\\x'", "'\\x00ff5c0a'", "decode(repeat('00ff', 60000), 'hex')"],
-  d: ["'infinity'", "'-infinity'", "'4713-01-01 BC'", "'0001-01-01'", "'9999-12-31'", "'10000-01-01'", "'2000-02-29'", "'1969-12-31'"],
-  ts: ["'infinity'", "'-infinity'", "'4713-01-01 00:00:00 BC'", "'0001-01-01 00:00:00'", "'9999-12-31 23:59:59.999999'", "'1969-12-31 23:59:59.999999'", "'294276-12-31 23:59:59.999999'", "'2024-06-30 12:00:00.5'"],
-  tz: ["'infinity'", "'-infinity'", "'4713-01-02 00:00:00+00 BC'", "'0001-01-01 00:00:00+00'", "'9999-12-31 23:59:59.999999+00'", "'1600-01-01 00:00:00.000001+00'", "'2024-03-31 02:30:00+01'"],
+  d: [
+    "'infinity'",
+    "'-infinity'",
+    "'4713-01-01 BC'",
+    "'0001-01-01'",
+    "'9999-12-31'",
+    "'10000-01-01'",
+    "'2000-02-29'",
+    "'1969-12-31'",
+  ],
+  ts: [
+    "'infinity'",
+    "'-infinity'",
+    "'4713-01-01 00:00:00 BC'",
+    "'0001-01-01 00:00:00'",
+    "'9999-12-31 23:59:59.999999'",
+    "'1969-12-31 23:59:59.999999'",
+    "'294276-12-31 23:59:59.999999'",
+    "'2024-06-30 12:00:00.5'",
+  ],
+  tz: [
+    "'infinity'",
+    "'-infinity'",
+    "'4713-01-02 00:00:00+00 BC'",
+    "'0001-01-01 00:00:00+00'",
+    "'9999-12-31 23:59:59.999999+00'",
+    "'1600-01-01 00:00:00.000001+00'",
+    "'2024-03-31 02:30:00+01'",
+  ],
   tm: ["'00:00:00'", "'24:00:00'", "'23:59:59.999999'"],
   tmz: ["'12:00:00+05:30'"],
   iv: ["'1 mon 2 days 03:04:05.678901'", "'-178000000 years'", "'0'"],
@@ -86,14 +149,18 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
 
 function insert(next: () => number, id: number): string {
   const columns = Object.keys(VALUES)
-  const values = columns.map((column) => (next() < 0.12 ? 'NULL' : VALUES[column]![Math.floor(next() * VALUES[column]!.length)]!))
+  const values = columns.map((column) =>
+    next() < 0.12 ? 'NULL' : VALUES[column]![Math.floor(next() * VALUES[column]!.length)]!,
+  )
   return `INSERT INTO every (id, ${columns.join(', ')}) VALUES (${id}, ${values.join(', ')})`
 }
 
 /** One row per column and value, so that every one is tried whatever the seed. */
 function exhaustive(from: number): string[] {
   let id = from
-  return Object.entries(VALUES).flatMap(([column, values]) => values.map((value) => `INSERT INTO every (id, ${column}) VALUES (${id++}, ${value})`))
+  return Object.entries(VALUES).flatMap(([column, values]) =>
+    values.map((value) => `INSERT INTO every (id, ${column}) VALUES (${id++}, ${value})`),
+  )
 }
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
@@ -110,12 +177,18 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.up()
     for (const statement of exhaustive(2000)) await backup.source.query(statement)
     for (let i = 0; i < 30; i++) await backup.source.query(insert(next, 3000 + i))
-    await backup.source.query("UPDATE every SET i4 = 5 WHERE id % 2 = 0")
+    await backup.source.query('UPDATE every SET i4 = 5 WHERE id % 2 = 0')
     await backup.source.query('UPDATE every SET id = id + 10000 WHERE id % 5 = 0')
-    await backup.source.query(`INSERT INTO "weird ""table" VALUES (1, 'p', 'c', 'q', 'имя', 2); UPDATE "weird ""table" SET "__proto__" = 'changed'`)
-    await backup.source.query(`INSERT INTO full_identity SELECT i, repeat(md5(i::text), 500), i FROM generate_series(1, 5) i`)
+    await backup.source.query(
+      `INSERT INTO "weird ""table" VALUES (1, 'p', 'c', 'q', 'имя', 2); UPDATE "weird ""table" SET "__proto__" = 'changed'`,
+    )
+    await backup.source.query(
+      `INSERT INTO full_identity SELECT i, repeat(md5(i::text), 500), i FROM generate_series(1, 5) i`,
+    )
     await backup.source.query('UPDATE full_identity SET n = n + 1')
-    await backup.source.query(`INSERT INTO big_key SELECT repeat(md5(i::text), 80), repeat(md5(i::text), 4000), i FROM generate_series(1, 5) i`)
+    await backup.source.query(
+      `INSERT INTO big_key SELECT repeat(md5(i::text), 80), repeat(md5(i::text), 4000), i FROM generate_series(1, 5) i`,
+    )
     await backup.source.query('UPDATE big_key SET n = n + 1')
     await backup.source.query('INSERT INTO no_columns DEFAULT VALUES')
     await backup.durable()
@@ -124,10 +197,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('a table of plain types loads as binary, and as text where only text can say a value', async () => {
-    await using backup = await Backup.start({ version, setup: "CREATE TABLE plain (id bigint PRIMARY KEY, a int2, b int, c float4, d float8, e bool, f date, g timestamp, h timestamptz, i uuid, j jsonb, k json, l text, m varchar(9), n char(5), o bytea, p name); CREATE TABLE ancient (id int PRIMARY KEY, at date, n int)" })
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE TABLE plain (id bigint PRIMARY KEY, a int2, b int, c float4, d float8, e bool, f date, g timestamp, h timestamptz, i uuid, j jsonb, k json, l text, m varchar(9), n char(5), o bytea, p name); CREATE TABLE ancient (id int PRIMARY KEY, at date, n int)',
+    })
     await backup.source.query(`INSERT INTO plain VALUES (-9223372036854775808, -5, -2147483648, 'NaN', '-0', true, 'infinity', '-infinity', '9999-12-31 23:59:59.999999+00', gen_random_uuid(), '{"a":1.50}', '{"a": 1}', E'tab\\t\\\\', 'v', 'c', '\\x00ff', 'n'),
       (9007199254740993, 32767, 5, 0.1, 5e-324, false, '0001-01-01', '1600-01-01 00:00:00.000001', '-infinity', NULL, NULL, NULL, '', '', '', '', ''), (1, NULL, NULL, 3.4e38, 1e308, NULL, '1999-12-31', '2000-01-01', '1999-12-31 23:59:59.999999+00', gen_random_uuid(), '[]', '[]', '消息', 'x', 'y', '\\x', 'z')`)
-    await backup.source.query("INSERT INTO ancient SELECT i, '2020-01-01', i FROM generate_series(1, 1000) i; INSERT INTO ancient VALUES (5000, '0044-03-15 BC', 1); UPDATE ancient SET n = 7 WHERE id % 3 = 0")
+    await backup.source.query(
+      "INSERT INTO ancient SELECT i, '2020-01-01', i FROM generate_series(1, 1000) i; INSERT INTO ancient VALUES (5000, '0044-03-15 BC', 1); UPDATE ancient SET n = 7 WHERE id % 3 = 0",
+    )
     await backup.durable()
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
@@ -156,7 +235,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
 
   test('SQL_ASCII databases keep bytes that are no UTF-8', async () => {
     const createDatabase = "ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-    await using backup = await Backup.start({ version, createDatabase, setup: `SET client_encoding = SQL_ASCII; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'caf\\351');` })
+    await using backup = await Backup.start({
+      version,
+      createDatabase,
+      setup: `SET client_encoding = SQL_ASCII; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'caf\\351');`,
+    })
     await backup.source.query("SET client_encoding = SQL_ASCII; INSERT INTO t VALUES (2, E'\\377\\200 tail')")
     await backup.durable()
     const restored = await backup.restore('latest')
@@ -164,19 +247,29 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 
   test('a sequence gives no value twice after a restore', async () => {
-    await using backup = await Backup.start({ version, setup: 'CREATE TABLE s (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY, t text); CREATE SEQUENCE alone START 1000 INCREMENT 10;' })
-    await backup.source.query("INSERT INTO s (t) SELECT 'x' FROM generate_series(1, 50); SELECT nextval('alone'), nextval('alone')")
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE TABLE s (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY, t text); CREATE SEQUENCE alone START 1000 INCREMENT 10;',
+    })
+    await backup.source.query(
+      "INSERT INTO s (t) SELECT 'x' FROM generate_series(1, 50); SELECT nextval('alone'), nextval('alone')",
+    )
     await backup.durable()
     await backup.source.query("INSERT INTO s (t) VALUES ('y')")
     await backup.durable()
     // The sample comes behind the rows; a restore waits for nothing, so the test does.
-    await backup.until(() => backup.repository.catalog.generation!.segments.unpaged.some((entry) => entry.body.kind === 'sequences'))
+    await backup.until(() =>
+      backup.repository.catalog.generation!.segments.unpaged.some((entry) => entry.body.kind === 'sequences'),
+    )
     const { url } = await backup.restore('latest')
     const pg = await import('pg')
     const client = new pg.default.Client(url)
     client.on('error', () => undefined)
     await client.connect()
-    const inserted = (await client.query<{ id: number; i: number }>("INSERT INTO s (t) VALUES ('after') RETURNING id, i")).rows[0]!
+    const inserted = (
+      await client.query<{ id: number; i: number }>("INSERT INTO s (t) VALUES ('after') RETURNING id, i")
+    ).rows[0]!
     const alone = Number((await client.query<{ n: string }>("SELECT nextval('alone') AS n")).rows[0]!.n)
     await client.end()
     expect(inserted.id).toBeGreaterThan(51)

@@ -16,7 +16,8 @@ import { RowLayout } from '../../services/rebuild/row-layout.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 console.log(`property seed ${SEED}`)
-const check = (property: fc.IProperty<never> | fc.IRawProperty<unknown>, runs = 500): void => void fc.assert(property as fc.IRawProperty<unknown>, { seed: SEED, numRuns: runs })
+const check = (property: fc.IProperty<never> | fc.IRawProperty<unknown>, runs = 500): void =>
+  void fc.assert(property as fc.IRawProperty<unknown>, { seed: SEED, numRuns: runs })
 
 test('any 64-bit number survives its varint', () => {
   check(
@@ -36,13 +37,17 @@ test('any 64-bit number survives its varint', () => {
 
 test('dates and times come back as they were', () => {
   check(
-    fc.property(fc.integer({ min: daysOf(1, 1, 1), max: daysOf(9999, 12, 31) }), fc.integer({ min: 0, max: 86_399_999_999 }), (days, micros) => {
-      const text = formatTimestamp(days, micros)
-      const out = { days: 0, micros: 0 }
-      expect(parseTimestamp(Buffer.from(text), 0, text.length, false, out)).toBe(true)
-      expect(out).toEqual({ days, micros })
-      expect(text.startsWith(formatDate(days))).toBe(true)
-    }) as never,
+    fc.property(
+      fc.integer({ min: daysOf(1, 1, 1), max: daysOf(9999, 12, 31) }),
+      fc.integer({ min: 0, max: 86_399_999_999 }),
+      (days, micros) => {
+        const text = formatTimestamp(days, micros)
+        const out = { days: 0, micros: 0 }
+        expect(parseTimestamp(Buffer.from(text), 0, text.length, false, out)).toBe(true)
+        expect(out).toEqual({ days, micros })
+        expect(text.startsWith(formatDate(days))).toBe(true)
+      },
+    ) as never,
     3000,
   )
 })
@@ -72,7 +77,9 @@ const RELATION: RelationVersion = {
 
 test('a stock reader reads our rows, states and odd names included', () => {
   const encoder = new RowEncoder(RELATION, 'utf8')
-  const type = avro.Type.forSchema(JSON.parse(baseSchema(changeShape(RELATION, 'utf8'))) as avro.Schema, { wrapUnions: true })
+  const type = avro.Type.forSchema(JSON.parse(baseSchema(changeShape(RELATION, 'utf8'))) as avro.Schema, {
+    wrapUnions: true,
+  })
   const sink = new ByteSink(1024)
   const line = Buffer.from('42\tta\\tb 😀\tinfinity\t0.1')
   encoder.copyLine(sink, line, 0, line.length, Buffer.alloc(1024))
@@ -84,7 +91,18 @@ test('a stock reader reads our rows, states and odd names included', () => {
 })
 
 /** A row of (id, a, b) as our encoder writes it; `undefined` is unchanged. */
-const FOLDED: RelationVersion = { oid: 1, schema: 'p', name: 't', identity: 'default', columns: ['id', 'a', 'b'].map((name, i) => ({ name, typeOid: i === 0 ? 23 : 25, typmod: -1, key: i === 0 })) }
+const FOLDED: RelationVersion = {
+  oid: 1,
+  schema: 'p',
+  name: 't',
+  identity: 'default',
+  columns: ['id', 'a', 'b'].map((name, i) => ({
+    name,
+    typeOid: i === 0 ? 23 : 25,
+    typmod: -1,
+    key: i === 0,
+  })),
+}
 
 function encode(id: number, a: string | undefined, b: string | undefined): Buffer {
   const sink = new ByteSink(256)
@@ -102,58 +120,86 @@ function encode(id: number, a: string | undefined, b: string | undefined): Buffe
   return sink.take()
 }
 
-type Step = { readonly kind: 'insert' | 'update' | 'move' | 'delete' | 'truncate'; readonly key: number; readonly to: number; readonly text: string; readonly keepsA: boolean; readonly keepsB: boolean }
-const step: fc.Arbitrary<Step> = fc.record({ kind: fc.constantFrom('insert', 'update', 'update', 'move', 'move', 'delete', 'truncate'), key: fc.integer({ min: 0, max: 9 }), to: fc.integer({ min: 0, max: 9 }), text: fc.string({ maxLength: 5 }), keepsA: fc.boolean(), keepsB: fc.boolean() })
+type Step = {
+  readonly kind: 'insert' | 'update' | 'move' | 'delete' | 'truncate'
+  readonly key: number
+  readonly to: number
+  readonly text: string
+  readonly keepsA: boolean
+  readonly keepsB: boolean
+}
+const step: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constantFrom('insert', 'update', 'update', 'move', 'move', 'delete', 'truncate'),
+  key: fc.integer({ min: 0, max: 9 }),
+  to: fc.integer({ min: 0, max: 9 }),
+  text: fc.string({ maxLength: 5 }),
+  keepsA: fc.boolean(),
+  keepsB: fc.boolean(),
+})
 
 test.each(['memory', 'disk'] as const)('fold equals replay, in %s', (kind) => {
   const layout = new RowLayout(FOLDED, 'utf8')
   const spill = new SpillFile(systemRandomness)
   check(
-    fc.property(fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 8 }), fc.array(step, { maxLength: 40 }), (base, steps) => {
-      const replay = new Map<number, [string, string]>(base.map((id) => [id, [`a${id}`, `b${id}`]]))
-      const older = [...replay].map(([id, [a, b]]) => encode(id, a, b))
-      const fold = foldFor(layout, 't', kind === 'memory' ? { kind } : { kind, partitions: 3, chunkBytes: 64, filterBits: 4096, movedKeys: 1000, spill })
-      for (const s of steps) {
-        const row = replay.get(s.key)
-        if (s.kind === 'truncate') {
-          if (s.text.length < 4) continue
-          replay.clear()
-          fold.truncate()
-        } else if (s.kind === 'insert') {
-          if (row !== undefined) continue
-          replay.set(s.key, [s.text, s.text])
-          const bytes = encode(s.key, s.text, s.text)
-          fold.insert(bytes, { start: 0, end: bytes.length })
-        } else if (row === undefined) {
-          continue
-        } else if (s.kind === 'delete') {
-          replay.delete(s.key)
-          const bytes = encode(s.key, undefined, undefined)
-          fold.delete(bytes, { start: 0, end: bytes.length })
-        } else {
-          const to = s.kind === 'move' ? s.to : s.key
-          if (to !== s.key && replay.has(to)) continue
-          const next: [string, string] = [s.keepsA ? row[0] : s.text, s.keepsB ? row[1] : s.text]
-          replay.delete(s.key)
-          replay.set(to, next)
-          const old = encode(s.key, undefined, undefined)
-          const image = encode(to, s.keepsA ? undefined : s.text, s.keepsB ? undefined : s.text)
-          const joined = Buffer.concat([old, image])
-          fold.update(joined, to === s.key ? undefined : { start: 0, end: old.length }, { start: old.length, end: joined.length })
+    fc.property(
+      fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 8 }),
+      fc.array(step, { maxLength: 40 }),
+      // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the oracle is one plain loop
+      (base, steps) => {
+        const replay = new Map<number, [string, string]>(base.map((id) => [id, [`a${id}`, `b${id}`]]))
+        const older = [...replay].map(([id, [a, b]]) => encode(id, a, b))
+        const fold = foldFor(
+          layout,
+          't',
+          kind === 'memory'
+            ? { kind }
+            : { kind, partitions: 3, chunkBytes: 64, filterBits: 4096, movedKeys: 1000, spill },
+        )
+        for (const s of steps) {
+          const row = replay.get(s.key)
+          if (s.kind === 'truncate') {
+            if (s.text.length < 4) continue
+            replay.clear()
+            fold.truncate()
+          } else if (s.kind === 'insert') {
+            if (row !== undefined) continue
+            replay.set(s.key, [s.text, s.text])
+            const bytes = encode(s.key, s.text, s.text)
+            fold.insert(bytes, { start: 0, end: bytes.length })
+          } else if (row === undefined) {
+            continue
+          } else if (s.kind === 'delete') {
+            replay.delete(s.key)
+            const bytes = encode(s.key, undefined, undefined)
+            fold.delete(bytes, { start: 0, end: bytes.length })
+          } else {
+            const to = s.kind === 'move' ? s.to : s.key
+            if (to !== s.key && replay.has(to)) continue
+            const next: [string, string] = [s.keepsA ? row[0] : s.text, s.keepsB ? row[1] : s.text]
+            replay.delete(s.key)
+            replay.set(to, next)
+            const old = encode(s.key, undefined, undefined)
+            const image = encode(to, s.keepsA ? undefined : s.text, s.keepsB ? undefined : s.text)
+            const joined = Buffer.concat([old, image])
+            fold.update(joined, to === s.key ? undefined : { start: 0, end: old.length }, {
+              start: old.length,
+              end: joined.length,
+            })
+          }
         }
-      }
-      const got = new Map<number, [string, string]>()
-      const emit = (buffer: Buffer, start: number, end: number): void => {
-        const source = new ByteSource(buffer, start, end)
-        const [id, a, b] = layout.kinds.map((kind) => textOfField(source, kind))
-        expect(got.has(Number(id!.text))).toBe(false)
-        expect([a!.state, b!.state]).toEqual(['value', 'value'])
-        got.set(Number(id!.text), [a!.text!, b!.text!])
-      }
-      for (const row of older) fold.feed(row, 0, row.length, emit)
-      for (const _ of fold.finish(emit)) expect(true).toBe(true)
-      expect([...got].sort()).toEqual([...replay].sort())
-    }) as never,
+        const got = new Map<number, [string, string]>()
+        const emit = (buffer: Buffer, start: number, end: number): void => {
+          const source = new ByteSource(buffer, start, end)
+          const [id, a, b] = layout.kinds.map((kind) => textOfField(source, kind))
+          expect(got.has(Number(id!.text))).toBe(false)
+          expect([a!.state, b!.state]).toEqual(['value', 'value'])
+          got.set(Number(id!.text), [a!.text!, b!.text!])
+        }
+        for (const row of older) fold.feed(row, 0, row.length, emit)
+        for (const _ of fold.finish(emit)) expect(true).toBe(true)
+        expect([...got].sort()).toEqual([...replay].sort())
+      },
+    ) as never,
     kind === 'memory' ? 3000 : 1000,
   )
   spill.close()

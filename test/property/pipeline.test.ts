@@ -10,7 +10,9 @@ import { chooseBeginning, floorAt } from '../../services/repository/retention.ts
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const HISTORIES = Number(process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 20))
+const HISTORIES = Number(
+  process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 20),
+)
 
 const TABLES: readonly MemoryTable[] = [
   { oid: 16400, name: 'a', columns: ['x', 'y'], identity: 'default' },
@@ -51,7 +53,13 @@ function transaction(pipeline: MemoryPipeline, next: (below: number) => number):
     } else {
       const wanted = next(3) === 0 ? next(12) : id
       const to = wanted !== id && ids.has(wanted) ? id : wanted
-      changes.push({ kind: 'update', table: table.name, id, to, values: values.map((value) => (next(2) === 0 ? undefined : value)) })
+      changes.push({
+        kind: 'update',
+        table: table.name,
+        id,
+        to,
+        values: values.map((value) => (next(2) === 0 ? undefined : value)),
+      })
       ids.delete(id)
       ids.add(to)
     }
@@ -66,7 +74,17 @@ async function retire(pipeline: MemoryPipeline, next: (below: number) => number)
   const { begin } = chooseBeginning(catalog, { keepMs: -1, bases: 1 + next(2) }, Date.now())
   if (begin === undefined) return
   const id = randomUUID()
-  await ledger.append({ kind: 'retire', id, floor: await floorAt(repository, begin, () => Promise.resolve(null)), objects: '0', bytes: '0', removeAfter: new Date().toISOString() }, repository.signer)
+  await ledger.append(
+    {
+      kind: 'retire',
+      id,
+      floor: await floorAt(repository, begin, () => Promise.resolve(null)),
+      objects: '0',
+      bytes: '0',
+      removeAfter: new Date().toISOString(),
+    },
+    repository.signer,
+  )
   const fate = next(4)
   if (fate === 0) return
   await ledger.append(fate === 1 ? { kind: 'retire-undone', id } : { kind: 'removed', id }, repository.signer)
@@ -82,7 +100,10 @@ async function history(seed: number): Promise<void> {
   const baseAt = next(10)
   for (let step = 0; step < 40; step++) {
     const lsn = pipeline.source.commit(transaction(pipeline, next))
-    commits.push({ lsn, rows: new Map(TABLES.map((table) => [table.name, pipeline.source.rows(table.name)])) })
+    commits.push({
+      lsn,
+      rows: new Map(TABLES.map((table) => [table.name, pipeline.source.rows(table.name)])),
+    })
     if (step === baseAt || (step > baseAt && next(15) === 0)) await pipeline.takeBase()
     if (step > baseAt && next(10) === 0) await retire(pipeline, next)
     if (next(4) === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -96,28 +117,60 @@ async function history(seed: number): Promise<void> {
   await pipeline.durable(commits.at(-1)!.lsn)
   await pipeline.drain()
   const generation = (await pipeline.plan(commits.at(-1)!.lsn)).point.generation
-  expect(compareLsn(pipeline.source.confirmed, generation.end), 'no more is acknowledged than is durable').toBeLessThanOrEqual(0)
-  for await (const { entry, faults } of proveLedger(pipeline.repository.ledger, pipeline.repository.catalog.floor)) expect(faults, `checkpoint ${entry.number}`).toEqual([])
+  expect(
+    compareLsn(pipeline.source.confirmed, generation.end),
+    'no more is acknowledged than is durable',
+  ).toBeLessThanOrEqual(0)
+  for await (const { entry, faults } of proveLedger(
+    pipeline.repository.ledger,
+    pipeline.repository.catalog.floor,
+  ))
+    expect(faults, `checkpoint ${entry.number}`).toEqual([])
   const whole = new Catalog(() => Promise.reject(new Error('no page is needed')))
   for await (const entry of pipeline.repository.ledger.walk()) whole.apply(entry)
-  expect(pipeline.repository.catalog.root(0n, '', []), 'what a checkpoint says and what all entries say').toEqual(whole.root(0n, '', []))
+  expect(
+    pipeline.repository.catalog.root(0n, '', []),
+    'what a checkpoint says and what all entries say',
+  ).toEqual(whole.root(0n, '', []))
   const opens = generation.bases[0]!.closing
   for (const { lsn, rows } of commits) {
     if (compareLsn(lsn, opens) < 0) continue
     const plan = await pipeline.plan(lsn)
-    const from = plan.tables.reduce<Lsn>((low, table) => (table.base !== undefined && compareLsn(parseLsn(table.base.body.position), low) < 0 ? parseLsn(table.base.body.position) : low), plan.point.base.from)
-    const needed = (await collect(plan.point.generation.segments.segments(() => true))).filter(({ body }) => commits.some((c) => compareLsn(c.lsn, parseLsn(body.from)) > 0 && compareLsn(c.lsn, parseLsn(body.to)) <= 0 && compareLsn(c.lsn, from) >= 0 && compareLsn(c.lsn, lsn) <= 0))
+    const from = plan.tables.reduce<Lsn>(
+      (low, table) =>
+        table.base !== undefined && compareLsn(parseLsn(table.base.body.position), low) < 0
+          ? parseLsn(table.base.body.position)
+          : low,
+      plan.point.base.from,
+    )
+    const needed = (await collect(plan.point.generation.segments.segments(() => true))).filter(({ body }) =>
+      commits.some(
+        (c) =>
+          compareLsn(c.lsn, parseLsn(body.from)) > 0 &&
+          compareLsn(c.lsn, parseLsn(body.to)) <= 0 &&
+          compareLsn(c.lsn, from) >= 0 &&
+          compareLsn(c.lsn, lsn) <= 0,
+      ),
+    )
     const named = await collect(plan.segments.entries())
     expect(plan.segments.count).toBe(named.length)
     expect(plan.changes).toBe(needed.reduce((sum, { body }) => sum + BigInt(body.changes), 0n))
-    expect(named.map((s) => s.body.to), 'the plan names the segments that hold a needed commit, and no other').toEqual(needed.map((s) => s.body.to))
+    expect(
+      named.map((s) => s.body.to),
+      'the plan names the segments that hold a needed commit, and no other',
+    ).toEqual(needed.map((s) => s.body.to))
     if (next(3) > 0) continue
     const target = await pipeline.restore(plan, next(2) === 0 ? 100 : undefined)
-    for (const table of TABLES) expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(lsn)}`).toEqual(expectedRows(rows.get(table.name)!))
+    for (const table of TABLES)
+      expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(lsn)}`).toEqual(
+        expectedRows(rows.get(table.name)!),
+      )
   }
 }
 
-test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them)`, { timeout: 900_000 }, async () => {
+test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them)`, {
+  timeout: 900_000,
+}, async () => {
   for (let i = 0; i < HISTORIES; i++) {
     await history(SEED + i).catch((error: unknown) => {
       throw new Error(`history with TIDEMARK_SEED=${SEED + i} TIDEMARK_HISTORIES=1`, { cause: error })

@@ -70,7 +70,13 @@ export class Backup implements AsyncDisposable {
   #hard = new AbortController()
   repository!: Repository
 
-  private constructor(server: string, database: string, folder: string, source: pg.Client, options: BackupOptions) {
+  private constructor(
+    server: string,
+    database: string,
+    folder: string,
+    source: pg.Client,
+    options: BackupOptions,
+  ) {
     this.serverUrl = server
     this.database = database
     this.folder = folder
@@ -128,11 +134,24 @@ export class Backup implements AsyncDisposable {
 
   get config(): Config {
     const config = readConfig(this.configPath)
-    return { ...config, roll: { ageMs: this.#options.rollMs ?? 200, segmentBytes: this.#options.segmentBytes ?? 1024 * 1024 } }
+    return {
+      ...config,
+      roll: { ageMs: this.#options.rollMs ?? 200, segmentBytes: this.#options.segmentBytes ?? 1024 * 1024 },
+    }
   }
 
   async init(): Promise<void> {
-    await init({ sourceUrl: this.sourceUrl, storeUrl: this.storeUrl, keys: this.keys, configPath: this.configPath, name: this.slot, recipients: 'rsa', grantTo: this.#options.grantTo, anchors: this.#options.anchors === true ? [join(this.folder, 'anchor')] : undefined, consent: () => Promise.resolve(true) })
+    await init({
+      sourceUrl: this.sourceUrl,
+      storeUrl: this.storeUrl,
+      keys: this.keys,
+      configPath: this.configPath,
+      name: this.slot,
+      recipients: 'rsa',
+      grantTo: this.#options.grantTo,
+      anchors: this.#options.anchors === true ? [join(this.folder, 'anchor')] : undefined,
+      consent: () => Promise.resolve(true),
+    })
   }
 
   async openRepository(): Promise<Repository> {
@@ -148,15 +167,29 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Starts the job and resolves once it is streaming. */
-  async up(options: { readonly sourceUrl?: string; readonly kafka?: KafkaConfig; readonly acceptLoss?: boolean; readonly waitFor?: UpEvent['event'] } = {}): Promise<void> {
-    const { repository, anchors, anchored, copies } = await openBackup({ ...placeOf(this.config), acceptLoss: options.acceptLoss, role: 'writer' })
+  async up(
+    options: {
+      readonly sourceUrl?: string
+      readonly kafka?: KafkaConfig
+      readonly acceptLoss?: boolean
+      readonly waitFor?: UpEvent['event']
+    } = {},
+  ): Promise<void> {
+    const { repository, anchors, anchored, copies } = await openBackup({
+      ...placeOf(this.config),
+      acceptLoss: options.acceptLoss,
+      role: 'writer',
+    })
     this.repository = repository
     const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
     this.#hard = new AbortController()
     const config = { ...this.config, kafka: options.kafka }
     const reached = Promise.withResolvers<void>()
     this.#up = new Up({
-      config: options.sourceUrl === undefined ? config : { ...config, source: { ...config.source, url: options.sourceUrl } },
+      config:
+        options.sourceUrl === undefined
+          ? config
+          : { ...config, source: { ...config.source, url: options.sourceUrl } },
       repository,
       anchors,
       copies,
@@ -180,7 +213,9 @@ export class Backup implements AsyncDisposable {
   }
 
   async head(): Promise<Lsn> {
-    return parseLsn((await this.source.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn)
+    return parseLsn(
+      (await this.source.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn,
+    )
   }
 
   /** Waits until everything committed so far is durable. */
@@ -198,7 +233,10 @@ export class Backup implements AsyncDisposable {
   async until(condition: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
     const deadline = performance.now() + limitMs
     while (!(await condition())) {
-      if (performance.now() > deadline) throw new Error(`nothing came of it in ${limitMs} ms; last events: ${JSON.stringify(this.events.slice(-5))}`)
+      if (performance.now() > deadline)
+        throw new Error(
+          `nothing came of it in ${limitMs} ms; last events: ${JSON.stringify(this.events.slice(-5))}`,
+        )
       await this.guard(new Promise((resolve) => setTimeout(resolve, 30)))
     }
   }
@@ -232,9 +270,30 @@ export class Backup implements AsyncDisposable {
     return withDatabase(this.serverUrl, name)
   }
 
-  async restore(at = 'latest', options: { readonly storeUrl?: string; readonly copies?: readonly CopyPlace[] | undefined; readonly exceptTables?: string[]; readonly into?: string; readonly keys?: string; readonly memoryBytes?: number } = {}): Promise<RestoreReport & { readonly url: string }> {
+  async restore(
+    at = 'latest',
+    options: {
+      readonly storeUrl?: string
+      readonly copies?: readonly CopyPlace[] | undefined
+      readonly exceptTables?: string[]
+      readonly into?: string
+      readonly keys?: string
+      readonly memoryBytes?: number
+    } = {},
+  ): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
-    const report = await restore({ storeUrl: options.storeUrl ?? this.storeUrl, copies: options.copies, keys: options.keys ?? this.keys, at, into: url, exceptTables: options.exceptTables ?? [], dryRun: false, memoryBytes: options.memoryBytes, signal: new AbortController().signal, events: {} })
+    const report = await restore({
+      storeUrl: options.storeUrl ?? this.storeUrl,
+      copies: options.copies,
+      keys: options.keys ?? this.keys,
+      at,
+      into: url,
+      exceptTables: options.exceptTables ?? [],
+      dryRun: false,
+      memoryBytes: options.memoryBytes,
+      signal: new AbortController().signal,
+      events: {},
+    })
     return { ...report, url }
   }
 
@@ -245,13 +304,24 @@ export class Backup implements AsyncDisposable {
     admin.on('error', () => undefined)
     try {
       await admin.connect()
-      await admin.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active_pid IS NOT NULL', [this.database])
+      await admin.query(
+        'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active_pid IS NOT NULL',
+        [this.database],
+      )
       for (let left = 50; left > 0; left--) {
-        const dropped = await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [this.database]).then(() => true, () => false)
+        const dropped = await admin
+          .query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [
+            this.database,
+          ])
+          .then(
+            () => true,
+            () => false,
+          )
         if (dropped) break
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
-      for (const name of [this.database, ...this.#targets]) await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+      for (const name of [this.database, ...this.#targets])
+        await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
     } catch {
       // A server that the test itself stopped has nothing to clean.
     } finally {

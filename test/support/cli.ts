@@ -21,7 +21,11 @@ export class Running {
   #waiting: { readonly wanted: string; readonly resolve: () => void }[] = []
 
   constructor(args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }) {
-    this.child = spawn(process.execPath, [ENTRY, ...args], { cwd: options.cwd, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(process.execPath, [ENTRY, ...args], {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.#stdout += chunk.toString()
       for (const w of this.#waiting) if (this.#stdout.includes(w.wanted)) w.resolve()
@@ -58,7 +62,15 @@ export class Running {
   ended(limitMs = 60_000): Promise<Answer> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`did not end in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`)), limitMs)
+      timer = setTimeout(
+        () =>
+          reject(
+            new Error(
+              `did not end in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`,
+            ),
+          ),
+        limitMs,
+      )
     })
     return Promise.race([late, this.finished]).finally(() => clearTimeout(timer))
   }
@@ -68,12 +80,26 @@ export class Running {
     if (this.#stdout.includes(wanted)) return Promise.resolve()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`did not say ${wanted} in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`)), limitMs)
+      timer = setTimeout(
+        () =>
+          reject(
+            new Error(
+              `did not say ${wanted} in ${limitMs} ms: ${this.#stdout.slice(-1500)} ${this.#stderr.slice(-500)}`,
+            ),
+          ),
+        limitMs,
+      )
     })
     return Promise.race([
       late,
       new Promise<void>((resolve) => this.#waiting.push({ wanted, resolve })),
-      this.finished.then((answer) => Promise.reject(new Error(`ended (${answer.code ?? answer.signal}) before saying ${wanted}: ${answer.stdout.slice(-500)} ${answer.stderr.slice(-500)}`))),
+      this.finished.then((answer) =>
+        Promise.reject(
+          new Error(
+            `ended (${answer.code ?? answer.signal}) before saying ${wanted}: ${answer.stdout.slice(-500)} ${answer.stderr.slice(-500)}`,
+          ),
+        ),
+      ),
     ]).finally(() => clearTimeout(timer))
   }
 }

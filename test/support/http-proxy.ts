@@ -4,7 +4,11 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { freePort } from '../../services/demo/embedded-postgres.ts'
 
 /** `lose`: the server does what was asked, and its answer never arrives. `cut`: half of the body. */
-export type Fate = { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' } | { readonly kind: 'answer'; readonly status: number; readonly code?: string } | { readonly kind: 'slow'; readonly ms: number } | { readonly kind: 'rewrite'; readonly body: (text: string) => string }
+export type Fate =
+  | { readonly kind: 'pass' | 'lose' | 'cut' | 'silent' }
+  | { readonly kind: 'answer'; readonly status: number; readonly code?: string }
+  | { readonly kind: 'slow'; readonly ms: number }
+  | { readonly kind: 'rewrite'; readonly body: (text: string) => string }
 
 export class HttpProxy implements AsyncDisposable {
   readonly port: number
@@ -18,7 +22,9 @@ export class HttpProxy implements AsyncDisposable {
   private constructor(port: number, certificate: { readonly cert: string; readonly key: string }) {
     this.port = port
     this.#agent = new Agent({ ca: certificate.cert, keepAlive: true })
-    this.#server = createServer({ cert: certificate.cert, key: certificate.key }, (near, answer) => this.#pass(near, answer))
+    this.#server = createServer({ cert: certificate.cert, key: certificate.key }, (near, answer) =>
+      this.#pass(near, answer),
+    )
   }
 
   static async open(certificate: { readonly cert: string; readonly key: string }): Promise<HttpProxy> {
@@ -37,7 +43,11 @@ export class HttpProxy implements AsyncDisposable {
     if (fate.kind === 'silent') return
     if (fate.kind === 'answer') {
       near.resume()
-      near.on('end', () => answer.writeHead(fate.status, { 'content-type': 'application/xml' }).end(`<?xml version="1.0"?><Error><Code>${fate.code ?? 'SlowDown'}</Code></Error>`))
+      near.on('end', () =>
+        answer
+          .writeHead(fate.status, { 'content-type': 'application/xml' })
+          .end(`<?xml version="1.0"?><Error><Code>${fate.code ?? 'SlowDown'}</Code></Error>`),
+      )
       return
     }
     if (fate.kind === 'slow') {
@@ -49,34 +59,52 @@ export class HttpProxy implements AsyncDisposable {
   }
 
   #forward(near: IncomingMessage, answer: ServerResponse, fate: Fate): void {
-    const far = request({ host: '127.0.0.1', port: this.#far, method: near.method, path: near.url, headers: near.headers, agent: this.#agent }, (response) => {
-      // Of an answer without a body there is no half.
-      if (fate.kind === 'lose' || (fate.kind === 'cut' && Number(response.headers['content-length'] ?? 0) === 0) || (fate.kind === 'cut' && near.method === 'HEAD')) {
-        response.resume()
-        near.socket.destroy()
-        return
-      }
-      if (fate.kind === 'rewrite') {
-        const parts: Buffer[] = []
-        response.on('data', (part: Buffer) => parts.push(part)).on('end', () => {
-          const { 'content-length': _, 'transfer-encoding': __, ...headers } = response.headers
-          answer.writeHead(response.statusCode ?? 500, headers).end(fate.body(Buffer.concat(parts).toString('utf8')))
+    const far = request(
+      {
+        host: '127.0.0.1',
+        port: this.#far,
+        method: near.method,
+        path: near.url,
+        headers: near.headers,
+        agent: this.#agent,
+      },
+      (response) => {
+        // Of an answer without a body there is no half.
+        if (
+          fate.kind === 'lose' ||
+          (fate.kind === 'cut' && Number(response.headers['content-length'] ?? 0) === 0) ||
+          (fate.kind === 'cut' && near.method === 'HEAD')
+        ) {
+          response.resume()
+          near.socket.destroy()
+          return
+        }
+        if (fate.kind === 'rewrite') {
+          const parts: Buffer[] = []
+          response
+            .on('data', (part: Buffer) => parts.push(part))
+            .on('end', () => {
+              const { 'content-length': _, 'transfer-encoding': __, ...headers } = response.headers
+              answer
+                .writeHead(response.statusCode ?? 500, headers)
+                .end(fate.body(Buffer.concat(parts).toString('utf8')))
+            })
+          return
+        }
+        answer.writeHead(response.statusCode ?? 500, response.headers)
+        if (fate.kind === 'pass') {
+          response.pipe(answer)
+          return
+        }
+        const half = Number(response.headers['content-length'] ?? 0) >> 1
+        let sent = 0
+        response.on('data', (chunk: Buffer) => {
+          if (sent < half) answer.write(chunk.subarray(0, Math.max(1, half - sent)))
+          sent += chunk.length
+          if (sent >= half) setImmediate(() => near.socket.destroy())
         })
-        return
-      }
-      answer.writeHead(response.statusCode ?? 500, response.headers)
-      if (fate.kind === 'pass') {
-        response.pipe(answer)
-        return
-      }
-      const half = Number(response.headers['content-length'] ?? 0) >> 1
-      let sent = 0
-      response.on('data', (chunk: Buffer) => {
-        if (sent < half) answer.write(chunk.subarray(0, Math.max(1, half - sent)))
-        sent += chunk.length
-        if (sent >= half) setImmediate(() => near.socket.destroy())
-      })
-    })
+      },
+    )
     far.on('error', () => near.socket.destroy())
     near.pipe(far)
   }

@@ -13,8 +13,24 @@ export interface KafkaBench extends AsyncDisposable {
 }
 
 /** Settings of the change log on these servers. */
-export function kafkaSettings(bench: KafkaBench, prefix: string, over: Partial<KafkaConfig> = {}): KafkaConfig {
-  return { brokers: bench.kafka.bootstrap, prefix, partitions: 3, replicationFactor: 1, acknowledge: 'segment', tombstones: false, partitionBy: new Map(), registry: { url: bench.registry.url, user: undefined, password: undefined }, tls: undefined, sasl: undefined, ...over }
+export function kafkaSettings(
+  bench: KafkaBench,
+  prefix: string,
+  over: Partial<KafkaConfig> = {},
+): KafkaConfig {
+  return {
+    brokers: bench.kafka.bootstrap,
+    prefix,
+    partitions: 3,
+    replicationFactor: 1,
+    acknowledge: 'segment',
+    tombstones: false,
+    partitionBy: new Map(),
+    registry: { url: bench.registry.url, user: undefined, password: undefined },
+    tls: undefined,
+    sasl: undefined,
+    ...over,
+  }
 }
 
 /** The same as a section of tidemark.yaml. */
@@ -24,11 +40,15 @@ export function kafkaSection(config: KafkaConfig): Record<string, unknown> {
 }
 
 export const NO_KAFKA = whyNoJava()
-if (NO_KAFKA !== undefined) console.log(`Kafka is not tested here: ${NO_KAFKA} (Java 17 and Maven are needed)`)
+if (NO_KAFKA !== undefined)
+  console.log(`Kafka is not tested here: ${NO_KAFKA} (Java 17 and Maven are needed)`)
 
 export async function startKafka(options: Omit<KafkaOptions, 'folder'> = {}): Promise<KafkaBench> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-kafka-'))
-  const [kafka, registry] = await Promise.all([Kafka.create({ folder: join(folder, 'kafka'), ...options }), Registry.create(join(folder, 'registry'))])
+  const [kafka, registry] = await Promise.all([
+    Kafka.create({ folder: join(folder, 'kafka'), ...options }),
+    Registry.create(join(folder, 'registry')),
+  ])
   await Promise.all([kafka.start(), registry.start()])
   return {
     kafka,

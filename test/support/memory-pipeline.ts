@@ -2,7 +2,11 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
-import { type MemoryRows, MemorySource, type MemoryTable } from '../../services/adapters/memory/memory-source.ts'
+import {
+  type MemoryRows,
+  MemorySource,
+  type MemoryTable,
+} from '../../services/adapters/memory/memory-source.ts'
 import { MemoryTarget } from '../../services/adapters/memory/memory-target.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
@@ -26,25 +30,70 @@ export class MemoryPipeline {
   #drain = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
 
-  private constructor(tables: readonly MemoryTable[], store: MemoryStore, open: (store: MemoryStore) => Promise<Repository>) {
+  private constructor(
+    tables: readonly MemoryTable[],
+    store: MemoryStore,
+    open: (store: MemoryStore) => Promise<Repository>,
+  ) {
     this.source = new MemorySource(tables)
     this.store = store
     this.#open = () => open(this.store)
   }
 
-  static async create(tables: readonly MemoryTable[], { store = new MemoryStore(), keys = systemRandomness, onTrust }: { store?: MemoryStore; keys?: Randomness; onTrust?: (trust: TrustedSigners) => void } = {}): Promise<MemoryPipeline> {
+  static async create(
+    tables: readonly MemoryTable[],
+    {
+      store = new MemoryStore(),
+      keys = systemRandomness,
+      onTrust,
+    }: { store?: MemoryStore; keys?: Randomness; onTrust?: (trust: TrustedSigners) => void } = {},
+  ): Promise<MemoryPipeline> {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const signer = { id: 'writer', privateKey }
-    const signers = [{ id: 'writer', role: 'keeper' as const, publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString() }]
+    const signers = [
+      {
+        id: 'writer',
+        role: 'keeper' as const,
+        publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+      },
+    ]
     const provider = new MemoryKeys(keys)
     const stream = randomUUID()
     let genesis = ''
-    const pipeline = new MemoryPipeline(tables, store, (from) => Repository.open({ store: from, trust: { stream, genesis, signers }, provider, signer, clock: systemClock, randomness: systemRandomness }))
-    genesis = await Ledger.create(pipeline.store, systemClock, { kind: 'genesis', stream, signers, recipients: [...provider.recipients] }, signer)
+    const pipeline = new MemoryPipeline(tables, store, (from) =>
+      Repository.open({
+        store: from,
+        trust: { stream, genesis, signers },
+        provider,
+        signer,
+        clock: systemClock,
+        randomness: systemRandomness,
+      }),
+    )
+    genesis = await Ledger.create(
+      pipeline.store,
+      systemClock,
+      { kind: 'genesis', stream, signers, recipients: [...provider.recipients] },
+      signer,
+    )
     onTrust?.({ stream, genesis, signers })
     pipeline.repository = await pipeline.#open()
     const head = await pipeline.source.head()
-    await pipeline.repository.append({ kind: 'generation', generation: 1, systemId: '1', databaseOid: 1, database: 'memory', encoding: 'UTF8', serverVersion: 180000, timeline: 1, slot: 'memory', publication: 'memory', consistentPoint: formatLsn(head), nextXid: '1', reason: 'test' })
+    await pipeline.repository.append({
+      kind: 'generation',
+      generation: 1,
+      systemId: '1',
+      databaseOid: 1,
+      database: 'memory',
+      encoding: 'UTF8',
+      serverVersion: 180000,
+      timeline: 1,
+      slot: 'memory',
+      publication: 'memory',
+      consistentPoint: formatLsn(head),
+      nextXid: '1',
+      reason: 'test',
+    })
     return pipeline
   }
 
@@ -58,14 +107,44 @@ export class MemoryPipeline {
     this.#drain = new AbortController()
     const clock = systemClock
     const randomness = systemRandomness
-    const compactor = new Compactor({ log, repository: this.repository, generation: 1, term, policy: { segmentBytes, ageMs: 3_600_000 }, clock, randomness, events: {}, checkpointEntries })
-    const replicator = new Replicator({ source: this.source, log, from: generation.end, durable: generation.end, checked: generation.checked, sampleMs: 3_600_000, clock, randomness, events: { onGap: () => undefined } })
+    const compactor = new Compactor({
+      log,
+      repository: this.repository,
+      generation: 1,
+      term,
+      policy: { segmentBytes, ageMs: 3_600_000 },
+      clock,
+      randomness,
+      events: {},
+      checkpointEntries,
+    })
+    const replicator = new Replicator({
+      source: this.source,
+      log,
+      from: generation.end,
+      durable: generation.end,
+      checked: generation.checked,
+      sampleMs: 3_600_000,
+      clock,
+      randomness,
+      events: { onGap: () => undefined },
+    })
     const hard = this.#stop.signal
-    this.#running = Promise.allSettled([compactor.run(hard), replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end())])
+    this.#running = Promise.allSettled([
+      compactor.run(hard),
+      replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end()),
+    ])
   }
 
   async takeBase(): Promise<void> {
-    await new BaseCopy({ source: this.source, repository: this.repository, generation: 1, clock: systemClock, randomness: systemRandomness, events: {} }).base(new AbortController().signal)
+    await new BaseCopy({
+      source: this.source,
+      repository: this.repository,
+      generation: 1,
+      clock: systemClock,
+      randomness: systemRandomness,
+      events: {},
+    }).base(new AbortController().signal)
   }
 
   async durable(lsn: Lsn): Promise<void> {
@@ -99,14 +178,26 @@ export class MemoryPipeline {
 
   async restore(plan: RestorePlan, memoryBytes?: number): Promise<MemoryTarget> {
     const target = new MemoryTarget()
-    await new Rebuild({ repository: this.repository, target, plan, clock: systemClock, randomness: systemRandomness, memoryBytes, events: {} }).run('test', new AbortController().signal)
+    await new Rebuild({
+      repository: this.repository,
+      target,
+      plan,
+      clock: systemClock,
+      randomness: systemRandomness,
+      memoryBytes,
+      events: {},
+    }).run('test', new AbortController().signal)
     return target
   }
 }
 
 /** Rows of both sides as sorted text. */
 export function restoredRows(target: MemoryTarget, name: string): string[] {
-  return (target.tables.get(tableKey({ schema: 'public', name })) ?? []).map(([id, ...values]) => JSON.stringify([Number(id!.readBigInt64BE(0)), ...values.map((value) => value?.toString() ?? null)])).sort()
+  return (target.tables.get(tableKey({ schema: 'public', name })) ?? [])
+    .map(([id, ...values]) =>
+      JSON.stringify([Number(id!.readBigInt64BE(0)), ...values.map((value) => value?.toString() ?? null)]),
+    )
+    .sort()
 }
 
 export function expectedRows(rows: MemoryRows): string[] {

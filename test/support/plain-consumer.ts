@@ -23,13 +23,30 @@ function plain(value: Value | undefined): unknown {
   return branch.endsWith('State') ? undefined : inner
 }
 
-export async function consumeTable(options: { readonly brokers: readonly string[]; readonly registry: string; readonly topic: string; readonly key: string; readonly until: (rows: ReadonlyMap<string, Record<string, unknown>>) => boolean; readonly limitMs: number }): Promise<{ readonly rows: Map<string, Record<string, unknown>>; readonly changes: number; readonly doubled: number }> {
-  const consumer = new Kafka({ brokers: [...options.brokers], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 20 } }).consumer({ groupId: `plain-${options.topic}-${Date.now()}`, readUncommitted: false })
+export async function consumeTable(options: {
+  readonly brokers: readonly string[]
+  readonly registry: string
+  readonly topic: string
+  readonly key: string
+  readonly until: (rows: ReadonlyMap<string, Record<string, unknown>>) => boolean
+  readonly limitMs: number
+}): Promise<{
+  readonly rows: Map<string, Record<string, unknown>>
+  readonly changes: number
+  readonly doubled: number
+}> {
+  const consumer = new Kafka({
+    brokers: [...options.brokers],
+    logLevel: logLevel.NOTHING,
+    retry: { initialRetryTime: 20 },
+  }).consumer({ groupId: `plain-${options.topic}-${Date.now()}`, readUncommitted: false })
   const types = new Map<number, avro.Type>()
   const typeOf = async (id: number): Promise<avro.Type> => {
     let type = types.get(id)
     if (type === undefined) {
-      const answer = (await (await fetch(`${options.registry}/schemas/ids/${id}`)).json()) as { schema: string }
+      const answer = (await (await fetch(`${options.registry}/schemas/ids/${id}`)).json()) as {
+        schema: string
+      }
       type = avro.Type.forSchema(JSON.parse(answer.schema) as avro.Schema, { wrapUnions: true })
       types.set(id, type)
     }
@@ -74,9 +91,15 @@ export async function consumeTable(options: { readonly brokers: readonly string[
       const rows = replay()
       if (options.until(rows)) {
         const rowChanges = changes.filter((change) => change.operation !== 'truncate')
-        return { rows, changes: changes.length, doubled: rowChanges.length - new Set(rowChanges.map((change) => `${change.lsn}.${change.ordinal}`)).size }
+        return {
+          rows,
+          changes: changes.length,
+          doubled:
+            rowChanges.length - new Set(rowChanges.map((change) => `${change.lsn}.${change.ordinal}`)).size,
+        }
       }
-      if (performance.now() > deadline) throw new Error(`the topic did not bring it: ${rows.size} rows after ${changes.length} changes`)
+      if (performance.now() > deadline)
+        throw new Error(`the topic did not bring it: ${rows.size} rows after ${changes.length} changes`)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   } finally {

@@ -19,7 +19,9 @@ export interface Point {
 }
 
 /** Two bases, schema changes before, between and behind, and points that are known. */
-export async function history(backup: Backup): Promise<{ readonly old: Point; readonly middle: Point; readonly last: Point }> {
+export async function history(
+  backup: Backup,
+): Promise<{ readonly old: Point; readonly middle: Point; readonly last: Point }> {
   await backup.init()
   await backup.up()
   const { source } = backup
@@ -32,14 +34,20 @@ export async function history(backup: Backup): Promise<{ readonly old: Point; re
     await backup.durable()
     return { at: rows[0]!.at, rows: seen }
   }
-  await source.query(`ALTER TABLE m ADD COLUMN early int DEFAULT 7; UPDATE m SET body = body || 'a' WHERE id % 3 = 0`)
+  await source.query(
+    `ALTER TABLE m ADD COLUMN early int DEFAULT 7; UPDATE m SET body = body || 'a' WHERE id % 3 = 0`,
+  )
   const old = await point()
-  await source.query(`CREATE TABLE n (id int PRIMARY KEY, v text); INSERT INTO n SELECT g, 'n' || g FROM generate_series(1, 50) g; ALTER TABLE m ADD COLUMN between_bases text DEFAULT 'x'`)
+  await source.query(
+    `CREATE TABLE n (id int PRIMARY KEY, v text); INSERT INTO n SELECT g, 'n' || g FROM generate_series(1, 50) g; ALTER TABLE m ADD COLUMN between_bases text DEFAULT 'x'`,
+  )
   await backup.durable()
   await takeBase(backup.config, signal, () => undefined)
   await source.query(`UPDATE m SET between_bases = 'y' WHERE id % 2 = 0; DELETE FROM m WHERE id % 5 = 0`)
   const middle = await point()
-  await source.query(`ALTER TABLE n ADD COLUMN late int DEFAULT 3; INSERT INTO n VALUES (99, 'z', 4); UPDATE m SET body = 'end' WHERE id = 2`)
+  await source.query(
+    `ALTER TABLE n ADD COLUMN late int DEFAULT 3; INSERT INTO n VALUES (99, 'z', 4); UPDATE m SET body = 'end' WHERE id = 2`,
+  )
   const last = await point()
   return { old, middle, last }
 }
@@ -54,8 +62,27 @@ export interface Wanted {
   readonly unnamed?: boolean
 }
 
-export function pruned(backup: Backup, { confirmed = true, graceMs = HOUR, keepMs = 0, clock = systemClock, copies = [], storeKeepMs = [], unnamed = false }: Wanted = {}): Promise<PruneReport> {
-  return prune({ place: { storeUrl: backup.storeUrl, copies, keys: backup.keys }, policy: { keepMs, bases: 1, graceMs }, storeKeepMs, confirmed, unnamed, clock, signal })
+export function pruned(
+  backup: Backup,
+  {
+    confirmed = true,
+    graceMs = HOUR,
+    keepMs = 0,
+    clock = systemClock,
+    copies = [],
+    storeKeepMs = [],
+    unnamed = false,
+  }: Wanted = {},
+): Promise<PruneReport> {
+  return prune({
+    place: { storeUrl: backup.storeUrl, copies, keys: backup.keys },
+    policy: { keepMs, bases: 1, graceMs },
+    storeKeepMs,
+    confirmed,
+    unnamed,
+    clock,
+    signal,
+  })
 }
 
 export async function all(objects: AsyncIterable<KeptObject>): Promise<KeptObject[]> {
@@ -65,14 +92,20 @@ export async function all(objects: AsyncIterable<KeptObject>): Promise<KeptObjec
 }
 
 export async function names(store: ObjectStore): Promise<string[]> {
-  return [...new Set((await all(store.kept(''))).map((object) => object.name))].filter((name) => /^(segments|base|schema)\//.test(name))
+  return [...new Set((await all(store.kept(''))).map((object) => object.name))].filter((name) =>
+    /^(segments|base|schema)\//.test(name),
+  )
 }
 
 export const ahead = (ms: number): Clock => ({ ...systemClock, now: () => systemClock.now() + ms })
 /** Before the bases of the test were taken: what is younger than that stays. */
 export const refused = { code: 'POINT_BEFORE_WINDOW' }
 
-export async function restores(backup: Backup, { at, rows }: Point, options: Parameters<Backup['restore']>[1] = {}): Promise<readonly string[]> {
+export async function restores(
+  backup: Backup,
+  { at, rows }: Point,
+  options: Parameters<Backup['restore']>[1] = {},
+): Promise<readonly string[]> {
   const restored = await backup.restore(at, options)
   expect(shown(await digests(restored.url))).toEqual(rows)
   return restored.stores

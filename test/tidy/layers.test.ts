@@ -7,7 +7,11 @@ import { configFile } from '../../services/app/config.ts'
 import { entryBody } from '../../services/formats/ledger-entry.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
-const files = (folder: string): string[] => readdirSync(join(ROOT, folder), { recursive: true }).map(String).filter((name) => name.endsWith('.ts')).map((name) => join(folder, name))
+const files = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder), { recursive: true })
+    .map(String)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name))
 
 /** What each layer may import, besides itself. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
@@ -23,7 +27,19 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'adapters/keys': ['core', 'formats'],
   'adapters/memory': ['core', 'formats'],
   'adapters/kafka': ['core', 'formats'],
-  app: ['core', 'formats', 'repository', 'replicator', 'compactor', 'rebuild', 'adapters/postgres', 'adapters/direct', 'adapters/object-store', 'adapters/keys', 'adapters/kafka'],
+  app: [
+    'core',
+    'formats',
+    'repository',
+    'replicator',
+    'compactor',
+    'rebuild',
+    'adapters/postgres',
+    'adapters/direct',
+    'adapters/object-store',
+    'adapters/keys',
+    'adapters/kafka',
+  ],
   api: ['core', 'app'],
   cli: ['core', 'app', 'api', 'demo'],
   demo: ['core', 'app', 'cli', 'adapters/postgres'],
@@ -39,7 +55,9 @@ test('imports go down the layers', () => {
   const wrong: string[] = []
   for (const file of files('services')) {
     const layer = layerOf(file)
-    for (const [, target] of readFileSync(join(ROOT, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) {
+    for (const [, target] of readFileSync(join(ROOT, file), 'utf8').matchAll(
+      /(?:from|import\()\s*'(\.[^']+)'/g,
+    )) {
       const other = layerOf(normalize(join(dirname(file), target!)))
       if (other !== layer && !ALLOWED[layer]!.includes(other)) wrong.push(`${file} imports ${target}`)
     }
@@ -47,8 +65,22 @@ test('imports go down the layers', () => {
   expect(wrong).toEqual([])
 })
 
-test('files have one job: at most 320 lines', () => {
-  const long = files('services').filter((file) => readFileSync(join(ROOT, file), 'utf8').split('\n').length > 320)
+/** Files that were longer than the guide when it was set. None may grow, and none may join them. */
+const LONG: Readonly<Record<string, number>> = {
+  'services/app/config.ts': 469,
+  'services/adapters/postgres/schema-reader.ts': 446,
+  'services/adapters/memory/memory-source.ts': 439,
+  'services/core/errors.ts': 428,
+  'services/app/up.ts': 418,
+  'services/adapters/kafka/unit-reader.ts': 418,
+  'services/adapters/object-store/s3-store.ts': 413,
+  'services/repository/catalog.ts': 410,
+  'services/formats/ledger-entry.ts': 404,
+}
+
+test('files have one job: at most 400 lines', () => {
+  const lines = (file: string): number => readFileSync(join(ROOT, file), 'utf8').split('\n').length - 1
+  const long = files('services').filter((file) => lines(file) > (LONG[file] ?? 400))
   expect(long).toEqual([])
 })
 
@@ -57,7 +89,8 @@ test('no any, no enum, no skipped or exclusive test', () => {
   for (const file of [...files('services'), ...files('test')]) {
     const text = readFileSync(join(ROOT, file), 'utf8')
     if (!file.startsWith('test/tidy') && /(:|<|\bas) any\b/.test(text)) wrong.push(`${file}: any`)
-    if (!file.startsWith('test/tidy') && /\b(it|test|describe)\.(only|todo|skip)\(/.test(text)) wrong.push(`${file}: a test that does not run`)
+    if (!file.startsWith('test/tidy') && /\b(it|test|describe)\.(only|todo|skip)\(/.test(text))
+      wrong.push(`${file}: a test that does not run`)
   }
   expect(wrong).toEqual([])
 })
@@ -69,6 +102,10 @@ test('every file says what it is for', () => {
 
 test('the JSON schemas are those of the code', () => {
   const read = (name: string): unknown => JSON.parse(readFileSync(join(ROOT, 'schemas', name), 'utf8'))
-  expect(read('ledger-entry.schema.json')).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(entryBody, { io: 'input' }))))
-  expect(read('config.schema.json')).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(configFile, { io: 'input' }))))
+  expect(read('ledger-entry.schema.json')).toEqual(
+    JSON.parse(JSON.stringify(z.toJSONSchema(entryBody, { io: 'input' }))),
+  )
+  expect(read('config.schema.json')).toEqual(
+    JSON.parse(JSON.stringify(z.toJSONSchema(configFile, { io: 'input' }))),
+  )
 })

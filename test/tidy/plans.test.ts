@@ -16,13 +16,19 @@ test.each(readdirSync(PLANS))('%s', async (name) => {
     // The files that it names lie on nobody's machine but the reader's.
     await openStoreUrl(url.replace(/&ca=[^&]*/, ''), systemRandomness, systemClock)
   }
-  const config = parseConfig(text.replace('urlFile: source-url', 'url: postgresql://127.0.0.1/chat'), join(PLANS, name))
+  const config = parseConfig(
+    text.replace('urlFile: source-url', 'url: postgresql://127.0.0.1/chat'),
+    join(PLANS, name),
+  )
   expect(config.copies?.length).toBeGreaterThan(0)
   expect(config.retention?.keepMs).toBeGreaterThan(config.storeKeepMs ?? 0)
 })
 
 test('one store has to keep everything', () => {
-  const text = (copyKeep: string): string => `version: 1\nsource: {url: postgresql://127.0.0.1/x, slot: t, publication: t}\nstore: {url: /tmp/a, keep: 7d}\ncopies: [{url: /tmp/b${copyKeep}}]\n`
+  const text = (copyKeep: string): string =>
+    `version: 1\nsource: {url: postgresql://127.0.0.1/x, slot: t, publication: t}\nstore: {url: /tmp/a, keep: 7d}\ncopies: [{url: /tmp/b${copyKeep}}]\n`
   expect(parseConfig(text(''), '/tmp/tidemark.yaml').storeKeepMs).toBe(7 * 86_400_000)
-  expect(() => parseConfig(text(', keep: 30d'), '/tmp/tidemark.yaml')).toThrow(/one store has to keep everything/)
+  expect(() => parseConfig(text(', keep: 30d'), '/tmp/tidemark.yaml')).toThrow(
+    /one store has to keep everything/,
+  )
 })

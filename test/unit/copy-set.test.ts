@@ -21,11 +21,30 @@ async function backup() {
   const pipeline = await MemoryPipeline.create([], { store: primary, onTrust: (made) => (trust = made) })
   const signer = pipeline.repository.signer
   const { stream } = pipeline.repository.catalog
-  const open = (store: ObjectStore): Promise<Repository> => Repository.open({ store, trust: trust!, provider: new MemoryKeys(systemRandomness), signer, clock: systemClock, randomness: systemRandomness })
+  const open = (store: ObjectStore): Promise<Repository> =>
+    Repository.open({
+      store,
+      trust: trust!,
+      provider: new MemoryKeys(systemRandomness),
+      signer,
+      clock: systemClock,
+      randomness: systemRandomness,
+    })
   const openWith = async (copy: ObjectStore): Promise<Repository> => {
     const set = new CopySet({ primary, copies: [{ store: copy, synchronous: true }], use: 'write' })
     const repository = await open(set)
-    set.catchUp = async (to, from, until) => void (await mirror({ ledger: repository.ledger, stream, to, from, until, floor: undefined, bandwidth: undefined, clock: systemClock, signal }))
+    set.catchUp = async (to, from, until) =>
+      void (await mirror({
+        ledger: repository.ledger,
+        stream,
+        to,
+        from,
+        until,
+        floor: undefined,
+        bandwidth: undefined,
+        clock: systemClock,
+        signal,
+      }))
     return repository
   }
   return { primary, stream, open, openWith, pipeline }
@@ -35,7 +54,8 @@ async function backup() {
 async function whole(repository: Repository, copy: MemoryStore): Promise<void> {
   for await (const entry of repository.ledger.walk()) {
     expect(copy.objects.get(ledgerName(1, entry.number)), `entry ${entry.number}`).toBeDefined()
-    for (const { object } of namedObjects(entry)) expect(copy.objects.get(object.name), object.name).toBeDefined()
+    for (const { object } of namedObjects(entry))
+      expect(copy.objects.get(object.name), object.name).toBeDefined()
   }
 }
 
@@ -68,7 +88,16 @@ test('a store that belongs to somebody else is never filled', async () => {
   const [mine, other] = [await backup(), await backup()]
   const before = new Map(other.primary.objects)
   const { ledger } = mine.pipeline.repository
-  const fill = (to: ObjectStore): Promise<bigint> => mirror({ ledger, stream: mine.stream, to, floor: undefined, bandwidth: undefined, clock: systemClock, signal })
+  const fill = (to: ObjectStore): Promise<bigint> =>
+    mirror({
+      ledger,
+      stream: mine.stream,
+      to,
+      floor: undefined,
+      bandwidth: undefined,
+      clock: systemClock,
+      signal,
+    })
   for (let i = 0; i < 20; i++) await mine.pipeline.repository.audit('more', '', '')
   await expect(fill(other.primary)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
   expect(other.primary.objects).toEqual(before)
@@ -76,7 +105,15 @@ test('a store that belongs to somebody else is never filled', async () => {
   files.objects.set('holiday.jpg', Buffer.from('x'))
   await expect(fill(files)).rejects.toMatchObject({ code: 'STORE_NOT_EMPTY' })
   const theirs = new MemoryStore()
-  await mirror({ ledger: other.pipeline.repository.ledger, stream: other.stream, to: theirs, floor: undefined, bandwidth: undefined, clock: systemClock, signal })
+  await mirror({
+    ledger: other.pipeline.repository.ledger,
+    stream: other.stream,
+    to: theirs,
+    floor: undefined,
+    bandwidth: undefined,
+    clock: systemClock,
+    signal,
+  })
   await expect(fill(theirs)).rejects.toMatchObject({ code: 'STORE_FOREIGN' })
 })
 
@@ -84,7 +121,8 @@ test('where a store ends, from whatever guess', async () => {
   const store = new MemoryStore()
   for (let head = 0n; head < 40n; head++) {
     if (head > 0n) store.objects.set(ledgerName(1, head), Buffer.alloc(1))
-    for (let guess = 0n; guess < 60n; guess += 3n) expect(await endOf(store, guess)).toEqual({ lineage: 1, number: head })
+    for (let guess = 0n; guess < 60n; guess += 3n)
+      expect(await endOf(store, guess)).toEqual({ lineage: 1, number: head })
   }
 })
 

@@ -10,13 +10,34 @@ import type { OpenCut } from '../../services/compactor/open-cut.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
 const place = { log: 'l', from: 0n, at: 3n, since: 0, unit: '' }
-const cut = { from: toLsn(1n), firstPlace: place, place, transactions: [{ lsn: toLsn(9n) }] } as unknown as OpenCut
-const made = { objects: [], index: { name: 'i', bytes: '1', sha256: 'a'.repeat(64), key: 'k' }, bytes: 1, transactions: 1, changes: 1 }
+const cut = {
+  from: toLsn(1n),
+  firstPlace: place,
+  place,
+  transactions: [{ lsn: toLsn(9n) }],
+} as unknown as OpenCut
+const made = {
+  objects: [],
+  index: { name: 'i', bytes: '1', sha256: 'a'.repeat(64), key: 'k' },
+  bytes: 1,
+  transactions: 1,
+  changes: 1,
+}
 
-async function orders(post: (leader: CutLeader, answer: (over?: Partial<CutAnswer>) => CutAnswer, count: number) => void): Promise<number[]> {
+async function orders(
+  post: (leader: CutLeader, answer: (over?: Partial<CutAnswer>) => CutAnswer, count: number) => void,
+): Promise<number[]> {
   const { repository } = await MemoryPipeline.create([])
   const lanes: number[] = []
-  const answer = (over: Partial<CutAnswer> = {}): CutAnswer => ({ kind: 'answer', stream: repository.catalog.stream, term: 2, number: 1, made, error: null, ...over })
+  const answer = (over: Partial<CutAnswer> = {}): CutAnswer => ({
+    kind: 'answer',
+    stream: repository.catalog.stream,
+    term: 2,
+    number: 1,
+    made,
+    error: null,
+    ...over,
+  })
   const board = {
     lanes: 3,
     post: (body: Buffer) => {
@@ -27,8 +48,21 @@ async function orders(post: (leader: CutLeader, answer: (over?: Partial<CutAnswe
     },
   } as unknown as CutBoard
   // Time flies: patience and pauses are over at once, behind what is already there.
-  const clock = { ...systemClock, elapsed: () => 0, now: () => 0, sleep: () => new Promise<void>((resolve) => setImmediate(resolve)) }
-  const leader: CutLeader = new CutLeader({ board, repository, generation: 1, term: 2, segmentBytes: 1, clock, randomness: systemRandomness })
+  const clock = {
+    ...systemClock,
+    elapsed: () => 0,
+    now: () => 0,
+    sleep: () => new Promise<void>((resolve) => setImmediate(resolve)),
+  }
+  const leader: CutLeader = new CutLeader({
+    board,
+    repository,
+    generation: 1,
+    term: 2,
+    segmentBytes: 1,
+    clock,
+    randomness: systemRandomness,
+  })
   await expect(leader.build(cut, AbortSignal.timeout(5_000))).resolves.toMatchObject({ changes: 1 })
   return lanes
 }

@@ -6,11 +6,25 @@ import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import type { CutBoard } from '../../services/core/ports/cut-board.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
-test('orders of other terms hold nothing up: an earlier leader\'s, and a higher one\'s of a ledger that was rolled back', async () => {
+test("orders of other terms hold nothing up: an earlier leader's, and a higher one's of a ledger that was rolled back", async () => {
   const { repository } = await MemoryPipeline.create([])
   await repository.claim(0)
   const term = await repository.claim(0)
-  const order = (of: number, number: number): CutOrder => ({ kind: 'order', stream: repository.catalog.stream, term: of, number, generation: 1, lane: number % 2, from: '0', first: String(100 * of + number), last: '9', since: 0, after: '0/0', to: 'F/FFFFFFFF', segmentBytes: 1 })
+  const order = (of: number, number: number): CutOrder => ({
+    kind: 'order',
+    stream: repository.catalog.stream,
+    term: of,
+    number,
+    generation: 1,
+    lane: number % 2,
+    from: '0',
+    first: String(100 * of + number),
+    last: '9',
+    since: 0,
+    after: '0/0',
+    to: 'F/FFFFFFFF',
+    segmentBytes: 1,
+  })
   const built: string[] = []
   const stop = new AbortController()
   const enough = Promise.withResolvers<void>()
@@ -20,7 +34,14 @@ test('orders of other terms hold nothing up: an earlier leader\'s, and a higher 
     if (built.length === 3) enough.resolve()
     throw new Error('enough')
   }
-  const worker = new CutWorker({ board, repository, generation: 1, parts, clock: systemClock, randomness: systemRandomness })
+  const worker = new CutWorker({
+    board,
+    repository,
+    generation: 1,
+    parts,
+    clock: systemClock,
+    randomness: systemRandomness,
+  })
   worker.lanes = [0, 1]
   for (const number of [1, 2, 3]) worker.see(order(term + 40, number))
   worker.see(order(term - 1, 4))

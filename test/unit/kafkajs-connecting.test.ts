@@ -16,7 +16,8 @@ test('one connection for many requests, and another try after a failure', async 
     },
   }
   const pool = { pool: [connection] }
-  const ask = (): Promise<PromiseSettledResult<unknown>[]> => Promise.allSettled(Array.from({ length: 5 }, () => getConnection.call(pool, 0)))
+  const ask = (): Promise<PromiseSettledResult<unknown>[]> =>
+    Promise.allSettled(Array.from({ length: 5 }, () => getConnection.call(pool, 0)))
   expect((await ask()).every((one) => one.status === 'rejected')).toBe(true)
   expect(opened).toBe(1)
   outcome = 'opens'

@@ -12,20 +12,42 @@ interface Sent {
 
 /** Two brokers, three partitions; `fails` says what a broker answers to its n-th request. */
 function cluster(fails: (broker: string, request: number) => Promise<string | undefined>) {
-  const leaders = new Map([[0, 'a'], [1, 'b'], [2, 'b']])
+  const leaders = new Map([
+    [0, 'a'],
+    [1, 'b'],
+    [2, 'b'],
+  ])
   const sequences = new Map<number, number>()
   const sent: Sent[] = []
   const requests = new Map<string, number>()
   const broker = (nodeId: string) => ({
     nodeId,
     async produce(request: object) {
-      const { topicData } = request as { topicData: { topic: string; partitions: { partition: number; firstSequence: number; messages: { value: string }[] }[] }[] }
+      const { topicData } = request as {
+        topicData: {
+          topic: string
+          partitions: { partition: number; firstSequence: number; messages: { value: string }[] }[]
+        }[]
+      }
       const count = (requests.get(nodeId) ?? 0) + 1
       requests.set(nodeId, count)
-      for (const { partitions } of topicData) for (const p of partitions) sent.push({ broker: nodeId, partition: p.partition, firstSequence: p.firstSequence, values: p.messages.map((m) => m.value) })
+      for (const { partitions } of topicData)
+        for (const p of partitions)
+          sent.push({
+            broker: nodeId,
+            partition: p.partition,
+            firstSequence: p.firstSequence,
+            values: p.messages.map((m) => m.value),
+          })
       const type = await fails(nodeId, count)
-      if (type !== undefined) throw Object.assign(new Error(type), { name: 'KafkaJSProtocolError', type, retriable: true })
-      return { topics: topicData.map(({ topic, partitions }) => ({ topicName: topic, partitions: partitions.map(({ partition }) => ({ partition, baseOffset: '0' })) })) }
+      if (type !== undefined)
+        throw Object.assign(new Error(type), { name: 'KafkaJSProtocolError', type, retriable: true })
+      return {
+        topics: topicData.map(({ topic, partitions }) => ({
+          topicName: topic,
+          partitions: partitions.map(({ partition }) => ({ partition, baseOffset: '0' })),
+        })),
+      }
     },
   })
   const brokers = new Map(['a', 'b', 'c'].map((id) => [id, broker(id)]))
@@ -52,7 +74,8 @@ function cluster(fails: (broker: string, request: number) => Promise<string | un
       getProducerEpoch: () => 0,
       addPartitionsToTransaction: nothing,
       getSequence: (_: string, partition: number) => sequences.get(partition) ?? 0,
-      updateSequence: (_: string, partition: number, by: number) => void sequences.set(partition, (sequences.get(partition) ?? 0) + by),
+      updateSequence: (_: string, partition: number, by: number) =>
+        void sequences.set(partition, (sequences.get(partition) ?? 0) + by),
       acquireBrokerLock: nothing,
       releaseBrokerLock: nothing,
     },
@@ -105,7 +128,13 @@ test('what no second try mends is thrown at once', async () => {
   const produce = parts.cluster.findBroker
   parts.cluster.findBroker = async (node) => {
     const broker = await produce(node)
-    return { ...broker, produce: (r: object) => broker.produce(r).catch((error: unknown) => Promise.reject(Object.assign(error as Error, { retriable: false }))) }
+    return {
+      ...broker,
+      produce: (r: object) =>
+        broker
+          .produce(r)
+          .catch((error: unknown) => Promise.reject(Object.assign(error as Error, { retriable: false }))),
+    }
   }
   await expect(createSendMessages(parts)(request)).rejects.toThrow('X')
   expect(sent.length).toBe(3)

@@ -4,9 +4,12 @@ import { expect, test } from 'vitest'
 import { scheduleCheckPendingRequests } from '../../services/adapters/kafka/kafkajs-throttling.ts'
 
 test('a timer is armed for a request that waits, and only then', () => {
-  const { prototype } = createRequire(import.meta.url)('kafkajs/src/network/requestQueue/index.js') as { prototype: { scheduleCheckPendingRequests: unknown } }
+  const { prototype } = createRequire(import.meta.url)('kafkajs/src/network/requestQueue/index.js') as {
+    prototype: { scheduleCheckPendingRequests: unknown }
+  }
   expect(prototype.scheduleCheckPendingRequests).toBe(scheduleCheckPendingRequests)
-  const queue: { pending: unknown[]; throttledUntil: number; throttleCheckTimeoutId: NodeJS.Timeout | null } = { pending: [], throttledUntil: -1, throttleCheckTimeoutId: null }
+  const queue: { pending: unknown[]; throttledUntil: number; throttleCheckTimeoutId: NodeJS.Timeout | null } =
+    { pending: [], throttledUntil: -1, throttleCheckTimeoutId: null }
   scheduleCheckPendingRequests.call(queue)
   expect(queue.throttleCheckTimeoutId).toBeNull()
   queue.pending.push('a request')

@@ -3,8 +3,19 @@ import { expect, test } from 'vitest'
 import { UnitChain } from '../../services/adapters/kafka/unit-chain.ts'
 import type { Unit } from '../../services/adapters/kafka/unit.ts'
 
-const unit = (term: number, number: number, previous: string, generation = 1): Unit => ({ generation, term, unit: number, previous, entries: [], partitions: [], full: false, bytes: 0, ddl: [] })
-const chain = (over: { since?: number; at?: bigint; unit?: string } = {}): UnitChain => new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', ...over })
+const unit = (term: number, number: number, previous: string, generation = 1): Unit => ({
+  generation,
+  term,
+  unit: number,
+  previous,
+  entries: [],
+  partitions: [],
+  full: false,
+  bytes: 0,
+  ddl: [],
+})
+const chain = (over: { since?: number; at?: bigint; unit?: string } = {}): UnitChain =>
+  new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', ...over })
 
 function read(of: UnitChain, units: readonly Unit[], from = 0n): void {
   for (const [i, one] of units.entries()) of.check(one, from + BigInt(i))
@@ -26,8 +37,12 @@ test.each([
 
 test('the unit at the place that the ledger names has to be there', () => {
   read(chain({ at: 3n, unit: '5.4' }), [unit(5, 3, '5.2'), unit(5, 4, '5.3'), unit(5, 5, '5.4')], 2n)
-  expect(() => read(chain({ at: 3n, unit: '5.4' }), [unit(5, 3, '5.2'), unit(5, 9, '5.3')], 2n)).toThrow(expect.objectContaining({ code: 'LOG_HOLE' }) as Error)
-  expect(() => read(chain({ at: 3n, unit: '5.4' }), [unit(5, 3, '5.2'), unit(5, 4, '5.3')], 3n)).toThrow(expect.objectContaining({ code: 'LOG_HOLE' }) as Error)
+  expect(() => read(chain({ at: 3n, unit: '5.4' }), [unit(5, 3, '5.2'), unit(5, 9, '5.3')], 2n)).toThrow(
+    expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
+  )
+  expect(() => read(chain({ at: 3n, unit: '5.4' }), [unit(5, 3, '5.2'), unit(5, 4, '5.3')], 3n)).toThrow(
+    expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
+  )
 })
 
 test('what came before the log began anew, and other generations, do not count', () => {
@@ -36,6 +51,8 @@ test('what came before the log began anew, and other generations, do not count',
   // The old writer's last units, then the new one, which may have seen them or not.
   read(anew, [unit(5, 7, '5.6'), unit(5, 8, '5.7'), unit(21, 1, '5.8'), unit(21, 2, '21.1')])
   read(chain({ since: 20 }), [unit(5, 7, '5.6'), unit(21, 1, ''), unit(21, 2, '21.1')])
-  expect(() => read(chain({ since: 20 }), [unit(21, 1, ''), unit(30, 1, '')])).toThrow(expect.objectContaining({ code: 'LOG_HOLE' }) as Error)
+  expect(() => read(chain({ since: 20 }), [unit(21, 1, ''), unit(30, 1, '')])).toThrow(
+    expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
+  )
   read(chain(), [unit(3, 1, '', 0), unit(3, 2, 'nothing', 0), unit(5, 1, '3.2')])
 })

@@ -1,5 +1,10 @@
 /** Bearer tokens for Kafka's SASL OAUTHBEARER (KIP-768), by the client credentials grant (RFC 6749, section 4.4). */
-import { allowInsecureRequests, clientCredentialsGrantRequest, ClientSecretBasic, processClientCredentialsResponse } from 'oauth4webapi'
+import {
+  allowInsecureRequests,
+  clientCredentialsGrantRequest,
+  ClientSecretBasic,
+  processClientCredentialsResponse,
+} from 'oauth4webapi'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 
@@ -34,18 +39,34 @@ export function bearerTokens(settings: TokenSettings, clock: Clock): () => Promi
   }
 }
 
-async function fetchToken({ tokenUrl, clientId, clientSecret, scope }: TokenSettings): Promise<{ value: string; life: number }> {
+async function fetchToken({
+  tokenUrl,
+  clientId,
+  clientSecret,
+  scope,
+}: TokenSettings): Promise<{ value: string; life: number }> {
   const url = new URL(tokenUrl)
   const server = { issuer: url.origin, token_endpoint: tokenUrl }
   const client = { client_id: clientId }
   const isLoopback = ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname)
   try {
-    const response = await clientCredentialsGrantRequest(server, client, ClientSecretBasic(clientSecret), scope === undefined ? {} : { scope }, { [allowInsecureRequests]: isLoopback, signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const response = await clientCredentialsGrantRequest(
+      server,
+      client,
+      ClientSecretBasic(clientSecret),
+      scope === undefined ? {} : { scope },
+      { [allowInsecureRequests]: isLoopback, signal: AbortSignal.timeout(TIMEOUT_MS) },
+    )
     const { access_token, expires_in } = await processClientCredentialsResponse(server, client, response)
     return { value: access_token, life: (expires_in ?? LIFE_S) * 1000 }
   } catch (error) {
     // An answer of the server is a refusal; anything else may pass.
-    const refused = error instanceof Error && 'status' in error && typeof error.status === 'number' && error.status < 500
-    throw new TidemarkError(refused ? 'LOG_REFUSED' : 'LOG_UNREACHABLE', refused ? `the token server ${url.host} refuses client ${clientId}` : `no token from ${url.host}`, { cause: error })
+    const refused =
+      error instanceof Error && 'status' in error && typeof error.status === 'number' && error.status < 500
+    throw new TidemarkError(
+      refused ? 'LOG_REFUSED' : 'LOG_UNREACHABLE',
+      refused ? `the token server ${url.host} refuses client ${clientId}` : `no token from ${url.host}`,
+      { cause: error },
+    )
   }
 }

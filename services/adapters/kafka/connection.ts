@@ -20,7 +20,13 @@ export interface KafkaSettings {
   readonly clock: Clock
 }
 
-export type KafkaLogin = { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string } | ({ readonly mechanism: 'oauthbearer' } & TokenSettings)
+export type KafkaLogin =
+  | {
+      readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+      readonly username: string
+      readonly password: string
+    }
+  | ({ readonly mechanism: 'oauthbearer' } & TokenSettings)
 
 /** Small: every Kafka transaction meets CONCURRENT_TRANSACTIONS once and waits this long. */
 export const RETRY = { initialRetryTime: 5, maxRetryTime: 2_000, retries: 8 }
@@ -35,7 +41,9 @@ function ssl(settings: KafkaSettings): true | { ca: string[] } | undefined {
 /** An object of its own each time: kafkajs keeps what it has logged in with inside of it. */
 function login({ sasl, clock }: KafkaSettings): SASLOptions | undefined {
   if (sasl === undefined) return undefined
-  return sasl.mechanism === 'oauthbearer' ? { mechanism: 'oauthbearer', oauthBearerProvider: bearerTokens(sasl, clock) } : { ...sasl }
+  return sasl.mechanism === 'oauthbearer'
+    ? { mechanism: 'oauthbearer', oauthBearerProvider: bearerTokens(sasl, clock) }
+    : { ...sasl }
 }
 
 /** kafkajs logs ordinary retries as errors: what matters reaches us as an exception. */
@@ -129,12 +137,30 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   const type = typeOf(error)
   const fatal = FATAL[type]
   if (fatal !== undefined) return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, { cause: error })
-  const untrusted = causes(error).find((cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code))
-  if (untrusted !== undefined) return new TidemarkError('LOG_REFUSED', `${what}: the brokers' certificate is not trusted (${String((untrusted as { code?: unknown }).code)})`, { cause: error, next: 'set kafka.tls.caFile to the certificate of the authority that signed it, and brokers to the names in it' })
+  const untrusted = causes(error).find(
+    (cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code),
+  )
+  if (untrusted !== undefined)
+    return new TidemarkError(
+      'LOG_REFUSED',
+      `${what}: the brokers' certificate is not trusted (${String((untrusted as { code?: unknown }).code)})`,
+      {
+        cause: error,
+        next: 'set kafka.tls.caFile to the certificate of the authority that signed it, and brokers to the names in it',
+      },
+    )
   // A mistake of ours is no outage: tried again, it would be tried for ever.
-  if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error) && !isClientError(error)) return asTidemarkError(error)
-  if (error instanceof kafkajs.KafkaJSError) return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, { cause: error })
-  return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error instanceof Error ? error.name : 'unknown error'}`, { cause: error })
+  if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error) && !isClientError(error))
+    return asTidemarkError(error)
+  if (error instanceof kafkajs.KafkaJSError)
+    return new TidemarkError('LOG_UNREACHABLE', `${what}: ${error.name}${type === '' ? '' : ` (${type})`}`, {
+      cause: error,
+    })
+  return new TidemarkError(
+    'LOG_UNREACHABLE',
+    `${what}: ${error instanceof Error ? error.name : 'unknown error'}`,
+    { cause: error },
+  )
 }
 
 /**
@@ -150,7 +176,12 @@ export function isClientError(error: unknown): boolean {
 
 /** Errors of sockets and name look-ups, as Node codes them. */
 function isNetworkError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(E[A-Z]+|ERR_(SOCKET|TLS|SSL)\w*)$/.test(error.code)
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    /^(E[A-Z]+|ERR_(SOCKET|TLS|SSL)\w*)$/.test(error.code)
+  )
 }
 
 /** Codes of OpenSSL's verification and of Node's check of names. */

@@ -14,14 +14,27 @@ const COMPRESSED = 'zstd:'
 
 /** @throws TidemarkError LOG_REFUSED where even the compressed text is too large */
 export function controlJson(record: ControlRecord): string {
-  const plain = JSON.stringify(record, (_, value: unknown) => (typeof value === 'bigint' ? { $lsn: formatLsn(value as Lsn) } : value))
+  const plain = JSON.stringify(record, (_, value: unknown) =>
+    typeof value === 'bigint' ? { $lsn: formatLsn(value as Lsn) } : value,
+  )
   if (plain.length <= PLAIN_BYTES) return plain
   const text = COMPRESSED + zstdCompressSync(Buffer.from(plain)).toString('base64')
-  if (text.length > MOST_BYTES) throw new TidemarkError('LOG_REFUSED', `a ${record.kind} record of ${plain.length} bytes is too large for the change log`, { next: 'log: direct' })
+  if (text.length > MOST_BYTES)
+    throw new TidemarkError(
+      'LOG_REFUSED',
+      `a ${record.kind} record of ${plain.length} bytes is too large for the change log`,
+      { next: 'log: direct' },
+    )
   return text
 }
 
 export function parseControl(text: string): ControlRecord {
-  const plain = text.startsWith(COMPRESSED) ? zstdDecompressSync(Buffer.from(text.slice(COMPRESSED.length), 'base64')).toString('utf8') : text
-  return JSON.parse(plain, (_, value: unknown) => (typeof value === 'object' && value !== null && '$lsn' in value && typeof value.$lsn === 'string' ? parseLsn(value.$lsn) : value)) as ControlRecord
+  const plain = text.startsWith(COMPRESSED)
+    ? zstdDecompressSync(Buffer.from(text.slice(COMPRESSED.length), 'base64')).toString('utf8')
+    : text
+  return JSON.parse(plain, (_, value: unknown) =>
+    typeof value === 'object' && value !== null && '$lsn' in value && typeof value.$lsn === 'string'
+      ? parseLsn(value.$lsn)
+      : value,
+  ) as ControlRecord
 }

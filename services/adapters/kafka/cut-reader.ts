@@ -45,7 +45,18 @@ export class CutReader {
     const { prefix, generation } = this.#options
     if (this.#reader?.reaches(cut.first) !== true || this.#since !== cut.since) {
       this.#since = cut.since
-      this.#reader = new UnitReader({ cluster: this.#cluster, registry: this.#registry, topic: transactionsTopic(prefix), generation, log: '', after: cut.after, from: cut.from, at: cut.first, since: cut.since, unit: '' })
+      this.#reader = new UnitReader({
+        cluster: this.#cluster,
+        registry: this.#registry,
+        topic: transactionsTopic(prefix),
+        generation,
+        log: '',
+        after: cut.after,
+        from: cut.from,
+        at: cut.first,
+        since: cut.since,
+        unit: '',
+      })
     }
     const reader = this.#reader
     // Whoever leaves half way leaves a reader that cannot go on.

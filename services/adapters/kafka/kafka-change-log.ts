@@ -11,7 +11,13 @@ import type { ChangeLog } from '../../core/ports/change-log.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn } from '../../core/position.ts'
 import { deferred, type Deferred } from '../../core/running-state.ts'
-import { bytesOf, type ChangeShape, type LogItem, type LogPlace, type TransactionPart } from '../../core/transaction.ts'
+import {
+  bytesOf,
+  type ChangeShape,
+  type LogItem,
+  type LogPlace,
+  type TransactionPart,
+} from '../../core/transaction.ts'
 import { kafkaError, type KafkaSettings, logName, openCluster, openKafka } from './connection.ts'
 import { TailReader } from './log-tail.ts'
 import { OpenUnit } from './open-unit.ts'
@@ -47,7 +53,11 @@ export interface KafkaLogOptions {
   readonly clock: Clock
   readonly randomness: Randomness
   readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
-  readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+  readonly onForeign?: (place: {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: string
+  }) => void
   readonly onPoint?: (point: string) => unknown
 }
 
@@ -83,7 +93,16 @@ export class KafkaChangeLog implements ChangeLog {
   readonly #acknowledgeable = new GrowingMark()
   #waiting = 0
 
-  private constructor(options: KafkaLogOptions, parts: { cluster: Cluster; admin: Admin; writer: UnitWriter | undefined; reader: UnitReader; tail: LogTail }) {
+  private constructor(
+    options: KafkaLogOptions,
+    parts: {
+      cluster: Cluster
+      admin: Admin
+      writer: UnitWriter | undefined
+      reader: UnitReader
+      tail: LogTail
+    },
+  ) {
     this.#options = options
     this.#cluster = parts.cluster
     this.#admin = parts.admin
@@ -108,29 +127,61 @@ export class KafkaChangeLog implements ChangeLog {
       const ends = (await admin.fetchTopicOffsets(transactions))[0]
       const low = BigInt(ends?.low ?? '0')
       const place = options.place?.log === log ? options.place : { from: low, at: low, since: 0, unit: '' }
-      if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at) throw new TidemarkError('LOG_HOLE', `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was made anew`)
+      if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was made anew`,
+        )
       const registry = new Registry(options.registry)
-      const tailReader = new TailReader({ cluster, topic: transactions, generation: options.generation, from: place.from, since: place.since })
-      const { generation, term, clock, randomness } = options
-      const writer = options.role === 'compactor' ? undefined : new UnitWriter({
-        kafka,
-        topics,
-        registry,
-        transactions,
-        transactionalId: `${options.prefix}.replicator`,
-        lanes: options.partitions,
-        generation,
-        term,
-        clock,
-        randomness,
-        confirm: options.confirm,
-        tail: (s) => tailReader.read(s),
-        ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
-        ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
+      const tailReader = new TailReader({
+        cluster,
+        topic: transactions,
+        generation: options.generation,
+        from: place.from,
+        since: place.since,
       })
-      const tail = (await writer?.open(signal)) ?? { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
+      const { generation, term, clock, randomness } = options
+      const writer =
+        options.role === 'compactor'
+          ? undefined
+          : new UnitWriter({
+              kafka,
+              topics,
+              registry,
+              transactions,
+              transactionalId: `${options.prefix}.replicator`,
+              lanes: options.partitions,
+              generation,
+              term,
+              clock,
+              randomness,
+              confirm: options.confirm,
+              tail: (s) => tailReader.read(s),
+              ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
+              ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
+            })
+      const tail = (await writer?.open(signal)) ?? {
+        complete: LSN_ZERO,
+        open: undefined,
+        last: undefined,
+        partitions: new Map(),
+      }
       const drain: { check?: () => void } = {}
-      const reader = new UnitReader({ onDone: () => drain.check?.(), cluster, registry, topic: transactions, generation, log, after: options.after, from: place.from, at: place.at, since: place.since, unit: place.unit, outline: options.outline === true, ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }) })
+      const reader = new UnitReader({
+        onDone: () => drain.check?.(),
+        cluster,
+        registry,
+        topic: transactions,
+        generation,
+        log,
+        after: options.after,
+        from: place.from,
+        at: place.at,
+        since: place.since,
+        unit: place.unit,
+        outline: options.outline === true,
+        ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }),
+      })
       const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
       drain.check = () => opened.#checkDrained()
       return opened
@@ -167,7 +218,11 @@ export class KafkaChangeLog implements ChangeLog {
       }
       this.#unit.control(item)
     }
-    if (this.#unit.fullest >= BATCH_BYTES || this.#unit.bytes >= LIMITS.changeLogBytes / 2 || this.#unit.recordBytes >= PROGRESS_BYTES) {
+    if (
+      this.#unit.fullest >= BATCH_BYTES ||
+      this.#unit.bytes >= LIMITS.changeLogBytes / 2 ||
+      this.#unit.recordBytes >= PROGRESS_BYTES
+    ) {
       // A unit may be under way while the next is filled; a third waits.
       await this.#writing
       this.#throwFailure()
@@ -178,8 +233,10 @@ export class KafkaChangeLog implements ChangeLog {
   /** What a writer before us has put into the log already is left out. */
   #part(part: TransactionPart): void {
     const { lsn } = part.head
-    if (this.#openTransaction === undefined || compareLsn(this.#openTransaction.lsn, lsn) !== 0) this.#openTransaction = { lsn, seen: 0 }
-    const there = this.tail.open !== undefined && compareLsn(this.tail.open.lsn, lsn) === 0 ? this.tail.open.through : 0
+    if (this.#openTransaction === undefined || compareLsn(this.#openTransaction.lsn, lsn) !== 0)
+      this.#openTransaction = { lsn, seen: 0 }
+    const there =
+      this.tail.open !== undefined && compareLsn(this.tail.open.lsn, lsn) === 0 ? this.tail.open.through : 0
     const first = this.#openTransaction.seen
     this.#openTransaction.seen += part.changes.count
     if (part.endLsn !== undefined && compareLsn(part.endLsn, this.tail.complete) <= 0) return
@@ -192,7 +249,12 @@ export class KafkaChangeLog implements ChangeLog {
   #table(shape: ChangeShape): TableRecords {
     let table = this.#tables.get(shape.id)
     if (table === undefined) {
-      table = new TableRecords(shape, { prefix: this.#options.prefix, lanes: this.#options.partitions, tombstones: this.#options.tombstones, partitionBy: this.#options.partitionBy })
+      table = new TableRecords(shape, {
+        prefix: this.#options.prefix,
+        lanes: this.#options.partitions,
+        tombstones: this.#options.tombstones,
+        partitionBy: this.#options.partitionBy,
+      })
       this.#tables.set(shape.id, table)
     }
     return table
@@ -205,8 +267,7 @@ export class KafkaChangeLog implements ChangeLog {
     if (this.#unit.isEmpty || this.#writing !== undefined || this.#failure !== undefined) return
     const unit = this.#unit
     this.#unit = new OpenUnit()
-    this.#writing = this.#writer!
-      .write(unit, this.#stop.signal)
+    this.#writing = this.#writer!.write(unit, this.#stop.signal)
       .then((offset) => {
         this.#written = offset
         this.accepted = maxLsn(this.accepted, unit.end)
@@ -291,5 +352,14 @@ export class KafkaChangeLog implements ChangeLog {
 function withoutFirst(part: TransactionPart, skip: number): TransactionPart {
   const { bytes, offsets, shapeOf, shapes, count } = part.changes
   const start = offsets[skip] ?? bytes.length
-  return { ...part, changes: { bytes: bytes.subarray(start), offsets: offsets.slice(skip).map((offset) => offset - start), shapeOf: shapeOf.slice(skip), shapes, count: count - skip } }
+  return {
+    ...part,
+    changes: {
+      bytes: bytes.subarray(start),
+      offsets: offsets.slice(skip).map((offset) => offset - start),
+      shapeOf: shapeOf.slice(skip),
+      shapes,
+      count: count - skip,
+    },
+  }
 }

@@ -49,7 +49,11 @@ export class KafkaCutBoard implements CutBoard {
     this.#kafka = kafka
     this.#admin = kafka.admin()
     this.#cluster = openCluster(options.settings)
-    this.#producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false })
+    this.#producer = kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      allowAutoTopicCreation: false,
+    })
   }
 
   /** @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
@@ -90,7 +94,14 @@ export class KafkaCutBoard implements CutBoard {
     const lanes = lanesTopic(prefix)
     // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
     const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
-    const consumer = this.#kafka.consumer({ retry, groupId: `${prefix}.compactors`, sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: 2 * SESSION_MS, allowAutoTopicCreation: false })
+    const consumer = this.#kafka.consumer({
+      retry,
+      groupId: `${prefix}.compactors`,
+      sessionTimeout: SESSION_MS,
+      heartbeatInterval: HEARTBEAT_MS,
+      rebalanceTimeout: 2 * SESSION_MS,
+      allowAutoTopicCreation: false,
+    })
     const { GROUP_JOIN, CRASH } = consumer.events
     let joined = false
     let crash: unknown
@@ -130,7 +141,13 @@ export class KafkaCutBoard implements CutBoard {
   async *posts(signal: AbortSignal): AsyncIterable<Buffer> {
     const topic = boardTopic(this.#options.prefix)
     const { low, high } = await this.#ends(topic, 0)
-    const reader = new PartitionReader(this.#cluster, topic, 0, high - LOOK_BACK > low ? high - LOOK_BACK : low, HEADER)
+    const reader = new PartitionReader(
+      this.#cluster,
+      topic,
+      0,
+      high - LOOK_BACK > low ? high - LOOK_BACK : low,
+      HEADER,
+    )
     for (;;) {
       const { value } = await reader.following(signal)
       if (value !== null) yield value
@@ -139,8 +156,11 @@ export class KafkaCutBoard implements CutBoard {
 
   async #ends(topic: string, partition: number): Promise<{ readonly low: bigint; readonly high: bigint }> {
     try {
-      const found = (await this.#admin.fetchTopicOffsets(topic)).find((offsets) => offsets.partition === partition)
-      if (found === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${topic}/${partition} is not there`)
+      const found = (await this.#admin.fetchTopicOffsets(topic)).find(
+        (offsets) => offsets.partition === partition,
+      )
+      if (found === undefined)
+        throw new TidemarkError('LOG_UNREACHABLE', `${topic}/${partition} is not there`)
       return { low: BigInt(found.low), high: BigInt(found.high) }
     } catch (error) {
       throw kafkaError(error, topic)
@@ -148,7 +168,8 @@ export class KafkaCutBoard implements CutBoard {
   }
 
   async close(): Promise<void> {
-    for (const part of [this.#consumer, this.#producer, this.#admin]) await part?.disconnect().catch(() => undefined)
+    for (const part of [this.#consumer, this.#producer, this.#admin])
+      await part?.disconnect().catch(() => undefined)
     await this.#cluster.disconnect().catch(() => undefined)
   }
 }

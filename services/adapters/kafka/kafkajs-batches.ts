@@ -61,17 +61,42 @@ const require = createRequire(import.meta.url)
 const Encoder = require('kafkajs/src/protocol/encoder.js') as new (initial: number) => Encoder
 const crc32C = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number
 
-export function record({ offsetDelta = 0, timestampDelta = 0, key, value, headers = {} }: RecordFields): PlainRecord {
+export function record({
+  offsetDelta = 0,
+  timestampDelta = 0,
+  key,
+  value,
+  headers = {},
+}: RecordFields): PlainRecord {
   const all: Header[] = []
-  for (const [name, values] of Object.entries(headers)) for (const one of Array.isArray(values) ? (values as readonly Bytes[]) : [values as Bytes]) all.push({ name: nameOf(name), value: bytesOf(one) ?? Buffer.alloc(0) })
+  for (const [name, values] of Object.entries(headers))
+    for (const one of Array.isArray(values) ? (values as readonly Bytes[]) : [values as Bytes])
+      all.push({ name: nameOf(name), value: bytesOf(one) ?? Buffer.alloc(0) })
   const plain = { offsetDelta, timestampDelta, key: bytesOf(key), value: bytesOf(value), headers: all }
-  let size = 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + fieldSize(plain.key) + fieldSize(plain.value) + varintSize(all.length)
+  let size =
+    1 +
+    varintSize(timestampDelta) +
+    varintSize(offsetDelta) +
+    fieldSize(plain.key) +
+    fieldSize(plain.value) +
+    varintSize(all.length)
   for (const header of all) size += fieldSize(header.name) + fieldSize(header.value)
   return { ...plain, size }
 }
 
 export function recordBatch(fields: BatchFields): Promise<Encoder> {
-  const { compression = 0, partitionLeaderEpoch = 0, lastOffsetDelta = 0, transactional = false, producerId = -1, producerEpoch = 0, firstSequence = 0, records = [], firstTimestamp = Date.now(), maxTimestamp = Date.now() } = fields
+  const {
+    compression = 0,
+    partitionLeaderEpoch = 0,
+    lastOffsetDelta = 0,
+    transactional = false,
+    producerId = -1,
+    producerEpoch = 0,
+    firstSequence = 0,
+    records = [],
+    firstTimestamp = Date.now(),
+    maxTimestamp = Date.now(),
+  } = fields
   if (compression !== 0) throw new TypeError('batches are not compressed here')
   let total = HEAD_BYTES
   for (const { size } of records) total += varintSize(size) + size
@@ -163,4 +188,6 @@ function replace(path: string, change: (loaded: { exports: unknown }) => void): 
 }
 
 replace('kafkajs/src/protocol/recordBatch/record/v0/index.js', (loaded) => (loaded.exports = record))
-replace('kafkajs/src/protocol/recordBatch/v0/index.js', (loaded) => Object.assign(loaded.exports as object, { RecordBatch: recordBatch }))
+replace('kafkajs/src/protocol/recordBatch/v0/index.js', (loaded) =>
+  Object.assign(loaded.exports as object, { RecordBatch: recordBatch }),
+)

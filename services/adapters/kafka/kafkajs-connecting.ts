@@ -28,5 +28,7 @@ export async function getConnection(this: Pool, index = 0): Promise<Connection> 
   return connection
 }
 
-const loaded = createRequire(import.meta.url)('kafkajs/src/network/connectionPool.js') as { prototype: { getConnection: typeof getConnection } }
+const loaded = createRequire(import.meta.url)('kafkajs/src/network/connectionPool.js') as {
+  prototype: { getConnection: typeof getConnection }
+}
 loaded.prototype.getConnection = getConnection

@@ -7,7 +7,12 @@ declare module 'kafkajs/src/cluster/index.js' {
     readonly value: Buffer | null
     readonly headers?: Readonly<Record<string, Buffer | undefined>>
     readonly isControlRecord: boolean
-    readonly batchContext: { readonly producerId: string; readonly inTransaction: boolean; readonly lastOffsetDelta: number; readonly firstOffset: string }
+    readonly batchContext: {
+      readonly producerId: string
+      readonly inTransaction: boolean
+      readonly lastOffsetDelta: number
+      readonly firstOffset: string
+    }
   }
   export interface FetchedPartition {
     readonly partition: number
@@ -16,7 +21,9 @@ declare module 'kafkajs/src/cluster/index.js' {
     readonly lastStableOffset: string
     /** log_start_offset, as kafkajs names it */
     readonly lastStartOffset: string
-    readonly abortedTransactions: readonly { readonly producerId: string; readonly firstOffset: string }[] | null
+    readonly abortedTransactions:
+      | readonly { readonly producerId: string; readonly firstOffset: string }[]
+      | null
     readonly messages: readonly FetchedMessage[]
   }
   interface Broker {
@@ -26,8 +33,21 @@ declare module 'kafkajs/src/cluster/index.js' {
       readonly maxWaitTime: number
       readonly minBytes: number
       readonly maxBytes: number
-      readonly topics: readonly { readonly topic: string; readonly partitions: readonly { readonly partition: number; readonly currentLeaderEpoch: number; readonly fetchOffset: string; readonly maxBytes: number }[] }[]
-    }): Promise<{ readonly responses: readonly { readonly topicName: string; readonly partitions: readonly FetchedPartition[] }[] }>
+      readonly topics: readonly {
+        readonly topic: string
+        readonly partitions: readonly {
+          readonly partition: number
+          readonly currentLeaderEpoch: number
+          readonly fetchOffset: string
+          readonly maxBytes: number
+        }[]
+      }[]
+    }): Promise<{
+      readonly responses: readonly {
+        readonly topicName: string
+        readonly partitions: readonly FetchedPartition[]
+      }[]
+    }>
   }
   class Cluster {
     constructor(options: Readonly<Record<string, unknown>>)
@@ -35,13 +55,21 @@ declare module 'kafkajs/src/cluster/index.js' {
     disconnect(): Promise<void>
     addMultipleTargetTopics(topics: readonly string[]): Promise<void>
     refreshMetadata(): Promise<void>
-    findLeaderForPartitions(topic: string, partitions: readonly number[]): Readonly<Record<string, readonly number[]>>
+    findLeaderForPartitions(
+      topic: string,
+      partitions: readonly number[],
+    ): Readonly<Record<string, readonly number[]>>
     findBroker(node: { readonly nodeId: string }): Promise<Broker>
   }
   export default Cluster
 }
 declare module 'kafkajs/src/loggers/index.js' {
-  const loggers: { createLogger(options: { readonly level: number; readonly logCreator: (level: number) => (entry: unknown) => void }): unknown }
+  const loggers: {
+    createLogger(options: {
+      readonly level: number
+      readonly logCreator: (level: number) => (entry: unknown) => void
+    }): unknown
+  }
   export default loggers
 }
 declare module 'kafkajs/src/network/socketFactory.js' {

@@ -26,7 +26,12 @@ interface TopicData {
 
 interface Broker {
   readonly nodeId: string
-  produce(request: object): Promise<{ readonly topics: readonly { readonly topicName: string; readonly partitions: readonly { readonly partition: number }[] }[] }>
+  produce(request: object): Promise<{
+    readonly topics: readonly {
+      readonly topicName: string
+      readonly partitions: readonly { readonly partition: number }[]
+    }[]
+  }>
 }
 
 /** What kafkajs hands to its function of the same name. */
@@ -35,7 +40,10 @@ export interface SendingParts {
     addMultipleTargetTopics(topics: readonly string[]): Promise<void>
     refreshMetadataIfNecessary(): Promise<void>
     refreshMetadata(): Promise<void>
-    findLeaderForPartitions(topic: string, partitions: readonly number[]): Readonly<Record<string, readonly number[]>>
+    findLeaderForPartitions(
+      topic: string,
+      partitions: readonly number[],
+    ): Readonly<Record<string, readonly number[]>>
     findBroker(node: { readonly nodeId: string }): Promise<Broker>
     removeBroker(place: { readonly host: unknown; readonly port: unknown }): void
     isConnected(): boolean
@@ -82,11 +90,23 @@ export function createSendMessages({ cluster, eosManager, retrier }: SendingPart
         }
         try {
           const transactionalId = eosManager.isTransactional() ? eosManager.getTransactionalId() : undefined
-          const response = await broker.produce({ transactionalId, producerId: eosManager.getProducerId(), producerEpoch: eosManager.getProducerEpoch(), acks, timeout, compression, topicData: data })
-          for (const { topicName, partitions } of response.topics) for (const answer of partitions) answers.push({ topicName, ...answer })
-          for (const { topic, partitions } of data) for (const { partition } of partitions) waiting.get(topic)!.delete(partition)
+          const response = await broker.produce({
+            transactionalId,
+            producerId: eosManager.getProducerId(),
+            producerEpoch: eosManager.getProducerEpoch(),
+            acks,
+            timeout,
+            compression,
+            topicData: data,
+          })
+          for (const { topicName, partitions } of response.topics)
+            for (const answer of partitions) answers.push({ topicName, ...answer })
+          for (const { topic, partitions } of data)
+            for (const { partition } of partitions) waiting.get(topic)!.delete(partition)
         } catch (error) {
-          for (const { topic, partitions } of data) for (const entry of partitions) eosManager.updateSequence(topic, entry.partition, -entry.messages.length)
+          for (const { topic, partitions } of data)
+            for (const entry of partitions)
+              eosManager.updateSequence(topic, entry.partition, -entry.messages.length)
           throw error
         }
       } finally {
@@ -98,16 +118,27 @@ export function createSendMessages({ cluster, eosManager, retrier }: SendingPart
       await cluster.refreshMetadataIfNecessary()
       const byBroker = new Map<string, TopicData[]>()
       for (const [topic, entries] of waiting) {
-        for (const [nodeId, partitions] of Object.entries(cluster.findLeaderForPartitions(topic, [...entries.keys()]))) {
-          const data = { topic, partitions: partitions.map((partition) => ({ partition, messages: entries.get(partition)! })) }
+        for (const [nodeId, partitions] of Object.entries(
+          cluster.findLeaderForPartitions(topic, [...entries.keys()]),
+        )) {
+          const data = {
+            topic,
+            partitions: partitions.map((partition) => ({ partition, messages: entries.get(partition)! })),
+          }
           byBroker.set(nodeId, [...(byBroker.get(nodeId) ?? []), data])
         }
       }
       const led = [...byBroker.values()].flat().reduce((sum, { partitions }) => sum + partitions.length, 0)
-      const outcomes = await Promise.allSettled([...byBroker].map(async ([nodeId, data]) => send(await cluster.findBroker({ nodeId }), data)))
+      const outcomes = await Promise.allSettled(
+        [...byBroker].map(async ([nodeId, data]) => send(await cluster.findBroker({ nodeId }), data)),
+      )
       const failed = outcomes.find((outcome) => outcome.status === 'rejected')
       if (failed !== undefined) throw failed.reason
-      if ([...waiting.values()].some((entries) => entries.size > 0)) throw Object.assign(new Error(`${led} partitions have a leader, others have none`), { name: 'KafkaJSMetadataNotLoaded', retriable: true })
+      if ([...waiting.values()].some((entries) => entries.size > 0))
+        throw Object.assign(new Error(`${led} partitions have a leader, others have none`), {
+          name: 'KafkaJSMetadataNotLoaded',
+          retriable: true,
+        })
     }
 
     return retrier(async (bail) => {
@@ -116,7 +147,8 @@ export function createSendMessages({ cluster, eosManager, retrier }: SendingPart
         await sendAll()
       } catch (error) {
         const known = facts(error)
-        if (known.name === 'KafkaJSConnectionClosedError') cluster.removeBroker({ host: known.host, port: known.port })
+        if (known.name === 'KafkaJSConnectionClosedError')
+          cluster.removeBroker({ host: known.host, port: known.port })
         if (!cluster.isConnected()) await cluster.connect()
         if (!known.retriable && !STALE.has(known.name) && !STALE.has(known.type)) bail(error)
         else await cluster.refreshMetadata()
@@ -128,9 +160,22 @@ export function createSendMessages({ cluster, eosManager, retrier }: SendingPart
 }
 
 /** Errors after which the leaders are looked up again. */
-const STALE = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE', 'NOT_LEADER_FOR_PARTITION', 'KafkaJSMetadataNotLoaded', 'KafkaJSConnectionError', 'KafkaJSConnectionClosedError'])
+const STALE = new Set([
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_FOR_PARTITION',
+  'KafkaJSMetadataNotLoaded',
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+])
 
-function facts(error: unknown): { readonly name: string; readonly type: string; readonly retriable: boolean; readonly host: unknown; readonly port: unknown } {
+function facts(error: unknown): {
+  readonly name: string
+  readonly type: string
+  readonly retriable: boolean
+  readonly host: unknown
+  readonly port: unknown
+} {
   const { name, type, retriable, host, port } = (error ?? {}) as Readonly<Record<string, unknown>>
   return { name: String(name ?? ''), type: String(type ?? ''), retriable: retriable === true, host, port }
 }

@@ -13,7 +13,9 @@ interface QueuePrototype {
   scheduleCheckPendingRequests(this: Queue): void
 }
 
-const loaded = createRequire(import.meta.url)('kafkajs/src/network/requestQueue/index.js') as { prototype: QueuePrototype }
+const loaded = createRequire(import.meta.url)('kafkajs/src/network/requestQueue/index.js') as {
+  prototype: QueuePrototype
+}
 const schedule = loaded.prototype.scheduleCheckPendingRequests
 
 export function scheduleCheckPendingRequests(this: Queue): void {

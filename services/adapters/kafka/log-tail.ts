@@ -20,7 +20,13 @@ export class TailReader {
   #open: LogTail['open']
   #last: LogTail['last']
 
-  constructor(options: { readonly cluster: Cluster; readonly topic: string; readonly generation: number; readonly from: bigint; readonly since: number }) {
+  constructor(options: {
+    readonly cluster: Cluster
+    readonly topic: string
+    readonly generation: number
+    readonly from: bigint
+    readonly since: number
+  }) {
     this.#cluster = options.cluster
     this.#topic = options.topic
     this.#generation = options.generation
@@ -31,7 +37,11 @@ export class TailReader {
   /** Goes on from where the call before ended. */
   async read(signal: AbortSignal): Promise<LogTail> {
     this.#reader ??= new PartitionReader(this.#cluster, this.#topic, 0, this.#from, HEADER)
-    for (let record = await this.#reader.available(signal); record !== undefined; record = await this.#reader.available(signal)) {
+    for (
+      let record = await this.#reader.available(signal);
+      record !== undefined;
+      record = await this.#reader.available(signal)
+    ) {
       if (record.value === null || record.stamp === undefined) continue
       this.#apply(decodeUnit(record.value.subarray(HEAD_BYTES)), record.offset)
     }
@@ -39,7 +49,8 @@ export class TailReader {
   }
 
   #apply(unit: Unit, offset: bigint): void {
-    for (const partition of unit.partitions) this.#partitions.set(`${partition.topic}\0${partition.partition}`, partition)
+    for (const partition of unit.partitions)
+      this.#partitions.set(`${partition.topic}\0${partition.partition}`, partition)
     this.#last = { term: unit.term, unit: unit.unit, offset }
     if (unit.generation !== this.#generation || unit.term < this.#since) return
     for (const entry of unit.entries) {

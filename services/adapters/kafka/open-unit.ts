@@ -56,7 +56,10 @@ export class OpenUnit {
       for (const record of table.of(bytes, offsets[i]!, offsets[i + 1]!)) {
         const pieces = Math.max(1, Math.ceil(record.value.length / PIECE_BYTES))
         for (let piece = 0; piece < pieces; piece++) {
-          const value = pieces === 1 ? record.value : record.value.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
+          const value =
+            pieces === 1
+              ? record.value
+              : record.value.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
           this.#add({ ...record, value, piece, pieces, table, timestamp })
         }
       }
@@ -67,8 +70,19 @@ export class OpenUnit {
     if (part.endLsn !== undefined) this.end = part.endLsn
     if (part.ddl.length > 0) this.ddl.push(formatLsn(head.lsn))
     const lsn = formatLsn(head.lsn)
-    if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null) this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
-    else this.entries.push({ kind: 'transaction', lsn, xid: head.xid, committedAt: head.committedAt, timeline: head.timeline, first, count, end })
+    if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null)
+      this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
+    else
+      this.entries.push({
+        kind: 'transaction',
+        lsn,
+        xid: head.xid,
+        committedAt: head.committedAt,
+        timeline: head.timeline,
+        first,
+        count,
+        end,
+      })
     this.bytes += 100
     this.recordBytes += 60
   }

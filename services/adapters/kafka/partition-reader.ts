@@ -90,10 +90,20 @@ export class PartitionReader {
         break
       } catch (error) {
         const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
-        if (known.code === 'LOG_HOLE') throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`, { cause: error })
+        if (known.code === 'LOG_HOLE')
+          throw new TidemarkError(
+            'LOG_HOLE',
+            `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`,
+            { cause: error },
+          )
         if (!known.message.includes('UNKNOWN_TOPIC') || !isThere) throw known
         // A topic that had records and is gone for so long was deleted, and what it held with it.
-        if (left <= 0) throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`, { cause: error })
+        if (left <= 0)
+          throw new TidemarkError(
+            'LOG_HOLE',
+            `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`,
+            { cause: error },
+          )
         await new Promise((resolve) => setTimeout(resolve, ABSENT_PAUSE_MS))
       }
     }
@@ -104,12 +114,15 @@ export class PartitionReader {
 
   /** Takes in what a fetch from `next` brought. */
   accept(fetched: FetchedPartition): void {
-    const aborted = [...(fetched.abortedTransactions ?? [])].map((a) => ({ producer: a.producerId, from: BigInt(a.firstOffset) })).sort((a, b) => (a.from < b.from ? -1 : 1))
+    const aborted = [...(fetched.abortedTransactions ?? [])]
+      .map((a) => ({ producer: a.producerId, from: BigInt(a.firstOffset) }))
+      .sort((a, b) => (a.from < b.from ? -1 : 1))
     for (const message of fetched.messages) {
       const offset = BigInt(message.offset)
       if (offset < this.next) continue
       this.next = offset + 1n
-      while (aborted[0] !== undefined && aborted[0].from <= offset) this.#aborting.add(aborted.shift()!.producer)
+      while (aborted[0] !== undefined && aborted[0].from <= offset)
+        this.#aborting.add(aborted.shift()!.producer)
       const producer = message.batchContext.producerId
       if (message.isControlRecord) {
         // Key: version, type; an abort marker ends the aborted transaction of its producer.
@@ -117,7 +130,12 @@ export class PartitionReader {
         continue
       }
       if (message.batchContext.inTransaction && this.#aborting.has(producer)) continue
-      this.#records.push({ offset, key: message.key, value: message.value, stamp: message.headers?.[this.#header] })
+      this.#records.push({
+        offset,
+        key: message.key,
+        value: message.value,
+        stamp: message.headers?.[this.#header],
+      })
     }
   }
 
@@ -138,12 +156,35 @@ export class PartitionReader {
       await this.#cluster.refreshMetadata()
       nodeId = this.leader
     }
-    if (nodeId === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition} has no leader`)
+    if (nodeId === undefined)
+      throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition} has no leader`)
     try {
       const broker = await this.#cluster.findBroker({ nodeId })
-      const { responses } = await broker.fetch({ isolationLevel: 1, maxWaitTime, minBytes: 1, maxBytes: FETCH_BYTES, topics: [{ topic: this.topic, partitions: [{ partition: this.partition, currentLeaderEpoch: -1, fetchOffset: String(this.next), maxBytes: FETCH_BYTES }] }] })
+      const { responses } = await broker.fetch({
+        isolationLevel: 1,
+        maxWaitTime,
+        minBytes: 1,
+        maxBytes: FETCH_BYTES,
+        topics: [
+          {
+            topic: this.topic,
+            partitions: [
+              {
+                partition: this.partition,
+                currentLeaderEpoch: -1,
+                fetchOffset: String(this.next),
+                maxBytes: FETCH_BYTES,
+              },
+            ],
+          },
+        ],
+      })
       const partition = responses[0]?.partitions[0]
-      if (partition === undefined) throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition}: an answer without the partition`)
+      if (partition === undefined)
+        throw new TidemarkError(
+          'LOG_UNREACHABLE',
+          `${this.topic}/${this.partition}: an answer without the partition`,
+        )
       return partition
     } catch (error) {
       // A leader that moved is found again by the next try.
@@ -159,7 +200,11 @@ export class PartitionReader {
  *
  * @param bytesEach of a partition: less than usual where what comes behind is not wanted
  */
-export async function fetchTogether(cluster: Cluster, wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[], bytesEach: number = FETCH_BYTES): Promise<void> {
+export async function fetchTogether(
+  cluster: Cluster,
+  wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[],
+  bytesEach: number = FETCH_BYTES,
+): Promise<void> {
   const byLeader = new Map<string, PartitionReader[]>()
   for (const { reader, offset } of wanted) {
     const { leader } = reader
@@ -179,9 +224,22 @@ export async function fetchTogether(cluster: Cluster, wanted: readonly { readonl
         maxWaitTime: WAIT_MS,
         minBytes: 1,
         maxBytes: TOGETHER_BYTES,
-        topics: [...topics].map(([topic, of]) => ({ topic, partitions: of.map((reader) => ({ partition: reader.partition, currentLeaderEpoch: -1, fetchOffset: String(reader.next), maxBytes: bytesEach })) })),
+        topics: [...topics].map(([topic, of]) => ({
+          topic,
+          partitions: of.map((reader) => ({
+            partition: reader.partition,
+            currentLeaderEpoch: -1,
+            fetchOffset: String(reader.next),
+            maxBytes: bytesEach,
+          })),
+        })),
       })
-      for (const { topicName, partitions } of responses) for (const partition of partitions) topics.get(topicName)?.find((reader) => reader.partition === partition.partition)?.accept(partition)
+      for (const { topicName, partitions } of responses)
+        for (const partition of partitions)
+          topics
+            .get(topicName)
+            ?.find((reader) => reader.partition === partition.partition)
+            ?.accept(partition)
     }),
   )
 }

@@ -17,35 +17,102 @@ const RETENTION_HOURS = 24
 
 export async function examineKafka(wanted: KafkaExamination): Promise<readonly Finding[]> {
   const findings: Finding[] = []
-  const say = (level: Finding['level'], code: string, what: string, fix: string): void => void findings.push({ level, code, what, fix })
+  const say = (level: Finding['level'], code: string, what: string, fix: string): void =>
+    void findings.push({ level, code, what, fix })
   const admin = openKafka(wanted.settings).admin()
   try {
     await admin.connect()
     const cluster = await admin.describeCluster()
     const ours = (await admin.listTopics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
     // Where the topics are there already, a broker is down, and the others go on.
-    if (cluster.brokers.length < wanted.replicationFactor) say(ours.length > 0 ? 'warn' : 'refuse', 'KAFKA_BROKERS', `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`, 'start or add brokers, or lower kafka.replicationFactor')
-    if (wanted.replicationFactor < 2) say('warn', 'KAFKA_REPLICATION', wanted.acknowledge === 'log' ? 'topics have one replica, and the source is acknowledged with what Kafka has: a lost broker loses changes for good' : 'topics have one replica: a lost broker loses what is not in the store yet (the source sends it again)', 'kafka.replicationFactor: 3')
+    if (cluster.brokers.length < wanted.replicationFactor)
+      say(
+        ours.length > 0 ? 'warn' : 'refuse',
+        'KAFKA_BROKERS',
+        `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`,
+        'start or add brokers, or lower kafka.replicationFactor',
+      )
+    if (wanted.replicationFactor < 2)
+      say(
+        'warn',
+        'KAFKA_REPLICATION',
+        wanted.acknowledge === 'log'
+          ? 'topics have one replica, and the source is acknowledged with what Kafka has: a lost broker loses changes for good'
+          : 'topics have one replica: a lost broker loses what is not in the store yet (the source sends it again)',
+        'kafka.replicationFactor: 3',
+      )
     const broker = cluster.brokers[0]
     if (broker !== undefined) {
-      const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: ConfigResourceTypes.BROKER, name: String(broker.nodeId) }] })
-      const value = new Map(described.resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]))
-      if (wanted.replicationFactor >= 3 && Number(value.get('min.insync.replicas') ?? 1) < 2) say('warn', 'KAFKA_MIN_INSYNC', 'min.insync.replicas is 1: a record that only one broker has counts as accepted', 'set min.insync.replicas to 2')
-      if (value.get('unclean.leader.election.enable') === 'true') say('refuse', 'KAFKA_UNCLEAN', 'unclean.leader.election.enable is true: a replica that lacks accepted records may become the leader', 'set unclean.leader.election.enable to false')
-      if (Number(value.get('message.max.bytes') ?? BATCH_BYTES) < BATCH_BYTES) say('refuse', 'KAFKA_MESSAGE_BYTES', `message.max.bytes is ${value.get('message.max.bytes') ?? ''}: batches of up to ${BATCH_BYTES} bytes would be refused`, `set message.max.bytes to ${BATCH_BYTES} or more`)
+      const described = await admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: ConfigResourceTypes.BROKER, name: String(broker.nodeId) }],
+      })
+      const value = new Map(
+        described.resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]),
+      )
+      if (wanted.replicationFactor >= 3 && Number(value.get('min.insync.replicas') ?? 1) < 2)
+        say(
+          'warn',
+          'KAFKA_MIN_INSYNC',
+          'min.insync.replicas is 1: a record that only one broker has counts as accepted',
+          'set min.insync.replicas to 2',
+        )
+      if (value.get('unclean.leader.election.enable') === 'true')
+        say(
+          'refuse',
+          'KAFKA_UNCLEAN',
+          'unclean.leader.election.enable is true: a replica that lacks accepted records may become the leader',
+          'set unclean.leader.election.enable to false',
+        )
+      if (Number(value.get('message.max.bytes') ?? BATCH_BYTES) < BATCH_BYTES)
+        say(
+          'refuse',
+          'KAFKA_MESSAGE_BYTES',
+          `message.max.bytes is ${value.get('message.max.bytes') ?? ''}: batches of up to ${BATCH_BYTES} bytes would be refused`,
+          `set message.max.bytes to ${BATCH_BYTES} or more`,
+        )
       const hours = retentionHours(value)
-      if (hours !== undefined && hours < RETENTION_HOURS) say('warn', 'KAFKA_RETENTION', `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${wanted.acknowledge === 'log' ? ', which is a gap: a new generation follows' : ', and the source sends everything behind it again'}`, `set log.retention.hours to ${RETENTION_HOURS} or more`)
+      if (hours !== undefined && hours < RETENTION_HOURS)
+        say(
+          'warn',
+          'KAFKA_RETENTION',
+          `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${wanted.acknowledge === 'log' ? ', which is a gap: a new generation follows' : ', and the source sends everything behind it again'}`,
+          `set log.retention.hours to ${RETENTION_HOURS} or more`,
+        )
     }
     const single = new Set([transactionsTopic(wanted.prefix), boardTopic(wanted.prefix)])
     if (ours.length > 0) {
       const metadata = await admin.fetchTopicMetadata({ topics: ours })
       for (const topic of metadata.topics) {
         const expected = single.has(topic.name) ? 1 : wanted.partitions
-        if (topic.partitions.length !== expected) say('refuse', 'KAFKA_PARTITIONS', `topic ${topic.name} has ${topic.partitions.length} partitions, ${expected} are expected`, 'set kafka.partitions to what the topics have, or use another prefix')
+        if (topic.partitions.length !== expected)
+          say(
+            'refuse',
+            'KAFKA_PARTITIONS',
+            `topic ${topic.name} has ${topic.partitions.length} partitions, ${expected} are expected`,
+            'set kafka.partitions to what the topics have, or use another prefix',
+          )
       }
-      const configs = await admin.describeConfigs({ includeSynonyms: false, resources: ours.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: ['cleanup.policy', 'unclean.leader.election.enable'] })) })
+      const configs = await admin.describeConfigs({
+        includeSynonyms: false,
+        resources: ours.map((name) => ({
+          type: ConfigResourceTypes.TOPIC,
+          name,
+          configNames: ['cleanup.policy', 'unclean.leader.election.enable'],
+        })),
+      })
       for (const resource of configs.resources) {
-        if (resource.configEntries.some((entry) => entry.configName === 'cleanup.policy' && entry.configValue.includes('compact'))) say('refuse', 'KAFKA_COMPACTED', `topic ${resource.resourceName} is compacted: history vanishes from it`, `set cleanup.policy of ${resource.resourceName} to delete`)
+        if (
+          resource.configEntries.some(
+            (entry) => entry.configName === 'cleanup.policy' && entry.configValue.includes('compact'),
+          )
+        )
+          say(
+            'refuse',
+            'KAFKA_COMPACTED',
+            `topic ${resource.resourceName} is compacted: history vanishes from it`,
+            `set cleanup.policy of ${resource.resourceName} to delete`,
+          )
       }
     }
     return findings

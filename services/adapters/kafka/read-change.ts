@@ -19,23 +19,39 @@ export function outlineOf(unit: Unit, entry: UnitTransaction, place: LogPlace): 
   const total = unit.entries.reduce((sum, other) => sum + (other.kind === 'transaction' ? other.count : 0), 0)
   return {
     kind: 'changes',
-    head: { timeline: entry.timeline, lsn: parseLsn(entry.lsn), xid: entry.xid, committedAt: entry.committedAt },
+    head: {
+      timeline: entry.timeline,
+      lsn: parseLsn(entry.lsn),
+      xid: entry.xid,
+      committedAt: entry.committedAt,
+    },
     changes: NO_CHANGES,
     counts: [],
     endLsn: entry.end === null ? undefined : parseLsn(entry.end),
     ddl: [],
     place,
-    outline: { changes: entry.count, bytes: total === 0 ? 0 : Math.round((unit.bytes * entry.count) / total), hasDdl: unit.ddl.includes(entry.lsn) },
+    outline: {
+      changes: entry.count,
+      bytes: total === 0 ? 0 : Math.round((unit.bytes * entry.count) / total),
+      hasDdl: unit.ddl.includes(entry.lsn),
+    },
   }
 }
 
-const NO_CHANGES = { bytes: Buffer.alloc(0), offsets: new Uint32Array(1), shapeOf: new Uint16Array(0), shapes: [], count: 0 }
+const NO_CHANGES = {
+  bytes: Buffer.alloc(0),
+  offsets: new Uint32Array(1),
+  shapeOf: new Uint16Array(0),
+  shapes: [],
+  count: 0,
+}
 
 /** By ordinal; a TRUNCATE stands in every lane and counts once for each of its tables. */
 export function inOrder(changes: readonly ReadChange[]): ReadChange[] {
   const sorted = [...changes].sort((a, b) => a.ordinal - b.ordinal)
   return sorted.filter((change, i) => {
-    for (let k = i - 1; k >= 0 && sorted[k]!.ordinal === change.ordinal; k--) if (sorted[k]!.shape === change.shape) return false
+    for (let k = i - 1; k >= 0 && sorted[k]!.ordinal === change.ordinal; k--)
+      if (sorted[k]!.shape === change.shape) return false
     return true
   })
 }
@@ -53,8 +69,21 @@ export function ddlRecord(change: ReadChange): RawDdlRecord {
   const walk = new ChangeWalk(change.shape)
   walk.read(change.bytes, 0, change.bytes.length)
   const fields = new Map(
-    change.shape.relation.columns.map((column, i) => [column.name, textOfField(new ByteSource(change.bytes, walk.newFields[i]!, walk.newFields[i + 1]!), kindOf(column.typeOid)).text]),
+    change.shape.relation.columns.map((column, i) => [
+      column.name,
+      textOfField(
+        new ByteSource(change.bytes, walk.newFields[i]!, walk.newFields[i + 1]!),
+        kindOf(column.typeOid),
+      ).text,
+    ]),
   )
   const text = (name: string): string => fields.get(name) ?? ''
-  return { id: text('id'), xid: text('xid'), command: text('command'), kind: text('kind'), oid: fields.get('oid') ?? null, facts: fields.get('facts') ?? null }
+  return {
+    id: text('id'),
+    xid: text('xid'),
+    command: text('command'),
+    kind: text('kind'),
+    oid: fields.get('oid') ?? null,
+    facts: fields.get('facts') ?? null,
+  }
 }

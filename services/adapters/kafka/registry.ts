@@ -24,7 +24,14 @@ export class Registry {
     this.#client = new SchemaRegistryClient({
       baseURLs: [settings.url],
       createAxiosDefaults: { timeout: TIMEOUT_MS },
-      ...(settings.user === undefined ? {} : { basicAuthCredentials: { credentialsSource: 'USER_INFO' as const, userInfo: `${settings.user}:${settings.password ?? ''}` } }),
+      ...(settings.user === undefined
+        ? {}
+        : {
+            basicAuthCredentials: {
+              credentialsSource: 'USER_INFO' as const,
+              userInfo: `${settings.user}:${settings.password ?? ''}`,
+            },
+          }),
       maxRetries: 2,
     })
   }
@@ -82,11 +89,22 @@ export class Registry {
       return await action()
     } catch (error) {
       const status = statusOf(error)
-      if (status === 401 || status === 403) throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} refuses (${status})`, { cause: error })
+      if (status === 401 || status === 403)
+        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} refuses (${status})`, {
+          cause: error,
+        })
       // What the registry understood and will not take does not mend itself; busy and away do.
-      if (status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429) throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} answers ${status}`, { cause: error, next: 'see the registry\'s log; a registry that lost its schemas: tidemark up --new-generation' })
+      if (status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429)
+        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} answers ${status}`, {
+          cause: error,
+          next: "see the registry's log; a registry that lost its schemas: tidemark up --new-generation",
+        })
       if (status === undefined && error instanceof TypeError) throw error
-      throw new TidemarkError('LOG_UNREACHABLE', `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`, { cause: error })
+      throw new TidemarkError(
+        'LOG_UNREACHABLE',
+        `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`,
+        { cause: error },
+      )
     }
   }
 }
@@ -94,7 +112,13 @@ export class Registry {
 function statusOf(error: unknown): number | undefined {
   if (typeof error !== 'object' || error === null) return undefined
   if ('status' in error && typeof error.status === 'number') return error.status
-  if ('response' in error && typeof error.response === 'object' && error.response !== null && 'status' in error.response) return Number(error.response.status)
+  if (
+    'response' in error &&
+    typeof error.response === 'object' &&
+    error.response !== null &&
+    'status' in error.response
+  )
+    return Number(error.response.status)
   return undefined
 }
 

@@ -57,7 +57,10 @@ export class TableRecords {
     this.topic = topicOf(options.prefix, shape.relation)
     this.#options = options
     this.#walk = new ChangeWalk(shape)
-    this.#keys = shape.relation.identity === 'full' ? [] : shape.relation.columns.flatMap((column, index) => (column.key ? [index] : []))
+    this.#keys =
+      shape.relation.identity === 'full'
+        ? []
+        : shape.relation.columns.flatMap((column, index) => (column.key ? [index] : []))
     this.#laneColumns = laneColumns(shape.relation, this.#keys, options.partitionBy)
     const { value, key } = registrySchemas(shape, this.#keys)
     this.valueSchema = value
@@ -75,27 +78,48 @@ export class TableRecords {
     walk.read(bytes, start, end)
     const value = bytes.subarray(start, end)
     const plain = { isLink: false, isTombstone: false }
-    if (walk.operation === CHANGE.truncate) return Array.from({ length: this.#options.lanes }, (_, lane) => ({ lane, key: Buffer.alloc(0), value, ...plain }))
+    if (walk.operation === CHANGE.truncate)
+      return Array.from({ length: this.#options.lanes }, (_, lane) => ({
+        lane,
+        key: Buffer.alloc(0),
+        value,
+        ...plain,
+      }))
     const oldPlace = walk.old < 0 ? undefined : this.#place(bytes, walk.oldFields, walk.oldFields)
-    const tombstone = (place: { lane: number; key: Buffer }): TableRecord[] => (this.#options.tombstones && this.isKeyed ? [{ ...place, value: Buffer.alloc(0), isLink: false, isTombstone: true }] : [])
+    const tombstone = (place: { lane: number; key: Buffer }): TableRecord[] =>
+      this.#options.tombstones && this.isKeyed
+        ? [{ ...place, value: Buffer.alloc(0), isLink: false, isTombstone: true }]
+        : []
     if (walk.operation === CHANGE.delete) return [{ ...oldPlace!, value, ...plain }, ...tombstone(oldPlace!)]
     // A TOASTed key column that did not change is spelled out in the old key alone.
     const newPlace = this.#place(bytes, walk.newFields, walk.old < 0 ? walk.newFields : walk.oldFields)
-    if (oldPlace === undefined || (oldPlace.key.equals(newPlace.key) && oldPlace.lane === newPlace.lane)) return [{ ...newPlace, value, ...plain }]
-    return [{ ...oldPlace, value: this.#deleteOf(bytes, start), isLink: true, isTombstone: false }, ...tombstone(oldPlace), { ...newPlace, value, ...plain }]
+    if (oldPlace === undefined || (oldPlace.key.equals(newPlace.key) && oldPlace.lane === newPlace.lane))
+      return [{ ...newPlace, value, ...plain }]
+    return [
+      { ...oldPlace, value: this.#deleteOf(bytes, start), isLink: true, isTombstone: false },
+      ...tombstone(oldPlace),
+      { ...newPlace, value, ...plain },
+    ]
   }
 
   /** The same head and old row, as a delete. */
   #deleteOf(bytes: Buffer, start: number): Buffer {
     const walk = this.#walk
     const oldEnd = walk.oldFields[walk.oldFields.length - 1]!
-    return Buffer.concat([bytes.subarray(start, walk.operationAt), Buffer.from([CHANGE.delete, 2]), bytes.subarray(walk.old, oldEnd), Buffer.from([0])])
+    return Buffer.concat([
+      bytes.subarray(start, walk.operationAt),
+      Buffer.from([CHANGE.delete, 2]),
+      bytes.subarray(walk.old, oldEnd),
+      Buffer.from([0]),
+    ])
   }
 
   #place(bytes: Buffer, fields: Float64Array, fallback: Float64Array): { lane: number; key: Buffer } {
     const { lanes } = this.#options
     if (!this.isKeyed) {
-      const digest = createHash('sha256').update(bytes.subarray(fields[0]!, fields[fields.length - 1]!)).digest()
+      const digest = createHash('sha256')
+        .update(bytes.subarray(fields[0]!, fields[fields.length - 1]!))
+        .digest()
       const key = Buffer.concat([Buffer.from([64]), digest])
       if (this.#laneColumns === undefined) return { lane: laneOf(digest, lanes), key }
       this.#text.at = 0
@@ -103,17 +127,24 @@ export class TableRecords {
       return { lane: laneOf(this.#text.view(), lanes), key }
     }
     const parts: Buffer[] = []
-    const at = (index: number): Float64Array => (bytes[fields[index]!] === stateBranch(kindOf(this.shape.relation.columns[index]!.typeOid)) * 2 ? fallback : fields)
+    const at = (index: number): Float64Array =>
+      bytes[fields[index]!] === stateBranch(kindOf(this.shape.relation.columns[index]!.typeOid)) * 2
+        ? fallback
+        : fields
     for (const index of this.#keys) parts.push(bytes.subarray(at(index)[index]!, at(index)[index + 1]!))
     this.#text.at = 0
-    for (const index of this.#laneColumns!) this.#spell(bytes, at(index)[index]!, at(index)[index + 1]!, index)
+    for (const index of this.#laneColumns!)
+      this.#spell(bytes, at(index)[index]!, at(index)[index + 1]!, index)
     return { lane: laneOf(this.#text.view(), lanes), key: Buffer.concat(parts) }
   }
 
   /** The server's text behind its length. */
   #spell(bytes: Buffer, start: number, end: number, index: number): void {
     const text = this.#text
-    const value = textOfField(new ByteSource(bytes, start, end), kindOf(this.shape.relation.columns[index]!.typeOid)).text
+    const value = textOfField(
+      new ByteSource(bytes, start, end),
+      kindOf(this.shape.relation.columns[index]!.typeOid),
+    ).text
     const length = value === null ? -1 : Buffer.byteLength(value)
     text.reserve(4 + Math.max(0, length))
     text.at = text.buffer.writeInt32BE(length, text.at)
@@ -121,12 +152,23 @@ export class TableRecords {
   }
 }
 
-function laneColumns(relation: RelationVersion, keys: readonly number[], partitionBy: TableRecordOptions['partitionBy']): ReadonlySet<number> | undefined {
+function laneColumns(
+  relation: RelationVersion,
+  keys: readonly number[],
+  partitionBy: TableRecordOptions['partitionBy'],
+): ReadonlySet<number> | undefined {
   const table = `${relation.schema}.${relation.name}`
   const wanted = partitionBy.get(table)
   if (wanted === undefined) return keys.length === 0 ? undefined : new Set(keys)
   const columns = wanted.map((name) => relation.columns.findIndex((column) => column.name === name))
-  const missing = wanted.filter((_, i) => columns[i]! < 0 || (relation.identity !== 'full' && !keys.includes(columns[i]!)))
-  if (missing.length > 0) throw new TidemarkError('LOG_REFUSED', `tables.${table}.partitionBy names ${missing.join(', ')}, which its replica identity does not have: a delete would not say where its row was`, { next: 'tidemark doctor  (proposes the identity that makes it possible)' })
+  const missing = wanted.filter(
+    (_, i) => columns[i]! < 0 || (relation.identity !== 'full' && !keys.includes(columns[i]!)),
+  )
+  if (missing.length > 0)
+    throw new TidemarkError(
+      'LOG_REFUSED',
+      `tables.${table}.partitionBy names ${missing.join(', ')}, which its replica identity does not have: a delete would not say where its row was`,
+      { next: 'tidemark doctor  (proposes the identity that makes it possible)' },
+    )
   return new Set(columns)
 }

@@ -30,5 +30,7 @@ export function lanesTopic(prefix: string): string {
 }
 
 function escape(name: string): string {
-  return [...name.replaceAll('_x', '_x5f_x')].map((c) => (/[A-Za-z0-9_-]/.test(c) ? c : `_x${c.codePointAt(0)!.toString(16)}_`)).join('')
+  return [...name.replaceAll('_x', '_x5f_x')]
+    .map((c) => (/[A-Za-z0-9_-]/.test(c) ? c : `_x${c.codePointAt(0)!.toString(16)}_`))
+    .join('')
 }

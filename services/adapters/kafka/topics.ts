@@ -37,10 +37,28 @@ export class Topics {
   async #make(topic: string, partitions: number): Promise<void> {
     try {
       // waitForLeaders of kafkajs fails on a fresh cluster: the metadata is asked for here.
-      await this.#admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: partitions, replicationFactor: this.#replicationFactor, configEntries: [{ name: 'cleanup.policy', value: 'delete' }] }] })
+      await this.#admin.createTopics({
+        waitForLeaders: false,
+        topics: [
+          {
+            topic,
+            numPartitions: partitions,
+            replicationFactor: this.#replicationFactor,
+            configEntries: [{ name: 'cleanup.policy', value: 'delete' }],
+          },
+        ],
+      })
       for (let left = TRIES; ; left--) {
-        const there = (await this.#admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined))?.topics[0]?.partitions
-        if (there !== undefined && there.length !== partitions) throw new TidemarkError('LOG_REFUSED', `topic ${topic} has ${there.length} partitions, tidemark.yaml says ${partitions}`, { next: 'set kafka.partitions to what the topics have; the number changes only with a new prefix' })
+        const there = (await this.#admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined))
+          ?.topics[0]?.partitions
+        if (there !== undefined && there.length !== partitions)
+          throw new TidemarkError(
+            'LOG_REFUSED',
+            `topic ${topic} has ${there.length} partitions, tidemark.yaml says ${partitions}`,
+            {
+              next: 'set kafka.partitions to what the topics have; the number changes only with a new prefix',
+            },
+          )
         if (there?.every((partition) => partition.leader >= 0) === true) return
         if (left <= 0) throw new TidemarkError('LOG_UNREACHABLE', `topic ${topic} has no leader`)
         await this.#clock.sleep(50)

@@ -37,15 +37,31 @@ export class UnitChain {
     const last = this.#last
     const counts = this.counts(unit)
     // A writer that began the log anew names none; what came before it does not count.
-    if (counts && last !== undefined && unit.previous !== last.name && (unit.previous !== '' || last.counts)) {
-      throw new TidemarkError('LOG_HOLE', `${topic}: the unit at offset ${offset} follows ${unit.previous === '' ? 'none' : unit.previous}, and ${last.name} was read before it`)
+    if (
+      counts &&
+      last !== undefined &&
+      unit.previous !== last.name &&
+      (unit.previous !== '' || last.counts)
+    ) {
+      throw new TidemarkError(
+        'LOG_HOLE',
+        `${topic}: the unit at offset ${offset} follows ${unit.previous === '' ? 'none' : unit.previous}, and ${last.name} was read before it`,
+      )
     }
     if (!this.#isProven && expected !== '' && offset >= at) {
-      if (offset !== at || name !== expected) throw new TidemarkError('LOG_HOLE', `${topic}: unit ${expected} is no longer at offset ${at}: the topic was made anew`)
+      if (offset !== at || name !== expected)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${topic}: unit ${expected} is no longer at offset ${at}: the topic was made anew`,
+        )
       this.#isProven = true
     }
     if (counts && offset >= at) {
-      if (unit.term < this.#term) throw new TidemarkError('LOG_HOLE', `${topic}: a unit of an older writer lies behind one of a newer: the fencing of the log failed`)
+      if (unit.term < this.#term)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${topic}: a unit of an older writer lies behind one of a newer: the fencing of the log failed`,
+        )
       this.#term = unit.term
     }
     this.#last = { name, counts }

@@ -5,7 +5,14 @@
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, parseLsn } from '../../core/position.ts'
-import type { ChangeCount, ChangeShape, LogItem, LogPlace, RawDdlRecord, TransactionPart } from '../../core/transaction.ts'
+import type {
+  ChangeCount,
+  ChangeShape,
+  LogItem,
+  LogPlace,
+  RawDdlRecord,
+  TransactionPart,
+} from '../../core/transaction.ts'
 import { ByteSource } from '../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
 import { parseControl } from './control-json.ts'
@@ -14,7 +21,15 @@ import { fetchTogether, type LogRecord, PartitionReader } from './partition-read
 import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from './registry.ts'
 import { UnitChain } from './unit-chain.ts'
-import { decodeUnit, HEADER, parseStamp, type Unit, unitName, type UnitPartition, type UnitTransaction } from './unit.ts'
+import {
+  decodeUnit,
+  HEADER,
+  parseStamp,
+  type Unit,
+  unitName,
+  type UnitPartition,
+  type UnitTransaction,
+} from './unit.ts'
 
 export interface UnitReaderOptions {
   readonly cluster: Cluster
@@ -35,7 +50,11 @@ export interface UnitReaderOptions {
   readonly outline?: boolean
   /** All items of the unit at this offset have been taken. */
   readonly onDone?: (offset: bigint) => void
-  readonly onForeign?: (place: { readonly topic: string; readonly partition: number; readonly offset: string }) => void
+  readonly onForeign?: (place: {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: string
+  }) => void
 }
 
 /** Some of the log's transactions: those that commit behind `after`, up to and with `to`; they lie in units `first` to `last`. */
@@ -105,13 +124,19 @@ export class UnitReader {
    * @throws TidemarkError LOG_HOLE where records are missing
    */
   async *range(range: UnitRange, signal: AbortSignal): AsyncIterable<TransactionPart> {
-    const isWanted = (part: TransactionPart): boolean => compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
+    const isWanted = (part: TransactionPart): boolean =>
+      compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
     if (this.#kept?.offset === range.first) yield* this.#kept.parts.filter(isWanted)
     if (this.done >= range.last) return
-    const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO, range.last)
+    const next = (): Promise<ReadUnit> =>
+      this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO, range.last)
     for (let ahead: Promise<ReadUnit> | undefined = next(); ahead !== undefined; ) {
       const { offset, items }: ReadUnit = await ahead
-      if (offset > range.last) throw new TidemarkError('LOG_HOLE', `${this.#options.topic}: the unit at offset ${range.last} is gone`)
+      if (offset > range.last)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${this.#options.topic}: the unit at offset ${range.last} is gone`,
+        )
       ahead = offset < range.last ? next() : undefined
       ahead?.catch(() => undefined)
       const parts = items.filter((item) => item.kind === 'changes')
@@ -122,9 +147,15 @@ export class UnitReader {
   }
 
   /** The next unit, with its items where it is wanted and counts. */
-  async #unit(signal: AbortSignal, isWanted: (offset: bigint) => boolean, after: Lsn, last?: bigint): Promise<ReadUnit> {
+  async #unit(
+    signal: AbortSignal,
+    isWanted: (offset: bigint) => boolean,
+    after: Lsn,
+    last?: bigint,
+  ): Promise<ReadUnit> {
     const { unit, offset } = await this.#nextUnit(signal)
-    if (isWanted(offset) && this.#chain.counts(unit)) return { offset, items: await this.#items(unit, offset, after, offset === last, signal) }
+    if (isWanted(offset) && this.#chain.counts(unit))
+      return { offset, items: await this.#items(unit, offset, after, offset === last, signal) }
     for (const partition of unit.partitions) this.#pass(partition)
     return { offset, items: [] }
   }
@@ -158,20 +189,40 @@ export class UnitReader {
     this.#known.set(keyOf(partition), partition)
   }
 
-  async #items(unit: Unit, offset: bigint, after: Lsn, isLast: boolean, signal: AbortSignal): Promise<LogItem[]> {
+  async #items(
+    unit: Unit,
+    offset: bigint,
+    after: Lsn,
+    isLast: boolean,
+    signal: AbortSignal,
+  ): Promise<LogItem[]> {
     const items: LogItem[] = []
     const changes = new Map<string, ReadChange[]>()
     // In the store already: the records need not even be there any more.
-    const stored = unit.entries.every((entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0)
+    const stored = unit.entries.every(
+      (entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0,
+    )
     const outline = this.#options.outline === true
     const written = stored || outline ? [] : unit.partitions.filter((p) => p.records > 0)
     // Twice an even share: rows are spread unevenly, and a batch comes whole or not at all.
-    const bytesEach = isLast ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS : undefined
-    await fetchTogether(this.#options.cluster, written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })), bytesEach)
+    const bytesEach = isLast
+      ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS
+      : undefined
+    await fetchTogether(
+      this.#options.cluster,
+      written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })),
+      bytesEach,
+    )
     const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
-    const place: LogPlace = { log: this.#options.log, from: this.#from, at: offset, since: this.#options.since, unit: unitName(unit) }
+    const place: LogPlace = {
+      log: this.#options.log,
+      from: this.#from,
+      at: offset,
+      since: this.#options.since,
+      unit: unitName(unit),
+    }
     const taken = new Map<string, number>()
     for (const sorted of changes.values()) sorted.splice(0, sorted.length, ...inOrder(sorted))
     for (const entry of unit.entries) {
@@ -183,7 +234,9 @@ export class UnitReader {
       // A control record may stand between two pieces of one transaction.
       const from = taken.get(entry.lsn) ?? 0
       taken.set(entry.lsn, from + entry.count)
-      const part = outline ? outlineOf(unit, entry, place) : this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
+      const part = outline
+        ? outlineOf(unit, entry, place)
+        : this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
       // In the store already: a restart reads its unit again.
       if (compareLsn(part.head.lsn, after) > 0) items.push(part)
     }
@@ -194,7 +247,13 @@ export class UnitReader {
     const key = keyOf(partition)
     let reader = this.#readers.get(key)
     if (reader === undefined) {
-      reader = new PartitionReader(this.#options.cluster, partition.topic, partition.partition, partition.first, HEADER)
+      reader = new PartitionReader(
+        this.#options.cluster,
+        partition.topic,
+        partition.partition,
+        partition.first,
+        HEADER,
+      )
       this.#readers.set(key, reader)
     }
     return reader
@@ -207,36 +266,56 @@ export class UnitReader {
     const reader = this.#readerOf(partition)
     // A reader that begins with this unit takes its word for what came before it.
     let number = partition.number - partition.records
-    if (before !== undefined && before.number !== number) throw this.#hole(partition, `number ${before.number + 1} is missing, its unit begins with ${number + 1}`)
+    if (before !== undefined && before.number !== number)
+      throw this.#hole(
+        partition,
+        `number ${before.number + 1} is missing, its unit begins with ${number + 1}`,
+      )
     const own: OwnRecord[] = []
     for (const record of await this.#recordsOf(reader, partition, signal)) {
       const stamp = parseStamp(record.stamp)
       if (stamp === undefined) {
-        this.#options.onForeign?.({ topic: partition.topic, partition: partition.partition, offset: String(record.offset) })
+        this.#options.onForeign?.({
+          topic: partition.topic,
+          partition: partition.partition,
+          offset: String(record.offset),
+        })
         continue
       }
-      if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit) continue
-      if (stamp.number !== number + 1) throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
+      if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit)
+        continue
+      if (stamp.number !== number + 1)
+        throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
       number = stamp.number
       if (stamp.isLink || stamp.isTombstone) continue
       if (stamp.piece === 0) own.push({ values: [record.value], shape: stamp.shape, pieces: stamp.pieces })
       else {
         // Pieces lie one behind the other: nobody else's record of this unit comes between them.
         const begun = own.at(-1)
-        if (begun === undefined || begun.values.length !== stamp.piece || begun.pieces !== stamp.pieces) throw this.#hole(partition, `a piece of a change without the one before it, at number ${stamp.number}`)
+        if (begun === undefined || begun.values.length !== stamp.piece || begun.pieces !== stamp.pieces)
+          throw this.#hole(
+            partition,
+            `a piece of a change without the one before it, at number ${stamp.number}`,
+          )
         begun.values.push(record.value)
       }
     }
-    if (number !== partition.number) throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
+    if (number !== partition.number)
+      throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
     return own
   }
 
   /** What lies before the unit's first record is not its own: where only that is gone, nothing is missing. */
-  async #recordsOf(reader: PartitionReader, partition: UnitPartition, signal: AbortSignal): Promise<LogRecord[]> {
+  async #recordsOf(
+    reader: PartitionReader,
+    partition: UnitPartition,
+    signal: AbortSignal,
+  ): Promise<LogRecord[]> {
     try {
       return await reader.upTo(partition.offset, signal)
     } catch (error) {
-      if (!(error instanceof TidemarkError) || error.code !== 'LOG_HOLE' || reader.next >= partition.first) throw error
+      if (!(error instanceof TidemarkError) || error.code !== 'LOG_HOLE' || reader.next >= partition.first)
+        throw error
       reader.skip(partition.first - 1n)
       return reader.upTo(partition.offset, signal)
     }
@@ -246,9 +325,14 @@ export class UnitReader {
     return new TidemarkError('LOG_HOLE', `${partition.topic}/${partition.partition}: ${what}`)
   }
 
-  async #change({ values, pieces, shape: wanted }: OwnRecord, into: Map<string, ReadChange[]>): Promise<void> {
-    const value = values.length === 1 ? values[0]! : Buffer.concat(values.map((part) => part ?? Buffer.alloc(0)))
-    if (values.length !== pieces || value === null || value.length <= HEAD_BYTES || value[0] !== 0) throw new TidemarkError('LOG_FOREIGN', 'a record of ours without its change')
+  async #change(
+    { values, pieces, shape: wanted }: OwnRecord,
+    into: Map<string, ReadChange[]>,
+  ): Promise<void> {
+    const value =
+      values.length === 1 ? values[0]! : Buffer.concat(values.map((part) => part ?? Buffer.alloc(0)))
+    if (values.length !== pieces || value === null || value.length <= HEAD_BYTES || value[0] !== 0)
+      throw new TidemarkError('LOG_FOREIGN', 'a record of ours without its change')
     const { shape } = await this.#shape(value.readInt32BE(1), wanted)
     const bytes = value.subarray(HEAD_BYTES)
     const source = new ByteSource(bytes)
@@ -265,14 +349,23 @@ export class UnitReader {
     if (found === undefined) {
       const { relation, text } = shapeOfSchema(JSON.parse(await this.#options.registry.schema(id)))
       found = { shape: changeShape(relation, text) }
-      if (found.shape.id !== wanted) throw new TidemarkError('LOG_REFUSED', `the registry gives another schema for id ${id} than the one that was registered: it lost its schemas`, { next: 'restore the registry\'s storage; or tidemark up --new-generation' })
+      if (found.shape.id !== wanted)
+        throw new TidemarkError(
+          'LOG_REFUSED',
+          `the registry gives another schema for id ${id} than the one that was registered: it lost its schemas`,
+          { next: "restore the registry's storage; or tidemark up --new-generation" },
+        )
       this.#shapes.set(wanted, found)
     }
     return found
   }
 
   #part(entry: UnitTransaction, changes: readonly ReadChange[], place: LogPlace): TransactionPart {
-    if (changes.length !== entry.count) throw new TidemarkError('LOG_HOLE', `the transaction at ${entry.lsn} has ${changes.length} changes in its unit, which says ${entry.count}`)
+    if (changes.length !== entry.count)
+      throw new TidemarkError(
+        'LOG_HOLE',
+        `the transaction at ${entry.lsn} has ${changes.length} changes in its unit, which says ${entry.count}`,
+      )
     const shapes = [...new Set(changes.map((change) => change.shape))]
     const index = new Map(shapes.map((shape, i) => [shape, i]))
     const offsets = new Uint32Array(changes.length + 1)
@@ -284,14 +377,30 @@ export class UnitReader {
       shapeOf[i] = slot
       const operation = operationOf(change.bytes)
       rows[slot]![operation]!++
-      if (operation === 0 && change.shape.relation.schema === 'tidemark' && change.shape.relation.name === 'ddl') this.#ddl.push(ddlRecord(change))
+      if (
+        operation === 0 &&
+        change.shape.relation.schema === 'tidemark' &&
+        change.shape.relation.name === 'ddl'
+      )
+        this.#ddl.push(ddlRecord(change))
     }
     const ddl = entry.end === null ? [] : this.#ddl
     if (entry.end !== null) this.#ddl = []
     return {
       kind: 'changes',
-      head: { timeline: entry.timeline, lsn: parseLsn(entry.lsn), xid: entry.xid, committedAt: entry.committedAt },
-      changes: { bytes: Buffer.concat(changes.map((change) => change.bytes)), offsets, shapeOf, shapes, count: changes.length },
+      head: {
+        timeline: entry.timeline,
+        lsn: parseLsn(entry.lsn),
+        xid: entry.xid,
+        committedAt: entry.committedAt,
+      },
+      changes: {
+        bytes: Buffer.concat(changes.map((change) => change.bytes)),
+        offsets,
+        shapeOf,
+        shapes,
+        count: changes.length,
+      },
       counts: shapes.map((shape, i): ChangeCount => ({ shape, rows: rows[i]! })),
       endLsn: entry.end === null ? undefined : parseLsn(entry.end),
       ddl,

@@ -14,7 +14,15 @@ import type { Registry } from './registry.ts'
 import type { TableRecords } from './table-records.ts'
 import { wireHead } from './table-records.ts'
 import type { Topics } from './topics.ts'
-import { encodeUnit, HEADER, stampText, type Unit, UNIT_SCHEMA, unitName, type UnitPartition } from './unit.ts'
+import {
+  encodeUnit,
+  HEADER,
+  stampText,
+  type Unit,
+  UNIT_SCHEMA,
+  unitName,
+  type UnitPartition,
+} from './unit.ts'
 
 /** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
 const UNITS_PER_PRODUCER = 100_000
@@ -74,7 +82,12 @@ export class UnitWriter {
   async open(signal: AbortSignal): Promise<LogTail> {
     return this.#retrying(signal, async () => {
       await this.#options.topics.ensure(this.#options.transactions, 1)
-      this.#unitSchema ??= wireHead(await this.#options.registry.register(`${this.#options.transactions}-value`, JSON.stringify(UNIT_SCHEMA)))
+      this.#unitSchema ??= wireHead(
+        await this.#options.registry.register(
+          `${this.#options.transactions}-value`,
+          JSON.stringify(UNIT_SCHEMA),
+        ),
+      )
       return this.#begin(signal)
     })
   }
@@ -108,7 +121,13 @@ export class UnitWriter {
   async #begin(signal: AbortSignal): Promise<LogTail> {
     await this.#drop()
     await this.#options.confirm()
-    const producer = this.#options.kafka.producer({ transactionalId: this.#options.transactionalId, idempotent: true, maxInFlightRequests: 1, transactionTimeout: TRANSACTION_MS, allowAutoTopicCreation: false })
+    const producer = this.#options.kafka.producer({
+      transactionalId: this.#options.transactionalId,
+      idempotent: true,
+      maxInFlightRequests: 1,
+      transactionTimeout: TRANSACTION_MS,
+      allowAutoTopicCreation: false,
+    })
     try {
       await producer.connect()
       // The first transaction makes kafkajs ask for a producer id, which fences: an empty one, given up.
@@ -147,13 +166,18 @@ export class UnitWriter {
         batches.at(-1)!.push({
           key: record.key.length === 0 ? null : slab.join(heads.key, record.key),
           // Pieces behind the first go on where the one before ended.
-          value: record.isTombstone ? null : record.piece === 0 ? slab.join(heads.value, record.value) : record.value,
+          value: record.isTombstone
+            ? null
+            : record.piece === 0
+              ? slab.join(heads.value, record.value)
+              : record.value,
           partition: pending.partition,
           timestamp: record.timestamp,
           headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record) },
         })
       }
-      for (const [i, messages] of batches.entries()) (rounds[i] ??= []).push({ topic: pending.topic, messages })
+      for (const [i, messages] of batches.entries())
+        (rounds[i] ??= []).push({ topic: pending.topic, messages })
     }
     const now = this.#options.clock.elapsed()
     try {
@@ -168,13 +192,46 @@ export class UnitWriter {
           const partition = messages[0]!.partition!
           const key = `${topic}\0${partition}`
           const base = baseOffset(answers, topic, partition)
-          partitions.set(key, { topic, partition, number: (partitions.get(key)?.number ?? 0) + messages.length, offset: base + BigInt(messages.length) - 1n, first: i === 0 ? base : partitions.get(key)!.first, records: (i === 0 ? 0 : partitions.get(key)!.records) + messages.length })
+          partitions.set(key, {
+            topic,
+            partition,
+            number: (partitions.get(key)?.number ?? 0) + messages.length,
+            offset: base + BigInt(messages.length) - 1n,
+            first: i === 0 ? base : partitions.get(key)!.first,
+            records: (i === 0 ? 0 : partitions.get(key)!.records) + messages.length,
+          })
         }
       }
-      for (const { topic, partition } of unit.partitions.values()) changed.push(partitions.get(`${topic}\0${partition}`)!)
+      for (const { topic, partition } of unit.partitions.values())
+        changed.push(partitions.get(`${topic}\0${partition}`)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
-      const progress: Unit = { generation, term, unit: number, entries: unit.entries, partitions: full ? [...partitions].map(([key, p]) => (unit.partitions.has(key) ? p : { ...p, first: p.offset, records: 0 })) : changed, full, bytes: unit.bytes, ddl: unit.ddl, previous: this.#previous }
-      const record: ProducerRecord = { topic: transactions, acks: -1, messages: [{ partition: 0, key: null, value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]), headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) } }] }
+      const progress: Unit = {
+        generation,
+        term,
+        unit: number,
+        entries: unit.entries,
+        partitions: full
+          ? [...partitions].map(([key, p]) =>
+              unit.partitions.has(key) ? p : { ...p, first: p.offset, records: 0 },
+            )
+          : changed,
+        full,
+        bytes: unit.bytes,
+        ddl: unit.ddl,
+        previous: this.#previous,
+      }
+      const record: ProducerRecord = {
+        topic: transactions,
+        acks: -1,
+        messages: [
+          {
+            partition: 0,
+            key: null,
+            value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]),
+            headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) },
+          },
+        ],
+      }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
       onPoint?.('unit-progress')
       await transaction.commit()
@@ -193,7 +250,10 @@ export class UnitWriter {
     let heads = this.#heads.get(table)
     if (heads === undefined) {
       const { registry } = this.#options
-      heads = { key: wireHead(await registry.register(`${table.topic}-key`, table.keySchema)), value: wireHead(await registry.register(`${table.topic}-value`, table.valueSchema)) }
+      heads = {
+        key: wireHead(await registry.register(`${table.topic}-key`, table.keySchema)),
+        value: wireHead(await registry.register(`${table.topic}-value`, table.valueSchema)),
+      }
       this.#heads.set(table, heads)
     }
     return heads
@@ -256,6 +316,10 @@ function joined(round: readonly TopicMessages[]): TopicMessages[] {
 
 function baseOffset(answers: readonly RecordMetadata[], topic: string, partition: number): bigint {
   const answer = answers.find((a) => a.topicName === topic && a.partition === partition)
-  if (answer?.baseOffset === undefined) throw new TidemarkError('LOG_UNREACHABLE', `Kafka took records for ${topic}/${partition} and did not say where they are`)
+  if (answer?.baseOffset === undefined)
+    throw new TidemarkError(
+      'LOG_UNREACHABLE',
+      `Kafka took records for ${topic}/${partition} and did not say where they are`,
+    )
   return BigInt(answer.baseOffset)
 }

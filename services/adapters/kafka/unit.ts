@@ -116,7 +116,17 @@ const TYPE = avro.Type.forSchema(UNIT_SCHEMA as unknown as avro.Schema, { wrapUn
 export function encodeUnit(unit: Unit): Buffer {
   return TYPE.toBuffer({
     ...unit,
-    entries: unit.entries.map((entry) => (entry.kind === 'control' ? { 'tidemark.UnitControl': { json: entry.json } } : { 'tidemark.UnitTransaction': { ...entry, committedAt: Number(entry.committedAt), end: entry.end === null ? null : { string: entry.end } } })),
+    entries: unit.entries.map((entry) =>
+      entry.kind === 'control'
+        ? { 'tidemark.UnitControl': { json: entry.json } }
+        : {
+            'tidemark.UnitTransaction': {
+              ...entry,
+              committedAt: Number(entry.committedAt),
+              end: entry.end === null ? null : { string: entry.end },
+            },
+          },
+    ),
     partitions: unit.partitions.map((p) => ({ ...p, offset: Number(p.offset), first: Number(p.first) })),
   })
 }
@@ -128,8 +138,23 @@ export function decodeUnit(bytes: Buffer): Unit {
       generation: number
       term: number
       unit: number
-      entries: ({ 'tidemark.UnitControl': { json: string } } | { 'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & { committedAt: number; end: { string: string } | null } })[]
-      partitions: { topic: string; partition: number; number: number; offset: number; first: number; records: number }[]
+      entries: (
+        | { 'tidemark.UnitControl': { json: string } }
+        | {
+            'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & {
+              committedAt: number
+              end: { string: string } | null
+            }
+          }
+      )[]
+      partitions: {
+        topic: string
+        partition: number
+        number: number
+        offset: number
+        first: number
+        records: number
+      }[]
       full: boolean
       bytes: number
       ddl: string[]
@@ -143,15 +168,34 @@ export function decodeUnit(bytes: Buffer): Unit {
       bytes: raw.bytes,
       ddl: raw.ddl,
       previous: raw.previous,
-      partitions: raw.partitions.map((p) => ({ topic: p.topic, partition: p.partition, number: p.number, offset: BigInt(p.offset), first: BigInt(p.first), records: p.records })),
+      partitions: raw.partitions.map((p) => ({
+        topic: p.topic,
+        partition: p.partition,
+        number: p.number,
+        offset: BigInt(p.offset),
+        first: BigInt(p.first),
+        records: p.records,
+      })),
       entries: raw.entries.map((entry): UnitEntry => {
-        if ('tidemark.UnitControl' in entry) return { kind: 'control', json: entry['tidemark.UnitControl'].json }
+        if ('tidemark.UnitControl' in entry)
+          return { kind: 'control', json: entry['tidemark.UnitControl'].json }
         const t = entry['tidemark.UnitTransaction']
-        return { kind: 'transaction', lsn: t.lsn, xid: t.xid, committedAt: BigInt(t.committedAt), timeline: t.timeline, first: t.first, count: t.count, end: t.end?.string ?? null }
+        return {
+          kind: 'transaction',
+          lsn: t.lsn,
+          xid: t.xid,
+          committedAt: BigInt(t.committedAt),
+          timeline: t.timeline,
+          first: t.first,
+          count: t.count,
+          end: t.end?.string ?? null,
+        }
       }),
     }
   } catch (error) {
-    throw new TidemarkError('LOG_FOREIGN', 'a record in the topic of transactions that is no unit of ours', { cause: error })
+    throw new TidemarkError('LOG_FOREIGN', 'a record in the topic of transactions that is no unit of ours', {
+      cause: error,
+    })
   }
 }
 
@@ -182,7 +226,14 @@ export interface RecordKind {
   readonly pieces: number
 }
 
-export function stampText(generation: number, term: number, unit: number, number: number, shape: string, kind: RecordKind): string {
+export function stampText(
+  generation: number,
+  term: number,
+  unit: number,
+  number: number,
+  shape: string,
+  kind: RecordKind,
+): string {
   const special = `${kind.isLink ? '.l' : ''}${kind.isTombstone ? '.t' : ''}${kind.pieces > 1 ? `.p${kind.piece}/${kind.pieces}` : ''}`
   return `${generation}.${term}.${unit}.${number}.${shape}${special}`
 }
@@ -191,7 +242,16 @@ export function parseStamp(header: Buffer | undefined): RecordStamp | undefined 
   const [generation, term, unit, number, shape, ...special] = (header?.toString('latin1') ?? '').split('.')
   const values = [generation, term, unit, number].map(Number)
   if (shape === undefined || values.some((value) => !Number.isSafeInteger(value))) return undefined
-  return { generation: values[0]!, term: values[1]!, unit: values[2]!, number: values[3]!, shape, isLink: special.includes('l'), isTombstone: special.includes('t'), ...pieceOf(special.at(-1)) }
+  return {
+    generation: values[0]!,
+    term: values[1]!,
+    unit: values[2]!,
+    number: values[3]!,
+    shape,
+    isLink: special.includes('l'),
+    isTombstone: special.includes('t'),
+    ...pieceOf(special.at(-1)),
+  }
 }
 
 function pieceOf(text: string | undefined): { readonly piece: number; readonly pieces: number } {

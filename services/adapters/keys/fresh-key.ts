@@ -8,7 +8,13 @@ const { KeyringNode, KeyringTraceFlag } = materials
 export class FreshKey extends KeyringNode {
   _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
     if (material.hasUnencryptedDataKey) return Promise.resolve(material)
-    return Promise.resolve(material.setUnencryptedDataKey(Uint8Array.from(randomBytes(material.suite.keyLengthBytes)), { keyName: 'fresh', keyNamespace: 'tidemark', flags: KeyringTraceFlag.WRAPPING_KEY_GENERATED_DATA_KEY }))
+    return Promise.resolve(
+      material.setUnencryptedDataKey(Uint8Array.from(randomBytes(material.suite.keyLengthBytes)), {
+        keyName: 'fresh',
+        keyNamespace: 'tidemark',
+        flags: KeyringTraceFlag.WRAPPING_KEY_GENERATED_DATA_KEY,
+      }),
+    )
   }
 
   _onDecrypt(material: NodeDecryptionMaterial): Promise<NodeDecryptionMaterial> {

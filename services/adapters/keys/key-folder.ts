@@ -24,7 +24,23 @@ const trustFile = z.object({
   stream: z.uuid(),
   genesis: z.string().regex(/^[0-9a-f]{64}$/),
   /** `from` and `to`: the first and the last ledger entry that each may sign, where it is not all of them. */
-  signers: z.array(z.object({ id: z.string(), role: z.enum(['writer', 'keeper']), publicKey: z.string(), from: z.string().regex(/^\d{1,20}$/).optional(), to: z.string().regex(/^\d{1,20}$/).optional() })).min(1),
+  signers: z
+    .array(
+      z.object({
+        id: z.string(),
+        role: z.enum(['writer', 'keeper']),
+        publicKey: z.string(),
+        from: z
+          .string()
+          .regex(/^\d{1,20}$/)
+          .optional(),
+        to: z
+          .string()
+          .regex(/^\d{1,20}$/)
+          .optional(),
+      }),
+    )
+    .min(1),
 })
 
 export type Trust = z.infer<typeof trustFile>
@@ -60,11 +76,26 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
   if (kind === 'rsa') {
     const pair = await generate('rsa', { modulusLength: 3072 })
     const phrase = passPhrase()
-    files.push({ path: join('restore', `${name}.pem`), text: pair.privateKey.export({ type: 'pkcs8', format: 'pem', ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }) }).toString() })
-    files.push({ path: join('writer', `${name}.pub.pem`), text: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString() })
+    files.push({
+      path: join('restore', `${name}.pem`),
+      text: pair.privateKey
+        .export({
+          type: 'pkcs8',
+          format: 'pem',
+          ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }),
+        })
+        .toString(),
+    })
+    files.push({
+      path: join('writer', `${name}.pub.pem`),
+      text: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    })
   } else {
     const text = `${randomness.bytes(32).toString('base64')}\n`
-    files.push({ path: join('restore', `${name}.aes256`), text }, { path: join('writer', `${name}.aes256`), text })
+    files.push(
+      { path: join('restore', `${name}.aes256`), text },
+      { path: join('writer', `${name}.aes256`), text },
+    )
   }
   return {
     signers: { writer: writer.signer, keeper: keeper.signer },
@@ -74,7 +105,8 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
     ],
     recipients: [`${kind}:${name}`],
     async write(trust) {
-      for (const role of ['writer', 'restore']) await mkdir(join(folder, role), { recursive: true, mode: 0o700 })
+      for (const role of ['writer', 'restore'])
+        await mkdir(join(folder, role), { recursive: true, mode: 0o700 })
       for (const file of files) await writeDurably(join(folder, file.path), file.text)
       const text = `${JSON.stringify(trust, undefined, 2)}\n`
       await writeDurably(join(folder, 'writer', 'trust.json'), text)
@@ -91,7 +123,9 @@ export function passPhrase(): string | undefined {
   try {
     text = readFileSync(path, 'utf8').trim()
   } catch (error) {
-    throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase file ${path} cannot be read`, { cause: error })
+    throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase file ${path} cannot be read`, {
+      cause: error,
+    })
   }
   if (text === '') throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase file ${path} is empty`)
   return text
@@ -103,7 +137,10 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   try {
     file = await open(path, 'wx', 0o600)
   } catch (error) {
-    throw new TidemarkError('KEY_FILE_INVALID', `cannot create ${path}; a keys folder is never overwritten`, { cause: error, next: 'choose another --keys folder' })
+    throw new TidemarkError('KEY_FILE_INVALID', `cannot create ${path}; a keys folder is never overwritten`, {
+      cause: error,
+      next: 'choose another --keys folder',
+    })
   }
   try {
     await file.writeFile(text)
@@ -113,7 +150,10 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   }
 }
 
-export async function newSigner(role: SignerRole, randomness: Randomness): Promise<{ signer: Signer; pem: string; publicPem: string }> {
+export async function newSigner(
+  role: SignerRole,
+  randomness: Randomness,
+): Promise<{ signer: Signer; pem: string; publicPem: string }> {
   const pair = await generate('ed25519')
   const id = `${role}-${randomness.bytes(4).toString('hex')}`
   return {
@@ -132,58 +172,115 @@ export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKey
   const side = await firstWith([join(folder, role), folder], 'trust.json')
   if (side === undefined) throw new TidemarkError('KEY_MISSING', `no ${role} keys in ${folder}`)
   const parsed = trustFile.safeParse(await json(join(side, 'trust.json')))
-  if (!parsed.success) throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)
+  if (!parsed.success)
+    throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)
   const recipients: RecipientKey[] = []
   let signerKey: KeyObject | undefined
   for (const file of (await readdir(side)).sort()) {
     const path = join(side, file)
     if (file === 'signer.pem') signerKey = privatePem(await readFile(path), path)
-    else if (file.endsWith('.pub.pem')) recipients.push({ kind: 'rsa', name: file.slice(0, -8), publicKey: publicPem(await readFile(path), path) })
+    else if (file.endsWith('.pub.pem'))
+      recipients.push({
+        kind: 'rsa',
+        name: file.slice(0, -8),
+        publicKey: publicPem(await readFile(path), path),
+      })
     else if (file.endsWith('.pem')) {
       const privateKey = privatePem(await readFile(path), path)
-      recipients.push({ kind: 'rsa', name: file.slice(0, -4), publicKey: createPublicKey(privateKey), privateKey })
+      recipients.push({
+        kind: 'rsa',
+        name: file.slice(0, -4),
+        publicKey: createPublicKey(privateKey),
+        privateKey,
+      })
     } else if (file.endsWith('.aes256')) {
       const secret = Buffer.from((await readFile(path, 'utf8')).trim(), 'base64')
-      if (secret.length !== 32) throw new TidemarkError('KEY_FILE_INVALID', `${path} does not hold 32 bytes in base64`)
+      if (secret.length !== 32)
+        throw new TidemarkError('KEY_FILE_INVALID', `${path} does not hold 32 bytes in base64`)
       recipients.push({ kind: 'aes', name: file.slice(0, -7), secret })
-    } else if (file.endsWith('.kms.json') || file.endsWith('.vault.json')) recipients.push(await serviceRecipient(side, file, role))
+    } else if (file.endsWith('.kms.json') || file.endsWith('.vault.json'))
+      recipients.push(await serviceRecipient(side, file, role))
   }
   if (recipients.length === 0) throw new TidemarkError('KEY_MISSING', `no recipient key in ${side}`)
   const provider = new RecipientKeys(recipients)
-  if (role === 'restore' && !provider.canOpen) throw new TidemarkError('KEY_MISSING', `${side} holds public keys only; the restore folder is needed`)
-  return { trust: parsed.data, signer: signerOf(signerKey, parsed.data), provider, writerCanRead: role === 'writer' && provider.canOpen }
+  if (role === 'restore' && !provider.canOpen)
+    throw new TidemarkError('KEY_MISSING', `${side} holds public keys only; the restore folder is needed`)
+  return {
+    trust: parsed.data,
+    signer: signerOf(signerKey, parsed.data),
+    provider,
+    writerCanRead: role === 'writer' && provider.canOpen,
+  }
 }
 
 const serviceFile = z.union([
-  z.strictObject({ kms: z.strictObject({ key: z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)\/.+$/), endpoint: z.url({ protocol: /^https?$/ }).optional() }) }),
-  z.strictObject({ vault: z.strictObject({ address: z.url({ protocol: /^https?$/ }), mount: z.string().regex(/^[A-Za-z0-9_/-]+$/).default('transit'), key: z.string().min(1), tokenFile: z.string().min(1).optional() }) }),
+  z.strictObject({
+    kms: z.strictObject({
+      key: z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)\/.+$/),
+      endpoint: z.url({ protocol: /^https?$/ }).optional(),
+    }),
+  }),
+  z.strictObject({
+    vault: z.strictObject({
+      address: z.url({ protocol: /^https?$/ }),
+      mount: z
+        .string()
+        .regex(/^[A-Za-z0-9_/-]+$/)
+        .default('transit'),
+      key: z.string().min(1),
+      tokenFile: z.string().min(1).optional(),
+    }),
+  }),
 ])
 export type ServiceKey = z.input<typeof serviceFile>
 
 /** A key that lies in a service: the file says where, and is no secret. @throws TidemarkError KEY_FILE_INVALID */
 export function parseServiceKey(text: unknown, path: string): z.output<typeof serviceFile> {
   const parsed = serviceFile.safeParse(text)
-  if (!parsed.success) throw new TidemarkError('KEY_FILE_INVALID', `${path} does not say where a key lies: ${z.prettifyError(parsed.error)}`)
+  if (!parsed.success)
+    throw new TidemarkError(
+      'KEY_FILE_INVALID',
+      `${path} does not say where a key lies: ${z.prettifyError(parsed.error)}`,
+    )
   return parsed.data
 }
 
 async function serviceRecipient(side: string, file: string, role: KeyRole): Promise<RecipientKey> {
   const path = join(side, file)
-  return serviceRecipientOf(parseServiceKey(await json(path), path), file.slice(0, file.indexOf('.')), side, role === 'restore')
+  return serviceRecipientOf(
+    parseServiceKey(await json(path), path),
+    file.slice(0, file.indexOf('.')),
+    side,
+    role === 'restore',
+  )
 }
 
 /** @param side that paths in it are relative to */
-export function serviceRecipientOf(found: z.output<typeof serviceFile>, name: string, side: string, mayOpen: boolean): RecipientKey {
+export function serviceRecipientOf(
+  found: z.output<typeof serviceFile>,
+  name: string,
+  side: string,
+  mayOpen: boolean,
+): RecipientKey {
   if ('kms' in found) return { kind: 'kms', name, arn: found.kms.key, endpoint: found.kms.endpoint, mayOpen }
   const { address, mount, key, tokenFile } = found.vault
-  return { kind: 'vault', name, address, mount, key, tokenFile: tokenFile === undefined ? undefined : resolve(side, tokenFile), mayOpen }
+  return {
+    kind: 'vault',
+    name,
+    address,
+    mount,
+    key,
+    tokenFile: tokenFile === undefined ? undefined : resolve(side, tokenFile),
+    mayOpen,
+  }
 }
 
 function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined {
   if (key === undefined) return undefined
   const publicPem = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString()
   const known = trust.signers.find((signer) => signer.publicKey === publicPem)
-  if (known === undefined) throw new TidemarkError('KEY_FILE_INVALID', 'signer.pem is not one of the signers in trust.json')
+  if (known === undefined)
+    throw new TidemarkError('KEY_FILE_INVALID', 'signer.pem is not one of the signers in trust.json')
   return { id: known.id, privateKey: key }
 }
 
@@ -191,11 +288,18 @@ function privatePem(text: Buffer, path: string): KeyObject {
   try {
     if (!text.includes('ENCRYPTED PRIVATE KEY')) return createPrivateKey(text)
     const passphrase = passPhrase()
-    if (passphrase === undefined) throw new TidemarkError('KEY_FILE_INVALID', `${path} needs its pass phrase`, { next: 'set TIDEMARK_KEY_PASSPHRASE_FILE to a file that holds it' })
+    if (passphrase === undefined)
+      throw new TidemarkError('KEY_FILE_INVALID', `${path} needs its pass phrase`, {
+        next: 'set TIDEMARK_KEY_PASSPHRASE_FILE to a file that holds it',
+      })
     return createPrivateKey({ key: text, passphrase })
   } catch (error) {
     if (error instanceof TidemarkError) throw error
-    if (text.includes('ENCRYPTED PRIVATE KEY')) throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase does not open ${path}`, { cause: error, next: 'correct what TIDEMARK_KEY_PASSPHRASE_FILE names' })
+    if (text.includes('ENCRYPTED PRIVATE KEY'))
+      throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase does not open ${path}`, {
+        cause: error,
+        next: 'correct what TIDEMARK_KEY_PASSPHRASE_FILE names',
+      })
     throw new TidemarkError('KEY_FILE_INVALID', `${path} is no private key in PEM form`, { cause: error })
   }
 }

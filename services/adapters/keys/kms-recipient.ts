@@ -20,20 +20,34 @@ export interface KmsRecipient {
 const TRY_MS = 10_000
 
 /** @param onFailure told of what the service answered, which the format's library keeps to itself */
-export function kmsKeyring({ arn, endpoint }: KmsRecipient, onFailure: (error: unknown) => void): KeyringNode {
-  const told = <I, O>(call: (input: I) => Promise<O>) => async (input: I): Promise<O> => {
-    try {
-      return await call(input)
-    } catch (error) {
-      onFailure(error)
-      throw error
+export function kmsKeyring(
+  { arn, endpoint }: KmsRecipient,
+  onFailure: (error: unknown) => void,
+): KeyringNode {
+  const told =
+    <I, O>(call: (input: I) => Promise<O>) =>
+    async (input: I): Promise<O> => {
+      try {
+        return await call(input)
+      } catch (error) {
+        onFailure(error)
+        throw error
+      }
     }
-  }
   return new KmsKeyringNode({
     keyIds: [arn],
     clientProvider: (region) => {
-      const client = new KMS({ region, ...(endpoint === undefined ? {} : { endpoint }), maxAttempts: 3, requestHandler: { requestTimeout: TRY_MS, connectionTimeout: TRY_MS } })
-      return { encrypt: told(client.encrypt.bind(client)), decrypt: told(client.decrypt.bind(client)), generateDataKey: told(client.generateDataKey.bind(client)) } as unknown as Extract<ReturnType<KmsNodeClientSupplier>, object>
+      const client = new KMS({
+        region,
+        ...(endpoint === undefined ? {} : { endpoint }),
+        maxAttempts: 3,
+        requestHandler: { requestTimeout: TRY_MS, connectionTimeout: TRY_MS },
+      })
+      return {
+        encrypt: told(client.encrypt.bind(client)),
+        decrypt: told(client.decrypt.bind(client)),
+        generateDataKey: told(client.generateDataKey.bind(client)),
+      } as unknown as Extract<ReturnType<KmsNodeClientSupplier>, object>
     },
   })
 }

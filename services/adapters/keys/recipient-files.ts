@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { parseServiceKey, passPhrase, type ServiceKey, serviceRecipientOf, writeDurably } from './key-folder.ts'
+import {
+  parseServiceKey,
+  passPhrase,
+  type ServiceKey,
+  serviceRecipientOf,
+  writeDurably,
+} from './key-folder.ts'
 import { RecipientKeys } from './recipient-keys.ts'
 
 const generate = promisify(generateKeyPair)
@@ -18,9 +24,18 @@ export async function newRecipient(folder: string, randomness: Randomness): Prom
   const name = `recipient-${randomness.bytes(4).toString('hex')}`
   const pair = await generate('rsa', { modulusLength: RSA_BITS })
   const phrase = passPhrase()
-  const pem = pair.privateKey.export({ type: 'pkcs8', format: 'pem', ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }) }).toString()
+  const pem = pair.privateKey
+    .export({
+      type: 'pkcs8',
+      format: 'pem',
+      ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }),
+    })
+    .toString()
   await writeDurably(join(folder, 'restore', `${name}.pem`), pem)
-  await writeDurably(join(folder, 'writer', `${name}.pub.pem`), pair.publicKey.export({ type: 'spki', format: 'pem' }).toString())
+  await writeDurably(
+    join(folder, 'writer', `${name}.pub.pem`),
+    pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  )
   return name
 }
 
@@ -31,7 +46,12 @@ export async function addRecipient(folder: string, file: string, name: string): 
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new TidemarkError('KEY_FILE_INVALID', `${file} cannot be read`, { cause: error })
   })
-  if (text.includes('PRIVATE KEY')) throw new TidemarkError('KEY_FILE_INVALID', `${file} holds a private key: it does not belong on a writer`, { next: 'give the public key (openssl pkey -in FILE -pubout)' })
+  if (text.includes('PRIVATE KEY'))
+    throw new TidemarkError(
+      'KEY_FILE_INVALID',
+      `${file} holds a private key: it does not belong on a writer`,
+      { next: 'give the public key (openssl pkey -in FILE -pubout)' },
+    )
   let key
   try {
     key = createPublicKey(text)
@@ -39,8 +59,12 @@ export async function addRecipient(folder: string, file: string, name: string): 
     throw new TidemarkError('KEY_FILE_INVALID', `${file} is no public key in PEM form`, { cause: error })
   }
   const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
-  if (key.asymmetricKeyType !== 'rsa' || bits < RSA_BITS) throw new TidemarkError('KEY_FILE_INVALID', `${file} is no RSA key of at least ${RSA_BITS} bits`)
-  await writeDurably(join(folder, 'writer', `${full}.pub.pem`), key.export({ type: 'spki', format: 'pem' }).toString())
+  if (key.asymmetricKeyType !== 'rsa' || bits < RSA_BITS)
+    throw new TidemarkError('KEY_FILE_INVALID', `${file} is no RSA key of at least ${RSA_BITS} bits`)
+  await writeDurably(
+    join(folder, 'writer', `${full}.pub.pem`),
+    key.export({ type: 'spki', format: 'pem' }).toString(),
+  )
   return full
 }
 
@@ -55,17 +79,24 @@ export async function addServiceRecipient(folder: string, key: ServiceKey, name:
   const ending = 'kms' in key ? '.kms.json' : '.vault.json'
   const found = parseServiceKey(key, full)
   await sideOf(folder, 'writer')
-  await new RecipientKeys([serviceRecipientOf(found, full, join(folder, 'writer'), false)]).seal(Buffer.alloc(32), { kind: 'probe', object: full })
+  await new RecipientKeys([serviceRecipientOf(found, full, join(folder, 'writer'), false)]).seal(
+    Buffer.alloc(32),
+    { kind: 'probe', object: full },
+  )
   const text = `${JSON.stringify(key, undefined, 2)}\n`
   await writeDurably(join(folder, 'writer', full + ending), text)
-  const hasRestore = await sideOf(folder, 'restore').then(() => true, () => false)
+  const hasRestore = await sideOf(folder, 'restore').then(
+    () => true,
+    () => false,
+  )
   if (hasRestore) await writeDurably(join(folder, 'restore', full + ending), text)
   return full
 }
 
 function fullName(name: string): string {
   const full = name.startsWith('recipient-') ? name : `recipient-${name}`
-  if (!NAME.test(full)) throw new TidemarkError('USAGE', 'a recipient\'s name has small letters, digits and dashes, at most 40')
+  if (!NAME.test(full))
+    throw new TidemarkError('USAGE', "a recipient's name has small letters, digits and dashes, at most 40")
   return full
 }
 
@@ -74,12 +105,20 @@ export async function removeRecipient(folder: string, name: string): Promise<voi
   await sideOf(folder, 'writer')
   for (const ending of ['.pub.pem', '.aes256', '.kms.json', '.vault.json']) {
     const path = join(folder, 'writer', name + ending)
-    if (NAME.test(name) && (await access(path).then(() => true, () => false))) {
+    if (
+      NAME.test(name) &&
+      (await access(path).then(
+        () => true,
+        () => false,
+      ))
+    ) {
       await unlink(path)
       return
     }
   }
-  throw new TidemarkError('KEY_MISSING', `there is no recipient ${name.slice(0, 60)} in ${folder}/writer`, { next: 'tidemark keys list' })
+  throw new TidemarkError('KEY_MISSING', `there is no recipient ${name.slice(0, 60)} in ${folder}/writer`, {
+    next: 'tidemark keys list',
+  })
 }
 
 async function sideOf(folder: string, side: string): Promise<void> {

@@ -16,7 +16,12 @@ import type { VaultRecipient } from './vault-recipient.ts'
 const { MultiKeyringNode } = materials
 
 export type RecipientKey =
-  | { readonly kind: 'rsa'; readonly name: string; readonly publicKey: KeyObject; readonly privateKey?: KeyObject }
+  | {
+      readonly kind: 'rsa'
+      readonly name: string
+      readonly publicKey: KeyObject
+      readonly privateKey?: KeyObject
+    }
   | { readonly kind: 'aes'; readonly name: string; readonly secret: Buffer }
   | KmsRecipient
   | VaultRecipient
@@ -33,7 +38,11 @@ export class RecipientKeys implements KeyProvider {
     if (keys.length === 0) throw new TidemarkError('KEY_MISSING', 'no recipient key was given')
     for (const key of keys) {
       const bits = key.kind === 'rsa' ? (key.publicKey.asymmetricKeyDetails?.modulusLength ?? 0) : 0
-      if (key.kind === 'rsa' && bits < RSA_BITS_MIN) throw new TidemarkError('KEY_FILE_INVALID', `recipient ${key.name} has ${bits} bits; at least ${RSA_BITS_MIN} are needed`)
+      if (key.kind === 'rsa' && bits < RSA_BITS_MIN)
+        throw new TidemarkError(
+          'KEY_FILE_INVALID',
+          `recipient ${key.name} has ${bits} bits; at least ${RSA_BITS_MIN} are needed`,
+        )
     }
     this.#keys = keys
     this.recipients = keys.map((key) => `${key.kind}:${key.name}`)
@@ -57,7 +66,13 @@ export class RecipientKeys implements KeyProvider {
     const failures: KeyFailure[] = []
     const order = openers.toSorted((a, b) => Number(isService(a)) - Number(isService(b)))
     try {
-      return await openWith(new MultiKeyringNode({ children: await Promise.all(order.map((key) => keyringOf(key, true, failures))) }), sealed, context)
+      return await openWith(
+        new MultiKeyringNode({
+          children: await Promise.all(order.map((key) => keyringOf(key, true, failures))),
+        }),
+        sealed,
+        context,
+      )
     } catch (error) {
       throw failures[0] === undefined ? error : serviceError(failures[0])
     }
@@ -71,13 +86,33 @@ interface KeyFailure {
 
 /** A service that says no is different from one that says nothing; what it was asked with stays out of both texts. */
 function serviceError({ recipient, error }: KeyFailure): TidemarkError {
-  const { name = '', code: errno, cause, status, $metadata } = (error ?? {}) as { name?: string; code?: unknown; cause?: { code?: unknown }; status?: number; $metadata?: { httpStatusCode?: number } }
+  const {
+    name = '',
+    code: errno,
+    cause,
+    status,
+    $metadata,
+  } = (error ?? {}) as {
+    name?: string
+    code?: unknown
+    cause?: { code?: unknown }
+    status?: number
+    $metadata?: { httpStatusCode?: number }
+  }
   const code = status ?? $metadata?.httpStatusCode
   const network = [errno, cause?.code].find((one) => typeof one === 'string')
   const told = code === undefined ? (network ?? name) : `${name === 'Error' ? '' : `${name}, `}${code}`
   // 429 and what is behind 500 pass; any other answer is one.
   const isAnswer = code !== undefined && code >= 400 && code < 500 && code !== 429
-  return isAnswer ? new TidemarkError('KEY_REFUSED', `the key service refuses the recipient ${recipient} (${told})`, { cause: error }) : new TidemarkError('KEY_UNREACHABLE', `the key service of the recipient ${recipient} cannot be reached (${told})`, { cause: error })
+  return isAnswer
+    ? new TidemarkError('KEY_REFUSED', `the key service refuses the recipient ${recipient} (${told})`, {
+        cause: error,
+      })
+    : new TidemarkError(
+        'KEY_UNREACHABLE',
+        `the key service of the recipient ${recipient} cannot be reached (${told})`,
+        { cause: error },
+      )
 }
 
 function isService(key: RecipientKey): boolean {
@@ -99,7 +134,10 @@ async function keyringOf(key: RecipientKey, opening: boolean, failures: KeyFailu
         keyName: key.name,
         keyNamespace: 'tidemark',
         oaepHash: 'sha256',
-        rsaKey: opening && key.privateKey !== undefined ? { privateKey: pem(key.privateKey) } : { publicKey: pem(key.publicKey) },
+        rsaKey:
+          opening && key.privateKey !== undefined
+            ? { privateKey: pem(key.privateKey) }
+            : { publicKey: pem(key.publicKey) },
       })
     case 'kms': {
       // Loaded when it is wanted: AWS' client is large.

@@ -21,7 +21,11 @@ function sideOf(role: SignerRole): 'writer' | 'restore' {
 }
 
 /** The one that an earlier try has left, or a new one. */
-export async function nextSigner(folder: string, role: SignerRole, randomness: Randomness): Promise<NextSigner> {
+export async function nextSigner(
+  folder: string,
+  role: SignerRole,
+  randomness: Randomness,
+): Promise<NextSigner> {
   const side = join(folder, sideOf(role))
   const files = await readdir(side).catch((error: unknown) => {
     throw new TidemarkError('KEY_MISSING', `no ${sideOf(role)} keys in ${folder}`, { cause: error })
@@ -29,7 +33,10 @@ export async function nextSigner(folder: string, role: SignerRole, randomness: R
   const left = files.map((file) => NEXT.exec(file)).find((match) => match !== null)
   if (left !== undefined && left !== null) {
     const key = createPrivateKey(await readFile(join(side, left[0])))
-    return { id: left[1]!, publicKey: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString() }
+    return {
+      id: left[1]!,
+      publicKey: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString(),
+    }
   }
   const made = await newSigner(role, randomness)
   await writeDurably(join(side, `next-signer-${made.signer.id}.key`), made.pem)
@@ -37,7 +44,12 @@ export async function nextSigner(folder: string, role: SignerRole, randomness: R
 }
 
 /** The ledger knows of it: both sides trust it, and then its own side signs with it. */
-export async function installSigner(folder: string, role: SignerRole, next: NextSigner, trust: Trust): Promise<void> {
+export async function installSigner(
+  folder: string,
+  role: SignerRole,
+  next: NextSigner,
+  trust: Trust,
+): Promise<void> {
   const text = `${JSON.stringify(trust, undefined, 2)}\n`
   for (const side of ['writer', 'restore']) await replaceDurably(join(folder, side), 'trust.json', text)
   const side = join(folder, sideOf(role))

@@ -25,7 +25,9 @@ export interface VaultRecipient {
 
 const PROVIDER = 'tidemark-vault-transit'
 const TRY_MS = 10_000
-const answer = z.object({ data: z.object({ ciphertext: z.string().optional(), plaintext: z.string().optional() }) })
+const answer = z.object({
+  data: z.object({ ciphertext: z.string().optional(), plaintext: z.string().optional() }),
+})
 
 export class VaultAnswer extends Error {
   readonly status: number
@@ -49,30 +51,62 @@ export class VaultKeyring extends KeyringNode {
 
   async _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
     const secret = unwrapDataKey(material.getUnencryptedDataKey())
-    const { ciphertext } = await this.#call('encrypt', { plaintext: Buffer.from(secret).toString('base64') }, material.encryptionContext)
+    const { ciphertext } = await this.#call(
+      'encrypt',
+      { plaintext: Buffer.from(secret).toString('base64') },
+      material.encryptionContext,
+    )
     const { name } = this.#recipient
-    const wrapped = new EncryptedDataKey({ providerId: PROVIDER, providerInfo: name, encryptedDataKey: Buffer.from(ciphertext ?? '', 'utf8') })
-    return material.addEncryptedDataKey(wrapped, KeyringTraceFlag.WRAPPING_KEY_ENCRYPTED_DATA_KEY | KeyringTraceFlag.WRAPPING_KEY_SIGNED_ENC_CTX)
+    const wrapped = new EncryptedDataKey({
+      providerId: PROVIDER,
+      providerInfo: name,
+      encryptedDataKey: Buffer.from(ciphertext ?? '', 'utf8'),
+    })
+    return material.addEncryptedDataKey(
+      wrapped,
+      KeyringTraceFlag.WRAPPING_KEY_ENCRYPTED_DATA_KEY | KeyringTraceFlag.WRAPPING_KEY_SIGNED_ENC_CTX,
+    )
   }
 
-  async _onDecrypt(material: NodeDecryptionMaterial, wrapped: InstanceType<typeof EncryptedDataKey>[]): Promise<NodeDecryptionMaterial> {
+  async _onDecrypt(
+    material: NodeDecryptionMaterial,
+    wrapped: InstanceType<typeof EncryptedDataKey>[],
+  ): Promise<NodeDecryptionMaterial> {
     const { name } = this.#recipient
     for (const { providerId, providerInfo, encryptedDataKey } of wrapped) {
       if (providerId !== PROVIDER || providerInfo !== name) continue
-      const { plaintext } = await this.#call('decrypt', { ciphertext: Buffer.from(encryptedDataKey).toString('utf8') }, material.encryptionContext)
-      return material.setUnencryptedDataKey(Uint8Array.from(Buffer.from(plaintext ?? '', 'base64')), { keyName: name, keyNamespace: PROVIDER, flags: KeyringTraceFlag.WRAPPING_KEY_DECRYPTED_DATA_KEY | KeyringTraceFlag.WRAPPING_KEY_VERIFIED_ENC_CTX })
+      const { plaintext } = await this.#call(
+        'decrypt',
+        { ciphertext: Buffer.from(encryptedDataKey).toString('utf8') },
+        material.encryptionContext,
+      )
+      return material.setUnencryptedDataKey(Uint8Array.from(Buffer.from(plaintext ?? '', 'base64')), {
+        keyName: name,
+        keyNamespace: PROVIDER,
+        flags:
+          KeyringTraceFlag.WRAPPING_KEY_DECRYPTED_DATA_KEY | KeyringTraceFlag.WRAPPING_KEY_VERIFIED_ENC_CTX,
+      })
     }
     return material
   }
 
-  async #call(operation: 'encrypt' | 'decrypt', body: object, context: Readonly<Record<string, string>>): Promise<z.infer<typeof answer>['data']> {
+  async #call(
+    operation: 'encrypt' | 'decrypt',
+    body: object,
+    context: Readonly<Record<string, string>>,
+  ): Promise<z.infer<typeof answer>['data']> {
     const { address, mount, key, tokenFile } = this.#recipient
     try {
-      const token = tokenFile === undefined ? process.env['VAULT_TOKEN'] : (await readFile(tokenFile, 'utf8')).trim()
+      const token =
+        tokenFile === undefined ? process.env['VAULT_TOKEN'] : (await readFile(tokenFile, 'utf8')).trim()
       const associated = Buffer.from(canonicalize(context) ?? '', 'utf8').toString('base64')
       const response = await fetch(new URL(`/v1/${mount}/${operation}/${encodeURIComponent(key)}`, address), {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-vault-request': 'true', ...(token === undefined ? {} : { 'x-vault-token': token }) },
+        headers: {
+          'content-type': 'application/json',
+          'x-vault-request': 'true',
+          ...(token === undefined ? {} : { 'x-vault-token': token }),
+        },
         body: JSON.stringify({ ...body, associated_data: associated }),
         signal: AbortSignal.timeout(TRY_MS),
         redirect: 'error',
@@ -85,4 +119,3 @@ export class VaultKeyring extends KeyringNode {
     }
   }
 }
-

@@ -41,7 +41,8 @@ export class MemoryCutGroup {
   /** The first one leads; lanes go round. */
   #share(): void {
     const lanes = Array.from({ length: this.lanes }, (_, lane) => lane)
-    for (const [i, { listener }] of this.#members.entries()) listener({ leads: i === 0, lanes: lanes.filter((lane) => lane % this.#members.length === i) })
+    for (const [i, { listener }] of this.#members.entries())
+      listener({ leads: i === 0, lanes: lanes.filter((lane) => lane % this.#members.length === i) })
   }
 }
 

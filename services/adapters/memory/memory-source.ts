@@ -8,7 +8,16 @@ import { deferred, type Deferred } from '../../core/running-state.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
-import type { CatalogRepair, CopyResult, SlotState, Snapshot, SnapshotTable, Source, SourceIdentity, TablePartRange } from '../../core/ports/source.ts'
+import type {
+  CatalogRepair,
+  CopyResult,
+  SlotState,
+  Snapshot,
+  SnapshotTable,
+  Source,
+  SourceIdentity,
+  TablePartRange,
+} from '../../core/ports/source.ts'
 import { quoteName, quoteTable, type RelationVersion, type TableVersion } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
@@ -30,8 +39,19 @@ export interface MemoryTable {
 
 /** Values of the text columns; undefined in an update leaves the column as it is. */
 export type MemoryChange =
-  | { readonly kind: 'insert'; readonly table: string; readonly id: number; readonly values: readonly (string | null)[] }
-  | { readonly kind: 'update'; readonly table: string; readonly id: number; readonly to: number; readonly values: readonly (string | null | undefined)[] }
+  | {
+      readonly kind: 'insert'
+      readonly table: string
+      readonly id: number
+      readonly values: readonly (string | null)[]
+    }
+  | {
+      readonly kind: 'update'
+      readonly table: string
+      readonly id: number
+      readonly to: number
+      readonly values: readonly (string | null | undefined)[]
+    }
   | { readonly kind: 'delete'; readonly table: string; readonly id: number }
   | { readonly kind: 'truncate'; readonly table: string }
 
@@ -44,7 +64,14 @@ interface Logged {
 }
 
 export class MemorySource implements Source {
-  readonly #tables: ReadonlyMap<string, { readonly table: MemoryTable; readonly encoder: RowEncoder; rows: Map<number, readonly (string | null)[]> }>
+  readonly #tables: ReadonlyMap<
+    string,
+    {
+      readonly table: MemoryTable
+      readonly encoder: RowEncoder
+      rows: Map<number, readonly (string | null)[]>
+    }
+  >
   readonly #log: Logged[] = []
   #head: Lsn = toLsn(0x1000n)
   #xid = 700
@@ -54,7 +81,12 @@ export class MemorySource implements Source {
   #more: Deferred<void> = deferred()
 
   constructor(tables: readonly MemoryTable[], startedAt = 1_700_000_000_000_000n) {
-    this.#tables = new Map(tables.map((table) => [table.name, { table, encoder: new RowEncoder(relationOf(table), 'utf8'), rows: new Map() }]))
+    this.#tables = new Map(
+      tables.map((table) => [
+        table.name,
+        { table, encoder: new RowEncoder(relationOf(table), 'utf8'), rows: new Map() },
+      ]),
+    )
     this.#now = startedAt
   }
 
@@ -79,10 +111,20 @@ export class MemorySource implements Source {
     const part: TransactionPart = {
       kind: 'changes',
       head: { timeline: 1, lsn, xid: this.#xid++, committedAt: this.#now },
-      changes: { bytes: sink.take(), offsets: Uint32Array.from(offsets), shapeOf: Uint16Array.from(names, (name) => used.indexOf(name)), shapes, count: changes.length },
+      changes: {
+        bytes: sink.take(),
+        offsets: Uint32Array.from(offsets),
+        shapeOf: Uint16Array.from(names, (name) => used.indexOf(name)),
+        shapes,
+        count: changes.length,
+      },
       counts: used.map((name) => {
-        const of = (kind: MemoryChange['kind']): number => changes.filter((c) => c.table === name && c.kind === kind).length
-        return { shape: this.#table(name).encoder.shape, rows: [of('insert'), of('update'), of('delete'), of('truncate')] }
+        const of = (kind: MemoryChange['kind']): number =>
+          changes.filter((c) => c.table === name && c.kind === kind).length
+        return {
+          shape: this.#table(name).encoder.shape,
+          rows: [of('insert'), of('update'), of('delete'), of('truncate')],
+        }
       }),
       endLsn: end,
       ddl: [],
@@ -104,15 +146,31 @@ export class MemorySource implements Source {
   }
 
   identify(): Promise<SourceIdentity> {
-    return Promise.resolve({ systemId: '1', databaseOid: 1, database: 'memory', timeline: 1, serverVersion: 180000, encoding: 'UTF8' })
+    return Promise.resolve({
+      systemId: '1',
+      databaseOid: 1,
+      database: 'memory',
+      timeline: 1,
+      serverVersion: 180000,
+      encoding: 'UTF8',
+    })
   }
 
   slot(): Promise<SlotState> {
-    return Promise.resolve({ name: 'memory', confirmed: this.#confirmed, restart: this.#confirmed, active: false, activePid: undefined, walStatus: 'reserved', safeBytes: undefined })
+    return Promise.resolve({
+      name: 'memory',
+      confirmed: this.#confirmed,
+      restart: this.#confirmed,
+      active: false,
+      activePid: undefined,
+      walStatus: 'reserved',
+      safeBytes: undefined,
+    })
   }
 
   async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
-    if (compareLsn(this.#confirmed, from) > 0) throw new TidemarkError('SLOT_AHEAD', 'more was acknowledged than is asked for')
+    if (compareLsn(this.#confirmed, from) > 0)
+      throw new TidemarkError('SLOT_AHEAD', 'more was acknowledged than is asked for')
     let at = 0
     let sent = from
     for (;;) {
@@ -146,13 +204,30 @@ export class MemorySource implements Source {
     this.#wake()
   }
 
-  snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal }): Promise<Snapshot> {
+  snapshot(options: {
+    readonly only?: ReadonlySet<number>
+    readonly signal: AbortSignal
+  }): Promise<Snapshot> {
     const consistentPoint = toLsn(this.#head + 1n)
     const rows = new Map([...this.#tables].map(([name, { rows: now }]) => [name, new Map(now)]))
     const tables = [...this.#tables.values()]
       .filter(({ table }) => options.only?.has(table.oid) !== false)
-      .map(({ table, encoder }): SnapshotTable => ({ version: versionOf(table), facts: JSON.stringify(factsOf(table)), shape: encoder.shape, rows: 0, bytes: 0, parts: [{ from: 0, to: undefined }] }))
-    const copy = async (table: SnapshotTable, _part: TablePartRange, onBlock: (bytes: Buffer, count: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult> => {
+      .map(
+        ({ table, encoder }): SnapshotTable => ({
+          version: versionOf(table),
+          facts: JSON.stringify(factsOf(table)),
+          shape: encoder.shape,
+          rows: 0,
+          bytes: 0,
+          parts: [{ from: 0, to: undefined }],
+        }),
+      )
+    const copy = async (
+      table: SnapshotTable,
+      _part: TablePartRange,
+      onBlock: (bytes: Buffer, count: number) => Promise<void> | undefined,
+      signal: AbortSignal,
+    ): Promise<CopyResult> => {
       signal.throwIfAborted()
       const { encoder } = this.#table(table.version.name)
       const held = rows.get(table.version.name)!
@@ -223,7 +298,8 @@ export class MemorySource implements Source {
       return
     }
     const old = rows.get(change.id)
-    if ((change.kind === 'insert') === (old !== undefined)) throw new TidemarkError('INTERNAL', 'a change that no database would make')
+    if ((change.kind === 'insert') === (old !== undefined))
+      throw new TidemarkError('INTERNAL', 'a change that no database would make')
     const wire = new ByteSink(256)
     const full = table.identity === 'full'
     if (change.kind === 'insert') {
@@ -233,11 +309,21 @@ export class MemorySource implements Source {
       rows.delete(change.id)
       tuple(wire, full ? 0x4f : 0x4b, change.id, full ? old! : table.columns.map(() => null))
     } else {
-      if (change.to !== change.id && rows.has(change.to)) throw new TidemarkError('INTERNAL', 'a key that is taken')
+      if (change.to !== change.id && rows.has(change.to))
+        throw new TidemarkError('INTERNAL', 'a key that is taken')
       rows.delete(change.id)
-      rows.set(change.to, change.values.map((value, i) => (value === undefined ? old![i]! : value)))
+      rows.set(
+        change.to,
+        change.values.map((value, i) => (value === undefined ? old![i]! : value)),
+      )
       if (full) tuple(wire, 0x4f, change.id, old!)
-      else if (change.to !== change.id) tuple(wire, 0x4b, change.id, table.columns.map(() => null))
+      else if (change.to !== change.id)
+        tuple(
+          wire,
+          0x4b,
+          change.id,
+          table.columns.map(() => null),
+        )
       tuple(wire, 0x4e, change.to, change.values)
     }
     encoder.change(sink, TAG[change.kind], lsn, ordinal, wire.buffer, 0, wire.at)
@@ -245,7 +331,12 @@ export class MemorySource implements Source {
 }
 
 /** A TupleData of pgoutput with its marker in front. */
-function tuple(wire: ByteSink, marker: number, id: number, values: readonly (string | null | undefined)[]): void {
+function tuple(
+  wire: ByteSink,
+  marker: number,
+  id: number,
+  values: readonly (string | null | undefined)[],
+): void {
   const all = [String(id), ...values]
   wire.reserve(3)
   wire.byte(marker)
@@ -263,19 +354,86 @@ function tuple(wire: ByteSink, marker: number, id: number, values: readonly (str
 
 function relationOf(table: MemoryTable): RelationVersion {
   const key = table.identity === 'full'
-  return { oid: table.oid, schema: 'public', name: table.name, identity: table.identity, columns: [{ name: 'id', typeOid: INT8, typmod: -1, key: true }, ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key }))] }
+  return {
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    identity: table.identity,
+    columns: [
+      { name: 'id', typeOid: INT8, typmod: -1, key: true },
+      ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key })),
+    ],
+  }
 }
 
 function versionOf(table: MemoryTable): TableVersion {
-  const column = (name: string, index: number): TableVersion['columns'][number] => ({ attnum: index + 1, name, typeOid: index === 0 ? INT8 : TEXT, typmod: -1, type: index === 0 ? 'bigint' : 'text', notNull: index === 0, identity: '', generated: '' })
-  return { oid: table.oid, schema: 'public', name: table.name, kind: 'r', persistence: 'p', identity: table.identity, keyColumns: table.identity === 'full' ? [] : ['id'], columns: ['id', ...table.columns].map(column) }
+  const column = (name: string, index: number): TableVersion['columns'][number] => ({
+    attnum: index + 1,
+    name,
+    typeOid: index === 0 ? INT8 : TEXT,
+    typmod: -1,
+    type: index === 0 ? 'bigint' : 'text',
+    notNull: index === 0,
+    identity: '',
+    generated: '',
+  })
+  return {
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    kind: 'r',
+    persistence: 'p',
+    identity: table.identity,
+    keyColumns: table.identity === 'full' ? [] : ['id'],
+    columns: ['id', ...table.columns].map(column),
+  }
 }
 
 function factsOf(table: MemoryTable): TableFacts {
-  const columns = versionOf(table).columns.map((c) => ({ attnum: c.attnum, name: c.name, typeOid: c.typeOid, typmod: c.typmod, type: c.type, notNull: c.notNull, identity: '', generated: '', default: null, hasMissing: false, missing: null, collation: null, storage: null, compression: null, statistics: null, local: true, sequence: null }))
+  const columns = versionOf(table).columns.map((c) => ({
+    attnum: c.attnum,
+    name: c.name,
+    typeOid: c.typeOid,
+    typmod: c.typmod,
+    type: c.type,
+    notNull: c.notNull,
+    identity: '',
+    generated: '',
+    default: null,
+    hasMissing: false,
+    missing: null,
+    collation: null,
+    storage: null,
+    compression: null,
+    statistics: null,
+    local: true,
+    sequence: null,
+  }))
   return {
-    oid: table.oid, schema: 'public', name: table.name, kind: 'r', persistence: 'p', owner: 'memory', replicaIdentity: table.identity === 'full' ? 'f' : 'd', options: null, rowSecurity: false, forceRowSecurity: false,
-    accessMethod: null, ofType: null, partitionKey: null, partitionBound: null, parents: null, keyColumns: table.identity === 'full' ? [] : ['id'], identityIndex: null, columns,
-    constraints: [], indexes: [], triggers: [], rules: [], policies: [], comments: [], grants: [],
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    kind: 'r',
+    persistence: 'p',
+    owner: 'memory',
+    replicaIdentity: table.identity === 'full' ? 'f' : 'd',
+    options: null,
+    rowSecurity: false,
+    forceRowSecurity: false,
+    accessMethod: null,
+    ofType: null,
+    partitionKey: null,
+    partitionBound: null,
+    parents: null,
+    keyColumns: table.identity === 'full' ? [] : ['id'],
+    identityIndex: null,
+    columns,
+    constraints: [],
+    indexes: [],
+    triggers: [],
+    rules: [],
+    policies: [],
+    comments: [],
+    grants: [],
   }
 }

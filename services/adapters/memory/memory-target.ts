@@ -17,7 +17,10 @@ export class MemoryTarget implements Target {
   #finished = false
 
   check(restoreId: string): Promise<'empty' | 'resume'> {
-    if (this.#finished || (this.#restoreId !== undefined && this.#restoreId !== restoreId)) return Promise.reject(new TidemarkError('TARGET_NOT_EMPTY', 'the target in memory holds another restore'))
+    if (this.#finished || (this.#restoreId !== undefined && this.#restoreId !== restoreId))
+      return Promise.reject(
+        new TidemarkError('TARGET_NOT_EMPTY', 'the target in memory holds another restore'),
+      )
     return Promise.resolve(this.#restoreId === undefined ? 'empty' : 'resume')
   }
 
@@ -26,7 +29,12 @@ export class MemoryTarget implements Target {
     return Promise.resolve(new Map([...this.tables].map(([key, rows]) => [key, rows.length])))
   }
 
-  run(statements: readonly SchemaStatement[], _lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]> {
+  run(
+    statements: readonly SchemaStatement[],
+    _lane: number,
+    onProgress: () => void,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     signal.throwIfAborted()
     for (const { sql } of statements) {
       if (!this.#done.has(sql)) this.statements.push(sql)
@@ -36,7 +44,12 @@ export class MemoryTarget implements Target {
     return Promise.resolve([])
   }
 
-  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+  async load(
+    table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
+    format: 'text' | 'binary',
+    rows: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<number> {
     const chunks: Buffer[] = []
     for await (const chunk of rows) {
       signal.throwIfAborted()
@@ -44,16 +57,28 @@ export class MemoryTarget implements Target {
     }
     const all = Buffer.concat(chunks)
     const read = format === 'binary' ? binaryRows(all) : textRows(all)
-    if (read.some((row) => row.length !== table.columns.length)) throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
+    if (read.some((row) => row.length !== table.columns.length))
+      throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
     this.tables.set(tableKey(table), read)
     return read.length
   }
 
-  digest(tables: readonly { readonly schema: string; readonly name: string }[]): Promise<readonly TableDigest[]> {
+  digest(
+    tables: readonly { readonly schema: string; readonly name: string }[],
+  ): Promise<readonly TableDigest[]> {
     return Promise.resolve(
       tables.map((table) => {
         const rows = this.tables.get(tableKey(table)) ?? []
-        const sum = rows.reduce((total, row) => total + BigInt(`0x${createHash('sha256').update(JSON.stringify(row.map((field) => field?.toString('hex') ?? null))).digest('hex')}`), 0n)
+        const sum = rows.reduce(
+          (total, row) =>
+            total +
+            BigInt(
+              `0x${createHash('sha256')
+                .update(JSON.stringify(row.map((field) => field?.toString('hex') ?? null)))
+                .digest('hex')}`,
+            ),
+          0n,
+        )
         return { schema: table.schema, name: table.name, rows: BigInt(rows.length), digest: sum.toString(16) }
       }),
     )
@@ -90,5 +115,7 @@ function binaryRows(all: Buffer): MemoryRow[] {
 
 function textRows(all: Buffer): MemoryRow[] {
   const lines = all.toString('latin1').split('\n').slice(0, -1)
-  return lines.map((line) => line.split('\t').map((field) => (field === '\\N' ? null : Buffer.from(field, 'latin1'))))
+  return lines.map((line) =>
+    line.split('\t').map((field) => (field === '\\N' ? null : Buffer.from(field, 'latin1'))),
+  )
 }

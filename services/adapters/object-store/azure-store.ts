@@ -3,9 +3,21 @@
  * headers for Blob service operations"); 409 BlobAlreadyExists is its other name.
  */
 import { readFile } from 'node:fs/promises'
-import { type ContainerClient, RestError, StorageRetryPolicyType, StorageSharedKeyCredential, BlobServiceClient } from '@azure/storage-blob'
+import {
+  type ContainerClient,
+  RestError,
+  StorageRetryPolicyType,
+  StorageSharedKeyCredential,
+  BlobServiceClient,
+} from '@azure/storage-blob'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import {
+  isObjectName,
+  type KeptObject,
+  type ObjectDigest,
+  type ObjectStore,
+  type StoreFacts,
+} from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
 import { digestOf } from './digest-of.ts'
 import { readProfile } from './store-credentials.ts'
@@ -37,12 +49,20 @@ export class AzureStore implements ObjectStore {
     this.place = `azblob://${settings.bucket}/${settings.prefix}${settings.endpoint === undefined ? '' : ` at ${new URL(settings.endpoint).host}`}`
   }
 
-  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+  async putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'> {
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
     try {
       const tier = this.#settings.tier !== undefined && isBulk(name) ? { tier: this.#settings.tier } : {}
-      await blob.upload(body, body.length, { conditions: { ifNoneMatch: '*' }, ...tier, ...(signal === undefined ? {} : { abortSignal: signal }) })
+      await blob.upload(body, body.length, {
+        conditions: { ifNoneMatch: '*' },
+        ...tier,
+        ...(signal === undefined ? {} : { abortSignal: signal }),
+      })
       return 'created'
     } catch (error) {
       if (codeOf(error) === 'BlobAlreadyExists' || codeOf(error) === 'ConditionNotMet') return 'exists'
@@ -52,18 +72,30 @@ export class AzureStore implements ObjectStore {
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
-    if (range !== undefined && range.end <= range.start) throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
+    if (range !== undefined && range.end <= range.start)
+      throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     try {
-      const answer = range === undefined ? await blob.download() : await blob.download(range.start, range.end - range.start)
+      const answer =
+        range === undefined
+          ? await blob.download()
+          : await blob.download(range.start, range.end - range.start)
       const parts: Buffer[] = []
       for await (const part of answer.readableStreamBody ?? []) parts.push(part as Buffer)
       const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
-      if (range !== undefined && bytes.length !== range.end - range.start) throw new TidemarkError('OBJECT_CORRUPT', `${name} ends at ${range.start + bytes.length}, asked for ${range.start}-${range.end}`)
-      if (range === undefined && bytes.length !== answer.contentLength) throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
+      if (range !== undefined && bytes.length !== range.end - range.start)
+        throw new TidemarkError(
+          'OBJECT_CORRUPT',
+          `${name} ends at ${range.start + bytes.length}, asked for ${range.start}-${range.end}`,
+        )
+      if (range === undefined && bytes.length !== answer.contentLength)
+        throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
       return bytes
     } catch (error) {
-      if (codeOf(error) === 'InvalidRange') throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
+      if (codeOf(error) === 'InvalidRange')
+        throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, {
+          cause: error,
+        })
       throw this.#error(error, name)
     }
   }
@@ -72,8 +104,12 @@ export class AzureStore implements ObjectStore {
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     try {
       const answer = await blob.download()
-      const digest = answer.readableStreamBody === undefined ? { bytes: 0, sha256: '' } : await digestOf(answer.readableStreamBody)
-      if (digest.bytes !== answer.contentLength) throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
+      const digest =
+        answer.readableStreamBody === undefined
+          ? { bytes: 0, sha256: '' }
+          : await digestOf(answer.readableStreamBody)
+      if (digest.bytes !== answer.contentLength)
+        throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
       return digest
     } catch (error) {
       throw this.#error(error, name)
@@ -93,7 +129,8 @@ export class AzureStore implements ObjectStore {
   async *list(prefix: string): AsyncIterable<string> {
     const { prefix: own } = this.#settings
     try {
-      for await (const item of (await this.#open()).listBlobsFlat({ prefix: own + prefix })) yield item.name.slice(own.length)
+      for await (const item of (await this.#open()).listBlobsFlat({ prefix: own + prefix }))
+        yield item.name.slice(own.length)
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
     }
@@ -111,7 +148,13 @@ export class AzureStore implements ObjectStore {
   async *kept(prefix: string): AsyncIterable<KeptObject> {
     const { prefix: own } = this.#settings
     try {
-      for await (const { name, properties } of (await this.#open()).listBlobsFlat({ prefix: own + prefix })) yield { name: name.slice(own.length), at: properties.lastModified.getTime(), bytes: properties.contentLength ?? 0, version: undefined }
+      for await (const { name, properties } of (await this.#open()).listBlobsFlat({ prefix: own + prefix }))
+        yield {
+          name: name.slice(own.length),
+          at: properties.lastModified.getTime(),
+          bytes: properties.contentLength ?? 0,
+          version: undefined,
+        }
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
     }
@@ -130,9 +173,13 @@ export class AzureStore implements ObjectStore {
   async facts(): Promise<StoreFacts> {
     try {
       const properties = await (await this.#open()).getProperties()
-      return { versioning: false, objectLock: properties.hasImmutabilityPolicy === true || properties.hasLegalHold === true, now: properties.date?.getTime() }
+      return {
+        versioning: false,
+        objectLock: properties.hasImmutabilityPolicy === true || properties.hasLegalHold === true,
+        now: properties.date?.getTime(),
+      }
     } catch (error) {
-      throw this.#error(error, 'the container\'s settings')
+      throw this.#error(error, "the container's settings")
     }
   }
 
@@ -154,24 +201,44 @@ export class AzureStore implements ObjectStore {
     const account = this.#settings.account ?? values.get('azure_storage_account')
     const key = values.get('azure_storage_key')
     const sas = values.get('azure_storage_sas')
-    if (account === undefined || (key === undefined && sas === undefined)) throw new TidemarkError('STORE_REFUSED', 'no credentials for Azure: give credentials=FILE, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS')
+    if (account === undefined || (key === undefined && sas === undefined))
+      throw new TidemarkError(
+        'STORE_REFUSED',
+        'no credentials for Azure: give credentials=FILE, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS',
+      )
     const base = this.#settings.endpoint ?? `https://${account}.blob.core.windows.net`
     const options = {
-      retryOptions: { retryPolicyType: StorageRetryPolicyType.EXPONENTIAL, maxTries: RETRIES, tryTimeoutInMs: TRY_MS, retryDelayInMs: 200, maxRetryDelayInMs: 2000 },
+      retryOptions: {
+        retryPolicyType: StorageRetryPolicyType.EXPONENTIAL,
+        maxTries: RETRIES,
+        tryTimeoutInMs: TRY_MS,
+        retryDelayInMs: 200,
+        maxRetryDelayInMs: 2000,
+      },
       ...(this.#settings.ca === undefined ? {} : { tlsOptions: { ca: this.#settings.ca } }),
     }
-    const service = sas === undefined ? new BlobServiceClient(base, new StorageSharedKeyCredential(account, key!), options) : new BlobServiceClient(`${base}?${sas.replace(/^\?/, '')}`, undefined, options)
+    const service =
+      sas === undefined
+        ? new BlobServiceClient(base, new StorageSharedKeyCredential(account, key!), options)
+        : new BlobServiceClient(`${base}?${sas.replace(/^\?/, '')}`, undefined, options)
     return service.getContainerClient(this.#settings.bucket)
   }
 
   async #values(): Promise<ReadonlyMap<string, string>> {
     const { credentials } = this.#settings
-    if (credentials === undefined) return new Map(Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name.toLowerCase(), value]])))
+    if (credentials === undefined)
+      return new Map(
+        Object.entries(process.env).flatMap(([name, value]) =>
+          value === undefined ? [] : [[name.toLowerCase(), value]],
+        ),
+      )
     try {
       const text = await readFile(credentials, 'utf8')
       return readProfile(text, 'default')
     } catch (error) {
-      throw new TidemarkError('STORE_REFUSED', `the credentials file ${credentials} cannot be read`, { cause: error })
+      throw new TidemarkError('STORE_REFUSED', `the credentials file ${credentials} cannot be read`, {
+        cause: error,
+      })
     }
   }
 
@@ -179,16 +246,43 @@ export class AzureStore implements ObjectStore {
     if (error instanceof TidemarkError) return error
     const code = codeOf(error)
     const options = { cause: error }
-    if (code === 'BlobNotFound' || (code === '404' && name !== '')) return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
-    if (code === 'ContainerNotFound') return new TidemarkError('STORE_REFUSED', `there is no container ${this.#settings.bucket}`, { ...options, next: 'make the container, or correct the URL of the store' })
-    if (['AuthenticationFailed', 'AuthorizationFailure', 'AuthorizationPermissionMismatch', 'InvalidAuthenticationInfo', '403', '401'].includes(code)) {
+    if (code === 'BlobNotFound' || (code === '404' && name !== ''))
+      return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
+    if (code === 'ContainerNotFound')
+      return new TidemarkError('STORE_REFUSED', `there is no container ${this.#settings.bucket}`, {
+        ...options,
+        next: 'make the container, or correct the URL of the store',
+      })
+    if (
+      [
+        'AuthenticationFailed',
+        'AuthorizationFailure',
+        'AuthorizationPermissionMismatch',
+        'InvalidAuthenticationInfo',
+        '403',
+        '401',
+      ].includes(code)
+    ) {
       // A renewed secret in the file counts from the next call on.
       this.#container = undefined
       return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
     }
-    if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code)) return new TidemarkError('STORE_REFUSED', `the certificate of ${this.place} is not trusted (${code})`, { ...options, next: 'set ca=FILE in the URL of the store to the authority that signed it' })
-    if (['InsufficientAccountPermissions', 'BlobImmutableDueToPolicy', 'BlobImmutableDueToLegalHold'].includes(code)) return new TidemarkError('STORE_READ_ONLY', `${this.place} answers ${code} for ${name}`, options)
-    return new TidemarkError('STORE_UNREACHABLE', `${this.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`, options)
+    if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code))
+      return new TidemarkError('STORE_REFUSED', `the certificate of ${this.place} is not trusted (${code})`, {
+        ...options,
+        next: 'set ca=FILE in the URL of the store to the authority that signed it',
+      })
+    if (
+      ['InsufficientAccountPermissions', 'BlobImmutableDueToPolicy', 'BlobImmutableDueToLegalHold'].includes(
+        code,
+      )
+    )
+      return new TidemarkError('STORE_READ_ONLY', `${this.place} answers ${code} for ${name}`, options)
+    return new TidemarkError(
+      'STORE_UNREACHABLE',
+      `${this.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`,
+      options,
+    )
   }
 }
 

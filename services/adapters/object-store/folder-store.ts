@@ -10,7 +10,12 @@ import { type FileHandle, link, mkdir, open, opendir, readdir, stat, unlink } fr
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore } from '../../core/ports/object-store.ts'
+import {
+  isObjectName,
+  type KeptObject,
+  type ObjectDigest,
+  type ObjectStore,
+} from '../../core/ports/object-store.ts'
 import type { Clock, Randomness } from '../../core/clock.ts'
 
 const PIECE_BYTES = 256 * 1024
@@ -35,7 +40,11 @@ export class FolderStore implements ObjectStore {
     this.#randomness = randomness
   }
 
-  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+  async putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'> {
     const final = this.#path(name)
     const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(12).toString('hex'))
     signal?.throwIfAborted()
@@ -72,12 +81,14 @@ export class FolderStore implements ObjectStore {
       const size = (await file.stat()).size
       const start = range?.start ?? 0
       const end = range?.end ?? size
-      if (start < 0 || end > size || start > end) throw new TidemarkError('OBJECT_CORRUPT', `${name} has ${size} bytes, asked for ${start}-${end}`)
+      if (start < 0 || end > size || start > end)
+        throw new TidemarkError('OBJECT_CORRUPT', `${name} has ${size} bytes, asked for ${start}-${end}`)
       const out = Buffer.allocUnsafe(end - start)
       let at = 0
       while (at < out.length) {
         const { bytesRead } = await file.read(out, at, out.length - at, start + at)
-        if (bytesRead === 0) throw new TidemarkError('OBJECT_CORRUPT', `${name} became shorter while it was read`)
+        if (bytesRead === 0)
+          throw new TidemarkError('OBJECT_CORRUPT', `${name} became shorter while it was read`)
         at += bytesRead
       }
       return out
@@ -92,14 +103,20 @@ export class FolderStore implements ObjectStore {
     // More at once would push each other's pieces out of the processor's cache.
     while (this.#digesting.size >= DIGESTS_TOGETHER) await Promise.race(this.#digesting)
     const running = this.#digest(name)
-    const settled = running.then(() => undefined, () => undefined)
+    const settled = running.then(
+      () => undefined,
+      () => undefined,
+    )
     this.#digesting.add(settled)
     return running.finally(() => this.#digesting.delete(settled))
   }
 
   /** Piece by piece through two buffers: one is read into while the other is hashed. */
   async #digest(name: string): Promise<ObjectDigest> {
-    const pieces = this.#pieces.pop() ?? [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)]
+    const pieces = this.#pieces.pop() ?? [
+      Buffer.allocUnsafeSlow(PIECE_BYTES),
+      Buffer.allocUnsafeSlow(PIECE_BYTES),
+    ]
     let file: number | undefined
     let reading: Promise<{ readonly bytesRead: number }> | undefined
     try {
@@ -146,7 +163,10 @@ export class FolderStore implements ObjectStore {
       throw storeError(error, folder)
     }
     // A folder sorts as its name with the slash behind it, as whole names do.
-    const keyed = entries.map((entry) => ({ entry, key: entry.isDirectory() ? `${entry.name}/` : entry.name }))
+    const keyed = entries.map((entry) => ({
+      entry,
+      key: entry.isDirectory() ? `${entry.name}/` : entry.name,
+    }))
     keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
     for (const { entry, key } of keyed) {
       const name = folder + key
@@ -264,6 +284,10 @@ function storeError(error: unknown, name: string): TidemarkError {
     case 'EROFS':
       return new TidemarkError('STORE_READ_ONLY', `not permitted: ${name}`, { cause: error })
     default:
-      return new TidemarkError('STORE_UNREACHABLE', `the folder answered ${code ?? 'an unknown error'} for ${name}`, { cause: error })
+      return new TidemarkError(
+        'STORE_UNREACHABLE',
+        `the folder answered ${code ?? 'an unknown error'} for ${name}`,
+        { cause: error },
+      )
   }
 }

@@ -4,7 +4,13 @@
  */
 import { ApiError, type Bucket, type GetFilesResponse, Storage } from '@google-cloud/storage'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts } from '../../core/ports/object-store.ts'
+import {
+  isObjectName,
+  type KeptObject,
+  type ObjectDigest,
+  type ObjectStore,
+  type StoreFacts,
+} from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
 import { digestOf } from './digest-of.ts'
 
@@ -33,7 +39,9 @@ export class GcsStore implements ObjectStore {
     this.#settings = settings
     this.place = `gs://${bucket}/${prefix}${endpoint === undefined ? '' : ` at ${new URL(endpoint).host}`}`
     this.#bucket = new Storage({
-      ...(endpoint === undefined ? {} : { apiEndpoint: endpoint, useAuthWithCustomEndpoint: credentials !== undefined }),
+      ...(endpoint === undefined
+        ? {}
+        : { apiEndpoint: endpoint, useAuthWithCustomEndpoint: credentials !== undefined }),
       ...(credentials === undefined ? {} : { keyFilename: credentials }),
       // A project is named by the bucket; the client asks the machine for one otherwise.
       projectId: 'none',
@@ -41,15 +49,25 @@ export class GcsStore implements ObjectStore {
     }).bucket(bucket)
   }
 
-  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+  async putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'> {
     signal?.throwIfAborted()
-    const body = chunks.length === 1 ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.byteLength) : Buffer.concat(chunks)
+    const body =
+      chunks.length === 1
+        ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.byteLength)
+        : Buffer.concat(chunks)
     const { storageClass } = this.#settings
     try {
       await this.#file(name).save(body, {
         resumable: false,
         preconditionOpts: { ifGenerationMatch: 0 },
-        metadata: { contentType: 'application/octet-stream', ...(storageClass !== undefined && isBulk(name) ? { storageClass } : {}) },
+        metadata: {
+          contentType: 'application/octet-stream',
+          ...(storageClass !== undefined && isBulk(name) ? { storageClass } : {}),
+        },
       })
       return 'created'
     } catch (error) {
@@ -60,14 +78,26 @@ export class GcsStore implements ObjectStore {
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     const wanted = range === undefined ? undefined : range.end - range.start
-    if (wanted !== undefined && wanted <= 0) throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
+    if (wanted !== undefined && wanted <= 0)
+      throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
     try {
       // As it is stored: hashes of ours are what it is proven by.
-      const [bytes] = await this.#file(name).download({ decompress: false, validation: false, ...(range === undefined ? {} : { start: range.start, end: range.end - 1 }) })
-      if (wanted !== undefined && bytes.length !== wanted) throw new TidemarkError('OBJECT_CORRUPT', `${name} ends at ${range!.start + bytes.length}, asked for ${range!.start}-${range!.end}`)
+      const [bytes] = await this.#file(name).download({
+        decompress: false,
+        validation: false,
+        ...(range === undefined ? {} : { start: range.start, end: range.end - 1 }),
+      })
+      if (wanted !== undefined && bytes.length !== wanted)
+        throw new TidemarkError(
+          'OBJECT_CORRUPT',
+          `${name} ends at ${range!.start + bytes.length}, asked for ${range!.start}-${range!.end}`,
+        )
       return bytes
     } catch (error) {
-      if (codeOf(error) === 416) throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
+      if (codeOf(error) === 416)
+        throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, {
+          cause: error,
+        })
       throw this.#error(error, name)
     }
   }
@@ -109,7 +139,9 @@ export class GcsStore implements ObjectStore {
 
   async purge({ name, version }: KeptObject): Promise<'purged' | 'locked'> {
     try {
-      await this.#bucket.file(this.#key(name), version === undefined ? {} : { generation: version }).delete({ ignoreNotFound: true })
+      await this.#bucket
+        .file(this.#key(name), version === undefined ? {} : { generation: version })
+        .delete({ ignoreNotFound: true })
       return 'purged'
     } catch (error) {
       // A retention policy of the bucket or of the object, or a hold ("Object retention": 403 retentionPolicyNotMet, objectUnderActiveHold).
@@ -123,14 +155,25 @@ export class GcsStore implements ObjectStore {
     for (let pageToken: string | undefined; ; ) {
       let page: GetFilesResponse
       try {
-        page = await this.#bucket.getFiles({ prefix: own + prefix, versions, autoPaginate: false, maxResults: PAGE, ...(pageToken === undefined ? {} : { pageToken }) })
+        page = await this.#bucket.getFiles({
+          prefix: own + prefix,
+          versions,
+          autoPaginate: false,
+          maxResults: PAGE,
+          ...(pageToken === undefined ? {} : { pageToken }),
+        })
       } catch (error) {
         throw this.#error(error, `${prefix}*`)
       }
       const [files, next] = page
       for (const file of files) {
         const { updated, timeCreated, size, generation } = file.metadata
-        yield { name: file.name.slice(own.length), at: Date.parse(timeCreated ?? updated ?? '') || 0, bytes: Number(size ?? 0), version: versions && generation !== undefined ? String(generation) : undefined }
+        yield {
+          name: file.name.slice(own.length),
+          at: Date.parse(timeCreated ?? updated ?? '') || 0,
+          bytes: Number(size ?? 0),
+          version: versions && generation !== undefined ? String(generation) : undefined,
+        }
       }
       pageToken = (next as { pageToken?: string } | null)?.pageToken
       if (pageToken === undefined) return
@@ -141,9 +184,13 @@ export class GcsStore implements ObjectStore {
   async *versions(name: string): AsyncIterable<Buffer> {
     const found: KeptObject[] = []
     for await (const object of this.#objects(name, true)) if (object.name === name) found.push(object)
-    for (const { version } of found.sort((a, b) => b.at - a.at || (BigInt(b.version ?? 0) > BigInt(a.version ?? 0) ? 1 : -1))) {
+    for (const { version } of found.sort(
+      (a, b) => b.at - a.at || (BigInt(b.version ?? 0) > BigInt(a.version ?? 0) ? 1 : -1),
+    )) {
       try {
-        const [bytes] = await this.#bucket.file(this.#key(name), { generation: version! }).download({ decompress: false, validation: false })
+        const [bytes] = await this.#bucket
+          .file(this.#key(name), { generation: version! })
+          .download({ decompress: false, validation: false })
         yield bytes
       } catch (error) {
         throw this.#error(error, name)
@@ -158,9 +205,13 @@ export class GcsStore implements ObjectStore {
   async facts(): Promise<StoreFacts> {
     try {
       const [metadata] = await this.#bucket.getMetadata()
-      return { versioning: metadata.versioning?.enabled === true, objectLock: metadata.retentionPolicy !== undefined || metadata.objectRetention?.mode === 'Enabled', now: await this.#clock() }
+      return {
+        versioning: metadata.versioning?.enabled === true,
+        objectLock: metadata.retentionPolicy !== undefined || metadata.objectRetention?.mode === 'Enabled',
+        now: await this.#clock(),
+      }
     } catch (error) {
-      throw this.#error(error, 'the bucket\'s settings')
+      throw this.#error(error, "the bucket's settings")
     }
   }
 
@@ -168,7 +219,11 @@ export class GcsStore implements ObjectStore {
   async #clock(): Promise<number | undefined> {
     const { endpoint } = this.#settings
     try {
-      const answer = await fetch(endpoint ?? 'https://storage.googleapis.com', { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(RETRY_S * 1000) })
+      const answer = await fetch(endpoint ?? 'https://storage.googleapis.com', {
+        method: 'HEAD',
+        redirect: 'manual',
+        signal: AbortSignal.timeout(RETRY_S * 1000),
+      })
       const date = answer.headers.get('date')
       return date === null ? undefined : Date.parse(date)
     } catch (error) {
@@ -190,12 +245,26 @@ export class GcsStore implements ObjectStore {
     const code = codeOf(error)
     const options = { cause: error }
     if (code === 404) {
-      if (/bucket/i.test(reasonOf(error))) return new TidemarkError('STORE_REFUSED', `there is no bucket ${this.#settings.bucket}`, { ...options, next: 'make the bucket, or correct the URL of the store' })
+      if (/bucket/i.test(reasonOf(error)))
+        return new TidemarkError('STORE_REFUSED', `there is no bucket ${this.#settings.bucket}`, {
+          ...options,
+          next: 'make the bucket, or correct the URL of the store',
+        })
       return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
     }
-    if (code === 401 || code === 403) return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
-    if (error instanceof Error && /credentials|ENOENT|JSON/i.test(error.message) && code === undefined) return new TidemarkError('STORE_REFUSED', 'no credentials for Google Cloud: give credentials=FILE with a service account\'s key, or GOOGLE_APPLICATION_CREDENTIALS, or an identity of this machine', options)
-    return new TidemarkError('STORE_UNREACHABLE', `${this.place} answers ${code ?? (error instanceof Error ? error.name : 'nothing that is understood')} for ${name}`, options)
+    if (code === 401 || code === 403)
+      return new TidemarkError('STORE_REFUSED', `${this.place} answers ${code} for ${name}`, options)
+    if (error instanceof Error && /credentials|ENOENT|JSON/i.test(error.message) && code === undefined)
+      return new TidemarkError(
+        'STORE_REFUSED',
+        "no credentials for Google Cloud: give credentials=FILE with a service account's key, or GOOGLE_APPLICATION_CREDENTIALS, or an identity of this machine",
+        options,
+      )
+    return new TidemarkError(
+      'STORE_UNREACHABLE',
+      `${this.place} answers ${code ?? (error instanceof Error ? error.name : 'nothing that is understood')} for ${name}`,
+      options,
+    )
   }
 }
 

@@ -1,7 +1,12 @@
 /** ObjectStore in memory: the form that tests and the contract suite start from. */
 import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore } from '../../core/ports/object-store.ts'
+import {
+  isObjectName,
+  type KeptObject,
+  type ObjectDigest,
+  type ObjectStore,
+} from '../../core/ports/object-store.ts'
 
 export class MemoryStore implements ObjectStore {
   readonly place = 'memory'
@@ -9,7 +14,8 @@ export class MemoryStore implements ObjectStore {
   readonly #at = new Map<string, number>()
 
   putIfAbsent(name: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    if (!isObjectName(name)) return Promise.reject(new TidemarkError('INTERNAL', 'a name that no object may have'))
+    if (!isObjectName(name))
+      return Promise.reject(new TidemarkError('INTERNAL', 'a name that no object may have'))
     if (this.objects.has(name)) return Promise.resolve('exists')
     this.objects.set(name, Buffer.concat(chunks))
     this.#at.set(name, Date.now())
@@ -22,7 +28,9 @@ export class MemoryStore implements ObjectStore {
     const start = range?.start ?? 0
     const end = range?.end ?? object.length
     if (start < 0 || end > object.length || start > end) {
-      return Promise.reject(new TidemarkError('OBJECT_CORRUPT', `${name} has ${object.length} bytes, asked for ${start}-${end}`))
+      return Promise.reject(
+        new TidemarkError('OBJECT_CORRUPT', `${name} has ${object.length} bytes, asked for ${start}-${end}`),
+      )
     }
     return Promise.resolve(Buffer.from(object.subarray(start, end)))
   }
@@ -46,7 +54,13 @@ export class MemoryStore implements ObjectStore {
   }
 
   async *kept(prefix: string): AsyncIterable<KeptObject> {
-    for await (const name of this.list(prefix)) yield { name, at: this.#at.get(name) ?? 0, bytes: this.objects.get(name)?.length ?? 0, version: undefined }
+    for await (const name of this.list(prefix))
+      yield {
+        name,
+        at: this.#at.get(name) ?? 0,
+        bytes: this.objects.get(name)?.length ?? 0,
+        version: undefined,
+      }
   }
 
   async purge({ name }: KeptObject): Promise<'purged'> {

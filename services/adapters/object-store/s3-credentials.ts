@@ -19,9 +19,14 @@ export class FileProvider extends CredentialProvider {
   }
 
   override async getCredentials(): Promise<Credentials> {
-    if (this.#held !== undefined && performance.now() - this.#held.at < CREDENTIALS_MS) return this.#held.credentials
+    if (this.#held !== undefined && performance.now() - this.#held.at < CREDENTIALS_MS)
+      return this.#held.credentials
     const { accessKey, secretKey, sessionToken } = await keysOfFile(this.#file, this.#profile)
-    const credentials = new Credentials({ accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) })
+    const credentials = new Credentials({
+      accessKey,
+      secretKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
+    })
     this.#held = { credentials, at: performance.now() }
     return credentials
   }
@@ -37,12 +42,25 @@ export class AmbientProvider extends CredentialProvider {
   }
 
   override async getCredentials(): Promise<Credentials> {
-    const { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey, AWS_SESSION_TOKEN: sessionToken } = process.env
-    if (accessKey !== undefined && secretKey !== undefined) return new Credentials({ accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) })
+    const {
+      AWS_ACCESS_KEY_ID: accessKey,
+      AWS_SECRET_ACCESS_KEY: secretKey,
+      AWS_SESSION_TOKEN: sessionToken,
+    } = process.env
+    if (accessKey !== undefined && secretKey !== undefined)
+      return new Credentials({
+        accessKey,
+        secretKey,
+        ...(sessionToken === undefined ? {} : { sessionToken }),
+      })
     try {
       return await this.#role.getCredentials()
     } catch (error) {
-      throw new TidemarkError('STORE_REFUSED', 'no credentials for S3: neither a file (credentials=FILE), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a role of this machine', { cause: error })
+      throw new TidemarkError(
+        'STORE_REFUSED',
+        'no credentials for S3: neither a file (credentials=FILE), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a role of this machine',
+        { cause: error },
+      )
     }
   }
 }

@@ -3,20 +3,56 @@ import { TidemarkError } from '../../core/errors.ts'
 
 /** Answers to a listing of versions where there is no such thing, or no right to it. */
 export const NO_VERSIONS = new Set(['NotImplemented', 'AccessDenied', 'MethodNotAllowed'])
-const REFUSALS = new Set(['AccessDenied', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'InvalidTokenId', 'TokenRefreshRequired', 'RequestTimeTooSkewed', 'Forbidden', 'UnauthorizedAccess'])
+const REFUSALS = new Set([
+  'AccessDenied',
+  'InvalidAccessKeyId',
+  'SignatureDoesNotMatch',
+  'ExpiredToken',
+  'InvalidToken',
+  'InvalidTokenId',
+  'TokenRefreshRequired',
+  'RequestTimeTooSkewed',
+  'Forbidden',
+  'UnauthorizedAccess',
+])
 
-export function s3Error(error: unknown, name: string, store: { readonly place: string; readonly bucket: string; readonly region: string }): TidemarkError {
+export function s3Error(
+  error: unknown,
+  name: string,
+  store: { readonly place: string; readonly bucket: string; readonly region: string },
+): TidemarkError {
   if (error instanceof TidemarkError) return error
   const code = codeOf(error)
   const options = { cause: error }
-  if (['NoSuchKey', 'NotFound'].includes(code)) return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
-  if (code === 'NoSuchBucket') return new TidemarkError('STORE_REFUSED', `there is no bucket ${store.bucket}`, { ...options, next: 'make the bucket, or correct the URL of the store' })
-  if (['XMinioStorageFull', 'QuotaExceeded', 'EntityTooLarge'].includes(code)) return new TidemarkError('STORE_FULL', `${store.place} answers ${code} for ${name}`, options)
-  if (['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'].includes(code)) return new TidemarkError('STORE_REFUSED', `the bucket is not in region ${store.region}`, { ...options, next: 'set region= in the URL of the store' })
-  if (REFUSALS.has(code)) return new TidemarkError('STORE_REFUSED', `${store.place} answers ${code} for ${name}`, options)
-  if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code)) return new TidemarkError('STORE_REFUSED', `the certificate of ${store.place} is not trusted (${code})`, { ...options, next: 'set ca=FILE in the URL of the store to the authority that signed it' })
+  if (['NoSuchKey', 'NotFound'].includes(code))
+    return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, options)
+  if (code === 'NoSuchBucket')
+    return new TidemarkError('STORE_REFUSED', `there is no bucket ${store.bucket}`, {
+      ...options,
+      next: 'make the bucket, or correct the URL of the store',
+    })
+  if (['XMinioStorageFull', 'QuotaExceeded', 'EntityTooLarge'].includes(code))
+    return new TidemarkError('STORE_FULL', `${store.place} answers ${code} for ${name}`, options)
+  if (
+    ['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'].includes(code)
+  )
+    return new TidemarkError('STORE_REFUSED', `the bucket is not in region ${store.region}`, {
+      ...options,
+      next: 'set region= in the URL of the store',
+    })
+  if (REFUSALS.has(code))
+    return new TidemarkError('STORE_REFUSED', `${store.place} answers ${code} for ${name}`, options)
+  if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code))
+    return new TidemarkError('STORE_REFUSED', `the certificate of ${store.place} is not trusted (${code})`, {
+      ...options,
+      next: 'set ca=FILE in the URL of the store to the authority that signed it',
+    })
   // The service's own trouble, a cut connection, a silent socket: it may pass.
-  return new TidemarkError('STORE_UNREACHABLE', `${store.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`, options)
+  return new TidemarkError(
+    'STORE_UNREACHABLE',
+    `${store.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`,
+    options,
+  )
 }
 
 export function codeOf(error: unknown): string {

@@ -10,7 +10,14 @@ import { Agent } from 'node:https'
 import { type BucketItem, Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { isObjectName, type KeptObject, type ObjectDigest, type ObjectStore, type StoreFacts, type StoreLock } from '../../core/ports/object-store.ts'
+import {
+  isObjectName,
+  type KeptObject,
+  type ObjectDigest,
+  type ObjectStore,
+  type StoreFacts,
+  type StoreLock,
+} from '../../core/ports/object-store.ts'
 import { isBulk, isPassing } from '../../formats/object-name.ts'
 import { AmbientProvider, FileProvider } from './s3-credentials.ts'
 import { digestOf } from './digest-of.ts'
@@ -65,24 +72,52 @@ export class S3Store implements ObjectStore {
       partSize: LARGEST_PUT,
       // Its own tries write to the terminal.
       retryOptions: { disableRetry: true },
-      transportAgent: isSecure ? new TimedAgent({ keepAlive: true, maxSockets: SOCKETS, ...(ca === undefined ? {} : { ca }) }) : new TimedPlainAgent({ keepAlive: true, maxSockets: SOCKETS }),
-      credentialsProvider: credentials === undefined ? new AmbientProvider(isSecure ? new Agent() : undefined) : new FileProvider(credentials.file, credentials.profile),
+      transportAgent: isSecure
+        ? new TimedAgent({ keepAlive: true, maxSockets: SOCKETS, ...(ca === undefined ? {} : { ca }) })
+        : new TimedPlainAgent({ keepAlive: true, maxSockets: SOCKETS }),
+      credentialsProvider:
+        credentials === undefined
+          ? new AmbientProvider(isSecure ? new Agent() : undefined)
+          : new FileProvider(credentials.file, credentials.profile),
     })
-    if (settings.lock !== undefined) this.lock = { ...settings.lock, extend: (name, until) => this.#extend(name, until), hold: (name, on) => this.#hold(name, on) }
+    if (settings.lock !== undefined)
+      this.lock = {
+        ...settings.lock,
+        extend: (name, until) => this.#extend(name, until),
+        hold: (name, on) => this.#hold(name, on),
+      }
   }
 
-  async putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'> {
+  async putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'> {
     const key = this.#key(name)
     signal?.throwIfAborted()
     const body = chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks)
     try {
       // Not `putObject`: it sends headers of locks as if they were the user's own, and takes the MD5 of everything.
-      await this.#client.makeRequestAsyncOmit({ method: 'PUT', bucketName: this.#settings.bucket, objectName: key, headers: { 'If-None-Match': '*', 'Content-Type': 'application/octet-stream', ...this.#headers(name, body) } }, body, [200])
+      await this.#client.makeRequestAsyncOmit(
+        {
+          method: 'PUT',
+          bucketName: this.#settings.bucket,
+          objectName: key,
+          headers: {
+            'If-None-Match': '*',
+            'Content-Type': 'application/octet-stream',
+            ...this.#headers(name, body),
+          },
+        },
+        body,
+        [200],
+      )
       return 'created'
     } catch (error) {
       // 409: another put of the same name is under way (or a delete); the caller looks at what is there.
       if (codeOf(error) === 'PreconditionFailed') return 'exists'
-      if (codeOf(error) === 'ConditionalRequestConflict' && (await this.size(name)) !== undefined) return 'exists'
+      if (codeOf(error) === 'ConditionalRequestConflict' && (await this.size(name)) !== undefined)
+        return 'exists'
       throw this.#error(error, name)
     }
   }
@@ -92,17 +127,35 @@ export class S3Store implements ObjectStore {
     return {
       ...(storageClass !== undefined && isBulk(name) ? { 'X-Amz-Storage-Class': storageClass } : {}),
       // With a lock the service wants a checksum ("Managing Object Lock", Amazon S3 user guide).
-      ...(lock !== undefined && !isPassing(name) ? { 'Content-MD5': createHash('md5').update(body).digest('base64'), 'X-Amz-Object-Lock-Mode': lock.mode.toUpperCase(), 'X-Amz-Object-Lock-Retain-Until-Date': new Date(this.#settings.clock.now() + lock.forMs).toISOString() } : {}),
+      ...(lock !== undefined && !isPassing(name)
+        ? {
+            'Content-MD5': createHash('md5').update(body).digest('base64'),
+            'X-Amz-Object-Lock-Mode': lock.mode.toUpperCase(),
+            'X-Amz-Object-Lock-Retain-Until-Date': new Date(
+              this.#settings.clock.now() + lock.forMs,
+            ).toISOString(),
+          }
+        : {}),
     }
   }
 
   async #extend(name: string, until: number): Promise<void> {
     const { bucket, lock } = this.#settings
-    await this.#locking(name, () => this.#client.putObjectRetention(bucket, this.#key(name), { mode: lock!.mode === 'governance' ? RETENTION_MODES.GOVERNANCE : RETENTION_MODES.COMPLIANCE, retainUntilDate: new Date(until).toISOString(), versionId: NEWEST }))
+    await this.#locking(name, () =>
+      this.#client.putObjectRetention(bucket, this.#key(name), {
+        mode: lock!.mode === 'governance' ? RETENTION_MODES.GOVERNANCE : RETENTION_MODES.COMPLIANCE,
+        retainUntilDate: new Date(until).toISOString(),
+        versionId: NEWEST,
+      }),
+    )
   }
 
   async #hold(name: string, on: boolean): Promise<void> {
-    await this.#locking(name, async () => this.#client.setObjectLegalHold(this.#settings.bucket, this.#key(name), { status: on ? LEGAL_HOLD_STATUS.ENABLED : LEGAL_HOLD_STATUS.DISABLED }))
+    await this.#locking(name, async () =>
+      this.#client.setObjectLegalHold(this.#settings.bucket, this.#key(name), {
+        status: on ? LEGAL_HOLD_STATUS.ENABLED : LEGAL_HOLD_STATUS.DISABLED,
+      }),
+    )
   }
 
   async #locking(name: string, action: () => Promise<void>): Promise<void> {
@@ -138,16 +191,27 @@ export class S3Store implements ObjectStore {
     const key = this.#key(name)
     const wanted = range === undefined ? undefined : range.end - range.start
     try {
-      if (wanted !== undefined && wanted <= 0) throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
+      if (wanted !== undefined && wanted <= 0)
+        throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
       const { bucket } = this.#settings
-      const stream = range === undefined ? await this.#client.getObject(bucket, key) : await this.#client.getPartialObject(bucket, key, range.start, wanted)
+      const stream =
+        range === undefined
+          ? await this.#client.getObject(bucket, key)
+          : await this.#client.getPartialObject(bucket, key, range.start, wanted)
       const parts: Buffer[] = []
       for await (const part of stream) parts.push(part as Buffer)
       const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
-      if (wanted !== undefined && bytes.length !== wanted) throw new TidemarkError('OBJECT_CORRUPT', `${name} ends at ${range!.start + bytes.length}, asked for ${range!.start}-${range!.end}`)
+      if (wanted !== undefined && bytes.length !== wanted)
+        throw new TidemarkError(
+          'OBJECT_CORRUPT',
+          `${name} ends at ${range!.start + bytes.length}, asked for ${range!.start}-${range!.end}`,
+        )
       return bytes
     } catch (error) {
-      if (codeOf(error) === 'InvalidRange') throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, { cause: error })
+      if (codeOf(error) === 'InvalidRange')
+        throw new TidemarkError('OBJECT_CORRUPT', `${name} is shorter than ${range?.end ?? 0} bytes`, {
+          cause: error,
+        })
       throw this.#error(error, name)
     }
   }
@@ -202,10 +266,18 @@ export class S3Store implements ObjectStore {
     try {
       for (const versions of [true, false]) {
         try {
-          const listing = versions ? this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true }) : this.#client.listObjectsV2(bucket, own + prefix, true)
+          const listing = versions
+            ? this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true })
+            : this.#client.listObjectsV2(bucket, own + prefix, true)
           for await (const item of listing) {
             const { name, versionId, lastModified, size } = item as ListedVersion
-            if (name !== undefined) yield { name: name.slice(own.length), at: lastModified?.getTime() ?? 0, bytes: size ?? 0, version: versionId === 'null' ? undefined : versionId }
+            if (name !== undefined)
+              yield {
+                name: name.slice(own.length),
+                at: lastModified?.getTime() ?? 0,
+                bytes: size ?? 0,
+                version: versionId === 'null' ? undefined : versionId,
+              }
           }
           return
         } catch (error) {
@@ -219,11 +291,19 @@ export class S3Store implements ObjectStore {
 
   async purge({ name, version }: KeptObject): Promise<'purged' | 'locked'> {
     try {
-      await this.#client.removeObject(this.#settings.bucket, this.#key(name), version === undefined ? undefined : { versionId: version })
+      await this.#client.removeObject(
+        this.#settings.bucket,
+        this.#key(name),
+        version === undefined ? undefined : { versionId: version },
+      )
       return 'purged'
     } catch (error) {
       // AWS answers 403 for what is locked, MinIO 400; only where it is locked is that an answer.
-      if (['AccessDenied', 'InvalidRequest', 'ObjectLocked'].includes(codeOf(error)) && (await this.#isLocked(name, version))) return 'locked'
+      if (
+        ['AccessDenied', 'InvalidRequest', 'ObjectLocked'].includes(codeOf(error)) &&
+        (await this.#isLocked(name, version))
+      )
+        return 'locked'
       throw this.#error(error, name)
     }
   }
@@ -231,10 +311,19 @@ export class S3Store implements ObjectStore {
   async #isLocked(name: string, version: string | undefined): Promise<boolean> {
     const { bucket } = this.#settings
     const which = { versionId: version ?? NEWEST }
-    const answers = await Promise.allSettled([this.#client.getObjectRetention(bucket, this.#key(name), which), this.#client.getObjectLegalHold(bucket, this.#key(name), which)])
-    const [retention, hold] = answers.map((answer) => (answer.status === 'fulfilled' ? (answer.value as unknown) : undefined))
+    const answers = await Promise.allSettled([
+      this.#client.getObjectRetention(bucket, this.#key(name), which),
+      this.#client.getObjectLegalHold(bucket, this.#key(name), which),
+    ])
+    const [retention, hold] = answers.map((answer) =>
+      answer.status === 'fulfilled' ? (answer.value as unknown) : undefined,
+    )
     const until = (retention as { retainUntilDate?: string } | undefined)?.retainUntilDate
-    return (until !== undefined && Date.parse(until) > this.#settings.clock.now()) || hold === 'ON' || (hold as { status?: string } | undefined)?.status === 'ON'
+    return (
+      (until !== undefined && Date.parse(until) > this.#settings.clock.now()) ||
+      hold === 'ON' ||
+      (hold as { status?: string } | undefined)?.status === 'ON'
+    )
   }
 
   /** In a bucket with versions: what was overwritten or deleted since, the newest first. */
@@ -245,11 +334,13 @@ export class S3Store implements ObjectStore {
       const versions: { readonly id: string; readonly at: number }[] = []
       for await (const item of this.#client.listObjects(bucket, key, true, { IncludeVersion: true })) {
         const { name: found, versionId, lastModified, isDeleteMarker } = item as ListedVersion
-        if (found === key && versionId !== undefined && versionId !== 'null' && isDeleteMarker !== true) versions.push({ id: versionId, at: lastModified?.getTime() ?? 0 })
+        if (found === key && versionId !== undefined && versionId !== 'null' && isDeleteMarker !== true)
+          versions.push({ id: versionId, at: lastModified?.getTime() ?? 0 })
       }
       for (const { id } of versions.sort((a, b) => b.at - a.at)) {
         const parts: Buffer[] = []
-        for await (const part of await this.#client.getObject(bucket, key, { versionId: id })) parts.push(part as Buffer)
+        for await (const part of await this.#client.getObject(bucket, key, { versionId: id }))
+          parts.push(part as Buffer)
         yield Buffer.concat(parts)
       }
     } catch (error) {
@@ -268,10 +359,19 @@ export class S3Store implements ObjectStore {
     const { bucket } = this.#settings
     try {
       const versioning = await this.#client.getBucketVersioning(bucket)
-      const { headers } = await this.#client.makeRequestAsync({ method: 'HEAD', bucketName: bucket }, '', [200], this.#settings.region)
-      return { versioning: versioning.Status === 'Enabled', objectLock: await this.#hasObjectLock(), now: headers.date === undefined ? undefined : Date.parse(headers.date) }
+      const { headers } = await this.#client.makeRequestAsync(
+        { method: 'HEAD', bucketName: bucket },
+        '',
+        [200],
+        this.#settings.region,
+      )
+      return {
+        versioning: versioning.Status === 'Enabled',
+        objectLock: await this.#hasObjectLock(),
+        now: headers.date === undefined ? undefined : Date.parse(headers.date),
+      }
     } catch (error) {
-      throw this.#error(error, 'the bucket\'s settings')
+      throw this.#error(error, "the bucket's settings")
     }
   }
 
@@ -291,7 +391,11 @@ export class S3Store implements ObjectStore {
   }
 
   #error(error: unknown, name: string): TidemarkError {
-    return s3Error(error, name, { place: this.place, bucket: this.#settings.bucket, region: this.#settings.region })
+    return s3Error(error, name, {
+      place: this.place,
+      bucket: this.#settings.bucket,
+      region: this.#settings.region,
+    })
   }
 }
 

@@ -38,6 +38,10 @@ export async function keysOfFile(path: string, profile: string): Promise<AccessK
   const values = readProfile(text, profile)
   const accessKey = values.get('aws_access_key_id')
   const secretKey = values.get('aws_secret_access_key')
-  if (accessKey === undefined || secretKey === undefined) throw new TidemarkError('STORE_REFUSED', `${path} has no aws_access_key_id and aws_secret_access_key in [${profile}]`)
+  if (accessKey === undefined || secretKey === undefined)
+    throw new TidemarkError(
+      'STORE_REFUSED',
+      `${path} has no aws_access_key_id and aws_secret_access_key in [${profile}]`,
+    )
   return { accessKey, secretKey, sessionToken: values.get('aws_session_token') }
 }

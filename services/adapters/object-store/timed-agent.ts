@@ -7,12 +7,16 @@ import type { Socket } from 'node:net'
 const SILENCE_MS = 30_000
 
 function watched<S extends Pick<Socket, 'setTimeout' | 'destroy'>>(socket: S): S {
-  socket.setTimeout(SILENCE_MS, () => socket.destroy(Object.assign(new Error('silent'), { code: 'ETIMEDOUT' })))
+  socket.setTimeout(SILENCE_MS, () =>
+    socket.destroy(Object.assign(new Error('silent'), { code: 'ETIMEDOUT' })),
+  )
   return socket
 }
 
 export class TimedAgent extends Agent {
-  override createConnection(...args: Parameters<Agent['createConnection']>): ReturnType<Agent['createConnection']> {
+  override createConnection(
+    ...args: Parameters<Agent['createConnection']>
+  ): ReturnType<Agent['createConnection']> {
     const socket = super.createConnection(...args)
     return socket === undefined || socket === null ? socket : watched(socket as Socket)
   }
@@ -22,7 +26,9 @@ export class TimedPlainAgent extends PlainAgent {
   constructor(options: AgentOptions) {
     super(options)
   }
-  override createConnection(...args: Parameters<PlainAgent['createConnection']>): ReturnType<PlainAgent['createConnection']> {
+  override createConnection(
+    ...args: Parameters<PlainAgent['createConnection']>
+  ): ReturnType<PlainAgent['createConnection']> {
     const socket = super.createConnection(...args)
     return socket === undefined || socket === null ? socket : watched(socket as Socket)
   }

@@ -42,7 +42,11 @@ export async function identityChanges(client: pg.Client): Promise<readonly Ident
 }
 
 /** One ALTER each, with a short wait for the lock; gives way and tries again, never holds up the application. */
-export async function changeIdentities(client: pg.Client, changes: readonly IdentityChange[], tries = 20): Promise<void> {
+export async function changeIdentities(
+  client: pg.Client,
+  changes: readonly IdentityChange[],
+  tries = 20,
+): Promise<void> {
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs}`)
   try {
     for (const change of changes) {
@@ -64,7 +68,8 @@ export async function changeIdentities(client: pg.Client, changes: readonly Iden
 
 /** Schema, functions, publication and, where the role may make them, event triggers; one transaction: all or nothing. */
 export async function install(client: pg.Client, installation: Installation): Promise<InstallationMode> {
-  const script = (name: string): Promise<string> => readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
+  const script = (name: string): Promise<string> =>
+    readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
   const publication = quoteName(installation.publication)
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
@@ -79,19 +84,37 @@ export async function install(client: pg.Client, installation: Installation): Pr
       if (sqlState(error) !== '42501') throw error
       mode = 'polling'
       await client.query('ROLLBACK TO triggers')
-      const tables = await client.query<{ name: string }>(`SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1`)
-      await client.query(`CREATE PUBLICATION ${publication} FOR TABLE ${['tidemark.ddl', 'tidemark.marker', 'tidemark.installation', ...tables.rows.map((row) => row.name)].map((name) => `ONLY ${name}`).join(', ')} WITH (${PUBLISH})`)
+      const tables = await client.query<{ name: string }>(
+        `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1`,
+      )
+      await client.query(
+        `CREATE PUBLICATION ${publication} FOR TABLE ${['tidemark.ddl', 'tidemark.marker', 'tidemark.installation', ...tables.rows.map((row) => row.name)].map((name) => `ONLY ${name}`).join(', ')} WITH (${PUBLISH})`,
+      )
     }
-    await client.query('INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)', [installation.stream, installation.publication, installation.slot, mode])
+    await client.query(
+      'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
+      [installation.stream, installation.publication, installation.slot, mode],
+    )
     await client.query(await script('first-records'))
     await client.query('COMMIT')
     return mode
   } catch (error) {
     await client.query('ROLLBACK')
-    if (sqlState(error) === '42P06') throw new TidemarkError('SOURCE_UNSUITABLE', 'this database already has a schema named tidemark', { cause: error, next: 'tidemark uninstall  (with the other installation\'s tidemark.yaml)' })
-    if (sqlState(error) === '42710') throw new TidemarkError('SOURCE_UNSUITABLE', serverText(error), { cause: error, next: 'tidemark uninstall' })
+    if (sqlState(error) === '42P06')
+      throw new TidemarkError('SOURCE_UNSUITABLE', 'this database already has a schema named tidemark', {
+        cause: error,
+        next: "tidemark uninstall  (with the other installation's tidemark.yaml)",
+      })
+    if (sqlState(error) === '42710')
+      throw new TidemarkError('SOURCE_UNSUITABLE', serverText(error), {
+        cause: error,
+        next: 'tidemark uninstall',
+      })
     if (sqlState(error) === '42501') {
-      throw new TidemarkError('SOURCE_PRIVILEGE', `the role may not install: ${serverText(error)}`, { cause: error, next: 'run init once with a superuser URL; or with a role that owns every table, may CREATE in the database and has REPLICATION (schema changes are then found by asking)' })
+      throw new TidemarkError('SOURCE_PRIVILEGE', `the role may not install: ${serverText(error)}`, {
+        cause: error,
+        next: 'run init once with a superuser URL; or with a role that owns every table, may CREATE in the database and has REPLICATION (schema changes are then found by asking)',
+      })
     }
     throw connectionError(error, 'source')
   } finally {
@@ -104,25 +127,50 @@ export async function grantTo(client: pg.Client, role: string): Promise<void> {
   const name = quoteName(role)
   try {
     await client.query('BEGIN')
-    await client.query(`GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`)
-    await client.query(`REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`)
+    await client.query(
+      `GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`,
+    )
+    await client.query(
+      `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`,
+    )
     // What the role had before stays its own when we leave.
-    const has = (await client.query<{ read: boolean; replication: boolean; bypass: boolean }>(`SELECT pg_has_role($1, 'pg_read_all_data', 'MEMBER') AS read, rolreplication AS replication, rolbypassrls AS bypass FROM pg_roles WHERE rolname = $1`, [role])).rows[0]
-    const granted = [...(has?.read === true ? [] : ['pg_read_all_data']), ...(has?.replication === true ? [] : ['REPLICATION']), ...(has?.bypass === true ? [] : ['BYPASSRLS'])]
+    const has = (
+      await client.query<{ read: boolean; replication: boolean; bypass: boolean }>(
+        `SELECT pg_has_role($1, 'pg_read_all_data', 'MEMBER') AS read, rolreplication AS replication, rolbypassrls AS bypass FROM pg_roles WHERE rolname = $1`,
+        [role],
+      )
+    ).rows[0]
+    const granted = [
+      ...(has?.read === true ? [] : ['pg_read_all_data']),
+      ...(has?.replication === true ? [] : ['REPLICATION']),
+      ...(has?.bypass === true ? [] : ['BYPASSRLS']),
+    ]
     await client.query(`GRANT pg_read_all_data TO ${name}`)
     await client.query(`ALTER ROLE ${name} REPLICATION BYPASSRLS`)
     await client.query('UPDATE tidemark.installation SET grantee = $1, granted = $2', [role, granted])
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK')
-    if (sqlState(error) === '42704') throw new TidemarkError('SOURCE_PRIVILEGE', `the role ${role} does not exist`, { cause: error, next: `CREATE ROLE ${name} LOGIN PASSWORD …; then run init again` })
-    throw new TidemarkError('SOURCE_PRIVILEGE', `the role ${role} cannot be given what up needs: ${serverText(error)}`, { cause: error, next: 'run init with a superuser URL' })
+    if (sqlState(error) === '42704')
+      throw new TidemarkError('SOURCE_PRIVILEGE', `the role ${role} does not exist`, {
+        cause: error,
+        next: `CREATE ROLE ${name} LOGIN PASSWORD …; then run init again`,
+      })
+    throw new TidemarkError(
+      'SOURCE_PRIVILEGE',
+      `the role ${role} cannot be given what up needs: ${serverText(error)}`,
+      { cause: error, next: 'run init with a superuser URL' },
+    )
   }
 }
 
 export async function readInstallation(client: pg.Client): Promise<Installation | undefined> {
   try {
-    return (await client.query<{ stream: string; publication: string; slot: string }>('SELECT stream, publication, slot FROM tidemark.installation')).rows[0]
+    return (
+      await client.query<{ stream: string; publication: string; slot: string }>(
+        'SELECT stream, publication, slot FROM tidemark.installation',
+      )
+    ).rows[0]
   } catch (error) {
     if (sqlState(error) === '42P01' || sqlState(error) === '3F000') return undefined
     throw connectionError(error, 'source')
@@ -134,11 +182,21 @@ export async function createSlot(url: string, slot: string, serverVersion: numbe
   const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
   try {
     const options = serverVersion >= 170000 ? "(SNAPSHOT 'nothing', FAILOVER true)" : 'NOEXPORT_SNAPSHOT'
-    const made = await client.query<{ consistent_point: string }>(`CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput ${options}`)
+    const made = await client.query<{ consistent_point: string }>(
+      `CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput ${options}`,
+    )
     return parseLsn(made.rows[0]?.consistent_point ?? '')
   } catch (error) {
-    if (sqlState(error) === '42710') throw new TidemarkError('SOURCE_UNSUITABLE', `a slot named ${slot} already exists`, { cause: error, next: 'tidemark uninstall, or another --name' })
-    if (sqlState(error) === '53400') throw new TidemarkError('SOURCE_UNSUITABLE', 'all replication slots are in use', { cause: error, next: 'ALTER SYSTEM SET max_replication_slots = …; then restart the server' })
+    if (sqlState(error) === '42710')
+      throw new TidemarkError('SOURCE_UNSUITABLE', `a slot named ${slot} already exists`, {
+        cause: error,
+        next: 'tidemark uninstall, or another --name',
+      })
+    if (sqlState(error) === '53400')
+      throw new TidemarkError('SOURCE_UNSUITABLE', 'all replication slots are in use', {
+        cause: error,
+        next: 'ALTER SYSTEM SET max_replication_slots = …; then restart the server',
+      })
     throw connectionError(error, 'source')
   } finally {
     await client.end()
@@ -147,10 +205,16 @@ export async function createSlot(url: string, slot: string, serverVersion: numbe
 
 /** Slots of other databases with the same name are not ours and stay. */
 export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
-  await client.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database() AND active_pid IS NOT NULL', [slot])
+  await client.query(
+    'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database() AND active_pid IS NOT NULL',
+    [slot],
+  )
   for (let left = 50; ; left--) {
     try {
-      await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()', [slot])
+      await client.query(
+        'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()',
+        [slot],
+      )
       return
     } catch (error) {
       // 55006: the walsender has not ended yet.
@@ -173,7 +237,9 @@ export async function uninstall(client: pg.Client, installation: Installation): 
   await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
   await client.query(sql)
   if (rights.length === 0) return []
-  const others = await client.query(`SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary AND database <> current_database()`)
+  const others = await client.query(
+    `SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary AND database <> current_database()`,
+  )
   if (others.rowCount !== 0) return rights
   const left: string[] = []
   for (const statement of rights) {
@@ -189,6 +255,14 @@ export async function uninstall(client: pg.Client, installation: Installation): 
 
 /** What takes back what `grantTo` gave to the role and it did not have before (older installations did not note it); rights in our schema go with it. */
 async function grantedRights(client: pg.Client): Promise<string[]> {
-  const found = await client.query<{ role: string; granted: string[] }>(`SELECT r.rolname AS role, ARRAY(SELECT jsonb_array_elements_text(coalesce(to_jsonb(i) -> 'granted', '[]'))) AS granted FROM tidemark.installation i JOIN pg_roles r ON r.rolname = to_jsonb(i) ->> 'grantee'`)
-  return found.rows.flatMap(({ role, granted }) => granted.map((right) => (right === 'pg_read_all_data' ? `REVOKE pg_read_all_data FROM ${quoteName(role)}` : `ALTER ROLE ${quoteName(role)} NO${right}`)))
+  const found = await client.query<{ role: string; granted: string[] }>(
+    `SELECT r.rolname AS role, ARRAY(SELECT jsonb_array_elements_text(coalesce(to_jsonb(i) -> 'granted', '[]'))) AS granted FROM tidemark.installation i JOIN pg_roles r ON r.rolname = to_jsonb(i) ->> 'grantee'`,
+  )
+  return found.rows.flatMap(({ role, granted }) =>
+    granted.map((right) =>
+      right === 'pg_read_all_data'
+        ? `REVOKE pg_read_all_data FROM ${quoteName(role)}`
+        : `ALTER ROLE ${quoteName(role)} NO${right}`,
+    ),
+  )
 }

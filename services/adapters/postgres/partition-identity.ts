@@ -14,7 +14,10 @@ interface Identity {
 }
 
 /** @param partitionBy columns by `schema.table` */
-export async function examinePartitioning(client: pg.Client, partitionBy: ReadonlyMap<string, readonly string[]>): Promise<Finding[]> {
+export async function examinePartitioning(
+  client: pg.Client,
+  partitionBy: ReadonlyMap<string, readonly string[]>,
+): Promise<Finding[]> {
   const findings: Finding[] = []
   for (const [table, wanted] of partitionBy) {
     const found = await client.query<Identity>(
@@ -29,14 +32,23 @@ export async function examinePartitioning(client: pg.Client, partitionBy: Readon
     const identity = found.rows[0]
     const unknown = wanted.filter((column) => identity?.columns.includes(column) !== true)
     if (identity === undefined || unknown.length > 0) {
-      findings.push({ level: 'refuse', code: 'PARTITION_COLUMNS', what: `tables.${table}.partitionBy names ${identity === undefined ? 'a table' : unknown.join(', ')} that is not there`, fix: `correct tables.${table}.partitionBy in tidemark.yaml` })
+      findings.push({
+        level: 'refuse',
+        code: 'PARTITION_COLUMNS',
+        what: `tables.${table}.partitionBy names ${identity === undefined ? 'a table' : unknown.join(', ')} that is not there`,
+        fix: `correct tables.${table}.partitionBy in tidemark.yaml`,
+      })
       continue
     }
     const missing = identity.full ? [] : wanted.filter((column) => !identity.keys.includes(column))
     if (missing.length === 0) continue
-    const columns = [...wanted, ...identity.keys.filter((key) => !wanted.includes(key))].map(quoteName).join(', ')
+    const columns = [...wanted, ...identity.keys.filter((key) => !wanted.includes(key))]
+      .map(quoteName)
+      .join(', ')
     const index = quoteName(`${identity.name}_partition_identity`.slice(0, 63))
-    const notNull = identity.nullable.map((column) => `ALTER TABLE ${quoteTable(identity)} ALTER ${quoteName(column)} SET NOT NULL; `).join('')
+    const notNull = identity.nullable
+      .map((column) => `ALTER TABLE ${quoteTable(identity)} ALTER ${quoteName(column)} SET NOT NULL; `)
+      .join('')
     findings.push({
       level: 'refuse',
       code: 'PARTITION_IDENTITY',

@@ -45,13 +45,19 @@ export function readCommit(buffer: Buffer, at: number): Commit {
   return { commitLsn: toLsn(buffer.readBigUInt64BE(at + 1)), endLsn: toLsn(buffer.readBigUInt64BE(at + 9)) }
 }
 
-const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = { d: 'default', n: 'nothing', f: 'full', i: 'index' }
+const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = {
+  d: 'default',
+  n: 'nothing',
+  f: 'full',
+  i: 'index',
+}
 
 export function readRelation(buffer: Buffer, start: number, end: number): RelationVersion {
   let at = start + 4
   const text = (): string => {
     const stop = buffer.indexOf(0, at)
-    if (stop < 0 || stop >= end) throw new TidemarkError('PROTOCOL', 'a Relation message that ends inside a name')
+    if (stop < 0 || stop >= end)
+      throw new TidemarkError('PROTOCOL', 'a Relation message that ends inside a name')
     const value = buffer.toString('utf8', at, stop)
     at = stop + 1
     return value
@@ -60,7 +66,8 @@ export function readRelation(buffer: Buffer, start: number, end: number): Relati
   const schema = text()
   const name = text()
   const identity = IDENTITY[String.fromCharCode(buffer[at]!)]
-  if (identity === undefined) throw new TidemarkError('PROTOCOL', 'a Relation message with an unknown replica identity')
+  if (identity === undefined)
+    throw new TidemarkError('PROTOCOL', 'a Relation message with an unknown replica identity')
   const count = buffer.readUInt16BE(at + 1)
   at += 3
   const columns: RelationColumn[] = []

@@ -79,14 +79,27 @@ export class PostgresSource implements Source {
     const identity = await identifySource(this.#options.url)
     const { systemId, databaseOid } = this.#expected
     if (identity.systemId !== systemId || identity.databaseOid !== databaseOid) {
-      throw new TidemarkError('SOURCE_CHANGED', `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`)
+      throw new TidemarkError(
+        'SOURCE_CHANGED',
+        `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
+      )
     }
     checkFork(identity.timelines, { timeline: this.#expected.timeline, end: from })
     checkSlot(await this.slot(), this.#options.slot, from)
-    const refused = (await this.#query((client) => examine(client, { publication: this.#options.publication, slot: this.#options.slot }))).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
+    const refused = (
+      await this.#query((client) =>
+        examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
+      )
+    ).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
     const first = refused[0]
     if (first !== undefined) {
-      throw new TidemarkError(first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS' ? 'PUBLICATION_UNSAFE' : 'SOURCE_UNSUITABLE', first.what, { next: first.fix })
+      throw new TidemarkError(
+        first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS'
+          ? 'PUBLICATION_UNSAFE'
+          : 'SOURCE_UNSUITABLE',
+        first.what,
+        { next: first.fix },
+      )
     }
     return identity
   }
@@ -101,17 +114,36 @@ export class PostgresSource implements Source {
   }
 
   head(): Promise<Lsn> {
-    return this.#query(async (client) => parseLsn((await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? ''))
+    return this.#query(async (client) =>
+      parseLsn(
+        (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
+      ),
+    )
   }
 
-  async snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot> {
+  async snapshot(options: {
+    readonly only?: ReadonlySet<number>
+    readonly signal: AbortSignal
+    onWaiting?(pids: readonly number[]): void
+  }): Promise<Snapshot> {
     const { encoding } = await this.identify()
-    return SourceSnapshot.open({ ...options, url: this.#options.url, text: textEncoding(encoding), subjects: this.#options.subjects ?? NO_SUBJECTS, clock: this.#options.clock, randomness: this.#options.randomness })
+    return SourceSnapshot.open({
+      ...options,
+      url: this.#options.url,
+      text: textEncoding(encoding),
+      subjects: this.#options.subjects ?? NO_SUBJECTS,
+      clock: this.#options.clock,
+      randomness: this.#options.randomness,
+    })
   }
 
   /** The schema in one snapshot; its own connection, so that nothing waits behind it. */
   async schema(): Promise<SchemaFacts> {
-    const client = await connect({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' })
+    const client = await connect({
+      url: this.#options.url,
+      applicationName: APPLICATION_NAME,
+      role: 'source',
+    })
     try {
       const { tables: _, ...facts } = await readSteadySchema(client)
       return facts
@@ -128,7 +160,11 @@ export class PostgresSource implements Source {
 
   repairCatalog(): Promise<CatalogRepair> {
     return this.#query(async (client) => {
-      const row = (await client.query<{ recorded: string | null; failed: string[] }>('SELECT recorded, failed FROM tidemark.repair()')).rows[0]
+      const row = (
+        await client.query<{ recorded: string | null; failed: string[] }>(
+          'SELECT recorded, failed FROM tidemark.repair()',
+        )
+      ).rows[0]
       if (row === undefined) throw new TidemarkError('PROTOCOL', 'tidemark.repair() gave no answer')
       return { recorded: row.recorded ?? undefined, failed: row.failed }
     })
@@ -142,8 +178,14 @@ export class PostgresSource implements Source {
     const horizon = this.#horizon
     if (horizon === undefined) {
       this.#horizon = await this.#query(async (client) => {
-        const row = (await client.query<{ xid: string; lsn: string; newest: string }>('SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl WHERE xid::xid8 < pg_snapshot_xmin(pg_current_snapshot())) AS newest')).rows[0]
-        return row === undefined || row.newest === this.#forgotten ? undefined : { xid: row.xid, at: parseLsn(row.lsn), newest: row.newest }
+        const row = (
+          await client.query<{ xid: string; lsn: string; newest: string }>(
+            'SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl WHERE xid::xid8 < pg_snapshot_xmin(pg_current_snapshot())) AS newest',
+          )
+        ).rows[0]
+        return row === undefined || row.newest === this.#forgotten
+          ? undefined
+          : { xid: row.xid, at: parseLsn(row.lsn), newest: row.newest }
       })
       return
     }
@@ -161,7 +203,11 @@ export class PostgresSource implements Source {
 
   /** One connection for small questions, made again after a failure. */
   async #query<T>(ask: (client: pg.Client) => Promise<T>): Promise<T> {
-    const client = (this.#client ??= await connect({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' }))
+    const client = (this.#client ??= await connect({
+      url: this.#options.url,
+      applicationName: APPLICATION_NAME,
+      role: 'source',
+    }))
     try {
       return await ask(client)
     } catch (error) {
@@ -176,17 +222,30 @@ export function textEncoding(encoding: string): TextEncoding {
   return encoding === 'SQL_ASCII' ? 'bytes' : 'utf8'
 }
 
-export async function identifySource(url: string): Promise<SourceIdentity & { readonly timelines: Awaited<ReturnType<typeof readTimelines>> }> {
+export async function identifySource(
+  url: string,
+): Promise<SourceIdentity & { readonly timelines: Awaited<ReturnType<typeof readTimelines>> }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
   try {
     const timelines = await readTimelines(client)
-    const row = (await client.query<{ oid: number; database: string; version: string; encoding: string }>(`SELECT d.oid, d.datname AS database, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding FROM pg_database d WHERE d.datname = current_database()`)).rows[0]
+    const row = (
+      await client.query<{ oid: number; database: string; version: string; encoding: string }>(
+        `SELECT d.oid, d.datname AS database, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding FROM pg_database d WHERE d.datname = current_database()`,
+      )
+    ).rows[0]
     if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
-    return { systemId: timelines.systemId, databaseOid: Number(row.oid), database: row.database, timeline: timelines.current, serverVersion: Number(row.version), encoding: row.encoding, timelines }
+    return {
+      systemId: timelines.systemId,
+      databaseOid: Number(row.oid),
+      database: row.database,
+      timeline: timelines.current,
+      serverVersion: Number(row.version),
+      encoding: row.encoding,
+      timelines,
+    }
   } catch (error) {
     throw connectionError(error, 'source')
   } finally {
     await client.end()
   }
 }
-

@@ -13,12 +13,26 @@ import { WireSession } from './wire-session.ts'
 const APPLICATION = 'tidemark_restore'
 
 /** Objects without which rows would be missing or wrong. A failure to make any other kind is noted, not fatal. */
-const ESSENTIAL: ReadonlySet<string> = new Set(['schema', 'type', 'sequence', 'table', 'constraint', 'index', 'collation', 'extension'])
+const ESSENTIAL: ReadonlySet<string> = new Set([
+  'schema',
+  'type',
+  'sequence',
+  'table',
+  'constraint',
+  'index',
+  'collation',
+  'extension',
+])
 
 export interface TargetOptions {
   readonly url: string
   /** The source's identity, which the target must not have, and its encoding, which it must. */
-  readonly source: { readonly systemId: string; readonly databaseOid: number; readonly encoding: string; readonly serverVersion: number }
+  readonly source: {
+    readonly systemId: string
+    readonly databaseOid: number
+    readonly encoding: string
+    readonly serverVersion: number
+  }
 }
 
 export class PostgresTarget implements Target {
@@ -34,18 +48,40 @@ export class PostgresTarget implements Target {
 
   async check(restoreId: string): Promise<'empty' | 'resume'> {
     const client = await this.#connection()
-    const row = (await client.query<{ system: string; oid: number; encoding: string; version: string }>(
-      `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid, current_setting('server_encoding') AS encoding, current_setting('server_version_num') AS version`,
-    )).rows[0]
+    const row = (
+      await client.query<{ system: string; oid: number; encoding: string; version: string }>(
+        `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, (SELECT oid FROM pg_database WHERE datname = current_database()) AS oid, current_setting('server_encoding') AS encoding, current_setting('server_version_num') AS version`,
+      )
+    ).rows[0]
     const { source } = this.#options
-    if (row?.system === source.systemId && Number(row.oid) === source.databaseOid) throw new TidemarkError('TARGET_IS_SOURCE', `${placeOf(this.#options.url)} is the database that was backed up`)
-    if (row !== undefined && row.encoding !== source.encoding && (source.encoding === 'SQL_ASCII' || row.encoding !== 'UTF8')) {
-      throw new TidemarkError('TARGET_UNSUITABLE', `the source's encoding is ${source.encoding}, the target's ${row.encoding}`, { next: `CREATE DATABASE … ENCODING '${source.encoding}' TEMPLATE template0` })
+    if (row?.system === source.systemId && Number(row.oid) === source.databaseOid)
+      throw new TidemarkError(
+        'TARGET_IS_SOURCE',
+        `${placeOf(this.#options.url)} is the database that was backed up`,
+      )
+    if (
+      row !== undefined &&
+      row.encoding !== source.encoding &&
+      (source.encoding === 'SQL_ASCII' || row.encoding !== 'UTF8')
+    ) {
+      throw new TidemarkError(
+        'TARGET_UNSUITABLE',
+        `the source's encoding is ${source.encoding}, the target's ${row.encoding}`,
+        { next: `CREATE DATABASE … ENCODING '${source.encoding}' TEMPLATE template0` },
+      )
     }
-    const held = await client.query<{ id: string; finished: boolean }>('SELECT restore_id AS id, finished FROM tidemark_restore.state').catch(() => undefined)
+    const held = await client
+      .query<{ id: string; finished: boolean }>(
+        'SELECT restore_id AS id, finished FROM tidemark_restore.state',
+      )
+      .catch(() => undefined)
     if (held?.rows[0] !== undefined && !held.rows[0].finished) {
       if (held.rows[0].id === restoreId) return 'resume'
-      throw new TidemarkError('TARGET_NOT_EMPTY', 'the target holds the unfinished restore of another point', { next: 'drop and create the database, or run that restore again' })
+      throw new TidemarkError(
+        'TARGET_NOT_EMPTY',
+        'the target holds the unfinished restore of another point',
+        { next: 'drop and create the database, or run that restore again' },
+      )
     }
     const tables = await client.query<{ n: string; one: string }>(
       `SELECT count(*)::text AS n, min(format('%I.%I', n.nspname, c.relname)) AS one FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -53,7 +89,11 @@ export class PostgresTarget implements Target {
           AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')`,
     )
     const found = tables.rows[0]
-    if (found !== undefined && found.n !== '0') throw new TidemarkError('TARGET_NOT_EMPTY', `${placeOf(this.#options.url)} holds ${found.n} tables, views or sequences, among them ${found.one}`)
+    if (found !== undefined && found.n !== '0')
+      throw new TidemarkError(
+        'TARGET_NOT_EMPTY',
+        `${placeOf(this.#options.url)} holds ${found.n} tables, views or sequences, among them ${found.one}`,
+      )
     return 'empty'
   }
 
@@ -61,18 +101,34 @@ export class PostgresTarget implements Target {
     const client = await this.#connection()
     await this.#guard(async () => {
       await client.query(`CREATE SCHEMA IF NOT EXISTS tidemark_restore`)
-      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL)`)
-      await client.query(`CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint)`)
-      await client.query(`INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`, [restoreId])
+      await client.query(
+        `CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL)`,
+      )
+      await client.query(
+        `CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint)`,
+      )
+      await client.query(
+        `INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`,
+        [restoreId],
+      )
     })
-    const loaded = await client.query<{ step: string; rows: string }>(`SELECT step, rows FROM tidemark_restore.done WHERE rows IS NOT NULL`)
+    const loaded = await client.query<{ step: string; rows: string }>(
+      `SELECT step, rows FROM tidemark_restore.done WHERE rows IS NOT NULL`,
+    )
     return new Map(loaded.rows.map((row) => [row.step, Number(row.rows)]))
   }
 
-  async run(statements: readonly SchemaStatement[], lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]> {
+  async run(
+    statements: readonly SchemaStatement[],
+    lane: number,
+    onProgress: () => void,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     const notes: string[] = []
     const session = await this.#session(lane)
-    this.#finished ??= new Set((await session.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0] ?? ''))
+    this.#finished ??= new Set(
+      (await session.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0] ?? ''),
+    )
     for (const statement of statements) {
       signal.throwIfAborted()
       const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
@@ -93,15 +149,30 @@ export class PostgresTarget implements Target {
       if (session.isClosed) throw connectionError(error, 'target')
       await session.query('ROLLBACK')
       const object = statement.objects[0]
-      const what = object === undefined ? 'a statement' : `${object.kind} ${object.schema === undefined ? '' : `${object.schema}.`}${object.table === undefined ? '' : `${object.table}.`}${object.name}`
-      if (ESSENTIAL.has(object?.kind ?? '') && statement.rank < RANK.behaviour) throw new TidemarkError('TARGET_FAILED', `the target refuses ${what}: ${schemaText(error)}`, { cause: error })
+      const what =
+        object === undefined
+          ? 'a statement'
+          : `${object.kind} ${object.schema === undefined ? '' : `${object.schema}.`}${object.table === undefined ? '' : `${object.table}.`}${object.name}`
+      if (ESSENTIAL.has(object?.kind ?? '') && statement.rank < RANK.behaviour)
+        throw new TidemarkError('TARGET_FAILED', `the target refuses ${what}: ${schemaText(error)}`, {
+          cause: error,
+        })
       notes.push(`${what} could not be made: ${schemaText(error)}`)
     }
   }
 
-  async load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number> {
+  async load(
+    table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
+    format: 'text' | 'binary',
+    rows: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<number> {
     signal.throwIfAborted()
-    const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+    const session = await WireSession.open({
+      url: this.#options.url,
+      applicationName: APPLICATION,
+      role: 'target',
+    })
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
@@ -109,13 +180,22 @@ export class PostgresTarget implements Target {
       const name = quoteTable(table)
       await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
-      const count = await session.copyIn(`COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`, rows)
-      await session.query(`INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(table))}, ${count}); COMMIT`)
+      const count = await session.copyIn(
+        `COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`,
+        rows,
+      )
+      await session.query(
+        `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(table))}, ${count}); COMMIT`,
+      )
       return count
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof TidemarkError) throw error
-      throw new TidemarkError('TARGET_FAILED', `${table.schema}.${table.name} could not be loaded: ${serverText(error)}`, { cause: error })
+      throw new TidemarkError(
+        'TARGET_FAILED',
+        `${table.schema}.${table.name} could not be loaded: ${serverText(error)}`,
+        { cause: error },
+      )
     } finally {
       signal.removeEventListener('abort', onAbort)
       session.close()
@@ -159,8 +239,14 @@ export class PostgresTarget implements Target {
   async #session(index: number): Promise<WireSession> {
     let session = this.#sessions[index]
     if (session === undefined || session.isClosed) {
-      session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
-      await session.query(`SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`)
+      session = await WireSession.open({
+        url: this.#options.url,
+        applicationName: APPLICATION,
+        role: 'target',
+      })
+      await session.query(
+        `SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`,
+      )
       this.#sessions[index] = session
     }
     return session

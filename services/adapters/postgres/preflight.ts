@@ -5,62 +5,181 @@ import { APPLICATION_NAME } from './names.ts'
 
 const OLDEST = 140000
 
-export async function examine(client: pg.Client, options: { readonly publication?: string; readonly slot?: string } = {}): Promise<readonly Finding[]> {
+export async function examine(
+  client: pg.Client,
+  options: { readonly publication?: string; readonly slot?: string } = {},
+): Promise<readonly Finding[]> {
   const findings: Finding[] = []
-  const one = async (sql: string, values: unknown[] = []): Promise<Record<string, string | null>> => (await client.query<Record<string, string | null>>(sql, values)).rows[0] ?? {}
-  const say = (level: Finding['level'], code: string, what: string, fix = ''): void => void findings.push({ level, code, what, fix })
-  const settings = await one(`SELECT current_setting('server_version_num') AS version, current_setting('wal_level') AS wal_level, current_setting('max_replication_slots') AS slots, current_setting('max_wal_senders') AS senders,
+  const one = async (sql: string, values: unknown[] = []): Promise<Record<string, string | null>> =>
+    (await client.query<Record<string, string | null>>(sql, values)).rows[0] ?? {}
+  const say = (level: Finding['level'], code: string, what: string, fix = ''): void =>
+    void findings.push({ level, code, what, fix })
+  const settings =
+    await one(`SELECT current_setting('server_version_num') AS version, current_setting('wal_level') AS wal_level, current_setting('max_replication_slots') AS slots, current_setting('max_wal_senders') AS senders,
     current_setting('max_slot_wal_keep_size') AS keep, current_setting('synchronous_standby_names') AS sync, current_setting('server_encoding') AS encoding, pg_is_in_recovery()::text AS recovery,
     (SELECT count(*)::text FROM pg_replication_slots) AS used, (SELECT count(*)::text FROM pg_stat_replication) AS sending, (SELECT count(*)::text FROM pg_prepared_xacts) AS prepared`)
-  if (Number(settings['version']) < OLDEST) say('refuse', 'VERSION', 'PostgreSQL is older than 14', 'upgrade the server')
-  if (settings['wal_level'] !== 'logical') say('refuse', 'WAL_LEVEL', `wal_level is ${settings['wal_level']}`, 'ALTER SYSTEM SET wal_level = logical; then restart the server')
-  if (settings['recovery'] === 'true') say('refuse', 'STANDBY', 'the server is a standby', 'give the primary\'s URL')
-  if (Number(settings['used']) >= Number(settings['slots']) && options.slot === undefined) say('refuse', 'SLOTS', 'all replication slots are in use', 'ALTER SYSTEM SET max_replication_slots = …; then restart the server')
-  if (Number(settings['sending']) >= Number(settings['senders'])) say('refuse', 'SENDERS', 'all WAL senders are in use', 'ALTER SYSTEM SET max_wal_senders = …; then restart the server')
-  if (settings['keep'] === '-1') say('warn', 'WAL_BUDGET', 'max_slot_wal_keep_size is unlimited: while Tidemark is away, WAL may fill the disk', "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();  (a lost slot costs a gap and a new base; a full disk costs the service)")
+  if (Number(settings['version']) < OLDEST)
+    say('refuse', 'VERSION', 'PostgreSQL is older than 14', 'upgrade the server')
+  if (settings['wal_level'] !== 'logical')
+    say(
+      'refuse',
+      'WAL_LEVEL',
+      `wal_level is ${settings['wal_level']}`,
+      'ALTER SYSTEM SET wal_level = logical; then restart the server',
+    )
+  if (settings['recovery'] === 'true')
+    say('refuse', 'STANDBY', 'the server is a standby', "give the primary's URL")
+  if (Number(settings['used']) >= Number(settings['slots']) && options.slot === undefined)
+    say(
+      'refuse',
+      'SLOTS',
+      'all replication slots are in use',
+      'ALTER SYSTEM SET max_replication_slots = …; then restart the server',
+    )
+  if (Number(settings['sending']) >= Number(settings['senders']))
+    say(
+      'refuse',
+      'SENDERS',
+      'all WAL senders are in use',
+      'ALTER SYSTEM SET max_wal_senders = …; then restart the server',
+    )
+  if (settings['keep'] === '-1')
+    say(
+      'warn',
+      'WAL_BUDGET',
+      'max_slot_wal_keep_size is unlimited: while Tidemark is away, WAL may fill the disk',
+      "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();  (a lost slot costs a gap and a new base; a full disk costs the service)",
+    )
   const sync = settings['sync'] ?? ''
-  if (sync.includes('*') || sync.includes(APPLICATION_NAME)) say('refuse', 'SYNCHRONOUS', `synchronous_standby_names (${sync}) would make commits wait for the backup`, 'name the real standbys in synchronous_standby_names')
-  if (settings['prepared'] !== '0') say('warn', 'PREPARED', `${settings['prepared']} prepared transactions are open: they hold back the slot`, 'COMMIT PREPARED or ROLLBACK PREPARED the old ones (pg_prepared_xacts)')
-  const role = await one(`SELECT rolsuper::text AS super, rolreplication::text AS replication, rolbypassrls::text AS bypass FROM pg_roles WHERE rolname = current_user`)
-  if (role['super'] !== 'true' && role['replication'] !== 'true') say('refuse', 'REPLICATION', 'the role may not replicate', 'ALTER ROLE … REPLICATION')
+  if (sync.includes('*') || sync.includes(APPLICATION_NAME))
+    say(
+      'refuse',
+      'SYNCHRONOUS',
+      `synchronous_standby_names (${sync}) would make commits wait for the backup`,
+      'name the real standbys in synchronous_standby_names',
+    )
+  if (settings['prepared'] !== '0')
+    say(
+      'warn',
+      'PREPARED',
+      `${settings['prepared']} prepared transactions are open: they hold back the slot`,
+      'COMMIT PREPARED or ROLLBACK PREPARED the old ones (pg_prepared_xacts)',
+    )
+  const role = await one(
+    `SELECT rolsuper::text AS super, rolreplication::text AS replication, rolbypassrls::text AS bypass FROM pg_roles WHERE rolname = current_user`,
+  )
+  if (role['super'] !== 'true' && role['replication'] !== 'true')
+    say('refuse', 'REPLICATION', 'the role may not replicate', 'ALTER ROLE … REPLICATION')
   if (role['super'] !== 'true' && role['bypass'] !== 'true') {
     const secured = await one(`SELECT count(*)::text AS n FROM pg_class WHERE relrowsecurity`)
-    if (secured['n'] !== '0') say('refuse', 'ROW_SECURITY', `${secured['n']} tables have row-level security, which would hide rows from the base`, 'ALTER ROLE … BYPASSRLS')
+    if (secured['n'] !== '0')
+      say(
+        'refuse',
+        'ROW_SECURITY',
+        `${secured['n']} tables have row-level security, which would hide rows from the base`,
+        'ALTER ROLE … BYPASSRLS',
+      )
   }
-  const others = await client.query<{ name: string }>(`SELECT p.pubname AS name FROM pg_publication p WHERE p.puballtables AND p.pubname <> $1`, [options.publication ?? ''])
+  const others = await client.query<{ name: string }>(
+    `SELECT p.pubname AS name FROM pg_publication p WHERE p.puballtables AND p.pubname <> $1`,
+    [options.publication ?? ''],
+  )
   for (const other of others.rows) {
-    say('warn', 'OTHER_PUBLICATION', `publication ${other.name} publishes all tables, those of the schema tidemark too: its subscribers stop at the first row they do not know`, `on each subscriber: CREATE SCHEMA tidemark and the tables ddl, marker, installation; or make ${other.name} a publication of named schemas`)
+    say(
+      'warn',
+      'OTHER_PUBLICATION',
+      `publication ${other.name} publishes all tables, those of the schema tidemark too: its subscribers stop at the first row they do not know`,
+      `on each subscriber: CREATE SCHEMA tidemark and the tables ddl, marker, installation; or make ${other.name} a publication of named schemas`,
+    )
   }
-  if (options.publication !== undefined) findings.push(...(await examinePublication(client, options.publication)))
+  if (options.publication !== undefined)
+    findings.push(...(await examinePublication(client, options.publication)))
   if (options.slot !== undefined) {
-    const slot = await one(`SELECT wal_status AS status, plugin, two_phase::text AS two_phase FROM pg_replication_slots WHERE slot_name = $1`, [options.slot])
-    if (slot['status'] === undefined) say('warn', 'SLOT', `the slot ${options.slot} does not exist`, 'tidemark up  (starts a new generation)')
-    else if (slot['status'] === 'lost') say('warn', 'SLOT', `the slot ${options.slot} is lost`, 'tidemark up  (starts a new generation)')
+    const slot = await one(
+      `SELECT wal_status AS status, plugin, two_phase::text AS two_phase FROM pg_replication_slots WHERE slot_name = $1`,
+      [options.slot],
+    )
+    if (slot['status'] === undefined)
+      say('warn', 'SLOT', `the slot ${options.slot} does not exist`, 'tidemark up  (starts a new generation)')
+    else if (slot['status'] === 'lost')
+      say('warn', 'SLOT', `the slot ${options.slot} is lost`, 'tidemark up  (starts a new generation)')
   }
   return findings
 }
 
 /** What would leave changes out silently (hazard 22). */
 async function examinePublication(client: pg.Client, publication: string): Promise<Finding[]> {
-  const found = await client.query<{ all: boolean; i: boolean; u: boolean; d: boolean; t: boolean; root: boolean }>(
+  const found = await client.query<{
+    all: boolean
+    i: boolean
+    u: boolean
+    d: boolean
+    t: boolean
+    root: boolean
+  }>(
     'SELECT puballtables AS all, pubinsert AS i, pubupdate AS u, pubdelete AS d, pubtruncate AS t, pubviaroot AS root FROM pg_publication WHERE pubname = $1',
     [publication],
   )
   const row = found.rows[0]
   const fix = `DROP PUBLICATION and: CREATE PUBLICATION … FOR ALL TABLES; or tidemark uninstall and init again`
-  if (row === undefined) return [{ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not exist`, fix }]
+  if (row === undefined)
+    return [
+      { level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not exist`, fix },
+    ]
   const findings: Finding[] = []
-  const mode = (await client.query<{ mode: string }>('SELECT mode FROM tidemark.installation').catch(() => undefined))?.rows[0]?.mode
+  const mode = (
+    await client.query<{ mode: string }>('SELECT mode FROM tidemark.installation').catch(() => undefined)
+  )?.rows[0]?.mode
   if (mode === 'polling') {
-    findings.push({ level: 'warn', code: 'POLLING', what: 'there are no event triggers: every schema change is found by asking, and is a gap of its table until the table has been read again', fix: 'tidemark uninstall, and init with a superuser URL' })
+    findings.push({
+      level: 'warn',
+      code: 'POLLING',
+      what: 'there are no event triggers: every schema change is found by asking, and is a gap of its table until the table has been read again',
+      fix: 'tidemark uninstall, and init with a superuser URL',
+    })
     // Row filters and column lists: PostgreSQL 15 and later.
-    const filtered = await client.query<{ n: string }>(`SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`, [publication])
-    if (filtered.rows[0]?.n !== '0') findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} filters rows or columns`, fix })
-  } else if (!row.all) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not publish all tables, or filters rows or columns`, fix })
-  if (!(row.i && row.u && row.d && row.t)) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} leaves out operations`, fix })
-  if (row.root) findings.push({ level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} publishes through partition roots: TRUNCATE and DETACH of partitions would be lost`, fix })
+    const filtered = await client.query<{ n: string }>(
+      `SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`,
+      [publication],
+    )
+    if (filtered.rows[0]?.n !== '0')
+      findings.push({
+        level: 'refuse',
+        code: 'PUBLICATION',
+        what: `the publication ${publication} filters rows or columns`,
+        fix,
+      })
+  } else if (!row.all)
+    findings.push({
+      level: 'refuse',
+      code: 'PUBLICATION',
+      what: `the publication ${publication} does not publish all tables, or filters rows or columns`,
+      fix,
+    })
+  if (!(row.i && row.u && row.d && row.t))
+    findings.push({
+      level: 'refuse',
+      code: 'PUBLICATION',
+      what: `the publication ${publication} leaves out operations`,
+      fix,
+    })
+  if (row.root)
+    findings.push({
+      level: 'refuse',
+      code: 'PUBLICATION',
+      what: `the publication ${publication} publishes through partition roots: TRUNCATE and DETACH of partitions would be lost`,
+      fix,
+    })
   if (mode === 'polling') return findings
-  const triggers = await client.query<{ n: string }>(`SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`)
-  if (triggers.rows[0]?.n !== '3') findings.push({ level: 'refuse', code: 'EVENT_TRIGGERS', what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen', fix: 'tidemark uninstall and init again' })
+  const triggers = await client.query<{ n: string }>(
+    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
+  )
+  if (triggers.rows[0]?.n !== '3')
+    findings.push({
+      level: 'refuse',
+      code: 'EVENT_TRIGGERS',
+      what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen',
+      fix: 'tidemark uninstall and init again',
+    })
   return findings
 }

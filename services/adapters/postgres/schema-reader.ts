@@ -14,7 +14,8 @@ import { sequenceFacts, tableFacts, type TableFacts, typeFacts } from '../../for
 
 /** Namespaces that are the server's or ours. */
 const OURS = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp%' AND n.nspname NOT LIKE 'pg\\_toast\\_temp%'`
-const NOT_OF_EXTENSION = (catalog: string, oid: string): string => `NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '${catalog}'::regclass AND e.objid = ${oid} AND e.deptype = 'e')`
+const NOT_OF_EXTENSION = (catalog: string, oid: string): string =>
+  `NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '${catalog}'::regclass AND e.objid = ${oid} AND e.deptype = 'e')`
 
 interface Node {
   readonly key: string
@@ -28,22 +29,29 @@ export interface ReadSchema extends SchemaFacts {
 
 /** Must run inside a REPEATABLE READ transaction; everything is seen as of its snapshot. */
 export async function readSchema(client: pg.Client): Promise<ReadSchema> {
-  const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> => (await client.query<T>(sql)).rows
+  const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> =>
+    (await client.query<T>(sql)).rows
   const notes: string[] = []
   const [moment] = await rows<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
   const seen = await rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
-  const version = Number((await rows<{ v: string }>(`SELECT current_setting('server_version_num') AS v`))[0]?.v)
+  const version = Number(
+    (await rows<{ v: string }>(`SELECT current_setting('server_version_num') AS v`))[0]?.v,
+  )
 
   const statements: SchemaStatement[] = [...(await globalStatements(rows))]
   const nodes: Node[] = []
 
-  for (const { facts } of await rows<{ facts: unknown }>(`SELECT tidemark.type_facts(t.oid) AS facts FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class r ON r.oid = t.typrelid
+  for (const { facts } of await rows<{
+    facts: unknown
+  }>(`SELECT tidemark.type_facts(t.oid) AS facts FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class r ON r.oid = t.typrelid
       WHERE ${OURS} AND t.typtype IN ('e', 'd', 'c', 'r') AND (t.typrelid = 0 OR r.relkind = 'c') AND ${NOT_OF_EXTENSION('pg_type', 't.oid')} ORDER BY t.oid`)) {
     const type = typeFacts.parse(facts)
     nodes.push({ key: `pg_type:${type.oid}`, oid: type.oid, statements: typeStatements(type) })
   }
   const tables: TableFacts[] = []
-  for (const { facts } of await rows<{ facts: unknown }>(`SELECT tidemark.table_facts(c.oid) AS facts FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  for (const { facts } of await rows<{
+    facts: unknown
+  }>(`SELECT tidemark.table_facts(c.oid) AS facts FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE ${OURS} AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND ${NOT_OF_EXTENSION('pg_class', 'c.oid')} ORDER BY c.oid`)) {
     const table = tableFacts.parse(facts)
     tables.push(table)
@@ -81,12 +89,19 @@ export async function readSteadySchema(client: pg.Client): Promise<ReadSchema> {
     }
     const undisturbed = before === (await newestRecord(client))
     if (read !== undefined && undisturbed) return read
-    if (left <= 0 || (failure !== undefined && (undisturbed || sqlState(failure) === undefined))) throw failure ?? new TidemarkError('SOURCE_UNREACHABLE', 'the schema kept changing while it was read')
+    if (left <= 0 || (failure !== undefined && (undisturbed || sqlState(failure) === undefined)))
+      throw failure ?? new TidemarkError('SOURCE_UNREACHABLE', 'the schema kept changing while it was read')
   }
 }
 
 async function newestRecord(client: pg.Client): Promise<string> {
-  return (await client.query<{ n: string }>('SELECT count(*)::text || \':\' || COALESCE(max(id), 0)::text AS n FROM tidemark.ddl')).rows[0]?.n ?? ''
+  return (
+    (
+      await client.query<{ n: string }>(
+        "SELECT count(*)::text || ':' || COALESCE(max(id), 0)::text AS n FROM tidemark.ddl",
+      )
+    ).rows[0]?.n ?? ''
+  )
 }
 
 type Rows = <T extends pg.QueryResultRow>(sql: string) => Promise<T[]>
@@ -98,68 +113,155 @@ function statement(rank: number, object: SchemaObject, sql: string): SchemaState
 /** Roles that own or are granted something (made without login where they are missing), schemas, extensions. */
 async function globalStatements(rows: Rows): Promise<SchemaStatement[]> {
   const out: SchemaStatement[] = []
-  for (const { name } of await rows<{ name: string }>(`SELECT rolname AS name FROM pg_roles r WHERE rolname NOT LIKE 'pg\\_%' AND (EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
+  for (const { name } of await rows<{
+    name: string
+  }>(`SELECT rolname AS name FROM pg_roles r WHERE rolname NOT LIKE 'pg\\_%' AND (EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
       OR EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid AND c.oid >= 16384) OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid) OR EXISTS (SELECT FROM pg_proc p WHERE p.proowner = r.oid AND p.oid >= 16384)) ORDER BY rolname`)) {
-    out.push(statement(RANK.cluster, { kind: 'role', name }, `DO $tidemark$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ${quoteLiteral(name)}) THEN CREATE ROLE ${quoteName(name)} NOLOGIN; END IF; END $tidemark$`))
+    out.push(
+      statement(
+        RANK.cluster,
+        { kind: 'role', name },
+        `DO $tidemark$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ${quoteLiteral(name)}) THEN CREATE ROLE ${quoteName(name)} NOLOGIN; END IF; END $tidemark$`,
+      ),
+    )
   }
-  for (const s of await rows<{ name: string; owner: string; comment: string | null }>(`SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner, obj_description(n.oid, 'pg_namespace') AS comment FROM pg_namespace n WHERE ${OURS} AND ${NOT_OF_EXTENSION('pg_namespace', 'n.oid')} ORDER BY n.oid`)) {
+  for (const s of await rows<{ name: string; owner: string; comment: string | null }>(
+    `SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner, obj_description(n.oid, 'pg_namespace') AS comment FROM pg_namespace n WHERE ${OURS} AND ${NOT_OF_EXTENSION('pg_namespace', 'n.oid')} ORDER BY n.oid`,
+  )) {
     const object: SchemaObject = { kind: 'schema', name: s.name }
     out.push(statement(RANK.schema, object, `CREATE SCHEMA IF NOT EXISTS ${quoteName(s.name)}`))
-    out.push(statement(RANK.rights, object, `ALTER SCHEMA ${quoteName(s.name)} OWNER TO ${quoteName(s.owner)}`))
-    if (s.comment !== null) out.push(statement(RANK.behaviour, object, `COMMENT ON SCHEMA ${quoteName(s.name)} IS ${quoteLiteral(s.comment)}`))
+    out.push(
+      statement(RANK.rights, object, `ALTER SCHEMA ${quoteName(s.name)} OWNER TO ${quoteName(s.owner)}`),
+    )
+    if (s.comment !== null)
+      out.push(
+        statement(
+          RANK.behaviour,
+          object,
+          `COMMENT ON SCHEMA ${quoteName(s.name)} IS ${quoteLiteral(s.comment)}`,
+        ),
+      )
   }
-  for (const g of await rows<{ name: string; grantee: string; privilege: string; grantable: boolean }>(`SELECT n.nspname AS name, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege, x.is_grantable AS grantable
+  for (const g of await rows<{
+    name: string
+    grantee: string
+    privilege: string
+    grantable: boolean
+  }>(`SELECT n.nspname AS name, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege, x.is_grantable AS grantable
       FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) x WHERE ${OURS} AND x.grantee <> n.nspowner ORDER BY 1, 2, 3`)) {
-    out.push(statement(RANK.rights, { kind: 'schema', name: g.name }, `GRANT ${g.privilege} ON SCHEMA ${quoteName(g.name)} TO ${g.grantee}${g.grantable ? ' WITH GRANT OPTION' : ''}`))
+    out.push(
+      statement(
+        RANK.rights,
+        { kind: 'schema', name: g.name },
+        `GRANT ${g.privilege} ON SCHEMA ${quoteName(g.name)} TO ${g.grantee}${g.grantable ? ' WITH GRANT OPTION' : ''}`,
+      ),
+    )
   }
-  for (const e of await rows<{ name: string; schema: string }>(`SELECT e.extname AS name, n.nspname AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid`)) {
-    out.push(statement(RANK.extension, { kind: 'extension', name: e.name }, `CREATE EXTENSION IF NOT EXISTS ${quoteName(e.name)} SCHEMA ${quoteName(e.schema)} CASCADE`))
+  for (const e of await rows<{ name: string; schema: string }>(
+    `SELECT e.extname AS name, n.nspname AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY e.oid`,
+  )) {
+    out.push(
+      statement(
+        RANK.extension,
+        { kind: 'extension', name: e.name },
+        `CREATE EXTENSION IF NOT EXISTS ${quoteName(e.name)} SCHEMA ${quoteName(e.schema)} CASCADE`,
+      ),
+    )
   }
   return out
 }
 
 async function sequenceNodes(rows: Rows): Promise<Node[]> {
-  const found = await rows<{ oid: number; facts: unknown }>(`SELECT c.oid, tidemark.sequence_facts(c.oid) AS facts FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  const found = await rows<{
+    oid: number
+    facts: unknown
+  }>(`SELECT c.oid, tidemark.sequence_facts(c.oid) AS facts FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE ${OURS} AND c.relkind = 'S' AND c.relpersistence <> 't' AND ${NOT_OF_EXTENSION('pg_class', 'c.oid')}
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i') ORDER BY c.oid`)
-  return found.map((s) => ({ key: `pg_class:${s.oid}`, oid: s.oid, statements: sequenceStatements(sequenceFacts.parse(s.facts)) }))
+  return found.map((s) => ({
+    key: `pg_class:${s.oid}`,
+    oid: s.oid,
+    statements: sequenceStatements(sequenceFacts.parse(s.facts)),
+  }))
 }
 
 async function routineNodes(rows: Rows): Promise<Node[]> {
-  const found = await rows<{ oid: number; schema: string; name: string; args: string; kind: string; definition: string; owner: string; comment: string | null; acl: string[] | null; public: boolean }>(`
+  const found = await rows<{
+    oid: number
+    schema: string
+    name: string
+    args: string
+    kind: string
+    definition: string
+    owner: string
+    comment: string | null
+    acl: string[] | null
+    public: boolean
+  }>(`
     SELECT p.oid, n.nspname AS schema, p.proname AS name, pg_get_function_identity_arguments(p.oid) AS args, p.prokind AS kind, pg_get_functiondef(p.oid) AS definition, pg_get_userbyid(p.proowner) AS owner,
            obj_description(p.oid, 'pg_proc') AS comment, p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) x WHERE x.grantee = 0) AS public,
            (SELECT array_agg(quote_ident(pg_get_userbyid(x.grantee))) FROM aclexplode(p.proacl) x WHERE x.grantee <> 0 AND x.grantee <> p.proowner) AS acl
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ${OURS} AND p.prokind IN ('f', 'p', 'w') AND ${NOT_OF_EXTENSION('pg_proc', 'p.oid')} ORDER BY p.oid`)
   return found.map((f) => {
-    const object: SchemaObject = { kind: f.kind === 'p' ? 'procedure' : 'function', schema: f.schema, name: f.name }
+    const object: SchemaObject = {
+      kind: f.kind === 'p' ? 'procedure' : 'function',
+      schema: f.schema,
+      name: f.name,
+    }
     const name = `${f.kind === 'p' ? 'PROCEDURE' : 'FUNCTION'} ${quoteTable(f)}(${f.args})`
-    const statements = [statement(RANK.create, object, f.definition.trim()), statement(RANK.rights, object, `ALTER ${name} OWNER TO ${quoteName(f.owner)}`)]
-    if (f.comment !== null) statements.push(statement(RANK.behaviour, object, `COMMENT ON ${name} IS ${quoteLiteral(f.comment)}`))
+    const statements = [
+      statement(RANK.create, object, f.definition.trim()),
+      statement(RANK.rights, object, `ALTER ${name} OWNER TO ${quoteName(f.owner)}`),
+    ]
+    if (f.comment !== null)
+      statements.push(statement(RANK.behaviour, object, `COMMENT ON ${name} IS ${quoteLiteral(f.comment)}`))
     if (!f.public) statements.push(statement(RANK.rights, object, `REVOKE ALL ON ${name} FROM PUBLIC`))
-    for (const grantee of f.acl ?? []) statements.push(statement(RANK.rights, object, `GRANT EXECUTE ON ${name} TO ${grantee}`))
+    for (const grantee of f.acl ?? [])
+      statements.push(statement(RANK.rights, object, `GRANT EXECUTE ON ${name} TO ${grantee}`))
     return { key: `pg_proc:${f.oid}`, oid: f.oid, statements }
   })
 }
 
 async function viewNodes(rows: Rows, notes: string[]): Promise<Node[]> {
-  const found = await rows<{ oid: number; schema: string; name: string; kind: string; definition: string; owner: string; comment: string | null; options: string[] | null; indexes: string[] | null; columns: string[] }>(`
+  const found = await rows<{
+    oid: number
+    schema: string
+    name: string
+    kind: string
+    definition: string
+    owner: string
+    comment: string | null
+    options: string[] | null
+    indexes: string[] | null
+    columns: string[]
+  }>(`
     SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, pg_get_viewdef(c.oid) AS definition, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment, c.reloptions AS options,
            (SELECT array_agg(pg_get_indexdef(x.indexrelid)) FROM pg_index x WHERE x.indrelid = c.oid) AS indexes,
            (SELECT array_agg(quote_ident(a.attname) ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${OURS} AND c.relkind IN ('v', 'm') AND c.relpersistence <> 't' AND ${NOT_OF_EXTENSION('pg_class', 'c.oid')} ORDER BY c.oid`)
   return found.map((v) => {
     const materialized = v.kind === 'm'
-    const object: SchemaObject = { kind: materialized ? 'materializedView' : 'view', schema: v.schema, name: v.name }
+    const object: SchemaObject = {
+      kind: materialized ? 'materializedView' : 'view',
+      schema: v.schema,
+      name: v.name,
+    }
     const name = quoteTable(v)
     const options = v.options === null ? '' : ` WITH (${v.options.join(', ')})`
     const body = v.definition.trim().replace(/;$/, '')
     const word = materialized ? 'MATERIALIZED VIEW' : 'VIEW'
     const statements = [
-      statement(RANK.create, object, `CREATE ${word} ${name} (${v.columns.join(', ')})${options} AS ${body}${materialized ? ' WITH NO DATA' : ''}`),
+      statement(
+        RANK.create,
+        object,
+        `CREATE ${word} ${name} (${v.columns.join(', ')})${options} AS ${body}${materialized ? ' WITH NO DATA' : ''}`,
+      ),
       statement(RANK.rights, object, `ALTER ${word} ${name} OWNER TO ${quoteName(v.owner)}`),
     ]
-    if (v.comment !== null) statements.push(statement(RANK.behaviour, object, `COMMENT ON ${word} ${name} IS ${quoteLiteral(v.comment)}`))
+    if (v.comment !== null)
+      statements.push(
+        statement(RANK.behaviour, object, `COMMENT ON ${word} ${name} IS ${quoteLiteral(v.comment)}`),
+      )
     if (materialized) {
       notes.push(`materialized view ${name}: its rows are not stored; the restore refreshes it`)
       for (const index of v.indexes ?? []) statements.push(statement(RANK.index, object, index))
@@ -173,23 +275,56 @@ async function viewNodes(rows: Rows, notes: string[]): Promise<Node[]> {
 async function databaseStatements(rows: Rows, notes: string[], version: number): Promise<SchemaStatement[]> {
   const out: SchemaStatement[] = []
   const icu = version >= 170000 ? 'c.colllocale' : version >= 150000 ? 'c.colliculocale' : 'NULL'
-  for (const c of await rows<{ schema: string; name: string; provider: string; collate: string | null; ctype: string | null; locale: string | null; deterministic: boolean }>(`SELECT n.nspname AS schema, c.collname AS name, c.collprovider AS provider, c.collcollate AS collate, c.collctype AS ctype, ${icu} AS locale, c.collisdeterministic AS deterministic
+  for (const c of await rows<{
+    schema: string
+    name: string
+    provider: string
+    collate: string | null
+    ctype: string | null
+    locale: string | null
+    deterministic: boolean
+  }>(`SELECT n.nspname AS schema, c.collname AS name, c.collprovider AS provider, c.collcollate AS collate, c.collctype AS ctype, ${icu} AS locale, c.collisdeterministic AS deterministic
       FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE ${OURS} AND ${NOT_OF_EXTENSION('pg_collation', 'c.oid')} ORDER BY c.oid`)) {
     const locale = c.locale ?? c.collate ?? ''
     const provider = { i: 'icu', b: 'builtin' }[c.provider] ?? 'libc'
-    const place = provider === 'libc' ? `LC_COLLATE = ${quoteLiteral(c.collate ?? '')}, LC_CTYPE = ${quoteLiteral(c.ctype ?? '')}` : `LOCALE = ${quoteLiteral(locale)}`
-    out.push(statement(RANK.extension, { kind: 'collation', schema: c.schema, name: c.name }, `CREATE COLLATION ${quoteTable(c)} (PROVIDER = ${provider}, ${place}, DETERMINISTIC = ${String(c.deterministic)})`))
+    const place =
+      provider === 'libc'
+        ? `LC_COLLATE = ${quoteLiteral(c.collate ?? '')}, LC_CTYPE = ${quoteLiteral(c.ctype ?? '')}`
+        : `LOCALE = ${quoteLiteral(locale)}`
+    out.push(
+      statement(
+        RANK.extension,
+        { kind: 'collation', schema: c.schema, name: c.name },
+        `CREATE COLLATION ${quoteTable(c)} (PROVIDER = ${provider}, ${place}, DETERMINISTIC = ${String(c.deterministic)})`,
+      ),
+    )
   }
-  for (const s of await rows<{ schema: string; name: string; definition: string }>(`SELECT n.nspname AS schema, s.stxname AS name, pg_get_statisticsobjdef(s.oid) AS definition FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE ${OURS} ORDER BY s.oid`)) {
+  for (const s of await rows<{ schema: string; name: string; definition: string }>(
+    `SELECT n.nspname AS schema, s.stxname AS name, pg_get_statisticsobjdef(s.oid) AS definition FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE ${OURS} ORDER BY s.oid`,
+  )) {
     out.push(statement(RANK.behaviour, { kind: 'statistics', schema: s.schema, name: s.name }, s.definition))
   }
-  for (const d of await rows<{ role: string; schema: string | null; kind: string; grantee: string; privilege: string }>(`SELECT pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema, d.defaclobjtype AS kind, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege
+  for (const d of await rows<{
+    role: string
+    schema: string | null
+    kind: string
+    grantee: string
+    privilege: string
+  }>(`SELECT pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema, d.defaclobjtype AS kind, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege
       FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace CROSS JOIN LATERAL aclexplode(d.defaclacl) x WHERE x.grantee <> d.defaclrole ORDER BY 1, 2, 3, 4, 5`)) {
     const on = { r: 'TABLES', S: 'SEQUENCES', f: 'FUNCTIONS', T: 'TYPES', n: 'SCHEMAS' }[d.kind]
     if (on === undefined) continue
-    out.push(statement(RANK.rights, { kind: 'defaultPrivilege', name: d.role }, `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteName(d.role)}${d.schema === null ? '' : ` IN SCHEMA ${quoteName(d.schema)}`} GRANT ${d.privilege} ON ${on} TO ${d.grantee}`))
+    out.push(
+      statement(
+        RANK.rights,
+        { kind: 'defaultPrivilege', name: d.role },
+        `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteName(d.role)}${d.schema === null ? '' : ` IN SCHEMA ${quoteName(d.schema)}`} GRANT ${d.privilege} ON ${on} TO ${d.grantee}`,
+      ),
+    )
   }
-  for (const p of await rows<{ name: string }>(`SELECT p.pubname AS name FROM pg_publication p WHERE NOT EXISTS (SELECT FROM tidemark.installation i WHERE i.publication = p.pubname)`)) {
+  for (const p of await rows<{ name: string }>(
+    `SELECT p.pubname AS name FROM pg_publication p WHERE NOT EXISTS (SELECT FROM tidemark.installation i WHERE i.publication = p.pubname)`,
+  )) {
     notes.push(`publication ${quoteName(p.name)}: not made in a restore (make it again where it is wanted)`)
   }
   return out
@@ -235,22 +370,43 @@ const EDGES = `
  * A view may need a table's primary key (GROUP BY of it), which comes after the load: views come behind keys, unless a
  * table or a function needs the view's row type.
  */
-function viewsLate(nodes: readonly Node[], edges: readonly { from: string; to: string }[]): (statement: SchemaStatement) => SchemaStatement {
-  const isView = (node: Node | undefined): boolean => node?.statements[0]?.objects[0]?.kind === 'view' || node?.statements[0]?.objects[0]?.kind === 'materializedView'
+function viewsLate(
+  nodes: readonly Node[],
+  edges: readonly { from: string; to: string }[],
+): (statement: SchemaStatement) => SchemaStatement {
+  const isView = (node: Node | undefined): boolean =>
+    node?.statements[0]?.objects[0]?.kind === 'view' ||
+    node?.statements[0]?.objects[0]?.kind === 'materializedView'
   const byKey = new Map(nodes.map((node) => [node.key, node]))
   const early = new Set<SchemaStatement>()
   const mark = (node: Node): void => {
     for (const s of node.statements) early.add(s)
     for (const edge of edges) {
       const needed = byKey.get(edge.to)
-      if (edge.from === node.key && needed !== undefined && isView(needed) && !early.has(needed.statements[0]!)) mark(needed)
+      if (
+        edge.from === node.key &&
+        needed !== undefined &&
+        isView(needed) &&
+        !early.has(needed.statements[0]!)
+      )
+        mark(needed)
     }
   }
   for (const edge of edges) {
     const needed = byKey.get(edge.to)
-    if (needed !== undefined && isView(needed) && byKey.has(edge.from) && !isView(byKey.get(edge.from)) && !early.has(needed.statements[0]!)) mark(needed)
+    if (
+      needed !== undefined &&
+      isView(needed) &&
+      byKey.has(edge.from) &&
+      !isView(byKey.get(edge.from)) &&
+      !early.has(needed.statements[0]!)
+    )
+      mark(needed)
   }
-  return (s) => (s.rank === RANK.create && /iew$/.test(s.objects[0]?.kind ?? '') && !early.has(s) ? { ...s, rank: RANK.index - 1, phase: 'after' } : s)
+  return (s) =>
+    s.rank === RANK.create && /iew$/.test(s.objects[0]?.kind ?? '') && !early.has(s)
+      ? { ...s, rank: RANK.index - 1, phase: 'after' }
+      : s
 }
 
 /** Depth first over the dependencies, in the order of OIDs; a cycle is cut where it is met. */
@@ -267,7 +423,10 @@ function inOrder(nodes: readonly Node[], edges: readonly { from: string; to: str
   const enter = (key: string): void => {
     if (state.has(key)) return
     state.set(key, 'open')
-    stack.push({ key, left: [...(needs.get(key) ?? [])].sort((a, b) => byKey.get(a)!.oid - byKey.get(b)!.oid) })
+    stack.push({
+      key,
+      left: [...(needs.get(key) ?? [])].sort((a, b) => byKey.get(a)!.oid - byKey.get(b)!.oid),
+    })
   }
   for (const node of [...nodes].sort((a, b) => a.oid - b.oid)) {
     enter(node.key)

@@ -6,5 +6,10 @@ export async function sampleSequences(client: pg.Client): Promise<readonly Seque
   const found = await client.query<{ schema: string; name: string; value: string }>(
     `SELECT schemaname AS schema, sequencename AS name, last_value::text AS value FROM pg_sequences WHERE last_value IS NOT NULL AND schemaname <> 'tidemark' ORDER BY 1, 2`,
   )
-  return found.rows.map((row) => ({ schema: row.schema, name: row.name, lastValue: row.value, isCalled: true }))
+  return found.rows.map((row) => ({
+    schema: row.schema,
+    name: row.name,
+    lastValue: row.value,
+    isCalled: true,
+  }))
 }

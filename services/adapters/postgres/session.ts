@@ -67,18 +67,27 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
 }
 
 async function fixSettings(client: pg.Client): Promise<void> {
-  const version = Number((await client.query<{ v: string }>('SELECT current_setting(\'server_version_num\') AS v')).rows[0]?.v)
+  const version = Number(
+    (await client.query<{ v: string }>("SELECT current_setting('server_version_num') AS v")).rows[0]?.v,
+  )
   const late = SETTINGS_SINCE.filter(([since]) => version >= since)
   for (const [, name, value] of late) await client.query(`SET ${name} = ${value}`)
-  const encoding = (await client.query<{ e: string }>('SELECT current_setting(\'server_encoding\') AS e')).rows[0]?.e
+  const encoding = (await client.query<{ e: string }>("SELECT current_setting('server_encoding') AS e"))
+    .rows[0]?.e
   if (encoding === 'SQL_ASCII') await client.query('SET client_encoding = SQL_ASCII')
-  const wanted: Record<string, string> = { ...SESSION_SETTINGS, client_encoding: encoding === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8' }
+  const wanted: Record<string, string> = {
+    ...SESSION_SETTINGS,
+    client_encoding: encoding === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8',
+  }
   for (const [, name, value] of late) wanted[name] = value
   const names = Object.keys(wanted)
-  const shown = await client.query<Record<string, string>>(`SELECT ${names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')}`)
+  const shown = await client.query<Record<string, string>>(
+    `SELECT ${names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')}`,
+  )
   for (const name of names) {
     const value = shown.rows[0]?.[name]
-    if (value !== wanted[name]) throw new TidemarkError('SOURCE_SETTING', `${name} is ${value} and could not be set to ${wanted[name]}`)
+    if (value !== wanted[name])
+      throw new TidemarkError('SOURCE_SETTING', `${name} is ${value} and could not be set to ${wanted[name]}`)
   }
 }
 
@@ -87,10 +96,17 @@ export function parseUrl(url: string): pg.ClientConfig {
   try {
     parsed = new URL(url)
   } catch (error) {
-    throw new TidemarkError('CONFIG_INVALID', 'not a connection URL (postgresql://user:password@host:port/database)', { cause: error })
+    throw new TidemarkError(
+      'CONFIG_INVALID',
+      'not a connection URL (postgresql://user:password@host:port/database)',
+      { cause: error },
+    )
   }
   if (parsed.protocol !== 'postgresql:' && parsed.protocol !== 'postgres:') {
-    throw new TidemarkError('CONFIG_INVALID', `${parsed.protocol}// is not a PostgreSQL URL (postgresql://user:password@host:port/database)`)
+    throw new TidemarkError(
+      'CONFIG_INVALID',
+      `${parsed.protocol}// is not a PostgreSQL URL (postgresql://user:password@host:port/database)`,
+    )
   }
   return { connectionString: url }
 }
@@ -110,21 +126,42 @@ export function sqlState(error: unknown): string | undefined {
 export function serverText(error: unknown): string {
   const state = sqlState(error)
   const safe = state !== undefined && /^(0[0-9A-Z]|28|3D|42|53|55|57|58|XX)/.test(state)
-  return error instanceof Error && safe ? `${error.message} (${state})` : `the server refused (${state ?? 'connection lost'})`
+  return error instanceof Error && safe
+    ? `${error.message} (${state})`
+    : `the server refused (${state ?? 'connection lost'})`
 }
 
 export function connectionError(error: unknown, role: 'source' | 'target'): TidemarkError {
   if (error instanceof TidemarkError) return error
   const state = sqlState(error)
   const unreachable = role === 'source' ? 'SOURCE_UNREACHABLE' : 'TARGET_UNREACHABLE'
-  if (state === '28P01' || state === '28000' || (error instanceof Error && /password|SASL/.test(error.message))) {
-    return new TidemarkError(role === 'source' ? 'SOURCE_LOGIN_REFUSED' : 'TARGET_UNREACHABLE', `login refused: ${serverText(error)}`, { cause: error })
+  if (
+    state === '28P01' ||
+    state === '28000' ||
+    (error instanceof Error && /password|SASL/.test(error.message))
+  ) {
+    return new TidemarkError(
+      role === 'source' ? 'SOURCE_LOGIN_REFUSED' : 'TARGET_UNREACHABLE',
+      `login refused: ${serverText(error)}`,
+      { cause: error },
+    )
   }
-  if (state === '3D000') return new TidemarkError(role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_UNREACHABLE', serverText(error), { cause: error })
+  if (state === '3D000')
+    return new TidemarkError(
+      role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_UNREACHABLE',
+      serverText(error),
+      { cause: error },
+    )
   if (state === '42501') return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
   if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
   if (state === undefined || /^(08|57|53)/.test(state) || /^E[A-Z]+$/.test(state)) {
-    return new TidemarkError(unreachable, `no connection: ${state !== undefined && /^E[A-Z]+$/.test(state) ? state : serverText(error)}`, { cause: error })
+    return new TidemarkError(
+      unreachable,
+      `no connection: ${state !== undefined && /^E[A-Z]+$/.test(state) ? state : serverText(error)}`,
+      { cause: error },
+    )
   }
-  return new TidemarkError(role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_FAILED', serverText(error), { cause: error })
+  return new TidemarkError(role === 'source' ? 'SOURCE_UNSUITABLE' : 'TARGET_FAILED', serverText(error), {
+    cause: error,
+  })
 }

@@ -6,7 +6,14 @@ import type { SlotState } from '../../core/ports/source.ts'
 import { connectionError, serverText, sqlState } from './session.ts'
 
 export async function readSlot(client: pg.Client, name: string): Promise<SlotState | undefined> {
-  const found = await client.query<{ confirmed: string | null; restart: string | null; active: boolean; pid: number | null; status: string | null; safe: string | null }>(
+  const found = await client.query<{
+    confirmed: string | null
+    restart: string | null
+    active: boolean
+    pid: number | null
+    status: string | null
+    safe: string | null
+  }>(
     `SELECT confirmed_flush_lsn::text AS confirmed, restart_lsn::text AS restart, active, active_pid AS pid, wal_status AS status, safe_wal_size::text AS safe
        FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()`,
     [name],
@@ -31,9 +38,16 @@ export async function readSlot(client: pg.Client, name: string): Promise<SlotSta
  */
 export function checkSlot(slot: SlotState | undefined, name: string, durable: Lsn): SlotState {
   if (slot === undefined) throw new TidemarkError('SLOT_LOST', `the slot ${name} is gone from the source`)
-  if (slot.walStatus === 'lost') throw new TidemarkError('SLOT_LOST', `the slot ${name} was invalidated: the source removed WAL that it still needed`)
+  if (slot.walStatus === 'lost')
+    throw new TidemarkError(
+      'SLOT_LOST',
+      `the slot ${name} was invalidated: the source removed WAL that it still needed`,
+    )
   if (compareLsn(slot.confirmed, durable) > 0) {
-    throw new TidemarkError('SLOT_AHEAD', `the slot ${name} stands at ${formatLsn(slot.confirmed)}, the ledger ends at ${formatLsn(durable)}`)
+    throw new TidemarkError(
+      'SLOT_AHEAD',
+      `the slot ${name} stands at ${formatLsn(slot.confirmed)}, the ledger ends at ${formatLsn(durable)}`,
+    )
   }
   return slot
 }
@@ -43,7 +57,12 @@ export function streamError(error: unknown): TidemarkError {
   const state = sqlState(error)
   const text = error instanceof Error ? error.message : ''
   if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
-  if (state === '55000' || (state === '42704' && /replication slot/.test(text)) || state === '58P01' || (state === 'XX000' && /requested WAL segment \S+ has already been removed/.test(text))) {
+  if (
+    state === '55000' ||
+    (state === '42704' && /replication slot/.test(text)) ||
+    state === '58P01' ||
+    (state === 'XX000' && /requested WAL segment \S+ has already been removed/.test(text))
+  ) {
     // The last: the server still has the slot, and no longer the WAL behind it. What it had is a gap all the same.
     return new TidemarkError('SLOT_LOST', serverText(error), { cause: error })
   }

@@ -17,13 +17,29 @@ export interface ExportedSnapshot {
   close(): Promise<void>
 }
 
-export async function exportSnapshot(options: { url: string; slot: string; clock: Clock; signal: AbortSignal; onWaiting?: (pids: readonly number[]) => void }): Promise<ExportedSnapshot> {
-  const client = await connect({ url: options.url, applicationName: `${APPLICATION_NAME}_snapshot`, replication: true, role: 'source' })
+export async function exportSnapshot(options: {
+  url: string
+  slot: string
+  clock: Clock
+  signal: AbortSignal
+  onWaiting?: (pids: readonly number[]) => void
+}): Promise<ExportedSnapshot> {
+  const client = await connect({
+    url: options.url,
+    applicationName: `${APPLICATION_NAME}_snapshot`,
+    replication: true,
+    role: 'source',
+  })
   const onAbort = (): void => void client.end().catch(() => undefined)
   options.signal.addEventListener('abort', onAbort, { once: true })
-  const watch = options.onWaiting === undefined ? undefined : watchBlockers(options.url, options.clock, options.onWaiting, options.signal)
+  const watch =
+    options.onWaiting === undefined
+      ? undefined
+      : watchBlockers(options.url, options.clock, options.onWaiting, options.signal)
   try {
-    const created = await client.query<{ consistent_point: string; snapshot_name: string }>(`CREATE_REPLICATION_SLOT ${quoteName(options.slot)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT`)
+    const created = await client.query<{ consistent_point: string; snapshot_name: string }>(
+      `CREATE_REPLICATION_SLOT ${quoteName(options.slot)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT`,
+    )
     const row = created.rows[0]
     if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server made a slot and did not say where')
     return {
@@ -45,7 +61,12 @@ export async function exportSnapshot(options: { url: string; slot: string; clock
 }
 
 /** While the slot waits: names the transactions it waits for, every few seconds (hazard 19). */
-function watchBlockers(url: string, clock: Clock, onWaiting: (pids: readonly number[]) => void, outer: AbortSignal): AbortController {
+function watchBlockers(
+  url: string,
+  clock: Clock,
+  onWaiting: (pids: readonly number[]) => void,
+  outer: AbortSignal,
+): AbortController {
   const stop = new AbortController()
   const signal = AbortSignal.any([outer, stop.signal])
   const run = async (): Promise<void> => {
@@ -53,7 +74,9 @@ function watchBlockers(url: string, clock: Clock, onWaiting: (pids: readonly num
     const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
     try {
       for (;;) {
-        const found = await client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 20')
+        const found = await client.query<{ pid: number }>(
+          'SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 20',
+        )
         if (found.rows.length > 0) onWaiting(found.rows.map((row) => row.pid))
         await clock.sleep(5_000, signal)
       }

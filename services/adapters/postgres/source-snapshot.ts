@@ -51,7 +51,16 @@ export class SourceSnapshot implements Snapshot {
   readonly #idle: WireSession[] = []
   readonly #all = new Set<WireSession>()
 
-  private constructor(options: SnapshotOptions, exported: ExportedSnapshot, catalog: pg.Client, read: { tables: SnapshotTable[]; sequences: readonly SequenceSample[]; extents: ReadonlyMap<number, Extent> }) {
+  private constructor(
+    options: SnapshotOptions,
+    exported: ExportedSnapshot,
+    catalog: pg.Client,
+    read: {
+      tables: SnapshotTable[]
+      sequences: readonly SequenceSample[]
+      extents: ReadonlyMap<number, Extent>
+    },
+  ) {
     this.#options = options
     this.#exported = exported
     this.#catalog = catalog
@@ -75,7 +84,13 @@ export class SourceSnapshot implements Snapshot {
 
   static async #once(options: SnapshotOptions): Promise<SourceSnapshot> {
     const { url, clock, signal } = options
-    const exported = await exportSnapshot({ url, slot: `tidemark_tmp_${options.randomness.bytes(6).toString('hex')}`, clock, signal, ...(options.onWaiting === undefined ? {} : { onWaiting: options.onWaiting.bind(options) }) })
+    const exported = await exportSnapshot({
+      url,
+      slot: `tidemark_tmp_${options.randomness.bytes(6).toString('hex')}`,
+      clock,
+      signal,
+      ...(options.onWaiting === undefined ? {} : { onWaiting: options.onWaiting.bind(options) }),
+    })
     let reader: pg.Client | undefined
     let catalog: pg.Client | undefined
     try {
@@ -89,9 +104,22 @@ export class SourceSnapshot implements Snapshot {
       const tables: SnapshotTable[] = []
       for (const facts of schema.tables) {
         const extent = extents.get(facts.oid)
-        if (facts.kind !== 'r' || facts.persistence !== 'p' || extent === undefined || options.only?.has(facts.oid) === false) continue
+        if (
+          facts.kind !== 'r' ||
+          facts.persistence !== 'p' ||
+          extent === undefined ||
+          options.only?.has(facts.oid) === false
+        )
+          continue
         const version = tableVersion(facts)
-        tables.push({ version, facts: JSON.stringify(facts), shape: new RowEncoder(relationOf(version, options.subjects), options.text).shape, rows: extent.rows, bytes: extent.bytes, parts: partsOf(extent) })
+        tables.push({
+          version,
+          facts: JSON.stringify(facts),
+          shape: new RowEncoder(relationOf(version, options.subjects), options.text).shape,
+          rows: extent.rows,
+          bytes: extent.bytes,
+          parts: partsOf(extent),
+        })
       }
       return new SourceSnapshot(options, exported, catalog, { tables, sequences, extents })
     } catch (error) {
@@ -103,16 +131,35 @@ export class SourceSnapshot implements Snapshot {
     }
   }
 
-  async copy(table: SnapshotTable, part: TablePartRange, onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult> {
+  async copy(
+    table: SnapshotTable,
+    part: TablePartRange,
+    onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<CopyResult> {
     signal.throwIfAborted()
     const extent = this.#extents.get(table.version.oid)!
     const session = this.#idle.pop() ?? (await this.#open())
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      const range = { snapshot: this.#exported.name, table: table.version, filenode: extent.filenode, from: part.from, to: part.to }
+      const range = {
+        snapshot: this.#exported.name,
+        table: table.version,
+        filenode: extent.filenode,
+        from: part.from,
+        to: part.to,
+      }
       const encoder = new RowEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
-      const rows = await copyRange(session, range, this.#now, extent.columns, encoder, LIMITS.blockBytes, onBlock)
+      const rows = await copyRange(
+        session,
+        range,
+        this.#now,
+        extent.columns,
+        encoder,
+        LIMITS.blockBytes,
+        onBlock,
+      )
       return { kind: 'copied', rows }
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
@@ -132,14 +179,21 @@ export class SourceSnapshot implements Snapshot {
   }
 
   async #open(): Promise<WireSession> {
-    const session = await WireSession.open({ url: this.#options.url, applicationName: APPLICATION_NAME, role: 'source' })
+    const session = await WireSession.open({
+      url: this.#options.url,
+      applicationName: APPLICATION_NAME,
+      role: 'source',
+    })
     this.#all.add(session)
     return session
   }
 
   /** The catalog as it is now; the functions look past any snapshot, the columns come from a fresh one. */
   readonly #now: CatalogNow = async (oid) => {
-    const found = await this.#catalog.query<{ filenode: string; columns: string | null }>(`SELECT pg_relation_filenode(c.oid)::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns FROM pg_class c WHERE c.oid = $1`, [oid])
+    const found = await this.#catalog.query<{ filenode: string; columns: string | null }>(
+      `SELECT pg_relation_filenode(c.oid)::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns FROM pg_class c WHERE c.oid = $1`,
+      [oid],
+    )
     const row = found.rows[0]
     return row === undefined ? undefined : { filenode: row.filenode, columns: row.columns ?? '' }
   }
@@ -154,23 +208,48 @@ export function relationOf(table: TableVersion, subjects: Subjects): RelationVer
     schema: table.schema,
     name: table.name,
     identity: table.identity,
-    columns: table.columns.filter((c) => stored.has(c.name)).map((c) => ({ name: c.name, typeOid: c.typeOid, typmod: c.typmod, key: table.identity === 'full' || keys.has(c.name) })),
+    columns: table.columns
+      .filter((c) => stored.has(c.name))
+      .map((c) => ({
+        name: c.name,
+        typeOid: c.typeOid,
+        typmod: c.typmod,
+        key: table.identity === 'full' || keys.has(c.name),
+      })),
   }
   return withSubjects(relation, subjects)
 }
 
 /** File, columns and size of every table, as the snapshot's catalog has them. */
 async function readExtents(client: pg.Client): Promise<Map<number, Extent>> {
-  const found = await client.query<{ oid: number; filenode: string; columns: string | null; bytes: string; rows: number }>(
+  const found = await client.query<{
+    oid: number
+    filenode: string
+    columns: string | null
+    bytes: string
+    rows: number
+  }>(
     `SELECT c.oid, c.relfilenode::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns, COALESCE(pg_relation_size(c.oid), 0)::text AS bytes, greatest(c.reltuples, 0)::float8 AS rows FROM pg_class c WHERE c.relkind = 'r'`,
   )
-  return new Map(found.rows.map((row) => [Number(row.oid), { filenode: row.filenode, columns: row.columns ?? '', pages: Math.ceil(Number(row.bytes) / PAGE_BYTES), rows: row.rows, bytes: Number(row.bytes) }]))
+  return new Map(
+    found.rows.map((row) => [
+      Number(row.oid),
+      {
+        filenode: row.filenode,
+        columns: row.columns ?? '',
+        pages: Math.ceil(Number(row.bytes) / PAGE_BYTES),
+        rows: row.rows,
+        bytes: Number(row.bytes),
+      },
+    ]),
+  )
 }
 
 /** Ranges of about one part object each; the last one is open, so that no page is left out. */
 function partsOf(extent: Extent): TablePartRange[] {
   const pages = Math.ceil(LIMITS.basePartBytes / PAGE_BYTES)
   const parts: TablePartRange[] = []
-  for (let from = 0; from === 0 || from < extent.pages; from += pages) parts.push({ from, to: from + pages < extent.pages ? from + pages : undefined })
+  for (let from = 0; from === 0 || from < extent.pages; from += pages)
+    parts.push({ from, to: from + pages < extent.pages ? from + pages : undefined })
   return parts
 }

@@ -29,7 +29,9 @@ export interface CopyRange {
 }
 
 /** A look at the catalog as it is now, from a connection without the snapshot. */
-export type CatalogNow = (oid: number) => Promise<{ readonly filenode: string; readonly columns: string } | undefined>
+export type CatalogNow = (
+  oid: number,
+) => Promise<{ readonly filenode: string; readonly columns: string } | undefined>
 
 /** What `CatalogNow` and the snapshot must agree on. */
 export const COLUMNS_FINGERPRINT = `(SELECT string_agg(format('%s:%s:%s:%s:%s', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated), ',' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`
@@ -43,7 +45,15 @@ export function storedColumns(table: TableVersion): readonly string[] {
  * @param onBlock gets encoded Row records as they fill; where it returns a promise the socket waits for it
  * @throws TableMoved
  */
-export async function copyRange(session: WireSession, range: CopyRange, now: CatalogNow, fingerprint: string, encoder: RowEncoder, blockBytes: number, onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined): Promise<number> {
+export async function copyRange(
+  session: WireSession,
+  range: CopyRange,
+  now: CatalogNow,
+  fingerprint: string,
+  encoder: RowEncoder,
+  blockBytes: number,
+  onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
+): Promise<number> {
   const { table } = range
   await session.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
   try {
@@ -92,7 +102,12 @@ export async function copyRange(session: WireSession, range: CopyRange, now: Cat
   } catch (error) {
     if (!session.isClosed) await session.query('ROLLBACK')
     if (error instanceof TableMoved) throw error
-    if (sqlState(error) === '42501') throw new TidemarkError('SOURCE_PRIVILEGE', `no right to read ${quoteTable(table)}, or row-level security filters it`, { cause: error, next: `GRANT SELECT ON ${quoteTable(table)} to the role, or ALTER ROLE … BYPASSRLS` })
+    if (sqlState(error) === '42501')
+      throw new TidemarkError(
+        'SOURCE_PRIVILEGE',
+        `no right to read ${quoteTable(table)}, or row-level security filters it`,
+        { cause: error, next: `GRANT SELECT ON ${quoteTable(table)} to the role, or ALTER ROLE … BYPASSRLS` },
+      )
     throw error
   }
 }

@@ -15,8 +15,12 @@ export async function readTimelines(client: pg.Client): Promise<Timelines & { re
   const current = Number(system?.timeline ?? 1)
   const switches: { timeline: number; at: Lsn }[] = []
   if (current > 1) {
-    const history = (await client.query<{ content: string | Buffer }>(`TIMELINE_HISTORY ${current}`)).rows[0]?.content ?? ''
-    const text = typeof history === 'string' && history.startsWith('\\x') ? Buffer.from(history.slice(2), 'hex').toString('utf8') : history.toString()
+    const history =
+      (await client.query<{ content: string | Buffer }>(`TIMELINE_HISTORY ${current}`)).rows[0]?.content ?? ''
+    const text =
+      typeof history === 'string' && history.startsWith('\\x')
+        ? Buffer.from(history.slice(2), 'hex').toString('utf8')
+        : history.toString()
     for (const line of text.split('\n')) {
       const match = /^(\d+)\s+([0-9A-F]+\/[0-9A-F]+)/.exec(line.trim())
       if (match !== null) switches.push({ timeline: Number(match[1]), at: parseLsn(match[2]!) })
@@ -31,10 +35,20 @@ export function timelineOf(timelines: Timelines, lsn: Lsn): number {
 }
 
 /** @throws TidemarkError SLOT_LOST when the source left the durable history before its end */
-export function checkFork(timelines: Timelines, durable: { readonly timeline: number; readonly end: Lsn }): void {
+export function checkFork(
+  timelines: Timelines,
+  durable: { readonly timeline: number; readonly end: Lsn },
+): void {
   const left = timelines.switches.find((s) => s.timeline === durable.timeline)
-  if (durable.timeline > timelines.current) throw new TidemarkError('SLOT_LOST', `the source is on timeline ${timelines.current}, the backup on ${durable.timeline}: an old primary came back`)
+  if (durable.timeline > timelines.current)
+    throw new TidemarkError(
+      'SLOT_LOST',
+      `the source is on timeline ${timelines.current}, the backup on ${durable.timeline}: an old primary came back`,
+    )
   if (left !== undefined && compareLsn(durable.end, left.at) > 0) {
-    throw new TidemarkError('SLOT_LOST', `the source forked at ${formatLsn(left.at)}, before ${formatLsn(durable.end)}, which is stored: a failover lost transactions`)
+    throw new TidemarkError(
+      'SLOT_LOST',
+      `the source forked at ${formatLsn(left.at)}, before ${formatLsn(durable.end)}, which is stored: a failover lost transactions`,
+    )
   }
 }

@@ -9,7 +9,14 @@ import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { compareLsn, type Lsn } from '../../core/position.ts'
 import { type Subjects, withSubjects } from '../../core/relation.ts'
-import type { ChangeCount, ChangeShape, ControlRecord, LogItem, RawDdlRecord, TransactionHead } from '../../core/transaction.ts'
+import type {
+  ChangeCount,
+  ChangeShape,
+  ControlRecord,
+  LogItem,
+  RawDdlRecord,
+  TransactionHead,
+} from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { RowEncoder } from '../../formats/row-encoder.ts'
@@ -26,7 +33,11 @@ interface Relation {
   rows: [number, number, number, number]
 }
 
-const OPERATION_INDEX: Readonly<Record<number, 0 | 1 | 2>> = { [TAG.insert]: 0, [TAG.update]: 1, [TAG.delete]: 2 }
+const OPERATION_INDEX: Readonly<Record<number, 0 | 1 | 2>> = {
+  [TAG.insert]: 0,
+  [TAG.update]: 1,
+  [TAG.delete]: 2,
+}
 
 export class TransactionAssembler {
   readonly #emit: (item: LogItem) => void
@@ -51,7 +62,13 @@ export class TransactionAssembler {
   #shapes: ChangeShape[] = []
   #touched: Relation[] = []
 
-  constructor(options: { emit: (item: LogItem) => void; text: TextEncoding; subjects: Subjects; timelineOf: (lsn: Lsn) => number; skipBelow: Lsn }) {
+  constructor(options: {
+    emit: (item: LogItem) => void
+    text: TextEncoding
+    subjects: Subjects
+    timelineOf: (lsn: Lsn) => number
+    skipBelow: Lsn
+  }) {
     this.#emit = options.emit
     this.#text = options.text
     this.#subjects = options.subjects
@@ -97,7 +114,12 @@ export class TransactionAssembler {
   #begin(buffer: Buffer, at: number): void {
     if (this.#head !== undefined) throw new TidemarkError('PROTOCOL', 'BEGIN inside a transaction')
     const begin = readBegin(buffer, at)
-    this.#head = { timeline: this.#timelineOf(begin.commitLsn), lsn: begin.commitLsn, xid: begin.xid, committedAt: begin.committedAt }
+    this.#head = {
+      timeline: this.#timelineOf(begin.commitLsn),
+      lsn: begin.commitLsn,
+      xid: begin.xid,
+      committedAt: begin.committedAt,
+    }
     this.#skipping = compareLsn(begin.commitLsn, this.#skipBelow) < 0
     const lsn = new ByteSink(10)
     lsn.bigLong(begin.commitLsn)
@@ -109,7 +131,8 @@ export class TransactionAssembler {
   #commit(buffer: Buffer, at: number): void {
     const commit = readCommit(buffer, at)
     const head = this.#head
-    if (head === undefined || head.lsn !== commit.commitLsn) throw new TidemarkError('PROTOCOL', 'COMMIT of another transaction than the one begun')
+    if (head === undefined || head.lsn !== commit.commitLsn)
+      throw new TidemarkError('PROTOCOL', 'COMMIT of another transaction than the one begun')
     if (!this.#skipping) {
       this.#part(commit.endLsn)
       for (const marker of this.#markers) this.#emit(marker)
@@ -161,7 +184,8 @@ export class TransactionAssembler {
 
   #known(oid: number): Relation {
     const relation = this.#relations.get(oid)
-    if (relation === undefined) throw new TidemarkError('PROTOCOL', `a row of relation ${oid}, which was never described`)
+    if (relation === undefined)
+      throw new TidemarkError('PROTOCOL', `a row of relation ${oid}, which was never described`)
     return relation
   }
 
@@ -224,7 +248,14 @@ export class TransactionAssembler {
 /** Columns of tidemark.ddl, in the order of sql/install.sql. */
 function ddlRecord(buffer: Buffer, at: number): RawDdlRecord {
   const text = (column: number): string => insertedText(buffer, at, column) ?? ''
-  return { id: text(0), xid: text(1), command: text(2), kind: text(3), oid: insertedText(buffer, at, 4) ?? null, facts: insertedText(buffer, at, 5) ?? null }
+  return {
+    id: text(0),
+    xid: text(1),
+    command: text(2),
+    kind: text(3),
+    oid: insertedText(buffer, at, 4) ?? null,
+    facts: insertedText(buffer, at, 5) ?? null,
+  }
 }
 
 function grown32(array: Uint32Array): Uint32Array {

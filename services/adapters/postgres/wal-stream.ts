@@ -60,7 +60,12 @@ export class WalStream {
   /** Yields items until the signal or an error ends it. Connects when first asked. */
   async *run(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
     const { clock } = this.#options
-    const session = await WireSession.open({ url: this.#options.url, applicationName: this.#options.applicationName, replication: true, role: 'source' })
+    const session = await WireSession.open({
+      url: this.#options.url,
+      applicationName: this.#options.applicationName,
+      replication: true,
+      role: 'source',
+    })
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     this.#session = session
@@ -76,7 +81,12 @@ export class WalStream {
         skipBelow: from,
       })
       const intervalMs = await statusInterval(session)
-      const feedback = new Feedback({ send: (body) => session.sendCopyData(body), clock, durable: this.#acknowledged, intervalMs })
+      const feedback = new Feedback({
+        send: (body) => session.sendCopyData(body),
+        clock,
+        durable: this.#acknowledged,
+        intervalMs,
+      })
       this.#feedback = feedback
       this.#lastHeartbeat = clock.elapsed()
       this.#queue.onRoom = () => session.resume()
@@ -91,7 +101,9 @@ export class WalStream {
       })
       watchdog = setInterval(() => {
         if (clock.elapsed() - heardAt > SILENCE_MS && !this.#queue.isFull) {
-          this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source has been silent for two minutes'))
+          this.#queue.fail(
+            new TidemarkError('SOURCE_UNREACHABLE', 'the source has been silent for two minutes'),
+          )
           session.close()
         }
       }, SILENCE_MS / 4)
@@ -114,7 +126,10 @@ export class WalStream {
   }
 
   #command(from: Lsn): string {
-    const options = [`proto_version '1'`, `publication_names ${quoteLiteral(quoteName(this.#options.publication))}`]
+    const options = [
+      `proto_version '1'`,
+      `publication_names ${quoteLiteral(quoteName(this.#options.publication))}`,
+    ]
     return `START_REPLICATION SLOT ${quoteName(this.#options.slot)} LOGICAL ${formatLsn(from)} (${options.join(', ')})`
   }
 
@@ -140,7 +155,9 @@ export class WalStream {
 }
 
 async function statusInterval(session: WireSession): Promise<number> {
-  const rows = await session.query(`SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'`)
+  const rows = await session.query(
+    `SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'`,
+  )
   const timeoutMs = Number(rows[0]?.[0] ?? '60000')
   return timeoutMs === 0 ? 10_000 : Math.max(250, Math.min(10_000, Math.floor(timeoutMs / 3)))
 }

@@ -142,9 +142,14 @@ export class WireSession {
     this.#socket.destroy()
   }
 
-  #run(sql: string, onCopyData: CopyDataHandler | undefined, onStarted: (() => void) | undefined): Promise<Outcome> {
+  #run(
+    sql: string,
+    onCopyData: CopyDataHandler | undefined,
+    onStarted: (() => void) | undefined,
+  ): Promise<Outcome> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed)
-    if (this.#exchange !== undefined) return Promise.reject(new TidemarkError('INTERNAL', 'two exchanges at once on one connection'))
+    if (this.#exchange !== undefined)
+      return Promise.reject(new TidemarkError('INTERNAL', 'two exchanges at once on one connection'))
     const result = Promise.withResolvers<Outcome>()
     const exchange: Exchange = {
       onCopyData,
@@ -152,7 +157,10 @@ export class WireSession {
       rows: [],
       tag: '',
       error: undefined,
-      settle: (error) => (error === undefined ? result.resolve({ rows: exchange.rows, tag: exchange.tag }) : result.reject(error)),
+      settle: (error) =>
+        error === undefined
+          ? result.resolve({ rows: exchange.rows, tag: exchange.tag })
+          : result.reject(error),
     }
     this.#exchange = exchange
     this.#socket.write(frame(0x51, Buffer.from(`${sql}\0`, 'utf8')))
@@ -173,7 +181,10 @@ export class WireSession {
     const length = buffer.length
     let at = 0
     while (length - at >= 5) {
-      const end = at + 1 + ((buffer[at + 1]! << 24) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 8) | buffer[at + 4]!)
+      const end =
+        at +
+        1 +
+        ((buffer[at + 1]! << 24) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 8) | buffer[at + 4]!)
       if (end > length) break
       const type = buffer[at]!
       if (type === COPY_DATA) this.#exchange?.onCopyData?.(buffer, at + 5, end)

@@ -13,10 +13,23 @@ export function registerBackup(program: Command, run: Run): void {
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { output } = context
-        const { repository, base } = await takeBase(context.config(), context.signal, (t) => output.event({ event: 'base-table', ...t }, `  ${t.schema}.${t.name}: ${countText(t.rows)} rows, ${bytesText(t.bytes)}`))
+        const { repository, base } = await takeBase(context.config(), context.signal, (t) =>
+          output.event(
+            { event: 'base-table', ...t },
+            `  ${t.schema}.${t.name}: ${countText(t.rows)} rows, ${bytesText(t.bytes)}`,
+          ),
+        )
         const where = await audit(repository, 'backup base', base.base)
-        output.line(`Base ${base.base}: ${countText(base.rows)} rows, ${bytesText(base.bytes)}; of use for points from ${base.closing} on.`)
-        output.result({ base: base.base, closing: base.closing, rows: base.rows, bytes: base.bytes, audit: where })
+        output.line(
+          `Base ${base.base}: ${countText(base.rows)} rows, ${bytesText(base.bytes)}; of use for points from ${base.closing} on.`,
+        )
+        output.result({
+          base: base.base,
+          closing: base.closing,
+          rows: base.rows,
+          bytes: base.bytes,
+          audit: where,
+        })
       }),
     )
 }

@@ -8,7 +8,11 @@ import { Progress } from '../progress.ts'
 
 function bandwidthOf(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB)$/.exec(text)
-  if (match === null) throw new TidemarkError('USAGE', `--bandwidth takes a size a second such as 5MiB, not "${text.slice(0, 20)}"`)
+  if (match === null)
+    throw new TidemarkError(
+      'USAGE',
+      `--bandwidth takes a size a second such as 5MiB, not "${text.slice(0, 20)}"`,
+    )
   return Number(match[1]) * { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }[match[2] as 'KiB' | 'MiB' | 'GiB']
 }
 
@@ -30,12 +34,27 @@ export function registerCopy(program: Command, run: Run): void {
           to: options.to,
           bandwidth: options.bandwidth,
           signal: context.signal,
-          onEntry: (entry) => progress.show('copy', Number(entry.number), Number(entry.of), bytesText(String(entry.bytes))),
+          onEntry: (entry) =>
+            progress.show('copy', Number(entry.number), Number(entry.of), bytesText(String(entry.bytes))),
         }).finally(() => progress.stop())
-        output.line(report.copied === 0n ? `${report.place} has everything already: ${countText(String(report.entries))} ledger entries` : `${report.place} has everything: ${countText(String(report.copied))} of ${countText(String(report.entries))} ledger entries were copied, ${bytesText(String(report.bytes))}`)
-        if (report.orphans > 0) output.line(`${countText(String(report.orphans))} entries that it had of an older lineage were set aside, under orphans/ in that store.`)
+        output.line(
+          report.copied === 0n
+            ? `${report.place} has everything already: ${countText(String(report.entries))} ledger entries`
+            : `${report.place} has everything: ${countText(String(report.copied))} of ${countText(String(report.entries))} ledger entries were copied, ${bytesText(String(report.bytes))}`,
+        )
+        if (report.orphans > 0)
+          output.line(
+            `${countText(String(report.orphans))} entries that it had of an older lineage were set aside, under orphans/ in that store.`,
+          )
         output.line('To keep it so, name it under copies: in tidemark.yaml')
-        output.result({ place: report.place, entries: String(report.entries), copied: String(report.copied), bytes: report.bytes, orphans: report.orphans, audit: report.audit })
+        output.result({
+          place: report.place,
+          entries: String(report.entries),
+          copied: String(report.copied),
+          bytes: report.bytes,
+          orphans: report.orphans,
+          audit: report.audit,
+        })
       }),
     )
   program
@@ -45,9 +64,15 @@ export function registerCopy(program: Command, run: Run): void {
       run(command, async (context) => {
         const { output } = context
         const place = context.place()
-        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'from here on the old primary store, should it come back, holds a backup that nobody goes on with')
+        if (!context.yes)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'from here on the old primary store, should it come back, holds a backup that nobody goes on with',
+          )
         const report = await promote(place)
-        output.line(`${report.place} is the primary store now: lineage ${report.lineage}, behind ledger entry ${report.head}.`)
+        output.line(
+          `${report.place} is the primary store now: lineage ${report.lineage}, behind ledger entry ${report.head}.`,
+        )
         output.line('Write it under store: in tidemark.yaml and take it out of copies:, then: tidemark up')
         output.result(report)
       }),

@@ -5,12 +5,18 @@ import type { Run } from '../main.ts'
 export function registerDemo(program: Command, run: Run): void {
   program
     .command('demo')
-    .description('a real PostgreSQL with a chat database, a disaster, and the proven restore to the moment before it')
+    .description(
+      'a real PostgreSQL with a chat database, a disaster, and the proven restore to the moment before it',
+    )
     .option('--folder <DIR>', 'where it puts everything', '.tidemark/demo')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { runDemo } = await import('../../demo/demo.ts')
-        await runDemo({ folder: command.optsWithGlobals<{ folder: string }>().folder, output: context.output, signal: context.signal })
+        await runDemo({
+          folder: command.optsWithGlobals<{ folder: string }>().folder,
+          output: context.output,
+          signal: context.signal,
+        })
       }),
     )
 }

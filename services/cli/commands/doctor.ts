@@ -12,11 +12,20 @@ export function registerDoctor(program: Command, run: Run): void {
       run(command, async (context) => {
         const { output } = context
         const report = await doctor(context.config())
-        for (const finding of report.findings) output.line(`${finding.level.padEnd(6)} ${finding.code}: ${finding.what}${finding.fix === '' ? '' : `\n       fix: ${finding.fix}`}`)
-        if (report.notCovered.length > 0) output.line(`Not covered:\n${report.notCovered.map((note) => `  ${note}`).join('\n')}`)
+        for (const finding of report.findings)
+          output.line(
+            `${finding.level.padEnd(6)} ${finding.code}: ${finding.what}${finding.fix === '' ? '' : `\n       fix: ${finding.fix}`}`,
+          )
+        if (report.notCovered.length > 0)
+          output.line(`Not covered:\n${report.notCovered.map((note) => `  ${note}`).join('\n')}`)
         const refused = report.findings.filter((finding) => finding.level === 'refuse')
         output.event({ findings: report.findings, notCovered: report.notCovered })
-        if (refused.length > 0) throw new TidemarkError('SOURCE_UNSUITABLE', `${refused.length} findings keep the backup from running`, { next: refused[0]!.fix })
+        if (refused.length > 0)
+          throw new TidemarkError(
+            'SOURCE_UNSUITABLE',
+            `${refused.length} findings keep the backup from running`,
+            { next: refused[0]!.fix },
+          )
         output.line(report.findings.length === 0 ? 'All is well.' : 'Nothing keeps the backup from running.')
         output.result(report)
       }),

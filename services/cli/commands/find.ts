@@ -18,8 +18,16 @@ export function registerFind(program: Command, run: Run): void {
     .option('--limit <N>', 'at most so many transactions', '10')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ around?: string; within: string; table?: string; operation?: string; rows: string; limit: string }>()
-        if (options.operation !== undefined && !OPERATIONS.includes(options.operation as Operation)) throw new TidemarkError('USAGE', `--operation is one of ${OPERATIONS.join(', ')}`)
+        const options = command.optsWithGlobals<{
+          around?: string
+          within: string
+          table?: string
+          operation?: string
+          rows: string
+          limit: string
+        }>()
+        if (options.operation !== undefined && !OPERATIONS.includes(options.operation as Operation))
+          throw new TidemarkError('USAGE', `--operation is one of ${OPERATIONS.join(', ')}`)
         const report = await find({
           ...context.place(),
           around: options.around,
@@ -30,10 +38,28 @@ export function registerFind(program: Command, run: Run): void {
           limit: number(options.limit, '--limit'),
         })
         const { output } = context
-        const rows = report.transactions.map((t) => [t.committedAt, `xid:${t.xid}`, t.position, `${countText(t.rows)} rows`, t.tables.map((c) => `${c.table}: ${[c.inserts > 0 ? `${countText(c.inserts)} inserted` : '', c.updates > 0 ? `${countText(c.updates)} updated` : '', c.deletes > 0 ? `${countText(c.deletes)} deleted` : '', c.truncates > 0 ? 'truncated' : ''].filter((w) => w !== '').join(', ')}`).join('; ')])
-        output.line(rows.length === 0 ? 'No such transaction.' : table([['committed', 'transaction', 'position', 'size', 'what'], ...rows]))
+        const rows = report.transactions.map((t) => [
+          t.committedAt,
+          `xid:${t.xid}`,
+          t.position,
+          `${countText(t.rows)} rows`,
+          t.tables
+            .map(
+              (c) =>
+                `${c.table}: ${[c.inserts > 0 ? `${countText(c.inserts)} inserted` : '', c.updates > 0 ? `${countText(c.updates)} updated` : '', c.deletes > 0 ? `${countText(c.deletes)} deleted` : '', c.truncates > 0 ? 'truncated' : ''].filter((w) => w !== '').join(', ')}`,
+            )
+            .join('; '),
+        ])
+        output.line(
+          rows.length === 0
+            ? 'No such transaction.'
+            : table([['committed', 'transaction', 'position', 'size', 'what'], ...rows]),
+        )
         const first = report.transactions[0]
-        if (first !== undefined) output.line(`\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL`)
+        if (first !== undefined)
+          output.line(
+            `\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL`,
+          )
         output.result(report)
       }),
     )

@@ -6,7 +6,16 @@ import type { Run } from '../main.ts'
 import { countText, type Output, table } from '../output.ts'
 
 function lines(holds: readonly HoldReport[]): string {
-  return table([['hold', 'from', 'to', 'until', 'why'], ...holds.map((hold) => [hold.id, `${hold.from}@${hold.generation}`, hold.to ?? 'the end', hold.until ?? 'it is released', hold.reason])])
+  return table([
+    ['hold', 'from', 'to', 'until', 'why'],
+    ...holds.map((hold) => [
+      hold.id,
+      `${hold.from}@${hold.generation}`,
+      hold.to ?? 'the end',
+      hold.until ?? 'it is released',
+      hold.reason,
+    ]),
+  ])
 }
 
 function say(output: Output, { hold, objects }: HoldChange, what: string): void {
@@ -15,13 +24,21 @@ function say(output: Output, { hold, objects }: HoldChange, what: string): void 
 }
 
 function instantOf(text: string): string {
-  const at = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(\.\d+)?(Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : NaN
-  if (Number.isNaN(at)) throw new TidemarkError('USAGE', `--until takes a time with its zone such as 2027-01-31T00:00:00Z, not "${text.slice(0, 30)}"`)
+  const at = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(\.\d+)?(Z|[+-]\d{2}:\d{2})$/.test(text)
+    ? Date.parse(text)
+    : NaN
+  if (Number.isNaN(at))
+    throw new TidemarkError(
+      'USAGE',
+      `--until takes a time with its zone such as 2027-01-31T00:00:00Z, not "${text.slice(0, 30)}"`,
+    )
   return new Date(at).toISOString()
 }
 
 export function registerHold(program: Command, run: Run): void {
-  const hold = program.command('hold').description('what has to stay whatever its age: prune never takes it away')
+  const hold = program
+    .command('hold')
+    .description('what has to stay whatever its age: prune never takes it away')
   hold
     .command('list')
     .description('every hold, those of running restores too')
@@ -34,15 +51,29 @@ export function registerHold(program: Command, run: Run): void {
     )
   hold
     .command('add')
-    .description('hold the points from --from to --to; in stores with object locks every object too. Needs keys/restore')
+    .description(
+      'hold the points from --from to --to; in stores with object locks every object too. Needs keys/restore',
+    )
     .requiredOption('--reason <TEXT>', 'why: stands in the ledger, in the clear')
     .option('--from <POINT>', 'the first point (default: the oldest)')
     .option('--to <POINT>', 'the last point (default: no end)')
     .option('--until <TIME>', 'ends by itself then (default: when it is released)', instantOf)
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { reason, from, to, until } = command.optsWithGlobals<{ reason: string; from?: string; to?: string; until?: string }>()
-        const change = await addHold({ place: context.place(), reason, from, to, until, signal: context.signal })
+        const { reason, from, to, until } = command.optsWithGlobals<{
+          reason: string
+          from?: string
+          to?: string
+          until?: string
+        }>()
+        const change = await addHold({
+          place: context.place(),
+          reason,
+          from,
+          to,
+          until,
+          signal: context.signal,
+        })
         say(context.output, change, 'set on')
         context.output.result(change)
       }),
@@ -53,7 +84,11 @@ export function registerHold(program: Command, run: Run): void {
     .argument('<id>')
     .action(async (id: string, _, command: Command) =>
       run(command, async (context) => {
-        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'what the hold keeps goes with the next prune, where retention does not keep it')
+        if (!context.yes)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'what the hold keeps goes with the next prune, where retention does not keep it',
+          )
         const change = await releaseHold(context.place(), id, context.signal)
         say(context.output, change, 'taken from')
         context.output.result(change)

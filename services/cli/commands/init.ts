@@ -9,14 +9,29 @@ import { quoteTable } from '../../core/relation.ts'
 import type { KafkaChoice } from '../../app/config.ts'
 import type { Run } from '../main.ts'
 
-function kafkaChoice(options: { readonly kafka?: string; readonly registry?: string; readonly prefix: string; readonly partitions: string; readonly replicationFactor: string }): KafkaChoice | undefined {
+function kafkaChoice(options: {
+  readonly kafka?: string
+  readonly registry?: string
+  readonly prefix: string
+  readonly partitions: string
+  readonly replicationFactor: string
+}): KafkaChoice | undefined {
   if (options.kafka === undefined && options.registry === undefined) return undefined
-  if (options.kafka === undefined || options.registry === undefined) throw new TidemarkError('USAGE', '--kafka and --registry belong together')
+  if (options.kafka === undefined || options.registry === undefined)
+    throw new TidemarkError('USAGE', '--kafka and --registry belong together')
   const partitions = Number(options.partitions)
   const replicationFactor = Number(options.replicationFactor)
-  if (!Number.isInteger(partitions) || partitions < 1 || partitions > 256) throw new TidemarkError('USAGE', '--partitions is 1 to 256')
-  if (!Number.isInteger(replicationFactor) || replicationFactor < 1 || replicationFactor > 7) throw new TidemarkError('USAGE', '--replication-factor is 1 to 7')
-  return { brokers: options.kafka.split(','), registry: options.registry, prefix: options.prefix, partitions, replicationFactor }
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > 256)
+    throw new TidemarkError('USAGE', '--partitions is 1 to 256')
+  if (!Number.isInteger(replicationFactor) || replicationFactor < 1 || replicationFactor > 7)
+    throw new TidemarkError('USAGE', '--replication-factor is 1 to 7')
+  return {
+    brokers: options.kafka.split(','),
+    registry: options.registry,
+    prefix: options.prefix,
+    partitions,
+    replicationFactor,
+  }
 }
 
 export function registerInit(program: Command, run: Run): void {
@@ -25,7 +40,10 @@ export function registerInit(program: Command, run: Run): void {
     .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
     .requiredOption('--source <URL>', 'postgresql://user@host:port/database')
     .option('--name <NAME>', 'name of slot and publication', 'tidemark')
-    .option('--grant-to <ROLE>', 'a role that up will use; gets what that takes (put it into tidemark.yaml then)')
+    .option(
+      '--grant-to <ROLE>',
+      'a role that up will use; gets what that takes (put it into tidemark.yaml then)',
+    )
     .option('--kafka <HOST:PORT,…>', 'Kafka as the change log, with --registry')
     .option('--registry <URL>', 'a Confluent-compatible schema registry')
     .option('--prefix <PREFIX>', 'of the topics', 'tidemark')
@@ -34,10 +52,25 @@ export function registerInit(program: Command, run: Run): void {
     .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ source: string; store?: string; keys?: string; anchor?: string[]; name: string; recipients: string; grantTo?: string; kafka?: string; registry?: string; prefix: string; partitions: string; replicationFactor: string }>()
+        const options = command.optsWithGlobals<{
+          source: string
+          store?: string
+          keys?: string
+          anchor?: string[]
+          name: string
+          recipients: string
+          grantTo?: string
+          kafka?: string
+          registry?: string
+          prefix: string
+          partitions: string
+          replicationFactor: string
+        }>()
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
-        if (options.recipients !== 'rsa' && options.recipients !== 'aes') throw new TidemarkError('USAGE', '--recipients is rsa or aes')
-        if (!/^[a-z0-9_]{1,63}$/.test(options.name)) throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
+        if (options.recipients !== 'rsa' && options.recipients !== 'aes')
+          throw new TidemarkError('USAGE', '--recipients is rsa or aes')
+        if (!/^[a-z0-9_]{1,63}$/.test(options.name))
+          throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
         const { output } = context
         const keys = options.keys ?? 'keys'
         const report = await init({
@@ -53,22 +86,39 @@ export function registerInit(program: Command, run: Run): void {
           consent: async (changes) => {
             if (context.yes) return true
             if (output.json || process.stdin.isTTY !== true) return false
-            output.line('These tables have no primary key. Published as they are, their UPDATE and DELETE would fail, so init would set:')
-            for (const c of changes) output.line(`  ALTER TABLE ${quoteTable(c)} REPLICA IDENTITY ${c.index === undefined ? 'FULL' : `USING INDEX ${c.index}`}`)
+            output.line(
+              'These tables have no primary key. Published as they are, their UPDATE and DELETE would fail, so init would set:',
+            )
+            for (const c of changes)
+              output.line(
+                `  ALTER TABLE ${quoteTable(c)} REPLICA IDENTITY ${c.index === undefined ? 'FULL' : `USING INDEX ${c.index}`}`,
+              )
             const question = createInterface({ input: process.stdin, output: process.stdout })
             const answer = await question.question('Go on? (yes/no) ')
             question.close()
             return answer.trim().toLowerCase() === 'yes'
           },
         })
-        for (const finding of report.findings) output.line(`${finding.level}: ${finding.what}${finding.fix === '' ? '' : `\n      fix: ${finding.fix}`}`)
-        if (report.mode === 'polling') output.line('warn: the role may not make event triggers: every schema change will be found by asking, and be a gap of its table until the table has been read again\n      fix: tidemark uninstall, and init with a superuser URL')
+        for (const finding of report.findings)
+          output.line(
+            `${finding.level}: ${finding.what}${finding.fix === '' ? '' : `\n      fix: ${finding.fix}`}`,
+          )
+        if (report.mode === 'polling')
+          output.line(
+            'warn: the role may not make event triggers: every schema change will be found by asking, and be a gap of its table until the table has been read again\n      fix: tidemark uninstall, and init with a superuser URL',
+          )
         output.line(`Prepared. Stream ${report.stream}, generation ${report.generation}.`)
         output.line(`  settings      ${context.configPath}`)
         output.line(`  writer keys   ${keys}/writer   (public keys and a signing key: stay here)`)
         output.line(`  restore keys  ${keys}/restore  (open the backup: move them away, keep them safe)`)
         output.line('Next: tidemark up')
-        output.result({ stream: report.stream, generation: report.generation, identities: report.identities, findings: report.findings, mode: report.mode })
+        output.result({
+          stream: report.stream,
+          generation: report.generation,
+          identities: report.identities,
+          findings: report.findings,
+          mode: report.mode,
+        })
       }),
     )
   program
@@ -79,7 +129,12 @@ export function registerInit(program: Command, run: Run): void {
       run(command, async (context) => {
         const { source } = command.optsWithGlobals<{ source?: string }>()
         const config = source === undefined ? context.config() : undefined
-        if (!context.yes && process.stdin.isTTY !== true) throw new TidemarkError('CONSENT_NEEDED', 'uninstall drops the slot: the backup ends here and cannot be continued', { next: 'tidemark uninstall --yes' })
+        if (!context.yes && process.stdin.isTTY !== true)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'uninstall drops the slot: the backup ends here and cannot be continued',
+            { next: 'tidemark uninstall --yes' },
+          )
         const { installation: removed, left } = await removeFromSource(source ?? config!.source.url)
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
@@ -90,8 +145,15 @@ export function registerInit(program: Command, run: Run): void {
             audited = `nowhere: ${asTidemarkError(error).message}`
           }
         }
-        context.output.line(removed === undefined ? 'Nothing of Tidemark was in the source.' : 'Removed slot, publication, event triggers and schema tidemark from the source. The store and the keys are untouched.')
-        if (left.length > 0) context.output.line(`Rights of a role are the whole cluster's. If no other backup lives by them, an administrator takes them back with:\n  ${left.join(';\n  ')};`)
+        context.output.line(
+          removed === undefined
+            ? 'Nothing of Tidemark was in the source.'
+            : 'Removed slot, publication, event triggers and schema tidemark from the source. The store and the keys are untouched.',
+        )
+        if (left.length > 0)
+          context.output.line(
+            `Rights of a role are the whole cluster's. If no other backup lives by them, an administrator takes them back with:\n  ${left.join(';\n  ')};`,
+          )
         context.output.result({ removed: removed !== undefined, left, audit: audited })
       }),
     )

@@ -1,12 +1,30 @@
 /** keys list, rotate, add-recipient, revoke. */
 import type { Command } from 'commander'
-import { addRecipientFile, addServiceKey, listRecipients, listSigners, type RecipientReport, rotateSigner, revokeRecipient, rotateRecipient } from '../../app/keys.ts'
+import {
+  addRecipientFile,
+  addServiceKey,
+  listRecipients,
+  listSigners,
+  type RecipientReport,
+  rotateSigner,
+  revokeRecipient,
+  rotateRecipient,
+} from '../../app/keys.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../main.ts'
 import { table } from '../output.ts'
 
 function lines(recipients: readonly RecipientReport[]): string {
-  return table([['recipient', 'epoch keys', 'from', 'to', ''], ...recipients.map((r) => [r.recipient, String(r.epochKeys), r.from ?? '', r.to ?? '', r.current ? 'sealed for' : 'no longer sealed for'])])
+  return table([
+    ['recipient', 'epoch keys', 'from', 'to', ''],
+    ...recipients.map((r) => [
+      r.recipient,
+      String(r.epochKeys),
+      r.from ?? '',
+      r.to ?? '',
+      r.current ? 'sealed for' : 'no longer sealed for',
+    ]),
+  ])
 }
 
 export function registerKeys(program: Command, run: Run): void {
@@ -21,64 +39,128 @@ export function registerKeys(program: Command, run: Run): void {
         const signers = await listSigners(context.place())
         output.line(lines(recipients))
         output.line()
-        output.line(table([['signer', 'role', 'entries', ''], ...signers.map((s) => [s.id, s.role, `${s.from} to ${s.to ?? 'the end'}`, s.to === null ? '' : 'retired'])]))
+        output.line(
+          table([
+            ['signer', 'role', 'entries', ''],
+            ...signers.map((s) => [
+              s.id,
+              s.role,
+              `${s.from} to ${s.to ?? 'the end'}`,
+              s.to === null ? '' : 'retired',
+            ]),
+          ]),
+        )
         output.result({ recipients, signers })
       }),
     )
   keys
     .command('rotate')
-    .description('a new recipient in the place of the others: seals every epoch key anew, rewrites no segment. Needs keys/restore')
+    .description(
+      'a new recipient in the place of the others: seals every epoch key anew, rewrites no segment. Needs keys/restore',
+    )
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'rotate makes a new private key in keys/restore, which restores need from then on')
+        if (!context.yes)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'rotate makes a new private key in keys/restore, which restores need from then on',
+          )
         const report = await rotateRecipient(context.place(), context.signal)
         const { output } = context
         output.line(lines(report.recipients))
-        output.line(`${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`)
+        output.line(
+          `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`,
+        )
         output.line('The old private key still opens the old objects, as long as they are in the store.')
         output.result(report)
       }),
     )
   keys
     .command('rotate-signer')
-    .description('a new signing key in the place of the others of its role: what those sign from then on is refused. Needs keys/restore')
+    .description(
+      'a new signing key in the place of the others of its role: what those sign from then on is refused. Needs keys/restore',
+    )
     .option('--role <ROLE>', 'writer (up signs with it) or keeper (restore keys)', 'writer')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { role } = command.optsWithGlobals<{ role: string }>()
-        if (role !== 'writer' && role !== 'keeper') throw new TidemarkError('USAGE', '--role is writer or keeper')
-        if (!context.yes) throw new TidemarkError('CONSENT_NEEDED', 'a process that still signs with the old key ends with SIGNER_REFUSED')
+        if (role !== 'writer' && role !== 'keeper')
+          throw new TidemarkError('USAGE', '--role is writer or keeper')
+        if (!context.yes)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'a process that still signs with the old key ends with SIGNER_REFUSED',
+          )
         const report = await rotateSigner(context.place(), role)
         const { output } = context
-        output.line(`${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`)
-        output.line(`Take keys/${role === 'writer' ? 'writer to every host that runs `tidemark up`, and start it again' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`)
+        output.line(
+          `${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`,
+        )
+        output.line(
+          `Take keys/${role === 'writer' ? 'writer to every host that runs `tidemark up`, and start it again' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`,
+        )
         output.result(report)
       }),
     )
   keys
     .command('add-recipient')
-    .description('one more recipient: the public key in a PEM file (RSA, 3072 bits or more), or a key in AWS KMS or Vault')
+    .description(
+      'one more recipient: the public key in a PEM file (RSA, 3072 bits or more), or a key in AWS KMS or Vault',
+    )
     .argument('[file]')
     .requiredOption('--name <NAME>', 'small letters, digits, dashes')
     .option('--kms <ARN>', 'a key in AWS KMS; the writer needs kms:Encrypt on it, a restore kms:Decrypt')
-    .option('--kms-endpoint <URL>', 'another server than AWS\' own')
+    .option('--kms-endpoint <URL>', "another server than AWS' own")
     .option('--vault <URL>', 'a Vault or OpenBao with a transit engine')
     .option('--vault-key <KEY>', 'of the transit engine', 'tidemark')
     .option('--vault-mount <PATH>', 'of the transit engine', 'transit')
     .option('--vault-token-file <FILE>', 'read at each use (default: VAULT_TOKEN)')
     .action(async (file: string | undefined, _, command: Command) =>
       run(command, async (context) => {
-        const { name, kms, kmsEndpoint, vault, vaultKey, vaultMount, vaultTokenFile } = command.optsWithGlobals<{ name: string; kms?: string; kmsEndpoint?: string; vault?: string; vaultKey: string; vaultMount: string; vaultTokenFile?: string }>()
-        if ([file, kms, vault].filter((one) => one !== undefined).length !== 1) throw new TidemarkError('USAGE', 'give one of: a PEM file, --kms ARN, --vault URL')
+        const { name, kms, kmsEndpoint, vault, vaultKey, vaultMount, vaultTokenFile } =
+          command.optsWithGlobals<{
+            name: string
+            kms?: string
+            kmsEndpoint?: string
+            vault?: string
+            vaultKey: string
+            vaultMount: string
+            vaultTokenFile?: string
+          }>()
+        if ([file, kms, vault].filter((one) => one !== undefined).length !== 1)
+          throw new TidemarkError('USAGE', 'give one of: a PEM file, --kms ARN, --vault URL')
         const place = context.place()
         const { signal } = context
         const report =
-          file !== undefined ? await addRecipientFile(place, file, name, signal)
-          : kms !== undefined ? await addServiceKey(place, { kms: { key: kms, ...(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint }) } }, name, signal)
-          : await addServiceKey(place, { vault: { address: vault!, mount: vaultMount, key: vaultKey, ...(vaultTokenFile === undefined ? {} : { tokenFile: vaultTokenFile }) } }, name, signal)
+          file !== undefined
+            ? await addRecipientFile(place, file, name, signal)
+            : kms !== undefined
+              ? await addServiceKey(
+                  place,
+                  { kms: { key: kms, ...(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint }) } },
+                  name,
+                  signal,
+                )
+              : await addServiceKey(
+                  place,
+                  {
+                    vault: {
+                      address: vault!,
+                      mount: vaultMount,
+                      key: vaultKey,
+                      ...(vaultTokenFile === undefined ? {} : { tokenFile: vaultTokenFile }),
+                    },
+                  },
+                  name,
+                  signal,
+                )
         const { output } = context
         output.line(lines(report.recipients))
-        output.line(report.rewrapped > 0 ? `${report.rewrapped} epoch keys are sealed for ${report.recipient} too.` : `What is written before the next start of \`tidemark up\` stays closed to ${report.recipient}: the restore keys are not here.`)
+        output.line(
+          report.rewrapped > 0
+            ? `${report.rewrapped} epoch keys are sealed for ${report.recipient} too.`
+            : `What is written before the next start of \`tidemark up\` stays closed to ${report.recipient}: the restore keys are not here.`,
+        )
         output.result(report)
       }),
     )
@@ -91,7 +173,11 @@ export function registerKeys(program: Command, run: Run): void {
         const { revoked, audit } = await revokeRecipient(context.place(), name)
         const { output } = context
         output.line(`From the next start of \`tidemark up\` on nothing is sealed for ${revoked.recipient}.`)
-        output.line(revoked.epochKeys === 0 ? 'It opens nothing.' : `Its private key still opens ${revoked.epochKeys} epoch keys, made from ${revoked.from ?? ''} to ${revoked.to ?? ''}, and with them what was written then.`)
+        output.line(
+          revoked.epochKeys === 0
+            ? 'It opens nothing.'
+            : `Its private key still opens ${revoked.epochKeys} epoch keys, made from ${revoked.from ?? ''} to ${revoked.to ?? ''}, and with them what was written then.`,
+        )
         output.result({ revoked, audit })
       }),
     )

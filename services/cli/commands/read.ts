@@ -11,7 +11,10 @@ export function registerRead(program: Command, run: Run): void {
     .requiredOption('--table <TABLE>', 'schema.table')
     .requiredOption('--from <POINT>', 'exclusive')
     .requiredOption('--to <POINT>', 'inclusive')
-    .option('--key <VALUE...>', 'only rows with this key: the leading columns of the replica identity, or all of them')
+    .option(
+      '--key <VALUE...>',
+      'only rows with this key: the leading columns of the replica identity, or all of them',
+    )
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ table: string; from: string; to: string; key?: string[] }>()

@@ -14,7 +14,10 @@ export function planLines(plan: PlanReport): string[] {
     `  first out ${next === null ? 'nothing known yet' : `xid:${next.xid} at ${next.position}, committed ${next.committedAt}`}`,
     `from      base ${plan.base.id} (closes at ${plan.base.closing}) and ${plan.segments} segments, ${bytesText(plan.bytes)}, ${countText(plan.changes)} changes`,
     `keys      ${plan.keys.length} epoch keys`,
-    table([['table', 'rows in base', 'changes'], ...plan.tables.map((t) => [`${t.schema}.${t.name}`, countText(t.baseRows), countText(t.changes)])]),
+    table([
+      ['table', 'rows in base', 'changes'],
+      ...plan.tables.map((t) => [`${t.schema}.${t.name}`, countText(t.baseRows), countText(t.changes)]),
+    ]),
   ]
   for (const name of plan.excluded) lines.push(`left out  ${name}`)
   for (const note of plan.notes) lines.push(`note      ${note}`)
@@ -23,7 +26,8 @@ export function planLines(plan: PlanReport): string[] {
 
 function wholeNumber(text: string): number {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 16 || value > 1_000_000) throw new TidemarkError('USAGE', `--fold-memory takes 16 to 1000000 MiB, not "${text.slice(0, 20)}"`)
+  if (!Number.isInteger(value) || value < 16 || value > 1_000_000)
+    throw new TidemarkError('USAGE', `--fold-memory takes 16 to 1000000 MiB, not "${text.slice(0, 20)}"`)
   return value
 }
 
@@ -31,15 +35,34 @@ export function registerRestore(program: Command, run: Run): void {
   program
     .command('restore')
     .description('rebuild the database as it stood at a point, in an empty database')
-    .requiredOption('--at <POINT>', 'time with zone, LSN (or LSN@GENERATION), xid:N, marker:NAME, latest, before:xid:N')
+    .requiredOption(
+      '--at <POINT>',
+      'time with zone, LSN (or LSN@GENERATION), xid:N, marker:NAME, latest, before:xid:N',
+    )
     .option('--into <URL>', 'an empty database')
     .option('--dry-run', 'show the plan and stop')
-    .option('--except-table <TABLE>', 'leave this table out (repeatable)', (value: string, all: string[]) => [...all, value], [])
-    .option('--fold-memory <MiB>', 'for changes while folding; what exceeds it goes to an encrypted scratch file in TMPDIR', wholeNumber)
+    .option(
+      '--except-table <TABLE>',
+      'leave this table out (repeatable)',
+      (value: string, all: string[]) => [...all, value],
+      [],
+    )
+    .option(
+      '--fold-memory <MiB>',
+      'for changes while folding; what exceeds it goes to an encrypted scratch file in TMPDIR',
+      wholeNumber,
+    )
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const options = command.optsWithGlobals<{ at: string; into?: string; dryRun?: boolean; exceptTable: string[]; foldMemory?: number }>()
-        if (options.into === undefined && options.dryRun !== true) throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
+        const options = command.optsWithGlobals<{
+          at: string
+          into?: string
+          dryRun?: boolean
+          exceptTable: string[]
+          foldMemory?: number
+        }>()
+        if (options.into === undefined && options.dryRun !== true)
+          throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
         const { output } = context
         const progress = new Progress(output.json)
         const report = await restore({
@@ -51,24 +74,54 @@ export function registerRestore(program: Command, run: Run): void {
           memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,
           signal: context.signal,
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),
-          events: { onProgress: (p) => progress.show(p.stage, p.done, p.total, `${p.what}${p.rows > 0 ? `, ${countText(p.rows)} rows` : ''}`) },
+          events: {
+            onProgress: (p) =>
+              progress.show(
+                p.stage,
+                p.done,
+                p.total,
+                `${p.what}${p.rows > 0 ? `, ${countText(p.rows)} rows` : ''}`,
+              ),
+          },
         }).finally(() => progress.stop())
         for (const line of report.stores) output.line(`store     ${line}`)
         for (const line of report.anchors) output.line(`anchor    ${line}`)
         if (report.audit !== 'ledger') output.line(`audit     the ledger cannot be written: ${report.audit}`)
         if (report.result === null) {
           output.line('Nothing was changed (dry run).')
-          output.result({ dryRun: true, plan: report.plan, anchors: report.anchors, stores: report.stores, audit: report.audit })
+          output.result({
+            dryRun: true,
+            plan: report.plan,
+            anchors: report.anchors,
+            stores: report.stores,
+            audit: report.audit,
+          })
           return
         }
         const { result, proof } = report
         const { seconds } = result
-        output.line(`reached   ${result.reached.position}${result.reached.committedAt === null ? '' : `, committed ${result.reached.committedAt}`}`)
-        output.line(`rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s${result.spilledBytes > 0 ? `; ${bytesText(String(result.spilledBytes))} went through the scratch file` : ''}`)
+        output.line(
+          `reached   ${result.reached.position}${result.reached.committedAt === null ? '' : `, committed ${result.reached.committedAt}`}`,
+        )
+        output.line(
+          `rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s${result.spilledBytes > 0 ? `; ${bytesText(String(result.spilledBytes))} went through the scratch file` : ''}`,
+        )
         for (const note of result.notes) output.line(`note      ${note}`)
         output.line(`proof     ${proof?.text ?? ''}`)
         if (proof?.equal === false) throw new TidemarkError('NOT_PROVEN', proof.text)
-        output.result({ reached: result.reached, tables: result.tables, rows: result.rows, excluded: result.excluded, notes: result.notes, seconds, proof, anchors: report.anchors, stores: report.stores, audit: report.audit, plan: report.plan })
+        output.result({
+          reached: result.reached,
+          tables: result.tables,
+          rows: result.rows,
+          excluded: result.excluded,
+          notes: result.notes,
+          seconds,
+          proof,
+          anchors: report.anchors,
+          stores: report.stores,
+          audit: report.audit,
+          plan: report.plan,
+        })
       }),
     )
 }

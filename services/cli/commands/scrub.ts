@@ -11,31 +11,71 @@ import { scrubSet } from '../../app/scrub-set.ts'
 
 function daysOf(text: string): number {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1 || value > 365) throw new TidemarkError('USAGE', `--days takes 1 to 365, not "${text.slice(0, 20)}"`)
+  if (!Number.isInteger(value) || value < 1 || value > 365)
+    throw new TidemarkError('USAGE', `--days takes 1 to 365, not "${text.slice(0, 20)}"`)
   return value
 }
 
 export function registerScrub(program: Command, run: Run): void {
   program
     .command('scrub')
-    .description('look at every copy of the backup, object by object, and mend what is damaged from another copy')
-    .option('--days <N>', 'today\'s share: run daily, everything is looked at within N days (default: everything now)', daysOf, 1)
+    .description(
+      'look at every copy of the backup, object by object, and mend what is damaged from another copy',
+    )
+    .option(
+      '--days <N>',
+      "today's share: run daily, everything is looked at within N days (default: everything now)",
+      daysOf,
+      1,
+    )
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const { days } = command.optsWithGlobals<{ days: number }>()
         const { output, signal } = context
         const opened = await openBackup({ ...context.place(), role: 'writer' })
         const progress = new Progress(output.json)
-        const report = await scrubSet(opened, { part: Math.floor(systemClock.now() / 86_400_000) % days, parts: days }, signal, (objects) => progress.show('scrub', objects, objects, 'objects')).finally(() => progress.stop())
-        for (const store of report.stores) output.line(store.away === null ? `${store.place}: ${countText(String(store.objects))} objects, ${bytesText(store.bytes)}` : `${store.place}: could not be looked at (${store.away})`)
-        for (const fault of report.faults) output.line(`${fault.outcome === 'mended' ? 'MENDED' : 'DAMAGED'}  ${fault.object} in ${fault.place} (${fault.range}): ${fault.what}`)
+        const report = await scrubSet(
+          opened,
+          { part: Math.floor(systemClock.now() / 86_400_000) % days, parts: days },
+          signal,
+          (objects) => progress.show('scrub', objects, objects, 'objects'),
+        ).finally(() => progress.stop())
+        for (const store of report.stores)
+          output.line(
+            store.away === null
+              ? `${store.place}: ${countText(String(store.objects))} objects, ${bytesText(store.bytes)}`
+              : `${store.place}: could not be looked at (${store.away})`,
+          )
+        for (const fault of report.faults)
+          output.line(
+            `${fault.outcome === 'mended' ? 'MENDED' : 'DAMAGED'}  ${fault.object} in ${fault.place} (${fault.range}): ${fault.what}`,
+          )
         const bad = report.faults.filter((fault) => fault.outcome !== 'mended')
-        const where = await audit(opened.repository, 'scrub', `${report.faults.length} faults, ${report.faults.length - bad.length} mended`)
+        const where = await audit(
+          opened.repository,
+          'scrub',
+          `${report.faults.length} faults, ${report.faults.length - bad.length} mended`,
+        )
         output.event({ stores: report.stores, faults: report.faults })
-        if (bad.length > 0) throw new TidemarkError('OBJECT_CORRUPT', `${bad.length} objects are damaged and could not be mended: ${bad.slice(0, 3).map((fault) => `${fault.object} in ${fault.place}`).join(', ')}`)
+        if (bad.length > 0)
+          throw new TidemarkError(
+            'OBJECT_CORRUPT',
+            `${bad.length} objects are damaged and could not be mended: ${bad
+              .slice(0, 3)
+              .map((fault) => `${fault.object} in ${fault.place}`)
+              .join(', ')}`,
+          )
         const away = report.stores.filter((store) => store.away !== null)
-        if (away.length > 0) throw new TidemarkError('STORE_UNREACHABLE', `${away.map((store) => store.place).join(', ')} could not be looked at`)
-        output.line(report.faults.length === 0 ? 'Everything that was looked at is intact.' : `${report.faults.length} objects were mended.`)
+        if (away.length > 0)
+          throw new TidemarkError(
+            'STORE_UNREACHABLE',
+            `${away.map((store) => store.place).join(', ')} could not be looked at`,
+          )
+        output.line(
+          report.faults.length === 0
+            ? 'Everything that was looked at is intact.'
+            : `${report.faults.length} objects were mended.`,
+        )
         output.result({ ...report, audit: where })
       }),
     )

@@ -11,7 +11,9 @@ import type { Run } from '../main.ts'
 import { bytesText, table } from '../output.ts'
 
 /** Either side of the keys folder serves: nothing is opened. */
-export async function openAnySide(context: Context): Promise<Awaited<ReturnType<typeof openBackup>> & { sourceUrl: string | undefined }> {
+export async function openAnySide(
+  context: Context,
+): Promise<Awaited<ReturnType<typeof openBackup>> & { sourceUrl: string | undefined }> {
   const place = context.place()
   try {
     return { ...(await openBackup({ ...place, role: 'writer' })), sourceUrl: place.sourceUrl }
@@ -22,7 +24,13 @@ export async function openAnySide(context: Context): Promise<Awaited<ReturnType<
 }
 
 function spanText(seconds: number): string {
-  return seconds < 120 ? `${seconds.toFixed(1)} s` : seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`
+  return seconds < 120
+    ? `${seconds.toFixed(1)} s`
+    : seconds < 7200
+      ? `${(seconds / 60).toFixed(0)} min`
+      : seconds < 172_800
+        ? `${(seconds / 3600).toFixed(1)} h`
+        : `${(seconds / 86_400).toFixed(1)} days`
 }
 
 export function registerStatus(program: Command, run: Run): void {
@@ -35,16 +43,47 @@ export function registerStatus(program: Command, run: Run): void {
         const status = await readStatus(repository, sourceUrl)
         const { output } = context
         const rows = [
-          ['window', status.window.from === null ? 'none yet: the base is not finished' : `${status.window.from} (${status.window.fromTime}) to ${status.window.to} (${status.window.toTime})`],
-          ['behind', status.lag === null ? 'unknown: the source was not asked' : `${bytesText(status.lag.bytes)} of WAL, ${spanText(status.lag.seconds)}`],
-          ['gaps', status.gaps.filter((gap) => gap.open).length === 0 ? 'none open' : status.gaps.filter((gap) => gap.open).map((gap) => `${gap.scope} from ${gap.from}`).join(', ')],
-          ['WAL budget', status.budget === null ? 'unknown' : status.budget.bytes === null ? 'unlimited: WAL may fill the source\'s disk while Tidemark is away (tidemark doctor)' : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`],
-          ['slot', status.slot === null ? 'unknown' : `${status.slot.name}, ${status.slot.active ? 'being read' : 'not being read'}, ${status.slot.walStatus}`],
+          [
+            'window',
+            status.window.from === null
+              ? 'none yet: the base is not finished'
+              : `${status.window.from} (${status.window.fromTime}) to ${status.window.to} (${status.window.toTime})`,
+          ],
+          [
+            'behind',
+            status.lag === null
+              ? 'unknown: the source was not asked'
+              : `${bytesText(status.lag.bytes)} of WAL, ${spanText(status.lag.seconds)}`,
+          ],
+          [
+            'gaps',
+            status.gaps.filter((gap) => gap.open).length === 0
+              ? 'none open'
+              : status.gaps
+                  .filter((gap) => gap.open)
+                  .map((gap) => `${gap.scope} from ${gap.from}`)
+                  .join(', '),
+          ],
+          [
+            'WAL budget',
+            status.budget === null
+              ? 'unknown'
+              : status.budget.bytes === null
+                ? "unlimited: WAL may fill the source's disk while Tidemark is away (tidemark doctor)"
+                : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`,
+          ],
+          [
+            'slot',
+            status.slot === null
+              ? 'unknown'
+              : `${status.slot.name}, ${status.slot.active ? 'being read' : 'not being read'}, ${status.slot.walStatus}`,
+          ],
           ['stored', bytesText(status.bytesStored)],
         ]
         for (const line of copyLines(compared)) rows.push(['copy', line])
         for (const line of anchorLines(anchored)) rows.push(['anchor', line])
-        if (status.sourceError !== null) rows.push(['source', `${status.sourceError.code}: ${status.sourceError.message}`])
+        if (status.sourceError !== null)
+          rows.push(['source', `${status.sourceError.code}: ${status.sourceError.message}`])
         output.line(table(rows))
         output.result({ ...status, copies: compared, anchors: anchorLines(anchored) })
       }),
@@ -57,11 +96,19 @@ export function registerStatus(program: Command, run: Run): void {
         const { repository } = await openAnySide(context)
         const report = readWindows(repository)
         const { output } = context
-        if (report.windows.length === 0) output.line('Nothing can be restored yet: there is no finished base.')
-        for (const w of report.windows) output.line(`generation ${w.generation}: ${w.from.position} (${w.from.time}) to ${w.to.position} (${w.to.time})`)
-        for (const b of report.bases) output.line(`  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}`)
+        if (report.windows.length === 0)
+          output.line('Nothing can be restored yet: there is no finished base.')
+        for (const w of report.windows)
+          output.line(
+            `generation ${w.generation}: ${w.from.position} (${w.from.time}) to ${w.to.position} (${w.to.time})`,
+          )
+        for (const b of report.bases)
+          output.line(
+            `  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}`,
+          )
         for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}`)
-        for (const g of report.gaps) output.line(`  gap     ${g.scope}  ${g.from} to ${g.to ?? 'open'}: ${g.reason}`)
+        for (const g of report.gaps)
+          output.line(`  gap     ${g.scope}  ${g.from} to ${g.to ?? 'open'}: ${g.reason}`)
         output.result(report)
       }),
     )

@@ -29,7 +29,9 @@ function words(event: UpEvent): string | undefined {
     case 'gap':
       return `GAP in ${event.table} from ${event.from}: ${event.reason}; the table is being read again`
     case 'untold':
-      return event.tables.length === 0 ? 'every table can be recorded again' : `NOT COVERED: the schema of ${event.tables.join(', ')} changed, and the role may not alter them or they are locked; make the role their owner`
+      return event.tables.length === 0
+        ? 'every table can be recorded again'
+        : `NOT COVERED: the schema of ${event.tables.join(', ')} changed, and the role may not alter them or they are locked; make the role their owner`
     case 'gap-closed':
       return 'gap closed'
     case 'generation':
@@ -37,7 +39,9 @@ function words(event: UpEvent): string | undefined {
     case 'retry':
       return `trying again: ${event.code}: ${event.message}`
     case 'stopped':
-      return event.drained ? 'stopped; everything received is durable' : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
+      return event.drained
+        ? 'stopped; everything received is durable'
+        : 'stopped before everything received was durable: the rest was never acknowledged and comes again'
     case 'anchor-failed':
       return `the head of the ledger could not be anchored in ${event.place}: ${event.code}: ${event.message}`
     case 'orphans':
@@ -66,9 +70,21 @@ function words(event: UpEvent): string | undefined {
 }
 
 const ROLES: readonly { readonly name: string; readonly role: Role; readonly what: string }[] = [
-  { name: 'up', role: 'both', what: 'run: the base if there is none, then the stream. SIGTERM drains, a second one leaves at once' },
-  { name: 'replicator', role: 'replicator', what: 'run one half alone: from the source into Kafka, and the base into the store' },
-  { name: 'compactor', role: 'compactor', what: 'run the other half alone: from Kafka into the store; needs no access to the source' },
+  {
+    name: 'up',
+    role: 'both',
+    what: 'run: the base if there is none, then the stream. SIGTERM drains, a second one leaves at once',
+  },
+  {
+    name: 'replicator',
+    role: 'replicator',
+    what: 'run one half alone: from the source into Kafka, and the base into the store',
+  },
+  {
+    name: 'compactor',
+    role: 'compactor',
+    what: 'run the other half alone: from Kafka into the store; needs no access to the source',
+  },
 ]
 
 export function registerUp(program: Command, run: Run): void {
@@ -85,7 +101,11 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         const config = context.config()
         const { output } = context
         const log = createLogger(config.logLevel)
-        const { repository, anchors, anchored, copies } = await openBackup({ ...placeOf(config), acceptLoss: context.acceptLoss, role: 'writer' })
+        const { repository, anchors, anchored, copies } = await openBackup({
+          ...placeOf(config),
+          acceptLoss: context.acceptLoss,
+          role: 'writer',
+        })
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
@@ -98,13 +118,20 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           anchors,
           copies,
           lossAccepted: lost !== undefined,
-          newGeneration: lost ?? (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true ? 'asked for' : undefined),
+          newGeneration:
+            lost ??
+            (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true
+              ? 'asked for'
+              : undefined),
           onEvent: (event) => {
             if (event.event === 'streaming') state.streaming = true
             if (event.event === 'base-progress') {
               if (performance.now() - lastProgress < 1000) return
               lastProgress = performance.now()
-              output.event(event, `  base: ${countText(event.rows)} of about ${countText(Math.round(Math.max(event.estimatedRows, event.rows)))} rows`)
+              output.event(
+                event,
+                `  base: ${countText(event.rows)} of about ${countText(Math.round(Math.max(event.estimatedRows, event.rows)))} rows`,
+              )
               return
             }
             if (event.event === 'log-anew') log.error(event, 'the change log lost records')

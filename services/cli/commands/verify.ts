@@ -23,21 +23,48 @@ export function registerVerify(program: Command, run: Run): void {
           const place = context.place()
           const { repository } = await openBackup({ ...place, role: 'restore' })
           const report = await verifyAgainstSource(repository, context.config().source.url, signal)
-          for (const t of report.tables) output.line(`${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`)
+          for (const t of report.tables)
+            output.line(
+              `${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`,
+            )
           const where = await audit(repository, 'verify --against-source', report.position)
-          if (!report.equal) throw new TidemarkError('NOT_PROVEN', `the backup at ${report.position} differs from the source: ${report.tables.filter((t) => !t.equal).map((t) => t.table).join(', ')}`)
+          if (!report.equal)
+            throw new TidemarkError(
+              'NOT_PROVEN',
+              `the backup at ${report.position} differs from the source: ${report.tables
+                .filter((t) => !t.equal)
+                .map((t) => t.table)
+                .join(', ')}`,
+            )
           output.line(`The backup equals the source at ${report.position}.`)
           output.result({ ...report, audit: where })
           return
         }
-        const { repository, anchored } = options.chain === true ? await openAnySide(context) : await openBackup({ ...context.place(), role: 'restore' })
+        const { repository, anchored } =
+          options.chain === true
+            ? await openAnySide(context)
+            : await openBackup({ ...context.place(), role: 'restore' })
         for (const line of anchorLines(anchored)) output.line(`anchor   ${line}`)
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
-        for (const d of report.damaged) output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
+        for (const d of report.damaged)
+          output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
         output.event({ damaged: report.damaged })
-        if (report.damaged.length > 0) throw new TidemarkError(report.damaged[0]!.code === 'OBJECT_MISSING' ? 'OBJECT_MISSING' : 'OBJECT_CORRUPT', `${report.damaged.length} of ${report.objects} objects are damaged: ${report.damaged.slice(0, 3).map((d) => `${d.object} (${d.range})`).join(', ')}`)
-        const where = await audit(repository, options.chain === true ? 'verify --chain' : 'verify', `${report.objects} objects`)
-        output.line(`${report.entries} ledger entries and ${countText(report.objects)} objects (${bytesText(report.bytes)}) are intact${report.decrypted ? ' and can be opened' : ''}. Head ${report.head.slice(0, 16)}…`)
+        if (report.damaged.length > 0)
+          throw new TidemarkError(
+            report.damaged[0]!.code === 'OBJECT_MISSING' ? 'OBJECT_MISSING' : 'OBJECT_CORRUPT',
+            `${report.damaged.length} of ${report.objects} objects are damaged: ${report.damaged
+              .slice(0, 3)
+              .map((d) => `${d.object} (${d.range})`)
+              .join(', ')}`,
+          )
+        const where = await audit(
+          repository,
+          options.chain === true ? 'verify --chain' : 'verify',
+          `${report.objects} objects`,
+        )
+        output.line(
+          `${report.entries} ledger entries and ${countText(report.objects)} objects (${bytesText(report.bytes)}) are intact${report.decrypted ? ' and can be opened' : ''}. Head ${report.head.slice(0, 16)}…`,
+        )
         output.result({ ...report, anchors: anchorLines(anchored), audit: where })
       }),
     )

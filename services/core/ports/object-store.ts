@@ -16,7 +16,11 @@
 export interface ObjectStore {
   /** For people: where it is, without credentials. */
   readonly place: string
-  putIfAbsent(name: string, chunks: readonly Uint8Array[], signal?: AbortSignal): Promise<'created' | 'exists'>
+  putIfAbsent(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<'created' | 'exists'>
   get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer>
   /** What `get` would return, by its length and SHA-256 (hex), without keeping it. */
   digest(name: string): Promise<ObjectDigest>

@@ -50,7 +50,10 @@ export interface SnapshotTable {
 }
 
 /** `moved`: the table was rewritten, altered or emptied after the snapshot and needs a newer one. */
-export type CopyResult = { readonly kind: 'copied'; readonly rows: number } | { readonly kind: 'moved' } | { readonly kind: 'vanished' }
+export type CopyResult =
+  | { readonly kind: 'copied'; readonly rows: number }
+  | { readonly kind: 'moved' }
+  | { readonly kind: 'vanished' }
 
 /** One consistent view of the source at an exact place in its stream. Lives while its connection does. */
 export interface Snapshot {
@@ -62,7 +65,12 @@ export interface Snapshot {
    * Copies one part. `onBlock` gets encoded Row records; where it returns a promise, reading waits for it. May be called
    * for several parts at once. A failed part may be copied again under the same snapshot.
    */
-  copy(table: SnapshotTable, part: TablePartRange, onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined, signal: AbortSignal): Promise<CopyResult>
+  copy(
+    table: SnapshotTable,
+    part: TablePartRange,
+    onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<CopyResult>
   close(): Promise<void>
 }
 
@@ -82,7 +90,11 @@ export interface Source {
   /** Asks for a heartbeat record at the next chance. */
   wantHeartbeat(): void
   /** Waits for the transactions that are open now; `onWaiting` names them meanwhile. `only` limits the tables by OID. */
-  snapshot(options: { readonly only?: ReadonlySet<number>; readonly signal: AbortSignal; onWaiting?(pids: readonly number[]): void }): Promise<Snapshot>
+  snapshot(options: {
+    readonly only?: ReadonlySet<number>
+    readonly signal: AbortSignal
+    onWaiting?(pids: readonly number[]): void
+  }): Promise<Snapshot>
   schema(): Promise<SchemaFacts>
   sequences(): Promise<readonly SequenceSample[]>
   /**

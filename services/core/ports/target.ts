@@ -27,9 +27,25 @@ export function tableKey(table: { readonly schema: string; readonly name: string
 export interface Target {
   check(restoreId: string): Promise<'empty' | 'resume'>
   begin(restoreId: string): Promise<ReadonlyMap<string, number>>
-  run(statements: readonly SchemaStatement[], lane: number, onProgress: () => void, signal: AbortSignal): Promise<readonly string[]>
-  load(table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] }, format: 'text' | 'binary', rows: AsyncIterable<Buffer>, signal: AbortSignal): Promise<number>
-  digest(tables: readonly { readonly schema: string; readonly name: string; readonly columns: readonly string[] }[]): Promise<readonly TableDigest[]>
+  run(
+    statements: readonly SchemaStatement[],
+    lane: number,
+    onProgress: () => void,
+    signal: AbortSignal,
+  ): Promise<readonly string[]>
+  load(
+    table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
+    format: 'text' | 'binary',
+    rows: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<number>
+  digest(
+    tables: readonly {
+      readonly schema: string
+      readonly name: string
+      readonly columns: readonly string[]
+    }[],
+  ): Promise<readonly TableDigest[]>
   finish(): Promise<void>
   close(): Promise<void>
 }

@@ -9,7 +9,8 @@ import { CACHE } from './maven.ts'
 const VERSION = '3.37.0'
 /** The account that every Azurite has, and its published key. */
 export const ACCOUNT = 'devstoreaccount1'
-export const ACCOUNT_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=='
+export const ACCOUNT_KEY =
+  'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=='
 
 export class Azurite {
   readonly port: number
@@ -23,15 +24,33 @@ export class Azurite {
     this.port = port
   }
 
-  static async create(folder: string, certificate?: { readonly cert: string; readonly key: string }): Promise<Azurite> {
+  static async create(
+    folder: string,
+    certificate?: { readonly cert: string; readonly key: string },
+  ): Promise<Azurite> {
     const cache = join(CACHE, `azurite-${VERSION}`)
     if (!existsSync(join(cache, 'node_modules', 'azurite', 'package.json'))) {
       console.log(`fetching Azurite ${VERSION} (once; kept in ${cache})`)
       mkdirSync(cache, { recursive: true })
-      execFileSync('npm', ['install', '--prefix', cache, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `azurite@${VERSION}`], { stdio: 'ignore' })
+      execFileSync(
+        'npm',
+        [
+          'install',
+          '--prefix',
+          cache,
+          '--no-save',
+          '--ignore-scripts',
+          '--no-audit',
+          '--no-fund',
+          `azurite@${VERSION}`,
+        ],
+        { stdio: 'ignore' },
+      )
     }
     mkdirSync(folder, { recursive: true })
-    if (certificate !== undefined) for (const part of ['cert', 'key'] as const) writeFileSync(join(folder, `${part}.pem`), certificate[part])
+    if (certificate !== undefined)
+      for (const part of ['cert', 'key'] as const)
+        writeFileSync(join(folder, `${part}.pem`), certificate[part])
     return new Azurite(folder, await freePort(), certificate !== undefined)
   }
 
@@ -41,15 +60,43 @@ export class Azurite {
 
   async start(): Promise<void> {
     const log = openSync(join(this.#folder, 'log'), 'a')
-    const script = join(CACHE, `azurite-${VERSION}`, 'node_modules', 'azurite', 'dist', 'src', 'blob', 'main.js')
-    this.#child = spawn(process.execPath, [script, '--blobHost', '127.0.0.1', '--blobPort', String(this.port), '--location', this.#folder, '--skipApiVersionCheck', '--silent', '--disableTelemetry', ...(this.#isSecure ? ['--cert', join(this.#folder, 'cert.pem'), '--key', join(this.#folder, 'key.pem')] : [])], { stdio: ['ignore', log, log] })
+    const script = join(
+      CACHE,
+      `azurite-${VERSION}`,
+      'node_modules',
+      'azurite',
+      'dist',
+      'src',
+      'blob',
+      'main.js',
+    )
+    this.#child = spawn(
+      process.execPath,
+      [
+        script,
+        '--blobHost',
+        '127.0.0.1',
+        '--blobPort',
+        String(this.port),
+        '--location',
+        this.#folder,
+        '--skipApiVersionCheck',
+        '--silent',
+        '--disableTelemetry',
+        ...(this.#isSecure
+          ? ['--cert', join(this.#folder, 'cert.pem'), '--key', join(this.#folder, 'key.pem')]
+          : []),
+      ],
+      { stdio: ['ignore', log, log] },
+    )
     this.#child.unref()
     for (const deadline = performance.now() + 30_000; ; ) {
       try {
         await listening(this.port)
         return
       } catch (error) {
-        if (this.#child.exitCode !== null || performance.now() > deadline) throw new Error(`Azurite did not start; its log is in ${this.#folder}`, { cause: error })
+        if (this.#child.exitCode !== null || performance.now() > deadline)
+          throw new Error(`Azurite did not start; its log is in ${this.#folder}`, { cause: error })
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     }

@@ -17,7 +17,9 @@ export interface GoProgram {
 /** Why a program cannot be had here; undefined where it can. */
 export function whyNoProgram(program: GoProgram): string | undefined {
   if (existsSync(binaryOf(program))) return undefined
-  return spawnSync('go', ['version']).status === 0 ? undefined : `there is no Go to build ${program.name} with`
+  return spawnSync('go', ['version']).status === 0
+    ? undefined
+    : `there is no Go to build ${program.name} with`
 }
 
 function binaryOf({ name, version }: GoProgram): string {
@@ -31,7 +33,10 @@ export async function buildProgram(program: GoProgram): Promise<string> {
   const work = `${folder}.${process.pid}`
   console.log(`building ${program.name} (once; kept in ${folder})`)
   await mkdir(work, { recursive: true })
-  await run('go', ['install', '-trimpath', '-ldflags', '-s -w', `${program.module}@${program.version}`], { env: { ...process.env, GOBIN: work, GOTOOLCHAIN: 'local' }, maxBuffer: 1 << 26 })
+  await run('go', ['install', '-trimpath', '-ldflags', '-s -w', `${program.module}@${program.version}`], {
+    env: { ...process.env, GOBIN: work, GOTOOLCHAIN: 'local' },
+    maxBuffer: 1 << 26,
+  })
   await rename(work, folder).catch(async (error: unknown) => {
     if (!existsSync(binary)) throw error
     await rm(work, { recursive: true, force: true })
@@ -40,18 +45,27 @@ export async function buildProgram(program: GoProgram): Promise<string> {
 }
 
 /** Starts a program and waits until it answers. */
-export async function startProgram(program: GoProgram, args: readonly string[], options: { readonly folder: string; readonly url: string; readonly env?: Readonly<Record<string, string>> }): Promise<ChildProcess> {
+export async function startProgram(
+  program: GoProgram,
+  args: readonly string[],
+  options: { readonly folder: string; readonly url: string; readonly env?: Readonly<Record<string, string>> },
+): Promise<ChildProcess> {
   const binary = await buildProgram(program)
   await mkdir(options.folder, { recursive: true })
   const log = openSync(join(options.folder, 'log'), 'a')
-  const child = spawn(binary, [...args], { cwd: options.folder, env: { ...process.env, ...options.env }, stdio: ['ignore', log, log] })
+  const child = spawn(binary, [...args], {
+    cwd: options.folder,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', log, log],
+  })
   child.unref()
   for (const deadline = performance.now() + 30_000; ; ) {
     try {
       await fetch(options.url)
       return child
     } catch (error) {
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${program.name} did not start; its log is in ${options.folder}`, { cause: error })
+      if (child.exitCode !== null || performance.now() > deadline)
+        throw new Error(`${program.name} did not start; its log is in ${options.folder}`, { cause: error })
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }

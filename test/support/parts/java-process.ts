@@ -13,7 +13,12 @@ export class JavaProcess {
   #child: ChildProcess | undefined
   #exited: Promise<void> = Promise.resolve()
 
-  constructor(options: { readonly args: readonly string[]; readonly cwd: string; readonly log: string; readonly env?: NodeJS.ProcessEnv }) {
+  constructor(options: {
+    readonly args: readonly string[]
+    readonly cwd: string
+    readonly log: string
+    readonly env?: NodeJS.ProcessEnv
+  }) {
     this.#args = options.args
     this.#cwd = options.cwd
     this.#log = options.log
@@ -28,18 +33,27 @@ export class JavaProcess {
   async start(ready: () => Promise<void>): Promise<void> {
     if (this.#child !== undefined) return
     const log = openSync(this.#log, 'a')
-    const child = spawn('java', [...this.#args], { cwd: this.#cwd, env: { ...process.env, ...this.#env }, stdio: ['ignore', log, log] })
+    const child = spawn('java', [...this.#args], {
+      cwd: this.#cwd,
+      env: { ...process.env, ...this.#env },
+      stdio: ['ignore', log, log],
+    })
     this.#child = child
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()))
     const deadline = performance.now() + START_MS
     for (;;) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the server ended while starting:\n${readFileSync(this.#log, 'utf8').slice(-2000)}`)
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`the server ended while starting:\n${readFileSync(this.#log, 'utf8').slice(-2000)}`)
       try {
         await ready()
         child.unref()
         return
       } catch (error) {
-        if (performance.now() > deadline) throw new Error(`the server did not start in time:\n${readFileSync(this.#log, 'utf8').slice(-2000)}`, { cause: error })
+        if (performance.now() > deadline)
+          throw new Error(
+            `the server did not start in time:\n${readFileSync(this.#log, 'utf8').slice(-2000)}`,
+            { cause: error },
+          )
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     }

@@ -46,14 +46,19 @@ export class Kafka {
     ])
     await mkdir(options.folder, { recursive: true })
     const logging = join(options.folder, 'log4j2.properties')
-    await writeFile(logging, 'status=error\nappender.f.type=Console\nappender.f.name=F\nappender.f.layout.type=PatternLayout\nappender.f.layout.pattern=%d{HH:mm:ss.SSS} %-5p %c{1}: %m%n\nrootLogger.level=warn\nrootLogger.appenderRef.f.ref=F\n')
+    await writeFile(
+      logging,
+      'status=error\nappender.f.type=Console\nappender.f.name=F\nappender.f.layout.type=PatternLayout\nappender.f.layout.pattern=%d{HH:mm:ss.SSS} %-5p %c{1}: %m%n\nrootLogger.level=warn\nrootLogger.appenderRef.f.ref=F\n',
+    )
     const count = options.brokers ?? 1
     const ports: { broker: number; controller: number; second: number }[] = []
-    for (let i = 0; i < count; i++) ports.push({ broker: await freePort(), controller: await freePort(), second: await freePort() })
+    for (let i = 0; i < count; i++)
+      ports.push({ broker: await freePort(), controller: await freePort(), second: await freePort() })
     const voters = ports.map((p, i) => `${i + 1}@127.0.0.1:${p.controller}`).join(',')
     const brokers: Broker[] = []
     for (const [i, { broker, controller, second }] of ports.entries()) {
-      const more = (port: number): string => (options.second === undefined ? '' : `,SECOND://127.0.0.1:${port}`)
+      const more = (port: number): string =>
+        options.second === undefined ? '' : `,SECOND://127.0.0.1:${port}`
       const folder = join(options.folder, String(i + 1))
       await mkdir(folder, { recursive: true })
       const replicas = String(Math.min(3, count))
@@ -93,10 +98,49 @@ export class Kafka {
         'controller.quorum.election.backoff.max.ms': '500',
         ...options.settings,
       }
-      await writeFile(join(folder, 'server.properties'), Object.entries(settings).map(([key, value]) => `${key}=${value}\n`).join(''))
-      const java = (...rest: string[]): string[] => ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto', ...(options.jvm ?? []), `-Dlog4j2.configurationFile=${logging}`, '-cp', join(home, 'lib', '*'), ...rest]
-      if (!existsSync(join(folder, 'log', 'meta.properties'))) await run('java', ['-Xmx96m', ...java('kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', join(folder, 'server.properties'), '--ignore-formatted', ...Object.entries(options.users ?? {}).flatMap(([name, password]) => ['--add-scram', `SCRAM-SHA-512=[name=${name},password=${password}]`]))])
-      brokers.push({ port: broker, secondPort: second, folder, process: new JavaProcess({ args: ['-Xms128m', '-Xmx384m', ...java('kafka.Kafka', join(folder, 'server.properties'))], cwd: folder, log: join(folder, 'server.log') }) })
+      await writeFile(
+        join(folder, 'server.properties'),
+        Object.entries(settings)
+          .map(([key, value]) => `${key}=${value}\n`)
+          .join(''),
+      )
+      const java = (...rest: string[]): string[] => [
+        '-XX:+UseSerialGC',
+        '-XX:TieredStopAtLevel=1',
+        '-Xshare:auto',
+        ...(options.jvm ?? []),
+        `-Dlog4j2.configurationFile=${logging}`,
+        '-cp',
+        join(home, 'lib', '*'),
+        ...rest,
+      ]
+      if (!existsSync(join(folder, 'log', 'meta.properties')))
+        await run('java', [
+          '-Xmx96m',
+          ...java(
+            'kafka.tools.StorageTool',
+            'format',
+            '-t',
+            CLUSTER_ID,
+            '-c',
+            join(folder, 'server.properties'),
+            '--ignore-formatted',
+            ...Object.entries(options.users ?? {}).flatMap(([name, password]) => [
+              '--add-scram',
+              `SCRAM-SHA-512=[name=${name},password=${password}]`,
+            ]),
+          ),
+        ])
+      brokers.push({
+        port: broker,
+        secondPort: second,
+        folder,
+        process: new JavaProcess({
+          args: ['-Xms128m', '-Xmx384m', ...java('kafka.Kafka', join(folder, 'server.properties'))],
+          cwd: folder,
+          log: join(folder, 'server.log'),
+        }),
+      })
     }
     return new Kafka(brokers)
   }

@@ -32,10 +32,30 @@ export async function fetchJars(name: string, artifacts: readonly Coordinates[])
   if (existsSync(join(folder, 'complete'))) return folder
   const work = `${folder}.${process.pid}`
   await mkdir(work, { recursive: true })
-  const dependencies = artifacts.map((a) => `<dependency><groupId>${a.group}</groupId><artifactId>${a.artifact}</artifactId><version>${a.version}</version></dependency>`).join('')
-  await writeFile(join(work, 'pom.xml'), `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>parts</artifactId><version>1</version><packaging>pom</packaging><dependencies>${dependencies}</dependencies></project>`)
-  console.log(`fetching ${artifacts.map((a) => `${a.artifact} ${a.version}`).join(', ')} (once; kept in ${folder})`)
-  await run('mvn', ['-B', '-q', 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies', '-DoutputDirectory=lib', '-DincludeScope=runtime'], { cwd: work, maxBuffer: 1 << 26 })
+  const dependencies = artifacts
+    .map(
+      (a) =>
+        `<dependency><groupId>${a.group}</groupId><artifactId>${a.artifact}</artifactId><version>${a.version}</version></dependency>`,
+    )
+    .join('')
+  await writeFile(
+    join(work, 'pom.xml'),
+    `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>parts</artifactId><version>1</version><packaging>pom</packaging><dependencies>${dependencies}</dependencies></project>`,
+  )
+  console.log(
+    `fetching ${artifacts.map((a) => `${a.artifact} ${a.version}`).join(', ')} (once; kept in ${folder})`,
+  )
+  await run(
+    'mvn',
+    [
+      '-B',
+      '-q',
+      'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies',
+      '-DoutputDirectory=lib',
+      '-DincludeScope=runtime',
+    ],
+    { cwd: work, maxBuffer: 1 << 26 },
+  )
   await finish(work, folder)
   return folder
 }
@@ -50,9 +70,25 @@ export async function fetchArchive(name: string, artifact: Coordinates, classifi
   const packed = `${artifact.group}:${artifact.artifact}:${artifact.version}:tar.gz:${classifier}`
   // 2.8: later ones want the artifact's parent as well, which is not in the registry.
   const repository = join(CACHE, 'maven')
-  await run('mvn', ['-B', '-q', `-Dmaven.repo.local=${repository}`, 'org.apache.maven.plugins:maven-dependency-plugin:2.8:get', `-Dartifact=${packed}`, '-Dtransitive=false'], { cwd: work, maxBuffer: 1 << 26 })
+  await run(
+    'mvn',
+    [
+      '-B',
+      '-q',
+      `-Dmaven.repo.local=${repository}`,
+      'org.apache.maven.plugins:maven-dependency-plugin:2.8:get',
+      `-Dartifact=${packed}`,
+      '-Dtransitive=false',
+    ],
+    { cwd: work, maxBuffer: 1 << 26 },
+  )
   const file = `${artifact.artifact}-${artifact.version}-${classifier}.tar.gz`
-  await run('tar', ['xzf', join(repository, ...artifact.group.split('.'), artifact.artifact, artifact.version, file), '-C', work])
+  await run('tar', [
+    'xzf',
+    join(repository, ...artifact.group.split('.'), artifact.artifact, artifact.version, file),
+    '-C',
+    work,
+  ])
   await finish(work, folder)
   return folder
 }

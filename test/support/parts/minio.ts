@@ -9,7 +9,11 @@ import { freePort } from '../../../services/demo/embedded-postgres.ts'
 import { buildProgram, type GoProgram, whyNoProgram } from './go-program.ts'
 
 /** The project has no tags on the proxy. */
-const MINIO: GoProgram = { name: 'minio', module: 'github.com/minio/minio', version: 'v0.0.0-20260212201848-7aac2a2c5b7c' }
+const MINIO: GoProgram = {
+  name: 'minio',
+  module: 'github.com/minio/minio',
+  version: 'v0.0.0-20260212201848-7aac2a2c5b7c',
+}
 const START_MS = 30_000
 
 /** Why there is no S3 server here; undefined where there is one. */
@@ -61,12 +65,33 @@ export class Minio {
   async start(): Promise<void> {
     const { folder, user, password } = this.#options
     const log = openSync(join(folder, 'log'), 'a')
-    const env = { ...process.env, MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off', MINIO_UPDATE: 'off', MINIO_CI_CD: '1', MINIO_SITE_REGION: 'us-east-1' }
-    this.#child = spawn(this.#binary, ['server', '--quiet', '--address', `127.0.0.1:${this.port}`, '--certs-dir', join(folder, 'certs'), this.data], { env, stdio: ['ignore', log, log] })
+    const env = {
+      ...process.env,
+      MINIO_ROOT_USER: user,
+      MINIO_ROOT_PASSWORD: password,
+      MINIO_BROWSER: 'off',
+      MINIO_UPDATE: 'off',
+      MINIO_CI_CD: '1',
+      MINIO_SITE_REGION: 'us-east-1',
+    }
+    this.#child = spawn(
+      this.#binary,
+      [
+        'server',
+        '--quiet',
+        '--address',
+        `127.0.0.1:${this.port}`,
+        '--certs-dir',
+        join(folder, 'certs'),
+        this.data,
+      ],
+      { env, stdio: ['ignore', log, log] },
+    )
     this.#child.unref()
     const deadline = performance.now() + START_MS
     while (!(await this.#isReady())) {
-      if (this.#child.exitCode !== null || performance.now() > deadline) throw new Error(`MinIO did not start; its log is in ${folder}`)
+      if (this.#child.exitCode !== null || performance.now() > deadline)
+        throw new Error(`MinIO did not start; its log is in ${folder}`)
       await new Promise((resolve) => setTimeout(resolve, 30))
     }
   }
@@ -78,7 +103,10 @@ export class Minio {
         response.resume()
         resolve(response.statusCode === 200)
       }
-      const request = this.#options.certificate === undefined ? getPlain(url, answered) : get(url, { agent: new Agent({ ca: this.#options.certificate.cert }) }, answered)
+      const request =
+        this.#options.certificate === undefined
+          ? getPlain(url, answered)
+          : get(url, { agent: new Agent({ ca: this.#options.certificate.cert }) }, answered)
       request.on('error', () => resolve(false))
     })
   }
