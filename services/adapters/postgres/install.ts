@@ -26,6 +26,9 @@ export interface IdentityChange {
 
 const USER_TABLES = `c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'`
 
+/** The scripts of sql/ that every installation runs, in this order. */
+const INSTALLED = ['tables', 'facts', 'identity', 'records', 'repair'] as const
+
 const PUBLISH = `publish = 'insert, update, delete, truncate', publish_via_partition_root = false`
 
 /** Published tables whose UPDATE and DELETE would begin to fail: they need an identity before the publication exists. */
@@ -74,7 +77,7 @@ export async function install(client: pg.Client, installation: Installation): Pr
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
     await client.query('BEGIN')
-    await client.query(await script('install'))
+    for (const part of INSTALLED) await client.query(await script(part))
     let mode: InstallationMode = 'triggers'
     await client.query('SAVEPOINT triggers')
     try {

@@ -245,7 +245,7 @@ export class TransactionAssembler {
   }
 }
 
-/** Columns of tidemark.ddl, in the order of sql/install.sql. */
+/** Columns of tidemark.ddl, in the order of sql/tables.sql. */
 function ddlRecord(buffer: Buffer, at: number): RawDdlRecord {
   const text = (column: number): string => insertedText(buffer, at, column) ?? ''
   return {
