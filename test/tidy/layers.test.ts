@@ -68,7 +68,6 @@ test('imports go down the layers', () => {
 /** Files that were longer than the guide when it was set. None may grow, and none may join them. */
 const LONG: Readonly<Record<string, number>> = {
   'services/app/config.ts': 469,
-  'services/adapters/postgres/schema-reader.ts': 446,
   'services/adapters/memory/memory-source.ts': 439,
   'services/core/errors.ts': 428,
   'services/app/up.ts': 418,

@@ -1,0 +1,26 @@
+/** Extensions: made by name; their members come with them. */
+import { quoteName } from '../../../core/relation.ts'
+import { RANK } from '../../../formats/table-statements.ts'
+import { among, type CatalogKind, statement } from './kind.ts'
+
+export const extensions: CatalogKind = {
+  name: 'extension',
+  class: 'pg_extension',
+  order: 'first',
+  async read(catalog, only) {
+    const found = await catalog.rows<{ oid: number; name: string; schema: string }>(
+      `SELECT e.oid, e.extname AS name, n.nspname AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname <> 'plpgsql' AND ${among('e.oid', only)} ORDER BY e.oid`,
+    )
+    return found.map((e) => ({
+      oid: e.oid,
+      statements: [
+        statement(
+          RANK.extension,
+          { kind: 'extension', name: e.name },
+          `CREATE EXTENSION IF NOT EXISTS ${quoteName(e.name)} SCHEMA ${quoteName(e.schema)} CASCADE`,
+        ),
+      ],
+    }))
+  },
+}

@@ -1,0 +1,26 @@
+/** Tables with all that is part of them; from the facts that DDL records carry as well. */
+import { quoteTable } from '../../../core/relation.ts'
+import { tableFacts } from '../../../formats/schema-facts.ts'
+import { tableStatements } from '../../../formats/table-statements.ts'
+import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
+
+export const tables: CatalogKind = {
+  name: 'table',
+  class: 'pg_class',
+  order: 'by dependency',
+  async read(catalog, only) {
+    const found = await catalog.rows<{ facts: unknown }>(`
+      SELECT tidemark.table_facts(c.oid) AS facts FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE ${OF_APPLICATION} AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND ${notOfExtension('pg_class', 'c.oid')} AND ${among('c.oid', only)} ORDER BY c.oid`)
+    return found.map(({ facts }) => {
+      const table = tableFacts.parse(facts)
+      return {
+        oid: table.oid,
+        statements: tableStatements(table),
+        table,
+        notes:
+          table.persistence === 'u' ? [`unlogged table ${quoteTable(table)}: its rows are not covered`] : [],
+      }
+    })
+  },
+}
