@@ -1,5 +1,6 @@
 /** What commands say: lines for people, one JSON object per line for programs, the last one with `ok`. */
-import { CODES, type TidemarkError } from '../core/errors.ts'
+import { CODES } from '../core/error-codes.ts'
+import type { TidemarkError } from '../core/errors.ts'
 
 export class Output {
   readonly json: boolean

@@ -1,6 +1,7 @@
 /** What the leading compactor orders, and what is answered: signed, so that nobody else's are taken for them. */
 import { z } from 'zod'
-import { asTidemarkError, CODES, type ErrorCode, TidemarkError } from '../core/errors.ts'
+import { CODES, type ErrorCode } from '../core/error-codes.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { count, lsn, openSignedLine, sealedObject, segmentObject, signLine } from '../formats/ledger-entry.ts'
 import type { Repository } from '../repository/repository.ts'
 

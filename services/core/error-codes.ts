@@ -1,0 +1,382 @@
+/**
+ * The codes of errors: for each the exit code, whether trying again can help, what it means for the data and the next
+ * command to type.
+ */
+export type Retry = 'again' | 'person'
+
+interface CodeFacts {
+  /** Process exit code; stable, part of the command line's contract. */
+  readonly exit: number
+  /** `again`: an outage, the loop tries again. `person`: nothing changes until somebody acts. */
+  readonly retry: Retry
+  readonly means: string
+  readonly next: string
+}
+
+const source = 'The source is unchanged and nothing stored is affected.'
+const kept = 'Everything that the ledger names is still there; nothing was acknowledged that is not durable.'
+
+/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 130 interrupted. */
+export const CODES = {
+  USAGE: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'tidemark --help' },
+  CONFIG_INVALID: {
+    exit: 2,
+    retry: 'person',
+    means: 'Nothing was done.',
+    next: 'correct tidemark.yaml, then: tidemark doctor',
+  },
+  CONFIG_MISSING: {
+    exit: 2,
+    retry: 'person',
+    means: 'Nothing was done.',
+    next: 'tidemark init --source URL --store URL',
+  },
+  CONSENT_NEEDED: {
+    exit: 2,
+    retry: 'person',
+    means: 'Nothing was changed.',
+    next: 'read the list, then the same command with --yes',
+  },
+  SOURCE_UNREACHABLE: {
+    exit: 3,
+    retry: 'again',
+    means: `${kept} WAL waits on the source, within its budget.`,
+    next: 'tidemark doctor',
+  },
+  SOURCE_LOGIN_REFUSED: {
+    exit: 3,
+    retry: 'person',
+    means: source,
+    next: 'correct user or password in the source URL, then: tidemark doctor',
+  },
+  SOURCE_UNSUITABLE: { exit: 3, retry: 'person', means: source, next: 'tidemark doctor' },
+  SOURCE_WAL_LEVEL: {
+    exit: 3,
+    retry: 'person',
+    means: source,
+    next: 'ALTER SYSTEM SET wal_level = logical; then restart the server',
+  },
+  SOURCE_PRIVILEGE: {
+    exit: 3,
+    retry: 'person',
+    means: source,
+    next: 'grant what the message names, then: tidemark doctor',
+  },
+  SOURCE_CHANGED: {
+    exit: 3,
+    retry: 'person',
+    means: 'This URL leads to another database than the one in the ledger. Nothing was written.',
+    next: 'correct the source URL; for a new database: tidemark init with a new store',
+  },
+  SOURCE_SETTING: {
+    exit: 3,
+    retry: 'person',
+    means: 'A session setting that changes the text of values could not be fixed. Nothing was read.',
+    next: 'tidemark doctor',
+  },
+  SLOT_TAKEN: {
+    exit: 3,
+    retry: 'again',
+    means: `Another process reads the slot. ${kept}`,
+    next: 'stop the other Tidemark, or wait for its connection to end',
+  },
+  SLOT_LOST: {
+    exit: 3,
+    retry: 'person',
+    means:
+      'The source no longer keeps the WAL that was not yet stored. What is durable can be restored; after it there is a gap.',
+    next: 'tidemark up  (it starts a new generation with a new base)',
+  },
+  SLOT_AHEAD: {
+    exit: 3,
+    retry: 'person',
+    means:
+      'The slot was advanced past what the ledger holds: changes between the two are gone from the slot. Nothing was read.',
+    next: 'tidemark up --new-generation',
+  },
+  PUBLICATION_UNSAFE: {
+    exit: 3,
+    retry: 'person',
+    means: 'Changes would be left out of the stream silently. Nothing was read.',
+    next: 'tidemark doctor',
+  },
+  PROTOCOL: { exit: 3, retry: 'person', means: kept, next: 'report this with the server version' },
+  STORE_UNREACHABLE: { exit: 4, retry: 'again', means: kept, next: 'check the store, then: tidemark doctor' },
+  LOG_UNREACHABLE: {
+    exit: 4,
+    retry: 'again',
+    means: `The change log cannot be reached. ${kept}`,
+    next: 'check kafka.brokers and kafka.registry; up goes on by itself',
+  },
+  LOG_REFUSED: {
+    exit: 4,
+    retry: 'person',
+    means: kept,
+    next: 'mend what the message names, then start up again',
+  },
+  LOG_FENCED: {
+    exit: 5,
+    retry: 'person',
+    means: `Another process writes this change log. ${kept}`,
+    next: 'stop one of the two',
+  },
+  LOG_HOLE: {
+    exit: 6,
+    retry: 'person',
+    means:
+      'The change log lost records that are not in the store yet. Nothing was acknowledged beyond the store.',
+    next: 'tidemark up --new-generation  (records the gap and takes a new base)',
+  },
+  LOG_FOREIGN: {
+    exit: 6,
+    retry: 'person',
+    means: 'Somebody else writes into the topics of the backup.',
+    next: 'give the backup a prefix of its own, and take away write access from others',
+  },
+  SPILL_FAILED: {
+    exit: 1,
+    retry: 'person',
+    means: 'The target is not complete. It is marked as such; the backup is intact.',
+    next: 'make room there or set TMPDIR to a folder with room for the changes of the largest tables, then run the same command again',
+  },
+  STORE_FULL: {
+    exit: 4,
+    retry: 'again',
+    means: `The store has no room. ${kept}`,
+    next: 'make room; up goes on by itself',
+  },
+  STORE_READ_ONLY: {
+    exit: 4,
+    retry: 'person',
+    means: 'The store cannot be written. Reading and restoring still work.',
+    next: 'give write access, or restore from it',
+  },
+  STORE_REFUSED: {
+    exit: 4,
+    retry: 'again',
+    means: `The store does not let this process in. ${kept}`,
+    next: 'correct the credentials or the URL of the store; up goes on by itself',
+  },
+  STORE_UNSAFE: {
+    exit: 4,
+    retry: 'person',
+    means:
+      'The store cannot keep a backup whole: two writers could overwrite each other. Nothing was written.',
+    next: 'use another store, or another version of its server',
+  },
+  STORE_NOT_FOUND: {
+    exit: 4,
+    retry: 'person',
+    means: 'The store has no such object.',
+    next: 'tidemark verify',
+  },
+  STORE_NOT_EMPTY: {
+    exit: 4,
+    retry: 'person',
+    means: 'The store already belongs to a backup. Nothing was written.',
+    next: 'choose an empty store, or run with its own tidemark.yaml',
+  },
+  STORE_ROLLED_BACK: {
+    exit: 6,
+    retry: 'person',
+    means:
+      'What is in the store is not what was durable before: its newest entries were cut off, or an older or another copy is served. Nothing was read or written.',
+    next: 'bring back the right store; or, to go on with what is there, the same command with --accept-loss',
+  },
+  COPY_DIFFERS: {
+    exit: 6,
+    retry: 'person',
+    means:
+      'A copy is not a copy of this backup: it has entries or objects that the primary does not have. Nothing was written over.',
+    next: 'take the copy out of tidemark.yaml, or empty it: it is then filled anew',
+  },
+  COPY_AHEAD: {
+    exit: 6,
+    retry: 'person',
+    means: 'A copy has entries that the primary store has lost. Nothing was read or written beyond it.',
+    next: 'tidemark copy --from COPY --to PRIMARY; or, to go on without what the copy has, the same command with --accept-loss',
+  },
+  STORE_SUPERSEDED: {
+    exit: 4,
+    retry: 'person',
+    means: 'Another store of this backup was made the primary one. Nothing was written.',
+    next: 'write that store under store: in tidemark.yaml and this one under copies:, then: tidemark up  (what this one has of its own is set aside)',
+  },
+  STORE_IS_COPY: {
+    exit: 4,
+    retry: 'person',
+    means:
+      'This store is filled from the primary store of the backup; written to by itself, the two would part. Nothing was written. Reading and restoring work.',
+    next: 'use the primary store; where that is lost: tidemark promote --store URL',
+  },
+  STORE_FOREIGN: {
+    exit: 4,
+    retry: 'person',
+    means: 'The store is not the one that these keys belong to. Nothing was read or written.',
+    next: 'check --store and --keys',
+  },
+  PRUNE_CLOCK: {
+    exit: 4,
+    retry: 'person',
+    means: 'Nothing was taken away: what is old cannot be told by a clock that is wrong.',
+    next: 'keep the clocks by NTP, then the same command again',
+  },
+  WRITER_FENCED: {
+    exit: 4,
+    retry: 'person',
+    means: `Another Tidemark took over this backup. ${kept}`,
+    next: 'tidemark status',
+  },
+  SIGNER_REFUSED: {
+    exit: 5,
+    retry: 'person',
+    means: 'The signing key of this process may not write what was to be written. Nothing was written.',
+    next: 'use the keys folder that `tidemark keys rotate-signer` wrote; for what only a keeper may do: --keys with keys/restore',
+  },
+  KEY_UNREACHABLE: {
+    exit: 5,
+    retry: 'again',
+    means: `The service that holds a recipient's key does not answer. ${kept}`,
+    next: 'check the service; up goes on by itself',
+  },
+  KEY_REFUSED: {
+    exit: 5,
+    retry: 'person',
+    means:
+      "The service that holds a recipient's key does not let this process use it. Nothing was written that nobody could open.",
+    next: 'grant what the service names: encrypting to a writer, decrypting to a restore',
+  },
+  KEY_MISSING: {
+    exit: 5,
+    retry: 'person',
+    means: 'The data is intact but cannot be opened here.',
+    next: 'bring the keys/restore folder, then the same command with --keys DIR',
+  },
+  KEY_WRONG: {
+    exit: 5,
+    retry: 'person',
+    means: 'The data is intact, but none of these keys opens it.',
+    next: 'use the keys folder that init wrote for this store',
+  },
+  KEY_FILE_INVALID: {
+    exit: 5,
+    retry: 'person',
+    means: 'Nothing was read or written.',
+    next: 'replace the file by the one that init wrote',
+  },
+  OBJECT_CORRUPT: {
+    exit: 6,
+    retry: 'person',
+    means: 'A stored object is not what the ledger says. It was not used.',
+    next: 'tidemark verify  (names every damaged range)',
+  },
+  OBJECT_MISSING: {
+    exit: 6,
+    retry: 'person',
+    means: 'A stored object that the ledger names is gone.',
+    next: 'tidemark verify  (names every damaged range)',
+  },
+  LEDGER_BROKEN: {
+    exit: 6,
+    retry: 'person',
+    means: 'The ledger was altered or has lost an entry; nothing behind the break is trusted.',
+    next: 'tidemark verify',
+  },
+  LEDGER_UNKNOWN: {
+    exit: 6,
+    retry: 'person',
+    means: 'The ledger holds an entry that this version does not understand; going on could lose data.',
+    next: 'use the version that wrote it, or a newer one',
+  },
+  FOLD_MISMATCH: {
+    exit: 6,
+    retry: 'person',
+    means:
+      'The stored changes do not fit the stored base: rows are missing or doubled. The target is not complete.',
+    next: 'tidemark verify, and report this',
+  },
+  POINT_INVALID: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored.',
+    next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN (LSN@GENERATION where two overlap), xid:N, marker:NAME, latest, or before:xid:N',
+  },
+  POINT_BEFORE_WINDOW: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored: the backup does not reach back to this point.',
+    next: 'tidemark windows',
+  },
+  POINT_AFTER_HEAD: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored: the backup does not reach this point (yet).',
+    next: 'tidemark windows',
+  },
+  POINT_UNKNOWN: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored: no such transaction or marker is in the backup.',
+    next: 'tidemark find',
+  },
+  NO_BASE: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored: the backup has no finished base yet.',
+    next: 'tidemark up  (wait for "streaming")',
+  },
+  TARGET_UNREACHABLE: { exit: 8, retry: 'person', means: 'Nothing was restored.', next: 'check --into' },
+  TARGET_NOT_EMPTY: {
+    exit: 8,
+    retry: 'person',
+    means: 'The target holds tables. Nothing was changed in it.',
+    next: 'create an empty database and restore into that',
+  },
+  TARGET_IS_SOURCE: {
+    exit: 8,
+    retry: 'person',
+    means: 'The target is the source itself. Nothing was changed in it.',
+    next: 'create an empty database and restore into that',
+  },
+  TARGET_UNSUITABLE: {
+    exit: 8,
+    retry: 'person',
+    means: 'The target cannot hold this database as it was. Nothing was changed in it.',
+    next: 'create the database as the message says',
+  },
+  TARGET_FAILED: {
+    exit: 8,
+    retry: 'person',
+    means: 'The target is not complete. It is marked as such; the backup is intact.',
+    next: 'mend the cause, then run the same restore again',
+  },
+  TARGET_FULL: {
+    exit: 8,
+    retry: 'person',
+    means: 'The target is not complete. It is marked as such; the backup is intact.',
+    next: 'make room at the target, then run the same restore again: it goes on where it stopped',
+  },
+  SCHEMA_INCOMPLETE: {
+    exit: 11,
+    retry: 'person',
+    means: 'All rows are in the target. Some objects of the schema are not, or are not as they were.',
+    next: 'mend what the file names, and run its statements',
+  },
+  GAP: {
+    exit: 9,
+    retry: 'person',
+    means:
+      'The point lies behind or inside a recorded gap; restoring across it would leave out changes. Nothing was restored.',
+    next: 'tidemark windows',
+  },
+  NOT_PROVEN: {
+    exit: 10,
+    retry: 'person',
+    means: 'The result was not proven equal.',
+    next: 'tidemark verify',
+  },
+  INTERRUPTED: { exit: 130, retry: 'person', means: kept, next: 'run the same command again' },
+  INTERNAL: { exit: 1, retry: 'person', means: kept, next: 'report this' },
+} as const satisfies Record<string, CodeFacts>
+
+export type ErrorCode = keyof typeof CODES
