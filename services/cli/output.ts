@@ -1,6 +1,7 @@
 /** What commands say: lines for people, one JSON object per line for programs, the last one with `ok`. */
 import { CODES } from '../core/error-codes.ts'
 import type { TidemarkError } from '../core/errors.ts'
+import { stackOf } from '../core/mistake.ts'
 
 export class Output {
   readonly json: boolean
@@ -24,15 +25,17 @@ export class Output {
     if (this.json) process.stdout.write(`${JSON.stringify({ ok: true, ...result })}\n`)
   }
 
+  /** A mistake of ours with its stack, which is what mends it. */
   failure(error: TidemarkError): void {
+    const stack = error.code === 'INTERNAL' ? stackOf(error.cause ?? error) : undefined
     if (this.json) {
       process.stdout.write(
-        `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next } })}\n`,
+        `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next, stack } })}\n`,
       )
       return
     }
     process.stderr.write(
-      `\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n`,
+      `\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n${stack === undefined ? '' : `${stack}\n`}`,
     )
   }
 }

@@ -7,6 +7,7 @@ import {
 } from 'oauth4webapi'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 
 export interface TokenSettings {
   /** https, or http to a loopback address. */
@@ -60,6 +61,7 @@ async function fetchToken({
     const { access_token, expires_in } = await processClientCredentialsResponse(server, client, response)
     return { value: access_token, life: (expires_in ?? LIFE_S) * 1000 }
   } catch (error) {
+    if (isMistake(error)) throw error
     // An answer of the server is a refusal; anything else may pass.
     const refused =
       error instanceof Error && 'status' in error && typeof error.status === 'number' && error.status < 500

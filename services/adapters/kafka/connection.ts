@@ -9,6 +9,7 @@ import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
 import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import { bearerTokens, type TokenSettings } from './bearer-token.ts'
 
 export interface KafkaSettings {
@@ -149,7 +150,9 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
         next: 'set kafka.tls.caFile to the certificate of the authority that signed it, and brokers to the names in it',
       },
     )
-  // A mistake of ours is no outage: tried again, it would be tried for ever.
+  // A mistake of ours is no outage: tried again, it would be tried for ever. The client wraps what its callers throw.
+  const mistake = causes(error).find((cause) => isMistake(cause) && !isClientError(cause))
+  if (mistake !== undefined) return asTidemarkError(mistake)
   if (!(error instanceof kafkajs.KafkaJSError) && !isNetworkError(error) && !isClientError(error))
     return asTidemarkError(error)
   if (error instanceof kafkajs.KafkaJSError)

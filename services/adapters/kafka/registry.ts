@@ -1,6 +1,7 @@
 /** Schemas in a Confluent-compatible registry. A cache for others' sake: ids that we read are looked up once. */
 import { SchemaRegistryClient } from '@confluentinc/schemaregistry'
 import { TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 
 export interface RegistrySettings {
   readonly url: string
@@ -99,7 +100,7 @@ export class Registry {
           cause: error,
           next: "see the registry's log; a registry that lost its schemas: tidemark up --new-generation",
         })
-      if (status === undefined && error instanceof TypeError) throw error
+      if (isMistake(error)) throw error
       throw new TidemarkError(
         'LOG_UNREACHABLE',
         `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`,

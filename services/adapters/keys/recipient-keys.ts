@@ -6,7 +6,8 @@ import type { KeyObject } from 'node:crypto'
 import materials from '@aws-crypto/material-management-node'
 import type { KeyringNode } from '@aws-crypto/material-management-node'
 import { RawRsaKeyringNode } from '@aws-crypto/raw-rsa-keyring-node'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import type { KeyProvider } from '../../core/ports/key-provider.ts'
 import { aesKeyring, openWith, sealWith } from '../../formats/envelope.ts'
 import { FreshKey } from './fresh-key.ts'
@@ -86,6 +87,7 @@ interface KeyFailure {
 
 /** A service that says no is different from one that says nothing; what it was asked with stays out of both texts. */
 function serviceError({ recipient, error }: KeyFailure): TidemarkError {
+  if (isMistake(error)) return asTidemarkError(error)
   const {
     name = '',
     code: errno,

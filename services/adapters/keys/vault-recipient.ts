@@ -112,7 +112,9 @@ export class VaultKeyring extends KeyringNode {
         redirect: 'error',
       })
       if (!response.ok) throw new VaultAnswer(response.status)
-      return answer.parse(await response.json()).data
+      const known = answer.safeParse(await response.json())
+      if (!known.success) throw new VaultAnswer(response.status)
+      return known.data.data
     } catch (error) {
       this.#onFailure(error)
       throw error

@@ -10,7 +10,8 @@ import {
   StorageSharedKeyCredential,
   BlobServiceClient,
 } from '@azure/storage-blob'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import {
   isObjectName,
   type KeptObject,
@@ -244,6 +245,7 @@ export class AzureStore implements ObjectStore {
 
   #error(error: unknown, name: string): TidemarkError {
     if (error instanceof TidemarkError) return error
+    if (isMistake(error)) return asTidemarkError(error)
     const code = codeOf(error)
     const options = { cause: error }
     if (code === 'BlobNotFound' || (code === '404' && name !== ''))

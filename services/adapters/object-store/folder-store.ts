@@ -9,7 +9,8 @@ import { close as closeFd, constants, open as openFd, read as readFd } from 'nod
 import { type FileHandle, link, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import {
   isObjectName,
   type KeptObject,
@@ -272,6 +273,7 @@ function errno(error: unknown): string | undefined {
 
 function storeError(error: unknown, name: string): TidemarkError {
   if (error instanceof TidemarkError) return error
+  if (isMistake(error)) return asTidemarkError(error)
   const code = errno(error)
   switch (code) {
     case 'ENOENT':

@@ -3,7 +3,8 @@
  * S3 way of Google's own does not know `If-None-Match` on a put, so its JSON interface is spoken, by its own client.
  */
 import { ApiError, type Bucket, type GetFilesResponse, Storage } from '@google-cloud/storage'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import {
   isObjectName,
   type KeptObject,
@@ -227,6 +228,7 @@ export class GcsStore implements ObjectStore {
       const date = answer.headers.get('date')
       return date === null ? undefined : Date.parse(date)
     } catch (error) {
+      if (isMistake(error)) throw error
       throw new TidemarkError('STORE_UNREACHABLE', `${this.place} does not tell its time`, { cause: error })
     }
   }
@@ -242,6 +244,7 @@ export class GcsStore implements ObjectStore {
 
   #error(error: unknown, name: string): TidemarkError {
     if (error instanceof TidemarkError) return error
+    if (isMistake(error)) return asTidemarkError(error)
     const code = codeOf(error)
     const options = { cause: error }
     if (code === 404) {

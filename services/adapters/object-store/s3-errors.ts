@@ -1,5 +1,6 @@
 /** What S3 services answer, as coded errors (Amazon S3 API reference, "Error responses"; MinIO's own beside them). */
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 
 /** Answers to a listing of versions where there is no such thing, or no right to it. */
 export const NO_VERSIONS = new Set(['NotImplemented', 'AccessDenied', 'MethodNotAllowed'])
@@ -22,6 +23,7 @@ export function s3Error(
   store: { readonly place: string; readonly bucket: string; readonly region: string },
 ): TidemarkError {
   if (error instanceof TidemarkError) return error
+  if (isMistake(error)) return asTidemarkError(error)
   const code = codeOf(error)
   const options = { cause: error }
   if (['NoSuchKey', 'NotFound'].includes(code))

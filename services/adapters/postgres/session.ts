@@ -3,7 +3,8 @@
  * where they win over settings of role and database, and checked with SHOW before anything is read.
  */
 import pg from 'pg'
-import { TidemarkError } from '../../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
 import { LIMITS } from '../../core/limits.ts'
 
 /** Fixed for base, stream, restore and digest alike. */
@@ -133,6 +134,8 @@ export function serverText(error: unknown): string {
 
 export function connectionError(error: unknown, role: 'source' | 'target'): TidemarkError {
   if (error instanceof TidemarkError) return error
+  // Tried again as an outage, a mistake of ours would be tried for ever.
+  if (isMistake(error)) return asTidemarkError(error)
   const state = sqlState(error)
   const unreachable = role === 'source' ? 'SOURCE_UNREACHABLE' : 'TARGET_UNREACHABLE'
   if (

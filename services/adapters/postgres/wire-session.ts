@@ -57,7 +57,9 @@ export class WireSession {
       }
     })
     socket.on('error', (error) => this.#end(connectionError(error, options.role)))
-    socket.on('close', () => this.#end(connectionError(new Error('connection closed'), options.role)))
+    socket.on('close', () =>
+      this.#end(new TidemarkError(unreachable(options), 'the server closed the connection')),
+    )
   }
 
   static async open(options: ConnectionOptions): Promise<WireSession> {
@@ -233,6 +235,10 @@ export class WireSession {
     exchange?.settle(this.#closed)
     this.#socket.destroy()
   }
+}
+
+function unreachable({ role }: ConnectionOptions): 'SOURCE_UNREACHABLE' | 'TARGET_UNREACHABLE' {
+  return role === 'source' ? 'SOURCE_UNREACHABLE' : 'TARGET_UNREACHABLE'
 }
 
 function frame(type: number, body: Buffer): Buffer {

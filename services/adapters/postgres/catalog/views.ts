@@ -21,7 +21,8 @@ interface ViewRow {
   readonly comment: string | null
   readonly options: readonly string[] | null
   readonly indexes: readonly string[] | null
-  readonly columns: readonly string[]
+  /** Null where it has none: SELECT FROM … GROUP BY …. */
+  readonly columns: readonly string[] | null
 }
 
 export const views: CatalogKind = {
@@ -53,7 +54,7 @@ function view(v: ViewRow): CatalogObject {
     statement(
       RANK.create,
       object,
-      `CREATE ${word} ${name} (${v.columns.join(', ')})${options} AS ${body}${materialized ? ' WITH NO DATA' : ''}`,
+      `CREATE ${word} ${name}${v.columns === null ? '' : ` (${v.columns.join(', ')})`}${options} AS ${body}${materialized ? ' WITH NO DATA' : ''}`,
     ),
     statement(RANK.rights, object, `ALTER ${word} ${name} OWNER TO ${quoteName(v.owner)}`),
   ]
