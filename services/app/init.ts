@@ -16,6 +16,7 @@ import {
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import { upgradeInstallation } from '../adapters/postgres/upgrade.ts'
 import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
@@ -162,6 +163,16 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
     await file.sync()
   } finally {
     await file.close()
+  }
+}
+
+/** Replaces what an older Tidemark put into the source. @returns the version that was there */
+export async function upgradeSource(url: string): Promise<number> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    return await upgradeInstallation(client)
+  } finally {
+    await client.end()
   }
 }
 

@@ -100,6 +100,18 @@ export const CODES = {
     means: 'Changes would be left out of the stream silently. Nothing was read.',
     next: 'tidemark doctor',
   },
+  INSTALLATION_OLD: {
+    exit: 3,
+    retry: 'person',
+    means: `What an older Tidemark put into the source is not safe to go on with. Nothing was read. ${kept}`,
+    next: 'tidemark init --upgrade --source URL  (of the role that ran init)',
+  },
+  INSTALLATION_NEWER: {
+    exit: 3,
+    retry: 'person',
+    means: `The source was prepared by a newer Tidemark. Nothing was read. ${kept}`,
+    next: 'run the newer Tidemark',
+  },
   PROTOCOL: { exit: 3, retry: 'person', means: kept, next: 'report this with the server version' },
   STORE_UNREACHABLE: { exit: 4, retry: 'again', means: kept, next: 'check the store, then: tidemark doctor' },
   LOG_UNREACHABLE: {

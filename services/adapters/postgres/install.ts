@@ -26,8 +26,12 @@ export interface IdentityChange {
 
 const USER_TABLES = `c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'`
 
-/** The scripts of sql/ that every installation runs, in this order. */
-const INSTALLED = ['tables', 'facts', 'identity', 'records', 'repair'] as const
+/** The scripts of sql/ with functions that every installation has, in this order; each can run again and replaces them. */
+export const FUNCTIONS = ['version', 'facts', 'identity', 'records', 'repair'] as const
+
+export function installedSql(name: string): Promise<string> {
+  return readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
+}
 
 const PUBLISH = `publish = 'insert, update, delete, truncate', publish_via_partition_root = false`
 
@@ -71,17 +75,16 @@ export async function changeIdentities(
 
 /** Schema, functions, publication and, where the role may make them, event triggers; one transaction: all or nothing. */
 export async function install(client: pg.Client, installation: Installation): Promise<InstallationMode> {
-  const script = (name: string): Promise<string> =>
-    readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
   const publication = quoteName(installation.publication)
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
     await client.query('BEGIN')
-    for (const part of INSTALLED) await client.query(await script(part))
+    for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
     let mode: InstallationMode = 'triggers'
     await client.query('SAVEPOINT triggers')
     try {
-      await client.query(await script('event-triggers'))
+      await client.query(await installedSql('event-triggers'))
+      await client.query(await installedSql('create-event-triggers'))
       await client.query(`CREATE PUBLICATION ${publication} FOR ALL TABLES WITH (${PUBLISH})`)
     } catch (error) {
       if (sqlState(error) !== '42501') throw error
@@ -98,7 +101,7 @@ export async function install(client: pg.Client, installation: Installation): Pr
       'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
       [installation.stream, installation.publication, installation.slot, mode],
     )
-    await client.query(await script('first-records'))
+    await client.query(await installedSql('first-records'))
     await client.query('COMMIT')
     return mode
   } catch (error) {
@@ -125,17 +128,23 @@ export async function install(client: pg.Client, installation: Installation): Pr
   }
 }
 
+/** What a role needs of our schema; an upgrade gives it again for what is new. */
+export async function grantFunctions(client: pg.Client, role: string): Promise<void> {
+  const name = quoteName(role)
+  await client.query(
+    `GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`,
+  )
+  await client.query(
+    `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`,
+  )
+}
+
 /** What `up` needs of a role other than the one that installed; REPLICATION and BYPASSRLS are attributes that only an administrator gives. */
 export async function grantTo(client: pg.Client, role: string): Promise<void> {
   const name = quoteName(role)
   try {
     await client.query('BEGIN')
-    await client.query(
-      `GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`,
-    )
-    await client.query(
-      `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`,
-    )
+    await grantFunctions(client, role)
     // What the role had before stays its own when we leave.
     const has = (
       await client.query<{ read: boolean; replication: boolean; bypass: boolean }>(
@@ -235,7 +244,7 @@ export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
  */
 export async function uninstall(client: pg.Client, installation: Installation): Promise<readonly string[]> {
   await dropSlot(client, installation.slot)
-  const sql = await readFile(new URL('./sql/uninstall.sql', import.meta.url), 'utf8')
+  const sql = await installedSql('uninstall')
   const rights = await grantedRights(client)
   await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
   await client.query(sql)

@@ -94,9 +94,11 @@ export class PostgresSource implements Source {
     const first = refused[0]
     if (first !== undefined) {
       throw new TidemarkError(
-        first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS'
-          ? 'PUBLICATION_UNSAFE'
-          : 'SOURCE_UNSUITABLE',
+        first.code === 'INSTALLATION_OLD' || first.code === 'INSTALLATION_NEWER'
+          ? first.code
+          : first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS'
+            ? 'PUBLICATION_UNSAFE'
+            : 'SOURCE_UNSUITABLE',
         first.what,
         { next: first.fix },
       )

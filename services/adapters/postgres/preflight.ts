@@ -2,6 +2,7 @@
 import type pg from 'pg'
 import type { Finding } from '../../core/finding.ts'
 import { APPLICATION_NAME } from './names.ts'
+import { examineInstallation } from './upgrade.ts'
 
 const OLDEST = 140000
 
@@ -92,8 +93,10 @@ export async function examine(
       `on each subscriber: CREATE SCHEMA tidemark and the tables ddl, marker, installation; or make ${other.name} a publication of named schemas`,
     )
   }
-  if (options.publication !== undefined)
+  if (options.publication !== undefined) {
+    findings.push(...(await examineInstallation(client)))
     findings.push(...(await examinePublication(client, options.publication)))
+  }
   if (options.slot !== undefined) {
     const slot = await one(
       `SELECT wal_status AS status, plugin, two_phase::text AS two_phase FROM pg_replication_slots WHERE slot_name = $1`,

@@ -1,7 +1,7 @@
 /** init, uninstall. */
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { init, removeFromSource } from '../../app/init.ts'
+import { init, removeFromSource, upgradeSource } from '../../app/init.ts'
 import { openBackup, placeOf } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
@@ -38,7 +38,8 @@ export function registerInit(program: Command, run: Run): void {
   program
     .command('init')
     .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
-    .requiredOption('--source <URL>', 'postgresql://user@host:port/database')
+    .option('--source <URL>', 'postgresql://user@host:port/database')
+    .option('--upgrade', 'replace what an older Tidemark put into the source, and nothing else')
     .option('--name <NAME>', 'name of slot and publication', 'tidemark')
     .option(
       '--grant-to <ROLE>',
@@ -53,7 +54,8 @@ export function registerInit(program: Command, run: Run): void {
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const options = command.optsWithGlobals<{
-          source: string
+          source?: string
+          upgrade?: true
           store?: string
           keys?: string
           anchor?: string[]
@@ -66,6 +68,16 @@ export function registerInit(program: Command, run: Run): void {
           partitions: string
           replicationFactor: string
         }>()
+        if (options.upgrade === true) {
+          const from = await upgradeSource(options.source ?? context.config().source.url)
+          context.output.line(
+            `Replaced version ${from} of what Tidemark puts into the source. Next: tidemark up`,
+          )
+          context.output.result({ upgradedFrom: from })
+          return
+        }
+        const { source } = options
+        if (source === undefined) throw new TidemarkError('USAGE', 'init needs --source URL')
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
         if (options.recipients !== 'rsa' && options.recipients !== 'aes')
           throw new TidemarkError('USAGE', '--recipients is rsa or aes')
@@ -74,7 +86,7 @@ export function registerInit(program: Command, run: Run): void {
         const { output } = context
         const keys = options.keys ?? 'keys'
         const report = await init({
-          sourceUrl: options.source,
+          sourceUrl: source,
           storeUrl: options.store,
           keys,
           anchors: options.anchor,

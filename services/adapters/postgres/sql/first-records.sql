@@ -1,9 +1,9 @@
 -- How every table stands now: what the first rewrite of each compares with.
 INSERT INTO tidemark.ddl (xid, command, kind, oid, facts, columns)
-SELECT pg_current_xact_id()::text, 'INIT', 'table', c.oid, tidemark.table_facts(c.oid)::text, tidemark.fingerprint(c.oid, (SELECT mode = 'polling' FROM tidemark.installation))
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.pg_current_xact_id()::text, 'INIT', 'table', c.oid, tidemark.table_facts(c.oid)::text, tidemark.fingerprint(c.oid, (SELECT mode = 'polling' FROM tidemark.installation))
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');
 INSERT INTO tidemark.ddl (xid, command, kind, oid, facts)
-SELECT pg_current_xact_id()::text, 'INIT', 'type', t.oid, tidemark.type_facts(t.oid)::text
-  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class r ON r.oid = t.typrelid
+SELECT pg_catalog.pg_current_xact_id()::text, 'INIT', 'type', t.oid, tidemark.type_facts(t.oid)::text
+  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_catalog.pg_class r ON r.oid = t.typrelid
  WHERE t.typtype IN ('e', 'c') AND (t.typrelid = 0 OR r.relkind = 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark');

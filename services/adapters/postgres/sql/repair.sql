@@ -2,8 +2,8 @@
 -- in the mode 'polling', any DDL. Each such record stands for a gap of its table from the last time that all was well.
 -- Returns the transaction in which it recorded something, and the tables for which that failed: nothing counts as checked
 -- while there is one. May be called by Tidemark's role.
-CREATE FUNCTION tidemark.repair(OUT recorded text, OUT failed text[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s'
+CREATE OR REPLACE FUNCTION tidemark.repair(OUT recorded text, OUT failed text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
   installed record;
@@ -14,7 +14,7 @@ BEGIN
   SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
   FOR one IN
     SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = c.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
      WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
        AND latest.columns IS DISTINCT FROM tidemark.fingerprint(c.oid, installed.polling)
@@ -22,45 +22,45 @@ BEGIN
     BEGIN
       -- Its identity first: published without one, the application's UPDATE and DELETE would fail.
       PERFORM tidemark.ensure_identity(one.id);
-      IF installed.polling AND one.relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = installed.publication AND r.prrelid = one.id) THEN
+      IF installed.polling AND one.relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = installed.publication AND r.prrelid = one.id) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
       PERFORM tidemark.record_table('REPAIR', one.id);
       repaired := true;
     EXCEPTION WHEN OTHERS THEN
       -- Locked, or not ours to alter: said, and tried again by the next call. Gone meanwhile is no failure.
-      IF EXISTS (SELECT FROM pg_class c WHERE c.oid = one.id) THEN
+      IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = one.id) THEN
         failed := failed || format('%I.%I', one.nspname, one.relname);
       END IF;
     END;
   END LOOP;
   FOR one IN
     SELECT DISTINCT ON (d.oid) d.oid AS id, d.facts::jsonb AS facts FROM tidemark.ddl d
-     WHERE d.kind = 'table' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
+     WHERE d.kind = 'table' AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
      ORDER BY d.oid, d.id DESC
   LOOP
-    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_current_xact_id()::text, 'REPAIR', 'drop', one.id,
+    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'drop', one.id,
       jsonb_build_object('type', 'table', 'identity', format('%I.%I', one.facts ->> 'schema', one.facts ->> 'name'), 'names', jsonb_build_array(one.facts ->> 'schema', one.facts ->> 'name'))::text);
     repaired := true;
   END LOOP;
-  recorded := CASE WHEN repaired THEN pg_current_xact_id()::text END;
+  recorded := CASE WHEN repaired THEN pg_catalog.pg_current_xact_id()::text END;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.repair() FROM PUBLIC;
 
 -- A transaction of ours with a row in the stream. May be called by Tidemark's role.
-CREATE FUNCTION tidemark.touch() RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+CREATE OR REPLACE FUNCTION tidemark.touch() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ UPDATE tidemark.installation SET slot = slot $$;
 REVOKE ALL ON FUNCTION tidemark.touch() FROM PUBLIC;
 
 -- Removes the records of transactions below this one, which the backup holds durably; may be called by Tidemark's role, which has no other right to write.
-CREATE FUNCTION tidemark.forget(below xid8) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
+CREATE OR REPLACE FUNCTION tidemark.forget(below xid8) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   -- The latest record of each table and type that is there stays: a rewrite looks up the columns that were.
   WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT (
-         (d.kind = 'table' AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.oid) OR d.kind = 'type' AND EXISTS (SELECT FROM pg_type t WHERE t.oid = d.oid))
+         (d.kind = 'table' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) OR d.kind = 'type' AND EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.oid))
          AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
   SELECT count(*) FROM gone
 $$;

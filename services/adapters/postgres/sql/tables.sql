@@ -1,8 +1,9 @@
 -- What Tidemark puts into a source: one schema, owned by the installing administrator. `tidemark uninstall` removes it.
 --
 -- Safety: everything here is owned by the administrator, never by Tidemark's role (whoever owns a trigger function runs
--- as the administrator at the next DDL). The functions pin their search_path, name every object with its schema, and
--- execute only identifiers quoted by format('%I'). Nobody but the owner may write the tables, so a record cannot be
+-- as the administrator at the next DDL). The functions pin their search_path with pg_temp last (left out, it comes first,
+-- and a temporary view of the user's would run as the administrator), name every relation with its schema, and execute
+-- only identifiers quoted by format('%I'). Nobody but the owner may write the tables, so a record cannot be
 -- forged. A failure inside a trigger function is swallowed: the user's DDL never fails because of us.
 
 CREATE SCHEMA tidemark;

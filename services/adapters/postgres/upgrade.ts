@@ -1,0 +1,99 @@
+/**
+ * The version of what `init` put into a source, and its replacement by this program's. Functions of an older version may
+ * be exploitable or record too little, so nothing is read through them.
+ */
+import type pg from 'pg'
+import { TidemarkError } from '../../core/errors.ts'
+import type { Finding } from '../../core/finding.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { quoteName } from '../../core/relation.ts'
+import { FUNCTIONS, grantFunctions, installedSql } from './install.ts'
+import { connectionError, serverText, sqlState } from './session.ts'
+
+/** Of the scripts in sql/, as sql/version.sql says it. 1 is what had no version. */
+export const INSTALLED_VERSION = 2
+
+const UPGRADE = 'tidemark init --upgrade --source URL  (of the role that ran init)'
+
+/** @returns undefined where nothing is installed */
+export async function installedVersion(client: pg.Client): Promise<number | undefined> {
+  const there = await client.query<{ installation: boolean; version: boolean }>(
+    `SELECT pg_catalog.to_regclass('tidemark.installation') IS NOT NULL AS installation, pg_catalog.to_regprocedure('tidemark.version()') IS NOT NULL AS version`,
+  )
+  if (there.rows[0]?.installation !== true) return undefined
+  if (!there.rows[0].version) return 1
+  return (await client.query<{ version: number }>('SELECT tidemark.version() AS version')).rows[0]?.version
+}
+
+export async function examineInstallation(client: pg.Client): Promise<Finding[]> {
+  const version = await installedVersion(client)
+  if (version === undefined || version === INSTALLED_VERSION) return []
+  if (version > INSTALLED_VERSION)
+    return [
+      {
+        level: 'refuse',
+        code: 'INSTALLATION_NEWER',
+        what: `a newer Tidemark has put version ${version} of its functions into the source; this one knows version ${INSTALLED_VERSION}`,
+        fix: 'run the newer Tidemark',
+      },
+    ]
+  return [
+    {
+      level: 'refuse',
+      code: 'INSTALLATION_OLD',
+      what: `the functions in the source are of version ${version}, this program needs version ${INSTALLED_VERSION}: through version 1 any role that may create tables can become superuser`,
+      fix: UPGRADE,
+    },
+  ]
+}
+
+/**
+ * Replaces the functions and brings the tables to this version, in one transaction. Functions are replaced, not dropped:
+ * a session that is just about to run one finds it.
+ *
+ * @returns the version that was there
+ * @throws TidemarkError SOURCE_UNSUITABLE, SOURCE_PRIVILEGE, INSTALLATION_NEWER
+ */
+export async function upgradeInstallation(client: pg.Client): Promise<number> {
+  const version = await installedVersion(client)
+  if (version === undefined)
+    throw new TidemarkError('SOURCE_UNSUITABLE', 'there is no Tidemark in this database', {
+      next: 'tidemark init',
+    })
+  if (version > INSTALLED_VERSION)
+    throw new TidemarkError(
+      'INSTALLATION_NEWER',
+      `the source holds version ${version}, this program knows ${INSTALLED_VERSION}`,
+    )
+  try {
+    await client.query('BEGIN')
+    await client.query(`SET LOCAL lock_timeout = ${LIMITS.lockWaitMs * 5}`)
+    await client.query('LOCK TABLE tidemark.installation IN EXCLUSIVE MODE')
+    const [installed] = (
+      await client.query<{ mode: string; grantee: string | null; owner: string }>(
+        `SELECT i.mode, pg_catalog.to_jsonb(i) ->> 'grantee' AS grantee, pg_catalog.pg_get_userbyid(n.nspowner) AS owner FROM tidemark.installation i, pg_catalog.pg_namespace n WHERE n.nspname = 'tidemark'`,
+      )
+    ).rows
+    if (installed === undefined)
+      throw new TidemarkError('SOURCE_UNSUITABLE', 'the installation in this database is not complete', {
+        next: 'tidemark uninstall, and init again',
+      })
+    // What is new belongs to whom all the rest belongs to.
+    await client.query(`SET LOCAL ROLE ${quoteName(installed.owner)}`)
+    for (let from = version; from < INSTALLED_VERSION; from++)
+      await client.query(await installedSql(`upgrade-${from}`))
+    for (const script of FUNCTIONS) await client.query(await installedSql(script))
+    if (installed.mode === 'triggers') await client.query(await installedSql('event-triggers'))
+    if (installed.grantee !== null) await grantFunctions(client, installed.grantee)
+    await client.query('COMMIT')
+    return version
+  } catch (error) {
+    await client.query('ROLLBACK')
+    if (sqlState(error) === '42501')
+      throw new TidemarkError('SOURCE_PRIVILEGE', `the role may not upgrade: ${serverText(error)}`, {
+        cause: error,
+        next: UPGRADE,
+      })
+    throw connectionError(error, 'source')
+  }
+}

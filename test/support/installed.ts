@@ -1,0 +1,16 @@
+/** The source as an earlier version of Tidemark left it. */
+import { readFileSync } from 'node:fs'
+import type { Backup } from './backup.ts'
+
+const VERSION_1 = readFileSync(new URL('../golden/installation-1.sql', import.meta.url), 'utf8')
+
+/** Puts version 1 in the place of what `init` has installed; the slot and the ledger stay. */
+export async function installVersion1(backup: Backup): Promise<void> {
+  const { source, slot } = backup
+  const stream = (await source.query<{ stream: string }>('SELECT stream FROM tidemark.installation')).rows[0]!
+    .stream
+  await source.query(
+    `DROP EVENT TRIGGER tidemark_ddl; DROP EVENT TRIGGER tidemark_drop; DROP EVENT TRIGGER tidemark_rewrite; DROP SCHEMA tidemark CASCADE; DROP PUBLICATION ${slot}`,
+  )
+  await source.query(VERSION_1.replaceAll('{{publication}}', slot).replaceAll('{{stream}}', stream))
+}
