@@ -24,6 +24,25 @@ function sameType(a: TableColumn, b: TableColumn): boolean {
 }
 
 /**
+ * What a table's record says against the one before it, whether or not a rewrite came with it.
+ *
+ * @returns undefined when the rows carry over, else the reason why the table must be read again
+ */
+export function assessAlteration(
+  before: readonly TableColumn[],
+  after: readonly TableColumn[],
+): string | undefined {
+  const old = new Map(before.map((column) => [column.attnum, column]))
+  for (const column of after) {
+    const was = old.get(column.attnum)
+    // ALTER COLUMN … DROP EXPRESSION: the rows keep what was computed, and neither stream nor base ever had it.
+    if (was !== undefined && was.generated !== '' && column.generated === '')
+      return 'a generated column became an ordinary one, and its values were never streamed'
+  }
+  return undefined
+}
+
+/**
  * @param plain the statement was an ALTER TABLE of its own without USING: a changed integer type is then a widening
  * @returns undefined when the rows carry over, else the reason why the table must be read again
  */

@@ -3,7 +3,13 @@ import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { textOfField } from '../formats/value-printer.ts'
 import { valueWriter } from '../formats/value-encoder.ts'
-import { hasTextBranch, type ValueKind } from '../formats/value-kind.ts'
+import {
+  hasTextBranch,
+  STATE_ABSENT,
+  STATE_UNCHANGED,
+  stateBranch,
+  type ValueKind,
+} from '../formats/value-kind.ts'
 import type { EmitRow } from './fold.ts'
 import type { RowLayout } from './row-layout.ts'
 import type { CarriedColumn } from './table-history.ts'
@@ -22,43 +28,78 @@ function sameForm(a: ValueKind, b: ValueKind): boolean {
   return form(a) === form(b) && hasTextBranch(a) === hasTextBranch(b)
 }
 
+/** Appends rows of one column set in the form of another. */
+export class RowCarrier {
+  /** Nothing is to be done: the two forms are the same. */
+  readonly isIdentity: boolean
+  readonly #from: RowLayout
+  readonly #to: RowLayout
+  readonly #columns: readonly CarriedColumn[]
+  readonly #constants: readonly (Buffer | undefined)[]
+  readonly #offsets: Float64Array
+
+  constructor(from: RowLayout, to: RowLayout, columns: readonly CarriedColumn[]) {
+    this.#from = from
+    this.#to = to
+    this.#columns = columns
+    this.#offsets = new Float64Array(from.kinds.length + 1)
+    this.isIdentity =
+      columns.length === from.kinds.length &&
+      columns.every((c, i) => c.kind === 'field' && c.index === i && sameForm(from.kinds[i]!, to.kinds[i]!))
+    this.#constants = columns.map((column, i) =>
+      column.kind === 'constant' ? encodeText(column.text, to.kinds[i]!) : undefined,
+    )
+  }
+
+  /** The row at [start, end), behind what the sink has. Reserves by itself. */
+  write(buffer: Buffer, start: number, end: number, sink: ByteSink): void {
+    const offsets = this.#offsets
+    this.#from.offsets(new ByteSource(buffer, start, end), offsets)
+    for (const [i, column] of this.#columns.entries()) {
+      if (column.kind === 'constant') {
+        append(sink, this.#constants[i]!, 0, this.#constants[i]!.length)
+        continue
+      }
+      const from = this.#from.kinds[column.index]!
+      const to = this.#to.kinds[i]!
+      if (sameForm(from, to)) {
+        append(sink, buffer, offsets[column.index]!, offsets[column.index + 1]!)
+        continue
+      }
+      const field = textOfField(
+        new ByteSource(buffer, offsets[column.index]!, offsets[column.index + 1]!),
+        from,
+      )
+      const encoded =
+        field.state === 'unchanged' || field.state === 'absent'
+          ? Buffer.from([
+              stateBranch(to) * 2,
+              (field.state === 'unchanged' ? STATE_UNCHANGED : STATE_ABSENT) * 2,
+            ])
+          : encodeText(field.text, to)
+      append(sink, encoded, 0, encoded.length)
+    }
+  }
+}
+
+/** Hands rows on in another form; each is valid during the call. */
 export function carryRows(
   from: RowLayout,
   to: RowLayout,
   columns: readonly CarriedColumn[],
   next: EmitRow,
 ): EmitRow {
-  const identical =
-    columns.length === from.kinds.length &&
-    columns.every((c, i) => c.kind === 'field' && c.index === i && sameForm(from.kinds[i]!, to.kinds[i]!))
-  if (identical) return next
-  const offsets = new Float64Array(from.kinds.length + 1)
+  const carrier = new RowCarrier(from, to, columns)
+  if (carrier.isIdentity) return next
   const sink = new ByteSink(4096)
-  const constants = columns.map((column, i) =>
-    column.kind === 'constant' ? encodeConstant(column.text, to.kinds[i]!) : undefined,
-  )
   return (buffer, start, end) => {
-    from.offsets(new ByteSource(buffer, start, end), offsets)
     sink.at = 0
-    for (const [i, column] of columns.entries()) {
-      if (column.kind === 'constant') {
-        append(sink, constants[i]!, 0, constants[i]!.length)
-      } else if (sameForm(from.kinds[column.index]!, to.kinds[i]!)) {
-        append(sink, buffer, offsets[column.index]!, offsets[column.index + 1]!)
-      } else {
-        const field = textOfField(
-          new ByteSource(buffer, offsets[column.index]!, offsets[column.index + 1]!),
-          from.kinds[column.index]!,
-        )
-        const encoded = encodeConstant(field.text, to.kinds[i]!)
-        append(sink, encoded, 0, encoded.length)
-      }
-    }
+    carrier.write(buffer, start, end, sink)
     next(sink.buffer, 0, sink.at)
   }
 }
 
-function encodeConstant(text: string | null, kind: ValueKind): Buffer {
+function encodeText(text: string | null, kind: ValueKind): Buffer {
   if (text === null) return Buffer.from([0])
   const bytes = Buffer.from(text, 'utf8')
   const sink = new ByteSink(bytes.length * 2 + 32)

@@ -28,7 +28,7 @@ export async function readDdl(repository: Repository, generation: Generation): P
       ),
     )
   for await (const entry of generation.segments.segments((c) => c.hasDdl)) {
-    const found: (PlacedRecord & { ordinal: number })[] = []
+    const found: PlacedRecord[] = []
     for await (const block of changeBlocks(repository, entry.body, () => true)) {
       const { relation } = block.layout
       if (relation.schema !== 'tidemark' || relation.name !== 'ddl') continue
@@ -65,8 +65,9 @@ export async function readDdl(repository: Repository, generation: Generation): P
 
 /** DDL records apart from their segments, as JSON. */
 export function placedText(records: readonly PlacedRecord[]): Buffer {
-  const rows = records.map(({ lsn, record: { id, xid, command, kind, oid, facts } }) => ({
+  const rows = records.map(({ lsn, ordinal, record: { id, xid, command, kind, oid, facts } }) => ({
     lsn: formatLsn(lsn),
+    ordinal,
     row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts) },
   }))
   return Buffer.from(JSON.stringify(rows), 'utf8')
@@ -75,9 +76,15 @@ export function placedText(records: readonly PlacedRecord[]): Buffer {
 function parsePlaced(bytes: Buffer): PlacedRecord[] {
   const rows = JSON.parse(bytes.toString('utf8')) as {
     lsn: string
+    ordinal?: number
     row: Parameters<typeof parseDdlRecord>[0]
   }[]
-  return rows.map(({ lsn, row }) => ({ lsn: parseLsn(lsn), record: parseDdlRecord(row) }))
+  // Without ordinals where an older version wrote them: the rows of these transactions are retired with them.
+  return rows.map(({ lsn, ordinal, row }) => ({
+    lsn: parseLsn(lsn),
+    ordinal: ordinal ?? 0,
+    record: parseDdlRecord(row),
+  }))
 }
 
 export interface SchemaAtPoint {

@@ -1,20 +1,30 @@
 /**
- * A table's versions over time: from the base's facts and the DDL records. Answers what a relation version's columns are
- * by attribute number, and how a row is carried from one version to a later one.
+ * A table's versions over time: from the base's facts and the DDL records. Answers which version a row of the stream
+ * belongs to, what its columns are by attribute number, and how it is carried from one version to a later one.
  */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn, type Lsn } from '../core/position.ts'
 import type { RelationVersion, TableColumn } from '../core/relation.ts'
-import { assessRewrite } from '../formats/carry-over.ts'
+import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import { type DdlRecord, tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
 
 export interface PlacedRecord {
   readonly lsn: Lsn
+  /** Among the changes of its transaction. */
+  readonly ordinal: number
   readonly record: DdlRecord
 }
 
-export interface TableStep {
+/** Where a change stands in a generation: its transaction, and its number in there. */
+export interface ChangePlace {
   readonly lsn: Lsn
+  readonly ordinal: number
+}
+
+/** Before every change of a transaction: where what a copy says begins. */
+const AHEAD = -1
+
+export interface TableStep extends ChangePlace {
   readonly facts: TableFacts
   readonly columns: readonly TableColumn[]
   /** Why rows could not be carried to this version; only a re-snapshot after it helps. */
@@ -30,6 +40,8 @@ export class TableHistory {
   readonly oid: number
   readonly steps: TableStep[] = []
   droppedAt: Lsn | undefined
+  /** What rows have that are older than a column: as its first record says. A number never stands for two columns. */
+  readonly #missing = new Map<number, string | null>()
 
   constructor(oid: number) {
     this.oid = oid
@@ -45,71 +57,125 @@ export class TableHistory {
   }
 
   begin(lsn: Lsn, facts: TableFacts): void {
-    this.steps.push({ lsn, facts, columns: stored(facts), gap: undefined })
+    this.#push({ lsn, ordinal: AHEAD, facts, columns: stored(facts), gap: undefined })
   }
 
-  add(lsn: Lsn, facts: TableFacts, rewrite: (DdlRecord & { kind: 'rewrite' })['facts'] | undefined): void {
-    const before = rewrite?.before?.map(tableColumn) ?? this.last?.facts.columns.map(tableColumn)
-    let gap: string | undefined
-    if (rewrite !== undefined)
-      gap =
+  add(
+    { lsn, ordinal }: ChangePlace,
+    facts: TableFacts,
+    rewrite: (DdlRecord & { kind: 'rewrite' })['facts'] | undefined,
+  ): void {
+    const latest = this.last?.facts.columns.map(tableColumn)
+    const after = tableVersion(facts).columns
+    let gap = latest === undefined ? undefined : assessAlteration(latest, after)
+    if (rewrite !== undefined) {
+      const before = rewrite.before?.map(tableColumn) ?? latest
+      gap ??=
         before === undefined
           ? 'the table was rewritten, and what it was before is not known'
-          : assessRewrite(rewrite.reason, rewrite.plain, before, tableVersion(facts).columns)
-    this.steps.push({ lsn, facts, columns: stored(facts), gap })
+          : assessRewrite(rewrite.reason, rewrite.plain, before, after)
+    }
+    this.#push({ lsn, ordinal, facts, columns: stored(facts), gap })
+  }
+
+  #push(step: TableStep): void {
+    this.steps.push(step)
+    for (const { attnum, missing } of step.columns)
+      if (!this.#missing.has(attnum)) this.#missing.set(attnum, missing ?? null)
   }
 
   /**
-   * The step whose stored columns are those of the relation version, at or after step `from`: the stream may show rows
-   * of a table before the record of the command that made it (hazard 27).
+   * The step that a change at `place` belongs to: by its place among the DDL records, never by its columns' names and
+   * types alone, because a column that is dropped and added again looks the same and is another one. Only a row whose
+   * transaction has its record later (hazard 27: CREATE TABLE AS) is looked up by its columns.
+   *
+   * @throws TidemarkError FOLD_MISMATCH where no step in question has these columns
    */
-  stepOf(relation: RelationVersion, from: number): number {
-    for (let i = Math.max(0, from); i < this.steps.length; i++) {
-      const columns = this.steps[i]!.columns
-      if (
-        columns.length === relation.columns.length &&
-        columns.every(
-          (column, k) =>
-            column.name === relation.columns[k]!.name && column.typeOid === relation.columns[k]!.typeOid,
-        )
-      )
-        return i
+  stepOf(relation: RelationVersion, place: ChangePlace): number {
+    const at = this.#stepBefore(place)
+    for (let i = Math.max(0, at); i < this.steps.length; i++) {
+      if (i > at && this.steps[i]!.lsn !== place.lsn) break
+      if (this.attnumsOf(relation, i) !== undefined) return i
     }
     throw new TidemarkError(
       'FOLD_MISMATCH',
-      `${this.name}: rows with columns that no recorded version of the table has`,
+      `${this.name}: at ${formatLsn(place.lsn)} rows with columns that no recorded version of the table has`,
     )
   }
 
+  /** The last step whose record stands before the place, or -1. */
+  #stepBefore(place: ChangePlace): number {
+    let low = 0
+    let high = this.steps.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (isBefore(this.steps[middle]!, place)) low = middle + 1
+      else high = middle
+    }
+    return low - 1
+  }
+
   /**
-   * How the stored columns of step `to` come from those of step `from`.
+   * The attribute number of each of the relation's columns at a step; undefined where they are not that step's: it has
+   * every stored column, and beyond them at most generated ones.
+   */
+  attnumsOf(relation: RelationVersion, step: number): readonly number[] | undefined {
+    const { facts, columns } = this.steps[step]!
+    const byName = new Map(facts.columns.map((column) => [column.name, column]))
+    const attnums: number[] = []
+    let found = 0
+    for (const { name, typeOid } of relation.columns) {
+      const column = byName.get(name)
+      if (column === undefined || column.typeOid !== typeOid) return undefined
+      if (column.generated === '') found++
+      attnums.push(column.attnum)
+    }
+    return found === columns.length ? attnums : undefined
+  }
+
+  /** The last step up to which rows may be brought before they are folded: the replica identity stays what it is. */
+  foldedAt(step: number): number {
+    const identity = identityOf(this.steps[step]!.facts)
+    let last = step
+    while (last + 1 < this.steps.length && identityOf(this.steps[last + 1]!.facts) === identity) last++
+    return last
+  }
+
+  /**
+   * How the stored columns of step `to` come from rows of step `from`.
    *
+   * @param attnums what the fields of those rows are
    * @throws TidemarkError GAP where a rewrite lies between them that only the source could have answered
    */
-  carry(from: number, to: number): readonly CarriedColumn[] {
-    let carried = new Map<number, CarriedColumn>(
-      this.steps[from]!.columns.map((column, index) => [column.attnum, { kind: 'field', index }]),
-    )
-    for (let i = from + 1; i <= to; i++) {
-      const step = this.steps[i]!
-      if (step.gap !== undefined) {
-        throw new TidemarkError(
-          'GAP',
-          `${this.name}: at ${formatLsn(step.lsn)} ${step.gap}, and no later copy of the table covers the point`,
-          { next: `restore with --except-table ${this.name}, or to a point before ${formatLsn(step.lsn)}` },
-        )
-      }
-      const next = new Map<number, CarriedColumn>()
-      for (const column of step.columns) {
-        next.set(
-          column.attnum,
-          carried.get(column.attnum) ?? { kind: 'constant', text: column.missing ?? null },
-        )
-      }
-      carried = next
-    }
-    return this.steps[to]!.columns.map((column) => carried.get(column.attnum)!)
+  carry(attnums: readonly number[], from: number, to: number): readonly CarriedColumn[] {
+    const broken = this.steps.slice(from + 1, to + 1).find((step) => step.gap !== undefined)
+    if (broken !== undefined)
+      throw new TidemarkError(
+        'GAP',
+        `${this.name}: at ${formatLsn(broken.lsn)} ${broken.gap}, and no later copy of the table covers the point`,
+        { next: `restore with --except-table ${this.name}, or to a point before ${formatLsn(broken.lsn)}` },
+      )
+    return this.steps[to]!.columns.map(({ attnum }) => {
+      const index = attnums.indexOf(attnum)
+      return index >= 0
+        ? { kind: 'field', index }
+        : { kind: 'constant', text: this.#missing.get(attnum) ?? null }
+    })
   }
+}
+
+export function isBefore(a: ChangePlace, b: ChangePlace): boolean {
+  return a.lsn < b.lsn || (a.lsn === b.lsn && a.ordinal < b.ordinal)
+}
+
+/** What makes two rows of a table the same row, by column identities. */
+function identityOf(facts: TableFacts): string {
+  if (facts.replicaIdentity === 'f' || facts.keyColumns.length === 0) return 'whole'
+  const keys = new Set(facts.keyColumns)
+  return facts.columns
+    .filter((column) => keys.has(column.name))
+    .map((column) => column.attnum)
+    .join(',')
 }
 
 function stored(facts: TableFacts): readonly TableColumn[] {
@@ -137,7 +203,7 @@ export function buildHistories(
     tables.set(oid, history)
   }
   const rewrites = new Map<number, (DdlRecord & { kind: 'rewrite' })['facts']>()
-  for (const { lsn, record } of records) {
+  for (const { lsn, ordinal, record } of records) {
     if (compareLsn(lsn, to) > 0) break
     const start = starts.get(record.oid)
     if (start !== undefined && compareLsn(lsn, start.position) < 0) continue
@@ -148,7 +214,7 @@ export function buildHistories(
         history = new TableHistory(record.oid)
         tables.set(record.oid, history)
       }
-      history.add(lsn, record.facts, rewrites.get(record.oid))
+      history.add({ lsn, ordinal }, record.facts, rewrites.get(record.oid))
       rewrites.delete(record.oid)
     } else if (record.kind === 'drop' && /^(table|partitioned table)$/.test(record.facts.type)) {
       const history = tables.get(record.oid)

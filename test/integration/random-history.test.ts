@@ -16,7 +16,10 @@ const RESTORES = Number(process.env['TIDEMARK_RESTORES'] ?? (SOAK ? 40 : 6))
 /** Writes statements that are deterministic: the second database must come to the same rows. */
 class History {
   readonly #next: () => number
-  readonly tables = new Map<string, { columns: string[]; keyed: boolean; serial: number }>()
+  readonly tables = new Map<
+    string,
+    { columns: string[]; dropped: string[]; keyed: boolean; serial: number }
+  >()
   #names = 0
 
   constructor(next: () => number) {
@@ -67,6 +70,12 @@ class History {
     return `TRUNCATE ${name}`
   }
 
+  /** Often one that another column of the table had: a column that looks the same is not the same. */
+  #columnName(table: { readonly columns: readonly string[]; readonly dropped: string[] }): string {
+    const free = table.dropped.filter((name) => !table.columns.includes(name))
+    return free.length > 0 && this.#next() < 0.6 ? this.#pick(free) : `x${++this.#names}`
+  }
+
   #ddl(): string {
     const fresh = (): string => `x${++this.#names}`
     const roll = this.#next()
@@ -74,23 +83,25 @@ class History {
       const name = fresh()
       const keyed = this.#next() < 0.7
       const columns = Array.from({ length: 1 + this.#int(3) }, fresh)
-      this.tables.set(name, { columns, keyed, serial: 0 })
+      this.tables.set(name, { columns, dropped: [], keyed, serial: 0 })
       return `CREATE TABLE ${name} (id bigint${keyed ? ' PRIMARY KEY' : ''}${columns.map((c) => `, ${c} text`).join('')})`
     }
     const [name, table] = this.#pick([...this.tables])
     if (roll < 0.5) {
-      const column = fresh()
+      const column = this.#columnName(table)
       table.columns.push(column)
       return `ALTER TABLE ${name} ADD COLUMN ${column} text${this.#next() < 0.5 ? ` DEFAULT ${`'d${this.#int(9)}'`}` : ''}`
     }
     if (roll < 0.6 && table.columns.length > 1) {
       const column = table.columns.splice(this.#int(table.columns.length), 1)[0]!
+      table.dropped.push(column)
       return `ALTER TABLE ${name} DROP COLUMN ${column}`
     }
     if (roll < 0.7 && table.columns.length > 0) {
       const index = this.#int(table.columns.length)
       const old = table.columns[index]!
-      table.columns[index] = fresh()
+      table.columns[index] = this.#columnName(table)
+      table.dropped.push(old)
       return `ALTER TABLE ${name} RENAME COLUMN ${old} TO ${table.columns[index]}`
     }
     if (roll < 0.78) {
@@ -105,7 +116,12 @@ class History {
     }
     if (roll < 0.9) {
       const copy = fresh()
-      this.tables.set(copy, { columns: [...table.columns], keyed: false, serial: table.serial })
+      this.tables.set(copy, {
+        columns: [...table.columns],
+        dropped: [],
+        keyed: false,
+        serial: table.serial,
+      })
       return `CREATE TABLE ${copy} AS SELECT id${table.columns.map((c) => `, ${c}`).join('')} FROM ${name}`
     }
     if (roll < 0.95) return `CREATE INDEX ${fresh()} ON ${name} (id)`
