@@ -1,6 +1,7 @@
 /** /healthz, /readyz, /metrics. Alive and ready are different answers: an outage of source or store is no reason to restart. */
 import fastify, { type FastifyInstance } from 'fastify'
 import { Gauge, Registry } from 'prom-client'
+import { TidemarkError } from '../core/errors.ts'
 
 export interface HealthFacts {
   /** Fails readiness from SIGTERM on. */
@@ -41,4 +42,25 @@ export function healthServer(facts: () => Promise<HealthFacts>): FastifyInstance
     return reply.type(registry.contentType).send(await registry.metrics())
   })
   return app
+}
+
+/**
+ * Returns the address it listens on.
+ * @throws PORT_TAKEN where another process listens there; CONFIG_INVALID where this machine cannot listen there at all.
+ */
+export async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {
+  try {
+    return await server.listen({ host, port })
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    const place = `${host}:${port}`
+    if (code === 'EADDRINUSE')
+      throw new TidemarkError('PORT_TAKEN', `another process listens on ${place}`, { cause: error })
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+      throw new TidemarkError('CONFIG_INVALID', `this machine may not listen on ${place} (${code})`, {
+        cause: error,
+        next: 'correct http in tidemark.yaml, then the same command',
+      })
+    throw error
+  }
 }

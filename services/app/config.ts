@@ -144,6 +144,8 @@ const tableSettings = z.strictObject({
   }),
 })
 
+const HTTP_PORT = z.int().min(0).max(65535)
+
 export const configFile = z.strictObject({
   version: z.literal(1),
   source: z.strictObject({
@@ -195,7 +197,13 @@ export const configFile = z.strictObject({
     .strictObject({ age: duration('100ms', '10min', '5s'), size: size('64KiB', '60MiB', '32MiB') })
     .prefault({}),
   http: z
-    .strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(9187) })
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      port: HTTP_PORT.default(8471).meta({ description: 'of up and replicator; 0: one that is free' }),
+      compactorPort: HTTP_PORT.default(8472).meta({
+        description: 'of compactor, so that both halves on one machine share this file; 0: one that is free',
+      }),
+    })
     .prefault({}),
   log: z
     .enum(['direct', 'kafka'])
@@ -267,7 +275,7 @@ export interface Config {
   readonly keys: string
   readonly anchors?: readonly string[]
   readonly roll: { readonly ageMs: number; readonly segmentBytes: number }
-  readonly http: { readonly host: string; readonly port: number }
+  readonly http: { readonly host: string; readonly port: number; readonly compactorPort: number }
   /** Undefined for the direct change log. */
   readonly kafka?: KafkaConfig | undefined
   readonly subjects?: Subjects
@@ -434,7 +442,7 @@ export function configText(settings: {
     keys: settings.keys,
     ...(settings.anchors === undefined || settings.anchors.length === 0 ? {} : { anchors: settings.anchors }),
     roll: { age: '5s', size: '32MiB' },
-    http: { host: '127.0.0.1', port: 9187 },
+    http: { host: '127.0.0.1', port: 8471 },
     log: kafka === undefined ? 'direct' : 'kafka',
     ...(kafka === undefined ? {} : { kafka: { ...kafka, registry: { url: kafka.registry } } }),
     logging: { level: 'info' },

@@ -29,8 +29,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const onSignal = (): void => stop.abort(new DOMException('interrupted', 'AbortError'))
   const run: Run = async (command, action) => {
     const options = command.optsWithGlobals<SharedOptions>()
-    // `up` has its own way to stop: it drains first.
-    if (command.name() !== 'up')
+    // These have their own way to stop: they drain first.
+    if (!['up', 'replicator', 'compactor'].includes(command.name()))
       for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal)
     try {
       await action(new Context(options, stop.signal))

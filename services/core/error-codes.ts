@@ -31,6 +31,12 @@ export const CODES = {
     means: 'Nothing was done.',
     next: 'tidemark init --source URL --store URL',
   },
+  PORT_TAKEN: {
+    exit: 2,
+    retry: 'person',
+    means: 'Nothing was read or written.',
+    next: 'stop what listens there, or choose another: --http-port N  (0: one that is free)',
+  },
   CONSENT_NEEDED: {
     exit: 2,
     retry: 'person',

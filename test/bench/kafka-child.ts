@@ -16,7 +16,7 @@ const source = openSource(
     storeUrl: '',
     keys: '',
     roll: { ageMs: 0, segmentBytes: 0 },
-    http: { host: '', port: 0 },
+    http: { host: '', port: 0, compactorPort: 0 },
     logLevel: 'info',
   },
   generation,

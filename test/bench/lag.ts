@@ -44,7 +44,7 @@ async function measureLag(
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,
       roll: { ageMs: ROLL_MS, segmentBytes: 32 << 20 },
-      http: { host: '', port: 0 },
+      http: { host: '', port: 0, compactorPort: 0 },
       logLevel: 'info',
       kafka,
     },

@@ -48,7 +48,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
       storeUrl: '',
       keys: '',
       roll: { ageMs: 0, segmentBytes: 0 },
-      http: { host: '', port: 0 },
+      http: { host: '', port: 0, compactorPort: 0 },
       logLevel: 'info',
     },
     generation,

@@ -25,7 +25,7 @@ export async function benchReread(workplace: Workplace): Promise<Figure[]> {
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,
       roll: { ageMs: 5_000, segmentBytes: 32 << 20 },
-      http: { host: '', port: 0 },
+      http: { host: '', port: 0, compactorPort: 0 },
       logLevel: 'info',
     },
     repository,

@@ -72,7 +72,7 @@ export class Workplace {
         storeUrl: '',
         keys: '',
         roll: { ageMs: 0, segmentBytes: 0 },
-        http: { host: '', port: 0 },
+        http: { host: '', port: 0, compactorPort: 0 },
         logLevel: 'info',
       },
       repository.catalog.generation!,

@@ -4,9 +4,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { readConfig } from '../../services/app/config.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { tidemark } from '../support/cli.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
 
@@ -57,7 +60,7 @@ async function prepared(): Promise<Backup> {
   const backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
   await backup.init()
   const config = await readFile(backup.configPath, 'utf8')
-  await writeFile(backup.configPath, config.replace('age: 5s', 'age: 60s').replace(/port: \d+/, 'port: 0'))
+  await writeFile(backup.configPath, config.replace('age: 5s', 'age: 60s'))
   return backup
 }
 
@@ -83,7 +86,15 @@ test.each(ways)(
   '$what: what was received is durable, and slot and port are free',
   async ({ what, command, end }) => {
     await using backup = await prepared()
-    const up = start(command[0]!, [...command.slice(1), 'up', '--json', '--config', backup.configPath])
+    const up = start(command[0]!, [
+      ...command.slice(1),
+      'up',
+      '--json',
+      '--http-port',
+      '0',
+      '--config',
+      backup.configPath,
+    ])
     await up.said('"streaming"')
     await backup.source.query('INSERT INTO t SELECT generate_series(1, 100)')
     end(up.child)
@@ -98,6 +109,31 @@ test.each(ways)(
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   },
 )
+
+test('a port in use is said with what to do, and two halves on one machine do not meet', async () => {
+  await using backup = await prepared()
+  const other = createServer()
+  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done))
+  try {
+    const { port } = other.address() as AddressInfo
+    const refused = await tidemark(
+      ['up', '--json', '--http-port', String(port), '--config', backup.configPath],
+      backup.folder,
+    )
+    expect(refused.last.error?.code).toBe('PORT_TAKEN')
+    expect(refused.last.error?.message).toContain(`127.0.0.1:${port}`)
+    expect(refused.code).toBe(2)
+    const wrong = await tidemark(
+      ['up', '--json', '--http-port', 'x', '--config', backup.configPath],
+      backup.folder,
+    )
+    expect(wrong.last.error?.code).toBe('USAGE')
+  } finally {
+    other.close()
+  }
+  const { http } = readConfig(backup.configPath)
+  expect(http.compactorPort).not.toBe(http.port)
+})
 
 /** Of the `node` that PATH names, which may be older than the one that runs this test. */
 async function nodeVersion(): Promise<string> {

@@ -3,6 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 
 const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
 
+/** The commands that listen. */
+const RUNS: readonly string[] = ['up', 'replicator', 'compactor']
+
 export interface Answer {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -21,7 +24,9 @@ export class Running {
   #waiting: { readonly wanted: string; readonly resolve: () => void }[] = []
 
   constructor(args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }) {
-    this.child = spawn(process.execPath, [ENTRY, ...args], {
+    // Whatever else listens on the default port of this machine is no matter for a test.
+    const ownPort = RUNS.includes(args[0] ?? '') && !args.includes('--http-port')
+    this.child = spawn(process.execPath, [ENTRY, ...args, ...(ownPort ? ['--http-port', '0'] : [])], {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -67,7 +67,7 @@ test('imports go down the layers', () => {
 
 /** Files that were longer than the guide when it was set. None may grow, and none may join them. */
 const LONG: Readonly<Record<string, number>> = {
-  'services/app/config.ts': 469,
+  'services/app/config.ts': 451,
   'services/adapters/memory/memory-source.ts': 439,
   'services/app/up.ts': 418,
   'services/adapters/kafka/unit-reader.ts': 418,

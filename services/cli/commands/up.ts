@@ -1,7 +1,8 @@
 /** up. */
 import type { Command } from 'commander'
-import { healthServer } from '../../api/health.ts'
+import { healthServer, listen } from '../../api/health.ts'
 import { audit } from '../../app/audit.ts'
+import type { Config } from '../../app/config.ts'
 import { acceptedLoss } from '../../app/accepted-loss.ts'
 import { openBackup, placeOf } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
@@ -9,6 +10,7 @@ import { healthFacts } from '../../app/health-facts.ts'
 import { createLogger } from '../../app/logger.ts'
 import { type Role, Up } from '../../app/up.ts'
 import type { UpEvent } from '../../app/up-events.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../main.ts'
 import { bytesText, countText } from '../output.ts'
 
@@ -95,6 +97,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
   program
     .command(name)
     .description(what)
+    .option('--http-port <N>', 'where /healthz, /readyz and /metrics are (default: http in tidemark.yaml)')
     .option('--new-generation', 'give up the old slot: a gap, a new generation and a new base')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
@@ -155,7 +158,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
         const server = healthServer(healthFacts(repository, config.source.url, () => state))
         try {
-          const address = await server.listen({ host: config.http.host, port: config.http.port })
+          const address = await listen(server, config.http.host, httpPort(command, role, config))
           output.event({ event: 'listening', address })
           await up.run(hard.signal)
           output.result({ end: repository.catalog.generation?.facts.generation })
@@ -165,4 +168,12 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         }
       }),
     )
+}
+
+function httpPort(command: Command, role: Role, config: Config): number {
+  const given = command.optsWithGlobals<{ httpPort?: string }>().httpPort
+  if (given === undefined) return role === 'compactor' ? config.http.compactorPort : config.http.port
+  if (!/^\d{1,5}$/.test(given) || Number(given) > 65_535)
+    throw new TidemarkError('USAGE', `--http-port ${given}: a number from 0 to 65535 is wanted`)
+  return Number(given)
 }
