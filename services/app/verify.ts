@@ -1,8 +1,5 @@
 /** Verification: the chain, every object's bytes, whether the keys open them; and the source itself at one exact LSN. */
-import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
-import { digestSql } from '../adapters/postgres/digest.ts'
-import { connect } from '../adapters/postgres/session.ts'
-import { beginUnder, exportSnapshot } from '../adapters/postgres/snapshot.ts'
+import { digestSource } from '../adapters/postgres/source-digest.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { SideBySide } from '../core/side-by-side.ts'
@@ -114,49 +111,24 @@ const CATCH_UP_MS = 120_000
 /**
  * Digests the source under an exact snapshot, waits until the backup covers that position, digests the backup at it and
  * writes both outcomes into the ledger.
+ *
+ * @param onSnapshot waited for right behind each snapshot, for tests
  */
 export async function verifyAgainstSource(
   repository: Repository,
   url: string,
   signal: AbortSignal,
+  onSnapshot?: () => Promise<void>,
 ): Promise<AttestationReport> {
   const generation = repository.catalog.generation
   if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
-  const exported = await exportSnapshot({
+  const { at, tables: source } = await digestSource({
     url,
-    slot: `tidemark_tmp_${systemRandomness.bytes(6).toString('hex')}`,
     clock: systemClock,
+    randomness: systemRandomness,
     signal,
+    ...(onSnapshot === undefined ? {} : { onSnapshot }),
   })
-  const at = exported.consistentPoint
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  const source = new Map<
-    string,
-    { rows: string; digest: string; schema: string; name: string; oid: number }
-  >()
-  try {
-    await beginUnder(client, exported.name)
-    const tables = await client.query<{ oid: number; schema: string; name: string; columns: string[] }>(
-      `SELECT c.oid, n.nspname AS schema, c.relname AS name, COALESCE((SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '[]') AS columns
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 2, 3`,
-    )
-    for (const table of tables.rows) {
-      const [row] = (await client.query<{ rows: string; digest: string }>(digestSql(table))).rows
-      source.set(`${table.schema}.${table.name}`, {
-        rows: row?.rows ?? '',
-        digest: row?.digest ?? '',
-        schema: table.schema,
-        name: table.name,
-        oid: Number(table.oid),
-      })
-    }
-    await client.query('COMMIT')
-    // A transaction of ours behind the snapshot, so that a quiet database's stream passes it at once.
-    await client.query('SELECT tidemark.touch()')
-  } finally {
-    await client.end()
-    await exported.close()
-  }
   const deadline = systemClock.elapsed() + CATCH_UP_MS
   while (compareLsn(generation.end, at) < 0) {
     if (systemClock.elapsed() > deadline) {

@@ -15,7 +15,8 @@ import { readSchema } from './catalog/read-schema.ts'
 import { sampleSequences } from './sequences.ts'
 import { connect, connectionError, sqlState } from './session.ts'
 import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
-import { type CatalogNow, COLUMNS_FINGERPRINT, copyRange, storedColumns, TableMoved } from './table-copy.ts'
+import { type CatalogNow, catalogNow, COLUMNS_FINGERPRINT, TableMoved } from './pinned-table.ts'
+import { copyRange, storedColumns } from './table-copy.ts'
 import { WireSession } from './wire-session.ts'
 
 const PAGE_BYTES = 8192
@@ -23,7 +24,7 @@ const TRIES = 20
 
 interface Extent {
   readonly filenode: string
-  readonly columns: string
+  readonly fingerprint: string
   readonly pages: number
   readonly rows: number
   readonly bytes: number
@@ -47,6 +48,7 @@ export class SourceSnapshot implements Snapshot {
   readonly #options: SnapshotOptions
   readonly #exported: ExportedSnapshot
   readonly #catalog: pg.Client
+  readonly #now: CatalogNow
   readonly #extents: ReadonlyMap<number, Extent>
   readonly #idle: WireSession[] = []
   readonly #all = new Set<WireSession>()
@@ -64,6 +66,7 @@ export class SourceSnapshot implements Snapshot {
     this.#options = options
     this.#exported = exported
     this.#catalog = catalog
+    this.#now = catalogNow(catalog)
     this.consistentPoint = exported.consistentPoint
     this.tables = read.tables
     this.sequences = read.sequences
@@ -145,21 +148,12 @@ export class SourceSnapshot implements Snapshot {
     try {
       const range = {
         snapshot: this.#exported.name,
-        table: table.version,
-        filenode: extent.filenode,
+        table: { ...table.version, filenode: extent.filenode, fingerprint: extent.fingerprint },
         from: part.from,
         to: part.to,
       }
       const encoder = new RowEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
-      const rows = await copyRange(
-        session,
-        range,
-        this.#now,
-        extent.columns,
-        encoder,
-        LIMITS.blockBytes,
-        onBlock,
-      )
+      const rows = await copyRange(session, range, this.#now, encoder, LIMITS.blockBytes, onBlock)
       return { kind: 'copied', rows }
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
@@ -186,16 +180,6 @@ export class SourceSnapshot implements Snapshot {
     })
     this.#all.add(session)
     return session
-  }
-
-  /** The catalog as it is now; the functions look past any snapshot, the columns come from a fresh one. */
-  readonly #now: CatalogNow = async (oid) => {
-    const found = await this.#catalog.query<{ filenode: string; columns: string | null }>(
-      `SELECT pg_relation_filenode(c.oid)::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns FROM pg_class c WHERE c.oid = $1`,
-      [oid],
-    )
-    const row = found.rows[0]
-    return row === undefined ? undefined : { filenode: row.filenode, columns: row.columns ?? '' }
   }
 }
 
@@ -225,18 +209,18 @@ async function readExtents(client: pg.Client): Promise<Map<number, Extent>> {
   const found = await client.query<{
     oid: number
     filenode: string
-    columns: string | null
+    fingerprint: string
     bytes: string
     rows: number
   }>(
-    `SELECT c.oid, c.relfilenode::text AS filenode, ${COLUMNS_FINGERPRINT} AS columns, COALESCE(pg_relation_size(c.oid), 0)::text AS bytes, greatest(c.reltuples, 0)::float8 AS rows FROM pg_class c WHERE c.relkind = 'r'`,
+    `SELECT c.oid, c.relfilenode::text AS filenode, ${COLUMNS_FINGERPRINT} AS fingerprint, COALESCE(pg_relation_size(c.oid), 0)::text AS bytes, greatest(c.reltuples, 0)::float8 AS rows FROM pg_class c WHERE c.relkind = 'r'`,
   )
   return new Map(
     found.rows.map((row) => [
       Number(row.oid),
       {
         filenode: row.filenode,
-        columns: row.columns ?? '',
+        fingerprint: row.fingerprint,
         pages: Math.ceil(Number(row.bytes) / PAGE_BYTES),
         rows: row.rows,
         bytes: Number(row.bytes),

@@ -1,40 +1,22 @@
 /**
  * Copies one range of one table under an exported snapshot: a short transaction that imports the snapshot, locks the
- * table ACCESS SHARE, makes sure that the table is still the one that the snapshot saw (hazard 48), and copies.
+ * table and makes sure that it is still the one that the snapshot saw, and copies.
  */
 import { TidemarkError } from '../../core/errors.ts'
 import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../core/relation.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import type { RowEncoder } from '../../formats/row-encoder.ts'
+import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from './pinned-table.ts'
 import { sqlState } from './session.ts'
 import type { WireSession } from './wire-session.ts'
 
-/** The table changed or vanished after the snapshot: it has to be copied under a newer one. */
-export class TableMoved extends Error {
-  readonly vanished: boolean
-  constructor(vanished: boolean) {
-    super('the table is not the one that the snapshot saw')
-    this.vanished = vanished
-  }
-}
-
 export interface CopyRange {
   readonly snapshot: string
-  readonly table: TableVersion
-  /** relfilenode as the snapshot has it; 0 for none. */
-  readonly filenode: string
+  readonly table: TableVersion & SeenTable
   readonly from: number
   /** Exclusive; undefined for "to the end". */
   readonly to: number | undefined
 }
-
-/** A look at the catalog as it is now, from a connection without the snapshot. */
-export type CatalogNow = (
-  oid: number,
-) => Promise<{ readonly filenode: string; readonly columns: string } | undefined>
-
-/** What `CatalogNow` and the snapshot must agree on. */
-export const COLUMNS_FINGERPRINT = `(SELECT string_agg(format('%s:%s:%s:%s:%s', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated), ',' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`
 
 /** The columns that are stored: all but generated ones, which a restore computes again. */
 export function storedColumns(table: TableVersion): readonly string[] {
@@ -49,7 +31,6 @@ export async function copyRange(
   session: WireSession,
   range: CopyRange,
   now: CatalogNow,
-  fingerprint: string,
   encoder: RowEncoder,
   blockBytes: number,
   onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
@@ -58,16 +39,7 @@ export async function copyRange(
   await session.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
   try {
     await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(range.snapshot)}`)
-    try {
-      await session.query(`LOCK TABLE ONLY ${quoteTable(table)} IN ACCESS SHARE MODE`)
-    } catch (error) {
-      // Renamed, dropped, or its schema is: 42P01, 3F000.
-      if (sqlState(error) === '42P01' || sqlState(error) === '3F000') throw new TableMoved(true)
-      throw error
-    }
-    const current = await now(table.oid)
-    if (current === undefined) throw new TableMoved(true)
-    if (current.filenode !== range.filenode || current.columns !== fingerprint) throw new TableMoved(false)
+    await pinTable((sql) => session.query(sql), table, now)
     const columns = storedColumns(table)
     const sink = new ByteSink(blockBytes + 64 * 1024)
     let scratch = Buffer.allocUnsafe(64 * 1024)
@@ -97,6 +69,7 @@ export async function copyRange(
       }
     })
     if (rows > 0) hand(sink.take(), rows)
+    await proveName((sql) => session.query(sql), table)
     await session.query('COMMIT')
     return total + rows
   } catch (error) {
