@@ -6,7 +6,7 @@ import { type Clock, type Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
-import { type ControlRecord, hasDdl, type TransactionPart } from '../core/transaction.ts'
+import { type ControlRecord, hasDdl, mergeSamples, type TransactionPart } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
 import type { Repository } from '../repository/repository.ts'
 import { LANE } from './cut-objects.ts'
@@ -161,7 +161,10 @@ export class Compactor {
         if (this.#cut.isEmpty) {
           await this.#storing
           await this.#store.sequences(record)
-        } else this.#cut.sequences = record
+        } else {
+          const earlier = this.#cut.sequences
+          this.#cut.sequences = earlier === undefined ? record : mergeSamples(earlier, record)
+        }
         break
       case 'schema':
         this.#cut.schemas.push(record.facts)

@@ -86,8 +86,7 @@ export class CutObjects {
       tables: cut.tables,
       blocks,
       transactions: cut.transactions,
-      sequences:
-        cut.sequences === undefined ? undefined : { at: cut.sequences.at, samples: cut.sequences.samples },
+      sequences: cut.sequences,
       markers: cut.markers,
     })
     const sealedIndex = await repository.seal(

@@ -5,6 +5,7 @@ import { formatLsn, type Lsn } from '../core/position.ts'
 import type { ControlRecord, SchemaFacts } from '../core/transaction.ts'
 import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
+import { sampledJson } from '../formats/sampled-sequences.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { CompactorOptions } from './compactor.ts'
 import { CutObjects, LANE } from './cut-objects.ts'
@@ -150,7 +151,7 @@ export class CutStore {
   async sequences(record: ControlRecord & { kind: 'sequences' }): Promise<void> {
     const { repository, generation } = this.#options
     const name = sequencesName(generation, record.at, repository.nonce())
-    const sealed = await repository.seal(name, Buffer.from(JSON.stringify(record.samples), 'utf8'), {
+    const sealed = await repository.seal(name, Buffer.from(JSON.stringify(sampledJson(record)), 'utf8'), {
       kind: 'sequences',
       generation: String(generation),
     })

@@ -45,6 +45,10 @@ export const LIMITS = {
   backoffMs: [200, 15_000] as const,
   /** A heartbeat entry is written this often while the source is idle. */
   heartbeatMs: 60_000,
+  /** Every so manieth sample of the sequences holds all of them; the others what changed. */
+  fullSampleEvery: 32,
+  /** Sequences that were never called and are read one by one with each sample, where the server is older than 18. */
+  uncalledSequences: 1000,
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
   lockWaitMs: 2_000,
 } as const

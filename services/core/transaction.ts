@@ -100,12 +100,10 @@ export interface RawDdlRecord {
 
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
 export type ControlRecord =
-  | {
-      readonly kind: 'sequences'
-      readonly at: Lsn
-      readonly samples: readonly SequenceSample[] /** Every schema change up to `at` has its record. */
+  | (SampledSequences & {
+      readonly kind: 'sequences' /** Every schema change up to `at` has its record. */
       readonly checked: boolean
-    }
+    })
   | {
       readonly kind: 'schema'
       readonly facts: SchemaFacts /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */
@@ -121,6 +119,57 @@ export interface SequenceSample {
   /** Text of the 64-bit value. */
   readonly lastValue: string
   readonly isCalled: boolean
+  /** The greatest advance between two samples of the last day, text; absent where none was seen. */
+  readonly advance?: string
+}
+
+/** A sequence as the source has it now. */
+export interface SequenceReading {
+  readonly schema: string
+  readonly name: string
+  readonly lastValue: string
+  readonly isCalled: boolean
+  /** Text; negative for a descending sequence. */
+  readonly increment: string
+}
+
+/** What the sequences said after everything up to `at` had been received. */
+export interface SampledSequences {
+  readonly at: Lsn
+  readonly samples: readonly SequenceSample[]
+  /**
+   * `full`: every sequence that could be read, called or not; `changes`: those alone that differ from the sample before.
+   * Absent in older backups: every sequence that had been called.
+   */
+  readonly extent?: 'full' | 'changes'
+  /** In `changes`: sequences that are no longer there under this name. */
+  readonly gone?: readonly { readonly schema: string; readonly name: string }[]
+}
+
+/** Two samples, one after the other, as one: what was recorded last counts. */
+export function mergeSamples<T extends SampledSequences>(earlier: SampledSequences, later: T): T {
+  if (later.extent !== 'changes') return later
+  const samples = new Map(earlier.samples.map((sample) => [sequenceKey(sample), sample]))
+  const gone = new Map((earlier.gone ?? []).map((name) => [sequenceKey(name), name]))
+  for (const name of later.gone ?? []) {
+    samples.delete(sequenceKey(name))
+    gone.set(sequenceKey(name), name)
+  }
+  for (const sample of later.samples) {
+    samples.set(sequenceKey(sample), sample)
+    gone.delete(sequenceKey(sample))
+  }
+  const { extent: _, ...rest } = later
+  return {
+    ...(rest as T),
+    samples: [...samples.values()],
+    gone: [...gone.values()],
+    ...(earlier.extent === undefined ? {} : { extent: earlier.extent }),
+  }
+}
+
+export function sequenceKey(sequence: { readonly schema: string; readonly name: string }): string {
+  return `${sequence.schema}\0${sequence.name}`
 }
 
 /** The catalog as it stood in one snapshot, with the ordered SQL that makes it from nothing. */

@@ -5,7 +5,8 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../core/position.ts'
-import type { SequenceSample } from '../core/transaction.ts'
+import type { SampledSequences } from '../core/transaction.ts'
+import { parseSampled, sampledJson } from './sampled-sequences.ts'
 import type { KeySpan } from './key-range.ts'
 
 export interface IndexedTable {
@@ -40,7 +41,7 @@ export interface SegmentIndex {
   readonly tables: readonly IndexedTable[]
   readonly blocks: readonly IndexedBlock[]
   readonly transactions: readonly IndexedTransaction[]
-  readonly sequences: { readonly at: Lsn; readonly samples: readonly SequenceSample[] } | undefined
+  readonly sequences: SampledSequences | undefined
   readonly markers: readonly { readonly at: Lsn; readonly name: string }[]
 }
 
@@ -63,7 +64,7 @@ export function encodeIndex(index: SegmentIndex): Buffer {
     sequences:
       index.sequences === undefined
         ? null
-        : { at: formatLsn(index.sequences.at), samples: index.sequences.samples },
+        : { at: formatLsn(index.sequences.at), ...sampledJson(index.sequences) },
     markers: index.markers.map((m) => ({ at: formatLsn(m.at), name: m.name })),
   })
   return zstdCompressSync(Buffer.from(text, 'utf8'))
@@ -77,7 +78,7 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
       tables: IndexedTable[]
       blocks: [number, number, number, number, string[]?, string[]?][]
       transactions: Packed[]
-      sequences: { at: string; samples: SequenceSample[] } | null
+      sequences: { at: string } | null
       markers: { at: string; name: string }[]
     }
     if (raw.version !== 1) throw new Error('version')
@@ -97,10 +98,7 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
         committedAt: BigInt(committedAt),
         counts: counts as unknown as IndexedTransaction['counts'],
       })),
-      sequences:
-        raw.sequences === null
-          ? undefined
-          : { at: parseLsn(raw.sequences.at), samples: raw.sequences.samples },
+      sequences: raw.sequences === null ? undefined : parseSampled(raw.sequences, parseLsn(raw.sequences.at)),
       markers: raw.markers.map((m) => ({ at: parseLsn(m.at), name: m.name })),
     }
   } catch (error) {

@@ -17,7 +17,8 @@ import type { Repository } from '../repository/repository.ts'
 import { binaryHeader, BinaryPrinter, binaryTrailer, canBeBinary, NeedsText } from './binary-rows.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
 import type { RowLayout } from './row-layout.ts'
-import { sequenceSamples } from './sequence-samples.ts'
+import { sequencesAt } from './sequence-samples.ts'
+import { sequenceNotes, sequenceStatements } from './sequence-statements.ts'
 import { FoldedChanges } from './fold-changes.ts'
 import { baseBlocks } from './segment-reader.ts'
 import type { TableFold } from './table-fold.ts'
@@ -54,20 +55,6 @@ export interface RebuildReport {
     readonly indexes: number
   }
 }
-
-/** No owned sequence may give a value that a row has already, whatever was sampled when. */
-const ABOVE_ROWS = `DO $tidemark$
-DECLARE owned record; top bigint;
-BEGIN
-  FOR owned IN SELECT s.seqrelid::regclass AS sequence, s.seqincrement AS step, t.oid::regclass AS relation, a.attname AS name
-      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
-     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') AND s.seqincrement > 0 AND a.atttypid IN (20, 21, 23) LOOP
-    EXECUTE format('SELECT max(%I) FROM %s', owned.name, owned.relation) INTO top;
-    IF top IS NOT NULL AND top > COALESCE((SELECT last_value FROM pg_catalog.pg_sequences q WHERE format('%I.%I', q.schemaname, q.sequencename)::regclass = owned.sequence), 0) THEN
-      PERFORM setval(owned.sequence, top);
-    END IF;
-  END LOOP;
-END $tidemark$`
 
 type RowFormat = 'text' | 'binary'
 
@@ -127,7 +114,9 @@ export class Rebuild {
       ...plan.tables.flatMap((table) => alreadyLoaded(table, loaded)),
     ].sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
     const t3 = this.#clock.elapsed()
-    const after = [...rest, ...(await this.#sequences())].sort((a, b) => a.rank - b.rank)
+    const sequences = await sequencesAt(this.#repository, plan.point)
+    notes.push(...sequenceNotes(sequences))
+    const after = [...rest, ...sequenceStatements(sequences)].sort((a, b) => a.rank - b.rank)
     done = 0
     notes.push(
       ...(await this.#target.run(
@@ -318,25 +307,6 @@ export class Rebuild {
       reported = total
     }
     return { chunks: chunks(), rows: () => total }
-  }
-
-  /** The first sample at or after the point, else the last before it; never below what the rows use. */
-  async #sequences(): Promise<SchemaStatement[]> {
-    const samples = (await sequenceSamples(this.#repository, this.#plan.point)) ?? this.#plan.schema.sequences
-    const set = samples.map((s): SchemaStatement => {
-      const name = quoteTable(s).replaceAll("'", "''")
-      const object = { kind: 'sequence', schema: s.schema, name: s.name }
-      return {
-        rank: 75,
-        phase: 'after',
-        objects: [object],
-        sql: `SELECT CASE WHEN to_regclass('${name}') IS NOT NULL THEN setval(to_regclass('${name}'), ${s.lastValue}, ${String(s.isCalled)}) END`,
-      }
-    })
-    return [
-      ...set,
-      { rank: 90, phase: 'after', objects: [{ kind: 'sequence', name: 'owned sequences' }], sql: ABOVE_ROWS },
-    ]
   }
 }
 

@@ -3,7 +3,7 @@
  * came after those facts. What only later facts know is never applied; what stays uncertain is listed.
  */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
-import type { SchemaFacts, SchemaStatement, SequenceSample } from '../core/transaction.ts'
+import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
 import { sequenceStatements, tableStatements, typeStatements } from '../formats/table-statements.ts'
 import { parseDdlRecord } from '../formats/schema-facts.ts'
 import type { Generation } from '../repository/generation.ts'
@@ -90,10 +90,7 @@ function parsePlaced(bytes: Buffer): PlacedRecord[] {
 export interface SchemaAtPoint {
   readonly statements: readonly SchemaStatement[]
   readonly notes: readonly string[]
-  readonly sequences: readonly SequenceSample[]
 }
-
-type StoredFacts = SchemaFacts & { readonly sequences?: readonly SequenceSample[] }
 
 /** @throws TidemarkError LEDGER_BROKEN when there are no facts at all */
 export async function schemaAt(
@@ -104,7 +101,7 @@ export async function schemaAt(
   lsn: Lsn,
 ): Promise<SchemaAtPoint> {
   const place = new Map(records.map((r) => [r.record.xid, r.lsn]))
-  let chosen: StoredFacts | undefined
+  let chosen: SchemaFacts | undefined
   for (const entry of generation.schemas.toReversed()) {
     const facts = JSON.parse(
       (
@@ -113,7 +110,7 @@ export async function schemaAt(
           generation: String(generation.facts.generation),
         })
       ).toString('utf8'),
-    ) as StoredFacts
+    ) as SchemaFacts
     // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
     const knowsLater =
       facts.ddlSeen.some((xid) => {
@@ -134,9 +131,8 @@ export async function schemaAt(
   const later = records.filter(
     (r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid),
   )
-  if (later.length === 0)
-    return { statements: chosen.statements, notes: chosen.notes, sequences: chosen.sequences ?? [] }
-  return { ...patched(chosen, later, histories), sequences: chosen.sequences ?? [] }
+  if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes }
+  return patched(chosen, later, histories)
 }
 
 /** Whether a committed transaction is in a snapshot, `xmin:xmax:xip,…` (PostgreSQL manual, pg_current_snapshot). */
@@ -148,7 +144,7 @@ export function isVisible(snapshot: string, xid: string): boolean {
 
 /** Replaces the statements of every object that later records touched by ones made from the records. */
 function patched(
-  facts: StoredFacts,
+  facts: SchemaFacts,
   later: readonly PlacedRecord[],
   histories: ReadonlyMap<number, TableHistory>,
 ): { statements: SchemaStatement[]; notes: string[] } {

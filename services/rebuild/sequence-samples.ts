@@ -1,41 +1,148 @@
 /** Which values the sequences had at a point: samples stand in the indexes of cuts, and in entries of their own. */
+import { LIMITS } from '../core/limits.ts'
 import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
-import type { SequenceSample } from '../core/transaction.ts'
+import { mergeSamples, type SampledSequences, sequenceKey, type SequenceSample } from '../core/transaction.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
-import type { SegmentIndex } from '../formats/segment-index.ts'
+import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
-import { readIndex, type ResolvedPoint } from './point.ts'
+import { closes, readIndex, type ResolvedPoint } from './point.ts'
 
-/** The first sample at or after the point, else the last one before it. A cut's sample lies at or before the cut's end. */
-export async function sequenceSamples(
+export interface SequenceAt extends SequenceSample {
+  /** It may have moved between its sample and the point. */
+  readonly isBehind: boolean
+}
+
+export interface SequencesAt {
+  readonly sequences: readonly SequenceAt[]
+  /** Whether one that is not among them was never called; else nobody knows what it gave before the point. */
+  readonly restUncalled: boolean
+}
+
+/** The first sample that was taken after everything up to the point had been received, else the last one before it. */
+export async function sequencesAt(repository: Repository, point: ResolvedPoint): Promise<SequencesAt> {
+  const last = await lastCommit(repository, point)
+  const isBehind = (at: Lsn): boolean => last !== undefined && compareLsn(at, last) <= 0
+  const history: SampledSequences[] = []
+  let exact: SampledSequences | undefined
+  for await (const entry of point.generation.segments.entries((c) => !isBehind(c.end))) {
+    const sample = await sampleOf(repository, entry)
+    if (sample === undefined) continue
+    if (!isBehind(sample.at)) {
+      exact = sample
+      break
+    }
+    history.push(sample)
+  }
+  await addEarlier(repository, point, history, exact, isBehind)
+  history.sort((a, b) => compareLsn(a.at, b.at))
+  if (exact === undefined && history.length === 0) {
+    const base = await baseSample(repository, point)
+    if (base === undefined) return { sequences: [], restUncalled: false }
+    if (isBehind(base.at)) history.push(base)
+    else exact = base
+  }
+  return atPoint(history, exact)
+}
+
+/** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
+async function lastCommit(
   repository: Repository,
   { generation, lsn }: ResolvedPoint,
-): Promise<readonly SequenceSample[] | undefined> {
-  const { segments } = generation
-  let before: readonly SequenceSample[] | undefined
-  for await (const entry of segments.entries((c) => compareLsn(c.end, lsn) >= 0)) {
-    const sample = await sampleOf(repository, entry)
-    if (sample !== undefined && compareLsn(sample.at, lsn) >= 0) return sample.samples
-    before = sample?.samples ?? before
-  }
-  if (before !== undefined) return before
-  for await (const entry of segments.backwards((c) => compareLsn(c.from, lsn) < 0)) {
-    if (compareLsn(endOf(entry), lsn) >= 0) continue
-    const sample = await sampleOf(repository, entry)
-    if (sample !== undefined) return sample.samples
+): Promise<Lsn | undefined> {
+  for await (const entry of generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0)) {
+    if (!isSegments(entry)) continue
+    const { tables, transactions } = await readIndex(repository, entry)
+    // Our own deletes and updates behind a sample use none.
+    const uses = transactions.findLast(
+      (t) =>
+        compareLsn(t.lsn, lsn) <= 0 &&
+        t.counts.some(([table, inserts]) => tables[table]?.schema !== 'tidemark' || inserts > 0),
+    )
+    if (uses !== undefined) return uses.lsn
   }
   return undefined
 }
 
-async function sampleOf(repository: Repository, entry: PagedEntry): Promise<SegmentIndex['sequences']> {
+/** Back to one that holds all, and so far that a restart of the process just before does not hide how fast they move. */
+async function addEarlier(
+  repository: Repository,
+  { generation, lsn }: ResolvedPoint,
+  history: SampledSequences[],
+  exact: SampledSequences | undefined,
+  isBehind: (at: Lsn) => boolean,
+): Promise<void> {
+  let hasFull = [...history, ...(exact === undefined ? [] : [exact])].some((s) => s.extent !== 'changes')
+  for await (const entry of generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0)) {
+    if (hasFull && (exact !== undefined || history.length >= 2 * LIMITS.fullSampleEvery)) return
+    if (!isBehind(endOf(entry))) continue
+    const sample = await sampleOf(repository, entry)
+    if (sample === undefined) continue
+    history.push(sample)
+    hasFull ||= sample.extent !== 'changes'
+  }
+}
+
+/** The snapshot of the newest base that the point reaches: its reading of the schema has the sequences too. */
+async function baseSample(
+  repository: Repository,
+  { generation, lsn }: ResolvedPoint,
+): Promise<SampledSequences | undefined> {
+  let left = LIMITS.fullSampleEvery
+  for (const { body } of generation.schemas.toReversed()) {
+    const at = parseLsn(body.at)
+    if (compareLsn(at, lsn) > 0 && !closes(at, lsn)) continue
+    if (left-- === 0) return undefined
+    const stored = await repository.getSealed(body.object, {
+      kind: 'schema',
+      generation: String(generation.facts.generation),
+    })
+    const facts = JSON.parse(stored.toString('utf8')) as { sequences?: unknown; sampled?: unknown }
+    if (facts.sampled !== undefined) return parseSampled(facts.sampled, at)
+    if (facts.sequences !== undefined) return parseSampled(facts.sequences, at)
+  }
+  return undefined
+}
+
+function atPoint(history: readonly SampledSequences[], exact: SampledSequences | undefined): SequencesAt {
+  const all = exact === undefined ? history : [...history, exact]
+  const full = Math.max(
+    0,
+    all.findLastIndex((sample) => sample.extent !== 'changes'),
+  )
+  const state = all.slice(full).reduce((held, next) => mergeSamples(held, next))
+  const known = new Map(state.samples.map((sample) => [sequenceKey(sample), sample]))
+  const restUncalled = exact !== undefined && state.extent === undefined
+  const seen = new Map<string, SequenceSample>()
+  const advances = new Map<string, bigint>()
+  for (const sample of all.flatMap(({ samples }) => samples)) {
+    const key = sequenceKey(sample)
+    seen.set(key, sample)
+    const advance = BigInt(sample.advance ?? 0)
+    if (advance > (advances.get(key) ?? 0n)) advances.set(key, advance)
+  }
+  const sequences: SequenceAt[] = []
+  for (const [key, sample] of seen) {
+    const held = known.get(key)
+    // Renamed or dropped before the sample behind the point: an older one has it.
+    if (held === undefined && restUncalled) continue
+    sequences.push({
+      ...(held ?? sample),
+      advance: String(advances.get(key) ?? 0n),
+      isBehind: exact === undefined || held === undefined,
+    })
+  }
+  return { sequences, restUncalled }
+}
+
+async function sampleOf(repository: Repository, entry: PagedEntry): Promise<SampledSequences | undefined> {
   if (isSegments(entry)) return (await readIndex(repository, entry)).sequences
   const { body } = entry
   const stored = await repository.getSealed(body.object, {
     kind: 'sequences',
     generation: String(body.generation),
   })
-  return { at: parseLsn(body.at), samples: JSON.parse(stored.toString('utf8')) as SequenceSample[] }
+  return parseSampled(JSON.parse(stored.toString('utf8')), parseLsn(body.at))
 }
 
 function endOf(entry: PagedEntry): Lsn {

@@ -158,7 +158,10 @@ export class BaseCopy {
     const facts = await source.schema()
     const sealed = await repository.seal(
       schemaName(generation, snapshot.consistentPoint, repository.nonce()),
-      Buffer.from(JSON.stringify({ ...facts, sequences: snapshot.sequences }), 'utf8'),
+      Buffer.from(
+        JSON.stringify({ ...facts, sampled: { extent: 'full', samples: snapshot.sequences } }),
+        'utf8',
+      ),
       { kind: 'schema', generation: String(generation) },
     )
     await repository.put(sealed)

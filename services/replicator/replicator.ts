@@ -9,6 +9,7 @@ import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { DdlWatch } from './ddl-watch.ts'
+import { SequenceWatch } from './sequence-watch.ts'
 
 export interface ReplicatorEvents {
   /** A table's rows cannot be carried over a schema change; it has to be read again. */
@@ -34,8 +35,10 @@ export interface ReplicatorOptions {
 export class Replicator {
   readonly #options: ReplicatorOptions
   readonly #watch: DdlWatch
+  readonly #sequences: SequenceWatch
   #received: Lsn
-  #sampled: Lsn
+  /** Undefined before the first: what an earlier process received last may have no sample. */
+  #sampled: Lsn | undefined
   /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
   #checked: Lsn
   /** The transaction in which missing records were made; until it has come, nothing counts as checked. */
@@ -52,9 +55,9 @@ export class Replicator {
   constructor(options: ReplicatorOptions) {
     this.#options = options
     this.#received = options.from
-    this.#sampled = options.from
     this.#checked = options.checked
     this.#watch = new DdlWatch(options.randomness)
+    this.#sequences = new SequenceWatch(options.clock)
   }
 
   /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
@@ -131,8 +134,8 @@ export class Replicator {
       const checked = await this.#check(at)
       await source.forgetDdl(log.durable)
       if (at !== this.#sampled) {
-        const samples = await source.sequences()
-        await log.append({ kind: 'sequences', at, samples, checked }, signal)
+        const sampled = this.#sequences.sample(at, await source.sequences())
+        await log.append({ kind: 'sequences', ...sampled, checked }, signal)
         this.#sampled = at
       }
       pause = Math.max(sampleMs, 20 * (clock.elapsed() - asked))

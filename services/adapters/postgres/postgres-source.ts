@@ -5,12 +5,12 @@ import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
 import type { CatalogRepair, Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
-import type { LogItem, SchemaFacts, SequenceSample } from '../../core/transaction.ts'
+import type { LogItem, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { readSteadySchema } from './schema-reader.ts'
-import { sampleSequences } from './sequences.ts'
+import { SequenceReader } from './sequences.ts'
 import { connect, connectionError } from './session.ts'
 import { checkSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
@@ -36,6 +36,7 @@ export interface ExpectedSource {
 export class PostgresSource implements Source {
   readonly #options: PostgresSourceOptions
   readonly #expected: ExpectedSource
+  readonly #sequences = new SequenceReader()
   #client: pg.Client | undefined
   #stream: WalStream | undefined
   #acknowledged: Lsn = LSN_ZERO
@@ -156,8 +157,8 @@ export class PostgresSource implements Source {
     }
   }
 
-  sequences(): Promise<readonly SequenceSample[]> {
-    return this.#query(sampleSequences)
+  sequences(): Promise<readonly SequenceReading[]> {
+    return this.#query((client) => this.#sequences.read(client))
   }
 
   repairCatalog(): Promise<CatalogRepair> {

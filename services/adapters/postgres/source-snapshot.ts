@@ -12,7 +12,7 @@ import { RowEncoder } from '../../formats/row-encoder.ts'
 import { tableVersion } from '../../formats/schema-facts.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { readSchema } from './catalog/read-schema.ts'
-import { sampleSequences } from './sequences.ts'
+import { readSequencesOnce } from './sequences.ts'
 import { connect, connectionError, sqlState } from './session.ts'
 import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
 import { type CatalogNow, catalogNow, COLUMNS_FINGERPRINT, TableMoved } from './pinned-table.ts'
@@ -101,7 +101,7 @@ export class SourceSnapshot implements Snapshot {
       catalog = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
       await beginUnder(reader, exported.name)
       const schema = await readSchema(reader)
-      const sequences = await sampleSequences(reader)
+      const sequences = await readSequencesOnce(reader)
       const extents = await readExtents(reader)
       await reader.query('COMMIT')
       const tables: SnapshotTable[] = []

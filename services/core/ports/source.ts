@@ -10,7 +10,7 @@
  */
 import type { Lsn } from '../position.ts'
 import type { TableVersion } from '../relation.ts'
-import type { ChangeShape, LogItem, SchemaFacts, SequenceSample } from '../transaction.ts'
+import type { ChangeShape, LogItem, SchemaFacts, SequenceReading, SequenceSample } from '../transaction.ts'
 
 export interface SourceIdentity {
   readonly systemId: string
@@ -96,7 +96,8 @@ export interface Source {
     onWaiting?(pids: readonly number[]): void
   }): Promise<Snapshot>
   schema(): Promise<SchemaFacts>
-  sequences(): Promise<readonly SequenceSample[]>
+  /** Every sequence that the role may read, called or not; temporary ones and ours left out. */
+  sequences(): Promise<readonly SequenceReading[]>
   /**
    * Compares the catalog with the DDL records. What no record tells is recorded now, with the command REPAIR, and comes
    * through the stream in the transaction `recorded` (full id, text). `failed` names tables that could not be recorded

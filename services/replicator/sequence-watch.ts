@@ -1,0 +1,84 @@
+/**
+ * Turns readings of all sequences into samples: what changed alone, and everything from time to time, so that no restore
+ * has to look far back. Remembers how fast each one moves, for the margin of a restore that has no later sample.
+ */
+import type { Clock } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Lsn } from '../core/position.ts'
+import {
+  type SampledSequences,
+  sequenceKey,
+  type SequenceReading,
+  type SequenceSample,
+} from '../core/transaction.ts'
+
+const DAY_MS = 86_400_000
+
+interface Advance {
+  /** Of this day and of the day before it: together at least the last 24 hours. */
+  today: bigint
+  before: bigint
+}
+
+export class SequenceWatch {
+  readonly #clock: Clock
+  #known = new Map<string, SequenceReading>()
+  readonly #advances = new Map<string, Advance>()
+  #dayBegan: number
+  #sinceFull: number = LIMITS.fullSampleEvery
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#dayBegan = clock.elapsed()
+  }
+
+  /** @param readings every sequence that can be read, taken after everything up to `at` was received */
+  sample(at: Lsn, readings: readonly SequenceReading[]): SampledSequences {
+    this.#turnDay()
+    const now = new Map(readings.map((reading) => [sequenceKey(reading), reading]))
+    const changed: SequenceReading[] = []
+    for (const [key, reading] of now) {
+      const before = this.#known.get(key)
+      if (before === undefined) changed.push(reading)
+      else if (before.lastValue !== reading.lastValue || before.isCalled !== reading.isCalled) {
+        this.#see(key, before, reading)
+        changed.push(reading)
+      }
+    }
+    const gone = [...this.#known].flatMap(([key, { schema, name }]) =>
+      now.has(key) ? [] : [{ schema, name }],
+    )
+    for (const name of gone) this.#advances.delete(sequenceKey(name))
+    this.#known = now
+    if (++this.#sinceFull >= LIMITS.fullSampleEvery) {
+      this.#sinceFull = 0
+      return { at, extent: 'full', samples: readings.map((reading) => this.#sampleOf(reading)) }
+    }
+    return { at, extent: 'changes', samples: changed.map((reading) => this.#sampleOf(reading)), gone }
+  }
+
+  #see(key: string, before: SequenceReading, after: SequenceReading): void {
+    const moved = BigInt(after.lastValue) - BigInt(before.lastValue)
+    const advance = BigInt(after.increment) < 0n ? -moved : moved
+    if (advance <= 0n) return
+    const held = this.#advances.get(key)
+    if (held === undefined) this.#advances.set(key, { today: advance, before: 0n })
+    else if (advance > held.today) held.today = advance
+  }
+
+  #turnDay(): void {
+    const now = this.#clock.elapsed()
+    if (now - this.#dayBegan < DAY_MS) return
+    this.#dayBegan = now
+    for (const advance of this.#advances.values()) {
+      advance.before = advance.today
+      advance.today = 0n
+    }
+  }
+
+  #sampleOf({ schema, name, lastValue, isCalled }: SequenceReading): SequenceSample {
+    const held = this.#advances.get(sequenceKey({ schema, name }))
+    const advance = held === undefined ? 0n : held.today > held.before ? held.today : held.before
+    return { schema, name, lastValue, isCalled, ...(advance === 0n ? {} : { advance: String(advance) }) }
+  }
+}

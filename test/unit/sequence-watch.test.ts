@@ -1,0 +1,81 @@
+/** Samples of sequences: what changed, all of them now and then, and how fast each one moves. */
+import { expect, test } from 'vitest'
+import { LIMITS } from '../../services/core/limits.ts'
+import { toLsn } from '../../services/core/position.ts'
+import { mergeSamples, type SampledSequences, type SequenceReading } from '../../services/core/transaction.ts'
+import { SequenceWatch } from '../../services/replicator/sequence-watch.ts'
+
+const DAY_MS = 86_400_000
+let now = 0
+const clock = { now: () => now, elapsed: () => now, sleep: () => Promise.resolve() }
+const reading = (name: string, value: number, isCalled = true, increment = '1'): SequenceReading => ({
+  schema: 'public',
+  name,
+  lastValue: String(value),
+  isCalled,
+  increment,
+})
+
+test('samples hold what changed; merged, they are what the sequences say', () => {
+  now = 0
+  const watch = new SequenceWatch(clock)
+  const rounds: SequenceReading[][] = [
+    [reading('a', 1, false), reading('b', 5)],
+    [reading('a', 1), reading('b', 5)],
+    [reading('a', 51, false), reading('b', 9)],
+    [reading('a', 51, false), reading('c', 9)],
+    [reading('a', 51, false), reading('c', 9), reading('b', 1, false)],
+  ]
+  let held: SampledSequences | undefined
+  const sizes: number[] = []
+  for (const [i, readings] of rounds.entries()) {
+    const sample = watch.sample(toLsn(BigInt(i + 1)), readings)
+    sizes.push(sample.samples.length)
+    held = held === undefined ? sample : mergeSamples(held, sample)
+    const states = held.samples.map(({ name, lastValue, isCalled }) => `${name} ${lastValue} ${isCalled}`)
+    expect(states.sort()).toEqual(readings.map((r) => `${r.name} ${r.lastValue} ${r.isCalled}`).sort())
+    expect(held.extent).toBe('full')
+  }
+  expect(sizes).toEqual([2, 1, 2, 1, 1])
+  const extents = Array.from(
+    { length: LIMITS.fullSampleEvery },
+    (_, i) => watch.sample(toLsn(BigInt(i + 10)), rounds[0]!).extent,
+  )
+  expect(extents.filter((extent) => extent === 'full')).toHaveLength(1)
+})
+
+test('two samples of one cut are merged without losing what only the first one has', () => {
+  const first: SampledSequences = {
+    at: toLsn(1n),
+    extent: 'changes',
+    samples: [{ schema: 's', name: 'a', lastValue: '1', isCalled: true }],
+    gone: [{ schema: 's', name: 'b' }],
+  }
+  const second: SampledSequences = {
+    at: toLsn(2n),
+    extent: 'changes',
+    samples: [{ schema: 's', name: 'b', lastValue: '1', isCalled: false }],
+    gone: [{ schema: 's', name: 'c' }],
+  }
+  expect(mergeSamples(first, second)).toEqual({
+    at: 2n,
+    extent: 'changes',
+    samples: [...first.samples, ...second.samples],
+    gone: [{ schema: 's', name: 'c' }],
+  })
+})
+
+test('the greatest advance of the last day, in the direction of the sequence', () => {
+  now = 0
+  const watch = new SequenceWatch(clock)
+  const advance = (...readings: SequenceReading[]): (string | undefined)[] =>
+    watch.sample(toLsn(1n), readings).samples.map((sample) => sample.advance)
+  expect(advance(reading('up', 10), reading('down', -10, true, '-5'))).toEqual([undefined, undefined])
+  expect(advance(reading('up', 60), reading('down', -40, true, '-5'))).toEqual(['50', '30'])
+  // Set back by somebody: no advance.
+  expect(advance(reading('up', 1), reading('down', 0, true, '-5'))).toEqual(['50', '30'])
+  now += DAY_MS
+  expect(advance(reading('up', 3), reading('down', -5, true, '-5'))).toEqual(['50', '30'])
+  now += DAY_MS
+  expect(advance(reading('up', 4), reading('down', -10, true, '-5'))).toEqual(['2', '5'])
+})
