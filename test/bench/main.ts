@@ -15,7 +15,7 @@ import { benchReread } from './reread.ts'
 import { benchRequests } from './requests.ts'
 import { benchSeal } from './seal.ts'
 import { benchRebuild } from './rebuild.ts'
-import { installation } from './tools.ts'
+import { installation } from '../support/postgres-tools.ts'
 import { Workplace } from './workplace.ts'
 
 export interface Figure {
