@@ -7,7 +7,16 @@ import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { ReplicaIdentity, TableColumn, TableVersion } from '../core/relation.ts'
 
+/** aclitem[] as text; facts written before rights were read as a whole have none. */
+const rights = {
+  acl: z.array(z.string()).nullable().optional(),
+  aclDefault: z.array(z.string()).nullable().optional(),
+}
+
 const sequenceOptions = z.object({
+  ...rights,
+  comment: z.string().nullable().optional(),
+  persistence: z.string().optional(),
   schema: z.string(),
   name: z.string(),
   start: z.coerce.string(),
@@ -27,6 +36,8 @@ export const tableFacts = z.object({
   owner: z.string(),
   replicaIdentity: z.string(),
   options: z.array(z.string()).nullable(),
+  toastOptions: z.array(z.string()).nullable().optional(),
+  ...rights,
   rowSecurity: z.boolean(),
   forceRowSecurity: z.boolean(),
   accessMethod: z.string().nullable(),
@@ -34,6 +45,8 @@ export const tableFacts = z.object({
   partitionKey: z.string().nullable(),
   partitionBound: z.string().nullable(),
   parents: z.array(z.object({ schema: z.string(), name: z.string() })).nullable(),
+  /** null: has no parents that it inherits from */
+  inheritsInOrder: z.boolean().nullable().optional(),
   keyColumns: z.array(z.string()),
   identityIndex: z.string().nullable(),
   columns: z.array(
@@ -53,6 +66,8 @@ export const tableFacts = z.object({
       storage: z.string().nullable(),
       compression: z.string().nullable(),
       statistics: z.number().nullable(),
+      options: z.array(z.string()).nullable().optional(),
+      acl: z.array(z.string()).nullable().optional(),
       local: z.boolean(),
       sequence: sequenceOptions.nullable(),
     }),
@@ -65,9 +80,24 @@ export const tableFacts = z.object({
       index: z.string().nullable(),
       inherited: z.boolean(),
       hasParent: z.boolean(),
+      clustered: z.boolean().optional(),
       parentIndex: z.string().nullable(),
     }),
   ),
+  notNulls: z
+    .array(
+      z.object({
+        column: z.string(),
+        name: z.string(),
+        noInherit: z.boolean(),
+        valid: z.boolean(),
+        local: z.boolean(),
+        /** The parent's is NOT VALID. */
+        validBeforeParent: z.boolean(),
+      }),
+    )
+    .nullable()
+    .optional(),
   indexes: z.array(
     z.object({
       schema: z.string(),
@@ -75,11 +105,19 @@ export const tableFacts = z.object({
       definition: z.string(),
       clustered: z.boolean(),
       identity: z.boolean(),
+      statistics: z
+        .array(z.object({ column: z.number(), target: z.number() }))
+        .nullable()
+        .optional(),
       parentIndex: z.string().nullable(),
     }),
   ),
   triggers: z.array(z.object({ name: z.string(), definition: z.string(), enabled: z.string() })),
-  rules: z.array(z.object({ name: z.string(), definition: z.string() })),
+  triggerStates: z
+    .array(z.object({ name: z.string(), enabled: z.string() }))
+    .nullable()
+    .optional(),
+  rules: z.array(z.object({ name: z.string(), definition: z.string(), enabled: z.string().optional() })),
   policies: z.array(
     z.object({
       name: z.string(),
@@ -91,6 +129,11 @@ export const tableFacts = z.object({
     }),
   ),
   comments: z.array(z.object({ column: z.string().nullable(), text: z.string() })),
+  partComments: z
+    .array(z.object({ kind: z.string(), name: z.string(), text: z.string() }))
+    .nullable()
+    .optional(),
+  /** Of facts without `acl`; empty in newer ones. */
   grants: z.array(
     z.object({
       grantee: z.string(),
@@ -115,10 +158,34 @@ export const typeFacts = z.object({
   notNull: z.boolean(),
   default: z.string().nullable(),
   collation: z.string().nullable(),
-  constraints: z.array(z.object({ name: z.string(), definition: z.string() })).nullable(),
+  ...rights,
+  comment: z.string().nullable().optional(),
+  constraints: z
+    .array(
+      z.object({
+        name: z.string(),
+        /** 'c' or 'n' (NOT NULL with a name of its own) */
+        type: z.string().optional(),
+        definition: z.string(),
+        valid: z.boolean().optional(),
+        comment: z.string().nullable().optional(),
+      }),
+    )
+    .nullable(),
   attributes: z.array(z.object({ name: z.string(), type: z.string() })).nullable(),
+  attributeDetails: z
+    .array(z.object({ name: z.string(), collation: z.string().nullable(), comment: z.string().nullable() }))
+    .nullable()
+    .optional(),
   subtype: z
-    .object({ type: z.string(), opclass: z.string().nullable(), multirange: z.string().nullable() })
+    .object({
+      type: z.string(),
+      opclass: z.string().nullable(),
+      multirange: z.string().nullable(),
+      collation: z.string().nullable().optional(),
+      diff: z.string().nullable().optional(),
+      canonical: z.string().nullable().optional(),
+    })
     .nullable(),
 })
 

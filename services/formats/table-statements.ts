@@ -4,26 +4,12 @@
  */
 import { quoteLiteral, quoteName, quoteTable } from '../core/relation.ts'
 import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import type { ColumnFacts, SequenceFacts, TableFacts, TypeFacts } from './schema-facts.ts'
+import { collect, RANK, type Say } from './rank.ts'
+import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from './relation-parts.ts'
+import type { ColumnFacts, TableFacts } from './schema-facts.ts'
 
-/** Phases of a schema: lower ranks first. Inside a rank the order given is kept. */
-export const RANK = {
-  cluster: -30,
-  schema: -20,
-  extension: -10,
-  create: 0,
-  child: 5,
-  attach: 10,
-  key: 20,
-  constraint: 30,
-  index: 40,
-  attachIndex: 50,
-  foreignKey: 60,
-  behaviour: 70,
-  rights: 80,
-} as const
-
-function columnClause(column: ColumnFacts, withDefault: boolean): string {
+/** What stands in CREATE for one column; its default comes after the rows. */
+export function columnClause(table: TableFacts, column: ColumnFacts): string {
   const parts = [quoteName(column.name), column.type]
   if (column.collation !== null) parts.push(`COLLATE ${column.collation}`)
   if (column.generated !== '' && column.default !== null) {
@@ -33,10 +19,11 @@ function columnClause(column: ColumnFacts, withDefault: boolean): string {
     parts.push(
       `GENERATED ${column.identity === 'a' ? 'ALWAYS' : 'BY DEFAULT'} AS IDENTITY (SEQUENCE NAME ${quoteTable(s)} START WITH ${s.start} INCREMENT BY ${s.increment} MINVALUE ${s.min} MAXVALUE ${s.max} CACHE ${s.cache} ${s.cycle ? 'CYCLE' : 'NO CYCLE'})`,
     )
-  } else if (withDefault && column.default !== null) {
-    parts.push(`DEFAULT ${column.default}`)
   }
-  if (column.notNull) parts.push('NOT NULL')
+  const named = table.notNulls?.find((k) => k.column === column.name)
+  if (named === undefined) parts.push(...(column.notNull ? ['NOT NULL'] : []))
+  else if (named.valid)
+    parts.push(`CONSTRAINT ${quoteName(named.name)} NOT NULL${named.noInherit ? ' NO INHERIT' : ''}`)
   return parts.join(' ')
 }
 
@@ -50,22 +37,33 @@ const POLICY_COMMAND: Readonly<Record<string, string>> = {
   '*': 'ALL',
 }
 
-// biome-ignore lint/complexity/noExcessiveCognitiveComplexity: a list of clauses, one branch for each
 export function tableStatements(table: TableFacts): SchemaStatement[] {
-  const name = quoteTable(table)
   const self: SchemaObject = { kind: 'table', schema: table.schema, name: table.name }
-  const out: SchemaStatement[] = []
-  const say = (rank: number, sql: string, object: SchemaObject = self): void => {
-    out.push({ sql, phase: rank < RANK.key ? 'before' : 'after', objects: [object], rank })
-  }
-  const sub = (kind: string, sub: string): SchemaObject => ({
-    kind,
-    schema: table.schema,
-    table: table.name,
-    name: sub,
+  return collect(self, (say) => {
+    const inherits =
+      table.parents !== null &&
+      table.partitionBound === null &&
+      (table.inheritsInOrder ?? true) &&
+      inheritedFirst(table.columns)
+    sayTable(say, table, inherits)
+    sayNotNulls(say, table, inherits)
+    sayColumns(say, table)
+    sayParents(say, table, inherits)
+    sayConstraints(say, table)
+    sayIndexes(say, table, 'TABLE')
+    sayIdentity(say, table)
+    sayRulesAndTriggers(say, table)
+    sayPolicies(say, table)
+    sayComments(say, table, 'TABLE')
+    sayOwnerAndRights(say, table, 'TABLE')
   })
+}
 
-  const options = table.options === null ? '' : ` WITH (${table.options.map(optionClause).join(', ')})`
+function sayTable(say: Say, table: TableFacts, inherits: boolean): void {
+  const options = [
+    ...(table.options ?? []).map(optionClause),
+    ...(table.toastOptions ?? []).map((option) => `toast.${optionClause(option)}`),
+  ]
   const persistence = table.persistence === 'u' ? 'UNLOGGED ' : ''
   const method =
     table.accessMethod === null || table.accessMethod === 'heap'
@@ -74,35 +72,46 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
   const partitioned = table.partitionKey === null ? '' : ` PARTITION BY ${table.partitionKey}`
   // A child's inherited columns come from INHERITS where that gives the same order; a column that the parent got later
   // stands behind the child's own, and then all are spelled out (and are the child's own as well as inherited).
-  const inherits = table.parents !== null && table.partitionBound === null && inheritedFirst(table.columns)
   const columns = inherits ? table.columns.filter((c) => c.local) : table.columns
   const from = inherits ? ` INHERITS (${table.parents!.map(quoteTable).join(', ')})` : ''
   say(
     inherits ? RANK.child : RANK.create,
-    `CREATE ${persistence}TABLE ${name} (${columns.map((c) => columnClause(c, false)).join(', ')})${from}${partitioned}${method}${options}`,
+    `CREATE ${persistence}TABLE ${quoteTable(table)} (${columns.map((c) => columnClause(table, c)).join(', ')})${from}${partitioned}${method}${options.length === 0 ? '' : ` WITH (${options.join(', ')})`}`,
   )
-  for (const c of table.columns) {
-    if (c.storage !== null)
-      say(
-        RANK.attach,
-        `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET STORAGE ${STORAGE[c.storage] ?? 'EXTENDED'}`,
-      )
-    if (c.compression !== null)
-      say(
-        RANK.attach,
-        `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET COMPRESSION ${COMPRESSION[c.compression] ?? 'pglz'}`,
-      )
-    if (c.statistics !== null)
-      say(
-        RANK.behaviour,
-        `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET STATISTICS ${c.statistics}`,
-      )
-    if (c.default !== null && c.generated === '' && c.identity === '')
+}
+
+/** NOT NULL constraints that no column clause makes: PostgreSQL 18 names them and lets them be NOT VALID. */
+function sayNotNulls(say: Say, table: TableFacts, inherits: boolean): void {
+  for (const k of table.notNulls ?? []) {
+    const object: SchemaObject = { kind: 'constraint', schema: table.schema, table: table.name, name: k.name }
+    const alter = `ALTER TABLE ${quoteTable(table)}`
+    const name = quoteName(k.name)
+    const inherited = inherits && table.columns.some((c) => c.name === k.column && !c.local)
+    if (!k.valid || (inherited && k.local))
       say(
         RANK.constraint,
-        `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET DEFAULT ${c.default}`,
+        `${alter} ADD CONSTRAINT ${name} NOT NULL ${quoteName(k.column)}${k.noInherit ? ' NO INHERIT' : ''}${k.valid ? '' : ' NOT VALID'}`,
+        object,
       )
+    if (k.validBeforeParent) say(RANK.constraint + 1, `${alter} VALIDATE CONSTRAINT ${name}`, object)
   }
+}
+
+export function sayColumns(say: Say, table: TableFacts, word = 'TABLE'): void {
+  for (const c of table.columns) {
+    const alter = `ALTER ${word} ${word === 'TABLE' ? 'ONLY ' : ''}${quoteTable(table)} ALTER COLUMN ${quoteName(c.name)}`
+    if (c.storage !== null) say(RANK.attach, `${alter} SET STORAGE ${STORAGE[c.storage] ?? 'EXTENDED'}`)
+    if (c.compression !== null)
+      say(RANK.attach, `${alter} SET COMPRESSION ${COMPRESSION[c.compression] ?? 'pglz'}`)
+    if (c.statistics !== null) say(RANK.behaviour, `${alter} SET STATISTICS ${c.statistics}`)
+    if (c.options != null) say(RANK.behaviour, `${alter} SET (${c.options.map(optionClause).join(', ')})`)
+    if (c.default !== null && c.generated === '' && c.identity === '')
+      say(RANK.constraint, `${alter} SET DEFAULT ${c.default}`)
+  }
+}
+
+function sayParents(say: Say, table: TableFacts, inherits: boolean): void {
+  const name = quoteTable(table)
   for (const parent of table.parents ?? []) {
     if (table.partitionBound !== null)
       say(
@@ -112,82 +121,64 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
     else if (!inherits) say(RANK.attach, `ALTER TABLE ONLY ${name} INHERIT ${quoteTable(parent)}`)
   }
   if (table.ofType !== null) say(RANK.behaviour, `ALTER TABLE ONLY ${name} OF ${table.ofType}`)
+}
 
+/** A check reaches the children by itself; theirs of the same name and text then becomes one with it, in either order. */
+export function sayConstraints(say: Say, table: TableFacts, word = 'TABLE'): void {
+  const name = quoteTable(table)
   for (const k of table.constraints) {
+    const object: SchemaObject = { kind: 'constraint', schema: table.schema, table: table.name, name: k.name }
     const add = `ADD CONSTRAINT ${quoteName(k.name)} ${k.definition}`
-    if (k.type === 'p' || k.type === 'u' || k.type === 'x') {
-      say(RANK.key, `ALTER TABLE ONLY ${name} ${add}`, sub('constraint', k.name))
+    if (k.type === 'x' && k.parentIndex !== null) {
+      say(RANK.key + 1, renameInherited(name, k.parentIndex, k.name), object)
+    } else if (k.type === 'x' && table.kind === 'p') {
+      // The server attaches no index of an exclusion constraint to another: it has to make those of the partitions.
+      say(RANK.key, `ALTER TABLE ${name} ${add}`, object)
+    } else if (k.type === 'p' || k.type === 'u' || k.type === 'x') {
+      say(RANK.key, `ALTER TABLE ONLY ${name} ${add}`, object)
       if (k.parentIndex !== null && k.index !== null)
         say(
           RANK.attachIndex,
           `ALTER INDEX ${k.parentIndex} ATTACH PARTITION ${quoteTable({ schema: table.schema, name: k.index })}`,
-          sub('constraint', k.name),
+          object,
         )
+      if (k.clustered === true && k.index !== null)
+        say(RANK.behaviour, `ALTER TABLE ${name} CLUSTER ON ${quoteName(k.index)}`, object)
     } else if (k.type === 'c') {
-      if (!k.inherited)
-        say(
-          RANK.constraint,
-          `ALTER TABLE ${table.kind === 'p' ? '' : 'ONLY '}${name} ${add}`,
-          sub('constraint', k.name),
-        )
+      if (!k.inherited) say(RANK.constraint, `ALTER ${word} ${name} ${add}`, object)
     } else if (k.type === 'f') {
       if (!k.hasParent)
-        say(
-          RANK.foreignKey,
-          `ALTER TABLE ${table.kind === 'p' ? '' : 'ONLY '}${name} ${add}`,
-          sub('constraint', k.name),
-        )
-    } else if (k.type === 't') {
-      // Constraint triggers come with the triggers.
+        say(RANK.foreignKey, `ALTER TABLE ${table.kind === 'p' ? '' : 'ONLY '}${name} ${add}`, object)
     }
+    // Constraint triggers come with the triggers.
   }
-  for (const x of table.indexes) {
-    const object: SchemaObject = { kind: 'index', schema: x.schema, name: x.name, table: table.name }
-    say(RANK.index, x.definition, object)
-    if (x.parentIndex !== null)
-      say(RANK.attachIndex, `ALTER INDEX ${x.parentIndex} ATTACH PARTITION ${quoteTable(x)}`, object)
-    if (x.clustered) say(RANK.behaviour, `ALTER TABLE ${name} CLUSTER ON ${quoteName(x.name)}`, object)
-  }
-  if (table.replicaIdentity === 'f') say(RANK.behaviour, `ALTER TABLE ONLY ${name} REPLICA IDENTITY FULL`)
-  else if (table.replicaIdentity === 'n')
-    say(RANK.behaviour, `ALTER TABLE ONLY ${name} REPLICA IDENTITY NOTHING`)
-  else if (table.replicaIdentity === 'i' && table.identityIndex !== null)
-    say(
-      RANK.behaviour,
-      `ALTER TABLE ONLY ${name} REPLICA IDENTITY USING INDEX ${quoteName(table.identityIndex)}`,
-    )
+}
 
-  for (const r of table.rules) say(RANK.behaviour, r.definition.replace(/;\s*$/, ''), sub('rule', r.name))
-  for (const t of table.triggers) {
-    say(RANK.behaviour, t.definition, sub('trigger', t.name))
-    const state = { D: 'DISABLE', R: 'ENABLE REPLICA', A: 'ENABLE ALWAYS' }[t.enabled]
-    if (state !== undefined)
-      say(RANK.behaviour, `ALTER TABLE ${name} ${state} TRIGGER ${quoteName(t.name)}`, sub('trigger', t.name))
-  }
+/** Gives the constraint that came from the parent's the name that it had at the source. */
+function renameInherited(table: string, parentIndex: string, wanted: string): string {
+  return `DO $tidemark$ DECLARE made name; BEGIN
+  SELECT k.conname INTO STRICT made FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_inherits i ON i.inhrelid = k.conindid WHERE k.conrelid = ${quoteLiteral(table)}::pg_catalog.regclass AND i.inhparent = ${quoteLiteral(parentIndex)}::pg_catalog.regclass;
+  IF made <> ${quoteLiteral(wanted)} THEN EXECUTE pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', ${quoteLiteral(table)}, made, ${quoteLiteral(wanted)}); END IF; END $tidemark$`
+}
+
+function sayIdentity(say: Say, table: TableFacts): void {
+  const alter = `ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY`
+  if (table.replicaIdentity === 'f') say(RANK.behaviour, `${alter} FULL`)
+  else if (table.replicaIdentity === 'n') say(RANK.behaviour, `${alter} NOTHING`)
+  else if (table.replicaIdentity === 'i' && table.identityIndex !== null)
+    say(RANK.behaviour, `${alter} USING INDEX ${quoteName(table.identityIndex)}`)
+}
+
+function sayPolicies(say: Say, table: TableFacts): void {
   for (const p of table.policies) {
     const using = p.using === null ? '' : ` USING (${p.using})`
     const check = p.check === null ? '' : ` WITH CHECK (${p.check})`
     say(
       RANK.behaviour,
-      `CREATE POLICY ${quoteName(p.name)} ON ${name} AS ${p.permissive ? 'PERMISSIVE' : 'RESTRICTIVE'} FOR ${POLICY_COMMAND[p.command] ?? 'ALL'} TO ${p.roles.join(', ')}${using}${check}`,
-      sub('policy', p.name),
+      `CREATE POLICY ${quoteName(p.name)} ON ${quoteTable(table)} AS ${p.permissive ? 'PERMISSIVE' : 'RESTRICTIVE'} FOR ${POLICY_COMMAND[p.command] ?? 'ALL'} TO ${p.roles.join(', ')}${using}${check}`,
+      { kind: 'policy', schema: table.schema, table: table.name, name: p.name },
     )
   }
-  for (const c of table.comments) {
-    const on = c.column === null ? `TABLE ${name}` : `COLUMN ${name}.${quoteName(c.column)}`
-    say(RANK.behaviour, `COMMENT ON ${on} IS ${quoteLiteral(c.text)}`)
-  }
-  if (table.rowSecurity) say(RANK.rights, `ALTER TABLE ${name} ENABLE ROW LEVEL SECURITY`)
-  if (table.forceRowSecurity) say(RANK.rights, `ALTER TABLE ${name} FORCE ROW LEVEL SECURITY`)
-  for (const g of table.grants) {
-    const column = g.column === null ? '' : ` (${quoteName(g.column)})`
-    say(
-      RANK.rights,
-      `GRANT ${g.privilege}${column} ON TABLE ${name} TO ${g.grantee}${g.grantable ? ' WITH GRANT OPTION' : ''}`,
-    )
-  }
-  say(RANK.rights, `ALTER TABLE ${name} OWNER TO ${quoteName(table.owner)}`)
-  return out
 }
 
 /** Whether all inherited columns stand in front of the child's own. */
@@ -196,76 +187,8 @@ function inheritedFirst(columns: readonly ColumnFacts[]): boolean {
   return firstOwn < 0 || columns.slice(firstOwn).every((c) => c.local)
 }
 
-function optionClause(option: string): string {
+/** name=value as the server has it, with the value quoted. */
+export function optionClause(option: string): string {
   const cut = option.indexOf('=')
   return cut < 0 ? option : `${option.slice(0, cut)}=${quoteLiteral(option.slice(cut + 1))}`
-}
-
-/** The SQL that makes a type again. Empty for kinds that come with something else (a table's row type). */
-export function typeStatements(type: TypeFacts): SchemaStatement[] {
-  const name = quoteTable(type)
-  const object: SchemaObject = { kind: 'type', schema: type.schema, name: type.name }
-  const out: SchemaStatement[] = []
-  const say = (rank: number, sql: string): void => {
-    out.push({ sql, phase: rank < RANK.key ? 'before' : 'after', objects: [object], rank })
-  }
-  if (type.type === 'e') {
-    say(
-      RANK.create,
-      `CREATE TYPE ${name} AS ENUM (${(type.labels ?? []).map((l) => quoteLiteral(l.label)).join(', ')})`,
-    )
-  } else if (type.type === 'd') {
-    const collate = type.collation === null ? '' : ` COLLATE ${type.collation}`
-    const missing = type.default === null ? '' : ` DEFAULT ${type.default}`
-    const checks = (type.constraints ?? [])
-      .map((k) => ` CONSTRAINT ${quoteName(k.name)} ${k.definition}`)
-      .join('')
-    say(
-      RANK.create,
-      `CREATE DOMAIN ${name} AS ${type.base ?? 'text'}${collate}${missing}${type.notNull ? ' NOT NULL' : ''}${checks}`,
-    )
-  } else if (type.type === 'c') {
-    say(
-      RANK.create,
-      `CREATE TYPE ${name} AS (${(type.attributes ?? []).map((a) => `${quoteName(a.name)} ${a.type}`).join(', ')})`,
-    )
-  } else if (type.type === 'r' && type.subtype !== null) {
-    const options = [`SUBTYPE = ${type.subtype.type}`]
-    if (type.subtype.opclass !== null) options.push(`SUBTYPE_OPCLASS = ${type.subtype.opclass}`)
-    if (type.subtype.multirange !== null) options.push(`MULTIRANGE_TYPE_NAME = ${type.subtype.multirange}`)
-    say(RANK.create, `CREATE TYPE ${name} AS RANGE (${options.join(', ')})`)
-  } else {
-    return []
-  }
-  say(RANK.rights, `ALTER TYPE ${name} OWNER TO ${quoteName(type.owner)}`)
-  return out
-}
-
-/** The SQL that makes a sequence again (those of identity columns come with their table). */
-export function sequenceStatements(s: SequenceFacts): SchemaStatement[] {
-  const name = quoteTable(s)
-  const objects: SchemaObject[] = [{ kind: 'sequence', schema: s.schema, name: s.name }]
-  const out: SchemaStatement[] = [
-    {
-      rank: RANK.create,
-      phase: 'before',
-      objects,
-      sql: `CREATE SEQUENCE ${name} AS ${s.type} INCREMENT BY ${s.increment} MINVALUE ${s.min} MAXVALUE ${s.max} START WITH ${s.start} CACHE ${s.cache} ${s.cycle ? 'CYCLE' : 'NO CYCLE'}`,
-    },
-    {
-      rank: RANK.rights,
-      phase: 'after',
-      objects,
-      sql: `ALTER SEQUENCE ${name} OWNER TO ${quoteName(s.owner)}`,
-    },
-  ]
-  // A sequence and the table that owns it have one owner: ownership by the column comes last of all.
-  if (s.ownedBy !== null)
-    out.push({
-      rank: RANK.rights + 1,
-      phase: 'after',
-      objects,
-      sql: `ALTER SEQUENCE ${name} OWNED BY ${s.ownedBy}`,
-    })
-  return out
 }

@@ -4,7 +4,9 @@
  */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
-import { sequenceStatements, tableStatements, typeStatements } from '../formats/table-statements.ts'
+import { sequenceStatements } from '../formats/sequence-statements.ts'
+import { tableStatements } from '../formats/table-statements.ts'
+import { typeStatements } from '../formats/type-statements.ts'
 import { parseDdlRecord } from '../formats/schema-facts.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'

@@ -1,15 +1,16 @@
-/** Default privileges: what a role grants on the objects that it will make. */
+/** Default privileges: what a role grants on the objects that it will make. Behind all that a restore makes. */
 import { quoteName } from '../../../core/relation.ts'
-import type { SchemaStatement } from '../../../core/transaction.ts'
-import { RANK } from '../../../formats/table-statements.ts'
-import { among, type CatalogKind, statement } from './kind.ts'
+import { collect, RANK } from '../../../formats/rank.ts'
+import { rightsCommands } from '../../../formats/rights.ts'
+import { among, type CatalogKind } from './kind.ts'
 
 interface DefaultPrivilegeRow {
   readonly oid: number
   readonly role: string
   readonly schema: string | null
   readonly kind: string
-  readonly grants: readonly { grantee: string; privilege: string }[]
+  readonly acl: readonly string[]
+  readonly aclDefault: readonly string[] | null
 }
 
 const ON: Readonly<Record<string, string>> = {
@@ -18,6 +19,7 @@ const ON: Readonly<Record<string, string>> = {
   f: 'FUNCTIONS',
   T: 'TYPES',
   n: 'SCHEMAS',
+  L: 'LARGE OBJECTS',
 }
 
 export const defaultPrivileges: CatalogKind = {
@@ -25,25 +27,23 @@ export const defaultPrivileges: CatalogKind = {
   class: 'pg_default_acl',
   order: 'last',
   async read(catalog, only) {
+    // In one schema they come on top of the others, so they begin with none.
     const found = await catalog.rows<DefaultPrivilegeRow>(`
-      SELECT d.oid, pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema, d.defaclobjtype AS kind,
-             (SELECT COALESCE(jsonb_agg(g ORDER BY g.grantee, g.privilege), '[]')
-                FROM (SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege
-                        FROM aclexplode(d.defaclacl) x WHERE x.grantee <> d.defaclrole) g) AS grants
+      SELECT d.oid, pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema, d.defaclobjtype AS kind, d.defaclacl::text[] AS acl,
+             CASE WHEN d.defaclnamespace = 0 THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole)::text[] END AS "aclDefault"
         FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace WHERE ${among('d.oid', only)} ORDER BY 2, 3, 4`)
-    return found.map((d) => ({ oid: d.oid, statements: defaultGrants(d) }))
+    return found.map((d) => {
+      const on = ON[d.kind]
+      const where = d.schema === null ? '' : ` IN SCHEMA ${quoteName(d.schema)}`
+      const prefix = `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteName(d.role)}${where} `
+      return {
+        oid: d.oid,
+        statements: collect({ kind: 'defaultPrivilege', name: d.role }, (say) => {
+          if (on === undefined) return
+          const rights = rightsCommands({ ...d, on, owner: d.role, prefix })
+          if (rights.length > 0) say(RANK.settings, rights.join('; '))
+        }),
+      }
+    })
   },
-}
-
-function defaultGrants(d: DefaultPrivilegeRow): SchemaStatement[] {
-  const on = ON[d.kind]
-  if (on === undefined) return []
-  const where = d.schema === null ? '' : ` IN SCHEMA ${quoteName(d.schema)}`
-  return d.grants.map((g) =>
-    statement(
-      RANK.rights,
-      { kind: 'defaultPrivilege', name: d.role },
-      `ALTER DEFAULT PRIVILEGES FOR ROLE ${quoteName(d.role)}${where} GRANT ${g.privilege} ON ${on} TO ${g.grantee}`,
-    ),
-  )
 }

@@ -1,7 +1,7 @@
 /** Extensions: made by name; their members come with them. */
 import { quoteName } from '../../../core/relation.ts'
-import { RANK } from '../../../formats/table-statements.ts'
-import { among, type CatalogKind, statement } from './kind.ts'
+import { RANK, schemaStatement } from '../../../formats/rank.ts'
+import { among, type CatalogKind } from './kind.ts'
 
 export const extensions: CatalogKind = {
   name: 'extension',
@@ -15,7 +15,7 @@ export const extensions: CatalogKind = {
     return found.map((e) => ({
       oid: e.oid,
       statements: [
-        statement(
+        schemaStatement(
           RANK.extension,
           { kind: 'extension', name: e.name },
           `CREATE EXTENSION IF NOT EXISTS ${quoteName(e.name)} SCHEMA ${quoteName(e.schema)} CASCADE`,

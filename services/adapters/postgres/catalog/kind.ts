@@ -3,9 +3,11 @@
  * with the statements that make them, and where those stand. kinds.ts lists them all.
  */
 import type pg from 'pg'
-import { RANK } from '../../../formats/table-statements.ts'
+import { RANK, type Say } from '../../../formats/rank.ts'
+import { rightsCommands } from '../../../formats/rights.ts'
+import { quoteLiteral, quoteName } from '../../../core/relation.ts'
 import type { TableFacts } from '../../../formats/schema-facts.ts'
-import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
 
 /** A database's catalog inside one transaction: its rows, and what the server can say. */
 export interface Catalog {
@@ -40,7 +42,7 @@ export interface CatalogKind {
 export const OF_APPLICATION = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp%' AND n.nspname NOT LIKE 'pg\\_toast\\_temp%'`
 
 export function notOfExtension(catalog: string, oid: string): string {
-  return `NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '${catalog}'::regclass AND e.objid = ${oid} AND e.deptype = 'e')`
+  return `NOT EXISTS (SELECT FROM pg_depend member WHERE member.classid = '${catalog}'::regclass AND member.objid = ${oid} AND member.deptype = 'e')`
 }
 
 /** A condition on the OIDs that are asked for. */
@@ -48,6 +50,41 @@ export function among(oid: string, only: readonly number[] | undefined): string 
   return only === undefined ? 'true' : `${oid} = ANY ('{${only.join(',')}}'::oid[])`
 }
 
-export function statement(rank: number, object: SchemaObject, sql: string): SchemaStatement {
-  return { sql, rank, phase: rank < RANK.key ? 'before' : 'after', objects: [object] }
+/** What each kind's rows say of owner, comment and rights. */
+export interface Attributes {
+  readonly oid: number
+  readonly owner: string
+  readonly comment: string | null
+  readonly acl: readonly string[] | null
+  readonly aclDefault: readonly string[] | null
+}
+
+/**
+ * The columns that make Attributes.
+ *
+ * @param of.row the alias of the class in the query
+ * @param of.kind acldefault()'s letter for it, where it has rights
+ */
+export function attributes(of: {
+  readonly class: string
+  readonly row: string
+  readonly owner?: string
+  readonly acl?: string
+  readonly kind?: string
+}): string {
+  const { acl = 'NULL::aclitem[]', owner = '10' } = of
+  const initial = of.kind === undefined ? 'NULL' : `acldefault('${of.kind}', ${owner})::text[]`
+  return `${of.row}.oid, pg_get_userbyid(${owner}) AS owner, obj_description(${of.row}.oid, '${of.class}') AS comment, ${acl}::text[] AS acl, CASE WHEN ${acl} IS NOT NULL THEN ${initial} END AS "aclDefault"`
+}
+
+/** @param as.grantOn where GRANT names the object otherwise than ALTER and COMMENT do */
+export function sayAttributes(
+  say: Say,
+  row: Attributes,
+  as: { readonly address: string; readonly grantOn?: string; readonly owned?: boolean },
+): void {
+  if (row.comment !== null) say(RANK.behaviour, `COMMENT ON ${as.address} IS ${quoteLiteral(row.comment)}`)
+  if (as.owned !== false) say(RANK.rights, `ALTER ${as.address} OWNER TO ${quoteName(row.owner)}`)
+  const rights = rightsCommands({ ...row, on: as.grantOn ?? as.address })
+  if (rights.length > 0) say(RANK.rights, rights.join('; '))
 }

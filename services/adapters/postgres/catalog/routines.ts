@@ -1,27 +1,23 @@
 /** Functions and procedures, as the server's own pg_get_functiondef prints them. */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
-import type { SchemaObject } from '../../../core/transaction.ts'
-import { RANK } from '../../../formats/table-statements.ts'
+import { quoteTable } from '../../../core/relation.ts'
+import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,
+  type Attributes,
+  attributes,
   type CatalogKind,
   type CatalogObject,
   notOfExtension,
   OF_APPLICATION,
-  statement,
+  sayAttributes,
 } from './kind.ts'
 
-interface RoutineRow {
-  readonly oid: number
+interface RoutineRow extends Attributes {
   readonly schema: string
   readonly name: string
   readonly args: string
   readonly kind: string
   readonly definition: string
-  readonly owner: string
-  readonly comment: string | null
-  readonly acl: readonly string[] | null
-  readonly public: boolean
 }
 
 export const routines: CatalogKind = {
@@ -29,30 +25,22 @@ export const routines: CatalogKind = {
   class: 'pg_proc',
   order: 'by dependency',
   async read(catalog, only) {
+    // The constructors of a range type come with the type.
     const found = await catalog.rows<RoutineRow>(`
-      SELECT p.oid, n.nspname AS schema, p.proname AS name, pg_get_function_identity_arguments(p.oid) AS args, p.prokind AS kind, pg_get_functiondef(p.oid) AS definition, pg_get_userbyid(p.proowner) AS owner,
-             obj_description(p.oid, 'pg_proc') AS comment, p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) x WHERE x.grantee = 0) AS public,
-             (SELECT array_agg(quote_ident(pg_get_userbyid(x.grantee))) FROM aclexplode(p.proacl) x WHERE x.grantee <> 0 AND x.grantee <> p.proowner) AS acl
-        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ${OF_APPLICATION} AND p.prokind IN ('f', 'p', 'w') AND ${notOfExtension('pg_proc', 'p.oid')} AND ${among('p.oid', only)} ORDER BY p.oid`)
+      SELECT ${attributes({ class: 'pg_proc', row: 'p', owner: 'p.proowner', acl: 'p.proacl', kind: 'f' })}, n.nspname AS schema, p.proname AS name, pg_get_function_identity_arguments(p.oid) AS args, p.prokind AS kind, pg_get_functiondef(p.oid) AS definition
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ${OF_APPLICATION} AND p.prokind IN ('f', 'p', 'w') AND ${notOfExtension('pg_proc', 'p.oid')} AND ${among('p.oid', only)}
+         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i') ORDER BY p.oid`)
     return found.map(routine)
   },
 }
 
 function routine(f: RoutineRow): CatalogObject {
-  const object: SchemaObject = {
-    kind: f.kind === 'p' ? 'procedure' : 'function',
-    schema: f.schema,
-    name: f.name,
+  const kind = f.kind === 'p' ? 'procedure' : 'function'
+  return {
+    oid: f.oid,
+    statements: collect({ kind, schema: f.schema, name: f.name }, (say) => {
+      say(RANK.create, f.definition.trim())
+      sayAttributes(say, f, { address: `${kind.toUpperCase()} ${quoteTable(f)}(${f.args})` })
+    }),
   }
-  const name = `${f.kind === 'p' ? 'PROCEDURE' : 'FUNCTION'} ${quoteTable(f)}(${f.args})`
-  const statements = [
-    statement(RANK.create, object, f.definition.trim()),
-    statement(RANK.rights, object, `ALTER ${name} OWNER TO ${quoteName(f.owner)}`),
-  ]
-  if (f.comment !== null)
-    statements.push(statement(RANK.behaviour, object, `COMMENT ON ${name} IS ${quoteLiteral(f.comment)}`))
-  if (!f.public) statements.push(statement(RANK.rights, object, `REVOKE ALL ON ${name} FROM PUBLIC`))
-  for (const grantee of f.acl ?? [])
-    statements.push(statement(RANK.rights, object, `GRANT EXECUTE ON ${name} TO ${grantee}`))
-  return { oid: f.oid, statements }
 }

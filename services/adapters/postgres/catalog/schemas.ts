@@ -1,48 +1,42 @@
 /** Schemas, with owner, comment and rights. */
 import { quoteLiteral, quoteName } from '../../../core/relation.ts'
-import type { SchemaObject } from '../../../core/transaction.ts'
-import { RANK } from '../../../formats/table-statements.ts'
-import { among, type CatalogKind, notOfExtension, OF_APPLICATION, statement } from './kind.ts'
-
-interface SchemaRow {
-  readonly oid: number
-  readonly name: string
-  readonly owner: string
-  readonly comment: string | null
-  readonly grants: readonly { grantee: string; privilege: string; grantable: boolean }[]
-}
+import { collect, RANK } from '../../../formats/rank.ts'
+import { rightsCommands } from '../../../formats/rights.ts'
+import {
+  among,
+  type Attributes,
+  attributes,
+  type CatalogKind,
+  notOfExtension,
+  OF_APPLICATION,
+} from './kind.ts'
 
 export const schemas: CatalogKind = {
   name: 'schema',
   class: 'pg_namespace',
   order: 'first',
   async read(catalog, only) {
-    const found = await catalog.rows<SchemaRow>(`
-      SELECT n.oid, n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner, obj_description(n.oid, 'pg_namespace') AS comment,
-             (SELECT COALESCE(jsonb_agg(g ORDER BY g.grantee, g.privilege), '[]')
-                FROM (SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END AS grantee, x.privilege_type AS privilege, x.is_grantable AS grantable
-                        FROM aclexplode(n.nspacl) x WHERE x.grantee <> n.nspowner) g) AS grants
+    const found = await catalog.rows<Attributes & { name: string }>(`
+      SELECT ${attributes({ class: 'pg_namespace', row: 'n', owner: 'n.nspowner', acl: 'n.nspacl', kind: 'n' })}, n.nspname AS name
         FROM pg_namespace n WHERE ${OF_APPLICATION} AND ${notOfExtension('pg_namespace', 'n.oid')} AND ${among('n.oid', only)} ORDER BY n.oid`)
-    return found.map((s) => {
-      const object: SchemaObject = { kind: 'schema', name: s.name }
-      const name = quoteName(s.name)
-      const statements = [
-        statement(RANK.schema, object, `CREATE SCHEMA IF NOT EXISTS ${name}`),
-        statement(RANK.rights, object, `ALTER SCHEMA ${name} OWNER TO ${quoteName(s.owner)}`),
-      ]
-      if (s.comment !== null)
-        statements.push(
-          statement(RANK.behaviour, object, `COMMENT ON SCHEMA ${name} IS ${quoteLiteral(s.comment)}`),
-        )
-      for (const g of s.grants)
-        statements.push(
-          statement(
-            RANK.rights,
-            object,
-            `GRANT ${g.privilege} ON SCHEMA ${name} TO ${g.grantee}${g.grantable ? ' WITH GRANT OPTION' : ''}`,
-          ),
-        )
-      return { oid: s.oid, statements }
-    })
+    return found.map((s) => ({ oid: s.oid, statements: schemaStatements(s) }))
   },
 }
+
+function schemaStatements(s: Attributes & { name: string }): ReturnType<typeof collect> {
+  const name = quoteName(s.name)
+  return collect({ kind: 'schema', name: s.name }, (say) => {
+    say(RANK.schema, `CREATE SCHEMA IF NOT EXISTS ${name}`)
+    if (s.comment !== null) say(RANK.behaviour, `COMMENT ON SCHEMA ${name} IS ${quoteLiteral(s.comment)}`)
+    say(RANK.rights, `ALTER SCHEMA ${name} OWNER TO ${quoteName(s.owner)}`)
+    // public is there before, with the rights that the target's version or template gives.
+    const revokeFirst = s.name === 'public'
+    const rights = rightsCommands({ ...s, on: `SCHEMA ${name}`, revokeFirst })
+    if (revokeFirst) rights.unshift(REVOKE_ALL_ON_PUBLIC)
+    if (rights.length > 0) say(RANK.rights, rights.join('; '))
+  })
+}
+
+const REVOKE_ALL_ON_PUBLIC = `DO $tidemark$ DECLARE who text; BEGIN
+  FOR who IN SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) x WHERE n.nspname = 'public' LOOP
+    EXECUTE 'REVOKE ALL ON SCHEMA public FROM ' || who || ' CASCADE'; END LOOP; END $tidemark$`

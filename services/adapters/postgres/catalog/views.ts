@@ -1,28 +1,22 @@
 /** Views and materialized views; the rows of the latter are made again, not stored. */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
-import type { SchemaObject } from '../../../core/transaction.ts'
-import { RANK } from '../../../formats/table-statements.ts'
+import { quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
+import { collect, RANK } from '../../../formats/rank.ts'
 import {
-  among,
-  type CatalogKind,
-  type CatalogObject,
-  notOfExtension,
-  OF_APPLICATION,
-  statement,
-} from './kind.ts'
+  sayComments,
+  sayIndexes,
+  sayOwnerAndRights,
+  sayRulesAndTriggers,
+} from '../../../formats/relation-parts.ts'
+import { type TableFacts, tableFacts } from '../../../formats/schema-facts.ts'
+import { optionClause, sayColumns } from '../../../formats/table-statements.ts'
+import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
 
 interface ViewRow {
   readonly oid: number
-  readonly schema: string
-  readonly name: string
-  readonly kind: string
+  readonly facts: unknown
   readonly definition: string
-  readonly owner: string
-  readonly comment: string | null
-  readonly options: readonly string[] | null
-  readonly indexes: readonly string[] | null
-  /** Null where it has none: SELECT FROM … GROUP BY …. */
-  readonly columns: readonly string[] | null
+  readonly populated: boolean
 }
 
 export const views: CatalogKind = {
@@ -31,43 +25,57 @@ export const views: CatalogKind = {
   order: 'by dependency',
   async read(catalog, only) {
     const found = await catalog.rows<ViewRow>(`
-      SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, pg_get_viewdef(c.oid) AS definition, pg_get_userbyid(c.relowner) AS owner, obj_description(c.oid, 'pg_class') AS comment, c.reloptions AS options,
-             (SELECT array_agg(pg_get_indexdef(x.indexrelid)) FROM pg_index x WHERE x.indrelid = c.oid) AS indexes,
-             (SELECT array_agg(quote_ident(a.attname) ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+      SELECT c.oid, tidemark.table_facts(c.oid) AS facts, pg_get_viewdef(c.oid) AS definition, c.relispopulated AS populated
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${OF_APPLICATION} AND c.relkind IN ('v', 'm') AND c.relpersistence <> 't' AND ${notOfExtension('pg_class', 'c.oid')} AND ${among('c.oid', only)} ORDER BY c.oid`)
-    return found.map(view)
+    return found.map((v) => {
+      const facts = tableFacts.parse(v.facts)
+      const note = `materialized view ${quoteTable(facts)}: its rows are not stored; the restore refreshes it`
+      return {
+        oid: v.oid,
+        statements: viewStatements(facts, v),
+        notes: facts.kind === 'm' && v.populated ? [note] : [],
+      }
+    })
   },
 }
 
-function view(v: ViewRow): CatalogObject {
-  const materialized = v.kind === 'm'
-  const object: SchemaObject = {
-    kind: materialized ? 'materializedView' : 'view',
-    schema: v.schema,
-    name: v.name,
-  }
-  const name = quoteTable(v)
-  const options = v.options === null ? '' : ` WITH (${v.options.join(', ')})`
-  const body = v.definition.trim().replace(/;$/, '')
+function viewStatements(view: TableFacts, row: ViewRow): SchemaStatement[] {
+  const materialized = view.kind === 'm'
+  const name = quoteTable(view)
   const word = materialized ? 'MATERIALIZED VIEW' : 'VIEW'
-  const statements = [
-    statement(
-      RANK.create,
-      object,
-      `CREATE ${word} ${name}${v.columns === null ? '' : ` (${v.columns.join(', ')})`}${options} AS ${body}${materialized ? ' WITH NO DATA' : ''}`,
-    ),
-    statement(RANK.rights, object, `ALTER ${word} ${name} OWNER TO ${quoteName(v.owner)}`),
+  const options = [
+    ...(view.options ?? []).map(optionClause),
+    ...(view.toastOptions ?? []).map((option) => `toast.${optionClause(option)}`),
   ]
-  if (v.comment !== null)
-    statements.push(
-      statement(RANK.behaviour, object, `COMMENT ON ${word} ${name} IS ${quoteLiteral(v.comment)}`),
-    )
-  if (!materialized) return { oid: v.oid, statements }
-  for (const index of v.indexes ?? []) statements.push(statement(RANK.index, object, index))
-  statements.push(statement(RANK.rights + 2, object, `REFRESH MATERIALIZED VIEW ${name}`))
-  return {
-    oid: v.oid,
-    statements,
-    notes: [`materialized view ${name}: its rows are not stored; the restore refreshes it`],
-  }
+  const columns =
+    view.columns.length === 0 ? '' : ` (${view.columns.map((c) => quoteName(c.name)).join(', ')})`
+  const method =
+    view.accessMethod === null || view.accessMethod === 'heap' ? '' : ` USING ${quoteName(view.accessMethod)}`
+  const definition = row.definition.trim().replace(/;$/, '')
+  return collect(
+    { kind: materialized ? 'materializedView' : 'view', schema: view.schema, name: view.name },
+    (say) => {
+      say(
+        RANK.create,
+        `CREATE ${word} ${name}${columns}${method}${options.length === 0 ? '' : ` WITH (${options.join(', ')})`} AS ${definition}${materialized ? ' WITH NO DATA' : ''}`,
+      )
+      if (materialized) sayMaterialized(say, view, row.populated)
+      else
+        for (const c of view.columns)
+          if (c.default !== null)
+            say(
+              RANK.behaviour,
+              `ALTER VIEW ${name} ALTER COLUMN ${quoteName(c.name)} SET DEFAULT ${c.default}`,
+            )
+      sayRulesAndTriggers(say, view)
+      sayComments(say, view, word)
+      sayOwnerAndRights(say, view, word)
+    },
+  )
+}
+
+function sayMaterialized(say: Parameters<typeof sayIndexes>[0], view: TableFacts, populated: boolean): void {
+  sayColumns(say, view, 'MATERIALIZED VIEW')
+  sayIndexes(say, view, 'MATERIALIZED VIEW')
+  if (populated) say(RANK.rights + 2, `REFRESH MATERIALIZED VIEW ${quoteTable(view)}`)
 }

@@ -1,0 +1,59 @@
+/** Compares two databases as pg_dump prints them, entry by entry: the server's own tool is the judge of a schema. */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { installation } from './postgres-tools.ts'
+
+/** pg_dump, or why it is not to be had here (no python3, no package). */
+export function findPgDump(): { readonly path: string } | { readonly missing: string } {
+  try {
+    return { path: join(installation(), 'bin', 'pg_dump') }
+  } catch (error) {
+    return {
+      missing: `pg_dump cannot be had here: ${error instanceof Error ? error.message : String(error)}`,
+    }
+  }
+}
+
+/** "TYPE schema.name" to the SQL that pg_dump prints for it, without Tidemark's own objects. */
+export function dumpEntries(pgDump: string, url: string): Map<string, string> {
+  const database = decodeURIComponent(new URL(url).pathname.slice(1))
+  const text = execFileSync(
+    pgDump,
+    ['--schema-only', '--create', '--exclude-schema=tidemark*', '--no-sync', `--dbname=${url}`],
+    { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024, env: { ...process.env, LD_LIBRARY_PATH: '' } },
+  ).replaceAll(database, 'the_database')
+  const entries = new Map<string, string>()
+  const head = /^-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)$/gm
+  const found = [...text.matchAll(head)]
+  for (const [i, match] of found.entries()) {
+    const [, name = '', type = '', schema = '', owner = ''] = match
+    if (
+      /^(EVENT TRIGGER |PUBLICATION )?(tidemark_|s_the_database)/.test(name) ||
+      schema.startsWith('tidemark')
+    )
+      continue
+    const sql = text
+      .slice(match.index + match[0].length, found[i + 1]?.index)
+      .split('\n')
+      .filter((line) => !/^(--|SET default_|\\|$)/.test(line))
+      .join('\n')
+    let key = `${type} ${schema}.${name} (${owner})`
+    while (entries.has(key)) key += ' again'
+    entries.set(key, sql)
+  }
+  return entries
+}
+
+/** One line for each entry that is missing, added or different. */
+export function dumpDifferences(pgDump: string, sourceUrl: string, restoredUrl: string): string[] {
+  const source = dumpEntries(pgDump, sourceUrl)
+  const restored = dumpEntries(pgDump, restoredUrl)
+  const out: string[] = []
+  for (const [key, sql] of source) {
+    const got = restored.get(key)
+    if (got === undefined) out.push(`missing: ${key}\n${sql}`)
+    else if (got !== sql) out.push(`differs: ${key}\n${sql}\n--- restored\n${got}`)
+  }
+  for (const [key, sql] of restored) if (!source.has(key)) out.push(`added: ${key}\n${sql}`)
+  return out
+}
