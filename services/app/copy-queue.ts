@@ -1,5 +1,6 @@
 /** Copies beside the stream: the base first, then tables with a gap, one after the other. */
 import { systemClock, systemRandomness } from '../core/clock.ts'
+import { LIMITS } from '../core/limits.ts'
 import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -55,20 +56,42 @@ export class CopyQueue {
       onBase()
     }
     for (;;) {
-      const next = this.#wanted.shift()
-      if (next === undefined) {
-        await new Promise<void>((resolve, reject) => {
-          this.#wake = resolve
-          if (signal.aborted) reject(signal.reason as Error)
-          else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-        })
-        continue
-      }
+      const next = await this.#next(signal)
       await copy().closeGap(next, signal)
       const closedAt = this.#repository.catalog.gaps.find((gap) => gap.id === next.id)?.closedAt
       if (closedAt !== undefined) await this.#reached(closedAt, signal)
       say({ event: 'gap-closed', id: next.id })
     }
+  }
+
+  /** The next gap whose table is in the stream again: a copy of one that is left out would be old at once. */
+  async #next(signal: AbortSignal): Promise<{ readonly id: string; readonly oid: number }> {
+    for (;;) {
+      const leftOut = new Set(
+        this.#wanted.length === 0 ? [] : (await this.#source.leftOut()).map((table) => table.oid),
+      )
+      const index = this.#wanted.findIndex((gap) => !leftOut.has(gap.oid))
+      const [next] = index < 0 ? [] : this.#wanted.splice(index, 1)
+      if (next !== undefined) return next
+      await this.#woken(signal, this.#wanted.length === 0 ? undefined : LIMITS.identityPollMs)
+    }
+  }
+
+  #woken(signal: AbortSignal, limitMs: number | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        clearTimeout(timer)
+        reject(signal.reason as Error)
+      }
+      const timer = limitMs === undefined ? undefined : setTimeout(() => this.#wake?.(), limitMs)
+      this.#wake = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      if (signal.aborted) onAbort()
+      else signal.addEventListener('abort', onAbort, { once: true })
+    })
   }
 
   /** A copy is of use once the stream is durable up to it: asks for heartbeats where the source is quiet. */

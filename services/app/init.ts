@@ -3,16 +3,15 @@ import { access, open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
 import {
-  changeIdentities,
-  type IdentityChange,
   grantTo,
-  identityChanges,
   install,
   type Installation,
   type InstallationMode,
+  planInstallation,
   readInstallation,
   uninstall,
 } from '../adapters/postgres/install.ts'
+import type { IdentityChange } from '../adapters/postgres/identities.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
@@ -41,8 +40,15 @@ export interface InitOptions {
   readonly grantTo?: string | undefined
   /** The change log; direct where it is not given. */
   readonly kafka?: KafkaChoice | undefined
-  /** Asked before replica identities are changed; false stops with CONSENT_NEEDED. */
-  readonly consent: (changes: readonly IdentityChange[]) => Promise<boolean>
+  /** Asked before replica identities are changed or rights are given; false stops with CONSENT_NEEDED. */
+  readonly consent: (wanted: ConsentRequest) => Promise<boolean>
+}
+
+/** What `init` may only do when it was said in words. */
+export interface ConsentRequest {
+  readonly identities: readonly IdentityChange[]
+  /** A role that gets REPLICATION, BYPASSRLS and pg_read_all_data. */
+  readonly grantTo: string | undefined
 }
 
 export interface InitReport {
@@ -96,18 +102,15 @@ export async function init(options: InitOptions): Promise<InitReport> {
         unsafe.what,
         { next: unsafe.fix },
       )
-    const identities = await identityChanges(client)
-    if (identities.length > 0 && !(await options.consent(identities))) {
-      throw new TidemarkError(
-        'CONSENT_NEEDED',
-        `${identities.length} tables have no replica identity: once published, their UPDATE and DELETE would fail. init would set one for: ${identities.slice(0, 10).map(quoteTable).join(', ')}${identities.length > 10 ? ' …' : ''}`,
-      )
-    }
-    const keys = await newKeys(options.keys, options.recipients, systemRandomness)
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }
-    await changeIdentities(client, identities)
-    const mode = await install(client, installation)
+    const plan = await planInstallation(client, installation)
+    const { identities } = plan
+    const wanted: ConsentRequest = { identities, grantTo: options.grantTo }
+    if ((identities.length > 0 || options.grantTo !== undefined) && !(await options.consent(wanted)))
+      throw new TidemarkError('CONSENT_NEEDED', consentNeeded(wanted))
+    const keys = await newKeys(options.keys, options.recipients, systemRandomness)
+    const mode = await install(client, installation, identities, systemClock)
     try {
       if (options.grantTo !== undefined) await grantTo(client, options.grantTo)
       const genesis = await Ledger.create(
@@ -138,12 +141,27 @@ export async function init(options: InitOptions): Promise<InitReport> {
       return { findings, identities, generation, stream, mode }
     } catch (error) {
       // The source is left as it was; the keys folder and the store hold nothing of use and are named in the error.
-      await uninstall(client, installation)
+      await uninstall(client, installation, systemClock)
       throw error
     }
   } finally {
     await client.end()
   }
+}
+
+function consentNeeded({ identities, grantTo: role }: ConsentRequest): string {
+  const tables = identities.map((change) => `${quoteTable(change)} (${change.after})`)
+  const more = tables.length > 10 ? ' …' : ''
+  return [
+    ...(tables.length === 0
+      ? []
+      : [
+          `${tables.length} tables have no replica identity that serves: once published, their UPDATE and DELETE would fail. init would set: ${tables.slice(0, 10).join(', ')}${more}`,
+        ]),
+    ...(role === undefined
+      ? []
+      : [`the role ${role} would get REPLICATION, BYPASSRLS and pg_read_all_data: it reads every table`]),
+  ].join('; ')
 }
 
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
@@ -183,7 +201,7 @@ export async function removeFromSource(
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const installation = await readInstallation(client)
-    const left = installation === undefined ? [] : await uninstall(client, installation)
+    const left = installation === undefined ? [] : await uninstall(client, installation, systemClock)
     return { installation, left }
   } finally {
     await client.end()

@@ -4,6 +4,7 @@ import { systemClock } from '../core/clock.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { BaseEvents } from '../replicator/base-copy.ts'
+import type { ReplicatorEvents } from '../replicator/replicator.ts'
 
 export type UpEvent =
   | { readonly event: 'starting'; readonly generation: number; readonly from: string }
@@ -29,6 +30,8 @@ export type UpEvent =
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
   /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
   | { readonly event: 'untold'; readonly tables: readonly string[] }
+  /** A replica identity was given or taken back, or the table left the publication or came back: `now` says which. */
+  | { readonly event: 'identity'; readonly table: string; readonly now: string }
   | { readonly event: 'gap-closed'; readonly id: string }
   /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
   | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }
@@ -108,6 +111,22 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
       }),
     onRetry: (error) => say({ event: 'retry', ...error }),
     ...(onPoint === undefined ? {} : { onPoint }),
+  }
+}
+
+export function replicatorEvents(say: Say): ReplicatorEvents {
+  return {
+    onGap: (gap) => {
+      if (gap.scope.kind !== 'table') return
+      say({
+        event: 'gap',
+        table: `${gap.scope.schema}.${gap.scope.name}`,
+        from: formatLsn(gap.from),
+        reason: gap.reason,
+      })
+    },
+    onUntold: (tables) => say({ event: 'untold', tables }),
+    onIdentity: (table, now) => say({ event: 'identity', table, now }),
   }
 }
 

@@ -25,7 +25,7 @@ import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
 import { beginLogAnew, lostLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
-import { baseEvents, compactorEvents, type UpEvent } from './up-events.ts'
+import { baseEvents, compactorEvents, replicatorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
 export type Role = 'both' | 'replicator' | 'compactor'
@@ -300,21 +300,13 @@ export class Up {
       from: maxLsn(generation.end, log.complete),
       durable: generation.end,
       checked: generation.checked,
+      inGap: new Set(
+        repository.catalog.openGaps.flatMap(({ scope }) => (scope.kind === 'table' ? [scope.oid] : [])),
+      ),
       sampleMs: Math.max(1000, this.#policy.ageMs / 2),
       clock: systemClock,
       randomness: systemRandomness,
-      events: {
-        onGap: (gap) => {
-          if (gap.scope.kind !== 'table') return
-          this.#say({
-            event: 'gap',
-            table: `${gap.scope.schema}.${gap.scope.name}`,
-            from: formatLsn(gap.from),
-            reason: gap.reason,
-          })
-        },
-        onUntold: (tables) => this.#say({ event: 'untold', tables }),
-      },
+      events: replicatorEvents((event) => this.#say(event)),
     })
     let failure: unknown
     const end = (error: unknown): void => {

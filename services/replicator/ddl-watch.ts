@@ -5,6 +5,8 @@ import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessRewrite } from '../formats/carry-over.ts'
 import { type DdlRecord, parseDdlRecord, tableColumn, tableVersion } from '../formats/schema-facts.ts'
 
+export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
+
 export class DdlWatch {
   readonly #randomness: Randomness
 
@@ -26,7 +28,7 @@ export class DdlWatch {
         gaps.set(record.oid, {
           id: this.#randomness.uuid(),
           from: checked,
-          reason: 'its schema changed without a record',
+          reason: record.command === 'LEAVE OUT' ? LEFT_OUT : 'its schema changed without a record',
           scope: { kind: 'table', oid: record.oid, ...repaired },
         })
       if (record.kind !== 'rewrite') continue
@@ -46,9 +48,9 @@ export class DdlWatch {
   }
 }
 
-/** The table whose missing record was made up for; undefined where it holds no rows of its own. */
+/** The table whose missing record was made up for, or that was left out; undefined where it holds no rows of its own. */
 function repairOf(record: DdlRecord): { schema: string; name: string } | undefined {
-  if (record.command !== 'REPAIR') return undefined
+  if (record.command !== 'REPAIR' && record.command !== 'LEAVE OUT') return undefined
   if (record.kind === 'drop')
     return { schema: record.facts.names?.[0] ?? '', name: record.facts.names?.[1] ?? '' }
   if (record.kind !== 'table' || record.facts.kind !== 'r' || record.facts.persistence !== 'p')

@@ -4,18 +4,24 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { compareLsn, LSN_ZERO, type Lsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
-import { DdlWatch } from './ddl-watch.ts'
+import { DdlWatch, LEFT_OUT } from './ddl-watch.ts'
 import { SequenceWatch } from './sequence-watch.ts'
+
+/** Commands of records that no user's command made: they are waited for. */
+const OURS: ReadonlySet<string> = new Set(['REPAIR', 'LEAVE OUT', 'IDENTITY'])
 
 export interface ReplicatorEvents {
   /** A table's rows cannot be carried over a schema change; it has to be read again. */
   onGap(gap: GapNotice): void
   /** Tables whose schema changed without a record, and none could be made: what is said of them is not complete. Empty: mended. */
   onUntold?(tables: readonly string[]): void
+  /** A table's replica identity or its place in the publication was changed, or is locked: `outcome` as in the port. */
+  onIdentity?(table: string, outcome: string): void
 }
 
 export interface ReplicatorOptions {
@@ -26,6 +32,8 @@ export interface ReplicatorOptions {
   readonly durable: Lsn
   /** Up to here every schema change is known to have its record. */
   readonly checked: Lsn
+  /** Tables with an open gap in the ledger. */
+  readonly inGap?: ReadonlySet<number>
   readonly sampleMs: number
   readonly clock: Clock
   readonly randomness: Randomness
@@ -41,10 +49,12 @@ export class Replicator {
   #sampled: Lsn | undefined
   /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
   #checked: Lsn
-  /** The transaction in which missing records were made; until it has come, nothing counts as checked. */
-  #repairing: string | undefined
+  /** Transactions in which missing records were made; until they have come, nothing counts as checked. */
+  readonly #repairing = new Set<string>()
   /** Such transactions that have come: the stream may be faster than the answer that names them. */
   readonly #repaired = new Set<string>()
+  /** Tables that are left out of the stream, with a gap that says so. */
+  readonly #leftOut: Set<number>
   #untold = ''
   /** Commit LSN of the newest transaction with DDL. */
   #ddlAt: Lsn = LSN_ZERO
@@ -58,6 +68,7 @@ export class Replicator {
     this.#checked = options.checked
     this.#watch = new DdlWatch(options.randomness)
     this.#sequences = new SequenceWatch(options.clock)
+    this.#leftOut = new Set(options.inGap)
   }
 
   /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
@@ -93,8 +104,9 @@ export class Replicator {
 
   async #gaps(part: TransactionPart, signal: AbortSignal): Promise<void> {
     const gaps = this.#watch.gapsOf(part, this.#checked)
-    for (const record of part.ddl) if (record.command === 'REPAIR') this.#repaired.add(record.xid)
+    for (const record of part.ddl) if (OURS.has(record.command)) this.#repaired.add(record.xid)
     for (const gap of gaps) {
+      if (gap.reason === LEFT_OUT && gap.scope.kind === 'table') this.#leftOut.add(gap.scope.oid)
       await this.#options.log.append({ kind: 'gap', gap }, signal)
       this.#options.events.onGap(gap)
     }
@@ -121,33 +133,77 @@ export class Replicator {
   }
 
   /**
-   * After the last transaction that was received: what the sequences say then is at least what it used, and what the
-   * catalog says has its record or gets it now. Questions take at most a twentieth of the source's time.
+   * What no row tells: identities, the catalog, sequences. One after the other, so that what one of them records is known to
+   * the next. Questions take at most a twentieth of the source's time.
    */
   async #sample(signal: AbortSignal): Promise<void> {
-    const { clock, source, log, sampleMs } = this.#options
-    let pause = sampleMs
+    const { clock, sampleMs } = this.#options
+    const pollMs = Math.min(sampleMs, LIMITS.identityPollMs)
+    let pause = pollMs
+    let due = clock.elapsed() + sampleMs
     for (;;) {
       await clock.sleep(pause, signal)
       const asked = clock.elapsed()
       const at = this.#received
-      const checked = await this.#check(at)
-      await source.forgetDdl(log.durable)
-      if (at !== this.#sampled) {
-        const sampled = this.#sequences.sample(at, await source.sequences())
-        await log.append({ kind: 'sequences', ...sampled, checked }, signal)
-        this.#sampled = at
-      }
-      pause = Math.max(sampleMs, 20 * (clock.elapsed() - asked))
+      await this.#tend(signal)
+      // Never for long, however slow the source is: the application's UPDATE may be failing meanwhile.
+      pause = Math.min(Math.max(pollMs, 20 * (clock.elapsed() - asked)), 5 * LIMITS.identityPollMs)
+      if (clock.elapsed() < due) continue
+      const sampling = clock.elapsed()
+      await this.#samples(at, signal)
+      due = clock.elapsed() + Math.max(sampleMs, 20 * (clock.elapsed() - sampling))
     }
+  }
+
+  /**
+   * After the last transaction that was received: what the sequences say then is at least what it used, and what the
+   * catalog says has its record or gets it now.
+   */
+  async #samples(at: Lsn, signal: AbortSignal): Promise<void> {
+    const { source, log } = this.#options
+    const checked = await this.#check(at)
+    await source.forgetDdl(log.durable)
+    if (at === this.#sampled) return
+    const sampled = this.#sequences.sample(at, await source.sequences())
+    await log.append({ kind: 'sequences', ...sampled, checked }, signal)
+    this.#sampled = at
+  }
+
+  /** Identities first; then a gap for each table that is left out, whoever did it, unless there is one. */
+  async #tend(signal: AbortSignal): Promise<void> {
+    const { source, log, events, randomness } = this.#options
+    const { recorded, changes } = await source.tendIdentities()
+    for (const xid of recorded) this.#repairing.add(xid)
+    for (const { table, outcome } of changes) events.onIdentity?.(table, outcome)
+    // Its own record tells it better.
+    if (this.#awaitsRecords()) return
+    const tables = await source.leftOut()
+    const now = new Set(tables.map((table) => table.oid))
+    for (const oid of this.#leftOut) if (!now.has(oid)) this.#leftOut.delete(oid)
+    for (const { oid, schema, name } of tables) {
+      if (this.#leftOut.has(oid)) continue
+      this.#leftOut.add(oid)
+      const gap: GapNotice = {
+        id: randomness.uuid(),
+        from: this.#checked,
+        reason: LEFT_OUT,
+        scope: { kind: 'table', oid, schema, name },
+      }
+      await log.append({ kind: 'gap', gap }, signal)
+      events.onGap(gap)
+    }
+  }
+
+  #awaitsRecords(): boolean {
+    for (const xid of this.#repairing) if (this.#repaired.delete(xid)) this.#repairing.delete(xid)
+    return this.#repairing.size > 0
   }
 
   /** Whether every schema change up to `at` has its record, and the stream has brought those that were made just now. */
   async #check(at: Lsn): Promise<boolean> {
-    if (this.#repairing !== undefined && this.#repaired.delete(this.#repairing)) this.#repairing = undefined
-    if (this.#repairing !== undefined) return false
+    if (this.#awaitsRecords()) return false
     const { recorded, failed } = await this.#options.source.repairCatalog()
-    this.#repairing = recorded
+    if (recorded !== undefined) this.#repairing.add(recorded)
     const untold = failed.join(', ')
     if (untold !== this.#untold) this.#options.events.onUntold?.(failed)
     this.#untold = untold

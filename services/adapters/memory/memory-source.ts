@@ -9,7 +9,6 @@ import { unlessAborted } from '../../core/bounded-queue.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
 import type {
-  CatalogRepair,
   CopyResult,
   SlotState,
   Snapshot,
@@ -18,6 +17,7 @@ import type {
   SourceIdentity,
   TablePartRange,
 } from '../../core/ports/source.ts'
+import { NO_CATALOG } from './no-catalog.ts'
 import { quoteName, quoteTable, type RelationVersion, type TableVersion } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
@@ -266,13 +266,10 @@ export class MemorySource implements Source {
   }
 
   /** Its schema never changes. */
-  repairCatalog(): Promise<CatalogRepair> {
-    return Promise.resolve({ recorded: undefined, failed: [] })
-  }
-
-  forgetDdl(): Promise<void> {
-    return Promise.resolve()
-  }
+  readonly repairCatalog = NO_CATALOG.repairCatalog
+  readonly tendIdentities = NO_CATALOG.tendIdentities
+  readonly leftOut = NO_CATALOG.leftOut
+  readonly forgetDdl = NO_CATALOG.forgetDdl
 
   close(): Promise<void> {
     return Promise.resolve()

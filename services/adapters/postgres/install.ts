@@ -1,11 +1,13 @@
 /** What `init` puts into a source and `uninstall` takes out: schema, event triggers, publication, identities, slot. */
 import { readFile } from 'node:fs/promises'
 import type pg from 'pg'
+import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { type Lsn, parseLsn } from '../../core/position.ts'
-import { quoteName, quoteTable } from '../../core/relation.ts'
-import { APPLICATION_NAME } from './names.ts'
+import { quoteName } from '../../core/relation.ts'
+import { giveBackIdentities, giveIdentities, type IdentityChange, identityChanges } from './identities.ts'
+import { APPLICATION_NAME, EVENT_TRIGGERS } from './names.ts'
 import { connect, connectionError, serverText, sqlState } from './session.ts'
 
 export interface Installation {
@@ -17,93 +19,90 @@ export interface Installation {
 /** How schema changes are seen: by event triggers, or, where the role may not make them, by asking again and again. */
 export type InstallationMode = 'triggers' | 'polling'
 
-export interface IdentityChange {
-  readonly schema: string
-  readonly name: string
-  /** A unique NOT NULL index that serves, or undefined: FULL. */
-  readonly index: string | undefined
-}
-
-const USER_TABLES = `c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'`
-
 /** The scripts of sql/ with functions that every installation has, in this order; each can run again and replaces them. */
-export const FUNCTIONS = ['version', 'facts', 'identity', 'records', 'repair'] as const
+export const FUNCTIONS = ['version', 'facts', 'identity', 'publication', 'records', 'repair', 'tend'] as const
 
 export function installedSql(name: string): Promise<string> {
   return readFile(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
 }
 
-const PUBLISH = `publish = 'insert, update, delete, truncate', publish_via_partition_root = false`
-
-/** Published tables whose UPDATE and DELETE would begin to fail: they need an identity before the publication exists. */
-export async function identityChanges(client: pg.Client): Promise<readonly IdentityChange[]> {
-  const found = await client.query<{ schema: string; name: string; index: string | null }>(`
-    SELECT n.nspname AS schema, c.relname AS name,
-           (SELECT ic.relname FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
-             WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
-               AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k WHERE NOT a.attnotnull)
-             ORDER BY x.indnkeyatts, ic.relname LIMIT 1) AS index
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE ${USER_TABLES} AND c.relreplident <> 'f' AND pg_get_replica_identity_index(c.oid) IS NULL ORDER BY 1, 2`)
-  return found.rows.map((row) => ({ schema: row.schema, name: row.name, index: row.index ?? undefined }))
+export interface InstallationPlan {
+  readonly mode: InstallationMode
+  readonly identities: readonly IdentityChange[]
 }
 
-/** One ALTER each, with a short wait for the lock; gives way and tries again, never holds up the application. */
-export async function changeIdentities(
+/** What `install` would do here: done in a transaction that is rolled back, so that nothing is left and nothing is guessed. */
+export function planInstallation(client: pg.Client, installation: Installation): Promise<InstallationPlan> {
+  return installing(client, 'ROLLBACK', async () => {
+    const mode = await prepare(client, installation)
+    return { mode, identities: await identityChanges(client) }
+  })
+}
+
+/**
+ * Schema and functions first, so that every identity that is given is remembered; then what the application meets:
+ * publication and, where the role may make them, event triggers, all or nothing.
+ */
+export async function install(
   client: pg.Client,
-  changes: readonly IdentityChange[],
-  tries = 20,
-): Promise<void> {
-  await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs}`)
+  installation: Installation,
+  identities: readonly IdentityChange[],
+  clock: Clock,
+): Promise<InstallationMode> {
+  const mode = await installing(client, 'COMMIT', () => prepare(client, installation))
   try {
-    for (const change of changes) {
-      const how = change.index === undefined ? 'FULL' : `USING INDEX ${quoteName(change.index)}`
-      for (let left = tries; ; left--) {
-        try {
-          await client.query(`ALTER TABLE ONLY ${quoteTable(change)} REPLICA IDENTITY ${how}`)
-          break
-        } catch (error) {
-          if (sqlState(error) === '42P01') break
-          if (sqlState(error) !== '55P03' || left <= 0) throw connectionError(error, 'source')
-        }
-      }
-    }
-  } finally {
-    await client.query('SET lock_timeout = 0')
+    await giveIdentities(client, identities, clock)
+    await installing(client, 'COMMIT', async () => {
+      await client.query(await installedSql('first-records'))
+      await publish(client, mode)
+    })
+    return mode
+  } catch (error) {
+    await uninstall(client, installation, clock)
+    throw error
   }
 }
 
-/** Schema, functions, publication and, where the role may make them, event triggers; one transaction: all or nothing. */
-export async function install(client: pg.Client, installation: Installation): Promise<InstallationMode> {
-  const publication = quoteName(installation.publication)
+/** Schema, functions and the one row that says whose they are, with the mode that the role's rights allow. */
+async function prepare(client: pg.Client, installation: Installation): Promise<InstallationMode> {
+  for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
+  await client.query(
+    'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
+    [installation.stream, installation.publication, installation.slot, 'triggers'],
+  )
+  await client.query('SAVEPOINT rights')
+  try {
+    await publish(client, 'triggers')
+    await client.query('ROLLBACK TO rights')
+    return 'triggers'
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error
+    await client.query('ROLLBACK TO rights')
+    await client.query(`UPDATE tidemark.installation SET mode = 'polling'`)
+    return 'polling'
+  }
+}
+
+/** A list of tables where the role may not make a publication of all, or where a table has to be left out of it. */
+async function publish(client: pg.Client, mode: InstallationMode): Promise<void> {
+  if (mode === 'triggers') {
+    await client.query(await installedSql('event-triggers'))
+    await client.query(await installedSql('create-event-triggers'))
+  }
+  await client.query('SELECT tidemark.publish($1)', [mode === 'triggers'])
+}
+
+async function installing<T>(
+  client: pg.Client,
+  end: 'COMMIT' | 'ROLLBACK',
+  action: () => Promise<T>,
+): Promise<T> {
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
     await client.query('BEGIN')
-    for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
-    let mode: InstallationMode = 'triggers'
-    await client.query('SAVEPOINT triggers')
-    try {
-      await client.query(await installedSql('event-triggers'))
-      await client.query(await installedSql('create-event-triggers'))
-      await client.query(`CREATE PUBLICATION ${publication} FOR ALL TABLES WITH (${PUBLISH})`)
-    } catch (error) {
-      if (sqlState(error) !== '42501') throw error
-      mode = 'polling'
-      await client.query('ROLLBACK TO triggers')
-      const tables = await client.query<{ name: string }>(
-        `SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 1`,
-      )
-      await client.query(
-        `CREATE PUBLICATION ${publication} FOR TABLE ${['tidemark.ddl', 'tidemark.marker', 'tidemark.installation', ...tables.rows.map((row) => row.name)].map((name) => `ONLY ${name}`).join(', ')} WITH (${PUBLISH})`,
-      )
-    }
-    await client.query(
-      'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
-      [installation.stream, installation.publication, installation.slot, mode],
-    )
-    await client.query(await installedSql('first-records'))
-    await client.query('COMMIT')
-    return mode
+    const done = await action()
+    await client.query(end)
+    return done
   } catch (error) {
     await client.query('ROLLBACK')
     if (sqlState(error) === '42P06')
@@ -135,7 +134,7 @@ export async function grantFunctions(client: pg.Client, role: string): Promise<v
     `GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`,
   )
   await client.query(
-    `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid) FROM ${name}`,
+    `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid), tidemark.set_identity(oid, text), tidemark.leave_out(oid), tidemark.publish(boolean), tidemark.publish_list() FROM ${name}`,
   )
 }
 
@@ -237,23 +236,27 @@ export async function dropSlot(client: pg.Client, slot: string): Promise<void> {
 }
 
 /**
- * Takes out everything that init put in; identities stay as they are (they are the tables' own).
+ * Takes out everything that init put in, and gives the tables the identities back that they had before.
  *
- * @returns statements that are left to the administrator: a role is the whole cluster's, and another database's backup
- *   may live by it
+ * @returns statements that are left to the administrator: identities that could not be changed now, and rights where a
+ *   role is the whole cluster's and another database's backup may live by it
  */
-export async function uninstall(client: pg.Client, installation: Installation): Promise<readonly string[]> {
+export async function uninstall(
+  client: pg.Client,
+  installation: Installation,
+  clock: Clock,
+): Promise<readonly string[]> {
   await dropSlot(client, installation.slot)
-  const sql = await installedSql('uninstall')
   const rights = await grantedRights(client)
+  for (const name of EVENT_TRIGGERS) await client.query(`DROP EVENT TRIGGER IF EXISTS ${name}`)
   await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
-  await client.query(sql)
-  if (rights.length === 0) return []
+  const left = [...(await giveBackIdentities(client, clock))]
+  await client.query(await installedSql('uninstall'))
+  if (rights.length === 0) return left
   const others = await client.query(
     `SELECT FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary AND database <> current_database()`,
   )
-  if (others.rowCount !== 0) return rights
-  const left: string[] = []
+  if (others.rowCount !== 0) return [...left, ...rights]
   for (const statement of rights) {
     try {
       await client.query(statement)

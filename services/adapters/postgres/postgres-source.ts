@@ -3,7 +3,15 @@ import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
-import type { CatalogRepair, Snapshot, SlotState, Source, SourceIdentity } from '../../core/ports/source.ts'
+import type {
+  CatalogRepair,
+  IdentityCare,
+  LeftOutTable,
+  Snapshot,
+  SlotState,
+  Source,
+  SourceIdentity,
+} from '../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
@@ -11,10 +19,10 @@ import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { readSteadySchema } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
-import { backendOf, connect, connectionError } from './session.ts'
-import { watchSilence } from './silence.ts'
+import { connect, connectionError } from './session.ts'
 import { checkSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
+import { IdentityKeeper, readLeftOut } from './tend-identities.ts'
 import { checkFork, readTimelines, timelineOf } from './timeline.ts'
 import { WalStream } from './wal-stream.ts'
 
@@ -38,6 +46,7 @@ export class PostgresSource implements Source {
   readonly #options: PostgresSourceOptions
   readonly #expected: ExpectedSource
   readonly #sequences = new SequenceReader()
+  readonly #identities: IdentityKeeper
   #client: pg.Client | undefined
   #stream: WalStream | undefined
   #acknowledged: Lsn = LSN_ZERO
@@ -48,6 +57,7 @@ export class PostgresSource implements Source {
   constructor(options: PostgresSourceOptions, expected: ExpectedSource) {
     this.#options = options
     this.#expected = expected
+    this.#identities = new IdentityKeeper(options.clock)
   }
 
   identify(): Promise<SourceIdentity> {
@@ -174,6 +184,14 @@ export class PostgresSource implements Source {
     })
   }
 
+  tendIdentities(): Promise<IdentityCare> {
+    return this.#query((client) => this.#identities.tend(client))
+  }
+
+  leftOut(): Promise<readonly LeftOutTable[]> {
+    return this.#query(readLeftOut)
+  }
+
   /**
    * Ids are given out in another order than transactions commit in: a horizon is taken (every transaction below it has
    * ended by then), and what lies below it is removed once the backup is durable beyond the place where it was taken.
@@ -212,30 +230,12 @@ export class PostgresSource implements Source {
       applicationName: APPLICATION_NAME,
       role: 'source',
     }))
-    const over = new AbortController()
-    const { socket, processId } = backendOf(client)
-    let dead: TidemarkError | undefined
-    void watchSilence(
-      {
-        url: this.#options.url,
-        clock: this.#options.clock,
-        pid: processId,
-        heard: () => socket.bytesRead,
-        onDead: (error) => {
-          dead = error
-          socket.destroy()
-        },
-      },
-      over.signal,
-    )
     try {
       return await ask(client)
     } catch (error) {
       if (this.#client === client) this.#client = undefined
       await client.end().catch(() => undefined)
-      throw dead ?? connectionError(error, 'source')
-    } finally {
-      over.abort(new DOMException('over', 'AbortError'))
+      throw connectionError(error, 'source')
     }
   }
 }

@@ -1,6 +1,7 @@
 /** Findings about a source: each with what it means and the fix. `refuse` stops init and up; `warn` is said. */
 import type pg from 'pg'
 import type { Finding } from '../../core/finding.ts'
+import { examineIdentities } from './examine-identities.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examineInstallation } from './upgrade.ts'
 
@@ -96,6 +97,7 @@ export async function examine(
   if (options.publication !== undefined) {
     findings.push(...(await examineInstallation(client)))
     findings.push(...(await examinePublication(client, options.publication)))
+    findings.push(...(await examineIdentities(client)))
   }
   if (options.slot !== undefined) {
     const slot = await one(
@@ -140,23 +142,17 @@ async function examinePublication(client: pg.Client, publication: string): Promi
       what: 'there are no event triggers: every schema change is found by asking, and is a gap of its table until the table has been read again',
       fix: 'tidemark uninstall, and init with a superuser URL',
     })
-    // Row filters and column lists: PostgreSQL 15 and later.
-    const filtered = await client.query<{ n: string }>(
-      `SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`,
-      [publication],
-    )
-    if (filtered.rows[0]?.n !== '0')
-      findings.push({
-        level: 'refuse',
-        code: 'PUBLICATION',
-        what: `the publication ${publication} filters rows or columns`,
-        fix,
-      })
-  } else if (!row.all)
+  }
+  // Row filters and column lists: PostgreSQL 15 and later.
+  const filtered = await client.query<{ n: string }>(
+    `SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`,
+    [publication],
+  )
+  if (filtered.rows[0]?.n !== '0')
     findings.push({
       level: 'refuse',
       code: 'PUBLICATION',
-      what: `the publication ${publication} does not publish all tables, or filters rows or columns`,
+      what: `the publication ${publication} filters rows or columns`,
       fix,
     })
   if (!(row.i && row.u && row.d && row.t))

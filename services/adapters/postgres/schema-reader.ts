@@ -26,7 +26,9 @@ export async function readSteadySchema(client: pg.Client): Promise<ReadSchema> {
     }
     const undisturbed = before === (await newestRecord(client))
     if (read !== undefined && undisturbed) return read
-    if (left <= 0 || (failure !== undefined && (undisturbed || sqlState(failure) === undefined)))
+    // Gone while it was read: also where no event trigger says so.
+    const gone = ['XX000', '42P01', '42704'].includes(sqlState(failure) ?? '')
+    if (left <= 0 || (failure !== undefined && !gone && (undisturbed || sqlState(failure) === undefined)))
       throw failure ?? new TidemarkError('SOURCE_UNREACHABLE', 'the schema kept changing while it was read')
   }
 }

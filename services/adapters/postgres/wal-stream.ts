@@ -8,7 +8,6 @@ import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { Feedback } from './feedback.ts'
-import { type SilenceLimits, watchSilence } from './silence.ts'
 import { streamError } from './slot.ts'
 import { TransactionAssembler } from './transaction-assembler.ts'
 import { WireSession } from './wire-session.ts'
@@ -16,6 +15,8 @@ import { WireSession } from './wire-session.ts'
 const XLOG_DATA = 0x77 // w
 const KEEPALIVE = 0x6b // k
 const XLOG_HEADER = 25
+/** Silence of the server beyond this is an outage: it sends keepalives at half of wal_sender_timeout. */
+const SILENCE_MS = 120_000
 
 export interface WalStreamOptions {
   readonly url: string
@@ -26,7 +27,6 @@ export interface WalStreamOptions {
   readonly timelineOf: (lsn: Lsn) => number
   readonly applicationName: string
   readonly clock: Clock
-  readonly silence?: SilenceLimits | undefined
 }
 
 export class WalStream {
@@ -69,7 +69,8 @@ export class WalStream {
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     this.#session = session
-    const over = new AbortController()
+    let heardAt = clock.elapsed()
+    let watchdog: NodeJS.Timeout | undefined
     try {
       signal.throwIfAborted()
       const assembler = new TransactionAssembler({
@@ -79,9 +80,7 @@ export class WalStream {
         timelineOf: this.#options.timelineOf,
         skipBelow: from,
       })
-      const { silence = LIMITS.silence } = this.#options
-      // An idle line is asked often enough never to count as silent.
-      const intervalMs = Math.min(await statusInterval(session), silence.silenceMs / 3)
+      const intervalMs = await statusInterval(session)
       const feedback = new Feedback({
         send: (body) => session.sendCopyData(body),
         clock,
@@ -92,6 +91,7 @@ export class WalStream {
       this.#lastHeartbeat = clock.elapsed()
       this.#queue.onRoom = () => session.resume()
       const { ended } = await session.replicate(this.#command(from), (buffer, start, end) => {
+        heardAt = clock.elapsed()
         if (buffer[start] === XLOG_DATA) {
           this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
           assembler.message(buffer, start + XLOG_HEADER, end)
@@ -99,21 +99,14 @@ export class WalStream {
           this.#keepalive(buffer, start, assembler, feedback)
         }
       })
-      void watchSilence(
-        {
-          url: this.#options.url,
-          clock,
-          pid: session.processId,
-          // Who does not read hears nothing: that is no silence of the server.
-          heard: () => session.heard,
-          onDead: (error) => {
-            this.#queue.fail(error)
-            session.close()
-          },
-          limits: silence,
-        },
-        over.signal,
-      )
+      watchdog = setInterval(() => {
+        if (clock.elapsed() - heardAt > SILENCE_MS && !this.#queue.isFull) {
+          this.#queue.fail(
+            new TidemarkError('SOURCE_UNREACHABLE', 'the source has been silent for two minutes'),
+          )
+          session.close()
+        }
+      }, SILENCE_MS / 4)
       ended.then(
         () => this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source ended the stream')),
         (error) => this.#queue.fail(streamError(error)),
@@ -123,7 +116,7 @@ export class WalStream {
       signal.throwIfAborted()
       throw streamError(error)
     } finally {
-      over.abort(new DOMException('over', 'AbortError'))
+      clearInterval(watchdog)
       signal.removeEventListener('abort', onAbort)
       // A last word, so that a stop leaves the slot at what is durable.
       this.#feedback?.answer()

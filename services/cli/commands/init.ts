@@ -1,7 +1,7 @@
 /** init, uninstall. */
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { init, removeFromSource, upgradeSource } from '../../app/init.ts'
+import { type ConsentRequest, init, removeFromSource, upgradeSource } from '../../app/init.ts'
 import { openBackup, placeOf } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
@@ -32,6 +32,36 @@ function kafkaChoice(options: {
     partitions,
     replicationFactor,
   }
+}
+
+/** What is asked before `init` changes tables or rights, in words. */
+function consentText({ identities, grantTo }: ConsentRequest): string[] {
+  const lines: string[] = []
+  if (identities.length > 0) {
+    lines.push(
+      'These tables have no replica identity that serves. Published as they are, their UPDATE and DELETE would fail, so init would set:',
+      ...identities.map(identityText),
+    )
+    if (identities.some((change) => change.after === 'FULL'))
+      lines.push(
+        'FULL means that every UPDATE and DELETE of the table writes the whole old row into the WAL.',
+      )
+  }
+  lines.push(
+    'Tables that are made later without a key, or lose theirs, or are set to NOTHING, get FULL in the same way. It is taken back once a key comes, and `tidemark uninstall` gives back what was before.',
+  )
+  if (grantTo !== undefined)
+    lines.push(
+      `The role ${grantTo} would get REPLICATION, BYPASSRLS and pg_read_all_data: it may read every table of every database here. \`tidemark uninstall\` takes back what the role did not have before.`,
+    )
+  return lines
+}
+
+function identityText(change: ConsentRequest['identities'][number]): string {
+  const was = change.before === 'NOTHING' ? '   (its owner has set it to NOTHING)' : ''
+  if (change.after === 'left out')
+    return `  ${quoteTable(change)} is left out: it has generated columns and no key without them, so no identity serves. Its changes are NOT in the backup until it has a primary key${was}`
+  return `  ALTER TABLE ${quoteTable(change)} REPLICA IDENTITY ${change.after}${change.index === undefined ? '' : ` ${change.index}`}${was}`
 }
 
 export function registerInit(program: Command, run: Run): void {
@@ -98,13 +128,7 @@ export function registerInit(program: Command, run: Run): void {
           consent: async (changes) => {
             if (context.yes) return true
             if (output.json || process.stdin.isTTY !== true) return false
-            output.line(
-              'These tables have no primary key. Published as they are, their UPDATE and DELETE would fail, so init would set:',
-            )
-            for (const c of changes)
-              output.line(
-                `  ALTER TABLE ${quoteTable(c)} REPLICA IDENTITY ${c.index === undefined ? 'FULL' : `USING INDEX ${c.index}`}`,
-              )
+            for (const line of consentText(changes)) output.line(line)
             const question = createInterface({ input: process.stdin, output: process.stdout })
             const answer = await question.question('Go on? (yes/no) ')
             question.close()
@@ -164,7 +188,7 @@ export function registerInit(program: Command, run: Run): void {
         )
         if (left.length > 0)
           context.output.line(
-            `Rights of a role are the whole cluster's. If no other backup lives by them, an administrator takes them back with:\n  ${left.join(';\n  ')};`,
+            `Left to an administrator: tables that were locked, and rights of a role where another database's backup may live by them:\n${left.map((statement) => `  ${statement};`).join('\n')}`,
           )
         context.output.result({ removed: removed !== undefined, left, audit: audited })
       }),

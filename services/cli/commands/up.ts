@@ -30,6 +30,8 @@ function words(event: UpEvent): string | undefined {
       return `durable to ${event.to}: ${countText(event.transactions)} transactions, ${countText(event.changes)} changes, ${bytesText(event.bytes)}, ${(event.lagMs / 1000).toFixed(1)} s behind`
     case 'gap':
       return `GAP in ${event.table} from ${event.from}: ${event.reason}; the table is being read again`
+    case 'identity':
+      return `${event.table}: ${identityText(event.now)}`
     case 'untold':
       return event.tables.length === 0
         ? 'every table can be recorded again'
@@ -88,6 +90,15 @@ const ROLES: readonly { readonly name: string; readonly role: Role; readonly wha
     what: 'run the other half alone: from Kafka into the store; needs no access to the source',
   },
 ]
+
+function identityText(now: string): string {
+  if (now === 'left out')
+    return 'left out of the publication: without a replica identity its UPDATE and DELETE failed. Its changes are a gap until it has one'
+  if (now === 'locked')
+    return 'it needs another replica identity, and it is locked or belongs to another role: tried again'
+  if (now === 'published') return 'published again'
+  return `its replica identity is ${now} now`
+}
 
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)

@@ -80,6 +80,21 @@ export interface CatalogRepair {
   readonly failed: readonly string[]
 }
 
+/** What was done so that the application's UPDATE and DELETE work, and the stream says which row they mean. */
+export interface IdentityCare {
+  /** Transactions with records of it, which come through the stream (full id, text). */
+  readonly recorded: readonly string[]
+  /** `outcome`: the identity that the table has now, `left out` or `published`, or `locked`: tried again. */
+  readonly changes: readonly { readonly table: string; readonly outcome: string }[]
+}
+
+/** A table whose changes do not come through the stream. */
+export interface LeftOutTable {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+}
+
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
   slot(): Promise<SlotState | undefined>
@@ -104,6 +119,10 @@ export interface Source {
    * (locked, or not to be altered by this role): until they are, what happens to them is untold.
    */
   repairCatalog(): Promise<CatalogRepair>
+  /** Gives tables the replica identity that they need, leaves out those that cannot have one now, and takes them back. */
+  tendIdentities(): Promise<IdentityCare>
+  /** Tables that the publication leaves out now: a copy of one is of use only once it is published again. */
+  leftOut(): Promise<readonly LeftOutTable[]>
   /** Removes DDL records of transactions that committed at or before this: they are durable in the backup. */
   forgetDdl(durable: Lsn): Promise<void>
   close(): Promise<void>

@@ -1,3 +1,12 @@
+-- Whether the table's latest record tells how it is now.
+CREATE OR REPLACE FUNCTION tidemark.is_recorded(wanted oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT COALESCE((SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1)
+         = tidemark.fingerprint(wanted, (SELECT mode = 'polling' FROM tidemark.installation)), false)
+$$;
+REVOKE ALL ON FUNCTION tidemark.is_recorded(oid) FROM PUBLIC;
+
 -- Records what no record tells: a failure of the recording that was swallowed, DDL under disabled event triggers, or,
 -- in the mode 'polling', any DDL. Each such record stands for a gap of its table from the last time that all was well.
 -- Returns the transaction in which it recorded something, and the tables for which that failed: nothing counts as checked
@@ -10,6 +19,7 @@ DECLARE
   one record;
   repaired boolean := false;
 BEGIN
+  PERFORM set_config('tidemark.repairing', 'on', true);
   failed := '{}';
   SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
   FOR one IN
@@ -20,9 +30,9 @@ BEGIN
        AND latest.columns IS DISTINCT FROM tidemark.fingerprint(c.oid, installed.polling)
   LOOP
     BEGIN
-      -- Its identity first: published without one, the application's UPDATE and DELETE would fail.
-      PERFORM tidemark.ensure_identity(one.id);
-      IF installed.polling AND one.relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = installed.publication AND r.prrelid = one.id) THEN
+      -- Without an identity that serves, the application's UPDATE and DELETE would fail: tend_identity gives one, and publishes then.
+      IF installed.polling AND tidemark.is_streamed(one.id) AND (SELECT i.serves FROM tidemark.identity_of(one.id) i)
+        AND NOT EXISTS (SELECT FROM tidemark.published_as(one.id)) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
       PERFORM tidemark.record_table('REPAIR', one.id);

@@ -36,4 +36,16 @@ CREATE TABLE tidemark.installation (
   grantee     text,
   granted     text[] NOT NULL DEFAULT '{}'
 );
+-- Replica identities that Tidemark gave: taken back once the table has a key, and by `tidemark uninstall`.
+CREATE TABLE tidemark.identity (
+  oid          bigint PRIMARY KEY,
+  -- As in pg_class.relreplident: what Tidemark gave, and what the table had before.
+  given        text NOT NULL,
+  before       text NOT NULL,
+  before_index text
+);
+-- Tables, as schema.table, whose FULL something else rests on: it stays although a key would serve.
+CREATE TABLE tidemark.identity_kept (
+  name text PRIMARY KEY
+);
 REVOKE ALL ON ALL TABLES IN SCHEMA tidemark FROM PUBLIC;

@@ -1,0 +1,61 @@
+-- Which tables the publication has. It is one of all tables where that can be; a list of tables where the role may not make
+-- the other kind, or where one table has no identity that serves: only a list can leave it out.
+
+-- Whether rows of the table belong into the stream: a permanent table of the user's with rows of its own.
+CREATE OR REPLACE FUNCTION tidemark.is_streamed(wanted oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.oid = wanted AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast'))
+$$;
+REVOKE ALL ON FUNCTION tidemark.is_streamed(oid) FROM PUBLIC;
+
+-- A list publishes a partition with any of its ancestors.
+CREATE OR REPLACE FUNCTION tidemark.published_as(wanted oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+WITH RECURSIVE line(oid) AS (
+  SELECT wanted UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN line l ON i.inhrelid = l.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+SELECT l.oid FROM line l JOIN pg_catalog.pg_publication_rel r ON r.prrelid = l.oid JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+ WHERE p.pubname = (SELECT publication FROM tidemark.installation)
+$$;
+REVOKE ALL ON FUNCTION tidemark.published_as(oid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION tidemark.publishes_all() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT COALESCE((SELECT p.puballtables FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation)), false) $$;
+REVOKE ALL ON FUNCTION tidemark.publishes_all() FROM PUBLIC;
+
+-- Makes the publication anew as a list of every table whose UPDATE and DELETE work under it. In one transaction: whoever reads
+-- the stream sees the old one up to here and the new one from here.
+CREATE OR REPLACE FUNCTION tidemark.publish_list() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  wanted name := (SELECT i.publication FROM tidemark.installation i);
+  tables text;
+BEGIN
+  SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname) INTO tables
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = 'tidemark' AND c.relname IN ('ddl', 'marker', 'installation')
+      OR CASE WHEN tidemark.is_streamed(c.oid) THEN NOT (SELECT i.fails FROM tidemark.identity_of(c.oid) i) END;
+  EXECUTE format('DROP PUBLICATION IF EXISTS %I', wanted);
+  EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert, update, delete, truncate'', publish_via_partition_root = false)', wanted, tables);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.publish_list() FROM PUBLIC;
+
+-- The publication of a new installation.
+CREATE OR REPLACE FUNCTION tidemark.publish(may_all boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- A publication of all tables can leave none out.
+  IF may_all AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE tidemark.is_streamed(c.oid) AND (SELECT i.fails FROM tidemark.identity_of(c.oid) i)) THEN
+    EXECUTE format('CREATE PUBLICATION %I FOR ALL TABLES WITH (publish = ''insert, update, delete, truncate'', publish_via_partition_root = false)', (SELECT publication FROM tidemark.installation));
+  ELSE
+    PERFORM tidemark.publish_list();
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.publish(boolean) FROM PUBLIC;

@@ -1,0 +1,196 @@
+/** Replica identities: the application's UPDATE and DELETE must work whatever its migrations do, and get back what they had. */
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { describe, expect, test } from 'vitest'
+import { doctor } from '../../services/app/doctor.ts'
+import { removeFromSource } from '../../services/app/init.ts'
+import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+
+async function equalToSource(backup: Backup): Promise<void> {
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+/** d: the key, n: nothing, f: the whole row, i: a named index. */
+async function identityOf(backup: Backup, table: string): Promise<string | undefined> {
+  const found = await backup.source.query<{ identity: string }>(
+    'SELECT relreplident::text AS identity FROM pg_class WHERE oid = to_regclass($1)',
+    [table],
+  )
+  return found.rows[0]?.identity
+}
+
+async function asAdmin(version: string, sql: string): Promise<void> {
+  const client = new pg.Client(serverUrl(version))
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Without a superuser: the role owns its database and may replicate; schema changes are found by asking. */
+async function withoutAdmin(
+  version: string,
+  setup: string,
+  action: (backup: Backup, app: pg.Client) => Promise<void>,
+): Promise<void> {
+  const role = `owner_${randomBytes(4).toString('hex')}`
+  await asAdmin(version, `CREATE ROLE ${role} LOGIN REPLICATION`)
+  try {
+    await using backup = await Backup.prepare({ version, user: role, createDatabase: `OWNER ${role}` })
+    await backup.source.query(`GRANT ALL ON SCHEMA public TO ${role}`)
+    const app = await backup.client()
+    await app.query(setup)
+    await backup.init()
+    await action(backup, app)
+  } finally {
+    await asAdmin(version, `DROP ROLE ${role}`)
+  }
+}
+
+/** Waits until the statement works; every other failure than a missing identity is the test's. */
+async function worksSoon(backup: Backup, client: pg.Client, sql: string): Promise<void> {
+  await backup.until(async () => {
+    try {
+      await client.query(sql)
+      return true
+    } catch (error) {
+      if (error instanceof pg.DatabaseError && /replica identity/.test(error.message)) return false
+      throw error
+    }
+  })
+}
+
+/** Every table is in the stream again, and every gap that this took is closed. */
+async function published(backup: Backup): Promise<void> {
+  await backup.until(
+    async () =>
+      (
+        await backup.source.query(
+          'SELECT FROM tidemark.left_out() UNION ALL SELECT FROM tidemark.identities_due()',
+        )
+      ).rowCount === 0,
+  )
+  await backup.durable()
+  await backup.until(() => backup.repository.catalog.openGaps.length === 0)
+}
+
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('FULL that Tidemark gave is taken back when a primary key comes, and only then', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE owned (id int, v int); ALTER TABLE owned REPLICA IDENTITY FULL; CREATE TABLE old (id int, v text); INSERT INTO old VALUES (1, 'a'), (2, 'b')`,
+    })
+    const app = await backup.client()
+    expect(await identityOf(backup, 'old')).toBe('f')
+    // As pg_dump and most migrations write it: the key a statement later.
+    await app.query(`CREATE TABLE made (id int NOT NULL, v text)`)
+    expect(await identityOf(backup, 'made')).toBe('f')
+    await app.query(`INSERT INTO made VALUES (1, 'a'), (2, 'b'), (3, 'c')`)
+    await app.query(`UPDATE made SET v = 'x' WHERE id = 1`)
+    await app.query(`ALTER TABLE ONLY made ADD CONSTRAINT made_pkey PRIMARY KEY (id)`)
+    await app.query(`ALTER TABLE old ADD PRIMARY KEY (id)`)
+    await app.query(`ALTER TABLE owned ADD PRIMARY KEY (id)`)
+    expect(await identityOf(backup, 'made')).toBe('d')
+    expect(await identityOf(backup, 'old')).toBe('d')
+    expect(await identityOf(backup, 'owned')).toBe('f')
+    await app.query(`UPDATE made SET id = id + 10, v = v || 'y'; DELETE FROM made WHERE id = 12`)
+    await app.query(`UPDATE old SET v = 'z' WHERE id = 2`)
+    // A key that is no identity.
+    await app.query(
+      `CREATE TABLE late (id int NOT NULL); ALTER TABLE late ADD PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED; INSERT INTO late VALUES (1), (2)`,
+    )
+    expect(await identityOf(backup, 'late')).toBe('f')
+    await app.query('UPDATE late SET id = id + 1')
+    await backup.durable()
+    await equalToSource(backup)
+    await backup.stop()
+    await removeFromSource(backup.sourceUrl)
+    expect(await identityOf(backup, 'late')).toBe('d')
+    expect(await identityOf(backup, 'made')).toBe('d')
+    expect(await identityOf(backup, 'owned')).toBe('f')
+  })
+
+  test('uninstall gives back what each table had before, NOTHING too, but not what another publication lives by', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE bare (v int); CREATE TABLE quiet (id int, v int); ALTER TABLE quiet REPLICA IDENTITY NOTHING; CREATE TABLE indexed (id int NOT NULL); CREATE UNIQUE INDEX indexed_id ON indexed (id); CREATE TABLE shared (v int); CREATE TABLE chosen (id int NOT NULL, other int NOT NULL); CREATE UNIQUE INDEX chosen_id ON chosen (id); CREATE UNIQUE INDEX chosen_other ON chosen (other); ALTER TABLE chosen REPLICA IDENTITY USING INDEX chosen_other`,
+    })
+    await backup.init()
+    const identities = async (): Promise<(string | undefined)[]> =>
+      Promise.all(['bare', 'quiet', 'indexed', 'shared', 'chosen'].map((name) => identityOf(backup, name)))
+    expect(await identities()).toEqual(['f', 'f', 'i', 'f', 'i'])
+    await backup.source.query('CREATE PUBLICATION elsewhere FOR TABLE shared; INSERT INTO shared VALUES (1)')
+    try {
+      const { left } = await removeFromSource(backup.sourceUrl)
+      expect(left).toEqual([expect.stringContaining('"public"."shared" REPLICA IDENTITY DEFAULT') as string])
+      expect(await identities()).toEqual(['d', 'n', 'd', 'f', 'i'])
+      await backup.source.query('UPDATE shared SET v = 2')
+    } finally {
+      await backup.source.query('DROP PUBLICATION elsewhere')
+    }
+  })
+
+  test('without an administrator: a replaced identity index leaves UPDATE failing for seconds at most', async () => {
+    await withoutAdmin(
+      version,
+      `CREATE TABLE chat (room int NOT NULL, seq int NOT NULL, body text); CREATE UNIQUE INDEX chat_old ON chat (room, seq); ALTER TABLE chat REPLICA IDENTITY USING INDEX chat_old; INSERT INTO chat SELECT g % 3, g, 'a' FROM generate_series(1, 100) g`,
+      async (backup, app) => {
+        await backup.up()
+        await app.query(`CREATE UNIQUE INDEX chat_new ON chat (seq, room)`)
+        await app.query(`DROP INDEX chat_old`)
+        // A long reader must neither be waited for nor keep others from working.
+        const reader = await backup.client()
+        await reader.query('BEGIN; SELECT count(*) FROM chat')
+        await worksSoon(backup, app, `UPDATE chat SET body = body || 'b' WHERE seq < 10`)
+        for (let i = 0; i < 20; i++) await app.query(`UPDATE chat SET body = 'c' WHERE seq = $1`, [i])
+        const findings = (await doctor(backup.config)).findings
+        expect(findings.map((finding) => finding.code)).toContain('LEFT_OUT')
+        expect(backup.events).toContainEqual({ event: 'identity', table: 'public.chat', now: 'left out' })
+        // Its changes are not in the stream: never a restore that does not say so.
+        await backup.durable()
+        await expect(backup.restore('latest')).rejects.toMatchObject({ code: 'GAP' })
+        await reader.query('COMMIT')
+        await published(backup)
+        expect(await identityOf(backup, 'chat')).toBe('f')
+        await app.query(`UPDATE chat SET body = 'd' WHERE seq > 90; DELETE FROM chat WHERE seq = 50`)
+        await backup.durable()
+        await equalToSource(backup)
+      },
+    )
+  })
+
+  test('without an administrator: keys dropped and added in autocommit under load', async () => {
+    await withoutAdmin(
+      version,
+      `CREATE TABLE t (id int CONSTRAINT t_key PRIMARY KEY, v int); INSERT INTO t SELECT g, 0 FROM generate_series(1, 200) g`,
+      async (backup, app) => {
+        await backup.up()
+        const worker = await backup.client()
+        let slowest = 0
+        let working = true
+        const load = (async () => {
+          while (working) {
+            const from = performance.now()
+            await worksSoon(backup, worker, 'UPDATE t SET v = v + 1 WHERE id = 1 + (random() * 199)::int')
+            slowest = Math.max(slowest, performance.now() - from)
+          }
+        })()
+        for (let round = 0; round < 5; round++) {
+          await app.query('ALTER TABLE t DROP CONSTRAINT t_key')
+          await worksSoon(backup, app, 'UPDATE t SET v = v + 1 WHERE id = 7')
+          await app.query('ALTER TABLE t ADD CONSTRAINT t_key PRIMARY KEY (id)')
+        }
+        working = false
+        await backup.guard(load)
+        expect(slowest).toBeLessThan(15_000)
+        await published(backup)
+        await app.query('UPDATE t SET v = v + 1; DELETE FROM t WHERE id = 9')
+        await backup.durable()
+        await equalToSource(backup)
+      },
+    )
+  })
+})
