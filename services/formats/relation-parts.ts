@@ -104,7 +104,7 @@ export function sayOwnerAndRights(say: Say, relation: TableFacts, word: string):
       `GRANT ${g.privilege}${column} ON TABLE ${name} TO ${g.grantee}${g.grantable ? ' WITH GRANT OPTION' : ''}`,
     )
   }
-  if (commands.length > 0) say(RANK.rights, commands.join('; '))
+  for (const command of commands) say(RANK.rights, command)
   for (const c of relation.columns) {
     const s = c.sequence
     if (s === null) continue
@@ -114,7 +114,7 @@ export function sayOwnerAndRights(say: Say, relation: TableFacts, word: string):
       acl: s.acl ?? null,
       aclDefault: s.aclDefault ?? null,
     })
-    if (rights.length > 0) say(RANK.rights, rights.join('; '))
+    for (const command of rights) say(RANK.rights, command)
     if (s.comment !== null && s.comment !== undefined)
       say(RANK.behaviour, `COMMENT ON SEQUENCE ${quoteTable(s)} IS ${quoteLiteral(s.comment)}`)
   }

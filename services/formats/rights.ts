@@ -121,7 +121,7 @@ export function columnRightsCommands(
 function asGrantor(grant: Grant, owner: string, command: string): string[] {
   const sql = `${command} TO ${grant.grantee ?? 'PUBLIC'}${grant.grantable ? ' WITH GRANT OPTION' : ''}`
   // A grant by who is not the owner stays that one's: revoked with its own right to grant.
-  return grant.grantor === owner ? [sql] : [`SET ROLE ${grant.grantor}`, sql, 'RESET ROLE']
+  return [grant.grantor === owner ? sql : `SET ROLE ${grant.grantor}; ${sql}; RESET ROLE`]
 }
 
 function startsWith(wanted: readonly Grant[], initial: readonly Grant[]): boolean {

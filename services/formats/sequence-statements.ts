@@ -16,7 +16,7 @@ export function sequenceStatements(s: SequenceFacts): SchemaStatement[] {
     say(RANK.rights, `ALTER SEQUENCE ${name} OWNER TO ${quoteName(s.owner)}`)
     const { owner, acl = null, aclDefault = null } = s
     const rights = rightsCommands({ on: `SEQUENCE ${name}`, owner, acl, aclDefault })
-    if (rights.length > 0) say(RANK.rights, rights.join('; '))
+    for (const command of rights) say(RANK.rights, command)
     // A sequence and the table that owns it have one owner: ownership by the column comes last of all.
     if (s.ownedBy !== null) say(RANK.rights + 1, `ALTER SEQUENCE ${name} OWNED BY ${s.ownedBy}`)
   })

@@ -29,7 +29,7 @@ export function typeStatements(type: TypeFacts): SchemaStatement[] {
     say(RANK.rights, `ALTER ${word} ${name} OWNER TO ${quoteName(type.owner)}`)
     const { owner, acl = null, aclDefault = null } = type
     const rights = rightsCommands({ on: `TYPE ${name}`, owner, acl, aclDefault })
-    if (rights.length > 0) say(RANK.rights, rights.join('; '))
+    for (const command of rights) say(RANK.rights, command)
   })
 }
 

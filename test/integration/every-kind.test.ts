@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
+import { Backup, serverUrl, testedVersions, withDatabase } from '../support/backup.ts'
 import { dumpDifferences, findPgDump } from '../support/dump-oracle.ts'
 
 const pgDump = findPgDump()
@@ -16,6 +16,22 @@ function fixture(version: string, roles: Readonly<Record<string, string>>): stri
   for (let i = 1; i < parts.length; i += 2) if (Number(parts[i]) <= Number(version)) sql += parts[i + 1] ?? ''
   for (const [name, role] of Object.entries(roles)) sql = sql.replaceAll(name, role)
   return sql
+}
+
+/** What a target may have of its own: none of it may show in what is restored into it. */
+const OF_THE_TARGET = `
+  ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO ROLE_C; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO ROLE_C; ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO ROLE_C;
+  ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO ROLE_C;
+  GRANT ALL ON SCHEMA public TO ROLE_C`
+
+async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows
+  } finally {
+    await client.end()
+  }
 }
 
 async function withRoles(
@@ -45,9 +61,29 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await backup.init()
       await backup.up()
       await backup.durable()
-      const restored = await backup.restore('latest')
+      const into = await backup.emptyDatabase()
+      await query(into, OF_THE_TARGET.replaceAll('ROLE_C', roles['ROLE_C']!))
+      const restored = await backup.restore('latest', { into })
       const found = dumpDifferences(pgDump.path, backup.sourceUrl, restored.url)
       expect(found).toEqual([])
     })
   })
+})
+
+const PUBLIC_SCHEMA = `SELECT pg_get_userbyid(n.nspowner) AS owner, n.nspacl::text AS acl FROM pg_namespace n WHERE n.nspname = 'public'`
+
+test('schema public keeps the rights of a source whose version has other ones', async (context) => {
+  const [from, to] = [testedVersions()[0]!, testedVersions().at(-1)!]
+  if (from === to) return context.skip('there is one version of PostgreSQL here')
+  await using backup = await Backup.start({ version: from })
+  const name = `t${randomBytes(6).toString('hex')}`
+  const into = withDatabase(serverUrl(to), name)
+  await query(serverUrl(to), `CREATE DATABASE ${name}`)
+  try {
+    await backup.durable()
+    await backup.restore('latest', { into })
+    expect(await query(into, PUBLIC_SCHEMA)).toEqual(await query(backup.sourceUrl, PUBLIC_SCHEMA))
+  } finally {
+    await query(serverUrl(to), `DROP DATABASE ${name} WITH (FORCE)`)
+  }
 })

@@ -36,6 +36,7 @@ export const database: CatalogKind = {
     return found.map((d) => ({
       oid: d.oid,
       statements: collect({ kind: 'database', name: 'the database' }, (say) => {
+        say(RANK.cluster + 1, FORGET_DEFAULT_PRIVILEGES)
         sayHere(say, [`ALTER DATABASE %1$I OWNER TO ${escaped(quoteName(d.owner))}`])
         const rights = rightsCommands({ ...d, on: 'DATABASE %1$I', revokeFirst: true })
         sayHere(
@@ -58,6 +59,20 @@ export const database: CatalogKind = {
     }))
   },
 }
+
+/** The target's own would be added to all that a restore makes: the source's come last. */
+const FORGET_DEFAULT_PRIVILEGES = `DO $tidemark$ DECLARE d record; who text; head text; BEGIN
+  FOR d IN SELECT pg_catalog.pg_get_userbyid(a.defaclrole) AS role, n.nspname, a.defaclobjtype AS kind, a.defaclacl AS acl,
+                  CASE a.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS kinds
+             FROM pg_catalog.pg_default_acl a LEFT JOIN pg_catalog.pg_namespace n ON n.oid = a.defaclnamespace LOOP
+    head := pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s ', d.role, CASE WHEN d.nspname IS NULL THEN '' ELSE pg_catalog.format(' IN SCHEMA %I', d.nspname) END);
+    FOR who IN SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END FROM pg_catalog.aclexplode(d.acl) x LOOP
+      EXECUTE head || 'REVOKE ALL ON ' || d.kinds || ' FROM ' || who;
+    END LOOP;
+    CONTINUE WHEN d.nspname IS NOT NULL;
+    IF d.kind IN ('f', 'T') THEN EXECUTE head || 'GRANT ALL ON ' || d.kinds || ' TO PUBLIC'; END IF;
+    EXECUTE head || pg_catalog.format('GRANT ALL ON %s TO %I', d.kinds, d.role);
+  END LOOP; END $tidemark$`
 
 /** Commands as format() templates, with the name of the database where they run in place of %1$I. */
 function sayHere(say: Say, templates: readonly string[]): void {

@@ -41,7 +41,7 @@ export const defaultPrivileges: CatalogKind = {
         statements: collect({ kind: 'defaultPrivilege', name: d.role }, (say) => {
           if (on === undefined) return
           const rights = rightsCommands({ ...d, on, owner: d.role, prefix })
-          if (rights.length > 0) say(RANK.settings, rights.join('; '))
+          for (const command of rights) say(RANK.settings, command)
         }),
       }
     })

@@ -59,7 +59,7 @@ export const initialRights: CatalogKind = {
       oid: row.oid,
       statements: collect({ kind: 'initialRights', name: row.on }, (say) => {
         const commands = rightsDifference(row.on, quoteName(row.owner), row.initial, row.acl)
-        if (commands.length > 0) say(RANK.rights, commands.join('; '))
+        for (const command of commands) say(RANK.rights, command)
       }),
     }))
   },

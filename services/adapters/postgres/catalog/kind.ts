@@ -86,5 +86,5 @@ export function sayAttributes(
   if (row.comment !== null) say(RANK.behaviour, `COMMENT ON ${as.address} IS ${quoteLiteral(row.comment)}`)
   if (as.owned !== false) say(RANK.rights, `ALTER ${as.address} OWNER TO ${quoteName(row.owner)}`)
   const rights = rightsCommands({ ...row, on: as.grantOn ?? as.address })
-  if (rights.length > 0) say(RANK.rights, rights.join('; '))
+  for (const command of rights) say(RANK.rights, command)
 }

@@ -33,10 +33,10 @@ function schemaStatements(s: Attributes & { name: string }): ReturnType<typeof c
     const revokeFirst = s.name === 'public'
     const rights = rightsCommands({ ...s, on: `SCHEMA ${name}`, revokeFirst })
     if (revokeFirst) rights.unshift(REVOKE_ALL_ON_PUBLIC)
-    if (rights.length > 0) say(RANK.rights, rights.join('; '))
+    for (const command of rights) say(RANK.rights, command)
   })
 }
 
-const REVOKE_ALL_ON_PUBLIC = `DO $tidemark$ DECLARE who text; BEGIN
+const REVOKE_ALL_ON_PUBLIC = `REVOKE ALL ON SCHEMA public FROM PUBLIC; DO $tidemark$ DECLARE who text; BEGIN
   FOR who IN SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) x WHERE n.nspname = 'public' LOOP
     EXECUTE 'REVOKE ALL ON SCHEMA public FROM ' || who || ' CASCADE'; END LOOP; END $tidemark$`
