@@ -49,6 +49,11 @@ export const LIMITS = {
   fullSampleEvery: 32,
   /** Sequences that were never called and are read one by one with each sample, where the server is older than 18. */
   uncalledSequences: 1000,
+  /**
+   * A connection to the source that says nothing for the first is asked about for at most the second, and looked at once more after
+   * the third: a dead one is noticed within a minute.
+   */
+  silence: { silenceMs: 30_000, askMs: 10_000, lookMs: 3_000 },
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
   lockWaitMs: 2_000,
   /** And for one that readers wait behind: as in sql/identity.sql. */

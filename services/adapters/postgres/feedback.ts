@@ -1,7 +1,7 @@
 /**
  * Standby status updates, all ours (hazards 1, 2, 4, 8, 10): the flush position is the end of what is durable and
  * nothing else, unchanged (never + 1); it goes out when durability advances, when the server asks, and on a timer that
- * does not depend on reading.
+ * does not depend on reading. On the timer it asks for an answer, so that a line on which nothing happens says something.
  */
 import type { Clock } from '../../core/clock.ts'
 import { compareLsn, type Lsn } from '../../core/position.ts'
@@ -21,7 +21,7 @@ export class Feedback {
     this.#send = options.send
     this.#clock = options.clock
     this.#durable = options.durable
-    this.#timer = setInterval(() => this.answer(), options.intervalMs)
+    this.#timer = setInterval(() => this.askForKeepalive(), options.intervalMs)
   }
 
   get durable(): Lsn {

@@ -19,7 +19,8 @@ import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { readSteadySchema } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
-import { connect, connectionError } from './session.ts'
+import { backendOf, connect, connectionError } from './session.ts'
+import { watchSilence } from './silence.ts'
 import { checkSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, readLeftOut } from './tend-identities.ts'
@@ -230,12 +231,30 @@ export class PostgresSource implements Source {
       applicationName: APPLICATION_NAME,
       role: 'source',
     }))
+    const over = new AbortController()
+    const { socket, processId } = backendOf(client)
+    let dead: TidemarkError | undefined
+    void watchSilence(
+      {
+        url: this.#options.url,
+        clock: this.#options.clock,
+        pid: processId,
+        heard: () => socket.bytesRead,
+        onDead: (error) => {
+          dead = error
+          socket.destroy()
+        },
+      },
+      over.signal,
+    )
     try {
       return await ask(client)
     } catch (error) {
       if (this.#client === client) this.#client = undefined
       await client.end().catch(() => undefined)
-      throw connectionError(error, 'source')
+      throw dead ?? connectionError(error, 'source')
+    } finally {
+      over.abort(new DOMException('over', 'AbortError'))
     }
   }
 }

@@ -2,6 +2,7 @@
  * Connections with the session settings that decide how values are printed (hazard 43): sent in the start-up packet,
  * where they win over settings of role and database, and checked with SHOW before anything is read.
  */
+import type { Socket } from 'node:net'
 import pg from 'pg'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
@@ -37,6 +38,17 @@ export interface ConnectionOptions {
   readonly replication?: boolean
   /** Which codes an outage and a refused login get: the same text means different things for source and target. */
   readonly role: 'source' | 'target'
+  /** Ends the connection at once, also while it is being made. */
+  readonly signal?: AbortSignal
+}
+
+/** What `pg` keeps to itself: the socket, and the server's process. */
+export function backendOf(client: pg.Client): { readonly socket: Socket; readonly processId: number } {
+  const inner = client as unknown as {
+    readonly connection: { readonly stream: Socket }
+    readonly processID: number | null
+  }
+  return { socket: inner.connection.stream, processId: inner.processID ?? 0 }
 }
 
 function startupOptions(): string {
@@ -57,6 +69,7 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
   } as pg.ClientConfig)
   // Without a listener an error between two queries would end the process; every query rejects by itself anyway.
   client.on('error', () => undefined)
+  options.signal?.addEventListener('abort', () => void backendOf(client).socket.destroy(), { once: true })
   try {
     await client.connect()
     await fixSettings(client)

@@ -14,6 +14,7 @@ import { APPLICATION_NAME } from './names.ts'
 import { readSchema } from './catalog/read-schema.ts'
 import { readSequencesOnce } from './sequences.ts'
 import { connect, connectionError, sqlState } from './session.ts'
+import { watchSilence } from './silence.ts'
 import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
 import { type CatalogNow, catalogNow, COLUMNS_FINGERPRINT, TableMoved } from './pinned-table.ts'
 import { copyRange, storedColumns } from './table-copy.ts'
@@ -145,6 +146,21 @@ export class SourceSnapshot implements Snapshot {
     const session = this.#idle.pop() ?? (await this.#open())
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
+    const over = new AbortController()
+    let dead: TidemarkError | undefined
+    void watchSilence(
+      {
+        url: this.#options.url,
+        clock: this.#options.clock,
+        pid: session.processId,
+        heard: () => session.heard,
+        onDead: (error) => {
+          dead = error
+          session.close()
+        },
+      },
+      over.signal,
+    )
     try {
       const range = {
         snapshot: this.#exported.name,
@@ -158,8 +174,9 @@ export class SourceSnapshot implements Snapshot {
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
       signal.throwIfAborted()
-      throw connectionError(error, 'source')
+      throw dead ?? connectionError(error, 'source')
     } finally {
+      over.abort(new DOMException('over', 'AbortError'))
       signal.removeEventListener('abort', onAbort)
       if (session.isClosed) this.#all.delete(session)
       else this.#idle.push(session)

@@ -8,6 +8,7 @@ import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { Feedback } from './feedback.ts'
+import { type SilenceLimits, watchSilence } from './silence.ts'
 import { streamError } from './slot.ts'
 import { TransactionAssembler } from './transaction-assembler.ts'
 import { WireSession } from './wire-session.ts'
@@ -15,8 +16,6 @@ import { WireSession } from './wire-session.ts'
 const XLOG_DATA = 0x77 // w
 const KEEPALIVE = 0x6b // k
 const XLOG_HEADER = 25
-/** Silence of the server beyond this is an outage: it sends keepalives at half of wal_sender_timeout. */
-const SILENCE_MS = 120_000
 
 export interface WalStreamOptions {
   readonly url: string
@@ -27,6 +26,7 @@ export interface WalStreamOptions {
   readonly timelineOf: (lsn: Lsn) => number
   readonly applicationName: string
   readonly clock: Clock
+  readonly silence?: SilenceLimits | undefined
 }
 
 export class WalStream {
@@ -69,8 +69,7 @@ export class WalStream {
     const onAbort = (): void => session.close()
     signal.addEventListener('abort', onAbort, { once: true })
     this.#session = session
-    let heardAt = clock.elapsed()
-    let watchdog: NodeJS.Timeout | undefined
+    const over = new AbortController()
     try {
       signal.throwIfAborted()
       const assembler = new TransactionAssembler({
@@ -80,7 +79,9 @@ export class WalStream {
         timelineOf: this.#options.timelineOf,
         skipBelow: from,
       })
-      const intervalMs = await statusInterval(session)
+      const { silence = LIMITS.silence } = this.#options
+      // An idle line is asked often enough never to count as silent.
+      const intervalMs = Math.min(await statusInterval(session), silence.silenceMs / 3)
       const feedback = new Feedback({
         send: (body) => session.sendCopyData(body),
         clock,
@@ -91,7 +92,6 @@ export class WalStream {
       this.#lastHeartbeat = clock.elapsed()
       this.#queue.onRoom = () => session.resume()
       const { ended } = await session.replicate(this.#command(from), (buffer, start, end) => {
-        heardAt = clock.elapsed()
         if (buffer[start] === XLOG_DATA) {
           this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
           assembler.message(buffer, start + XLOG_HEADER, end)
@@ -99,14 +99,21 @@ export class WalStream {
           this.#keepalive(buffer, start, assembler, feedback)
         }
       })
-      watchdog = setInterval(() => {
-        if (clock.elapsed() - heardAt > SILENCE_MS && !this.#queue.isFull) {
-          this.#queue.fail(
-            new TidemarkError('SOURCE_UNREACHABLE', 'the source has been silent for two minutes'),
-          )
-          session.close()
-        }
-      }, SILENCE_MS / 4)
+      void watchSilence(
+        {
+          url: this.#options.url,
+          clock,
+          pid: session.processId,
+          // Who does not read hears nothing: that is no silence of the server.
+          heard: () => session.heard,
+          onDead: (error) => {
+            this.#queue.fail(error)
+            session.close()
+          },
+          limits: silence,
+        },
+        over.signal,
+      )
       ended.then(
         () => this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source ended the stream')),
         (error) => this.#queue.fail(streamError(error)),
@@ -116,7 +123,7 @@ export class WalStream {
       signal.throwIfAborted()
       throw streamError(error)
     } finally {
-      clearInterval(watchdog)
+      over.abort(new DOMException('over', 'AbortError'))
       signal.removeEventListener('abort', onAbort)
       // A last word, so that a stop leaves the slot at what is durable.
       this.#feedback?.answer()

@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net'
 import { TidemarkError } from '../../core/errors.ts'
 import { deferred } from '../../core/running-state.ts'
-import { connect, type ConnectionOptions, connectionError } from './session.ts'
+import { backendOf, connect, type ConnectionOptions, connectionError } from './session.ts'
 
 const COPY_DATA = 0x64 // d
 const COPY_DONE = 0x63 // c
@@ -37,6 +37,8 @@ interface Outcome {
 }
 
 export class WireSession {
+  /** Of the server's process. */
+  readonly processId: number
   readonly #socket: Socket
   readonly #options: ConnectionOptions
   #pending: Buffer[] = []
@@ -45,8 +47,9 @@ export class WireSession {
   #exchange: Exchange | undefined
   #closed: Error | undefined
 
-  private constructor(socket: Socket, options: ConnectionOptions) {
+  private constructor(socket: Socket, processId: number, options: ConnectionOptions) {
     this.#socket = socket
+    this.processId = processId
     this.#options = options
     socket.removeAllListeners('data')
     socket.on('data', (chunk: Buffer) => {
@@ -64,8 +67,13 @@ export class WireSession {
 
   static async open(options: ConnectionOptions): Promise<WireSession> {
     const client = await connect(options)
-    const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
-    return new WireSession(stream, options)
+    const { socket, processId } = backendOf(client)
+    return new WireSession(socket, processId, options)
+  }
+
+  /** Bytes that have come so far; undefined while we do not read, or have asked for nothing. */
+  get heard(): number | undefined {
+    return this.#socket.isPaused() || this.#exchange === undefined ? undefined : this.#socket.bytesRead
   }
 
   get isClosed(): boolean {

@@ -1,0 +1,165 @@
+/** A connection that goes silent without closing is noticed; one that is only busy is left alone. */
+import { createServer, connect as dial, type Server, type Socket } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { WalStream } from '../../services/adapters/postgres/wal-stream.ts'
+import { systemClock } from '../../services/core/clock.ts'
+import { LIMITS } from '../../services/core/limits.ts'
+import { parseLsn, toLsn } from '../../services/core/position.ts'
+import type { LogItem } from '../../services/core/transaction.ts'
+import { Backup, testedVersions } from '../support/backup.ts'
+
+/** Passes bytes on until it is told to be silent: then connections stay open, and nothing comes or goes. */
+class Line {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  /** Connections made so far. */
+  made = 0
+  isSilent = false
+  newAreSilent = false
+
+  constructor(far: URL) {
+    this.#server = createServer((near) => {
+      this.made++
+      const isNew = this.isSilent
+      const other = dial(Number(far.port), far.hostname)
+      const dead = (): boolean => this.isSilent && (!isNew || this.newAreSilent)
+      for (const [from, to] of [
+        [near, other],
+        [other, near],
+      ] as const) {
+        this.#sockets.add(from)
+        from.on('data', (chunk: Buffer) => !dead() && to.write(chunk))
+        from.on('error', () => undefined).on('close', () => !dead() && to.destroy())
+      }
+    })
+  }
+
+  async open(url: string): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    const through = new URL(url)
+    through.port = String(address.port)
+    return through.toString()
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#server.close()
+  }
+}
+
+const QUICK = { silenceMs: 1_200, askMs: 3_000, lookMs: 300 }
+
+async function withStream(
+  version: string,
+  publication: string | undefined,
+  use: (setting: { backup: Backup; line: Line; items: LogItem[]; ended: Promise<unknown> }) => Promise<void>,
+): Promise<void> {
+  await using backup = await Backup.prepare({
+    version,
+    setup: 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)',
+  })
+  // A server that never gives up by itself.
+  await backup.source.query(`ALTER DATABASE ${backup.database} SET wal_sender_timeout = 0`)
+  if (publication !== undefined)
+    await backup.source.query(`CREATE PUBLICATION ${publication} FOR TABLE other`)
+  await backup.init()
+  const slot = await backup.source.query<{ l: string }>(
+    'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
+    [backup.slot],
+  )
+  const line = new Line(new URL(backup.sourceUrl))
+  const stop = new AbortController()
+  const stream = new WalStream({
+    url: await line.open(backup.sourceUrl),
+    slot: backup.slot,
+    publication: publication ?? backup.slot,
+    text: 'utf8',
+    timelineOf: () => 1,
+    applicationName: 'tidemark_backup',
+    clock: systemClock,
+    silence: QUICK,
+  })
+  const items: LogItem[] = []
+  const ended = (async () => {
+    for await (const item of stream.run(toLsn(parseLsn(slot.rows[0]!.l)), stop.signal)) items.push(item)
+  })().catch((error: unknown) => error)
+  try {
+    await backup.source.query('INSERT INTO other VALUES (1)')
+    await backup.until(() => items.some((item) => item.kind === 'changes'))
+    await use({ backup, line, items, ended })
+  } finally {
+    stop.abort(new DOMException('stop', 'AbortError'))
+    line.close()
+    await ended
+  }
+}
+
+test('a silent connection is noticed within a minute', () => {
+  const { silenceMs, askMs, lookMs } = LIMITS.silence
+  expect(silenceMs + silenceMs / 6 + askMs + lookMs + askMs).toBeLessThanOrEqual(60_000)
+})
+
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('a firewall forgets the connection: the server waits for us for ever, and we notice', async () => {
+    await withStream(version, undefined, async ({ line, ended }) => {
+      line.isSilent = true
+      expect(await ended).toMatchObject({
+        code: 'SOURCE_UNREACHABLE',
+        message: expect.stringContaining('the server waits for us') as string,
+      })
+    })
+  })
+
+  test('the host is gone without a word', async () => {
+    await withStream(version, undefined, async ({ line, ended }) => {
+      line.newAreSilent = true
+      line.isSilent = true
+      expect(await ended).toMatchObject({
+        code: 'SOURCE_UNREACHABLE',
+        message: expect.stringContaining('silent') as string,
+      })
+    })
+  })
+
+  test('a huge transaction that is decoded and filtered says nothing for long, and is not cut', async () => {
+    await withStream(version, 'few', async ({ backup, line, items, ended }) => {
+      const before = line.made
+      let state = 'streaming'
+      void ended.then(() => (state = 'cut'))
+      // Until one has taken so long that the server was asked about it.
+      for (let rows = 150_000, from = 0; line.made === before; from += rows, rows *= 2) {
+        await backup.source.query('INSERT INTO t SELECT g, $1 FROM generate_series($2::int, $3::int) g', [
+          'x'.repeat(20),
+          from,
+          from + rows - 1,
+        ])
+        await backup.source.query('INSERT INTO other SELECT max(id) + 1 FROM other')
+        const wanted = items.filter((item) => item.kind === 'changes').length
+        await backup.until(() => items.filter((item) => item.kind === 'changes').length > wanted - 1, 120_000)
+        await backup.until(
+          async () =>
+            state === 'cut' ||
+            line.made > before ||
+            (
+              await backup.source.query(
+                'SELECT FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = $1 AND r.sent_lsn >= pg_current_wal_lsn()',
+                [backup.slot],
+              )
+            ).rowCount === 1,
+          120_000,
+        )
+        expect(state).toBe('streaming')
+      }
+      await backup.source.query('INSERT INTO other VALUES (1000000)')
+      const rows = (): number =>
+        items.reduce((sum, item) => sum + (item.kind === 'changes' ? item.changes.count : 0), 0)
+      const count = Number(
+        (await backup.source.query<{ n: string }>('SELECT count(*)::text AS n FROM other')).rows[0]!.n,
+      )
+      await backup.until(() => state === 'cut' || rows() >= count, 120_000)
+      expect(state).toBe('streaming')
+    })
+  })
+})
