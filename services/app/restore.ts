@@ -1,5 +1,6 @@
 /** Restore to a point: plan, checks of the target, rebuild, audit, report. */
 import { createHash } from 'node:crypto'
+import { placeOf } from '../adapters/postgres/session.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { formatLsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
@@ -12,12 +13,15 @@ import { anchorLines } from './anchor-lines.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, openTarget } from './compose.ts'
 import { RestoreHold } from './holds.ts'
+import { writeUnmade } from './unmade-file.ts'
 
 export interface RestoreOptions extends BackupPlace {
   readonly at: string
   readonly into: string | undefined
   readonly exceptTables: readonly string[]
   readonly dryRun: boolean
+  /** End at the first object that cannot be made as it was, instead of going on behind it. */
+  readonly strict?: boolean | undefined
   /** For changes; what exceeds it goes to an encrypted scratch file in TMPDIR. */
   readonly memoryBytes?: number | undefined
   readonly signal: AbortSignal
@@ -55,6 +59,8 @@ export interface PlanReport {
 export interface RestoreReport {
   readonly plan: PlanReport
   readonly result: RebuildReport | null
+  /** The script of what could not be made; null where there is nothing. */
+  readonly unmadeFile: string | null
   /** `equal`: compared with an attestation of the source at this very position. */
   readonly proof: { readonly compared: boolean; readonly equal: boolean | null; readonly text: string } | null
   /** What comparing the store with its anchors told, for people. */
@@ -82,6 +88,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     return {
       plan: report,
       result: null,
+      unmadeFile: null,
       proof: null,
       anchors: anchorLines(anchored),
       stores: troubles(),
@@ -104,10 +111,16 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       clock: systemClock,
       randomness: systemRandomness,
       memoryBytes: options.memoryBytes,
+      strict: options.strict,
       events: options.events,
     })
       .run(restoreId(plan), options.signal)
       .finally(() => hold.release())
+    const unmadeFile = await writeUnmade(
+      result.unmade,
+      restoreId(plan),
+      `Not made by the restore to ${result.reached.position} into ${placeOf(options.into)}`,
+    )
     const attested = attestationAt(plan)
     let proof: RestoreReport['proof'] = {
       compared: false,
@@ -127,7 +140,15 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
           : 'NOT equal to the source as attested at this position',
       }
     }
-    return { plan: report, result, proof, anchors: anchorLines(anchored), stores: troubles(), audit: where }
+    return {
+      plan: report,
+      result,
+      unmadeFile,
+      proof,
+      anchors: anchorLines(anchored),
+      stores: troubles(),
+      audit: where,
+    }
   } finally {
     await target.close()
   }

@@ -4,24 +4,22 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { LIMITS } from '../core/limits.ts'
 import { formatLsn } from '../core/position.ts'
-import { quoteTable } from '../core/relation.ts'
-import { tableKey, type Target } from '../core/ports/target.ts'
+import { type Refusal, tableKey, type Target } from '../core/ports/target.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
-import { RANK } from '../formats/rank.ts'
-import { ByteSink } from '../formats/byte-sink.ts'
-import { ByteSource } from '../formats/byte-source.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
-import { binaryHeader, BinaryPrinter, binaryTrailer, canBeBinary, NeedsText } from './binary-rows.ts'
+import { acceptUnchecked } from './accept-unchecked.ts'
+import { Compromises } from './compromises.ts'
+import { FoldedChanges } from './fold-changes.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
-import type { RowLayout } from './row-layout.ts'
+import { plainerTables } from './plainer-table.ts'
+import { SchemaMaker, strictStop } from './schema-maker.ts'
+import { type SchemaSteps, schemaSteps } from './schema-steps.ts'
 import { sequencesAt } from './sequence-samples.ts'
 import { sequenceNotes, sequenceStatements } from './sequence-statements.ts'
-import { FoldedChanges } from './fold-changes.ts'
-import { baseBlocks } from './segment-reader.ts'
-import type { TableFold } from './table-fold.ts'
+import { type LoadedTable, TableLoader } from './table-loader.ts'
+import { type Unmade, unmadeOf } from './unmade.ts'
 
 export interface RebuildEvents {
   onProgress?(event: {
@@ -35,17 +33,14 @@ export interface RebuildEvents {
 
 export interface RebuildReport {
   readonly reached: { readonly position: string; readonly committedAt: string | null }
-  readonly tables: readonly {
-    readonly schema: string
-    readonly name: string
-    readonly rows: number
-    readonly changes: number
-  }[]
+  readonly tables: readonly LoadedTable[]
   readonly rows: number
   readonly changes: number
   readonly bytes: string
   readonly excluded: readonly string[]
   readonly notes: readonly string[]
+  /** What could not be made as it was: all rows are there, these are not. */
+  readonly unmade: readonly Unmade[]
   /** Bytes of changes and rows that did not fit into memory. */
   readonly spilledBytes: number
   readonly seconds: {
@@ -56,10 +51,6 @@ export interface RebuildReport {
   }
 }
 
-type RowFormat = 'text' | 'binary'
-
-const COPY_CHUNK = 128 * 1024
-
 export class Rebuild {
   readonly #repository: Repository
   readonly #target: Target
@@ -67,9 +58,13 @@ export class Rebuild {
   readonly #clock: Clock
   readonly #randomness: Randomness
   readonly #memoryBytes: number | undefined
+  readonly #strict: boolean
   readonly #events: RebuildEvents
 
-  /** @param options.memoryBytes for changes; what exceeds it goes to an encrypted scratch file */
+  /**
+   * @param options.memoryBytes for changes; what exceeds it goes to an encrypted scratch file
+   * @param options.strict ends at the first object that cannot be made as it was
+   */
   constructor(options: {
     repository: Repository
     target: Target
@@ -77,6 +72,7 @@ export class Rebuild {
     clock: Clock
     randomness: Randomness
     memoryBytes?: number | undefined
+    strict?: boolean | undefined
     events: RebuildEvents
   }) {
     this.#repository = options.repository
@@ -85,47 +81,38 @@ export class Rebuild {
     this.#clock = options.clock
     this.#randomness = options.randomness
     this.#memoryBytes = options.memoryBytes
+    this.#strict = options.strict === true
     this.#events = options.events
   }
 
+  /** @throws TidemarkError TARGET_FAILED at what the target refuses, where the restore is strict; else it is told */
   async run(restoreId: string, signal: AbortSignal): Promise<RebuildReport> {
     const plan = this.#plan
-    const statements = withoutExcluded(plan)
+    const steps = schemaSteps(withoutExcluded(plan))
     const t0 = this.#clock.elapsed()
     const loaded = await this.#target.begin(restoreId)
     const missing = plan.tables.filter((table) => !loaded.has(tableKey(table)))
-    const before = statements.filter((s) => s.phase === 'before')
-    const notes = [...plan.schema.notes]
-    let done = 0
-    notes.push(
-      ...(await this.#target.run(
-        before,
-        0,
-        () => this.#say('schema', ++done, before.length, 'schema', 0),
-        signal,
-      )),
-    )
+    const maker = new SchemaMaker(this.#target, plan.excluded, signal)
+    const compromises = await Compromises.read(this.#target)
+    await this.#makeTables(maker, compromises, steps)
     const t1 = this.#clock.elapsed()
     using folds = await this.#fold(missing, signal)
     const t2 = this.#clock.elapsed()
-    const rest = statements.filter((s) => s.phase === 'after')
+    const loader = new TableLoader({
+      repository: this.#repository,
+      target: this.#target,
+      maker,
+      compromises,
+      strict: this.#strict,
+      foldAgain: (table, within) => this.#fold([table], within),
+      onProgress: (done, total, what, rows) => this.#say('load', done, total, what, rows),
+    })
     const tables = [
-      ...(await this.#load(missing, folds, rest, notes, signal)),
+      ...(await loader.load(missing, folds, steps.build, signal)),
       ...plan.tables.flatMap((table) => alreadyLoaded(table, loaded)),
     ].sort((a, b) => (a.schema + a.name < b.schema + b.name ? -1 : 1))
     const t3 = this.#clock.elapsed()
-    const sequences = await sequencesAt(this.#repository, plan.point)
-    notes.push(...sequenceNotes(sequences))
-    const after = [...rest, ...sequenceStatements(sequences)].sort((a, b) => a.rank - b.rank)
-    done = 0
-    notes.push(
-      ...(await this.#target.run(
-        after,
-        0,
-        () => this.#say('indexes', ++done, after.length, 'keys and indexes', 0),
-        signal,
-      )),
-    )
+    const told = await this.#complete(maker, compromises, steps)
     await this.#target.finish()
     const t4 = this.#clock.elapsed()
     const { at } = plan.point
@@ -139,7 +126,8 @@ export class Rebuild {
       changes: tables.reduce((sum, t) => sum + t.changes, 0),
       bytes: String(plan.bytes),
       excluded: plan.excluded,
-      notes,
+      notes: [...plan.schema.notes, ...told.notes],
+      unmade: told.unmade,
       spilledBytes: folds.spilledBytes,
       seconds: {
         schema: (t1 - t0) / 1000,
@@ -148,6 +136,75 @@ export class Rebuild {
         indexes: (t4 - t3) / 1000,
       },
     }
+  }
+
+  /** All that comes before the rows. A table that is refused as it was is made plainer: its rows come back. */
+  async #makeTables(maker: SchemaMaker, compromises: Compromises, steps: SchemaSteps): Promise<void> {
+    const before = steps.before.filter((s) => !compromises.replaced.has(s.sql))
+    let done = 0
+    await maker.make(before, 0, () => this.#say('schema', ++done, before.length, 'schema', 0))
+    await maker.again()
+    const tables = new Map(this.#plan.tables.map((table) => [tableKey(table), table]))
+    const planOf = ({ statement: { sql, objects } }: Refusal): TablePlan | undefined =>
+      objects[0]?.kind === 'table' && /^CREATE (UNLOGGED )?TABLE /.test(sql)
+        ? tables.get(tableKey({ schema: objects[0].schema ?? '', name: objects[0].name }))
+        : undefined
+    const refused = maker.take((refusal) => planOf(refusal) !== undefined)
+    if (this.#strict && refused[0] !== undefined)
+      throw strictStop(unmadeOf(refused[0].statement, refused[0].reason), refused.length - 1)
+    for (const refusal of refused) await this.#makePlainer(maker, compromises, planOf(refusal)!, refusal)
+    if (refused.length > 0) await maker.again()
+  }
+
+  async #makePlainer(
+    maker: SchemaMaker,
+    compromises: Compromises,
+    table: TablePlan,
+    { statement, reason }: Refusal,
+  ): Promise<void> {
+    const { facts } = table.history.last!
+    const missing = await this.#target.missingTypes([...new Set(facts.columns.map((column) => column.type))])
+    for (const form of plainerTables(facts, missing)) {
+      if ((await maker.one(form.statement)) !== undefined) continue
+      await compromises.add({
+        oid: table.oid,
+        asText: form.asText.length > 0,
+        later: [],
+        unmade: [unmadeOf(statement, reason, form.instead)],
+        replaced: statement.sql,
+      })
+      return
+    }
+    throw new TidemarkError(
+      'TARGET_FAILED',
+      `the target refuses table ${table.schema}.${table.name}: ${reason}`,
+    )
+  }
+
+  /** All that comes behind the rows. */
+  async #complete(
+    maker: SchemaMaker,
+    compromises: Compromises,
+    steps: SchemaSteps,
+  ): Promise<{ readonly unmade: readonly Unmade[]; readonly notes: readonly string[] }> {
+    const build = [...steps.build, ...compromises.later].sort((a, b) => a.rank - b.rank)
+    const sequences = await sequencesAt(this.#repository, this.#plan.point)
+    for (const note of sequenceNotes(sequences)) maker.note(note)
+    const check = [...sequenceStatements(sequences), ...steps.check].sort((a, b) => a.rank - b.rank)
+    const total = build.length + steps.rights.length + check.length + steps.last.length
+    let done = 0
+    const onStep = (): void => this.#say('indexes', ++done, total, 'keys and indexes', 0)
+    await maker.make(build, 0, onStep)
+    await maker.again()
+    await maker.grant(steps.rights, onStep)
+    await maker.make(check, 0, onStep)
+    await maker.make(steps.last, 0, onStep)
+    await maker.again()
+    await acceptUnchecked(maker)
+    for (const unmade of compromises.unmade) maker.tell(unmade)
+    const told = maker.settle()
+    if (this.#strict && told.unmade[0] !== undefined) throw strictStop(told.unmade[0], told.unmade.length - 1)
+    return told
   }
 
   #fold(tables: readonly TablePlan[], signal: AbortSignal): Promise<FoldedChanges> {
@@ -170,143 +227,6 @@ export class Rebuild {
     rows: number,
   ): void {
     this.#events.onProgress?.({ stage, done, total, what, rows })
-  }
-
-  /**
-   * Tables in parallel, the largest first; each gets its keys and indexes as soon as its rows are in. Those statements
-   * are done when `rest` is run as a whole behind it, and are passed over there.
-   */
-  async #load(
-    tables: readonly TablePlan[],
-    folds: FoldedChanges,
-    rest: readonly SchemaStatement[],
-    notes: string[],
-    outer: AbortSignal,
-  ): Promise<RebuildReport['tables']> {
-    const stop = new AbortController()
-    const signal = AbortSignal.any([outer, stop.signal])
-    const size = (table: TablePlan): bigint => BigInt(table.base?.body.rawBytes ?? '0') + table.changes * 100n
-    const queue = [...tables].sort((a, b) => (size(b) > size(a) ? 1 : size(b) < size(a) ? -1 : a.oid - b.oid))
-    const total = queue.length
-    const loaded: RebuildReport['tables'][number][] = []
-    let rows = 0
-    let failure: unknown
-    const worker = async (lane: number): Promise<void> => {
-      for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-        const fold = folds.of(table)
-        const columns = table.history.last!.columns.map((column) => column.name)
-        const target = { schema: table.schema, name: table.name, columns }
-        const load = async (from: TableFold, format: RowFormat): Promise<number> => {
-          const source = this.#rows(table!, from, format, (count) => {
-            rows += count
-            this.#say('load', loaded.length, total, `${table!.schema}.${table!.name}`, rows)
-          })
-          const taken = await this.#target.load(target, format, source.chunks, signal)
-          if (taken !== source.rows())
-            throw new TidemarkError(
-              'TARGET_FAILED',
-              `${quoteTable(table!)}: ${source.rows()} rows were sent, the target took ${taken}`,
-            )
-          return taken
-        }
-        const count = await load(fold, canBeBinary(table.history.last!.columns) ? 'binary' : 'text').catch(
-          async (error: unknown) => {
-            // One value in millions that only text can say (a date before Christ): the table again, as text.
-            if (!(error instanceof NeedsText)) throw error
-            using again = await this.#fold([table!], signal)
-            return await load(again.of(table!), 'text')
-          },
-        )
-        const indexes = rest.filter(
-          (s) =>
-            (s.rank === RANK.key || s.rank === RANK.index) &&
-            s.objects.some((o) => o.schema === table!.schema && o.table === table!.name),
-        )
-        notes.push(...(await this.#target.run(indexes, 1 + lane, () => undefined, signal)))
-        loaded.push({ schema: table.schema, name: table.name, rows: count, changes: fold.changes })
-        this.#say('load', loaded.length, total, `${table.schema}.${table.name}`, rows)
-      }
-    }
-    await Promise.all(
-      Array.from({ length: LIMITS.copyConnections }, (_, lane) =>
-        worker(lane).catch((error: unknown) => {
-          failure ??= error
-          stop.abort(new DOMException('stopped', 'AbortError'))
-        }),
-      ),
-    )
-    if (failure !== undefined) throw failure
-    return loaded
-  }
-
-  /** The table's rows at the point as COPY text, in chunks. */
-  #rows(
-    table: TablePlan,
-    fold: TableFold,
-    format: RowFormat,
-    onRows: (count: number) => void,
-  ): { chunks: AsyncIterable<Buffer>; rows: () => number } {
-    const repository = this.#repository
-    let total = 0
-    let reported = 0
-    // Three buffers in turn: one is filled while the target has the two before it.
-    const sinks = Array.from({ length: 3 }, () => new ByteSink(COPY_CHUNK + 16 * 1024))
-    let sink = sinks[0]!
-    let turn = 0
-    if (format === 'binary') binaryHeader(sink)
-    const print = (layout: RowLayout) => {
-      const types = table.history.last!.columns.map((column) => column.typeOid)
-      const binary = new BinaryPrinter(layout.kinds, types)
-      const write =
-        format === 'text'
-          ? (source: ByteSource): boolean => layout.print(source, sink)
-          : (source: ByteSource): boolean => binary.print(source, sink)
-      return (source: ByteSource): void => {
-        if (!write(source))
-          throw new TidemarkError(
-            'FOLD_MISMATCH',
-            `${table.schema}.${table.name}: a value of a row is nowhere in the backup`,
-          )
-        total++
-      }
-    }
-    async function* chunks(): AsyncIterable<Buffer> {
-      const flush = function* (least: number): Generator<Buffer> {
-        if (sink.at < least || sink.at === 0) return
-        yield sink.view()
-        turn = (turn + 1) % sinks.length
-        sink = sinks[turn]!
-        sink.at = 0
-        onRows(total - reported)
-        reported = total
-      }
-      let opened: ReturnType<TableFold['open']> | undefined
-      let printing: ((source: ByteSource) => void) | undefined
-      const take = (source: ByteSource): void => printing!(source)
-      if (table.base !== undefined) {
-        for await (const block of baseBlocks(repository, table.base.body)) {
-          if (opened === undefined) {
-            opened = fold.open(block.layout, take)
-            printing = print(opened.layout)
-          }
-          const source = new ByteSource(block.raw)
-          for (let i = 0; i < block.rows; i++) {
-            opened.next(source)
-            if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
-          }
-        }
-      }
-      if (opened === undefined) {
-        opened = fold.open(undefined, take)
-        printing = print(opened.layout)
-      }
-      for (const _ of opened.finish()) if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
-      if (format === 'binary') binaryTrailer(sink)
-      yield* flush(1)
-      onRows(total - reported)
-      reported = total
-    }
-    return { chunks: chunks(), rows: () => total }
   }
 }
 

@@ -108,4 +108,44 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     expect(await digest('1\ta\n2\t\\N\n')).not.toBe(one)
     expect(await digest('1\ta\n2\tb\n2\tb\n')).not.toBe(one)
   })
+
+  test('what was remembered is there for the next try', async () => {
+    await using bench = await BENCHES[kind]!()
+    const first = bench.open()
+    await first.begin('r1')
+    await first.remember('one')
+    await first.remember('two')
+    await first.close()
+    const second = bench.open()
+    await second.begin('r1')
+    expect(await second.remembered()).toEqual(['one', 'two'])
+    await second.close()
+  })
+})
+
+describe.each(Object.keys(BENCHES).filter((kind) => kind !== 'memory'))('%s', (kind) => {
+  test('a refused statement is given back, and those behind it are run', async () => {
+    await using bench = await BENCHES[kind]!()
+    const target = bench.open()
+    await target.begin('r1')
+    const broken = { ...CREATE, sql: 'CREATE TABLE public.broken (id public.nothing)' }
+    const [refusal, ...others] = await target.run([broken, CREATE], 0, () => undefined, signal)
+    expect([refusal, others]).toEqual([{ statement: broken, state: '42704', reason: expect.any(String) }, []])
+    expect(await target.missingTypes(['public.nothing', 'integer'])).toEqual(new Set(['public.nothing']))
+    await expect(
+      target.load(T, 'text', chunks('one\tone\n'), signal),
+      'the table is empty and can be loaded again',
+    ).rejects.toMatchObject({ name: 'TidemarkError', state: '22P02' })
+    expect(await target.load(T, 'text', chunks('1\tone\n'), signal)).toBe(1)
+    await target.close()
+  })
+
+  test('a lane that is the first to be used does not keep the target from closing', async () => {
+    await using bench = await BENCHES[kind]!()
+    const target = bench.open()
+    await target.begin('r1')
+    await target.run([CREATE], 2, () => undefined, signal)
+    await target.close()
+    await target.close()
+  })
 })

@@ -279,6 +279,7 @@ export class Backup implements AsyncDisposable {
       readonly into?: string
       readonly keys?: string
       readonly memoryBytes?: number
+      readonly strict?: boolean
     } = {},
   ): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
@@ -291,6 +292,7 @@ export class Backup implements AsyncDisposable {
       exceptTables: options.exceptTables ?? [],
       dryRun: false,
       memoryBytes: options.memoryBytes,
+      strict: options.strict,
       signal: new AbortController().signal,
       events: {},
     })

@@ -1,7 +1,7 @@
 /** Target in memory: keeps the rows it is given, field by field as bytes, in COPY's binary or text form. */
 import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../core/errors.ts'
-import { type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
+import { type Refusal, type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
 
 const HEADER_BYTES = 19
@@ -13,6 +13,7 @@ export class MemoryTarget implements Target {
   readonly tables = new Map<string, MemoryRow[]>()
   readonly statements: string[] = []
   readonly #done = new Set<string>()
+  readonly #remembered: string[] = []
   #restoreId: string | undefined
   #finished = false
 
@@ -34,7 +35,7 @@ export class MemoryTarget implements Target {
     _lane: number,
     onProgress: () => void,
     signal: AbortSignal,
-  ): Promise<readonly string[]> {
+  ): Promise<readonly Refusal[]> {
     signal.throwIfAborted()
     for (const { sql } of statements) {
       if (!this.#done.has(sql)) this.statements.push(sql)
@@ -61,6 +62,19 @@ export class MemoryTarget implements Target {
       throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
     this.tables.set(tableKey(table), read)
     return read.length
+  }
+
+  remember(text: string): Promise<void> {
+    this.#remembered.push(text)
+    return Promise.resolve()
+  }
+
+  remembered(): Promise<readonly string[]> {
+    return Promise.resolve([...this.#remembered])
+  }
+
+  missingTypes(): Promise<ReadonlySet<string>> {
+    return Promise.resolve(new Set())
   }
 
   digest(

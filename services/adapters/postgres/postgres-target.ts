@@ -1,28 +1,22 @@
 /** Target port for PostgreSQL: an empty database that a rebuild fills, resumable by table and by statement. */
 import type pg from 'pg'
 import { TidemarkError } from '../../core/errors.ts'
-import { type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
+import {
+  type Refusal,
+  RowsRefused,
+  type TableDigest,
+  tableKey,
+  type Target,
+} from '../../core/ports/target.ts'
 import { quoteLiteral, quoteName, quoteTable } from '../../core/relation.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
-import { RANK } from '../../formats/rank.ts'
 import { hashBytes } from '../../formats/ledger-entry.ts'
+import { brokenKeyText } from './broken-key.ts'
 import { type DigestedTable, digestTables } from './digest.ts'
-import { connect, connectionError, placeOf, serverText } from './session.ts'
+import { connect, connectionError, placeOf, serverText, sqlState } from './session.ts'
 import { WireSession } from './wire-session.ts'
 
 const APPLICATION = 'tidemark_restore'
-
-/** Objects without which rows would be missing or wrong. A failure to make any other kind is noted, not fatal. */
-const ESSENTIAL: ReadonlySet<string> = new Set([
-  'schema',
-  'type',
-  'sequence',
-  'table',
-  'constraint',
-  'index',
-  'collation',
-  'extension',
-])
 
 export interface TargetOptions {
   readonly url: string
@@ -38,7 +32,8 @@ export interface TargetOptions {
 export class PostgresTarget implements Target {
   readonly #options: TargetOptions
   #client: pg.Client | undefined
-  readonly #sessions: WireSession[] = []
+  /** By lane; opened when they are first wanted. */
+  readonly #sessions = new Map<number, Promise<WireSession>>()
   /** Steps that an earlier try of the same restore has done. */
   #finished: Set<string> | undefined
 
@@ -108,6 +103,9 @@ export class PostgresTarget implements Target {
         `CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint)`,
       )
       await client.query(
+        `CREATE TABLE IF NOT EXISTS tidemark_restore.remembered (id bigserial PRIMARY KEY, fact text NOT NULL)`,
+      )
+      await client.query(
         `INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`,
         [restoreId],
       )
@@ -123,8 +121,8 @@ export class PostgresTarget implements Target {
     lane: number,
     onProgress: () => void,
     signal: AbortSignal,
-  ): Promise<readonly string[]> {
-    const notes: string[] = []
+  ): Promise<readonly Refusal[]> {
+    const refused: Refusal[] = []
     const session = await this.#session(lane)
     this.#finished ??= new Set(
       (await session.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0] ?? ''),
@@ -133,32 +131,35 @@ export class PostgresTarget implements Target {
       signal.throwIfAborted()
       const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
       if (!this.#finished.has(step)) {
-        this.#finished.add(step)
-        await this.#one(session, statement, step, notes)
+        const refusal = await this.#one(session, statement, step)
+        if (refusal === undefined) this.#finished.add(step)
+        else refused.push(refusal)
       }
       onProgress()
     }
-    return notes
+    return refused
   }
 
-  async #one(session: WireSession, statement: SchemaStatement, step: string, notes: string[]): Promise<void> {
+  async #one(session: WireSession, statement: SchemaStatement, step: string): Promise<Refusal | undefined> {
     const mark = `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(step)}) ON CONFLICT DO NOTHING`
     try {
       await session.query(`BEGIN; ${statement.sql}; ${mark}; COMMIT`)
+      return undefined
     } catch (error) {
       if (session.isClosed) throw connectionError(error, 'target')
       await session.query('ROLLBACK')
-      const object = statement.objects[0]
-      const what =
-        object === undefined
-          ? 'a statement'
-          : `${object.kind} ${object.schema === undefined ? '' : `${object.schema}.`}${object.table === undefined ? '' : `${object.table}.`}${object.name}`
-      if (ESSENTIAL.has(object?.kind ?? '') && statement.rank < RANK.behaviour)
-        throw new TidemarkError('TARGET_FAILED', `the target refuses ${what}: ${schemaText(error)}`, {
-          cause: error,
-        })
-      notes.push(`${what} could not be made: ${schemaText(error)}`)
+      throwOfTheWhole(error, 'a statement of the schema')
+      const state = sqlState(error) ?? ''
+      const broken = state === '23503' ? await this.#brokenKey(session, statement) : undefined
+      return { statement, reason: broken ?? schemaText(error), state }
     }
+  }
+
+  async #brokenKey(session: WireSession, statement: SchemaStatement): Promise<string | undefined> {
+    const { schema, table, name } = statement.objects[0] ?? {}
+    if (schema === undefined || table === undefined || name === undefined) return undefined
+    // What is told about a refusal must not become a failure of its own.
+    return await brokenKeyText(session, { schema, name: table }, name).catch(() => undefined)
   }
 
   async load(
@@ -190,16 +191,46 @@ export class PostgresTarget implements Target {
       return count
     } catch (error) {
       signal.throwIfAborted()
-      if (error instanceof TidemarkError) throw error
-      throw new TidemarkError(
-        'TARGET_FAILED',
-        `${table.schema}.${table.name} could not be loaded: ${serverText(error)}`,
-        { cause: error },
-      )
+      // What the rows' own reading throws is not the target's.
+      if (error instanceof TidemarkError || !isOfServer(error)) throw error
+      const what = `${table.schema}.${table.name} could not be loaded`
+      throwOfTheWhole(error, what)
+      throw new RowsRefused(`${what}: ${serverText(error)}`, sqlState(error) ?? '', error)
     } finally {
       signal.removeEventListener('abort', onAbort)
       session.close()
     }
+  }
+
+  async remember(text: string): Promise<void> {
+    const client = await this.#connection()
+    await this.#guard(async () => {
+      await client.query('INSERT INTO tidemark_restore.remembered (fact) VALUES ($1)', [text])
+    })
+  }
+
+  async remembered(): Promise<readonly string[]> {
+    const client = await this.#connection()
+    const { rows } = await client.query<{ fact: string }>(
+      'SELECT fact FROM tidemark_restore.remembered ORDER BY id',
+    )
+    return rows.map((row) => row.fact)
+  }
+
+  async missingTypes(types: readonly string[]): Promise<ReadonlySet<string>> {
+    const client = await this.#connection()
+    const missing = new Set<string>()
+    for (const type of types) {
+      // A type that only functions name so far is there as a shell: nothing can be stored in it.
+      const found = await client
+        .query<{ whole: boolean }>(
+          'SELECT EXISTS (SELECT FROM pg_type t WHERE t.oid = to_regtype($1) AND t.typisdefined) AS whole',
+          [type],
+        )
+        .catch(() => undefined)
+      if (found?.rows[0]?.whole !== true) missing.add(type)
+    }
+    return missing
   }
 
   async digest(tables?: readonly DigestedTable[]): Promise<readonly TableDigest[]> {
@@ -218,7 +249,14 @@ export class PostgresTarget implements Target {
   }
 
   async close(): Promise<void> {
-    for (const session of this.#sessions) session.close()
+    // One that is still being opened would keep the process alive: it is closed when it is there.
+    const sessions = [...this.#sessions.values()]
+    this.#sessions.clear()
+    for (const session of sessions)
+      await session.then(
+        (open) => open.close(),
+        () => undefined,
+      )
     await this.#client?.end().catch(() => undefined)
     this.#client = undefined
   }
@@ -236,21 +274,40 @@ export class PostgresTarget implements Target {
     return this.#client
   }
 
-  async #session(index: number): Promise<WireSession> {
-    let session = this.#sessions[index]
-    if (session === undefined || session.isClosed) {
-      session = await WireSession.open({
-        url: this.#options.url,
-        applicationName: APPLICATION,
-        role: 'target',
-      })
-      await session.query(
-        `SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`,
-      )
-      this.#sessions[index] = session
-    }
+  async #session(lane: number): Promise<WireSession> {
+    const held = this.#sessions.get(lane)
+    if (held !== undefined && !(await held).isClosed) return await held
+    const opening = this.#open()
+    this.#sessions.set(lane, opening)
+    return await opening
+  }
+
+  async #open(): Promise<WireSession> {
+    const session = await WireSession.open({
+      url: this.#options.url,
+      applicationName: APPLICATION,
+      role: 'target',
+    })
+    await session.query(
+      `SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`,
+    )
     return session
   }
+}
+
+function isOfServer(error: unknown): boolean {
+  return /^(?!E[A-Z]+$)[0-9A-Z]{5}$/.test(sqlState(error) ?? '')
+}
+
+/** What no other statement of the restore would fare better with: no room, a server that stops, a lost connection. */
+function throwOfTheWhole(error: unknown, what: string): void {
+  const state = sqlState(error)
+  if (state === '53100')
+    throw new TidemarkError('TARGET_FULL', `${what}: the target has no room left (${state})`, {
+      cause: error,
+    })
+  if (state === undefined || /^(08|25006|53|57|58)/.test(state))
+    throw new TidemarkError('TARGET_FAILED', `${what}: ${serverText(error)}`, { cause: error })
 }
 
 /** The server's text for a schema statement: names are no row values, but a failed constraint's text may hold one. */

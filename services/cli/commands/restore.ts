@@ -48,6 +48,10 @@ export function registerRestore(program: Command, run: Run): void {
       [],
     )
     .option(
+      '--strict',
+      'stop at what cannot be made as it was, instead of bringing all rows back and telling it',
+    )
+    .option(
       '--fold-memory <MiB>',
       'for changes while folding; what exceeds it goes to an encrypted scratch file in TMPDIR',
       wholeNumber,
@@ -60,6 +64,7 @@ export function registerRestore(program: Command, run: Run): void {
           dryRun?: boolean
           exceptTable: string[]
           foldMemory?: number
+          strict?: boolean
         }>()
         if (options.into === undefined && options.dryRun !== true)
           throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
@@ -71,6 +76,7 @@ export function registerRestore(program: Command, run: Run): void {
           into: options.into,
           exceptTables: options.exceptTable.map((name) => (name.includes('.') ? name : `public.${name}`)),
           dryRun: options.dryRun === true,
+          strict: options.strict === true,
           memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,
           signal: context.signal,
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),
@@ -107,9 +113,11 @@ export function registerRestore(program: Command, run: Run): void {
           `rows      ${countText(result.rows)} in ${result.tables.length} tables; fold ${seconds.fold.toFixed(1)} s, load ${seconds.load.toFixed(1)} s, indexes ${seconds.indexes.toFixed(1)} s${result.spilledBytes > 0 ? `; ${bytesText(String(result.spilledBytes))} went through the scratch file` : ''}`,
         )
         for (const note of result.notes) output.line(`note      ${note}`)
+        const unmade = [...new Set(result.unmade.map((u) => u.object))]
+        for (const object of unmade) output.line(`not made  ${object}`)
         output.line(`proof     ${proof?.text ?? ''}`)
         if (proof?.equal === false) throw new TidemarkError('NOT_PROVEN', proof.text)
-        output.result({
+        const facts = {
           reached: result.reached,
           tables: result.tables,
           rows: result.rows,
@@ -121,7 +129,18 @@ export function registerRestore(program: Command, run: Run): void {
           stores: report.stores,
           audit: report.audit,
           plan: report.plan,
-        })
+          unmade,
+          unmadeFile: report.unmadeFile,
+        }
+        if (report.unmadeFile === null) {
+          output.result(facts)
+          return
+        }
+        output.event({ event: 'restored', ...facts })
+        throw new TidemarkError(
+          'SCHEMA_INCOMPLETE',
+          `${unmade.length} objects of the schema are not as they were; reasons and SQL: ${report.unmadeFile}`,
+        )
       }),
     )
 }

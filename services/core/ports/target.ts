@@ -5,12 +5,36 @@
  * - `begin` marks the target as under restore (so that a crashed one is told from a finished one, and the same restore
  *   may run again) and returns the rows of each table that an earlier try has loaded, by `tableKey`.
  * - `run` executes schema statements in the given order; a statement that was already done in an earlier try is passed
- *   over. Different lanes (small numbers) may run at once. Returns what could not be made and is not essential.
+ *   over. Different lanes (small numbers) may run at once. Returns what the target refuses, and goes on behind it; only
+ *   what concerns the target as a whole (no room, no connection) is thrown.
  * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. The bytes of a
- *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes COPY text, or COPY's binary format with its header
- *   and trailer.
+ *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes COPY
+ *   text, or COPY's binary format with its header and trailer. It throws `RowsRefused` where the table as it was made
+ *   does not take its rows.
+ * - `remember` keeps a text in the target until `finish`, and `remembered` gives all of them in the order given: what a
+ *   restore that is run again must know of the tries before it.
+ * - `missingTypes` tells which of some types (as format_type() prints them) the target does not have.
  */
+import { TidemarkError } from '../errors.ts'
 import type { SchemaStatement } from '../transaction.ts'
+
+/** A statement that the target refuses. Its reason is for people, without row values. */
+export interface Refusal {
+  readonly statement: SchemaStatement
+  readonly reason: string
+  /** SQLSTATE. */
+  readonly state: string
+}
+
+/** The table as it was made does not take its rows; it is empty. */
+export class RowsRefused extends TidemarkError {
+  /** SQLSTATE. */
+  readonly state: string
+  constructor(message: string, state: string, cause: unknown) {
+    super('TARGET_FAILED', message, { cause })
+    this.state = state
+  }
+}
 
 export interface TableDigest {
   readonly schema: string
@@ -32,13 +56,16 @@ export interface Target {
     lane: number,
     onProgress: () => void,
     signal: AbortSignal,
-  ): Promise<readonly string[]>
+  ): Promise<readonly Refusal[]>
   load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
     format: 'text' | 'binary',
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number>
+  remember(text: string): Promise<void>
+  remembered(): Promise<readonly string[]>
+  missingTypes(types: readonly string[]): Promise<ReadonlySet<string>>
   digest(
     tables: readonly {
       readonly schema: string

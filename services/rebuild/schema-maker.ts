@@ -1,0 +1,154 @@
+/**
+ * Makes the schema at the target, and goes on behind what the target refuses: dependencies between statements are not
+ * all known, so what was refused is tried again in rounds until a round makes nothing more. What is left is told.
+ */
+import { TidemarkError } from '../core/errors.ts'
+import type { Refusal, Target } from '../core/ports/target.ts'
+import type { SchemaStatement } from '../core/transaction.ts'
+import { isGrant, isProtection, isRevoke } from './schema-steps.ts'
+import { objectText, type Unmade, unmadeOf } from './unmade.ts'
+
+export class SchemaMaker {
+  readonly #target: Target
+  readonly #signal: AbortSignal
+  /** Tables that were left out, as `schema.name`: what needs them is a note. */
+  readonly #excluded: ReadonlySet<string>
+  readonly #tried = new Set<SchemaStatement>()
+  #refused: Refusal[] = []
+  readonly #unmade: Unmade[] = []
+  readonly #notes: string[] = []
+
+  constructor(target: Target, excluded: readonly string[], signal: AbortSignal) {
+    this.#target = target
+    this.#excluded = new Set(excluded)
+    this.#signal = signal
+  }
+
+  /** Runs what was not run before; a refusal waits for `again`. */
+  async make(
+    statements: readonly SchemaStatement[],
+    lane = 0,
+    onStep: () => void = () => undefined,
+    signal: AbortSignal = this.#signal,
+  ): Promise<void> {
+    const fresh = statements.filter((s) => !this.#tried.has(s))
+    for (const s of fresh) this.#tried.add(s)
+    this.#refused.push(...(await this.#target.run(fresh, lane, onStep, signal)))
+  }
+
+  /** Tries what was refused again and again, as long as a round makes some of it. */
+  async again(): Promise<void> {
+    for (let before = Infinity; this.#refused.length > 0 && this.#refused.length < before; ) {
+      before = this.#refused.length
+      const statements = this.#refused.map((r) => r.statement).sort((a, b) => a.rank - b.rank)
+      this.#refused = [...(await this.#target.run(statements, 0, () => undefined, this.#signal))]
+    }
+  }
+
+  /** Takes what was refused out of the rounds: somebody has something to put in its place. */
+  take(wanted: (refusal: Refusal) => boolean): Refusal[] {
+    const taken = this.#refused.filter(wanted)
+    this.#refused = this.#refused.filter((r) => !taken.includes(r))
+    return taken
+  }
+
+  /** One statement, outside of the rounds. Resolves with its refusal. */
+  async one(statement: SchemaStatement, lane = 0): Promise<Refusal | undefined> {
+    return (await this.#target.run([statement], lane, () => undefined, this.#signal))[0]
+  }
+
+  tell(unmade: Unmade): void {
+    this.#unmade.push(unmade)
+  }
+
+  note(text: string): void {
+    this.#notes.push(text)
+  }
+
+  /**
+   * Owners and rights, object by object. Grants are for what is protected as it was: where a policy, row level security
+   * or a REVOKE could not be made, the grants on that object are withheld.
+   */
+  async grant(rights: readonly SchemaStatement[], onStep: () => void): Promise<void> {
+    const bare = new Map(
+      this.#refused
+        .filter((r) => isProtection(r.statement))
+        .map((r) => [ownerOfRights(r.statement), objectText(r.statement.objects[0])]),
+    )
+    for (const [key, group] of groups(rights)) {
+      let lacking = bare.get(key)
+      if (lacking === undefined && group.some(isRevoke)) {
+        // All or nothing first: a grant must not stand where the revocation beside it does not.
+        const together = { ...group[0]!, sql: group.map((s) => s.sql).join('; ') }
+        if ((await this.one(together)) === undefined) {
+          for (const _ of group) onStep()
+          continue
+        }
+        const revokes = group.filter(isRevoke)
+        await this.make(revokes, 0, onStep)
+        if (this.#refused.some((r) => revokes.includes(r.statement))) lacking = 'a REVOKE'
+      }
+      const given = lacking === undefined ? group : group.filter((s) => !isGrant(s))
+      await this.make(given, 0, onStep)
+      for (const s of group) {
+        if (given.includes(s)) continue
+        this.tell(
+          unmadeOf(
+            s,
+            `withheld: ${lacking} could not be made, and the grant would let in more than the source did`,
+          ),
+        )
+        onStep()
+      }
+    }
+  }
+
+  /** What is left once nothing more is to come. */
+  settle(): { readonly unmade: readonly Unmade[]; readonly notes: readonly string[] } {
+    const gone = new Set([...this.#excluded].map((name) => `relation "${name}" does not exist`))
+    const needsWhatIsGone = (r: Refusal): boolean =>
+      r.state === '42P01' && [...gone].some((text) => r.reason.includes(text))
+    for (let known = this.#refused.find(needsWhatIsGone); known !== undefined; ) {
+      const object = known.statement.objects[0]
+      const what = objectText(object)
+      if (/iew$/.test(object?.kind ?? ''))
+        gone.add(`relation "${object?.schema ?? ''}.${object?.name ?? ''}" does not exist`)
+      this.note(`${what}: not made, it needs a table that was left out`)
+      this.take(({ statement }) => objectText(statement.objects[0]) === what)
+      known = this.#refused.find(needsWhatIsGone)
+    }
+    this.#unmade.push(...this.#refused.map((r) => unmadeOf(r.statement, r.reason)))
+    this.#refused = []
+    return { unmade: this.#unmade, notes: this.#notes }
+  }
+}
+
+/** With --strict: the first thing that cannot be made as it was ends the restore. */
+export function strictStop(first: Unmade, others: number): TidemarkError {
+  return new TidemarkError(
+    'TARGET_FAILED',
+    `the target refuses ${first.object}: ${first.reason}${others > 0 ? `, and ${others} more` : ''}`,
+    {
+      next: 'mend the cause, then run the same restore again; without --strict it goes on behind what cannot be made',
+    },
+  )
+}
+
+/** The table, for what hangs on one; else the object itself. */
+function ownerOfRights(s: SchemaStatement): string {
+  const object = s.objects[0]
+  return object?.table === undefined
+    ? `${object?.schema ?? ''}.${object?.name ?? ''}`
+    : `${object.schema ?? ''}.${object.table}`
+}
+
+function groups(rights: readonly SchemaStatement[]): Map<string, SchemaStatement[]> {
+  const out = new Map<string, SchemaStatement[]>()
+  for (const s of rights) {
+    const key = ownerOfRights(s)
+    const held = out.get(key)
+    if (held === undefined) out.set(key, [s])
+    else held.push(s)
+  }
+  return out
+}

@@ -1,0 +1,175 @@
+/**
+ * The schema's statements in the order in which a restore runs them. Nothing that checks rows stands in the way of the
+ * rows: domains are made bare, and checks and foreign keys first without a look at the rows, then validated.
+ */
+import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
+import { RANK } from '../formats/rank.ts'
+
+export interface SchemaSteps {
+  /** Before the rows. */
+  readonly before: readonly SchemaStatement[]
+  /** After them: keys, indexes, views, behaviour, protection of rows. */
+  readonly build: readonly SchemaStatement[]
+  /** Owners, REVOKE and GRANT: given only to what is protected as it was. */
+  readonly rights: readonly SchemaStatement[]
+  /** What looks at rows, or runs queries of the source: with all rights in place. */
+  readonly check: readonly SchemaStatement[]
+  /** What would change how the others are made. */
+  readonly last: readonly SchemaStatement[]
+}
+
+const NAME = '"(?:[^"]|"")+"'
+const ADD_CONSTRAINT = new RegExp(
+  `^ALTER TABLE (ONLY )?(${NAME}\\.${NAME}) ADD CONSTRAINT (${NAME}) (CHECK|FOREIGN KEY) `,
+)
+const VALIDATE_RANK = RANK.rights + 1
+const UNCHECKED = / NOT (VALID|ENFORCED)$/
+
+/** By its owner, or by another who may grant. */
+export const isGrant = (s: SchemaStatement): boolean => /^(SET ROLE [^;]+; )?GRANT /.test(s.sql)
+export const isRevoke = (s: SchemaStatement): boolean => s.sql.startsWith('REVOKE ')
+const isOwner = (s: SchemaStatement): boolean => / OWNER TO "(?:[^"]|"")+"$/.test(s.sql)
+
+/** Row level security, and the policies that it goes by. */
+export function isProtection(s: SchemaStatement): boolean {
+  return /^ALTER TABLE .* ROW LEVEL SECURITY$/s.test(s.sql) || s.sql.startsWith('CREATE POLICY ')
+}
+
+export function schemaSteps(statements: readonly SchemaStatement[]): SchemaSteps {
+  const contained = containedDomains(statements)
+  const all = statements
+    .flatMap((s) => [...loose(s, contained)])
+    .map((s, place) => ({ s, place }))
+    .sort((a, b) => a.s.rank - b.s.rank || a.place - b.place)
+    .map(({ s }) => s)
+  const steps = {
+    before: [] as SchemaStatement[],
+    build: [] as SchemaStatement[],
+    rights: [] as SchemaStatement[],
+    check: [] as SchemaStatement[],
+    last: [] as SchemaStatement[],
+  }
+  for (const s of all) steps[partOf(s)].push(s)
+  return steps
+}
+
+function partOf(s: SchemaStatement): keyof SchemaSteps {
+  if (s.rank >= RANK.settings || s.sql.startsWith('ALTER DEFAULT PRIVILEGES ')) return 'last'
+  if (s.phase === 'before') return 'before'
+  if (s.rank < RANK.rights || isProtection(s)) return 'build'
+  return isGrant(s) || isRevoke(s) || isOwner(s) ? 'rights' : 'check'
+}
+
+/** A statement, so split that rows can come before what is checked of them. */
+function* loose(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {
+  if (s.sql.startsWith('CREATE DOMAIN ')) {
+    yield* looseDomain(s, contained)
+    return
+  }
+  const match = ADD_CONSTRAINT.exec(s.sql)
+  if (match === null) {
+    yield s
+    return
+  }
+  const [head, only = '', table, name, kind] = match
+  // A parent's check belongs to its children too; only one that says NO INHERIT does not.
+  const alone = kind === 'CHECK' ? / NO INHERIT( NOT VALID)?$/.test(s.sql) : only !== ''
+  const add = `ALTER TABLE ${alone ? 'ONLY ' : ''}${table} ADD CONSTRAINT ${name} ${kind} ${s.sql.slice(head.length)}`
+  // A foreign key of a partitioned table cannot be added without a look at the rows.
+  if (UNCHECKED.test(s.sql) || (kind === 'FOREIGN KEY' && !alone)) {
+    yield { ...s, sql: add }
+    return
+  }
+  yield { ...s, sql: `${add} NOT VALID` }
+  yield { ...s, sql: `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`, phase: 'after', rank: VALIDATE_RANK }
+}
+
+function* looseDomain(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {
+  const { bare, notNull, checks } = domainParts(s.sql)
+  const name = new RegExp(`^CREATE DOMAIN (${NAME}\\.${NAME}) `).exec(s.sql)?.[1]
+  if (name === undefined) {
+    yield s
+    return
+  }
+  // A domain inside of arrays and composites in use takes no validated check any more.
+  const stays = s.objects[0] !== undefined && contained.has(fullName(s.objects[0]))
+  const within = stays ? checks.filter((check) => !UNCHECKED.test(check)) : []
+  yield { ...s, sql: [bare, ...(stays && notNull ? ['NOT NULL'] : []), ...within].join(' ') }
+  const after = { ...s, phase: 'after' as const }
+  if (notNull && !stays) yield { ...after, rank: RANK.constraint, sql: `ALTER DOMAIN ${name} SET NOT NULL` }
+  for (const check of checks) {
+    if (within.includes(check)) continue
+    if (check.endsWith(' NOT NULL')) {
+      yield { ...after, rank: RANK.constraint, sql: `ALTER DOMAIN ${name} ADD ${check}` }
+      continue
+    }
+    const unchecked = UNCHECKED.test(check)
+    yield {
+      ...after,
+      rank: RANK.constraint,
+      sql: `ALTER DOMAIN ${name} ADD ${check}${unchecked ? '' : ' NOT VALID'}`,
+    }
+    const constraint = new RegExp(`^CONSTRAINT (${NAME})`).exec(check)?.[1]
+    if (!unchecked && constraint !== undefined)
+      yield { ...after, rank: VALIDATE_RANK, sql: `ALTER DOMAIN ${name} VALIDATE CONSTRAINT ${constraint}` }
+  }
+}
+
+/** Splits CREATE DOMAIN at its top level, outside of quotes and brackets. */
+export function domainParts(sql: string): { bare: string; notNull: boolean; checks: string[] } {
+  const parts = topLevelParts(sql, 'CONSTRAINT ')
+  const [head = sql, ...checks] = parts
+  return { bare: head.replace(/ NOT NULL$/, ''), notNull: / NOT NULL$/.test(head), checks }
+}
+
+function topLevelParts(sql: string, word: string): string[] {
+  const parts: string[] = []
+  let from = 0
+  let depth = 0
+  for (let at = 0; at < sql.length; at++) {
+    const c = sql[at]!
+    if (c === '"' || c === "'") at = endOfQuote(sql, at)
+    else if (c === '(' || c === '[') depth++
+    else if (c === ')' || c === ']') depth--
+    else if (depth === 0 && c === ' ' && sql.startsWith(word, at + 1)) {
+      parts.push(sql.slice(from, at))
+      from = at + 1
+    }
+  }
+  parts.push(sql.slice(from))
+  return parts
+}
+
+/** Where a quoted name or literal ends; a backslash counts behind E only. */
+function endOfQuote(sql: string, start: number): number {
+  const quote = sql[start]!
+  const escapes = quote === "'" && /(^|[^A-Za-z0-9_$])E$/.test(sql.slice(Math.max(0, start - 2), start))
+  let at = start + 1
+  while (at < sql.length && sql[at] !== quote) at += escapes && sql[at] === '\\' ? 2 : 1
+  return at
+}
+
+/** The name's end as format_type() prints it, bare or quoted. */
+function printed(object: SchemaObject): readonly string[] {
+  return [`.${object.name}`, `."${object.name.replaceAll('"', '""')}"`]
+}
+
+/** Domains that arrays or other types are made of, by `schema.name`. Those named in passing count too: it does no harm. */
+function containedDomains(statements: readonly SchemaStatement[]): ReadonlySet<string> {
+  const types = statements.filter((s) => /^CREATE (TYPE|DOMAIN|TABLE|UNLOGGED TABLE) /.test(s.sql))
+  const contained = new Set<string>()
+  for (const { sql, objects } of statements) {
+    const [domain] = objects
+    if (!sql.startsWith('CREATE DOMAIN ') || domain === undefined) continue
+    const isWithin = (other: SchemaStatement): boolean =>
+      printed(domain).some((name) =>
+        other.sql.includes(other.sql.startsWith('CREATE TYPE ') ? name : `${name}[]`),
+      )
+    if (types.some(isWithin)) contained.add(fullName(domain))
+  }
+  return contained
+}
+
+function fullName(object: SchemaObject): string {
+  return `${object.schema ?? ''}.${object.name}`
+}

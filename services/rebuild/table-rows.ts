@@ -1,0 +1,84 @@
+/** A table's rows at the point, as COPY reads them: the base's rows with their changes folded in, then new ones. */
+import { TidemarkError } from '../core/errors.ts'
+import { ByteSink } from '../formats/byte-sink.ts'
+import { ByteSource } from '../formats/byte-source.ts'
+import type { Repository } from '../repository/repository.ts'
+import { binaryHeader, BinaryPrinter, binaryTrailer } from './binary-rows.ts'
+import type { TablePlan } from './plan.ts'
+import type { RowLayout } from './row-layout.ts'
+import { baseBlocks } from './segment-reader.ts'
+import type { TableFold } from './table-fold.ts'
+
+export type RowFormat = 'text' | 'binary'
+
+const COPY_CHUNK = 128 * 1024
+
+/** The table's rows at the point, in chunks. */
+export function tableRows(
+  repository: Repository,
+  table: TablePlan,
+  fold: TableFold,
+  format: RowFormat,
+  onRows: (count: number) => void,
+): { chunks: AsyncIterable<Buffer>; rows: () => number } {
+  let total = 0
+  let reported = 0
+  // Three buffers in turn: one is filled while the target has the two before it.
+  const sinks = Array.from({ length: 3 }, () => new ByteSink(COPY_CHUNK + 16 * 1024))
+  let sink = sinks[0]!
+  let turn = 0
+  if (format === 'binary') binaryHeader(sink)
+  const print = (layout: RowLayout) => {
+    const types = table.history.last!.columns.map((column) => column.typeOid)
+    const binary = new BinaryPrinter(layout.kinds, types)
+    const write =
+      format === 'text'
+        ? (source: ByteSource): boolean => layout.print(source, sink)
+        : (source: ByteSource): boolean => binary.print(source, sink)
+    return (source: ByteSource): void => {
+      if (!write(source))
+        throw new TidemarkError(
+          'FOLD_MISMATCH',
+          `${table.schema}.${table.name}: a value of a row is nowhere in the backup`,
+        )
+      total++
+    }
+  }
+  async function* chunks(): AsyncIterable<Buffer> {
+    const flush = function* (least: number): Generator<Buffer> {
+      if (sink.at < least || sink.at === 0) return
+      yield sink.view()
+      turn = (turn + 1) % sinks.length
+      sink = sinks[turn]!
+      sink.at = 0
+      onRows(total - reported)
+      reported = total
+    }
+    let opened: ReturnType<TableFold['open']> | undefined
+    let printing: ((source: ByteSource) => void) | undefined
+    const take = (source: ByteSource): void => printing!(source)
+    if (table.base !== undefined) {
+      for await (const block of baseBlocks(repository, table.base.body)) {
+        if (opened === undefined) {
+          opened = fold.open(block.layout, take)
+          printing = print(opened.layout)
+        }
+        const source = new ByteSource(block.raw)
+        for (let i = 0; i < block.rows; i++) {
+          opened.next(source)
+          if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
+        }
+      }
+    }
+    if (opened === undefined) {
+      opened = fold.open(undefined, take)
+      printing = print(opened.layout)
+    }
+    for (const _ of opened.finish()) if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
+    if (format === 'binary') binaryTrailer(sink)
+    yield* flush(1)
+    onRows(total - reported)
+    reported = total
+  }
+  return { chunks: chunks(), rows: () => total }
+}
