@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { doctor } from '../../services/app/doctor.ts'
 import { Backup, serverUrl, testedVersions, withDatabase } from '../support/backup.ts'
 import { dumpDifferences, findPgDump } from '../support/dump-oracle.ts'
 
@@ -64,9 +65,29 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       const into = await backup.emptyDatabase()
       await query(into, OF_THE_TARGET.replaceAll('ROLE_C', roles['ROLE_C']!))
       const restored = await backup.restore('latest', { into })
+      expect(restored.result?.notes.filter((note) => note.endsWith(': not covered'))).toEqual([])
       const found = dumpDifferences(pgDump.path, backup.sourceUrl, restored.url)
       expect(found).toEqual([])
     })
+  })
+})
+
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('what no statement makes is counted, by the catalog that it lies in; what comes with another is not', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TYPE span AS RANGE (SUBTYPE = int); CREATE TABLE t (id int PRIMARY KEY, s span); SELECT lo_create(0), lo_create(0);
+        CREATE TABLE twice (v int); INSERT INTO twice VALUES (1), (1)`,
+    })
+    await expect(backup.source.query('CREATE UNIQUE INDEX CONCURRENTLY half ON twice (v)')).rejects.toThrow(
+      /could not create unique index/,
+    )
+    await backup.init()
+    const { notCovered } = await doctor(backup.config)
+    expect(notCovered).toEqual([
+      '1 relations (invalid indexes among them): not covered',
+      '2 large objects: not covered',
+    ])
   })
 })
 

@@ -33,6 +33,8 @@ const PARTS: readonly (readonly [string, string])[] = [
 
 export const aggregates: CatalogKind = {
   name: 'aggregate',
+  title: 'Aggregates',
+  covers: 'with owner, comment, rights',
   class: 'pg_proc',
   order: 'by dependency',
   async read(catalog, only) {

@@ -33,6 +33,8 @@ const FUNCTIONS: readonly (readonly [string, string])[] = [
 
 export const baseTypes: CatalogKind = {
   name: 'type',
+  title: 'Base types',
+  covers: 'base types and shells, with owner, comment, rights',
   class: 'pg_type',
   order: 'by dependency',
   async read(catalog, only) {

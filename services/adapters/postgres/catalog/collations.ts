@@ -24,6 +24,8 @@ interface CollationRow extends Attributes {
 
 export const collations: CatalogKind = {
   name: 'collation',
+  title: 'Collations',
+  covers: 'with owner and comment',
   class: 'pg_collation',
   order: 'last',
   async read(catalog, only) {

@@ -20,6 +20,8 @@ interface CastRow extends Attributes {
 
 export const casts: CatalogKind = {
   name: 'cast',
+  title: 'Casts',
+  covers: 'with comment',
   class: 'pg_cast',
   order: 'by dependency',
   async read(catalog, only) {
@@ -54,6 +56,8 @@ interface ConversionRow extends Attributes {
 
 export const conversions: CatalogKind = {
   name: 'conversion',
+  title: 'Conversions',
+  covers: 'with owner and comment',
   class: 'pg_conversion',
   order: 'by dependency',
   async read(catalog, only) {

@@ -25,6 +25,8 @@ const LISTS = new Set([
 
 export const database: CatalogKind = {
   name: 'database',
+  title: 'The database',
+  covers: "owner, comment, rights, settings of the database and of roles in it; its name is the target's",
   class: 'pg_database',
   order: 'last',
   async read(catalog, only) {

@@ -24,6 +24,8 @@ const ON: Readonly<Record<string, string>> = {
 
 export const defaultPrivileges: CatalogKind = {
   name: 'defaultPrivilege',
+  title: 'Default privileges',
+  covers: 'granted and revoked, behind all that a restore makes; those of the target go first',
   class: 'pg_default_acl',
   order: 'last',
   async read(catalog, only) {

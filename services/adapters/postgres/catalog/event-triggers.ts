@@ -20,6 +20,8 @@ interface EventTriggerRow extends Attributes {
 
 export const eventTriggers: CatalogKind = {
   name: 'eventTrigger',
+  title: 'Event triggers',
+  covers: 'the very last, as enabled as they were',
   class: 'pg_event_trigger',
   order: 'last',
   async read(catalog, only) {

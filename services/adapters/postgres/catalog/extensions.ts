@@ -5,6 +5,8 @@ import { among, type CatalogKind } from './kind.ts'
 
 export const extensions: CatalogKind = {
   name: 'extension',
+  title: 'Extensions',
+  covers: 'by name; members come with them',
   class: 'pg_extension',
   order: 'first',
   async read(catalog, only) {

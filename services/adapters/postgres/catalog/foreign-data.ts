@@ -46,6 +46,8 @@ interface WrapperRow extends Attributes {
 
 export const foreignDataWrappers: CatalogKind = {
   name: 'foreignDataWrapper',
+  title: 'Foreign data wrappers',
+  covers: 'without options that look like secrets (a note names them)',
   class: 'pg_foreign_data_wrapper',
   order: 'by dependency',
   async read(catalog, only) {
@@ -78,6 +80,8 @@ interface ServerRow extends Attributes {
 
 export const foreignServers: CatalogKind = {
   name: 'foreignServer',
+  title: 'Foreign servers',
+  covers: 'without options that look like secrets (a note names them)',
   class: 'pg_foreign_server',
   order: 'by dependency',
   async read(catalog, only) {
@@ -114,6 +118,8 @@ interface MappingRow {
 
 export const userMappings: CatalogKind = {
   name: 'userMapping',
+  title: 'User mappings',
+  covers: 'without options that look like secrets (a note names them)',
   class: 'pg_user_mapping',
   order: 'by dependency',
   async read(catalog, only) {

@@ -19,6 +19,8 @@ interface ForeignTableRow {
 
 export const foreignTables: CatalogKind = {
   name: 'foreignTable',
+  title: 'Foreign tables',
+  covers: 'what they point at; their rows lie elsewhere',
   class: 'pg_class',
   order: 'by dependency',
   async read(catalog, only) {

@@ -44,6 +44,8 @@ const NAMESPACE: Readonly<Record<string, string>> = {
 
 export const initialRights: CatalogKind = {
   name: 'initialRights',
+  title: 'Rights on built-in objects and on members of extensions',
+  covers: 'rights changed on what the server or an extension brought; only the difference is made',
   class: 'pg_init_privs',
   order: 'last',
   async read(catalog) {

@@ -30,6 +30,9 @@ export interface CatalogObject {
 export interface CatalogKind {
   /** As SchemaObject.kind has it. */
   readonly name: string
+  /** For people, with what of it comes back: docs/objects.md is made from these. */
+  readonly title: string
+  readonly covers: string
   /** The system catalog that its rows lie in: with an OID it names one object. */
   readonly class: string
   /** In front of everything, among the others as pg_depend says, or behind everything (equal ranks keep this order). */

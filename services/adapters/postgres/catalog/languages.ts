@@ -18,6 +18,8 @@ interface LanguageRow extends Attributes {
 
 export const languages: CatalogKind = {
   name: 'language',
+  title: 'Languages',
+  covers: 'with owner, comment, rights',
   class: 'pg_language',
   order: 'by dependency',
   async read(catalog, only) {
@@ -46,6 +48,8 @@ interface TransformRow extends Attributes {
 
 export const transforms: CatalogKind = {
   name: 'transform',
+  title: 'Transforms',
+  covers: 'with comment',
   class: 'pg_transform',
   order: 'by dependency',
   async read(catalog, only) {
@@ -74,6 +78,8 @@ interface MethodRow extends Attributes {
 
 export const accessMethods: CatalogKind = {
   name: 'accessMethod',
+  title: 'Access methods',
+  covers: 'with comment',
   class: 'pg_am',
   order: 'by dependency',
   async read(catalog, only) {

@@ -21,6 +21,8 @@ interface OperatorRow extends Attributes {
 
 export const operators: CatalogKind = {
   name: 'operator',
+  title: 'Operators',
+  covers: 'with owner and comment',
   class: 'pg_operator',
   order: 'by dependency',
   async read(catalog, only) {
@@ -66,6 +68,8 @@ interface FamilyRow extends Attributes {
 
 export const operatorFamilies: CatalogKind = {
   name: 'operatorFamily',
+  title: 'Operator families',
+  covers: 'with their loose members',
   class: 'pg_opfamily',
   order: 'by dependency',
   async read(catalog, only) {
@@ -96,6 +100,8 @@ interface ClassRow extends FamilyRow {
 
 export const operatorClasses: CatalogKind = {
   name: 'operatorClass',
+  title: 'Operator classes',
+  covers: 'with their members',
   class: 'pg_opclass',
   order: 'by dependency',
   async read(catalog, only) {

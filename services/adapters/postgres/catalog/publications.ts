@@ -15,6 +15,8 @@ interface PublicationRow extends Attributes {
 
 export const publications: CatalogKind = {
   name: 'publication',
+  title: 'Publications',
+  covers: "all but Tidemark's own",
   class: 'pg_publication',
   order: 'last',
   async read(catalog, only) {

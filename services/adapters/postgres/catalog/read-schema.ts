@@ -10,7 +10,7 @@ import type { TableFacts } from '../../../formats/schema-facts.ts'
 import { inOrder, type OrderedObject, readEdges } from './dependency-order.ts'
 import type { Catalog, CatalogObject } from './kind.ts'
 import { KINDS } from './kinds.ts'
-import { uncovered } from './uncovered.ts'
+import { type Made, uncovered } from './uncovered.ts'
 
 export interface ReadSchema extends SchemaFacts {
   readonly tables: readonly TableFacts[]
@@ -26,15 +26,17 @@ export async function readSchema(client: pg.Client): Promise<ReadSchema> {
   const ordered: OrderedObject[] = []
   const notes: string[] = []
   const tables: TableFacts[] = []
+  const made: Made[] = []
   for (const kind of KINDS) {
     for (const object of await kind.read(catalog)) {
       notes.push(...(object.notes ?? []))
+      if (object.statements.length > 0) made.push({ class: kind.class, oid: object.oid })
       if (object.table !== undefined) tables.push(object.table)
       if (kind.order === 'by dependency') ordered.push(orderedObject(kind.class, object))
       else (kind.order === 'first' ? first : last).push(...object.statements)
     }
   }
-  notes.push(...(await uncovered(catalog)))
+  notes.push(...(await uncovered(catalog, made)))
   const statements = [...first, ...inOrder(ordered, await readEdges(catalog)), ...last]
   statements.sort((a, b) => a.rank - b.rank)
   return { snapshot: moment?.snapshot ?? '', ddlSeen: seen.map((row) => row.xid), statements, notes, tables }

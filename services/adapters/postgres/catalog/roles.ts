@@ -12,6 +12,8 @@ const NAMED_HERE = `
 
 export const roles: CatalogKind = {
   name: 'role',
+  title: 'Roles',
+  covers: 'those that own or are granted something here; made without login where the target lacks them',
   class: 'pg_authid',
   order: 'first',
   async read(catalog, only) {

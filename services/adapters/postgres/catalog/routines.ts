@@ -22,6 +22,8 @@ interface RoutineRow extends Attributes {
 
 export const routines: CatalogKind = {
   name: 'function',
+  title: 'Functions and procedures',
+  covers: 'functions, procedures and window functions, with owner, comment, rights',
   class: 'pg_proc',
   order: 'by dependency',
   async read(catalog, only) {

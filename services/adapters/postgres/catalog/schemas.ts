@@ -13,6 +13,8 @@ import {
 
 export const schemas: CatalogKind = {
   name: 'schema',
+  title: 'Schemas',
+  covers: 'owner, comment, rights; `public` loses what the target gave it',
   class: 'pg_namespace',
   order: 'first',
   async read(catalog, only) {

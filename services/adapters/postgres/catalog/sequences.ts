@@ -5,6 +5,8 @@ import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.
 
 export const sequences: CatalogKind = {
   name: 'sequence',
+  title: 'Sequences',
+  covers: 'with state, owner, comment, rights',
   class: 'pg_class',
   order: 'by dependency',
   async read(catalog, only) {

@@ -20,6 +20,8 @@ interface StatisticsRow extends Attributes {
 
 export const statistics: CatalogKind = {
   name: 'statistics',
+  title: 'Extended statistics',
+  covers: 'with target, owner and comment',
   class: 'pg_statistic_ext',
   order: 'last',
   async read(catalog, only) {

@@ -6,6 +6,9 @@ import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.
 
 export const tables: CatalogKind = {
   name: 'table',
+  title: 'Tables',
+  covers:
+    'plain, partitioned, inherited, typed, unlogged (without rows); columns with defaults, identity, storage, statistics and options; constraints with names, NO INHERIT and NOT VALID; indexes, rules, triggers and whether they fire; policies, replica identity, comments, rights of tables and columns',
   class: 'pg_class',
   order: 'by dependency',
   async read(catalog, only) {

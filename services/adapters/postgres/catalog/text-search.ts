@@ -46,6 +46,8 @@ const functionOptions = (parts: readonly (readonly [string, string])[]): string 
 
 export const textSearchParsers: CatalogKind = {
   name: 'textSearchParser',
+  title: 'Text search parsers',
+  covers: 'with comment',
   class: 'pg_ts_parser',
   order: 'by dependency',
   async read(catalog, only) {
@@ -65,6 +67,8 @@ export const textSearchParsers: CatalogKind = {
 
 export const textSearchTemplates: CatalogKind = {
   name: 'textSearchTemplate',
+  title: 'Text search templates',
+  covers: 'with comment',
   class: 'pg_ts_template',
   order: 'by dependency',
   async read(catalog, only) {
@@ -81,6 +85,8 @@ export const textSearchTemplates: CatalogKind = {
 
 export const textSearchDictionaries: CatalogKind = {
   name: 'textSearchDictionary',
+  title: 'Text search dictionaries',
+  covers: 'with owner and comment',
   class: 'pg_ts_dict',
   order: 'by dependency',
   async read(catalog, only) {
@@ -94,6 +100,8 @@ export const textSearchDictionaries: CatalogKind = {
 
 export const textSearchConfigurations: CatalogKind = {
   name: 'textSearchConfiguration',
+  title: 'Text search configurations',
+  covers: 'with mappings, owner and comment',
   class: 'pg_ts_config',
   order: 'by dependency',
   async read(catalog, only) {

@@ -5,6 +5,9 @@ import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.
 
 export const types: CatalogKind = {
   name: 'type',
+  title: 'Other types',
+  covers:
+    'enums, domains, composite and range types (own constructors, multirange and cast come with them), with owner, comments, rights',
   class: 'pg_type',
   order: 'by dependency',
   async read(catalog, only) {

@@ -21,6 +21,9 @@ interface ViewRow {
 
 export const views: CatalogKind = {
   name: 'view',
+  title: 'Views and materialized views',
+  covers:
+    'views with options, defaults, rules, INSTEAD OF triggers; materialized views with indexes, filled again or left WITH NO DATA; comments, rights of views and columns',
   class: 'pg_class',
   order: 'by dependency',
   async read(catalog, only) {
