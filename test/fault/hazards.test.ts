@@ -289,6 +289,29 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 })
 
+describe.each(testedVersions().filter((version) => Number(version) >= 17))('PostgreSQL %s', (version) => {
+  test('a login event trigger that uses names without a schema lets every session of ours in', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE logins (who text, at timestamptz DEFAULT now()); ALTER TABLE logins ADD COLUMN id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY;
+        CREATE FUNCTION note_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO logins (who) VALUES (current_user || ' ' || to_char(DATE '02/03/2026', 'YYYY-MM-DD')); END $$;
+        CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION note_login()`,
+    })
+    await backup.source.query(`ALTER DATABASE ${backup.database} SET DateStyle = 'SQL, DMY'`)
+    await backup.init()
+    await backup.up()
+    const client = await backup.client()
+    await client.query(`SELECT 1`)
+    await backup.durable()
+    await backup.stop()
+    const seen = await backup.source.query<{ who: string }>(
+      `SELECT DISTINCT right(who, 10) AS who FROM logins`,
+    )
+    // The trigger meant what its author meant, in our sessions too.
+    expect(seen.rows).toEqual([{ who: '2026-03-02' }])
+  })
+})
+
 test('feedback carries the durable position unchanged and never goes back', () => {
   const sent: Buffer[] = []
   const feedback = new Feedback({

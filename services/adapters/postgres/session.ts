@@ -1,6 +1,7 @@
 /**
- * Connections with the session settings that decide how values are printed (hazard 43): sent in the start-up packet,
- * where they win over settings of role and database, and checked with SHOW before anything is read.
+ * Connections with the session settings that decide how values are printed (hazard 43): set as soon as the login is
+ * done, which wins over settings of role and database, and checked with SHOW before anything is read. Not in the start-up
+ * packet: login event triggers are the user's code, and it runs under the user's own settings.
  */
 import type { Socket } from 'node:net'
 import pg from 'pg'
@@ -51,18 +52,16 @@ export function backendOf(client: pg.Client): { readonly socket: Socket; readonl
   return { socket: inner.connection.stream, processId: inner.processID ?? 0 }
 }
 
-function startupOptions(): string {
-  return Object.entries(SESSION_SETTINGS)
-    .map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)
-    .join(' ')
-}
+/** The first statement of a session: names no object that a search path could give another meaning. */
+const SET_ALL = Object.entries(SESSION_SETTINGS)
+  .map(([name, value]) => `SET ${name} = '${value}'`)
+  .join('; ')
 
 /** Opens a checked connection. @throws TidemarkError SOURCE_UNREACHABLE, SOURCE_LOGIN_REFUSED, SOURCE_SETTING, TARGET_UNREACHABLE … */
 export async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const client = new pg.Client({
     ...parseUrl(options.url),
     application_name: options.applicationName,
-    options: startupOptions(),
     connectionTimeoutMillis: LIMITS.connectMs,
     keepAlive: true,
     ...(options.replication === true ? { replication: 'database' } : {}),
@@ -81,6 +80,7 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
 }
 
 async function fixSettings(client: pg.Client): Promise<void> {
+  await client.query(SET_ALL)
   const version = Number(
     (await client.query<{ v: string }>("SELECT current_setting('server_version_num') AS v")).rows[0]?.v,
   )
