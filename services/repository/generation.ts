@@ -73,6 +73,11 @@ export class Generation {
     return at <= 0 ? this.#bases : this.#bases.slice(at)
   }
 
+  /** Whether the stream has reached a base's closing position: before that, no point can be restored from it. */
+  isClosed(base: Base): boolean {
+    return compareLsn(base.closing, this.end) <= 0 || base.closing <= this.to + 1n
+  }
+
   get schemas(): readonly NumberedEntry<'schema'>[] {
     const floor = this.#floor
     return floor === undefined

@@ -33,10 +33,13 @@ export interface Choice {
 
 /** The latest beginning that policy and holds allow. @param now ms since 1970 */
 export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: number): Choice {
+  // A backup that began at a base which the stream has not closed yet would have no point at all.
   const all = catalog.generations.flatMap((generation) =>
-    generation.bases.map((base): Beginning => ({ generation, base })),
+    generation.bases
+      .filter((base) => generation.isClosed(base))
+      .map((base): Beginning => ({ generation, base })),
   )
-  if (all.length === 0) return { begin: undefined, because: 'there is no finished base' }
+  if (all.length === 0) return { begin: undefined, because: 'there is no base that the stream has closed' }
   let at = all.length - 1
   let because = 'there is no newer base'
   const least = Math.max(0, all.length - policy.bases)

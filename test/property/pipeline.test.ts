@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { MemoryChange, MemoryRows, MemoryTable } from '../../services/adapters/memory/memory-source.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import type { RestorePlan } from '../../services/rebuild/plan.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { clearBelow } from '../../services/repository/clear.ts'
@@ -13,6 +14,9 @@ const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2
 const HISTORIES = Number(
   process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 20),
 )
+
+/** Histories that found a fault: a backup that began at a base which the stream had not closed yet. */
+const FOUND = [1_633_607_829, 5_128]
 
 const TABLES: readonly MemoryTable[] = [
   { oid: 16400, name: 'a', columns: ['x', 'y'], identity: 'default' },
@@ -91,6 +95,19 @@ async function retire(pipeline: MemoryPipeline, next: (below: number) => number)
   if (fate > 1) await clearBelow(store, catalog.removedFloor!, new AbortController().signal)
 }
 
+async function equalsReplay(
+  pipeline: MemoryPipeline,
+  plan: RestorePlan,
+  rows: ReadonlyMap<string, MemoryRows>,
+  memoryBytes?: number,
+): Promise<void> {
+  const target = await pipeline.restore(plan, memoryBytes)
+  for (const table of TABLES)
+    expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(plan.point.lsn)}`).toEqual(
+      expectedRows(rows.get(table.name)!),
+    )
+}
+
 async function history(seed: number): Promise<void> {
   const next = random(seed)
   const pipeline = await MemoryPipeline.create(TABLES)
@@ -116,7 +133,8 @@ async function history(seed: number): Promise<void> {
   await pipeline.start(1)
   await pipeline.durable(commits.at(-1)!.lsn)
   await pipeline.drain()
-  const generation = (await pipeline.plan(commits.at(-1)!.lsn)).point.generation
+  // Not by the last commit: a base that closed behind it may be where the backup begins now.
+  const generation = (await pipeline.reopen()).catalog.generation!
   expect(
     compareLsn(pipeline.source.confirmed, generation.end),
     'no more is acknowledged than is durable',
@@ -159,21 +177,17 @@ async function history(seed: number): Promise<void> {
       named.map((s) => s.body.to),
       'the plan names the segments that hold a needed commit, and no other',
     ).toEqual(needed.map((s) => s.body.to))
-    if (next(3) > 0) continue
-    const target = await pipeline.restore(plan, next(2) === 0 ? 100 : undefined)
-    for (const table of TABLES)
-      expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(lsn)}`).toEqual(
-        expectedRows(rows.get(table.name)!),
-      )
+    if (next(3) === 0) await equalsReplay(pipeline, plan, rows, next(2) === 0 ? 100 : undefined)
   }
+  await equalsReplay(pipeline, await pipeline.plan('latest'), commits.at(-1)!.rows)
 }
 
 test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them)`, {
   timeout: 900_000,
 }, async () => {
-  for (let i = 0; i < HISTORIES; i++) {
-    await history(SEED + i).catch((error: unknown) => {
-      throw new Error(`history with TIDEMARK_SEED=${SEED + i} TIDEMARK_HISTORIES=1`, { cause: error })
+  for (const seed of [...FOUND, ...Array.from({ length: HISTORIES }, (_, i) => SEED + i)]) {
+    await history(seed).catch((error: unknown) => {
+      throw new Error(`history with TIDEMARK_SEED=${seed} TIDEMARK_HISTORIES=1`, { cause: error })
     })
   }
 })

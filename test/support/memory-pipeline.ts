@@ -16,7 +16,7 @@ import { tableKey } from '../../services/core/ports/target.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import { planRestore, type RestorePlan } from '../../services/rebuild/plan.ts'
-import { resolvePoint } from '../../services/rebuild/point.ts'
+import { type Point, resolvePoint } from '../../services/rebuild/point.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
 import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
@@ -171,9 +171,10 @@ export class MemoryPipeline {
     return (this.repository = await this.#open())
   }
 
-  async plan(lsn: Lsn): Promise<RestorePlan> {
+  async plan(at: Lsn | 'latest'): Promise<RestorePlan> {
     this.repository = await this.#open()
-    return planRestore(this.repository, await resolvePoint(this.repository, { kind: 'lsn', lsn }))
+    const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'lsn', lsn: at }
+    return planRestore(this.repository, await resolvePoint(this.repository, point))
   }
 
   async restore(plan: RestorePlan, memoryBytes?: number): Promise<MemoryTarget> {
