@@ -174,7 +174,8 @@ CREATE TABLE app.booked (during app.span, v int, EXCLUDE USING gist (during WITH
 CREATE TABLE app.based (p app.point3 DEFAULT '(1,2)');
 ALTER TABLE app.people ADD CONSTRAINT self FOREIGN KEY (id) REFERENCES app.people (id) NOT VALID;
 -- since 18
-CREATE TABLE app.named (id int CONSTRAINT filled NOT NULL, v int CONSTRAINT private NOT NULL NO INHERIT, w int, x int GENERATED ALWAYS AS (id + 1) VIRTUAL, y int);
+CREATE TABLE app.named (id int CONSTRAINT filled NOT NULL, v int CONSTRAINT private NOT NULL NO INHERIT, w int, y int);
+CREATE TABLE app.virtual (id int PRIMARY KEY, x int GENERATED ALWAYS AS (id + 1) VIRTUAL);
 ALTER TABLE app.named ADD CONSTRAINT later NOT NULL w NOT VALID;
 COMMENT ON CONSTRAINT filled ON app.named IS 'named';
 ALTER TABLE app.named ADD CONSTRAINT loose CHECK (y > 0) NOT ENFORCED;
