@@ -244,6 +244,10 @@ CREATE EVENT TRIGGER watch ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'CREA
 COMMENT ON EVENT TRIGGER watch IS 'watches';
 CREATE EVENT TRIGGER asleep ON sql_drop EXECUTE FUNCTION app.on_event();
 ALTER EVENT TRIGGER asleep DISABLE;
+-- A restore's own commands must not run it.
+CREATE FUNCTION app.on_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d WHERE d.object_name = 'tidemark_restore') THEN RAISE EXCEPTION 'fired by a restore'; END IF; END $$;
+CREATE EVENT TRIGGER guard ON sql_drop EXECUTE FUNCTION app.on_drop();
 
 -- Rights on what the server brought, default privileges, and the database.
 REVOKE EXECUTE ON FUNCTION pg_catalog.pg_sleep(double precision) FROM PUBLIC;

@@ -270,7 +270,11 @@ export class PostgresTarget implements Target {
   }
 
   async #connection(): Promise<pg.Client> {
-    this.#client ??= await connect({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+    if (this.#client === undefined) {
+      const client = await connect({ url: this.#options.url, applicationName: APPLICATION, role: 'target' })
+      this.#client = client
+      await silenceEventTriggers(client)
+    }
     return this.#client
   }
 
@@ -315,4 +319,19 @@ function schemaText(error: unknown): string {
   const state = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (state.startsWith('23') || state.startsWith('22')) return `the rows violate it (${state})`
   return error instanceof Error ? `${error.message} (${state})` : 'unknown error'
+}
+
+/**
+ * The source's event triggers stand when a restore takes its own marks out, or comes back after a crash: its commands are
+ * not the application's and run none of them. Before 17 those that are ENABLE ALWAYS still fire. A role that may not set
+ * this could not make event triggers either.
+ */
+async function silenceEventTriggers(client: pg.Client): Promise<void> {
+  try {
+    await client.query(
+      `SELECT CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('event_triggers', 'off', false) ELSE set_config('session_replication_role', 'replica', false) END`,
+    )
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw connectionError(error, 'target')
+  }
 }
