@@ -134,7 +134,7 @@ export async function grantFunctions(client: pg.Client, role: string): Promise<v
     `GRANT USAGE ON SCHEMA tidemark TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO ${name}; GRANT INSERT ON tidemark.marker TO ${name}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark TO ${name}`,
   )
   await client.query(
-    `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid), tidemark.set_identity(oid, text), tidemark.leave_out(oid), tidemark.publish(boolean), tidemark.publish_list() FROM ${name}`,
+    `REVOKE EXECUTE ON FUNCTION tidemark.record_table(text, oid), tidemark.record_type(text, oid), tidemark.ensure_identity(oid), tidemark.set_identity(oid, text), tidemark.ensure_published(oid, text), tidemark.leave_out(oid), tidemark.publish(boolean), tidemark.publish_list() FROM ${name}`,
   )
 }
 

@@ -59,3 +59,44 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publish(boolean) FROM PUBLIC;
+
+-- The table's place in the publication, inside the user's own command. The record of the command gets the name that is
+-- returned, if any: `LEAVE OUT` and `REPAIR` stand for a gap, because rows of the table may have passed unseen.
+CREATE OR REPLACE FUNCTION tidemark.ensure_published(wanted oid, tag text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+DECLARE
+  state record;
+  one record;
+BEGIN
+  IF current_setting('tidemark.repairing', true) = 'on' OR (SELECT mode = 'polling' FROM tidemark.installation) OR NOT tidemark.is_streamed(wanted) THEN
+    RETURN NULL;
+  END IF;
+  SELECT i.serves, i.fails, n.nspname, c.relname, s.publication INTO state
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN tidemark.identity_of(wanted) i CROSS JOIN tidemark.installation s WHERE c.oid = wanted;
+  IF tidemark.publishes_all() THEN
+    IF state.fails AND tidemark.identity_for(wanted) IS NULL THEN
+      PERFORM tidemark.publish_list();
+      RETURN 'LEAVE OUT';
+    END IF;
+  ELSIF NOT EXISTS (SELECT FROM tidemark.published_as(wanted)) THEN
+    IF state.serves THEN
+      EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', state.publication, state.nspname, state.relname);
+      -- Only a table that is new and empty has no rows that passed before.
+      RETURN CASE WHEN tag <> 'CREATE TABLE' THEN 'REPAIR' END;
+    ELSIF tag LIKE 'CREATE TABLE%' OR tag = 'SELECT INTO' THEN
+      RETURN 'LEAVE OUT';
+    END IF;
+  ELSIF state.fails THEN
+    FOR one IN SELECT n.nspname, c.relname FROM tidemark.published_as(wanted) a JOIN pg_catalog.pg_class c ON c.oid = a JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LOOP
+      EXECUTE format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', state.publication, one.nspname, one.relname);
+    END LOOP;
+    RETURN 'LEAVE OUT';
+  END IF;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  -- tend_identity tries again.
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.ensure_published(oid, text) FROM PUBLIC;

@@ -21,7 +21,7 @@ BEGIN
      WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
   LOOP
     PERFORM tidemark.ensure_identity(one);
-    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts, columns) VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'table', one, tidemark.table_facts(one)::text,
+    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts, columns) VALUES (pg_catalog.pg_current_xact_id()::text, COALESCE(tidemark.ensure_published(one, tag), tag), 'table', one, tidemark.table_facts(one)::text,
       tidemark.fingerprint(one, (SELECT mode = 'polling' FROM tidemark.installation)));
   END LOOP;
 END
