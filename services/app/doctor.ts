@@ -9,6 +9,7 @@ import { asTidemarkError } from '../core/errors.ts'
 import { examineLog, openBackup, openStore, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
 import { examineStore } from './examine-store.ts'
+import { examineSchema } from './scratch.ts'
 import { readWindows } from './windows.ts'
 
 export interface DoctorReport {
@@ -16,7 +17,11 @@ export interface DoctorReport {
   readonly notCovered: readonly string[]
 }
 
-export async function doctor(config: Config): Promise<DoctorReport> {
+/** @param options.scratch URL of an empty database in which the schema is tried */
+export async function doctor(
+  config: Config,
+  options: { readonly scratch?: string | undefined; readonly signal?: AbortSignal } = {},
+): Promise<DoctorReport> {
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
   try {
@@ -31,7 +36,15 @@ export async function doctor(config: Config): Promise<DoctorReport> {
       )
       if (config.kafka !== undefined)
         findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
-      notCovered = (await readSteadySchema(client)).notes
+      const schema = await readSteadySchema(client)
+      notCovered = schema.notes
+      if (options.scratch !== undefined) {
+        const { url } = config.source
+        const signal = options.signal ?? new AbortController().signal
+        const tried = await examineSchema(url, schema.statements, options.scratch, signal)
+        findings.push(...tried.findings)
+        notCovered = [...notCovered, ...tried.notes]
+      }
     } finally {
       await client.end()
     }

@@ -8,10 +8,14 @@ export function registerDoctor(program: Command, run: Run): void {
   program
     .command('doctor')
     .description('examine source, store and keys: every finding with its fix, and what is not covered')
-    .action(async (_, command: Command) =>
+    .option(
+      '--scratch <url>',
+      "an empty database of another server: make the source's schema there, to know what a restore could not make",
+    )
+    .action(async (options: { scratch?: string }, command: Command) =>
       run(command, async (context) => {
         const { output } = context
-        const report = await doctor(context.config())
+        const report = await doctor(context.config(), { scratch: options.scratch, signal: context.signal })
         for (const finding of report.findings)
           output.line(
             `${finding.level.padEnd(6)} ${finding.code}: ${finding.what}${finding.fix === '' ? '' : `\n       fix: ${finding.fix}`}`,
