@@ -62,8 +62,10 @@ export class FolderStore implements ObjectStore {
       try {
         await link(temporary, final)
       } catch (error) {
-        if (errno(error) === 'EEXIST') return 'exists'
-        throw error
+        if (errno(error) !== 'EEXIST') throw error
+        // Whoever put it there may not have come to its own sync yet: what we say is there survives power loss too.
+        await syncFolder(dirname(final))
+        return 'exists'
       } finally {
         await unlink(temporary)
       }
