@@ -4,6 +4,7 @@ import { examinePartitioning } from '../adapters/postgres/partition-identity.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import { clearDatabase } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { examineLog, openBackup, openStore, placeOf } from './compose.ts'
@@ -24,6 +25,8 @@ export async function doctor(
 ): Promise<DoctorReport> {
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
+  const clear = clearDatabase(config.source.url, 'source', process.env['PGSSLMODE'])
+  if (clear !== undefined) findings.push(clear)
   try {
     const client = await connect({
       url: config.source.url,
@@ -94,6 +97,7 @@ export async function doctor(
           fix: 'anchors: [URL] in tidemark.yaml, outside of the store',
         })
     }
+    findings.push(...keys.findings)
     if (keys.writerCanRead)
       findings.push({
         level: 'warn',

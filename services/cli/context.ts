@@ -2,6 +2,7 @@
 import type { BackupPlace } from '../app/compose.ts'
 import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { clearDatabase } from '../core/exposure.ts'
 import { Output } from './output.ts'
 
 export interface SharedOptions {
@@ -35,7 +36,9 @@ export class Context {
   }
 
   config(): Config {
-    return readConfig(this.configPath)
+    const config = readConfig(this.configPath)
+    this.output.warn(clearDatabase(config.source.url, 'source', process.env['PGSSLMODE']))
+    return config
   }
 
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */

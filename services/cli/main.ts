@@ -1,6 +1,7 @@
 /** The command line: parse, pick the command, map the error's code to the exit code. */
 import { Command, CommanderError } from 'commander'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { namedPasswords } from '../core/exposure.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCopy } from './commands/copy.ts'
 import { registerDemo } from './commands/demo.ts'
@@ -33,7 +34,9 @@ export async function main(args: readonly string[]): Promise<number> {
     if (!['up', 'replicator', 'compactor'].includes(command.name()))
       for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal)
     try {
-      await action(new Context(options, stop.signal))
+      const context = new Context(options, stop.signal)
+      context.output.warn(namedPasswords(args))
+      await action(context)
     } catch (error) {
       const known = stop.signal.aborted
         ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error })

@@ -1,10 +1,12 @@
 /** What commands say: lines for people, one JSON object per line for programs, the last one with `ok`. */
 import { CODES } from '../core/error-codes.ts'
 import type { TidemarkError } from '../core/errors.ts'
+import type { Finding } from '../core/finding.ts'
 import { stackOf } from '../core/mistake.ts'
 
 export class Output {
   readonly json: boolean
+  readonly #warned = new Set<string>()
 
   constructor(json: boolean) {
     this.json = json
@@ -23,6 +25,17 @@ export class Output {
   /** The result: last line of standard output with --json. */
   result(result: object): void {
     if (this.json) process.stdout.write(`${JSON.stringify({ ok: true, ...result })}\n`)
+  }
+
+  /** Once for each code: what is not as it should be, and stops nothing. On standard error; the result is not it. */
+  warn(finding: Finding | undefined): void {
+    if (finding === undefined || this.#warned.has(finding.code)) return
+    this.#warned.add(finding.code)
+    process.stderr.write(
+      this.json
+        ? `${JSON.stringify({ event: 'warning', code: finding.code, what: finding.what, fix: finding.fix })}\n`
+        : `warning ${finding.code}: ${finding.what}\n  next: ${finding.fix}\n`,
+    )
   }
 
   /** A mistake of ours with its stack, which is what mends it. */

@@ -276,6 +276,12 @@ export const CODES = {
     means: 'The data is intact, but none of these keys opens it.',
     next: 'use the keys folder that init wrote for this store',
   },
+  KEY_EXPOSED: {
+    exit: 5,
+    retry: 'person',
+    means: 'Whoever listens on the network could read the backup. Nothing was written.',
+    next: 'use an address that is encrypted',
+  },
   KEY_FILE_INVALID: {
     exit: 5,
     retry: 'person',
@@ -299,6 +305,12 @@ export const CODES = {
     retry: 'person',
     means: 'The ledger was altered or has lost an entry; nothing behind the break is trusted.',
     next: 'tidemark verify',
+  },
+  LEDGER_OVERTAKEN: {
+    exit: 4,
+    retry: 'person',
+    means: 'Somebody else wrote to the ledger meanwhile, and this no longer fits behind it. Nothing was written.',
+    next: 'the same command again',
   },
   LEDGER_UNKNOWN: {
     exit: 6,

@@ -14,6 +14,8 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
 import { TidemarkError } from '../../core/errors.ts'
+import { clearService } from '../../core/exposure.ts'
+import type { Finding } from '../../core/finding.ts'
 import type { Randomness } from '../../core/clock.ts'
 import type { Signer } from '../../formats/ledger-entry.ts'
 import { RecipientKeys, type RecipientKey } from './recipient-keys.ts'
@@ -54,6 +56,8 @@ export interface OpenedKeys {
   readonly provider: RecipientKeys
   /** A key on this side that opens what it seals: reported by `doctor` on a writer. */
   readonly writerCanRead: boolean
+  /** Secrets of the folder that are less protected than they could be. */
+  readonly findings: readonly Finding[]
 }
 
 export interface NewKeys {
@@ -75,17 +79,7 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
   ]
   if (kind === 'rsa') {
     const pair = await generate('rsa', { modulusLength: 3072 })
-    const phrase = passPhrase()
-    files.push({
-      path: join('restore', `${name}.pem`),
-      text: pair.privateKey
-        .export({
-          type: 'pkcs8',
-          format: 'pem',
-          ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }),
-        })
-        .toString(),
-    })
+    files.push({ path: join('restore', `${name}.pem`), text: guardedPem(pair.privateKey) })
     files.push({
       path: join('writer', `${name}.pub.pem`),
       text: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
@@ -131,6 +125,18 @@ export function passPhrase(): string | undefined {
   return text
 }
 
+/** A private key for the restore side: under the pass phrase, where there is one. */
+export function guardedPem(key: KeyObject): string {
+  const passphrase = passPhrase()
+  return key
+    .export({
+      type: 'pkcs8',
+      format: 'pem',
+      ...(passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase }),
+    })
+    .toString()
+}
+
 /** Refuses to replace: keys that are lost are lost for ever. */
 export async function writeDurably(path: string, text: string): Promise<void> {
   let file
@@ -158,7 +164,11 @@ export async function newSigner(
   const id = `${role}-${randomness.bytes(4).toString('hex')}`
   return {
     signer: { id, privateKey: pair.privateKey },
-    pem: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    // A writer starts without anybody there to type; a keeper's key takes away, and is used by people.
+    pem:
+      role === 'keeper'
+        ? guardedPem(pair.privateKey)
+        : pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     publicPem: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   }
 }
@@ -175,11 +185,16 @@ export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKey
   if (!parsed.success)
     throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)
   const recipients: RecipientKey[] = []
+  const findings: Finding[] = []
   let signerKey: KeyObject | undefined
   for (const file of (await readdir(side)).sort()) {
     const path = join(side, file)
-    if (file === 'signer.pem') signerKey = privatePem(await readFile(path), path)
-    else if (file.endsWith('.pub.pem'))
+    if (file === 'signer.pem') {
+      const text = await readFile(path)
+      signerKey = privatePem(text, path)
+      if (role === 'restore' && passPhrase() !== undefined && !isGuarded(text))
+        findings.push(bareKeeper(path))
+    } else if (file.endsWith('.pub.pem'))
       recipients.push({
         kind: 'rsa',
         name: file.slice(0, -8),
@@ -198,8 +213,12 @@ export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKey
       if (secret.length !== 32)
         throw new TidemarkError('KEY_FILE_INVALID', `${path} does not hold 32 bytes in base64`)
       recipients.push({ kind: 'aes', name: file.slice(0, -7), secret })
-    } else if (file.endsWith('.kms.json') || file.endsWith('.vault.json'))
-      recipients.push(await serviceRecipient(side, file, role))
+    } else if (file.endsWith('.kms.json') || file.endsWith('.vault.json')) {
+      const recipient = await serviceRecipient(side, file, role)
+      const exposed = recipient.kind === 'vault' ? clearService(recipient.address) : undefined
+      if (exposed !== undefined) findings.push(exposed)
+      recipients.push(recipient)
+    }
   }
   if (recipients.length === 0) throw new TidemarkError('KEY_MISSING', `no recipient key in ${side}`)
   const provider = new RecipientKeys(recipients)
@@ -210,6 +229,20 @@ export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKey
     signer: signerOf(signerKey, parsed.data),
     provider,
     writerCanRead: role === 'writer' && provider.canOpen,
+    findings,
+  }
+}
+
+function isGuarded(pem: Buffer): boolean {
+  return pem.includes('ENCRYPTED PRIVATE KEY')
+}
+
+function bareKeeper(path: string): Finding {
+  return {
+    level: 'warn',
+    code: 'KEEPER_KEY_BARE',
+    what: `${path} is not under the pass phrase: whoever has the file can sign what takes away from the backup`,
+    fix: 'tidemark keys rotate-signer --role keeper  (the new one is under the pass phrase)',
   }
 }
 
@@ -284,9 +317,9 @@ function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined 
   return { id: known.id, privateKey: key }
 }
 
-function privatePem(text: Buffer, path: string): KeyObject {
+export function privatePem(text: Buffer, path: string): KeyObject {
   try {
-    if (!text.includes('ENCRYPTED PRIVATE KEY')) return createPrivateKey(text)
+    if (!isGuarded(text)) return createPrivateKey(text)
     const passphrase = passPhrase()
     if (passphrase === undefined)
       throw new TidemarkError('KEY_FILE_INVALID', `${path} needs its pass phrase`, {
@@ -295,7 +328,7 @@ function privatePem(text: Buffer, path: string): KeyObject {
     return createPrivateKey({ key: text, passphrase })
   } catch (error) {
     if (error instanceof TidemarkError) throw error
-    if (text.includes('ENCRYPTED PRIVATE KEY'))
+    if (isGuarded(text))
       throw new TidemarkError('KEY_FILE_INVALID', `the pass phrase does not open ${path}`, {
         cause: error,
         next: 'correct what TIDEMARK_KEY_PASSPHRASE_FILE names',

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import { clearService } from '../../core/exposure.ts'
 import {
+  guardedPem,
   parseServiceKey,
-  passPhrase,
   type ServiceKey,
   serviceRecipientOf,
   writeDurably,
@@ -23,15 +24,7 @@ export async function newRecipient(folder: string, randomness: Randomness): Prom
   for (const side of ['writer', 'restore']) await sideOf(folder, side)
   const name = `recipient-${randomness.bytes(4).toString('hex')}`
   const pair = await generate('rsa', { modulusLength: RSA_BITS })
-  const phrase = passPhrase()
-  const pem = pair.privateKey
-    .export({
-      type: 'pkcs8',
-      format: 'pem',
-      ...(phrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: phrase }),
-    })
-    .toString()
-  await writeDurably(join(folder, 'restore', `${name}.pem`), pem)
+  await writeDurably(join(folder, 'restore', `${name}.pem`), guardedPem(pair.privateKey))
   await writeDurably(
     join(folder, 'writer', `${name}.pub.pem`),
     pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
@@ -78,6 +71,9 @@ export async function addServiceRecipient(folder: string, key: ServiceKey, name:
   const full = fullName(name)
   const ending = 'kms' in key ? '.kms.json' : '.vault.json'
   const found = parseServiceKey(key, full)
+  const exposed = 'vault' in found ? clearService(found.vault.address) : undefined
+  if (exposed !== undefined)
+    throw new TidemarkError('KEY_EXPOSED', exposed.what, { next: 'the same with its https address' })
   await sideOf(folder, 'writer')
   await new RecipientKeys([serviceRecipientOf(found, full, join(folder, 'writer'), false)]).seal(
     Buffer.alloc(32),

@@ -2,12 +2,12 @@
  * The signing key of one side, replaced. The new key lies beside the old one until the ledger knows of it, so that a crash anywhere
  * leaves a folder that signs with what the ledger takes, and the same command again finishes what was begun.
  */
-import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
 import { open, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { newSigner, type SignerRole, type Trust, writeDurably } from './key-folder.ts'
+import { newSigner, privatePem, type SignerRole, type Trust, writeDurably } from './key-folder.ts'
 
 const NEXT = /^next-signer-((?:writer|keeper)-[0-9a-f]{8})\.key$/
 
@@ -32,7 +32,8 @@ export async function nextSigner(
   })
   const left = files.map((file) => NEXT.exec(file)).find((match) => match !== null)
   if (left !== undefined && left !== null) {
-    const key = createPrivateKey(await readFile(join(side, left[0])))
+    const path = join(side, left[0])
+    const key = privatePem(await readFile(path), path)
     return {
       id: left[1]!,
       publicKey: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString(),

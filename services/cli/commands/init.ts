@@ -5,6 +5,7 @@ import { type ConsentRequest, init, removeFromSource, upgradeSource } from '../.
 import { openBackup, placeOf } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { clearDatabase } from '../../core/exposure.ts'
 import { quoteTable } from '../../core/relation.ts'
 import type { KafkaChoice } from '../../app/config.ts'
 import type { Run } from '../main.ts'
@@ -114,6 +115,7 @@ export function registerInit(program: Command, run: Run): void {
         if (!/^[a-z0-9_]{1,63}$/.test(options.name))
           throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
         const { output } = context
+        output.warn(clearDatabase(options.source, 'source', process.env['PGSSLMODE']))
         const keys = options.keys ?? 'keys'
         const report = await init({
           sourceUrl: source,

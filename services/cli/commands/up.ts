@@ -115,11 +115,12 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         const config = context.config()
         const { output } = context
         const log = createLogger(config.logLevel)
-        const { repository, anchors, anchored, copies } = await openBackup({
+        const { repository, keys, anchors, anchored, copies } = await openBackup({
           ...placeOf(config),
           acceptLoss: context.acceptLoss,
           role: 'writer',
         })
+        for (const finding of keys.findings) output.warn(finding)
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
