@@ -9,6 +9,7 @@ export default defineConfig({
       scope === 'soak'
         ? [
             'test/property/pipeline.test.ts',
+            'test/property/ledger.test.ts',
             'test/integration/random-history.test.ts',
             'test/fault/proxy.test.ts',
             'test/fault/crash.test.ts',

@@ -17,6 +17,7 @@ import type { KafkaSettings } from '../adapters/kafka/connection.ts'
 import type { OrderedRange } from '../compactor/cut-worker.ts'
 import type { Generation } from '../repository/generation.ts'
 import { type AnchorReport, Anchors } from '../repository/anchors.ts'
+import type { Trusting } from '../repository/checkpoint.ts'
 import { CopySet } from '../repository/copy-set.ts'
 import { type Floor, laterFloor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'
@@ -68,7 +69,13 @@ export interface OpenedBackup {
 }
 
 /** @throws TidemarkError what opening throws; STORE_ROLLED_BACK, COPY_AHEAD where an anchor or a copy knows better */
-export async function openBackup(options: BackupPlace & { readonly role: KeyRole }): Promise<OpenedBackup> {
+export async function openBackup(
+  options: BackupPlace & {
+    readonly role: KeyRole
+    /** `keepers` for what takes away or gives rights: no writer's checkpoint is believed, and everything behind a keeper's is proven. */
+    readonly trusting?: Trusting
+  },
+): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
   const { store, copies, troubles } = await openStoreSet(
     options,
@@ -82,6 +89,7 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
     signer: keys.signer,
     clock: systemClock,
     randomness: systemRandomness,
+    trusting: options.trusting,
   })
   const { ledger } = repository
   if (store instanceof CopySet) {
@@ -121,6 +129,10 @@ export async function openBackup(options: BackupPlace & { readonly role: KeyRole
         : [
             `the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`,
           ]),
+      ...repository.catalog.repeated.map(
+        (number) => `ledger entry ${number} says the same as one before it, and is passed over`,
+      ),
+      ...keys.findings.map(({ code, what, fix }) => `${code}: ${what}; ${fix}`),
       ...troubles(),
     ],
     compared,

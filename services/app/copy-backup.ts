@@ -1,6 +1,6 @@
 /** `copy` and `promote`: a backup brought to another store, and a copy made the primary. */
 import { systemClock } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
 import { headOf } from '../repository/lineages.ts'
 import { compareHead, mirror, refuseLaterLineage } from '../repository/mirror.ts'
@@ -69,6 +69,10 @@ export async function promote(place: BackupPlace): Promise<{
   readonly place: string
   readonly head: string
   readonly lineage: number
+  /** The checkpoint whose word was taken for what lies before it; 0 where every entry was proven before. */
+  readonly trusted: string
+  /** What came of proving every entry since, which promoting does not wait for. */
+  readonly proof: string
   readonly audit: string
 }> {
   const store = await openStore(place.storeUrl)
@@ -93,14 +97,30 @@ export async function promote(place: BackupPlace): Promise<{
   await ledger.promote(repository.signer)
   await store.remove(COPY_MARK)
   ledger.isCopy = false
+  const said = await audit(
+    repository,
+    'promote',
+    `${store.place}, lineage ${ledger.lineages.current}, from entry ${head + 1n} on`,
+  )
   return {
     place: store.place,
     head: String(head),
     lineage: ledger.lineages.current,
-    audit: await audit(
-      repository,
-      'promote',
-      `${store.place}, lineage ${ledger.lineages.current}, from entry ${head + 1n} on`,
-    ),
+    trusted: String(repository.readFrom),
+    proof: await proofOf(place),
+    audit: said,
+  }
+}
+
+/** Every entry, now that writers can go on. What is wrong is told, and changes nothing: the copy is the primary store already. */
+async function proofOf(place: BackupPlace): Promise<string> {
+  try {
+    const { repository } = await openBackup({ ...place, copies: [], role: 'restore', trusting: 'keepers' })
+    await repository.leaveProof()
+    return `every ledger entry up to ${repository.ledger.headNumber} is proven`
+  } catch (error) {
+    const known = asTidemarkError(error)
+    if (known.code === 'INTERNAL') throw error
+    return `NOT proven: ${known.code}: ${known.message}`
   }
 }

@@ -101,7 +101,7 @@ export async function addHold({ place, reason, from, to, until, signal }: HoldRe
 
 /** The objects first: what another hold needs stays held throughout. */
 export async function releaseHold(place: BackupPlace, id: string, signal: AbortSignal): Promise<HoldChange> {
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
   const hold = reports(repository).find((one) => one.id === id)
   if (hold === undefined)
     throw new TidemarkError('USAGE', `there is no hold ${id.slice(0, 40)}`, { next: 'tidemark hold list' })

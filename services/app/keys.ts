@@ -136,19 +136,16 @@ async function rewrap(
   signal: AbortSignal,
 ): Promise<RewrapReport> {
   const { provider } = await openKeys(place.keys, 'writer')
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
   let rewrapped = 0
   for (const id of [...repository.catalog.keys.keys()]) {
     signal.throwIfAborted()
     await repository.keyring.rewrap(id, provider, repository.signer)
     rewrapped++
   }
-  return {
-    recipient,
-    rewrapped,
-    recipients: reports(repository, provider.recipients),
-    audit: await audit(repository, command, recipient),
-  }
+  const said = await audit(repository, command, recipient)
+  await repository.leaveProof()
+  return { recipient, rewrapped, recipients: reports(repository, provider.recipients), audit: said }
 }
 
 export interface SignerReport {
@@ -179,7 +176,7 @@ export async function rotateSigner(
   readonly entry: string
   readonly audit: string
 }> {
-  const opened = await openBackup({ ...place, role: 'restore' })
+  const opened = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
   const { ledger, signer, catalog } = opened.repository
   const next = await nextSigner(place.keys, role, systemRandomness)
   if (ledger.signers.get(next.id) === undefined) {
@@ -194,11 +191,13 @@ export async function rotateSigner(
   await installSigner(place.keys, role, next, { ...opened.keys.trust, signers: [...ledger.signers.trusted] })
   const change = catalog.signerChanges.findLast((one) => one.body.add.some((added) => added.id === next.id))
   // As whoever signs from now on.
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const said = await audit(repository, 'keys rotate-signer', next.id)
+  await repository.leaveProof()
   return {
     signer: next.id,
     retired: change?.body.retire ?? [],
     entry: String(change?.number ?? 0n),
-    audit: await audit(repository, 'keys rotate-signer', next.id),
+    audit: said,
   }
 }

@@ -73,10 +73,12 @@ export interface PruneReport {
 
 export async function prune(options: PruneOptions): Promise<PruneReport> {
   const { place, policy, confirmed, clock, signal } = options
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
   const { catalog, ledger } = repository
   const stores = storesOf(ledger.store)
-  await compareClocks(repository, stores, clock)
+  await compareClocks(stores, clock)
+  // Before anything else: the trial of a floor, and the next run, begin where this one has proven the ledger.
+  if (confirmed) await repository.leaveProof()
   const now = clock.now()
   const due = catalog.retirements.filter(
     (one) =>
@@ -157,7 +159,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
 
 /** What was retired comes back, as long as it is there. */
 export async function undoPrune(place: BackupPlace, id: string): Promise<{ readonly audit: string }> {
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
   const retirement = repository.catalog.retirements.find((one) => one.id === id)
   if (retirement === undefined || retirement.isRemoved)
     throw new TidemarkError(
@@ -166,21 +168,17 @@ export async function undoPrune(place: BackupPlace, id: string): Promise<{ reado
       { next: 'tidemark prune  (lists what is retired)' },
     )
   await repository.ledger.append({ kind: 'retire-undone', id }, repository.signer)
-  return { audit: await audit(repository, 'prune --undo', id) }
+  const said = await audit(repository, 'prune --undo', id)
+  await repository.leaveProof()
+  return { audit: said }
 }
 
-/** @throws TidemarkError PRUNE_CLOCK */
-async function compareClocks(
-  repository: Repository,
-  stores: readonly ObjectStore[],
-  clock: Clock,
-): Promise<void> {
-  const newest = repository.catalog.generation?.lastWrittenAt
-  if (newest !== undefined && Date.parse(newest) > clock.now() + LIMITS.skewMs)
-    throw new TidemarkError(
-      'PRUNE_CLOCK',
-      `this machine's clock says ${new Date(clock.now()).toISOString()}; the ledger was written at ${newest}`,
-    )
+/**
+ * What is old is told by this machine's clock: it must agree with the stores'. Times in the ledger are a writer's to say, and stop nothing.
+ *
+ * @throws TidemarkError PRUNE_CLOCK
+ */
+async function compareClocks(stores: readonly ObjectStore[], clock: Clock): Promise<void> {
   for (const store of stores) {
     let there: number | undefined
     try {
@@ -204,7 +202,7 @@ async function compareClocks(
 /** A floor, once the oldest and the newest point that stay have been planned from what would stay. */
 async function proven(options: PruneOptions, repository: Repository, begin: Beginning): Promise<FloorText> {
   const floor = await floorAt(repository, begin, (before) => storeDdl(repository, begin, before))
-  const { repository: trial } = await openBackup({ ...options.place, role: 'restore' })
+  const { repository: trial } = await openBackup({ ...options.place, role: 'restore', trusting: 'keepers' })
   trial.catalog.limit(parseFloor(floor))
   const oldest = toLsn(begin.base.closing - 1n)
   await planRestore(

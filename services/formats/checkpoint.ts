@@ -11,6 +11,7 @@ import {
   entryBody,
   type EntryBody,
   hash,
+  hashBytes,
   instant,
   logPlace,
   lsn,
@@ -31,6 +32,8 @@ const pageSummary = z.object({
   from: count,
   to: count,
   object: storedObject,
+  /** SHA-256 of what its entries say, by whoever summed them up. Pages of before have none. */
+  content: hash.optional(),
   segments: z.int(),
   /** Positions: exclusive, inclusive, and the end of the last transaction. */
   range: z.object({ from: lsn, to: lsn, end: lsn }),
@@ -93,6 +96,11 @@ export function encodePage(entries: readonly PagedEntry[]): Buffer {
   return zstdCompressSync(
     Buffer.from(JSON.stringify({ version: 1, entries: entries.map(storedEntry) }), 'utf8'),
   )
+}
+
+/** What the entries of a page say, in one hash. */
+export function contentOf(entries: readonly PagedEntry[]): string {
+  return hashBytes(Buffer.from(JSON.stringify(entries.map(storedEntry)), 'utf8'))
 }
 
 /** @throws TidemarkError OBJECT_CORRUPT */

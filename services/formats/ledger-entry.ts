@@ -305,6 +305,11 @@ const IGNORABLE: ReadonlySet<EntryKind> = new Set([
   'orphans',
 ])
 
+/** Whether two entries say the same, in whatever order their fields stand. */
+export function isSameBody(a: EntryBody, b: EntryBody): boolean {
+  return canonicalize(a) === canonicalize(b)
+}
+
 export function hashBytes(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }

@@ -24,9 +24,9 @@ export function orphanNumber(name: string): bigint {
   return BigInt(/(\d+)\.entry$/.exec(name)?.[1] ?? '0')
 }
 
-/** The number in a ledger object's name, or undefined for another object. */
+/** The number in a ledger object's name, or undefined for another object: hints of checkpoints end in digits too. */
 export function ledgerNumber(name: string): bigint | undefined {
-  const match = /\/(\d{16,})\.json$/.exec(name)
+  const match = /^ledger\/\d+\/(\d{16,})\.json$/.exec(name)
   return match === null ? undefined : BigInt(match[1]!)
 }
 
@@ -39,9 +39,18 @@ export function checkpointPrefix(lineage: number): string {
   return `checkpoints/${lineage}/`
 }
 
+/** Of a checkpoint that a keeper signed, who had proven the ledger up to it. Newest first. */
+export function proofName(lineage: number, number: bigint): string {
+  return `${proofPrefix(lineage)}${(LAST_NUMBER - number).toString().padStart(16, '0')}.json`
+}
+
+export function proofPrefix(lineage: number): string {
+  return `proofs/${lineage}/`
+}
+
 /** The number of the ledger's checkpoint entry in the name of a hint. */
 export function checkpointNumber(name: string): bigint | undefined {
-  const match = /^checkpoints\/\d+\/(\d{16})\.json$/.exec(name)
+  const match = /^(?:checkpoints|proofs)\/\d+\/(\d{16})\.json$/.exec(name)
   return match === null ? undefined : LAST_NUMBER - BigInt(match[1]!)
 }
 
@@ -154,7 +163,7 @@ export function namedPlace(name: string): NamedPlace | undefined {
   const [, numbers, ending] = /^index\/\d+\/([0-9-]{16,33})-[^/]*\.(root|page)$/.exec(name) ?? []
   if (ending !== undefined)
     return { kind: ending as 'root' | 'page', number: BigInt(numbers!.split('-').at(-1)!) }
-  const hint = checkpointNumber(name)
+  const hint = name.startsWith('proofs/') ? undefined : checkpointNumber(name)
   return hint === undefined ? undefined : { kind: 'hint', number: hint }
 }
 

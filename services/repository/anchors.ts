@@ -91,16 +91,28 @@ export class Anchors {
     return reports
   }
 
+  /** Passes over what a retired signer says of entries that came later. */
   async #newest(place: ObjectStore): Promise<AnchoredHead | undefined> {
     for await (const name of place.list(anchorPrefix(this.#stream))) {
-      const broken = (what: string, cause?: unknown): TidemarkError =>
-        new TidemarkError('LEDGER_BROKEN', `the anchor ${name} in ${place.place}: ${what}`, { cause })
-      const { json } = openSignedLine(await place.get(name), this.#ledger.signers, broken)
-      const head = anchoredHead.safeParse(json)
-      if (!head.success || head.data.stream !== this.#stream) throw broken('it is not of this backup')
-      return head.data
+      const anchored = await this.#read(place, name)
+      if (!anchored.isPast) return anchored.head
     }
     return undefined
+  }
+
+  async #read(
+    place: ObjectStore,
+    name: string,
+  ): Promise<{ readonly head: AnchoredHead; readonly isPast: boolean }> {
+    const broken = (what: string, cause?: unknown): TidemarkError =>
+      new TidemarkError('LEDGER_BROKEN', `the anchor ${name} in ${place.place}: ${what}`, { cause })
+    const { json, signer } = openSignedLine(await place.get(name), this.#ledger.signers, broken)
+    const head = anchoredHead.safeParse(json)
+    if (!head.success || head.data.stream !== this.#stream) throw broken('it is not of this backup')
+    return {
+      head: head.data,
+      isPast: this.#ledger.signers.isRetired(signer, BigInt(head.data.number)),
+    }
   }
 
   async #compare(place: string, head: AnchoredHead): Promise<void> {
@@ -138,9 +150,7 @@ export class Anchors {
     for (const place of this.#places) {
       try {
         await place.putIfAbsent(anchorName(this.#stream, number), [file])
-        let kept = 0
-        for await (const name of place.list(anchorPrefix(this.#stream)))
-          if (++kept > KEPT) await place.remove(name)
+        await this.#tidy(place, number)
       } catch (error) {
         const known = asTidemarkError(error)
         failures.push({ place: place.place, code: known.code, message: known.message })
@@ -148,6 +158,16 @@ export class Anchors {
     }
     if (failures.length === 0) this.#written = number
     return failures
+  }
+
+  /** The newest few stay; what is ahead of us and was not its signer's to say takes none of their places. */
+  async #tidy(place: ObjectStore, number: bigint): Promise<void> {
+    let kept = 0
+    for await (const name of place.list(anchorPrefix(this.#stream))) {
+      const isAhead = name < anchorName(this.#stream, number)
+      if (isAhead && (await this.#read(place, name)).isPast) await place.remove(name)
+      else if (++kept > KEPT) await place.remove(name)
+    }
   }
 
   /** The loss of what the anchors speak of was accepted: they begin anew. */

@@ -2,10 +2,11 @@
  * What the ledger says, folded into the state that everybody asks for: generations, windows, bases, gaps, keys, terms.
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
-import { TidemarkError } from '../core/errors.ts'
+import { must, TidemarkError } from '../core/errors.ts'
 import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
 import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
+import { judge } from './admission.ts'
 import { type Floor, laterFloor, parseFloor } from './floor.ts'
 import { type Gap, Generation } from './generation.ts'
 import { type ReadPage, SegmentLog } from './segment-log.ts'
@@ -46,6 +47,8 @@ export interface Retirement {
 export interface CatalogEntry {
   readonly number: bigint
   readonly writtenAt: string
+  /** Not known of what a checkpoint kept. */
+  readonly signer?: string
   readonly body: EntryBody | undefined
 }
 
@@ -72,6 +75,8 @@ export class Catalog {
   readonly promotions: NumberedEntry<'lineage'>[] = []
   /** Entries since the last checkpoint. */
   #sinceCheckpoint = 0
+  /** Entries that say again what one before them said, and are passed over. */
+  readonly repeated: bigint[] = []
 
   constructor(readPage: ReadPage) {
     this.#readPage = readPage
@@ -171,10 +176,25 @@ export class Catalog {
     )
   }
 
+  /** The latest time that the ledger gives up to an entry, as far as it is not ahead of `now`; ms since 1970. */
+  latestTime(until: bigint, now: number): number {
+    let latest = -Infinity
+    const seen = (number: bigint, writtenAt: string): void => {
+      const time = Date.parse(writtenAt)
+      if (number <= until && time <= now && time > latest) latest = time
+    }
+    for (const { number, writtenAt } of this.#kept) seen(BigInt(number), writtenAt)
+    for (const { segments } of this.#generations)
+      for (const { number, writtenAt } of segments.unpaged) seen(number, writtenAt)
+    return latest
+  }
+
   apply(entry: CatalogEntry): void {
     const body = entry.body
+    const verdict = judge(this, entry)
     this.#sinceCheckpoint++
-    if (body === undefined) return
+    if (verdict === 'repeats') this.repeated.push(entry.number)
+    if (verdict !== 'counts' || body === undefined) return
     if (KEPT.has(body.kind)) this.#kept.push(storedEntry({ ...entry, body }))
     const numbered = { number: entry.number, writtenAt: entry.writtenAt }
     switch (body.kind) {
@@ -202,30 +222,24 @@ export class Catalog {
         this.keys.set(body.key, { ...numbered, body })
         break
       case 'schema':
-        this.#of(body.generation, entry).addSchema({ ...numbered, body })
+        this.#of(body.generation).addSchema({ ...numbered, body })
         break
       case 'segments':
-        this.#segments({ ...numbered, body }, entry)
+        this.#segments({ ...numbered, body }, entry.signer)
         break
       case 'heartbeat': {
-        const generation = this.#of(body.generation, entry)
-        if (this.#isStale(body.lane, body.term)) break
+        const generation = this.#of(body.generation)
         const end = parseLsn(body.end)
         if (compareLsn(end, generation.end) > 0) generation.end = end
         generation.lastWrittenAt = entry.writtenAt
         break
       }
       case 'table':
-        this.#of(body.generation, entry).tables.set(entry.number, { ...numbered, body })
+        this.#of(body.generation).tables.set(entry.number, { ...numbered, body })
         break
       case 'base': {
-        const generation = this.#of(body.generation, entry)
-        const tables = body.tables.map((t) => {
-          const table = generation.tables.get(BigInt(t.entry))
-          if (table === undefined || table.body.oid !== t.oid)
-            throw broken(entry, 'a base names a table entry that is not there')
-          return table
-        })
+        const generation = this.#of(body.generation)
+        const tables = body.tables.map((t) => must(generation.tables.get(BigInt(t.entry)), 'a table entry'))
         generation.addBase({
           id: body.base,
           ...numbered,
@@ -237,13 +251,13 @@ export class Catalog {
         break
       }
       case 'sequences': {
-        const generation = this.#of(body.generation, entry)
+        const generation = this.#of(body.generation)
         generation.segments.push({ ...numbered, body })
         if (body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(body.checked))
         break
       }
       case 'marker':
-        this.#of(body.generation, entry).markers.push({ ...numbered, body })
+        this.#of(body.generation).markers.push({ ...numbered, body })
         break
       case 'gap':
         this.gaps.push({
@@ -257,17 +271,19 @@ export class Catalog {
         })
         break
       case 'gap-closed': {
-        const gap = this.gaps.find((g) => g.id === body.id)
-        if (gap === undefined) throw broken(entry, 'it closes a gap that was never recorded')
+        const gap = must(
+          this.gaps.find((g) => g.id === body.id),
+          'a gap',
+        )
         gap.closedAt = parseLsn(body.at)
         break
       }
       case 'attestation':
-        this.#of(body.generation, entry).attestations.push({ ...numbered, body })
+        this.#of(body.generation).attestations.push({ ...numbered, body })
         break
       case 'lanes':
         // Writers that come after this entry have a higher term than its number.
-        this.#of(body.generation, entry).log = { ...body.log, since: entry.number.toString() }
+        this.#of(body.generation).log = { ...body.log, since: entry.number.toString() }
         break
       case 'lineage':
         this.promotions.push({ ...numbered, body })
@@ -276,9 +292,6 @@ export class Catalog {
         this.signerChanges.push({ ...numbered, body })
         break
       case 'hold':
-        this.#dropHolds(
-          (hold) => hold.purpose === 'restore' && hold.until !== null && hold.until < entry.writtenAt,
-        )
         this.holds.set(body.id, { ...numbered, body })
         break
       case 'hold-released':
@@ -286,8 +299,6 @@ export class Catalog {
         this.#kept = this.#kept.filter((kept) => kept.body.kind !== 'hold-released')
         break
       case 'retire':
-        if (!this.#of(body.floor.generation, entry).bases.some((base) => base.id === body.floor.base))
-          throw broken(entry, 'it names a base that is not there')
         this.retirements.push({
           id: body.id,
           ...numbered,
@@ -298,10 +309,10 @@ export class Catalog {
         this.#setFloors()
         break
       case 'retire-undone': {
-        const at = this.retirements.findIndex((retirement) => retirement.id === body.id)
-        if (at < 0 || this.retirements[at]!.isRemoved)
-          throw broken(entry, 'it undoes what was never retired, or is gone')
-        this.retirements.splice(at, 1)
+        this.retirements.splice(
+          this.retirements.findIndex((retirement) => retirement.id === body.id),
+          1,
+        )
         this.#kept = this.#kept.filter(
           (kept) =>
             !(
@@ -313,7 +324,7 @@ export class Catalog {
         break
       }
       case 'removed':
-        this.#removed(body.id, entry)
+        this.#removed(body.id)
         break
       case 'scrub':
         this.#kept = this.#kept.filter(
@@ -334,21 +345,16 @@ export class Catalog {
         break
       case 'checkpoint':
         for (const { generation, from, to, object } of body.pages)
-          this.#of(generation, entry).segments.page(BigInt(from), BigInt(to), object)
+          this.#of(generation).segments.page(BigInt(from), BigInt(to), object)
         this.#sinceCheckpoint = 0
         break
     }
   }
 
-  #segments(entry: NumberedEntry<'segments'>, raw: CatalogEntry): void {
-    const generation = this.#of(entry.body.generation, raw)
-    // Written after a higher term was claimed: a zombie's. Its guard stops it; a reader never trusts it (hazard 18).
-    if (this.#isStale(entry.body.lane, entry.body.term)) return
-    const from = parseLsn(entry.body.from)
+  #segments(entry: NumberedEntry<'segments'>, signer: string | undefined): void {
+    const generation = this.#of(entry.body.generation)
     const to = parseLsn(entry.body.to)
-    if (compareLsn(from, generation.to) !== 0)
-      throw broken(raw, `it continues from ${entry.body.from}, but the window ends elsewhere`)
-    if (compareLsn(to, from) < 0) throw broken(raw, 'its range runs backwards')
+    generation.lastSigner = signer
     generation.segments.push(entry)
     generation.to = to
     const end = parseLsn(entry.body.end)
@@ -368,10 +374,9 @@ export class Catalog {
   }
 
   /** The state becomes what a ledger would say that begins at the floor. */
-  #removed(id: string, entry: CatalogEntry): void {
+  #removed(id: string): void {
     const at = this.retirements.findIndex((retirement) => retirement.id === id)
-    const retirement = this.retirements[at]
-    if (retirement === undefined) throw broken(entry, 'it removes what was never retired')
+    const retirement = must(this.retirements[at], 'a retirement')
     if (retirement.isRemoved) return
     retirement.isRemoved = true
     // What was retired before it, and is still there, goes with it.
@@ -392,19 +397,10 @@ export class Catalog {
     this.#setFloors()
   }
 
-  #isStale(lane: number, term: number): boolean {
-    const held = this.claims.get(lane)
-    return held !== undefined && term < held.term
+  #of(number: number): Generation {
+    return must(
+      this.#generations.find((g) => g.facts.generation === number),
+      'a generation',
+    )
   }
-
-  #of(number: number, entry: CatalogEntry): Generation {
-    const generation = this.#generations.find((g) => g.facts.generation === number)
-    if (generation === undefined)
-      throw broken(entry, `it belongs to generation ${number}, which the ledger does not have`)
-    return generation
-  }
-}
-
-function broken(entry: CatalogEntry, what: string): TidemarkError {
-  return new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number}: ${what}`)
 }

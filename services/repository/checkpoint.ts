@@ -5,6 +5,8 @@
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import {
+  type CheckpointRoot,
+  contentOf,
   decodePage,
   decodeRoot,
   encodePage,
@@ -12,12 +14,20 @@ import {
   type PagedEntry,
   storedEntry,
 } from '../formats/checkpoint.ts'
-import { type EntryOf, hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
+import {
+  type EntryOf,
+  hashBytes,
+  isSameBody,
+  type Signer,
+  type StoredObject,
+} from '../formats/ledger-entry.ts'
 import {
   checkpointName,
   checkpointNumber,
   checkpointPrefix,
   pageName,
+  proofName,
+  proofPrefix,
   rootName,
 } from '../formats/object-name.ts'
 import { Catalog } from './catalog.ts'
@@ -26,45 +36,77 @@ import { fetchChecked, putNew } from './keyring.ts'
 import type { AnyEntry } from './entry-reader.ts'
 import type { Ledger } from './ledger.ts'
 import type { ReadPage } from './segment-log.ts'
+import { isKeepers } from './signers.ts'
 
 /** Older checkpoints that are tried where the newest one is damaged; then the ledger is read from its first entry. */
 const TRIES = 3
 /** Pages kept in memory: a scan goes through them once, in order. */
 const KEPT_PAGES = 2
 
+/**
+ * Whose word is taken for what lies behind a checkpoint: any signer's, which is enough to read; or a keeper's alone, who had proven it. A
+ * writer is the machine that is most exposed: what takes away must not rest on what it says of what others said.
+ */
+export type Trusting = 'signers' | 'keepers'
+
 /** The catalog of the newest checkpoint, the ledger standing at its entry; or an empty one, at the ledger's beginning. */
-export async function newestCheckpoint(ledger: Ledger): Promise<Catalog> {
-  const readPage = pageReader(ledger)
+export async function newestCheckpoint(ledger: Ledger, trusting: Trusting = 'signers'): Promise<Catalog> {
+  const readPage = pageReader(ledger, trusting)
+  const prefix = trusting === 'keepers' ? proofPrefix : checkpointPrefix
   let left = TRIES
-  for await (const { lineage, number } of hints(ledger)) {
+  for await (const { lineage, number } of hints(ledger, prefix)) {
     if (left-- === 0) break
     try {
       // Which lineage its number belongs to, only what it names itself will tell.
       const entry = await ledger.readEntry(number, lineage)
       if (entry?.body?.kind !== 'checkpoint') continue
+      if (trusting === 'keepers' && !ledger.signers.isKeeper(entry.signer)) continue
       const root = decodeRoot(await fetchChecked(ledger, entry.body.root))
+      await proveKeepersWord(ledger, root)
       const catalog = Catalog.restored(root, readPage)
-      for (const promotion of catalog.promotions) ledger.lineages.learn(promotion.number, promotion.body)
-      for (const change of catalog.signerChanges) ledger.signers.learn(change.number, change.body)
       ledger.startAt(entry)
       return catalog
     } catch (error) {
       // Perhaps by a signer of whom only the entries before it tell: reading on proves it, or names the damage.
-      if (!isDamage(error) && !(error instanceof TidemarkError && error.code === 'LEDGER_BROKEN')) throw error
+      if (!isDamage(error) && !isBroken(error)) throw error
     }
   }
   return new Catalog(readPage)
 }
 
+/**
+ * What only a keeper may say is taken from the entry that a keeper signed, and not from a root: whoever took a writer's key can write a
+ * root that says anything.
+ *
+ * @throws TidemarkError OBJECT_CORRUPT where no keeper said so, LEDGER_BROKEN
+ */
+async function proveKeepersWord(ledger: Ledger, root: CheckpointRoot): Promise<void> {
+  for (const { number, writtenAt, body } of root.entries) {
+    if (!isKeepers(body.kind)) continue
+    const isLineage = body.kind === 'lineage'
+    const entry = await ledger.readEntry(BigInt(number), isLineage ? body.lineage : undefined)
+    if (entry?.body === undefined || entry.writtenAt !== writtenAt || !isSameBody(entry.body, body))
+      throw new TidemarkError(
+        'OBJECT_CORRUPT',
+        `a checkpoint of the ledger says of entry ${number} what no keeper signed`,
+      )
+    if (isLineage) ledger.lineages.learn(entry.number, body)
+    if (body.kind === 'signers') ledger.signers.learn(entry.number, body)
+  }
+}
+
 /** The newest first, of the newest lineage first. */
-async function* hints({
-  store,
-}: Ledger): AsyncGenerator<{ readonly lineage: number; readonly number: bigint }> {
+async function* hints(
+  { store }: Ledger,
+  prefix: (lineage: number) => string,
+): AsyncGenerator<{ readonly lineage: number; readonly number: bigint }> {
   const found: string[][] = []
-  for (let lineage = 1; found.length === lineage - 1; lineage++) {
+  // A lineage without a hint is followed by none, or by one with.
+  for (let lineage = 1, empty = 0; empty < 2; lineage++) {
     const names: string[] = []
-    for await (const name of store.list(checkpointPrefix(lineage))) if (names.push(name) > TRIES) break
-    if (names.length > 0) found.push(names)
+    for await (const name of store.list(prefix(lineage))) if (names.push(name) > TRIES) break
+    found.push(names)
+    empty = names.length > 0 ? 0 : empty + 1
   }
   for (const [i, names] of [...found.entries()].reverse()) {
     for (const name of names) {
@@ -122,7 +164,7 @@ async function checkpointFaults(
           `${object.name} says otherwise than the entries that it stands for`,
         )
     } catch (error) {
-      if (!isDamage(error)) throw error
+      if (!isDamage(error) && !isBroken(error)) throw error
       faults.push({ object: object.name, error })
     }
   }
@@ -140,22 +182,47 @@ async function checkpointFaults(
   await same(
     body.root,
     encodeRoot(catalog.root(entry.number - 1n, entry.previous ?? '', body.pages)),
-    decodeRoot,
+    meaningOf,
   )
   return faults
+}
+
+/** What a reader of this version takes from a root: one of before may say the same otherwise. */
+function meaningOf(bytes: Buffer): unknown {
+  const root = decodeRoot(bytes)
+  const { entries, generations, ...rest } = Catalog.restored(root, () => Promise.resolve([])).root(
+    BigInt(root.number),
+    root.hash,
+    [],
+  )
+  return {
+    ...rest,
+    // Those of restores went by the times of entries once.
+    entries: entries.filter(({ body }) => body.kind !== 'hold' || body.purpose !== 'restore'),
+    generations: generations.map((one) => ({
+      ...one,
+      pages: one.pages.map(({ content: _, ...page }) => page),
+    })),
+  }
 }
 
 function bigintText(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value
 }
 
-function pageReader(ledger: Ledger): ReadPage {
+/** @param trusting whether a page may say otherwise than the entries that it was made of, by whoever was trusted to sum them up */
+function pageReader(ledger: Ledger, trusting: Trusting = 'signers'): ReadPage {
   const held = new Map<string, Promise<readonly PagedEntry[]>>()
-  return (generation, { from, to, object }) => {
+  return (generation, { from, to, object, content }) => {
     let page = held.get(object.name)
     if (page === undefined) {
       page = fetchChecked(ledger, object)
-        .then(decodePage)
+        .then((bytes) => {
+          const entries = decodePage(bytes)
+          if (trusting === 'keepers' && content !== contentOf(entries))
+            throw new TidemarkError('OBJECT_CORRUPT', `${object.name} says otherwise than its entries`)
+          return entries
+        })
         .catch((error: unknown) => {
           if (!isDamage(error)) throw error
           return fromEntries(ledger, generation, BigInt(from), BigInt(to))
@@ -188,16 +255,20 @@ function isDamage(error: unknown): error is TidemarkError {
   )
 }
 
+function isBroken(error: unknown): error is TidemarkError {
+  return error instanceof TidemarkError && error.code === 'LEDGER_BROKEN'
+}
+
 /** Somebody appended meanwhile: what was written would no longer be the whole truth. */
 class Overtaken extends Error {}
 
-/** Pages, then the root, then the entry, then the hint: each is of use only with what comes before it. */
+/** Pages, then the root, then the entry, then the hint: each is of use only with what comes before it. False where somebody was faster. */
 export async function writeCheckpoint(
   ledger: Ledger,
   catalog: Catalog,
   signer: Signer,
   nonce: () => string,
-): Promise<void> {
+): Promise<boolean> {
   const number = ledger.headNumber
   const hash = ledger.headHash
   const files: { readonly name: string; readonly bytes: Buffer }[] = []
@@ -227,13 +298,23 @@ export async function writeCheckpoint(
     const entry = await ledger.append({ kind: 'checkpoint', root, pages }, signer, () => {
       if (ledger.headNumber !== number) throw new Overtaken()
     })
-    await putNew(ledger, checkpointName(ledger.lineages.current, entry.number), [
-      Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8'),
-    ])
+    for (const hint of hintNames(ledger, entry))
+      await putNew(ledger, hint, [Buffer.from(`{"number":"${entry.number}"}\n`, 'utf8')])
+    return true
   } catch (error) {
     // What was put is named by nothing and goes with the next sweep.
     if (!(error instanceof Overtaken)) throw error
+    return false
   }
+}
+
+/** By which a checkpoint is found. */
+export function hintNames(ledger: Ledger, { number, signer }: AnyEntry): string[] {
+  const lineage = ledger.lineages.at(number)
+  return [
+    checkpointName(lineage, number),
+    ...(ledger.signers.isKeeper(signer) ? [proofName(lineage, number)] : []),
+  ]
 }
 
 function inPages(entries: readonly PagedEntry[]): PagedEntry[][] {

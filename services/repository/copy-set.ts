@@ -37,6 +37,8 @@ export class CopySet implements ObjectStore {
   readonly #options: CopySetOptions
   /** Up to which entry a synchronous copy is known to be whole. */
   readonly #whole = new Map<ObjectStore, bigint>()
+  /** Copies that were asked whether they are this backup's. */
+  readonly #admitted = new Map<ObjectStore, Promise<void>>()
   /** Stores that keep less than the whole: what lies before is not put back there. */
   readonly floors = new Map<ObjectStore, Floor>()
   /** Copies that cannot follow yet: from before a promotion, with entries of their own. */
@@ -78,7 +80,11 @@ export class CopySet implements ObjectStore {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const number = ledgerNumber(name)
-    if (number === undefined || this.catchUp === undefined) return putSame(copy, name, bytes, signal)
+    if (this.catchUp === undefined) return putSame(copy, name, bytes, signal)
+    if (number === undefined) {
+      await this.#admit(copy, this.catchUp)
+      return putSame(copy, name, bytes, signal)
+    }
     const whole = this.#whole.get(copy)
     if (outcome === 'exists') await this.catchUp(copy, whole, number)
     else {
@@ -86,6 +92,18 @@ export class CopySet implements ObjectStore {
       await putSame(copy, name, bytes, signal)
     }
     this.#whole.set(copy, number)
+  }
+
+  /** An empty copy carries its mark before its first object: else it would look like a store of somebody else. */
+  #admit(copy: ObjectStore, catchUp: NonNullable<CopySet['catchUp']>): Promise<void> {
+    if (this.#whole.has(copy)) return Promise.resolve()
+    let admitted = this.#admitted.get(copy)
+    if (admitted === undefined) {
+      admitted = catchUp(copy, undefined, 0n)
+      admitted.catch(() => this.#admitted.delete(copy))
+      this.#admitted.set(copy, admitted)
+    }
+    return admitted
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {

@@ -48,6 +48,8 @@ export class Generation {
   /** When the last entry that says "nothing is missing up to here" was written. */
   lastWrittenAt: string
   lastCommittedAt: string | undefined
+  /** Of the last segments entry; undefined where a checkpoint told of it. */
+  lastSigner: string | undefined
 
   constructor(number: bigint, writtenAt: string, facts: EntryOf<'generation'>, segments: SegmentLog) {
     this.#segments = segments
@@ -76,6 +78,11 @@ export class Generation {
   /** Whether the stream has reached a base's closing position: before that, no point can be restored from it. */
   isClosed(base: Base): boolean {
     return compareLsn(base.closing, this.end) <= 0 || base.closing <= this.to + 1n
+  }
+
+  /** Those too that begin before the floor. */
+  get allBases(): readonly Base[] {
+    return this.#bases
   }
 
   get schemas(): readonly NumberedEntry<'schema'>[] {

@@ -15,6 +15,8 @@ import {
   type Signer,
 } from '../formats/ledger-entry.ts'
 import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
+import { Attempts } from './attempts.ts'
+import type { CatalogEntry } from './catalog.ts'
 import { type AnyEntry, EntryReader, READ_AHEAD } from './entry-reader.ts'
 import { Lineages } from './lineages.ts'
 import { Signers, type TrustedSigner } from './signers.ts'
@@ -36,8 +38,9 @@ export class Ledger {
   #headNumber = 0n
   #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
-  /** The last try whose answer may be lost: the same body goes out again as the same bytes (hazard 85). */
-  #attempt: { readonly number: bigint; readonly body: EntryBody; readonly file: Buffer } | undefined
+  readonly #attempts = new Attempts()
+  /** What the ledger may say next; refuses by throwing LEDGER_BROKEN. */
+  admits: (entry: CatalogEntry) => void = () => undefined
   /** Appends and refreshes of one process go one after the other. */
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -275,23 +278,42 @@ export class Ledger {
   async #append(body: EntryBody, signer: Signer, guard: () => void): Promise<LedgerEntry> {
     if (this.isCopy) throw new TidemarkError('STORE_IS_COPY', `${this.store.place} is a copy`)
     for (;;) {
+      const landed = this.#attempts.landed(body)
+      if (landed !== undefined) {
+        // Read from the primary by a refresh, perhaps: it is answered once every synchronous copy has it too.
+        await this.store.putIfAbsent(this.lineages.nameOf(landed.entry.number), [landed.file])
+        this.#attempts.forget(body)
+        return landed.entry
+      }
       guard()
       const number = this.#headNumber + 1n
-      const refusal = this.signers.refusal(signer.id, number, body.kind)
-      if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
-      const again =
-        this.#attempt?.number === number && this.#attempt.body === body ? this.#attempt.file : undefined
-      const file =
-        again ?? encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
-      this.#attempt = { number, body, file }
-      const result = await this.store.putIfAbsent(this.lineages.nameOf(number), [file])
-      if (result === 'created') return this.#accept(file, number) as LedgerEntry
+      const writtenAt = new Date(this.#clock.now()).toISOString()
+      this.#refuse(number, writtenAt, body, signer)
+      const file = this.#attempts.file(body, () =>
+        encodeEntry(number, this.#headHash, writtenAt, body, signer),
+      )
+      if ((await this.store.putIfAbsent(this.lineages.nameOf(number), [file])) === 'created') {
+        const entry = this.#accept(file, number) as LedgerEntry
+        this.#attempts.forget(body)
+        return entry
+      }
       const winner = await this.#reader.file(number)
       if (winner === undefined)
         throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
-      const accepted = this.#accept(winner, number)
-      // Our own, stored by a try whose answer was lost (hazard 85).
-      if (winner.equals(file)) return accepted as LedgerEntry
+      this.#accept(winner, number)
+    }
+  }
+
+  /** Before anything is put: what nobody could read past, and what this signer may not say. */
+  #refuse(number: bigint, writtenAt: string, body: EntryBody, signer: Signer): void {
+    const refusal = this.signers.refusal(signer.id, number, body.kind)
+    if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
+    try {
+      if (body.kind === 'signers') this.signers.admit(number, body)
+      this.admits({ number, writtenAt, body, signer: signer.id })
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+      throw new TidemarkError('LEDGER_OVERTAKEN', `not written: ${error.message}`, { cause: error })
     }
   }
 
@@ -306,7 +328,11 @@ export class Ledger {
   #take(entry: AnyEntry): AnyEntry {
     if (entry.number > 1n && entry.body?.kind === 'genesis')
       throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
+    if (entry.body?.kind === 'signers') this.signers.admit(entry.number, entry.body)
+    // Whoever is told that an entry cannot be read past stands before it, and is told again.
+    this.admits(entry)
     if (entry.body?.kind === 'lineage') this.lineages.learn(entry.number, entry.body)
+    this.#attempts.settle(entry)
     this.startAt(entry)
     if (entry.body?.kind === 'signers') this.signers.learn(entry.number, entry.body)
     for (const listener of this.#listeners) listener(entry)

@@ -6,11 +6,12 @@ import { TidemarkError } from '../core/errors.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { SideBySide } from '../core/side-by-side.ts'
-import { decodeEntry } from '../formats/ledger-entry.ts'
-import { checkpointName, COPY_MARK, ledgerName } from '../formats/object-name.ts'
+import { decodeEntry, type StoredObject } from '../formats/ledger-entry.ts'
+import { COPY_MARK, ledgerName } from '../formats/object-name.ts'
+import { hintNames } from './checkpoint.ts'
 import { putSame } from './copy-set.ts'
 import { type Floor, isBelow, laterFloor } from './floor.ts'
-import { fetchChecked } from './keyring.ts'
+import { fetchChecked, isSame } from './keyring.ts'
 import type { AnyEntry } from './entry-reader.ts'
 import type { Ledger } from './ledger.ts'
 import { endOf, headOf } from './lineages.ts'
@@ -90,7 +91,7 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
       if (isBelow(floor, object.name)) continue
       await together.begin(Number(object.bytes), async () => {
         if (!isFresh) {
-          if ((await patiently(() => to.size(object.name))) === Number(object.bytes)) return
+          if (await patiently(() => hasRight(to, object))) return
           isFresh = true
         }
         const content = await fetchChecked(ledger, object)
@@ -107,14 +108,8 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     await pace.take(file.length)
     await patiently(() => putRight(to, name, file, (there) => !isSigned(there, number, ledger), signal))
     if (entry.body?.kind === 'checkpoint')
-      await patiently(() =>
-        putSame(
-          to,
-          checkpointName(ledger.lineages.at(number), number),
-          [Buffer.from(`{"number":"${number}"}\n`, 'utf8')],
-          signal,
-        ),
-      )
+      for (const hint of hintNames(ledger, entry))
+        await patiently(() => putSame(to, hint, [Buffer.from(`{"number":"${number}"}\n`, 'utf8')], signal))
     options.onEntry?.({ number, bytes })
   }
   const together = new SideBySide(TOGETHER, TOGETHER_BYTES)
@@ -155,6 +150,12 @@ async function fetchEntry(ledger: Ledger, number: bigint): Promise<Fetched> {
   const name = ledger.lineages.nameOf(number)
   const file = await ledger.store.get(name)
   return { entry: decodeEntry(file, number, undefined, ledger.signers), file, name }
+}
+
+/** By its content: an upload that was cut short, or a disk that failed, may have left something else of the same size. */
+async function hasRight(to: ObjectStore, object: StoredObject): Promise<boolean> {
+  if ((await to.size(object.name)) !== Number(object.bytes)) return false
+  return isSame(object, await to.digest(object.name))
 }
 
 /** @param isDamage whether what the copy has instead may be replaced */

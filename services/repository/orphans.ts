@@ -5,7 +5,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, type Signer } from '../formats/ledger-entry.ts'
-import { checkpointName, COPY_MARK, ledgerName, orphanName } from '../formats/object-name.ts'
+import { checkpointName, COPY_MARK, ledgerName, orphanName, proofName } from '../formats/object-name.ts'
 import { putSame } from './copy-set.ts'
 import type { Ledger } from './ledger.ts'
 import { headOf } from './lineages.ts'
@@ -61,7 +61,9 @@ export async function setOrphansAside(
     const entry = decoded(ledger, file, number, store)
     // Another one under its name is left, and so is the entry.
     await putSame(store, orphanName(lineage, number), [file])
-    if (entry.body?.kind === 'checkpoint') await store.remove(checkpointName(lineage, number))
+    if (entry.body?.kind === 'checkpoint')
+      for (const hint of [checkpointName(lineage, number), proofName(lineage, number)])
+        await store.remove(hint)
     await store.remove(name)
   }
   return orphans

@@ -13,11 +13,14 @@ import {
   type Signer,
 } from '../formats/ledger-entry.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
+import { judge } from './admission.ts'
 import type { Catalog } from './catalog.ts'
-import { newestCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import { newestCheckpoint, type Trusting, writeCheckpoint } from './checkpoint.ts'
 import { fetchChecked, Keyring, putNew } from './keyring.ts'
 import { READ_AHEAD } from './entry-reader.ts'
 import { Ledger, type TrustedSigners } from './ledger.ts'
+
+const PROOF_TRIES = 5
 
 export interface RepositoryOptions {
   readonly store: ObjectStore
@@ -26,6 +29,8 @@ export interface RepositoryOptions {
   readonly signer: Signer | undefined
   readonly clock: Clock
   readonly randomness: Randomness
+  /** Whose checkpoints are taken for what lies behind them; any signer's where it is not given. */
+  readonly trusting?: Trusting | undefined
 }
 
 export interface SealedObject {
@@ -43,16 +48,20 @@ export class Repository {
   /** Lane and term under which this process writes. */
   #claim: { readonly lane: number; readonly term: number } | undefined
   #claimedAt = 0n
+  #readFrom = 0n
+  readonly #trusting: Trusting
   /** Ledger entries that had been deleted from the store and were read from its older versions. */
   recovered = 0
 
   private constructor(ledger: Ledger, catalog: Catalog, options: RepositoryOptions) {
     this.ledger = ledger
     this.catalog = catalog
+    ledger.admits = (entry) => void judge(this.catalog, entry)
     ledger.onEntry((entry) => this.catalog.apply(entry))
     this.clock = options.clock
     this.randomness = options.randomness
     this.#signer = options.signer
+    this.#trusting = options.trusting ?? 'signers'
     this.keyring = new Keyring({
       ledger,
       catalog: this.catalog,
@@ -65,14 +74,20 @@ export class Repository {
   static async open(options: RepositoryOptions): Promise<Repository> {
     const ledger = await Ledger.connect(options.store, options.clock, options.trust)
     ledger.isCopy = (await options.store.size(COPY_MARK)) !== undefined
-    const catalog = await newestCheckpoint(ledger)
+    const catalog = await newestCheckpoint(ledger, options.trusting)
     const repository = new Repository(ledger, catalog, options)
+    repository.#readFrom = ledger.headNumber
     await ledger.refresh(READ_AHEAD)
     await ledger.followPromotions()
     repository.recovered = await ledger.recoverDeleted()
     if (repository.catalog.stream !== options.trust.stream)
       throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository
+  }
+
+  /** The checkpoint whose word was taken for all before it; 0 where every entry was read. */
+  get readFrom(): bigint {
+    return this.#readFrom
   }
 
   get canSign(): boolean {
@@ -159,6 +174,16 @@ export class Repository {
   async checkpoint(every: number = LIMITS.checkpointEntries): Promise<void> {
     if (this.catalog.sinceCheckpoint < every) return
     await writeCheckpoint(this.ledger, this.catalog, this.signer, () => this.nonce())
+  }
+
+  /** What was proven here need not be proven again: a keeper's checkpoint says so. Nothing is lost where writers are always faster. */
+  async leaveProof(): Promise<void> {
+    if (this.#trusting !== 'keepers' || !this.ledger.signers.isKeeper(this.signer.id)) return
+    if (this.ledger.headNumber === this.#readFrom) return
+    for (let tries = PROOF_TRIES; tries > 0; tries--) {
+      await this.ledger.refresh()
+      if (await writeCheckpoint(this.ledger, this.catalog, this.signer, () => this.nonce())) return
+    }
   }
 
   nonce(): string {

@@ -3,9 +3,10 @@
  * time, the oldest end first, and never past what a hold needs.
  */
 import { TidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
-import { checkpointNumber, checkpointPrefix } from '../formats/object-name.ts'
+import { checkpointNumber, checkpointPrefix, proofPrefix } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { type Floor, laterFloor } from './floor.ts'
 import type { Base, Generation } from './generation.ts'
@@ -47,7 +48,7 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
     at = least
     because = `${policy.bases} bases are kept`
   }
-  const old = all.findLastIndex(({ base }) => Date.parse(base.writtenAt) <= now - policy.keepMs)
+  const old = all.findLastIndex(({ base }) => writtenBy(catalog, base, now) <= now - policy.keepMs)
   if (old < at) {
     at = old
     because =
@@ -70,6 +71,15 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
   }
   // The first one is where it begins already.
   return { begin: at <= 0 ? undefined : all[at], because }
+}
+
+/**
+ * When a base was finished at the earliest. Its own time is its writer's to say, and no writer can be back before what the ledger said
+ * before it; a time that is ahead of us is no age at all, and says nothing of others.
+ */
+function writtenBy(catalog: Catalog, base: Base, now: number): number {
+  const own = Date.parse(base.writtenAt)
+  return own > now + LIMITS.skewMs ? Infinity : Math.max(own, catalog.latestTime(base.number, now))
 }
 
 /**
@@ -171,15 +181,25 @@ function oldestNeeded(generation: Generation, base: Base): Lsn {
 }
 
 /** Checkpoints before the newest three help nobody. */
-async function supersededRoots(repository: Repository): Promise<bigint> {
-  let left = 3
-  for await (const name of repository.ledger.store.list(
-    checkpointPrefix(repository.ledger.lineages.current),
-  )) {
+async function supersededRoots({ ledger }: Repository): Promise<bigint> {
+  const third = await hinted(ledger, checkpointPrefix, 3)
+  // What a keeper has proven is where the next proof begins, however old it is.
+  const proven = await hinted(ledger, proofPrefix, 1)
+  if (third === undefined) return 0n
+  return (proven === undefined || proven > third ? third : proven) - 1n
+}
+
+async function hinted(
+  { store, lineages }: Repository['ledger'],
+  prefix: (lineage: number) => string,
+  which: number,
+): Promise<bigint | undefined> {
+  let left = which
+  for await (const name of store.list(prefix(lineages.current))) {
     const number = checkpointNumber(name)
-    if (number !== undefined && --left === 0) return number - 1n
+    if (number !== undefined && --left === 0) return number
   }
-  return 0n
+  return undefined
 }
 
 /** What lies between two beginnings, about: bytes of changes and of copies. */

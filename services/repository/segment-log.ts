@@ -3,7 +3,7 @@
  * index pages that are read when somebody wants what is in them. Most questions are answered by the pages' sums.
  */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
-import type { PagedEntry, PageSummary } from '../formats/checkpoint.ts'
+import { contentOf, type PagedEntry, type PageSummary } from '../formats/checkpoint.ts'
 import type { NumberedEntry, StoredObject } from '../formats/ledger-entry.ts'
 import { parseInstant } from '../formats/temporal.ts'
 
@@ -280,6 +280,7 @@ export function summarize(entries: readonly PagedEntry[], object: StoredObject):
     from: entries[0]!.number.toString(),
     to: entries.at(-1)!.number.toString(),
     object,
+    content: contentOf(entries),
     segments: sums.segments,
     range: { from: extreme((c) => c.from, -1), to: extreme((c) => c.to, 1), end: extreme((c) => c.end, 1) },
     firstCommittedAt: times((c) => c.firstCommittedAt)[0] ?? null,

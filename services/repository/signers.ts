@@ -25,6 +25,11 @@ const KEEPERS: ReadonlySet<string> = new Set<EntryKind>([
   'removed',
 ])
 
+/** Whether entries of a kind are the keeper's alone to sign. */
+export function isKeepers(kind: EntryKind): boolean {
+  return KEEPERS.has(kind)
+}
+
 interface Known {
   readonly role: TrustedSigner['role']
   readonly key: KeyObject
@@ -55,6 +60,12 @@ export class Signers implements SignerKeys {
     return this.#known.get(id)?.role === 'keeper'
   }
 
+  /** Whether somebody was retired before an entry of a number. */
+  isRetired(id: string, number: bigint): boolean {
+    const to = this.#known.get(id)?.to
+    return to !== undefined && number > to
+  }
+
   refusal(id: string, number: bigint, kind: string | undefined): string | undefined {
     const known = this.#known.get(id)
     if (known === undefined) return 'is no signer of this backup'
@@ -65,12 +76,20 @@ export class Signers implements SignerKeys {
     return undefined
   }
 
-  /** What a `signers` entry says; it was signed by a keeper. Known already or not. */
-  learn(number: bigint, body: EntryOf<'signers'>): void {
-    for (const { id, role, publicKey } of body.add) {
+  /** @throws TidemarkError LEDGER_BROKEN for an entry that cannot be */
+  admit(number: bigint, body: EntryOf<'signers'>): void {
+    for (const { id, publicKey } of body.add) {
       const held = this.#known.get(id)
       if (held !== undefined && held.pem !== publicKey)
         throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} gives signer ${id} another key`)
+    }
+  }
+
+  /** What a `signers` entry says; it was signed by a keeper. Known already or not. */
+  learn(number: bigint, body: EntryOf<'signers'>): void {
+    this.admit(number, body)
+    for (const { id, role, publicKey } of body.add) {
+      const held = this.#known.get(id)
       if (held === undefined)
         this.#known.set(id, {
           role,

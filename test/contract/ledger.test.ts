@@ -1,6 +1,7 @@
-/** One ledger, several writers at once: every entry once, in one order, whoever reads while others append. */
+/** One ledger, several writers at once: every entry once, in one order, whoever reads while others append, whatever answers are lost. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { LedgerBench, segmentsAfter } from '../support/ledger-bench.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
@@ -55,4 +56,54 @@ test('appends and refreshes of two processes, all at once', async () => {
   for await (const { body } of ledgers[0]!.walk())
     if (body?.kind === 'audit') said.push(`${body.operator}:${body.what}`)
   expect(new Set(said).size).toBe(80)
+})
+
+test('an answer is lost, and the ledger is read or written to before the next try: the entry is there once', async () => {
+  for (const between of ['refresh', 'append'] as const) {
+    const bench = await LedgerBench.create()
+    const repository = await bench.open()
+    const body = segmentsAfter(repository.catalog.generation!)
+    bench.loseNext()
+    await expect(repository.append(body)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
+    if (between === 'refresh') await repository.ledger.refresh()
+    else await repository.audit('x', 'y', 'z')
+    const entry = await repository.append(body)
+    expect(entry.number).toBe(3n)
+    expect(repository.catalog.generation!.segments.last!.number).toBe(3n)
+    await bench.open()
+  }
+})
+
+test('nothing is put that nobody could read past', async () => {
+  const bench = await LedgerBench.create()
+  const repository = await bench.open(bench.keeper)
+  const head = repository.ledger.headNumber
+  const id = randomUUID()
+  for (const body of [
+    { ...segmentsAfter(repository.catalog.generation!), from: '0/1' },
+    { kind: 'removed' as const, id },
+    { kind: 'retire-undone' as const, id },
+    { kind: 'gap-closed' as const, generation: 1, id, at: '0/1' },
+    { kind: 'marker' as const, generation: 2, at: '0/1', name: 'x' },
+  ])
+    await expect(repository.append(body)).rejects.toMatchObject({ code: 'LEDGER_OVERTAKEN' })
+  expect(repository.ledger.headNumber).toBe(head)
+  expect((await bench.open()).ledger.headNumber).toBe(head)
+})
+
+test('a store that already has an entry twice opens again; another one in its place does not', async () => {
+  const bench = await LedgerBench.create()
+  const repository = await bench.open()
+  const body = segmentsAfter(repository.catalog.generation!)
+  await repository.append(body)
+  await repository.audit('x', 'y', 'z')
+  await bench.force(body)
+  const opened = await bench.open()
+  expect(opened.catalog.repeated).toEqual([5n])
+  const next = segmentsAfter(opened.catalog.generation!)
+  await opened.append(next)
+  const again = await bench.open()
+  expect(again.catalog.generation!.to).toBe(opened.catalog.generation!.to)
+  await bench.force({ ...next, changes: '2' })
+  await expect(bench.open()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' })
 })

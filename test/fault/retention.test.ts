@@ -4,6 +4,10 @@ import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app
 import { copyBackup } from '../../services/app/copy-backup.ts'
 import { openBackup, openStore } from '../../services/app/compose.ts'
 import { undoPrune } from '../../services/app/prune.ts'
+import { encodeRoot } from '../../services/formats/checkpoint.ts'
+import { encodeEntry, hashBytes } from '../../services/formats/ledger-entry.ts'
+import { checkpointName, ledgerName, proofName, rootName } from '../../services/formats/object-name.ts'
+import { floorAt } from '../../services/repository/retention.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import {
   ahead,
@@ -192,4 +196,67 @@ test('a writer may not retire anything, whatever it writes', { timeout: 120_000 
     code: 'LEDGER_BROKEN',
     message: expect.stringContaining('is a writer') as string,
   })
+})
+
+test("a stolen writer's key makes prune take nothing away: neither by a checkpoint that says what no keeper said, nor by a base dated back", {
+  timeout: 240_000,
+}, async () => {
+  await using backup = await Backup.prepare({ setup: SETUP })
+  const { old, middle } = await history(backup)
+  await backup.stop()
+  const place = { storeUrl: backup.storeUrl, keys: backup.keys }
+  const store = await openStore(backup.storeUrl)
+  const before = await names(store)
+  const { repository } = await openBackup({ ...place, role: 'writer' })
+  const { catalog, ledger, signer } = repository
+  const newest = catalog.generation!.base!
+  // A root that holds the keeper's word for a removal that no keeper wrote, under the writer's own signature.
+  const floor = await floorAt(repository, { generation: catalog.generation!, base: newest }, () =>
+    Promise.resolve(null),
+  )
+  const id = '5f0f7f9e-54c3-4b6e-8d8e-0d6a4a3c9f10'
+  const writtenAt = new Date().toISOString()
+  const retire = { kind: 'retire' as const, id, floor, objects: '0', bytes: '0', removeAfter: writtenAt }
+  const root = catalog.root(ledger.headNumber, ledger.headHash, [])
+  const number = ledger.headNumber.toString()
+  const bytes = encodeRoot({
+    ...root,
+    entries: [
+      ...root.entries,
+      { number, writtenAt, body: retire },
+      { number, writtenAt, body: { kind: 'removed', id } },
+    ],
+  })
+  const name = rootName(1, ledger.headNumber, 'deadbeef')
+  await store.putIfAbsent(name, [bytes])
+  const { number: at } = await ledger.append(
+    {
+      kind: 'checkpoint',
+      root: { name, bytes: String(bytes.length), sha256: hashBytes(bytes) },
+      pages: [],
+    },
+    signer,
+  )
+  for (const hint of [checkpointName(1, at), proofName(1, at)])
+    await store.putIfAbsent(hint, [Buffer.from('{}')])
+  const report = await pruned(backup, { keepMs: 1000 * HOUR, unnamed: true })
+  expect(report.cleared.reduce((sum, one) => sum + one.objects, 0)).toBe(0)
+  expect(await names(store)).toEqual(expect.arrayContaining(before))
+  await restores(backup, old)
+  // The newest base once more, as if it had been taken long ago: what is before it would be old enough.
+  const { ledger: now } = await backup.openRepository()
+  await store.putIfAbsent(ledgerName(1, now.headNumber + 1n), [
+    encodeEntry(
+      now.headNumber + 1n,
+      now.headHash,
+      new Date(Date.now() - 1000 * HOUR).toISOString(),
+      { ...newest.entry, base: '0c6f64e1-7d5d-4b93-b1c6-3f1f3ff3d6aa' },
+      signer,
+    ),
+  ])
+  expect((await pruned(backup, { keepMs: 24 * HOUR })).retire).toBeNull()
+  // The proof that the first run left is where the next one begins.
+  const again = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  expect(again.repository.readFrom).toBeGreaterThan(at)
+  await restores(backup, middle)
 })

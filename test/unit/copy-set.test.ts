@@ -72,6 +72,47 @@ test('the entry that won a number brings what it names, though its writer knew n
   expect((await endOf(copy, 0n)).number).toBe(ours.ledger.headNumber)
 })
 
+test('an object of the right size and the wrong content, left by an upload that broke off, does not stay in a copy', async () => {
+  const { open, primary, stream } = await backup()
+  const copy = new MemoryStore()
+  const repository = await open(primary)
+  const fill = (): Promise<bigint> =>
+    mirror({
+      ledger: repository.ledger,
+      stream,
+      to: copy,
+      floor: undefined,
+      bandwidth: undefined,
+      clock: systemClock,
+      signal,
+    })
+  await fill()
+  await repository.keyring.current(repository.signer)
+  const name = [...repository.catalog.keys.values()].at(-1)!.body.object.name
+  const right = primary.objects.get(name)!
+  copy.objects.set(name, Buffer.alloc(right.length))
+  await fill()
+  expect(copy.objects.get(name)).toEqual(right)
+})
+
+test("an object comes before the first entry: the empty copy is this backup's from then on", async () => {
+  const { openWith } = await backup()
+  const copy = new MemoryStore()
+  const ours = await openWith(copy)
+  await ours.keyring.current(ours.signer)
+  await whole(ours, copy)
+})
+
+test('a checkpoint goes into a synchronous copy like everything else', async () => {
+  const { openWith } = await backup()
+  const copy = new MemoryStore()
+  const ours = await openWith(copy)
+  await ours.audit('one', '', '')
+  await ours.checkpoint(1)
+  expect([...copy.objects.keys()].filter((name) => name.startsWith('checkpoints/'))).toHaveLength(1)
+  await whole(ours, copy)
+})
+
 test('two writers with the same copy race for a number, and both go on', async () => {
   const { openWith } = await backup()
   const copy = new MemoryStore()

@@ -73,6 +73,11 @@ export function registerCopy(program: Command, run: Run): void {
         output.line(
           `${report.place} is the primary store now: lineage ${report.lineage}, behind ledger entry ${report.head}.`,
         )
+        output.line(
+          report.trusted === '0'
+            ? `Before: every ledger entry was proven. Since: ${report.proof}.`
+            : `Before: on the word of checkpoint ${report.trusted}, and of the anchors and copies that were given. Since: ${report.proof}.`,
+        )
         output.line('Write it under store: in tidemark.yaml and take it out of copies:, then: tidemark up')
         output.result(report)
       }),

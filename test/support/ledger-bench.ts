@@ -1,0 +1,123 @@
+/** A ledger in memory whose next put may lose its answer, and to which anything can be appended past every check. */
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { TidemarkError } from '../../services/core/errors.ts'
+import { formatLsn, type Lsn, toLsn } from '../../services/core/position.ts'
+import {
+  encodeEntry,
+  type EntryBody,
+  type EntryOf,
+  type SealedRef,
+  type Signer,
+} from '../../services/formats/ledger-entry.ts'
+import type { Generation } from '../../services/repository/generation.ts'
+import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
+import { Repository } from '../../services/repository/repository.ts'
+
+export class LedgerBench {
+  readonly store = new MemoryStore()
+  readonly trust: TrustedSigners
+  readonly writer: Signer
+  readonly keeper: Signer
+
+  private constructor(trust: TrustedSigners, writer: Signer, keeper: Signer) {
+    this.trust = trust
+    this.writer = writer
+    this.keeper = keeper
+  }
+
+  static async create(): Promise<LedgerBench> {
+    const pairs = { writer: generateKeyPairSync('ed25519'), keeper: generateKeyPairSync('ed25519') }
+    const signers = (['writer', 'keeper'] as const).map((role) => ({
+      id: role,
+      role,
+      publicKey: pairs[role].publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    }))
+    const signerOf = (role: 'writer' | 'keeper'): Signer => ({ id: role, privateKey: pairs[role].privateKey })
+    const trust = { stream: randomUUID(), genesis: '', signers }
+    const bench = new LedgerBench(trust, signerOf('writer'), signerOf('keeper'))
+    const { stream } = trust
+    const genesis = { kind: 'genesis' as const, stream, signers, recipients: [] }
+    Object.assign(trust, { genesis: await Ledger.create(bench.store, systemClock, genesis, bench.writer) })
+    await (await bench.open()).append(GENERATION)
+    return bench
+  }
+
+  open(signer = this.writer): Promise<Repository> {
+    return Repository.open({
+      store: this.store,
+      trust: this.trust,
+      provider: new MemoryKeys(systemRandomness),
+      signer,
+      clock: systemClock,
+      randomness: systemRandomness,
+    })
+  }
+
+  /** The next put is done, and its answer is not heard. */
+  loseNext(): void {
+    const put = this.store.putIfAbsent.bind(this.store)
+    this.store.putIfAbsent = async (name, chunks) => {
+      this.store.putIfAbsent = put
+      await put(name, chunks)
+      throw new TidemarkError('STORE_UNREACHABLE', 'the answer was lost')
+    }
+  }
+
+  /** Puts an entry behind the newest one, past every check of a writer. */
+  async force(body: EntryBody, signer = this.writer): Promise<void> {
+    const { ledger } = await this.open()
+    const number = ledger.headNumber + 1n
+    const file = encodeEntry(number, ledger.headHash, new Date().toISOString(), body, signer)
+    await this.store.putIfAbsent(ledger.lineages.nameOf(number), [file])
+  }
+}
+
+/** Continues a generation by a cut without objects. */
+export function segmentsAfter({ to }: Generation): EntryOf<'segments'> {
+  const index = { name: `segments/${to}`, bytes: '1', sha256: '0'.repeat(64), key: 'k' }
+  return segmentsOf(1, to, toLsn(to + 16n), index)
+}
+
+export const GENERATION: EntryOf<'generation'> = {
+  kind: 'generation',
+  generation: 1,
+  systemId: '1',
+  databaseOid: 1,
+  database: 'memory',
+  encoding: 'UTF8',
+  serverVersion: 180000,
+  timeline: 1,
+  slot: 'memory',
+  publication: 'memory',
+  consistentPoint: '0/100',
+  nextXid: '1',
+  reason: 'test',
+}
+
+export function segmentsOf(term: number, from: Lsn, to: Lsn, index: SealedRef): EntryOf<'segments'> {
+  const at = '2026-01-01T00:00:00.000Z'
+  return {
+    kind: 'segments',
+    generation: 1,
+    lane: 0,
+    term,
+    timeline: 1,
+    from: formatLsn(from),
+    to: formatLsn(to),
+    end: formatLsn(to),
+    transactions: '1',
+    changes: '1',
+    rawBytes: '1',
+    firstCommittedAt: at,
+    lastCommittedAt: at,
+    latestCommittedAt: at,
+    hasDdl: false,
+    checked: null,
+    log: null,
+    objects: [],
+    index,
+  }
+}
