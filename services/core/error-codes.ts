@@ -309,7 +309,8 @@ export const CODES = {
   LEDGER_OVERTAKEN: {
     exit: 4,
     retry: 'person',
-    means: 'Somebody else wrote to the ledger meanwhile, and this no longer fits behind it. Nothing was written.',
+    means:
+      'Somebody else wrote to the ledger meanwhile, and this no longer fits behind it. Nothing was written.',
     next: 'the same command again',
   },
   LEDGER_UNKNOWN: {

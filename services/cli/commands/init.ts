@@ -115,7 +115,7 @@ export function registerInit(program: Command, run: Run): void {
         if (!/^[a-z0-9_]{1,63}$/.test(options.name))
           throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
         const { output } = context
-        output.warn(clearDatabase(options.source, 'source', process.env['PGSSLMODE']))
+        output.warn(clearDatabase(source, 'source', process.env['PGSSLMODE']))
         const keys = options.keys ?? 'keys'
         const report = await init({
           sourceUrl: source,
