@@ -41,6 +41,11 @@ export class Context {
     return config
   }
 
+  /** A database that is restored into. */
+  warnOfTarget(url: string | undefined): void {
+    if (url !== undefined) this.output.warn(clearDatabase(url, 'target', process.env['PGSSLMODE']))
+  }
+
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
   place(): BackupPlace & { readonly sourceUrl: string | undefined } {
     const { store, copy, keys, anchor, acceptLoss } = this.#options

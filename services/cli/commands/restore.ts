@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import { type PlanReport, restore } from '../../app/restore.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { clearDatabase } from '../../core/exposure.ts'
 import type { Run } from '../main.ts'
 import { bytesText, countText, table } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -70,8 +69,7 @@ export function registerRestore(program: Command, run: Run): void {
         if (options.into === undefined && options.dryRun !== true)
           throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
         const { output } = context
-        if (options.into !== undefined)
-          output.warn(clearDatabase(options.into, 'target', process.env['PGSSLMODE']))
+        context.warnOfTarget(options.into)
         const progress = new Progress(output.json)
         const report = await restore({
           ...context.place(),
