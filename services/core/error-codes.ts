@@ -2,19 +2,10 @@
  * The codes of errors: for each the exit code, whether trying again can help, what it means for the data and the next
  * command to type.
  */
-export type Retry = 'again' | 'person'
-
-interface CodeFacts {
-  /** Process exit code; stable, part of the command line's contract. */
-  readonly exit: number
-  /** `again`: an outage, the loop tries again. `person`: nothing changes until somebody acts. */
-  readonly retry: Retry
-  readonly means: string
-  readonly next: string
-}
+import { type CodeFacts, KEPT as kept } from './code-facts.ts'
+import { KEY_CODES } from './key-codes.ts'
 
 const source = 'The source is unchanged and nothing stored is affected.'
-const kept = 'Everything that the ledger names is still there; nothing was acknowledged that is not durable.'
 
 /** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 130 interrupted. */
 export const CODES = {
@@ -251,43 +242,7 @@ export const CODES = {
     means: 'The signing key of this process may not write what was to be written. Nothing was written.',
     next: 'use the keys folder that `tidemark keys rotate-signer` wrote; for what only a keeper may do: --keys with keys/restore',
   },
-  KEY_UNREACHABLE: {
-    exit: 5,
-    retry: 'again',
-    means: `The service that holds a recipient's key does not answer. ${kept}`,
-    next: 'check the service; up goes on by itself',
-  },
-  KEY_REFUSED: {
-    exit: 5,
-    retry: 'person',
-    means:
-      "The service that holds a recipient's key does not let this process use it. Nothing was written that nobody could open.",
-    next: 'grant what the service names: encrypting to a writer, decrypting to a restore',
-  },
-  KEY_MISSING: {
-    exit: 5,
-    retry: 'person',
-    means: 'The data is intact but cannot be opened here.',
-    next: 'bring the keys/restore folder, then the same command with --keys DIR',
-  },
-  KEY_WRONG: {
-    exit: 5,
-    retry: 'person',
-    means: 'The data is intact, but none of these keys opens it.',
-    next: 'use the keys folder that init wrote for this store',
-  },
-  KEY_EXPOSED: {
-    exit: 5,
-    retry: 'person',
-    means: 'Whoever listens on the network could read the backup. Nothing was written.',
-    next: 'use an address that is encrypted',
-  },
-  KEY_FILE_INVALID: {
-    exit: 5,
-    retry: 'person',
-    means: 'Nothing was read or written.',
-    next: 'replace the file by the one that init wrote',
-  },
+  ...KEY_CODES,
   OBJECT_CORRUPT: {
     exit: 6,
     retry: 'person',

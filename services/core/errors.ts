@@ -2,7 +2,8 @@
  * Errors as coded values (error-codes.ts has the table). The message of an error says what happened, without row values
  * and secrets.
  */
-import { CODES, type ErrorCode, type Retry } from './error-codes.ts'
+import type { Retry } from './code-facts.ts'
+import { CODES, type ErrorCode } from './error-codes.ts'
 
 export class TidemarkError extends Error {
   readonly code: ErrorCode

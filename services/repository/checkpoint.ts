@@ -44,7 +44,7 @@ const TRIES = 3
 const KEPT_PAGES = 2
 
 /**
- * Whose word is taken for what lies behind a checkpoint: any signer's, which is enough to read; or a keeper's alone, who had proven it. A
+ * Whose word is taken for what lies behind a checkpoint: every signer's, which is enough to read; or a keeper's alone, who had proven it. A
  * writer is the machine that is most exposed: what takes away must not rest on what it says of what others said.
  */
 export type Trusting = 'signers' | 'keepers'

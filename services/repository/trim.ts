@@ -5,14 +5,8 @@
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import {
-  count,
-  floor as floorText,
-  type FloorText,
-  openSignedLine,
-  type Signer,
-  signLine,
-} from '../formats/ledger-entry.ts'
+import { count, floor as floorText, type FloorText, type Signer } from '../formats/ledger-entry.ts'
+import { openSignedLine, signLine } from '../formats/signed-line.ts'
 import { TRIMS, trimName } from '../formats/object-name.ts'
 import { type Floor, parseFloor } from './floor.ts'
 import type { Ledger } from './ledger.ts'
