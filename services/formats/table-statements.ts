@@ -43,7 +43,8 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
     const inherits =
       table.parents !== null &&
       table.partitionBound === null &&
-      (table.inheritsInOrder ?? true) &&
+      // Older facts do not say it: where all columns are its own, INHERIT may have come later.
+      (table.inheritsInOrder ?? table.columns.some((c) => !c.local)) &&
       inheritedFirst(table.columns)
     sayTable(say, table, inherits)
     sayNotNulls(say, table, inherits)

@@ -17,9 +17,22 @@ async function asAdmin<T>(version: string, action: (client: pg.Client) => Promis
   }
 }
 
-async function equalToSource(backup: Backup, at = 'latest'): Promise<void> {
+async function equalToSource(backup: Backup, at = 'latest'): Promise<{ readonly url: string }> {
   const restored = await backup.restore(at)
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  return restored
+}
+
+/** What an INSERT without column names goes by. */
+async function columnOrder(url: string): Promise<readonly unknown[]> {
+  const client = new pg.Client(url)
+  await client.connect()
+  const found = await client.query(
+    `SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns, array_agg(a.attinhcount::int ORDER BY a.attnum) AS parents
+       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped GROUP BY 1 ORDER BY 1`,
+  )
+  await client.end()
+  return found.rows
 }
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
@@ -191,6 +204,24 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(backup.repository.catalog.gaps[0]!.from < changedAt).toBe(true)
     await backup.durable()
     await equalToSource(backup)
+  })
+
+  test('children keep the order of their columns, however they came to inherit', async () => {
+    const after = `CREATE TABLE late (b int, a int); ALTER TABLE late INHERIT p; INSERT INTO late VALUES (5, 6);
+      CREATE TABLE grown (own int) INHERITS (q); ALTER TABLE q ADD COLUMN more int; INSERT INTO grown VALUES (7, 8, 9, 10)`
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE p (a int, b int); CREATE TABLE q (x int, y int);
+        CREATE TABLE made () INHERITS (p); ALTER TABLE made ADD COLUMN own text; INSERT INTO made VALUES (1, 2, 'o');
+        CREATE TABLE merged (a int, own text) INHERITS (p); INSERT INTO merged VALUES (1, 2, 'o');
+        CREATE TABLE turned (b int, a int); ALTER TABLE turned INHERIT p; INSERT INTO turned VALUES (3, 4);
+        CREATE TABLE two (y int, x int) INHERITS (p); ALTER TABLE two INHERIT q; INSERT INTO two VALUES (1, 2, 3, 4);
+        CREATE TABLE both_parents (own int) INHERITS (q, p); INSERT INTO both_parents VALUES (1, 2, 3, 4, 5)`,
+    })
+    await backup.source.query(after)
+    await backup.durable()
+    const restored = await equalToSource(backup)
+    expect(await columnOrder(restored.url)).toEqual(await columnOrder(backup.sourceUrl))
   })
 
   test('up runs as a role that may only replicate and read', async () => {
