@@ -356,9 +356,10 @@ function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
   }
 }
 
-export function openTarget(url: string, generation: Generation): PostgresTarget {
+/** @param withJobs jobs of scheduling extensions come back as they were, instead of inactive */
+export function openTarget(url: string, generation: Generation, withJobs?: boolean): PostgresTarget {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
-  return new PostgresTarget({ url, source: { systemId, databaseOid, encoding, serverVersion } })
+  return new PostgresTarget({ url, withJobs, source: { systemId, databaseOid, encoding, serverVersion } })
 }
 
 /** Who does it, for the audit log. */

@@ -19,6 +19,8 @@ export interface RestoreOptions extends BackupPlace {
   readonly at: string
   readonly into: string | undefined
   readonly exceptTables: readonly string[]
+  /** Jobs of scheduling extensions come back as they were, instead of inactive. */
+  readonly withJobs?: boolean | undefined
   readonly dryRun: boolean
   /** End at the first object that cannot be made as it was, instead of going on behind it. */
   readonly strict?: boolean | undefined
@@ -95,7 +97,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
     }
   }
-  const target = openTarget(options.into, point.generation)
+  const target = openTarget(options.into, point.generation, options.withJobs)
   try {
     await target.check(restoreId(plan))
     const where = await audit(

@@ -42,6 +42,8 @@ export const tableFacts = z.object({
   forceRowSecurity: z.boolean(),
   accessMethod: z.string().nullable(),
   ofType: z.string().nullable(),
+  /** Which extension it belongs to, and is made by. Of newer sources alone. */
+  extension: z.string().nullable().optional(),
   partitionKey: z.string().nullable(),
   partitionBound: z.string().nullable(),
   parents: z.array(z.object({ schema: z.string(), name: z.string() })).nullable(),

@@ -38,6 +38,8 @@ const POLICY_COMMAND: Readonly<Record<string, string>> = {
 }
 
 export function tableStatements(table: TableFacts): SchemaStatement[] {
+  // Its extension makes it.
+  if (table.extension != null) return []
   const self: SchemaObject = { kind: 'table', schema: table.schema, name: table.name }
   return collect(self, (say) => {
     const inherits =

@@ -25,7 +25,10 @@ export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | und
   const found = plan.point.generation.attestations.findLast((entry) => entry.body.at === next)
   if (found === undefined) return undefined
   const columns = new Map(
-    plan.tables.map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]),
+    plan.tables
+      // Of an extension's table a restore brings what is configuration, with its jobs inactive.
+      .filter((t) => t.history.last!.facts.extension == null)
+      .map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]),
   )
   return found.body.tables.flatMap((t) => {
     const names = columns.get(`${t.schema}.${t.name}`)

@@ -126,7 +126,7 @@ export class Rebuild {
       changes: tables.reduce((sum, t) => sum + t.changes, 0),
       bytes: String(plan.bytes),
       excluded: plan.excluded,
-      notes: [...plan.schema.notes, ...told.notes],
+      notes: [...plan.schema.notes, ...told.notes, ...this.#target.remarks()],
       unmade: told.unmade,
       spilledBytes: folds.spilledBytes,
       seconds: {

@@ -5,7 +5,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { RowsRefused, type Target } from '../core/ports/target.ts'
-import { quoteTable } from '../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { RANK } from '../formats/rank.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -18,6 +18,9 @@ import type { SchemaMaker } from './schema-maker.ts'
 import type { TableFold } from './table-fold.ts'
 import { type RowFormat, tableRows } from './table-rows.ts'
 import { unmadeOf } from './unmade.ts'
+
+/** SQLSTATE undefined_table */
+const UNDEFINED_TABLE = '42P01'
 
 export interface LoadedTable {
   readonly schema: string
@@ -101,6 +104,8 @@ export class TableLoader {
       if (!(error instanceof RowsRefused) || strict) throw error
       refused = error
     }
+    if (refused.state === UNDEFINED_TABLE && table.history.last!.facts.extension != null)
+      return await this.#withoutExtension(table, refused)
     for (const form of looserForms(table.history.last!.facts, refused.state)) {
       const unmade = form.lost.map(({ statement, instead }) => unmadeOf(statement, refused.message, instead))
       await this.#options.compromises.add({ oid: table.oid, asText: form.asText, later: form.later, unmade })
@@ -114,6 +119,21 @@ export class TableLoader {
       }
     }
     throw refused
+  }
+
+  /** The extension could not be made, or its version here has no such table: its rows stay in the backup alone. */
+  async #withoutExtension(table: TablePlan, refused: RowsRefused): Promise<number> {
+    const { schema, name, oid } = table
+    const extension = table.history.last!.facts.extension ?? ''
+    const statement: SchemaStatement = {
+      rank: RANK.extension,
+      phase: 'before',
+      objects: [{ kind: 'table', schema, name }],
+      sql: `SELECT 'rows of ' || ${quoteLiteral(quoteTable(table))} || ', of extension ' || ${quoteLiteral(extension)}`,
+    }
+    const unmade = [unmadeOf(statement, refused.message, 'nothing: its rows are in the backup alone')]
+    await this.#options.compromises.add({ oid, asText: false, later: [], unmade })
+    return 0
   }
 
   /** As binary where it can be, else as text. */

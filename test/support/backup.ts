@@ -280,6 +280,7 @@ export class Backup implements AsyncDisposable {
       readonly keys?: string
       readonly memoryBytes?: number
       readonly strict?: boolean
+      readonly withJobs?: boolean
     } = {},
   ): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
@@ -293,6 +294,7 @@ export class Backup implements AsyncDisposable {
       dryRun: false,
       memoryBytes: options.memoryBytes,
       strict: options.strict,
+      withJobs: options.withJobs,
       signal: new AbortController().signal,
       events: {},
     })

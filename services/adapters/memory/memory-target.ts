@@ -45,6 +45,10 @@ export class MemoryTarget implements Target {
     return Promise.resolve([])
   }
 
+  remarks(): readonly string[] {
+    return []
+  }
+
   async load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
     format: 'text' | 'binary',

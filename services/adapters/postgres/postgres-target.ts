@@ -13,6 +13,7 @@ import type { SchemaStatement } from '../../core/transaction.ts'
 import { hashBytes } from '../../formats/ledger-entry.ts'
 import { brokenKeyText } from './broken-key.ts'
 import { type DigestedTable, digestTables } from './digest.ts'
+import { type ExtensionTable, extensionTable, loadExtensionRows } from './extension-rows.ts'
 import { connect, connectionError, placeOf, serverText, sqlState } from './session.ts'
 import { WireSession } from './wire-session.ts'
 
@@ -20,6 +21,8 @@ const APPLICATION = 'tidemark_restore'
 
 export interface TargetOptions {
   readonly url: string
+  /** Jobs of scheduling extensions come back as they were, instead of inactive. */
+  readonly withJobs?: boolean | undefined
   /** The source's identity, which the target must not have, and its encoding, which it must. */
   readonly source: {
     readonly systemId: string
@@ -34,6 +37,7 @@ export class PostgresTarget implements Target {
   #client: pg.Client | undefined
   /** By lane; opened when they are first wanted. */
   readonly #sessions = new Map<number, Promise<WireSession>>()
+  readonly #remarks: string[] = []
   /** Steps that an earlier try of the same restore has done. */
   #finished: Set<string> | undefined
 
@@ -178,6 +182,8 @@ export class PostgresTarget implements Target {
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       signal.throwIfAborted()
+      const member = await extensionTable(session, table)
+      if (member !== undefined) return await this.#loadMember(session, member, table.columns, format, rows)
       const name = quoteTable(table)
       await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
@@ -231,6 +237,27 @@ export class PostgresTarget implements Target {
       if (found?.rows[0]?.whole !== true) missing.add(type)
     }
     return missing
+  }
+
+  async #loadMember(
+    session: WireSession,
+    member: ExtensionTable,
+    columns: readonly string[],
+    format: 'text' | 'binary',
+    chunks: AsyncIterable<Buffer>,
+  ): Promise<number> {
+    await session.query('BEGIN')
+    const options = { format, withJobs: this.#options.withJobs === true }
+    const { rows, remarks } = await loadExtensionRows(session, member, columns, options, chunks)
+    await session.query(
+      `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(member))}, ${rows}); COMMIT`,
+    )
+    this.#remarks.push(...remarks)
+    return rows
+  }
+
+  remarks(): readonly string[] {
+    return this.#remarks
   }
 
   async digest(tables?: readonly DigestedTable[]): Promise<readonly TableDigest[]> {

@@ -111,7 +111,9 @@ async function seenTables(
   const found = await client.query<SeenTable & { columns: string[] }>(
     `SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relfilenode::text AS filenode, ${COLUMNS_FINGERPRINT} AS fingerprint,
             COALESCE((SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '[]') AS columns
-       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY 2, 3`,
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\\_toast%'
+        AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND (e.extconfig IS NULL OR c.oid <> ALL (e.extconfig)))
+      ORDER BY 2, 3`,
   )
   return found.rows.map((row) => ({ ...row, oid: Number(row.oid) }))
 }

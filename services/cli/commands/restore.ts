@@ -47,6 +47,7 @@ export function registerRestore(program: Command, run: Run): void {
       (value: string, all: string[]) => [...all, value],
       [],
     )
+    .option('--with-jobs', 'jobs of scheduling extensions (pg_cron, pg_partman) come back active')
     .option(
       '--strict',
       'stop at what cannot be made as it was, instead of bringing all rows back and telling it',
@@ -63,6 +64,7 @@ export function registerRestore(program: Command, run: Run): void {
           into?: string
           dryRun?: boolean
           exceptTable: string[]
+          withJobs?: boolean
           foldMemory?: number
           strict?: boolean
         }>()
@@ -76,6 +78,7 @@ export function registerRestore(program: Command, run: Run): void {
           at: options.at,
           into: options.into,
           exceptTables: options.exceptTable.map((name) => (name.includes('.') ? name : `public.${name}`)),
+          withJobs: options.withJobs === true,
           dryRun: options.dryRun === true,
           strict: options.strict === true,
           memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,

@@ -10,7 +10,7 @@
  * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. The bytes of a
  *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes COPY
  *   text, or COPY's binary format with its header and trailer. It throws `RowsRefused` where the table as it was made
- *   does not take its rows.
+ *   does not take its rows. Of a table that an extension made, the rows that are its configuration are put beside its own.
  * - `remember` keeps a text in the target until `finish`, and `remembered` gives all of them in the order given: what a
  *   restore that is run again must know of the tries before it.
  * - `missingTypes` tells which of some types (as format_type() prints them) the target does not have.
@@ -73,6 +73,8 @@ export interface Target {
       readonly columns: readonly string[]
     }[],
   ): Promise<readonly TableDigest[]>
+  /** What people must know of the rows that were loaded. */
+  remarks(): readonly string[]
   finish(): Promise<void>
   close(): Promise<void>
 }
