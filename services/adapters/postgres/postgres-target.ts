@@ -337,7 +337,8 @@ function throwOfTheWhole(error: unknown, what: string): void {
     throw new TidemarkError('TARGET_FULL', `${what}: the target has no room left (${state})`, {
       cause: error,
     })
-  if (state === undefined || /^(08|25006|53|57|58)/.test(state))
+  // 58P01: the files of an extension, or a library, that this server does not have.
+  if (state === undefined || /^(08|25006|53|57|58(?!P01))/.test(state))
     throw new TidemarkError('TARGET_FAILED', `${what}: ${serverText(error)}`, { cause: error })
 }
 
