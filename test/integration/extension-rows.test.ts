@@ -97,6 +97,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const [control] = files
     await rename(control!, `${control!}.away`)
     const restored = await backup.restore().finally(() => rename(`${control!}.away`, control!))
+    files.push(restored.unmadeFile!)
     expect(await rowsOf(restored.url, 'SELECT id FROM plain')).toEqual([[1]])
     expect(restored.result?.unmade.map((u) => u.object)).toEqual(
       expect.arrayContaining([`extension ${own}`, 'table public.settings', 'table public.rules']),
