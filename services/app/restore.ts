@@ -24,6 +24,8 @@ export interface RestoreOptions extends BackupPlace {
   readonly dryRun: boolean
   /** End at the first object that cannot be made as it was, instead of going on behind it. */
   readonly strict?: boolean | undefined
+  /** Roles get their attributes and memberships too. */
+  readonly withRoleAttributes?: boolean | undefined
   /** For changes; what exceeds it goes to an encrypted scratch file in TMPDIR. */
   readonly memoryBytes?: number | undefined
   readonly signal: AbortSignal
@@ -114,6 +116,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       randomness: systemRandomness,
       memoryBytes: options.memoryBytes,
       strict: options.strict,
+      withRoleAttributes: options.withRoleAttributes,
       events: options.events,
     })
       .run(restoreId(plan), options.signal)

@@ -26,6 +26,9 @@ export const RANK = {
   settings: 90,
 } as const
 
+/** The kind of what gives roles attributes, settings and memberships: run only where it is asked for. */
+export const ROLE_ATTRIBUTES = 'roleAttributes'
+
 export type Say = (rank: number, sql: string, object?: SchemaObject) => void
 
 export function schemaStatement(rank: number, object: SchemaObject, sql: string): SchemaStatement {

@@ -59,11 +59,13 @@ export class Rebuild {
   readonly #randomness: Randomness
   readonly #memoryBytes: number | undefined
   readonly #strict: boolean
+  readonly #withRoleAttributes: boolean
   readonly #events: RebuildEvents
 
   /**
    * @param options.memoryBytes for changes; what exceeds it goes to an encrypted scratch file
    * @param options.strict ends at the first object that cannot be made as it was
+   * @param options.withRoleAttributes gives roles what they had at the source: rights over the server among it
    */
   constructor(options: {
     repository: Repository
@@ -73,6 +75,7 @@ export class Rebuild {
     randomness: Randomness
     memoryBytes?: number | undefined
     strict?: boolean | undefined
+    withRoleAttributes?: boolean | undefined
     events: RebuildEvents
   }) {
     this.#repository = options.repository
@@ -82,13 +85,14 @@ export class Rebuild {
     this.#randomness = options.randomness
     this.#memoryBytes = options.memoryBytes
     this.#strict = options.strict === true
+    this.#withRoleAttributes = options.withRoleAttributes === true
     this.#events = options.events
   }
 
   /** @throws TidemarkError TARGET_FAILED at what the target refuses, where the restore is strict; else it is told */
   async run(restoreId: string, signal: AbortSignal): Promise<RebuildReport> {
     const plan = this.#plan
-    const steps = schemaSteps(withoutExcluded(plan))
+    const steps = schemaSteps(withoutExcluded(plan), { roleAttributes: this.#withRoleAttributes })
     const t0 = this.#clock.elapsed()
     const loaded = await this.#target.begin(restoreId)
     const missing = plan.tables.filter((table) => !loaded.has(tableKey(table)))

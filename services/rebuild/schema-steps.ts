@@ -3,7 +3,7 @@
  * rows: domains are made bare, and checks and foreign keys first without a look at the rows, then validated.
  */
 import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { RANK } from '../formats/rank.ts'
+import { RANK, ROLE_ATTRIBUTES } from '../formats/rank.ts'
 
 export interface SchemaSteps {
   /** Before the rows. */
@@ -35,9 +35,14 @@ export function isProtection(s: SchemaStatement): boolean {
   return /^ALTER TABLE .* ROW LEVEL SECURITY$/s.test(s.sql) || s.sql.startsWith('CREATE POLICY ')
 }
 
-export function schemaSteps(statements: readonly SchemaStatement[]): SchemaSteps {
+/** @param give.roleAttributes else no role gets an attribute or a membership: that may be more than it has at the target */
+export function schemaSteps(
+  statements: readonly SchemaStatement[],
+  give: { readonly roleAttributes: boolean } = { roleAttributes: false },
+): SchemaSteps {
   const contained = containedDomains(statements)
   const all = statements
+    .filter((s) => give.roleAttributes || s.objects[0]?.kind !== ROLE_ATTRIBUTES)
     .flatMap((s) => [...loose(s, contained)])
     .map((s, place) => ({ s, place }))
     .sort((a, b) => a.s.rank - b.s.rank || a.place - b.place)

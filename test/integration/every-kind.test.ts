@@ -108,3 +108,29 @@ test('schema public keeps the rights of a source whose version has other ones', 
     await query(serverUrl(to), `DROP DATABASE ${name} WITH (FORCE)`)
   }
 })
+
+test('roles get attributes and memberships only where it is asked for', async () => {
+  const version = testedVersions().at(-1)!
+  await withRoles(version, async (roles) => {
+    const [a, b] = [roles['ROLE_A']!, roles['ROLE_B']!]
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO ${a}; GRANT SELECT ON t TO ${b}; GRANT ${a} TO ${b} WITH ADMIN OPTION;
+        ALTER ROLE ${a} WITH BYPASSRLS CREATEDB CONNECTION LIMIT 7; ALTER ROLE ${a} SET search_path = t, "$user"`,
+    })
+    const read = `SELECT rolname, rolbypassrls, rolcreatedb, rolconnlimit, rolconfig::text, pg_has_role(oid, '${a}', 'MEMBER WITH ADMIN OPTION') AS member
+      FROM pg_roles WHERE rolname IN ('${a}', '${b}') ORDER BY 1`
+    const before = await query(backup.sourceUrl, read)
+    await backup.durable()
+    await backup.stop()
+    await query(
+      backup.sourceUrl,
+      `ALTER ROLE ${a} NOBYPASSRLS NOCREATEDB CONNECTION LIMIT -1; ALTER ROLE ${a} RESET ALL; REVOKE ${a} FROM ${b}`,
+    )
+    const bare = await query(backup.sourceUrl, read)
+    await backup.restore('latest')
+    expect(await query(backup.sourceUrl, read)).toEqual(bare)
+    await backup.restore('latest', { withRoleAttributes: true })
+    expect(await query(backup.sourceUrl, read)).toEqual(before)
+  })
+})

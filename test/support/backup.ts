@@ -281,6 +281,7 @@ export class Backup implements AsyncDisposable {
       readonly memoryBytes?: number
       readonly strict?: boolean
       readonly withJobs?: boolean
+      readonly withRoleAttributes?: boolean
     } = {},
   ): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
@@ -295,6 +296,7 @@ export class Backup implements AsyncDisposable {
       memoryBytes: options.memoryBytes,
       strict: options.strict,
       withJobs: options.withJobs,
+      withRoleAttributes: options.withRoleAttributes,
       signal: new AbortController().signal,
       events: {},
     })

@@ -49,6 +49,10 @@ export function registerRestore(program: Command, run: Run): void {
     )
     .option('--with-jobs', 'jobs of scheduling extensions (pg_cron, pg_partman) come back active')
     .option(
+      '--with-role-attributes',
+      'give roles what they had at the source too: SUPERUSER, LOGIN and the like (no passwords), settings, memberships',
+    )
+    .option(
       '--strict',
       'stop at what cannot be made as it was, instead of bringing all rows back and telling it',
     )
@@ -67,6 +71,7 @@ export function registerRestore(program: Command, run: Run): void {
           withJobs?: boolean
           foldMemory?: number
           strict?: boolean
+          withRoleAttributes?: boolean
         }>()
         if (options.into === undefined && options.dryRun !== true)
           throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
@@ -81,6 +86,7 @@ export function registerRestore(program: Command, run: Run): void {
           withJobs: options.withJobs === true,
           dryRun: options.dryRun === true,
           strict: options.strict === true,
+          withRoleAttributes: options.withRoleAttributes === true,
           memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,
           signal: context.signal,
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),

@@ -89,7 +89,8 @@ function escaped(text: string): string {
   return text.replaceAll('%', '%%')
 }
 
-function settingClause(setting: string): string {
+/** What stands behind SET. @param setting name=value, as pg_db_role_setting has it */
+export function settingClause(setting: string): string {
   const cut = setting.indexOf('=')
   const name = setting.slice(0, cut)
   const value = setting.slice(cut + 1)

@@ -27,7 +27,8 @@ Comments come back on all of them. Whatever lies in another catalog, or in one o
 of every restore: a kind of object that this list does not have is said, not passed over. Relations in tablespaces are made in
 the target's own.
 
-Role attributes (SUPERUSER, BYPASSRLS and the like), passwords and memberships belong to the cluster, not to the database: a
-restore makes missing roles without login and gives them nothing.
+Role attributes (SUPERUSER, BYPASSRLS and the like), settings and memberships belong to the cluster, not to the database: a
+restore makes missing roles without login and gives them nothing, unless \`--with-role-attributes\` asks for it. Passwords are
+never read.
 `
 }
