@@ -180,7 +180,11 @@ export function storesOf(store: ObjectStore): readonly ObjectStore[] {
   return store instanceof CopySet ? [store.primary, ...store.copies.map((copy) => copy.store)] : [store]
 }
 
-export function openSource(config: Config, generation: Generation): PostgresSource {
+export function openSource(
+  config: Config,
+  generation: Generation,
+  onSchemaDifference?: (statements: number) => void,
+): PostgresSource {
   const { facts } = generation
   const timeline = generation.segments.last?.body.timeline ?? facts.timeline
   return new PostgresSource(
@@ -191,6 +195,7 @@ export function openSource(config: Config, generation: Generation): PostgresSour
       ...(config.subjects === undefined ? {} : { subjects: config.subjects }),
       clock: systemClock,
       randomness: systemRandomness,
+      ...(onSchemaDifference === undefined ? {} : { onSchemaDifference }),
     },
     { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },
   )

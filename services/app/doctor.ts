@@ -2,7 +2,7 @@
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examinePartitioning } from '../adapters/postgres/partition-identity.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
-import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
+import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
@@ -39,7 +39,7 @@ export async function doctor(
       )
       if (config.kafka !== undefined)
         findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
-      const schema = await readSteadySchema(client)
+      const schema = await readWholeSchema(client)
       notCovered = schema.notes
       if (options.scratch !== undefined) {
         const { url } = config.source

@@ -3,10 +3,11 @@ import { createSlot, dropSlot } from '../adapters/postgres/install.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { identifySource } from '../adapters/postgres/postgres-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
-import { readSteadySchema } from '../adapters/postgres/schema-reader.ts'
+import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { systemRandomness } from '../core/clock.ts'
 import { formatLsn } from '../core/position.ts'
 import { schemaName } from '../formats/object-name.ts'
+import { statementsDigest } from '../formats/schema-change.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export interface GenerationRequest {
@@ -28,7 +29,7 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
     const nextXid =
       (await client.query<{ x: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x')).rows[0]
         ?.x ?? '0'
-    const { tables: _, ...facts } = await readSteadySchema(client)
+    const facts = await readWholeSchema(client)
     const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
     await repository.append({
       kind: 'generation',
@@ -56,6 +57,8 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
       generation,
       at: formatLsn(consistentPoint),
       snapshot: facts.snapshot,
+      reading: facts.reading,
+      digest: statementsDigest(facts.statements),
       object: sealed.object,
     })
     return generation

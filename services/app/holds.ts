@@ -174,7 +174,7 @@ async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>):
           ? isIn(parseLsn(body.at), parseLsn(body.at))
           : body.kind === 'table'
             ? isIn(parseLsn(body.position), parseLsn(body.position))
-            : ['key', 'schema', 'retire'].includes(body.kind)
+            : ['key', 'schema', 'schema-change', 'retire'].includes(body.kind)
     if (holds) for (const { object } of namedObjects(entry)) yield object.name
   }
 }

@@ -32,6 +32,8 @@ export type UpEvent =
   | { readonly event: 'untold'; readonly tables: readonly string[] }
   /** A replica identity was given or taken back, or the table left the publication or came back: `now` says which. */
   | { readonly event: 'identity'; readonly table: string; readonly now: string }
+  /** A whole reading of the schema replaced what the changes since the last one had made of it. */
+  | { readonly event: 'schema-differs'; readonly statements: number }
   | { readonly event: 'gap-closed'; readonly id: string }
   /** A record in our topics that is not ours: passed over, and nothing of ours is missing. */
   | { readonly event: 'foreign'; readonly topic: string; readonly partition: number; readonly offset: string }

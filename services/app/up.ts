@@ -242,7 +242,9 @@ export class Up {
     if (generation === undefined)
       throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
     if (this.#role === 'compactor') return this.#compact(generation, signal, draining)
-    const source = openSource(config, generation)
+    const source = openSource(config, generation, (statements) =>
+      this.#say({ event: 'schema-differs', statements }),
+    )
     this.#source = source
     try {
       await this.#stream(source, generation, signal, draining)
@@ -304,6 +306,9 @@ export class Up {
         repository.catalog.openGaps.flatMap(({ scope }) => (scope.kind === 'table' ? [scope.oid] : [])),
       ),
       sampleMs: Math.max(1000, this.#policy.ageMs / 2),
+      schemaMs: this.#policy.ageMs / 4,
+      reading: generation.reading,
+      hard,
       clock: systemClock,
       randomness: systemRandomness,
       events: replicatorEvents((event) => this.#say(event)),

@@ -12,7 +12,7 @@ import type { Repository } from '../repository/repository.ts'
 import { LANE } from './cut-objects.ts'
 import { type BuildCut, CutStore } from './cut-store.ts'
 import { OpenCut } from './open-cut.ts'
-import { decideRoll, type RollPolicy, sealAllowanceMs } from './roll-policy.ts'
+import { decideRoll, readingPatienceMs, type RollPolicy, sealAllowanceMs } from './roll-policy.ts'
 import { CompressionGate } from './segment-builder.ts'
 
 export interface CompactorEvents {
@@ -62,6 +62,8 @@ export class Compactor {
   /** The newest transaction with DDL that was read, and the newest one that a reading of the schema has seen. */
   #ddlSeen: Lsn = LSN_ZERO
   #ddlCovered: Lsn = LSN_ZERO
+  /** The age of the open cut was over then, and this is the newest DDL that it had: it waits a little for its reading. */
+  #due: { readonly at: number; readonly ddl: Lsn } | undefined
   /** Cuts being stored, in order. */
   #storing: Promise<void> = Promise.resolve()
   #inFlight = 0
@@ -142,8 +144,8 @@ export class Compactor {
     this.#stagedBytes += part.changes.bytes.length
     if (part.endLsn === undefined) {
       if (this.#stagedBytes < LIMITS.largeTransactionBytes) return
-      // Large: what came before becomes durable on its own, unless its schema is still being read; then they go together.
-      if (!this.#cut.isEmpty && this.#isCovered) await this.#roll()
+      // Large: what came before becomes durable on its own.
+      if (!this.#cut.isEmpty) await this.#roll()
       this.#inLarge = true
     }
     for (const staged of this.#staged) this.#cut.add(staged, now)
@@ -167,9 +169,8 @@ export class Compactor {
         }
         break
       case 'schema':
-        this.#cut.schemas.push(record.facts)
-        this.#ddlCovered = maxLsn(this.#ddlCovered, record.covers)
-        if (this.#decide() === 'cut') await this.#roll()
+      case 'schema-change':
+        await this.#schema(record)
         break
       case 'marker':
         this.#cut.markers.push({ at: record.at, name: record.name })
@@ -183,26 +184,40 @@ export class Compactor {
     }
   }
 
-  get #isCovered(): boolean {
-    return compareLsn(this.#ddlCovered, this.#ddlSeen) >= 0
+  async #schema(record: ControlRecord & { kind: 'schema' | 'schema-change' }): Promise<void> {
+    const read = record.kind === 'schema' ? record.facts : record.change
+    this.#ddlCovered = maxLsn(this.#ddlCovered, record.covers)
+    if (this.#cut.isEmpty && this.#staged.length === 0) {
+      // Of a cut that went out before it, or of a process before this one.
+      await this.#storing
+      await this.#store.schema(read, this.#generation.to)
+    } else {
+      this.#cut.schemas.push(read)
+      if (this.#decide() === 'cut') await this.#roll()
+    }
   }
 
   /** Whether the cut may end here. */
   get #isWhole(): boolean {
-    return !this.#inLarge && this.#staged.length === 0 && this.#isCovered
+    return !this.#inLarge && this.#staged.length === 0
   }
 
   #decide(): 'cut' | 'wait' {
-    // An entry past a schema change needs the schema entry before it.
-    if (this.#inLarge || !this.#isCovered) return 'wait'
+    if (this.#inLarge) return 'wait'
     if (this.#endedLarge) return 'cut'
+    const { policy, clock } = this.#options
     const cut = this.#cut
-    const ageMs = cut.firstAt === undefined ? 0 : this.#options.clock.elapsed() - cut.firstAt
-    return decideRoll(this.#options.policy, {
-      rawBytes: this.#endsWithUnit ? 0 : cut.rawBytes,
-      transactions: cut.transactions.length,
-      ageMs,
-    })
+    const now = clock.elapsed()
+    const rawBytes = this.#endsWithUnit ? 0 : cut.rawBytes
+    const transactions = cut.transactions.length
+    const ageMs = cut.firstAt === undefined ? 0 : now - cut.firstAt
+    if (decideRoll(policy, { rawBytes, transactions, ageMs }) === 'wait') return 'wait'
+    // Rows never wait for a quiet catalog: a reading that comes later serves the points before it as well. A little
+    // patience keeps a change and the reading that saw it together where that costs nobody anything.
+    if (rawBytes >= policy.segmentBytes) return 'cut'
+    this.#due ??= { at: now, ddl: this.#ddlSeen }
+    const isCovered = compareLsn(this.#ddlCovered, this.#due.ddl) >= 0
+    return isCovered || now - this.#due.at >= readingPatienceMs(policy) ? 'cut' : 'wait'
   }
 
   /** One timer for the age of the open cut. */
@@ -228,6 +243,7 @@ export class Compactor {
     if (last === undefined) return
     this.#cut = this.#open(last.lsn)
     this.#endedLarge = false
+    this.#due = undefined
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#inFlight++
@@ -249,8 +265,7 @@ export class Compactor {
 
   /** Everything complete goes out; an incomplete transaction is dropped (it was never acknowledged). */
   async #flush(): Promise<void> {
-    // Without the schema that its DDL made, the cut is left to come again: a restart would not read the schema for it.
-    if (!this.#inLarge && this.#isCovered) await this.#roll()
+    if (!this.#inLarge) await this.#roll()
   }
 
   #fail(error: unknown): void {

@@ -2,10 +2,11 @@
 import { Backoff } from '../core/running-state.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
-import type { ControlRecord, SchemaFacts } from '../core/transaction.ts'
+import type { ControlRecord, SchemaChange, SchemaFacts } from '../core/transaction.ts'
 import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
 import { sampledJson } from '../formats/sampled-sequences.ts'
+import { statementsDigest } from '../formats/schema-change.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { CompactorOptions } from './compactor.ts'
 import { CutObjects, LANE } from './cut-objects.ts'
@@ -75,7 +76,7 @@ export class CutStore {
       const entry: EntryBody = { kind: 'marker', generation, at: formatLsn(marker.at), name: marker.name }
       await this.retrying(() => repository.append(entry))
     }
-    for (const facts of cut.schemas) await this.#storeSchema(facts, last.lsn)
+    for (const facts of cut.schemas) await this.schema(facts, last.lsn)
     const body: EntryBody = {
       kind: 'segments',
       generation,
@@ -129,21 +130,40 @@ export class CutStore {
     })
   }
 
-  async #storeSchema(facts: SchemaFacts, at: Lsn): Promise<void> {
+  async schema(read: SchemaFacts | SchemaChange, lsn: Lsn): Promise<void> {
     const { repository, generation } = this.#options
+    const kind = 'since' in read ? 'schema-change' : 'schema'
     const sealed = await repository.seal(
-      schemaName(generation, at, repository.nonce()),
-      Buffer.from(JSON.stringify(facts), 'utf8'),
-      { kind: 'schema', generation: String(generation) },
+      schemaName(generation, lsn, repository.nonce()),
+      Buffer.from(JSON.stringify(read), 'utf8'),
+      { kind, generation: String(generation) },
     )
     await this.retrying(() => repository.put(sealed, this.signal))
-    const body: EntryBody = {
-      kind: 'schema',
-      generation,
-      at: formatLsn(at),
-      snapshot: facts.snapshot,
-      object: sealed.object,
-    }
+    const { snapshot } = read
+    const { object } = sealed
+    const at = formatLsn(lsn)
+    const body: EntryBody =
+      'since' in read
+        ? {
+            kind: 'schema-change',
+            generation,
+            at,
+            snapshot,
+            reading: read.reading,
+            since: read.since,
+            digest: read.digest,
+            object,
+          }
+        : {
+            kind: 'schema',
+            generation,
+            at,
+            snapshot,
+            ...(read.reading === undefined
+              ? {}
+              : { reading: read.reading, digest: statementsDigest(read.statements) }),
+            object,
+          }
     await this.retrying(() => repository.append(body))
   }
 

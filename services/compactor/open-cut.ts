@@ -8,6 +8,7 @@ import {
   type GapNotice,
   hasDdl,
   type LogPlace,
+  type SchemaChange,
   type SchemaFacts,
   type TransactionPart,
 } from '../core/transaction.ts'
@@ -24,7 +25,7 @@ export class OpenCut {
   /** Segments already finished, of a transaction too large for one. */
   readonly finished: Promise<BuiltSegment>[] = []
   readonly transactions: IndexedTransaction[] = []
-  readonly schemas: SchemaFacts[] = []
+  readonly schemas: (SchemaFacts | SchemaChange)[] = []
   readonly gaps: GapNotice[] = []
   readonly markers: { readonly at: Lsn; readonly name: string }[] = []
   sequences: (ControlRecord & { kind: 'sequences' }) | undefined

@@ -12,6 +12,11 @@ export function sealAllowanceMs(policy: RollPolicy): number {
   return Math.min(500, policy.ageMs / 5)
 }
 
+/** How long a cut whose age is over waits for the reading of a schema that changed in it. */
+export function readingPatienceMs(policy: RollPolicy): number {
+  return Math.max(2000, policy.ageMs / 4)
+}
+
 export interface OpenCutFacts {
   readonly rawBytes: number
   readonly transactions: number

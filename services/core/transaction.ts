@@ -109,6 +109,7 @@ export type ControlRecord =
       readonly facts: SchemaFacts /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */
       readonly covers: Lsn
     }
+  | { readonly kind: 'schema-change'; readonly change: SchemaChange; readonly covers: Lsn }
   | { readonly kind: 'heartbeat'; readonly at: Lsn }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
   | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
@@ -174,6 +175,8 @@ export function sequenceKey(sequence: { readonly schema: string; readonly name: 
 
 /** The catalog as it stood in one snapshot, with the ordered SQL that makes it from nothing. */
 export interface SchemaFacts {
+  /** Names this reading, for changes that continue it; those of before have none. */
+  readonly reading?: string
   /** pg_current_snapshot() of the reading: tells which DDL transactions it has seen. */
   readonly snapshot: string
   /** Full transaction ids (64 bits, text) of the DDL records that the reading saw. */
@@ -181,6 +184,25 @@ export interface SchemaFacts {
   readonly statements: readonly SchemaStatement[]
   /** What could not be read or is not covered, for people. */
   readonly notes: readonly string[]
+  /** OIDs that were being changed while they were read: their DDL records say more than this does. */
+  readonly unsettled?: readonly number[]
+}
+
+/** A list as runs over an older one: [first, count] of what is the same, or what is new. */
+export type ListChange<T> = readonly (readonly [number, number] | { readonly new: T })[]
+
+/** A reading of the schema as what changed since another one. */
+export interface SchemaChange {
+  readonly reading: string
+  readonly since: string
+  readonly snapshot: string
+  /** Those that the reading before had not seen. */
+  readonly ddlSeen: readonly string[]
+  readonly statements: ListChange<SchemaStatement>
+  readonly notes: ListChange<string>
+  /** SHA-256 over all statements as they are now. */
+  readonly digest: string
+  readonly unsettled: readonly number[]
 }
 
 export interface SchemaStatement {
@@ -214,5 +236,7 @@ export type LogItem = TransactionPart | ControlRecord
 
 /** Bytes that an item holds, for the queues' limits. */
 export function bytesOf(item: LogItem): number {
-  return item.kind === 'changes' ? item.changes.bytes.length + 200 : 500
+  if (item.kind === 'changes') return item.changes.bytes.length + 200
+  if (item.kind === 'schema') return 500 + item.facts.statements.reduce((sum, s) => sum + s.sql.length, 0)
+  return 500
 }

@@ -96,6 +96,21 @@ export const entryBody = z.discriminatedUnion('kind', [
     generation: z.int(),
     at: lsn,
     snapshot: z.string(),
+    /** Names the reading, for the changes that continue it; of before there is none. */
+    reading: z.uuid().optional(),
+    /** Over its statements. */
+    digest: hash.optional(),
+    object: sealedObject,
+  }),
+  /** A reading of the schema as what changed since another one. */
+  z.object({
+    kind: z.literal('schema-change'),
+    generation: z.int(),
+    at: lsn,
+    snapshot: z.string(),
+    reading: z.uuid(),
+    since: z.uuid(),
+    digest: hash,
     object: sealedObject,
   }),
   z.object({
@@ -281,6 +296,13 @@ export interface NumberedEntry<K extends EntryKind> {
   readonly number: bigint
   readonly writtenAt: string
   readonly body: EntryOf<K>
+}
+
+/** A reading of the schema, whole or as a change. */
+export interface ReadingEntry {
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly body: EntryOf<'schema'> | EntryOf<'schema-change'>
 }
 
 export interface Signer {

@@ -15,6 +15,8 @@ import { textOfField } from '../formats/value-printer.ts'
 import { ChangeCursor, changeBlocks } from './segment-reader.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { isVisible } from '../core/snapshot.ts'
+import { SchemaReadings } from './schema-readings.ts'
 
 /** All DDL records of a generation that are durable, in commit order. */
 export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
@@ -103,16 +105,14 @@ export async function schemaAt(
   lsn: Lsn,
 ): Promise<SchemaAtPoint> {
   const place = new Map(records.map((r) => [r.record.xid, r.lsn]))
+  const readings = new SchemaReadings(repository, generation)
   let chosen: SchemaFacts | undefined
+  let oldest: SchemaFacts | undefined
   for (const entry of generation.schemas.toReversed()) {
-    const facts = JSON.parse(
-      (
-        await repository.getSealed(entry.body.object, {
-          kind: 'schema',
-          generation: String(generation.facts.generation),
-        })
-      ).toString('utf8'),
-    ) as SchemaFacts
+    const facts = await readings.facts(entry)
+    // Its beginning is not there any more, or never came.
+    if (facts === undefined) continue
+    oldest = facts
     // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
     const knowsLater =
       facts.ddlSeen.some((xid) => {
@@ -126,22 +126,25 @@ export async function schemaAt(
       break
     }
   }
+  if (chosen === undefined && oldest !== undefined)
+    // All of them knew later changes: rows come first, so the oldest serves, and it is said.
+    chosen = {
+      ...oldest,
+      notes: [...oldest.notes, 'no reading of the schema is older than this point: check it by hand'],
+    }
   if (chosen === undefined)
     throw new TidemarkError('LEDGER_BROKEN', 'there are no schema facts for this point')
   const seen = new Set(chosen.ddlSeen)
   const { snapshot } = chosen
+  // What was being changed while it was read is told by its records as well.
+  const unsettled = new Set(chosen.unsettled)
   const later = records.filter(
-    (r) => compareLsn(r.lsn, lsn) <= 0 && !seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid),
+    (r) =>
+      compareLsn(r.lsn, lsn) <= 0 &&
+      (unsettled.has(r.record.oid) || (!seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))),
   )
   if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes }
   return patched(chosen, later, histories)
-}
-
-/** Whether a committed transaction is in a snapshot, `xmin:xmax:xip,…` (PostgreSQL manual, pg_current_snapshot). */
-export function isVisible(snapshot: string, xid: string): boolean {
-  const [xmin = '0', xmax = '0', running = ''] = snapshot.split(':')
-  const id = BigInt(xid)
-  return id < BigInt(xmin) || (id < BigInt(xmax) && !running.split(',').includes(xid))
 }
 
 /** Replaces the statements of every object that later records touched by ones made from the records. */

@@ -14,6 +14,7 @@ import { baseSchema } from '../formats/change-schema.ts'
 import { type Block, compressBlock, containerFile } from '../formats/container.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
+import { statementsDigest } from '../formats/schema-change.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export interface BaseEvents {
@@ -170,6 +171,9 @@ export class BaseCopy {
       generation,
       at: formatLsn(snapshot.consistentPoint),
       snapshot: facts.snapshot,
+      ...(facts.reading === undefined
+        ? {}
+        : { reading: facts.reading, digest: statementsDigest(facts.statements) }),
       object: sealed.object,
     })
   }

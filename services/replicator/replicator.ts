@@ -5,11 +5,12 @@
 import type { Clock, Randomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, LSN_ZERO, type Lsn } from '../core/position.ts'
+import { type Lsn, maxLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { DdlWatch, LEFT_OUT } from './ddl-watch.ts'
+import { type KnownReading, SchemaLog } from './schema-log.ts'
 import { SequenceWatch } from './sequence-watch.ts'
 
 /** Commands of records that no user's command made: they are waited for. */
@@ -35,6 +36,12 @@ export interface ReplicatorOptions {
   /** Tables with an open gap in the ledger. */
   readonly inGap?: ReadonlySet<number>
   readonly sampleMs: number
+  /** Pause between two readings of the schema. */
+  readonly schemaMs: number
+  /** The ledger's newest reading of the schema. */
+  readonly reading: KnownReading | undefined
+  /** Stops at once, where `run`'s own signal leaves the time to read a schema that changed. */
+  readonly hard?: AbortSignal
   readonly clock: Clock
   readonly randomness: Randomness
   readonly events: ReplicatorEvents
@@ -56,10 +63,7 @@ export class Replicator {
   /** Tables that are left out of the stream, with a gap that says so. */
   readonly #leftOut: Set<number>
   #untold = ''
-  /** Commit LSN of the newest transaction with DDL. */
-  #ddlAt: Lsn = LSN_ZERO
-  #schemaWanted = false
-  #schemaReading: Promise<void> | undefined
+  readonly #schema: SchemaLog
   #failure: { readonly error: unknown } | undefined
 
   constructor(options: ReplicatorOptions) {
@@ -69,11 +73,13 @@ export class Replicator {
     this.#watch = new DdlWatch(options.randomness)
     this.#sequences = new SequenceWatch(options.clock)
     this.#leftOut = new Set(options.inGap)
+    this.#schema = new SchemaLog(options)
   }
 
   /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
   async run(signal: AbortSignal): Promise<void> {
-    const { source, log, from } = this.#options
+    const { source, log, from, hard = signal } = this.#options
+    let reading: Promise<void> | undefined
     const stop = new AbortController()
     const inner = AbortSignal.any([signal, stop.signal])
     source.acknowledge(this.#options.durable)
@@ -81,24 +87,24 @@ export class Replicator {
     const sampling = this.#sample(inner)
     sampling.catch((error: unknown) => this.#fail(error, stop))
     try {
-      // What the log holds beyond the store may have DDL whose schema was not read before a crash.
-      if (compareLsn(log.complete, this.#options.durable) > 0) {
-        this.#ddlAt = log.complete
-        await log.append({ kind: 'schema', facts: await source.schema(), covers: this.#ddlAt }, inner)
-      }
+      // What a crash left unread is read now: nothing else may tell of it any more.
+      this.#schema.want(maxLsn(log.complete, this.#options.durable))
+      reading = this.#schema.run(inner)
+      reading.catch((error: unknown) => this.#fail(error, stop))
       for await (const item of source.stream(from, inner)) {
         const ends = item.kind === 'changes' && item.endLsn !== undefined
         // Its gaps go before it: a log that keeps the transaction keeps them too.
         if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
         await log.append(item, inner)
-        if (ends) this.#committed(item, inner, stop)
+        if (ends) this.#committed(item)
       }
     } catch (error) {
       throw this.#failure?.error ?? error
     } finally {
       stop.abort(new DOMException('stopped', 'AbortError'))
       off()
-      await Promise.allSettled([sampling, this.#schemaReading])
+      await Promise.allSettled([sampling, reading])
+      if (this.#failure === undefined && !hard.aborted) await this.#schema.settle(hard)
     }
   }
 
@@ -112,24 +118,9 @@ export class Replicator {
     }
   }
 
-  #committed(part: TransactionPart, signal: AbortSignal, stop: AbortController): void {
+  #committed(part: TransactionPart): void {
     this.#received = part.endLsn!
-    if (part.ddl.length === 0) return
-    this.#ddlAt = part.head.lsn
-    this.#schemaWanted = true
-    this.#schemaReading ??= this.#readSchema(signal)
-      .catch((error: unknown) => this.#fail(error, stop))
-      .finally(() => (this.#schemaReading = undefined))
-  }
-
-  /** One reading at a time; DDL that came meanwhile is covered by the next one. */
-  async #readSchema(signal: AbortSignal): Promise<void> {
-    while (this.#schemaWanted) {
-      this.#schemaWanted = false
-      const covers = this.#ddlAt
-      const facts = await this.#options.source.schema()
-      await this.#options.log.append({ kind: 'schema', facts, covers }, signal)
-    }
+    if (part.ddl.length > 0) this.#schema.want(part.head.lsn)
   }
 
   /**

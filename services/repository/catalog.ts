@@ -16,6 +16,7 @@ const KEPT: ReadonlySet<EntryKind> = new Set([
   'generation',
   'key',
   'schema',
+  'schema-change',
   'table',
   'base',
   'marker',
@@ -222,6 +223,7 @@ export class Catalog {
         this.keys.set(body.key, { ...numbered, body })
         break
       case 'schema':
+      case 'schema-change':
         this.#of(body.generation).addSchema({ ...numbered, body })
         break
       case 'segments':

@@ -1,7 +1,13 @@
 /** One generation as the ledger has it: its segments, bases, tables and schemas, and where it begins and ends. */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
-import type { EntryOf, NumberedEntry, SealedRef, StoredObject } from '../formats/ledger-entry.ts'
+import type {
+  EntryOf,
+  NumberedEntry,
+  ReadingEntry,
+  SealedRef,
+  StoredObject,
+} from '../formats/ledger-entry.ts'
 import type { Floor } from './floor.ts'
 import type { SegmentLog } from './segment-log.ts'
 
@@ -31,7 +37,7 @@ export class Generation {
   readonly number: bigint
   #segments: SegmentLog
   #bases: Base[] = []
-  #schemas: NumberedEntry<'schema'>[] = []
+  #schemas: ReadingEntry[] = []
   #floor: Floor | undefined
   /** All `table` entries by number, those of unfinished bases and re-snapshots too. */
   readonly tables = new Map<bigint, NumberedEntry<'table'>>()
@@ -85,11 +91,21 @@ export class Generation {
     return this.#bases
   }
 
-  get schemas(): readonly NumberedEntry<'schema'>[] {
+  /** Readings of the schema in the ledger's order. */
+  get schemas(): readonly ReadingEntry[] {
     const floor = this.#floor
     return floor === undefined
       ? this.#schemas
       : this.#schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), floor.schemasFrom) >= 0)
+  }
+
+  /** The newest reading of the schema that changes can continue. */
+  get reading():
+    | { readonly reading: string; readonly digest: string; readonly snapshot: string }
+    | undefined {
+    const body = this.#schemas.at(-1)?.body
+    if (body?.reading === undefined || body.digest === undefined) return undefined
+    return { reading: body.reading, digest: body.digest, snapshot: body.snapshot }
   }
 
   /** The DDL records of what lies below the floor. */
@@ -107,7 +123,7 @@ export class Generation {
     this.#bases.push(base)
   }
 
-  addSchema(schema: NumberedEntry<'schema'>): void {
+  addSchema(schema: ReadingEntry): void {
     this.#schemas.push(schema)
   }
 

@@ -34,7 +34,7 @@ export function* namedObjects({ body }: AnyEntry): Generator<NamedObject> {
       object: body.version,
       sealed: { key: body.version.key, context: { kind: 'table', ...common } },
     }
-  } else if (body.kind === 'sequences' || body.kind === 'schema') {
+  } else if (body.kind === 'sequences' || body.kind === 'schema' || body.kind === 'schema-change') {
     yield {
       range: `${body.kind} at ${body.at}`,
       object: body.object,

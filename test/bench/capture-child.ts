@@ -51,6 +51,8 @@ const replicator = new Replicator({
   durable: generation.end,
   checked: generation.end,
   sampleMs: 60_000,
+  schemaMs: 100,
+  reading: undefined,
   clock: systemClock,
   randomness: systemRandomness,
   events: { onGap: () => undefined },

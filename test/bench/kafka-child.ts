@@ -60,6 +60,8 @@ const replicator = new Replicator({
   durable: generation.end,
   checked: generation.end,
   sampleMs: 3_600_000,
+  schemaMs: 100,
+  reading: undefined,
   clock: systemClock,
   randomness: systemRandomness,
   events: { onGap: () => undefined },

@@ -76,6 +76,8 @@ async function drainInto(workplace: Workplace): Promise<void> {
     durable: generation.end,
     checked: generation.end,
     sampleMs: 60_000,
+    schemaMs: 100,
+    reading: undefined,
     clock: systemClock,
     randomness: systemRandomness,
     events: { onGap: () => undefined },

@@ -19,6 +19,7 @@ import { Up } from '../../services/app/up.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import type { TableDigest } from '../../services/core/ports/target.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import { isVisible } from '../../services/core/snapshot.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 
 export function serverUrl(version: string): string {
@@ -221,12 +222,23 @@ export class Backup implements AsyncDisposable {
   /** Waits until everything committed so far is durable. */
   async durable(limitMs = 60_000): Promise<Lsn> {
     const head = await this.head()
+    const changes = await this.#changes()
     await this.until(() => {
       if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
       this.#up?.source?.wantHeartbeat()
       return false
     }, limitMs)
+    await this.until(() => {
+      const newest = this.repository.catalog.generation!.schemas.at(-1)
+      return newest !== undefined && changes.every((xid) => isVisible(newest.body.snapshot, xid))
+    }, limitMs)
     return head
+  }
+
+  /** The transactions whose schema changes are still at the source: rows do not wait for them to be read. */
+  async #changes(): Promise<readonly string[]> {
+    const found = await this.source.query<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
+    return found.rows.map(({ xid }) => xid)
   }
 
   /** Polls a condition, bounded, and fails with the job. */

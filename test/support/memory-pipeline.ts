@@ -125,6 +125,8 @@ export class MemoryPipeline {
       durable: generation.end,
       checked: generation.checked,
       sampleMs: 3_600_000,
+      schemaMs: 100,
+      reading: undefined,
       clock,
       randomness,
       events: { onGap: () => undefined },

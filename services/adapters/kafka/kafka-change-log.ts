@@ -211,7 +211,10 @@ export class KafkaChangeLog implements ChangeLog {
     if (item.kind === 'changes') this.#part(item)
     else {
       // A large control record does not share its unit's record with much else.
-      if (item.kind === 'schema' && this.#unit.recordBytes > PROGRESS_BYTES / 4) {
+      if (
+        (item.kind === 'schema' || item.kind === 'schema-change') &&
+        this.#unit.recordBytes > PROGRESS_BYTES / 4
+      ) {
         await this.#writing
         this.#throwFailure()
         this.#begin()

@@ -251,6 +251,8 @@ export class MemorySource implements Source {
     return Promise.resolve({ consistentPoint, tables, sequences: [], copy, close: () => Promise.resolve() })
   }
 
+  readonly schemaSince = (): Promise<undefined> => Promise.resolve(undefined)
+
   schema(): Promise<SchemaFacts> {
     const statements = [...this.#tables.values()].map(({ table }) => ({
       sql: `CREATE TABLE ${quoteTable({ schema: 'public', name: table.name })} (id bigint, ${table.columns.map((c) => `${quoteName(c)} text`).join(', ')})`,

@@ -13,13 +13,13 @@ import type {
   SourceIdentity,
 } from '../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
-import type { LogItem, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
+import type { LogItem, SchemaChange, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
-import { readSteadySchema } from './schema-reader.ts'
+import { SchemaReadings } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
-import { backendOf, connect, connectionError } from './session.ts'
+import { backendOf, connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
 import { checkSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
@@ -34,6 +34,8 @@ export interface PostgresSourceOptions {
   readonly subjects?: Subjects
   readonly clock: Clock
   readonly randomness: Randomness
+  /** A whole reading of the schema differed from what the changes had made of it, in so many statements. */
+  readonly onSchemaDifference?: (statements: number) => void
 }
 
 /** What the ledger knows of this source: checked before a byte is read. */
@@ -48,6 +50,7 @@ export class PostgresSource implements Source {
   readonly #expected: ExpectedSource
   readonly #sequences = new SequenceReader()
   readonly #identities: IdentityKeeper
+  readonly #readings: SchemaReadings
   #client: pg.Client | undefined
   #stream: WalStream | undefined
   #acknowledged: Lsn = LSN_ZERO
@@ -59,6 +62,12 @@ export class PostgresSource implements Source {
     this.#options = options
     this.#expected = expected
     this.#identities = new IdentityKeeper(options.clock)
+    const { url, clock, onSchemaDifference } = options
+    this.#readings = new SchemaReadings({
+      connect: () => connect({ url, applicationName: APPLICATION_NAME, role: 'source' }),
+      clock,
+      ...(onSchemaDifference === undefined ? {} : { onDifference: onSchemaDifference }),
+    })
   }
 
   identify(): Promise<SourceIdentity> {
@@ -152,20 +161,19 @@ export class PostgresSource implements Source {
     })
   }
 
-  /** The schema in one snapshot; its own connection, so that nothing waits behind it. */
   async schema(): Promise<SchemaFacts> {
-    const client = await connect({
-      url: this.#options.url,
-      applicationName: APPLICATION_NAME,
-      role: 'source',
-    })
     try {
-      const { tables: _, ...facts } = await readSteadySchema(client)
-      return facts
+      return await this.#readings.whole()
     } catch (error) {
       throw connectionError(error, 'source')
-    } finally {
-      await client.end()
+    }
+  }
+
+  async schemaSince(reading: string): Promise<SchemaChange | undefined> {
+    try {
+      return await this.#readings.since(reading)
+    } catch (error) {
+      throw connectionError(error, 'source')
     }
   }
 
@@ -248,13 +256,26 @@ export class PostgresSource implements Source {
       over.signal,
     )
     try {
-      return await ask(client)
+      return await askedAgain(() => ask(client))
     } catch (error) {
       if (this.#client === client) this.#client = undefined
       await client.end().catch(() => undefined)
       throw dead ?? connectionError(error, 'source')
     } finally {
       over.abort(new DOMException('over', 'AbortError'))
+    }
+  }
+}
+
+/** What others drop while it is asked about is no answer: the same question again, a limited number of times. */
+async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
+  for (let left = 20; ; left--) {
+    try {
+      return await ask()
+    } catch (error) {
+      const state = sqlState(error)
+      if (left <= 0 || state === undefined || !['XX000', '42P01', '42704', '3F000'].includes(state))
+        throw error
     }
   }
 }

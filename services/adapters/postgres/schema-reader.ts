@@ -1,44 +1,94 @@
-/** Reads a database's schema until it was read undisturbed. */
+/** Readings of a source's schema: whole ones, and changes since the last one. One at a time. */
 import type pg from 'pg'
-import { TidemarkError } from '../../core/errors.ts'
-import { type ReadSchema, readSchema } from './catalog/read-schema.ts'
-import { sqlState } from './session.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { SchemaChange } from '../../core/transaction.ts'
+import { schemaChange, statementsDigest } from '../../formats/schema-change.ts'
+import { type ReadSchema, SchemaReader } from './catalog/read-schema.ts'
+import { changedKeys } from './catalog/versions.ts'
 
-/** Readings that DDL may disturb before it is given up. */
-const TRIES = 40
-
-/**
- * Reads the schema until nothing changed meanwhile: pg_get_*def functions look past the snapshot, so facts read while
- * somebody's DDL commits may be of two moments, or fail on an object that is gone.
- */
-export async function readSteadySchema(client: pg.Client): Promise<ReadSchema> {
-  for (let left = TRIES; ; left--) {
-    const before = await newestRecord(client)
-    let failure: unknown
-    let read: ReadSchema | undefined
-    try {
-      await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
-      read = await readSchema(client)
-    } catch (error) {
-      failure = error
-    } finally {
-      await client.query('ROLLBACK')
-    }
-    const undisturbed = before === (await newestRecord(client))
-    if (read !== undefined && undisturbed) return read
-    // Gone while it was read: also where no event trigger says so.
-    const gone = ['XX000', '42P01', '42704'].includes(sqlState(failure) ?? '')
-    if (left <= 0 || (failure !== undefined && !gone && (undisturbed || sqlState(failure) === undefined)))
-      throw failure ?? new TidemarkError('SOURCE_UNREACHABLE', 'the schema kept changing while it was read')
-  }
+/** A whole reading, of which nothing is kept. */
+export function readWholeSchema(client: pg.Client): Promise<ReadSchema> {
+  return new SchemaReader().read(client)
 }
 
-async function newestRecord(client: pg.Client): Promise<string> {
-  return (
-    (
-      await client.query<{ n: string }>(
-        "SELECT count(*)::text || ':' || COALESCE(max(id), 0)::text AS n FROM tidemark.ddl",
-      )
-    ).rows[0]?.n ?? ''
-  )
+/** A whole reading is due after this. */
+const WHOLE_MS = 24 * 3600 * 1000
+/** And where the changes since the last one are more than this many. */
+const MOST_CHANGES = 256
+
+export interface SchemaReadingsOptions {
+  connect(): Promise<pg.Client>
+  readonly clock: Clock
+  /** What a whole reading showed to be other than the changes had made of it: how many statements. */
+  onDifference?(statements: number): void
+}
+
+export class SchemaReadings {
+  readonly #options: SchemaReadingsOptions
+  #reader: SchemaReader | undefined
+  #last: ReadSchema | undefined
+  #wholeAt = 0
+  #changes = 0
+  #before: Promise<unknown> = Promise.resolve()
+
+  constructor(options: SchemaReadingsOptions) {
+    this.#options = options
+  }
+
+  whole(): Promise<ReadSchema> {
+    return this.#alone(async (client) => {
+      const fresh = new SchemaReader()
+      // What the changes make of it, to be compared with it.
+      const known = await this.#reader?.read(client)
+      const read = await fresh.read(client)
+      if (known !== undefined) this.#compare(known, read, this.#reader!, fresh)
+      this.#reader = fresh
+      this.#last = read
+      this.#wholeAt = this.#options.clock.elapsed()
+      this.#changes = 0
+      return read
+    })
+  }
+
+  /** Undefined where the last reading was another one, and where a whole one is due. */
+  since(reading: string): Promise<SchemaChange | undefined> {
+    return this.#alone(async (client) => {
+      const last = this.#last
+      if (this.#reader === undefined || last?.reading !== reading) return undefined
+      const isDue = this.#options.clock.elapsed() - this.#wholeAt >= WHOLE_MS || this.#changes >= MOST_CHANGES
+      if (isDue) return undefined
+      const read = await this.#reader.read(client)
+      this.#last = read
+      this.#changes++
+      return schemaChange(last, read)
+    })
+  }
+
+  #compare(known: ReadSchema, read: ReadSchema, before: SchemaReader, fresh: SchemaReader): void {
+    const disturbed =
+      changedKeys(before.versions ?? new Map(), fresh.versions ?? new Map()).size > 0 ||
+      (known.unsettled ?? []).length + (read.unsettled ?? []).length > 0
+    if (disturbed || statementsDigest(known.statements) === statementsDigest(read.statements)) return
+    const texts = new Set(known.statements.map((one) => one.sql))
+    const others = read.statements.filter((one) => !texts.has(one.sql)).length
+    this.#options.onDifference?.(Math.max(1, others, read.statements.length - known.statements.length))
+  }
+
+  /** A connection of its own, so that nothing waits behind a reading. */
+  async #alone<T>(action: (client: pg.Client) => Promise<T>): Promise<T> {
+    const before = this.#before
+    const over = Promise.withResolvers<void>()
+    this.#before = over.promise
+    await before
+    try {
+      const client = await this.#options.connect()
+      try {
+        return await action(client)
+      } finally {
+        await client.end()
+      }
+    } finally {
+      over.resolve()
+    }
+  }
 }

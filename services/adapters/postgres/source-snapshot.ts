@@ -11,7 +11,7 @@ import type { TextEncoding } from '../../formats/change-schema.ts'
 import { RowEncoder } from '../../formats/row-encoder.ts'
 import { tableVersion } from '../../formats/schema-facts.ts'
 import { APPLICATION_NAME } from './names.ts'
-import { readSchema } from './catalog/read-schema.ts'
+import { readTables } from './catalog/read-tables.ts'
 import { readSequencesOnce } from './sequences.ts'
 import { connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
@@ -101,12 +101,12 @@ export class SourceSnapshot implements Snapshot {
       reader = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
       catalog = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
       await beginUnder(reader, exported.name)
-      const schema = await readSchema(reader)
+      const read = await readTables(reader, catalog)
       const sequences = await readSequencesOnce(reader)
       const extents = await readExtents(reader)
       await reader.query('COMMIT')
       const tables: SnapshotTable[] = []
-      for (const facts of schema.tables) {
+      for (const facts of read) {
         const extent = extents.get(facts.oid)
         if (
           facts.kind !== 'r' ||

@@ -134,8 +134,9 @@ export class TransactionAssembler {
     if (head === undefined || head.lsn !== commit.commitLsn)
       throw new TidemarkError('PROTOCOL', 'COMMIT of another transaction than the one begun')
     if (!this.#skipping) {
-      this.#part(commit.endLsn)
+      // Before the end of their transaction: a cut may roll behind it, and a crash then would lose what comes after.
       for (const marker of this.#markers) this.#emit(marker)
+      this.#part(commit.endLsn)
     }
     this.#markers = []
     this.#head = undefined

@@ -36,6 +36,8 @@ function words(event: UpEvent): string | undefined {
       return event.tables.length === 0
         ? 'every table can be recorded again'
         : `NOT COVERED: the schema of ${event.tables.join(', ')} changed, and the role may not alter them or they are locked; make the role their owner`
+    case 'schema-differs':
+      return `the schema was read as a whole and ${event.statements} statements were other than known: they are replaced`
     case 'gap-closed':
       return 'gap closed'
     case 'generation':
@@ -100,6 +102,13 @@ function identityText(now: string): string {
   return `its replica identity is ${now} now`
 }
 
+/** Events that somebody has to look at, whatever they say. */
+const ALARMS = {
+  'log-anew': 'the change log lost records',
+  untold: 'tables that are not covered',
+  'schema-differs': 'the schema was known wrongly',
+} as const
+
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)
 }
@@ -149,8 +158,8 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
               )
               return
             }
-            if (event.event === 'log-anew') log.error(event, 'the change log lost records')
-            if (event.event === 'untold') log.error(event, 'tables that are not covered')
+            const alarm = event.event in ALARMS ? ALARMS[event.event as keyof typeof ALARMS] : undefined
+            if (alarm !== undefined) log.error(event, alarm)
             if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
             if (event.event === 'upkeep-failed') log.warn(event, 'upkeep failed')
             if (event.event === 'copy-failed') log.warn(event, 'a copy is behind')

@@ -10,7 +10,14 @@
  */
 import type { Lsn } from '../position.ts'
 import type { TableVersion } from '../relation.ts'
-import type { ChangeShape, LogItem, SchemaFacts, SequenceReading, SequenceSample } from '../transaction.ts'
+import type {
+  ChangeShape,
+  LogItem,
+  SchemaChange,
+  SchemaFacts,
+  SequenceReading,
+  SequenceSample,
+} from '../transaction.ts'
 
 export interface SourceIdentity {
   readonly systemId: string
@@ -110,7 +117,13 @@ export interface Source {
     readonly signal: AbortSignal
     onWaiting?(pids: readonly number[]): void
   }): Promise<Snapshot>
+  /** The schema as it is now, whole. DDL that goes on meanwhile neither fails it nor holds it up. */
   schema(): Promise<SchemaFacts>
+  /**
+   * What changed in the schema since the reading of that name, if this source gave it last. Undefined otherwise, and where the
+   * changes since the last whole reading have grown so much that a whole one is due.
+   */
+  schemaSince(reading: string): Promise<SchemaChange | undefined>
   /** Every sequence that the role may read, called or not; temporary ones and ours left out. */
   sequences(): Promise<readonly SequenceReading[]>
   /**

@@ -1,45 +1,183 @@
 /**
- * Reads a database's schema in one snapshot and gives the ordered SQL that makes it from nothing, in two parts (before
- * and after the load): a restore works from that alone, by hand if need be.
+ * Reads a database's schema and gives the ordered SQL that makes it from nothing, in two parts (before and after the
+ * load): a restore works from that alone, by hand if need be.
  *
- * The order of creation follows pg_depend. What is not covered is said in the notes, never dropped silently.
+ * The order of creation follows pg_depend. What is not covered is said in the notes, never dropped silently. A reader
+ * keeps what it read: its next reading prints only what changed, and what depends on that.
  */
+import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import type { SchemaFacts, SchemaStatement } from '../../../core/transaction.ts'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { dependentsOf } from './dependents.ts'
 import { inOrder, type OrderedObject, readEdges } from './dependency-order.ts'
-import type { Catalog, CatalogObject } from './kind.ts'
+import type { Catalog, CatalogKind, CatalogObject } from './kind.ts'
 import { KINDS } from './kinds.ts'
+import { readObjects } from './read-objects.ts'
 import { type Made, uncovered } from './uncovered.ts'
+import { changedKeys, readVersions, VERSIONED, type Versions } from './versions.ts'
 
-export interface ReadSchema extends SchemaFacts {
-  readonly tables: readonly TableFacts[]
+export type ReadSchema = SchemaFacts & { readonly reading: string }
+
+/** Readings that may be disturbed before what is there is taken, with what is unsettled named. */
+const ROUNDS = 6
+/** Where more than this has changed, all is read: one query is cheaper than its list of OIDs. */
+const MOST_CHANGED = 2000
+
+interface Round {
+  readonly facts: ReadSchema
+  /** class:oid of what was printed in this round. */
+  readonly printed: ReadonlySet<string>
+  readonly failed: ReadonlyMap<string, string>
 }
 
-/** Must run inside a REPEATABLE READ transaction; everything is seen as of its snapshot. */
-export async function readSchema(client: pg.Client): Promise<ReadSchema> {
-  const catalog = await openCatalog(client)
-  const [moment] = await catalog.rows<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
-  const seen = await catalog.rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
-  const first: SchemaStatement[] = []
-  const last: SchemaStatement[] = []
-  const ordered: OrderedObject[] = []
-  const notes: string[] = []
-  const tables: TableFacts[] = []
-  const made: Made[] = []
-  for (const kind of KINDS) {
-    for (const object of await kind.read(catalog)) {
-      notes.push(...(object.notes ?? []))
-      if (object.statements.length > 0) made.push({ class: kind.class, oid: object.oid })
-      if (object.table !== undefined) tables.push(object.table)
-      if (kind.order === 'by dependency') ordered.push(orderedObject(kind.class, object))
-      else (kind.order === 'first' ? first : last).push(...object.statements)
+export class SchemaReader {
+  /** Of kinds that are read each time; several may have one OID. */
+  readonly #light = new Map<CatalogKind, readonly CatalogObject[]>()
+  /** Of the others, by OID. */
+  readonly #objects = new Map<CatalogKind, Map<number, CatalogObject>>()
+  #versions: Versions | undefined
+  /** Those that a round printed while they changed: printed again by the next one. */
+  #unsettled: ReadonlySet<string> = new Set()
+  /** What could not be read of an object that did not change meanwhile: class:oid to the note. */
+  readonly #unread = new Map<string, string>()
+
+  /** What the catalog looked like, for comparing two readers. */
+  get versions(): Versions | undefined {
+    return this.#versions
+  }
+
+  /**
+   * Brings what is known to the present. The printing functions look past the snapshot: what changed while it was printed
+   * is printed again, and after some rounds named as unsettled; the DDL that disturbs it has its records.
+   */
+  async read(client: pg.Client): Promise<ReadSchema> {
+    const catalog = await openCatalog(client)
+    for (let left = ROUNDS; ; left--) {
+      const round = await this.#round(client, catalog)
+      const disturbed = await this.#disturbed(catalog, round.printed)
+      for (const [key, why] of round.failed) if (!disturbed.has(key)) this.#unread.set(key, why)
+      this.#unsettled = disturbed
+      if (disturbed.size > 0 && left > 0) continue
+      const unread = [...this.#unread].map(([key, why]) => `${key} could not be read: ${why}`)
+      const unsettled = [...disturbed].map((key) => Number(key.split(':')[1]))
+      return { ...round.facts, notes: [...round.facts.notes, ...unread], unsettled }
     }
   }
-  notes.push(...(await uncovered(catalog, made)))
-  const statements = [...first, ...inOrder(ordered, await readEdges(catalog)), ...last]
-  statements.sort((a, b) => a.rank - b.rank)
-  return { snapshot: moment?.snapshot ?? '', ddlSeen: seen.map((row) => row.xid), statements, notes, tables }
+
+  /** What was printed and changed before it was over. */
+  async #disturbed(catalog: Catalog, printed: ReadonlySet<string>): Promise<Set<string>> {
+    const changed = changedKeys(this.#versions!, await readVersions(catalog))
+    if (changed.size === 0) return changed
+    const all = new Set([...changed, ...(await dependentsOf(catalog, changed))])
+    return new Set([...all].filter((key) => printed.has(key)))
+  }
+
+  async #round(client: pg.Client, catalog: Catalog): Promise<Round> {
+    await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    try {
+      const [moment] = await catalog.rows<{ snapshot: string }>(
+        'SELECT pg_current_snapshot()::text AS snapshot',
+      )
+      const seen = await catalog.rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
+      const versions = await readVersions(catalog)
+      const failed = new Map<string, string>()
+      const light = await this.#readLight(catalog, failed)
+      const changed = new Set([...changedKeys(this.#versions ?? new Map(), versions), ...light.changed])
+      const wanted =
+        this.#versions === undefined || light.isRenamed || changed.size > MOST_CHANGED
+          ? undefined
+          : new Set([...changed, ...(await dependentsOf(catalog, changed)), ...this.#unsettled])
+      const printed = await this.#readVersioned(catalog, wanted, failed)
+      this.#versions = versions
+      const facts = await this.#facts(catalog, moment?.snapshot ?? '', seen)
+      return { facts, printed, failed }
+    } finally {
+      await client.query('ROLLBACK')
+    }
+  }
+
+  /** Kinds that are few, all of them: what changed, and whether names did that stand in everything. */
+  async #readLight(
+    catalog: Catalog,
+    failed: Map<string, string>,
+  ): Promise<{ readonly changed: Set<string>; readonly isRenamed: boolean }> {
+    const changed = new Set<string>()
+    let isRenamed = false
+    for (const key of this.#unread.keys()) if (!VERSIONED.has(key.split(':')[0]!)) this.#unread.delete(key)
+    for (const kind of KINDS.filter((one) => !VERSIONED.has(one.class))) {
+      const before = byOid(this.#light.get(kind) ?? [])
+      const read = await readObjects(catalog, kind)
+      const now = byOid(read.objects)
+      this.#light.set(kind, read.objects)
+      for (const [oid, why] of read.failed) failed.set(`${kind.class}:${oid}`, why)
+      for (const [oid, object] of before)
+        if (textOf(now.get(oid)) !== textOf(object)) {
+          changed.add(`${kind.class}:${oid}`)
+          isRenamed ||=
+            (kind.name === 'schema' || kind.name === 'role') && nameOf(now.get(oid)) !== nameOf(object)
+        }
+    }
+    return { changed, isRenamed }
+  }
+
+  /** @param wanted class:oid; all without it. Returns what was printed. */
+  async #readVersioned(
+    catalog: Catalog,
+    wanted: ReadonlySet<string> | undefined,
+    failed: Map<string, string>,
+  ): Promise<Set<string>> {
+    const printed = new Set<string>()
+    if (wanted === undefined) this.#unread.clear()
+    else for (const key of wanted) this.#unread.delete(key)
+    for (const kind of KINDS.filter((one) => VERSIONED.has(one.class))) {
+      const only =
+        wanted === undefined
+          ? undefined
+          : [...wanted]
+              .filter((key) => key.startsWith(`${kind.class}:`))
+              .map((key) => Number(key.split(':')[1]))
+      const read = await readObjects(catalog, kind, only)
+      const known = only === undefined ? new Map<number, CatalogObject>() : this.#objects.get(kind)!
+      for (const oid of only ?? []) known.delete(oid)
+      for (const { oid, statements, notes } of read.objects) {
+        known.set(oid, { oid, statements, ...(notes === undefined ? {} : { notes }) })
+        printed.add(`${kind.class}:${oid}`)
+      }
+      for (const [oid, why] of read.failed) {
+        failed.set(`${kind.class}:${oid}`, why)
+        printed.add(`${kind.class}:${oid}`)
+      }
+      this.#objects.set(kind, known)
+    }
+    return printed
+  }
+
+  async #facts(
+    catalog: Catalog,
+    snapshot: string,
+    seen: readonly { readonly xid: string }[],
+  ): Promise<ReadSchema> {
+    const first: SchemaStatement[] = []
+    const last: SchemaStatement[] = []
+    const ordered: OrderedObject[] = []
+    const notes: string[] = []
+    const made: Made[] = []
+    for (const kind of KINDS) {
+      const objects = [...(this.#light.get(kind) ?? this.#objects.get(kind)?.values() ?? [])]
+      // As one query over all of them gives them.
+      if (VERSIONED.has(kind.class)) objects.sort((a, b) => a.oid - b.oid)
+      for (const object of objects) {
+        notes.push(...(object.notes ?? []))
+        if (object.statements.length > 0) made.push({ class: kind.class, oid: object.oid })
+        if (kind.order === 'by dependency') ordered.push(orderedObject(kind.class, object))
+        else (kind.order === 'first' ? first : last).push(...object.statements)
+      }
+    }
+    notes.push(...(await uncovered(catalog, made)))
+    const statements = [...first, ...inOrder(ordered, await readEdges(catalog)), ...last]
+    statements.sort((a, b) => a.rank - b.rank)
+    return { reading: randomUUID(), snapshot, ddlSeen: seen.map((row) => row.xid), statements, notes }
+  }
 }
 
 export async function openCatalog(client: pg.Client): Promise<Catalog> {
@@ -47,6 +185,18 @@ export async function openCatalog(client: pg.Client): Promise<Catalog> {
     (await client.query<T>(sql)).rows
   const [server] = await rows<{ v: string }>(`SELECT current_setting('server_version_num') AS v`)
   return { rows, version: Number(server?.v) }
+}
+
+function byOid(objects: readonly CatalogObject[]): Map<number, readonly CatalogObject[]> {
+  return Map.groupBy(objects, (object) => object.oid)
+}
+
+function textOf(objects: readonly CatalogObject[] | undefined): string {
+  return JSON.stringify(objects?.map((object) => object.statements))
+}
+
+function nameOf(objects: readonly CatalogObject[] | undefined): string | undefined {
+  return objects?.[0]?.statements[0]?.objects[0]?.name
 }
 
 function orderedObject(catalogClass: string, object: CatalogObject): OrderedObject {

@@ -1,0 +1,61 @@
+/** Readings of the schema as a generation has them: a whole one, and the changes that continue it. */
+import type { SchemaFacts } from '../core/transaction.ts'
+import type { NumberedEntry, ReadingEntry } from '../formats/ledger-entry.ts'
+import { parseSchemaChange, withChange } from '../formats/schema-change.ts'
+import type { Generation } from '../repository/generation.ts'
+import type { Repository } from '../repository/repository.ts'
+
+/** Changes that are fetched at once. */
+const TOGETHER = 16
+
+export class SchemaReadings {
+  readonly #repository: Repository
+  readonly #generation: Generation
+  readonly #byName = new Map<string, ReadingEntry>()
+  /** Chains share their beginnings. */
+  readonly #objects = new Map<bigint, Promise<Buffer>>()
+
+  constructor(repository: Repository, generation: Generation) {
+    this.#repository = repository
+    this.#generation = generation
+    for (const entry of generation.schemas)
+      if (entry.body.reading !== undefined) this.#byName.set(entry.body.reading, entry)
+  }
+
+  /** Undefined where a reading that it continues is not in the ledger. */
+  async facts(entry: ReadingEntry): Promise<SchemaFacts | undefined> {
+    const chain = this.#chain(entry)
+    if (chain === undefined) return undefined
+    const [whole, ...changes] = chain
+    let facts = JSON.parse((await this.#fetch(whole)).toString('utf8')) as SchemaFacts
+    for (let at = 0; at < changes.length; at += TOGETHER)
+      for (const bytes of await Promise.all(changes.slice(at, at + TOGETHER).map((e) => this.#fetch(e))))
+        facts = withChange(facts, parseSchemaChange(bytes))
+    return facts
+  }
+
+  /** From the whole one on. */
+  #chain(entry: ReadingEntry): [NumberedEntry<'schema'>, ...ReadingEntry[]] | undefined {
+    const changes: ReadingEntry[] = []
+    const passed = new Set<ReadingEntry>()
+    for (let at: ReadingEntry | undefined = entry; at !== undefined && !passed.has(at); ) {
+      passed.add(at)
+      const { body } = at
+      if (body.kind === 'schema') return [{ ...at, body }, ...changes.reverse()]
+      changes.push(at)
+      at = this.#byName.get(body.since)
+    }
+    return undefined
+  }
+
+  #fetch({ number, body }: ReadingEntry): Promise<Buffer> {
+    let held = this.#objects.get(number)
+    if (held === undefined) {
+      const context = { kind: body.kind, generation: String(this.#generation.facts.generation) }
+      held = this.#repository.getSealed(body.object, context)
+      held.catch(() => undefined)
+      this.#objects.set(number, held)
+    }
+    return held
+  }
+}
