@@ -193,6 +193,7 @@ export function openSource(
       slot: facts.slot,
       publication: facts.publication,
       ...(config.subjects === undefined ? {} : { subjects: config.subjects }),
+      keepFull: [...(config.kafka?.partitionBy.keys() ?? [])],
       clock: systemClock,
       randomness: systemRandomness,
       ...(onSchemaDifference === undefined ? {} : { onSchemaDifference }),

@@ -23,7 +23,7 @@ import { backendOf, connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
 import { checkSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
-import { IdentityKeeper, readLeftOut } from './tend-identities.ts'
+import { IdentityKeeper, keepFull, readLeftOut } from './tend-identities.ts'
 import { checkFork, readTimelines, timelineOf } from './timeline.ts'
 import { WalStream } from './wal-stream.ts'
 
@@ -32,6 +32,8 @@ export interface PostgresSourceOptions {
   readonly slot: string
   readonly publication: string
   readonly subjects?: Subjects
+  /** Tables, as schema.table, whose FULL stays when a key comes: topics are partitioned by what the key may lack. */
+  readonly keepFull?: readonly string[]
   readonly clock: Clock
   readonly randomness: Randomness
   /** A whole reading of the schema differed from what the changes had made of it, in so many statements. */
@@ -114,7 +116,8 @@ export class PostgresSource implements Source {
       )
     ).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
     const first = refused[0]
-    if (first !== undefined) {
+    if (first === undefined) await this.#query((client) => keepFull(client, this.#options.keepFull ?? []))
+    else {
       throw new TidemarkError(
         first.code === 'INSTALLATION_OLD' || first.code === 'INSTALLATION_NEWER'
           ? first.code

@@ -78,3 +78,8 @@ export async function readLeftOut(client: pg.Client): Promise<readonly LeftOutTa
   )
   return found.rows.map((row) => ({ oid: Number(row.oid), schema: row.schema, name: row.name }))
 }
+
+/** @param tables schema.table; replaces what was said before */
+export async function keepFull(client: pg.Client, tables: readonly string[]): Promise<void> {
+  await client.query('SELECT tidemark.keep_identities($1)', [tables])
+}

@@ -6,6 +6,8 @@ CREATE OR REPLACE FUNCTION tidemark.identities_due() RETURNS TABLE (oid bigint, 
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 WITH listed AS MATERIALIZED (SELECT NOT tidemark.publishes_all() AS yes),
+members AS MATERIALIZED (
+  SELECT r.prrelid FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = (SELECT publication FROM tidemark.installation)),
 generated AS MATERIALIZED (
   SELECT DISTINCT a.attrelid FROM pg_catalog.pg_attribute a WHERE a.attgenerated <> '' AND a.attnum > 0 AND NOT a.attisdropped),
 -- A cheap sieve for databases of many tables; identity_of decides.
@@ -13,7 +15,7 @@ doubtful AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname, c.relreplident
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast')
-     AND ((SELECT yes FROM listed)
+     AND ((SELECT yes FROM listed) AND c.oid NOT IN (SELECT m.prrelid FROM members m)
           OR c.relreplident = 'n'
           OR c.relreplident = 'd' AND c.oid NOT IN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indisprimary AND x.indisvalid AND x.indimmediate)
           OR c.relreplident = 'i' AND c.oid NOT IN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indisreplident AND x.indisvalid AND x.indimmediate)
@@ -31,10 +33,14 @@ REVOKE ALL ON FUNCTION tidemark.identities_due() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION tidemark.left_out() RETURNS TABLE (oid bigint, schema name, name name)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+WITH members AS MATERIALIZED (
+  SELECT r.prrelid FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = (SELECT publication FROM tidemark.installation))
 SELECT c.oid::bigint, n.nspname, c.relname
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast')
-   AND NOT tidemark.publishes_all() AND NOT EXISTS (SELECT FROM tidemark.published_as(c.oid))
+   AND (SELECT NOT tidemark.publishes_all()) AND c.oid NOT IN (SELECT m.prrelid FROM members m)
+   -- A partition may be in it through an ancestor.
+   AND NOT EXISTS (SELECT FROM tidemark.published_as(c.oid))
  ORDER BY 2, 3
 $$;
 REVOKE ALL ON FUNCTION tidemark.left_out() FROM PUBLIC;
