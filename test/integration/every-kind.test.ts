@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { KINDS } from '../../services/adapters/postgres/catalog/kinds.ts'
+import { connect } from '../../services/adapters/postgres/session.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { Backup, serverUrl, testedVersions, withDatabase } from '../support/backup.ts'
 import { dumpDifferences, findPgDump } from '../support/dump-oracle.ts'
@@ -35,6 +37,26 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
   }
 }
 
+/** Kinds that every-kind.sql has no object of: a new kind needs one there. */
+async function kindsWithout(url: string): Promise<string[]> {
+  const client = await connect({ url, applicationName: 'test', role: 'source' })
+  try {
+    const version = Number(
+      (await client.query<{ v: string }>(`SELECT current_setting('server_version_num') AS v`)).rows[0]!.v,
+    )
+    const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> =>
+      (await client.query<T>(sql)).rows
+    const without: string[] = []
+    for (const kind of KINDS) {
+      const found = await kind.read({ version, rows })
+      if (!found.some((object) => object.statements.length > 0)) without.push(kind.title)
+    }
+    return without
+  } finally {
+    await client.end()
+  }
+}
+
 async function withRoles(
   version: string,
   action: (roles: Readonly<Record<string, string>>) => Promise<void>,
@@ -60,6 +82,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await using backup = await Backup.prepare({ version })
       await backup.source.query(fixture(version, roles))
       await backup.init()
+      // Extensions have tests of their own: not every server brings one.
+      expect(await kindsWithout(backup.sourceUrl)).toEqual(['Extensions'])
       await backup.up()
       await backup.durable()
       const into = await backup.emptyDatabase()
