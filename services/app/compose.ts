@@ -25,6 +25,7 @@ import { type Orphans, setOrphansAside } from '../repository/orphans.ts'
 import { readTrim } from '../repository/trim.ts'
 import { Repository } from '../repository/repository.ts'
 import type { Config, CopyPlace, KafkaConfig, StoreRole } from './config.ts'
+import { storedHistory } from './stored-history.ts'
 import { compareCopies, type CopyReport, type OpenedCopy, openStoreSet } from './store-set.ts'
 
 /** @throws TidemarkError CONFIG_INVALID */
@@ -186,7 +187,6 @@ export function openSource(
   onSchemaDifference?: (statements: number) => void,
 ): PostgresSource {
   const { facts } = generation
-  const timeline = generation.segments.last?.body.timeline ?? facts.timeline
   return new PostgresSource(
     {
       url: config.source.url,
@@ -197,8 +197,14 @@ export function openSource(
       clock: systemClock,
       randomness: systemRandomness,
       ...(onSchemaDifference === undefined ? {} : { onSchemaDifference }),
+      stored: (from) => storedHistory(generation, from),
     },
-    { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline },
+    {
+      systemId: facts.systemId,
+      databaseOid: facts.databaseOid,
+      timeline: generation.timeline,
+      end: generation.end,
+    },
   )
 }
 

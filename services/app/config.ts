@@ -8,6 +8,7 @@ import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { Subjects } from '../core/relation.ts'
+import { type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
 const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
@@ -148,11 +149,7 @@ const HTTP_PORT = z.int().min(0).max(65535)
 
 export const configFile = z.strictObject({
   version: z.literal(1),
-  source: z.strictObject({
-    ...secret,
-    slot: z.string().regex(/^[a-z0-9_]{1,63}$/),
-    publication: z.string().min(1).max(63),
-  }),
+  source: z.strictObject({ ...secret, ...sourceFields }),
   store: z
     .strictObject({
       url: z.string().min(1),
@@ -262,7 +259,7 @@ export interface KafkaConfig {
 
 export interface Config {
   readonly path: string
-  readonly source: { readonly url: string; readonly slot: string; readonly publication: string }
+  readonly source: SourceSettings
   readonly storeUrl: string
   readonly storeRole?: StoreRole
   readonly storeKeepMs?: number | undefined
@@ -324,7 +321,7 @@ export function parseConfig(text: string, path: string): Config {
     )
   return {
     path,
-    source: { url: secretText(source, folder, 'source'), slot: source.slot, publication: source.publication },
+    source: sourceSettings(source, secretText(source, folder, 'source')),
     storeUrl: store.url,
     storeRole: store.role,
     storeKeepMs: store.keep,

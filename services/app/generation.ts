@@ -5,10 +5,12 @@ import { identifySource } from '../adapters/postgres/postgres-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { systemRandomness } from '../core/clock.ts'
+import type { TidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import { schemaName } from '../formats/object-name.ts'
 import { statementsDigest } from '../formats/schema-change.ts'
 import type { Repository } from '../repository/repository.ts'
+import type { Config } from './config.ts'
 
 export interface GenerationRequest {
   readonly repository: Repository
@@ -89,4 +91,30 @@ export async function replaceGeneration(request: GenerationRequest): Promise<num
     })
   }
   return beginGeneration(request)
+}
+
+/** Why the newest generation was to be replaced, where its hole stands in the ledger and nothing behind it does. */
+export async function unfinishedReplacement(repository: Repository): Promise<string | undefined> {
+  await repository.ledger.refresh()
+  const { generation, gaps } = repository.catalog
+  return gaps.find(
+    (gap) =>
+      gap.scope.kind === 'stream' &&
+      gap.generation === generation?.facts.generation &&
+      gap.to === undefined &&
+      gap.closedAt === undefined,
+  )?.reason
+}
+
+/** A slot that is missing begins no generation by itself, but where this address always means the primary, and there was a promotion. */
+export async function isFailover(
+  error: TidemarkError,
+  { config, repository }: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
+): Promise<boolean> {
+  const { source } = config
+  const { generation } = repository.catalog
+  if (error.code !== 'SLOT_MISSING' || source.failover !== 'automatic' || generation === undefined)
+    return false
+  const now = await identifySource(source.url).catch(() => undefined)
+  return now !== undefined && now.timeline > generation.timeline
 }

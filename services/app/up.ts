@@ -19,7 +19,7 @@ import { openLog, openSource, takeBackCopies } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
-import { replaceGeneration } from './generation.ts'
+import { isFailover, replaceGeneration, unfinishedReplacement } from './generation.ts'
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
@@ -130,6 +130,8 @@ export class Up {
     while (!signal.aborted && !draining.aborted) {
       const before = catalog.generation?.end
       try {
+        // A crash between the hole's entry and the new generation's: the old one must not go on behind its hole.
+        if (this.#role !== 'compactor') fresh ??= await unfinishedReplacement(this.#options.repository)
         if (fresh !== undefined) {
           await this.#newGeneration(fresh)
           fresh = undefined
@@ -153,7 +155,7 @@ export class Up {
         if (catalog.generation?.end !== before) backoff.reset()
         const known = asTidemarkError(error)
         if (known.code === 'INTERRUPTED' && draining.aborted) break
-        if (known.code === 'SLOT_LOST') {
+        if (known.code === 'SLOT_LOST' || (await isFailover(known, this.#options))) {
           // The hole is recorded, never passed over: the old generation ends, a new one begins with its own base.
           fresh = known.message
           continue

@@ -176,7 +176,7 @@ export class Compactor {
         this.#cut.markers.push({ at: record.at, name: record.name })
         break
       case 'heartbeat':
-        await this.#heartbeat(record.at)
+        await this.#heartbeat(record.at, record.timeline)
         break
       case 'gap':
         this.#cut.gaps.push(record.gap)
@@ -281,7 +281,7 @@ export class Compactor {
   }
 
   /** Idle: says that nothing is missing up to `at`, so that the source may drop its WAL. */
-  async #heartbeat(at: Lsn): Promise<void> {
+  async #heartbeat(at: Lsn, timeline: number | undefined): Promise<void> {
     const { repository, generation, term, log } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#storing
@@ -291,7 +291,7 @@ export class Compactor {
       generation,
       lane: LANE,
       term,
-      timeline: this.#generation.facts.timeline,
+      timeline: timeline ?? this.#generation.timeline,
       end: formatLsn(at),
     }
     await this.#store.retrying(() => repository.append(body))

@@ -84,6 +84,20 @@ export const CODES = {
       'The source no longer keeps the WAL that was not yet stored. What is durable can be restored; after it there is a gap.',
     next: 'tidemark up  (it starts a new generation with a new base)',
   },
+  SLOT_MISSING: {
+    exit: 3,
+    retry: 'person',
+    means:
+      'There is no slot: somebody dropped it, a failover left it behind, or this is a copy of the source (staging, a clone). Nothing was read or written; what is durable can be restored.',
+    next: 'make sure that the URL leads to the database to protect; then: tidemark up --new-generation  (a gap, and a new base)',
+  },
+  SOURCE_DIVERGED: {
+    exit: 3,
+    retry: 'person',
+    means:
+      'This source does not have what is stored: it was set back to an older state, or is a copy that went its own way. Nothing was read or acknowledged.',
+    next: 'correct the source URL; or, to protect this database from now on: tidemark up --new-generation  (a gap, and a new base)',
+  },
   SLOT_AHEAD: {
     exit: 3,
     retry: 'person',

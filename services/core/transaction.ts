@@ -110,7 +110,7 @@ export type ControlRecord =
       readonly covers: Lsn
     }
   | { readonly kind: 'schema-change'; readonly change: SchemaChange; readonly covers: Lsn }
-  | { readonly kind: 'heartbeat'; readonly at: Lsn }
+  | { readonly kind: 'heartbeat'; readonly at: Lsn; readonly timeline?: number }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
   | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
 

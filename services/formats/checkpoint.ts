@@ -63,6 +63,8 @@ const checkpointRoot = z.object({
       checked: lsn,
       log: logPlace,
       lastWrittenAt: instant,
+      /** Absent in older checkpoints. */
+      timeline: z.int().exactOptional(),
       last: numbered.nullable(),
       pages: z.array(pageSummary),
     }),

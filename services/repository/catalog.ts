@@ -233,6 +233,7 @@ export class Catalog {
         const generation = this.#of(body.generation)
         const end = parseLsn(body.end)
         if (compareLsn(end, generation.end) > 0) generation.end = end
+        generation.timeline = Math.max(generation.timeline, body.timeline)
         generation.lastWrittenAt = entry.writtenAt
         break
       }
@@ -361,6 +362,7 @@ export class Catalog {
     generation.to = to
     const end = parseLsn(entry.body.end)
     if (compareLsn(end, generation.end) > 0) generation.end = end
+    generation.timeline = Math.max(generation.timeline, entry.body.timeline)
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
     generation.log = entry.body.log

@@ -47,6 +47,8 @@ export class Generation {
   to: Lsn
   /** What may be acknowledged, heartbeats included. */
   end: Lsn
+  /** Of the newest entry that names one: where `end` lies. */
+  timeline: number
   /** Up to here the source's catalog agreed with its DDL records. */
   checked: Lsn
   /** Where the change log has what comes next. */
@@ -64,6 +66,7 @@ export class Generation {
     this.to = parseLsn(facts.consistentPoint)
     this.end = this.to
     this.checked = this.to
+    this.timeline = facts.timeline
     this.lastWrittenAt = writtenAt
   }
 
@@ -160,6 +163,7 @@ export class Generation {
       checked: formatLsn(this.checked),
       log: this.log,
       lastWrittenAt: this.lastWrittenAt,
+      timeline: this.timeline,
       last: last === undefined ? null : storedEntry(last),
       pages: paged,
     }
@@ -174,6 +178,7 @@ export class Generation {
     this.checked = parseLsn(stored.checked)
     this.log = stored.log
     this.lastWrittenAt = stored.lastWrittenAt
+    this.timeline = Math.max(this.timeline, stored.timeline ?? segments.last?.body.timeline ?? 0)
     this.lastCommittedAt = segments.last?.body.lastCommittedAt
   }
 

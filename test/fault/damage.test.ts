@@ -1,5 +1,6 @@
 /** Damage, wrong keys, wrong places and wrong points: each a clear code, nothing lost, nothing restored short. */
 import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -383,13 +384,17 @@ test('two Tidemarks on one store: the first is fenced, nothing is doubled', asyn
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
 })
 
-test('a slot that was dropped, or dropped and made again, is a gap and a new generation', async () => {
+test('a slot that was dropped is a gap and a new generation once it is asked for; made again, it is refused', async () => {
   await using backup = await Backup.start({ setup: SETUP })
   await backup.durable()
   await backup.stop()
   await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
   await backup.source.query("INSERT INTO m VALUES (70000, 'in the gap')")
-  await backup.up()
+  // A clone has no slot either: nothing begins by itself, and nothing is made in the source.
+  await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_MISSING' })
+  await backup.crash()
+  expect(backup.repository.catalog.generations).toHaveLength(1)
+  await backup.up({ newGeneration: 'asked for' })
   await backup.durable()
   expect(backup.events.some((event) => event.event === 'generation')).toBe(true)
   const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
@@ -402,6 +407,50 @@ test('a slot that was dropped, or dropped and made again, is a gap and a new gen
   await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [backup.slot])
   await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_AHEAD' })
   await backup.crash()
+})
+
+test('an output plugin that cannot be loaded does not cost the slot', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  const { source, database } = backup
+  await source.query(`ALTER DATABASE ${database} SET dynamic_library_path = '/nowhere'`)
+  await expect(backup.up({ waitFor: 'generation' })).rejects.toMatchObject({
+    code: 'SOURCE_UNSUITABLE',
+    message: expect.stringContaining('pgoutput') as string,
+  })
+  await backup.crash()
+  await source.query(`ALTER DATABASE ${database} RESET dynamic_library_path`)
+  await source.query("INSERT INTO m VALUES (80000, 'meanwhile')")
+  await backup.up()
+  await backup.durable()
+  expect(backup.repository.catalog.generations).toHaveLength(1)
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('a crash between the entry of a hole and the generation behind it: the old one does not go on', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  const repository = await backup.openRepository()
+  const old = repository.catalog.generation!
+  await repository.append({
+    kind: 'gap',
+    generation: old.facts.generation,
+    id: randomUUID(),
+    from: formatLsn(old.end),
+    to: null,
+    reason: 'asked for',
+    scope: { kind: 'stream' },
+  })
+  await backup.source.query("INSERT INTO m VALUES (90000, 'behind the hole')")
+  await backup.up({ waitFor: 'base' })
+  await backup.durable()
+  expect(backup.repository.catalog.generations).toHaveLength(2)
+  expect(backup.repository.catalog.gaps.filter((gap) => gap.scope.kind === 'stream')).toHaveLength(1)
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
 })
 
 test('sources that would lose changes or harm the application are refused', async () => {
@@ -417,7 +466,7 @@ test('sources that would lose changes or harm the application are refused', asyn
   await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
   await using other = await Backup.prepare({ setup: SETUP })
   await expect(backup.up({ sourceUrl: other.sourceUrl })).rejects.toMatchObject({
-    code: expect.stringMatching(/SOURCE_CHANGED|SLOT_LOST|PUBLICATION_UNSAFE/) as string,
+    code: expect.stringMatching(/SOURCE_CHANGED|SLOT_MISSING|PUBLICATION_UNSAFE/) as string,
   })
 })
 

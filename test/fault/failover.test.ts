@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { formatLsn, type Lsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { Backup, digests, shown, withDatabase } from '../support/backup.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
@@ -59,6 +59,13 @@ test('a promotion that lost nothing: the same generation goes on over the new ti
     client.on('error', () => undefined)
     await client.connect()
     await backup.up()
+    const position = async (): Promise<Lsn> =>
+      parseLsn((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l)
+    // Heartbeats alone lie on the new timeline as well.
+    await backup.reached(await position())
+    await backup.stop()
+    await backup.up()
+    expect(backup.repository.catalog.generations.length).toBe(1)
     await client.query(`UPDATE t SET v = 'after' WHERE id < 20; ALTER TABLE t ADD COLUMN w int DEFAULT 3`)
     const head = (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
     await backup.until(() => formatLsn(backup.repository.catalog.generation!.end) >= head)
@@ -131,6 +138,110 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     await expect(
       backup.restore(`${formatLsn(toLsn(gap.from + 8n))}@1`, { into: await target('between') }),
     ).rejects.toMatchObject({ code: 'GAP' })
+    await client.end()
+  })
+})
+
+/** The data folder as it is; `slots: false` as pg_basebackup and the snapshots of most tools leave it. */
+function copyServer(from: EmbeddedPostgres, to: EmbeddedPostgres, slots: boolean): void {
+  execFileSync('rm', ['-rf', to.data])
+  execFileSync('cp', ['-a', from.data, to.data])
+  if (!slots) execFileSync('sh', ['-c', 'rm -rf "$0"/pg_replslot/*', to.data])
+}
+
+test('a source that was set back to an older snapshot of its disk is refused, whatever it has written since', async () => {
+  await withServers(async (make) => {
+    const server = await make('one')
+    await server.start()
+    await using backup = await Backup.start({ url: server.url(), setup: SETUP })
+    await backup.durable()
+    await backup.stop()
+    await server.stop()
+    const snapshot = await make('snapshot')
+    copyServer(server, snapshot, true)
+    await server.start()
+    const client = new pg.Client(withDatabase(server.url(), backup.database))
+    client.on('error', () => undefined)
+    await client.connect()
+    await backup.up()
+    for (let i = 0; i < 10; i++)
+      await client.query(
+        `INSERT INTO t SELECT g, 'abandoned' FROM generate_series(${1000 + 100 * i}, ${1099 + 100 * i}) g`,
+      )
+    await backup.reached(
+      parseLsn((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l),
+    )
+    await client.end()
+    await backup.stop()
+    const stored = backup.repository.catalog.generation!.end
+    await server.kill()
+    await snapshot.start()
+    const url = withDatabase(snapshot.url(), backup.database)
+    // Its end lies below what is stored.
+    await expect(backup.up({ sourceUrl: url, waitFor: 'base' })).rejects.toMatchObject({
+      code: 'SOURCE_DIVERGED',
+    })
+    await backup.crash()
+    const other = new pg.Client(url)
+    other.on('error', () => undefined)
+    await other.connect()
+    // And beyond, with rows of its own: by its end alone it looks right.
+    await other.query(`INSERT INTO t VALUES (5000, 'real'); CREATE TABLE filler (id int PRIMARY KEY, v text)`)
+    for (let left = 200; left > 0; left--) {
+      await other.query(
+        `INSERT INTO filler SELECT g, repeat('x', 1000) FROM generate_series(${left * 1000}, ${left * 1000 + 99}) g`,
+      )
+      const at = (await other.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+      if (parseLsn(at) > stored + 100_000n) break
+    }
+    // Twice: the first refusal must not have moved the slot past the proof.
+    for (let i = 0; i < 2; i++) {
+      await expect(backup.up({ sourceUrl: url, waitFor: 'base' })).rejects.toMatchObject({
+        code: 'SOURCE_DIVERGED',
+      })
+      await backup.crash()
+    }
+    expect(backup.repository.catalog.generations).toHaveLength(1)
+    expect(backup.repository.catalog.generation!.end).toBe(stored)
+    await other.end()
+  })
+})
+
+test('a copy of the source without its slot is refused, promoted or not, until somebody says that it is the source', async () => {
+  await withServers(async (make) => {
+    const server = await make('one')
+    await server.start()
+    await using backup = await Backup.start({ url: server.url(), setup: SETUP })
+    await backup.durable()
+    await backup.stop()
+    await server.stop()
+    const clone = await make('clone')
+    copyServer(server, clone, false)
+    await clone.start()
+    const url = withDatabase(clone.url(), backup.database)
+    await expect(backup.up({ sourceUrl: url, waitFor: 'base' })).rejects.toMatchObject({
+      code: 'SLOT_MISSING',
+    })
+    await backup.crash()
+    // On the same timeline even where the address always means the primary.
+    await expect(backup.up({ sourceUrl: url, waitFor: 'base', failover: 'automatic' })).rejects.toMatchObject(
+      { code: 'SLOT_MISSING' },
+    )
+    await backup.crash()
+    await clone.stop()
+    await promote(clone)
+    await expect(backup.up({ sourceUrl: url, waitFor: 'base' })).rejects.toMatchObject({
+      code: 'SLOT_MISSING',
+    })
+    await backup.crash()
+    expect(backup.repository.catalog.generations).toHaveLength(1)
+    const client = new pg.Client(url)
+    client.on('error', () => undefined)
+    await client.connect()
+    expect((await client.query('SELECT FROM pg_replication_slots')).rowCount).toBe(0)
+    // A failover of a cluster that does not carry slots over.
+    await backup.up({ sourceUrl: url, waitFor: 'base', failover: 'automatic' })
+    expect(backup.repository.catalog.generations.map((g) => g.facts.timeline)).toEqual([1, 2])
     await client.end()
   })
 })

@@ -25,6 +25,7 @@ class Reader {
       timelineOf: () => 1,
       applicationName: 'tidemark_backup',
       clock: systemClock,
+      slotState: () => Promise.resolve(undefined),
     })
   }
 

@@ -79,6 +79,7 @@ async function withStream(
     timelineOf: () => 1,
     applicationName: 'tidemark_backup',
     clock: systemClock,
+    slotState: () => Promise.resolve(undefined),
     silence: QUICK,
   })
   const items: LogItem[] = []

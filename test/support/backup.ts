@@ -173,6 +173,8 @@ export class Backup implements AsyncDisposable {
       readonly sourceUrl?: string
       readonly kafka?: KafkaConfig
       readonly acceptLoss?: boolean
+      readonly failover?: 'ask' | 'automatic'
+      readonly newGeneration?: string
       readonly waitFor?: UpEvent['event']
     } = {},
   ): Promise<void> {
@@ -184,7 +186,12 @@ export class Backup implements AsyncDisposable {
     this.repository = repository
     const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
     this.#hard = new AbortController()
-    const config = { ...this.config, kafka: options.kafka }
+    const read = this.config
+    const config = {
+      ...read,
+      kafka: options.kafka,
+      source: { ...read.source, failover: options.failover ?? ('ask' as const) },
+    }
     const reached = Promise.withResolvers<void>()
     this.#up = new Up({
       config:
@@ -194,7 +201,7 @@ export class Backup implements AsyncDisposable {
       repository,
       anchors,
       copies,
-      newGeneration: lost,
+      newGeneration: lost ?? options.newGeneration,
       lossAccepted: lost !== undefined,
       ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),
       onEvent: (event) => {
@@ -223,16 +230,21 @@ export class Backup implements AsyncDisposable {
   async durable(limitMs = 60_000): Promise<Lsn> {
     const head = await this.head()
     const changes = await this.#changes()
-    await this.until(() => {
-      if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
-      this.#up?.source?.wantHeartbeat()
-      return false
-    }, limitMs)
+    await this.reached(head, limitMs)
     await this.until(() => {
       const newest = this.repository.catalog.generation!.schemas.at(-1)
       return newest !== undefined && changes.every((xid) => isVisible(newest.body.snapshot, xid))
     }, limitMs)
     return head
+  }
+
+  /** Waits until everything below a position of the source is durable. */
+  async reached(head: Lsn, limitMs = 60_000): Promise<void> {
+    await this.until(() => {
+      if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
+      this.#up?.source?.wantHeartbeat()
+      return false
+    }, limitMs)
   }
 
   /** The transactions whose schema changes are still at the source: rows do not wait for them to be read. */

@@ -2,26 +2,28 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
+import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
 import type {
   CatalogRepair,
   IdentityCare,
   LeftOutTable,
-  Snapshot,
   SlotState,
+  Snapshot,
   Source,
   SourceIdentity,
+  StoredHistory,
 } from '../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
 import type { LogItem, SchemaChange, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
+import { HistoryProof } from './history-proof.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { SchemaReadings } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
 import { backendOf, connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
-import { checkSlot, readSlot } from './slot.ts'
+import { checkSlot, missingSlot, readSlot } from './slot.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, keepFull, readLeftOut } from './tend-identities.ts'
 import { checkFork, readTimelines, timelineOf } from './timeline.ts'
@@ -38,6 +40,8 @@ export interface PostgresSourceOptions {
   readonly randomness: Randomness
   /** A whole reading of the schema differed from what the changes had made of it, in so many statements. */
   readonly onSchemaDifference?: (statements: number) => void
+  /** What the ledger holds of the transactions that commit from `from` on. */
+  readonly stored?: (from: Lsn) => Promise<StoredHistory>
 }
 
 /** What the ledger knows of this source: checked before a byte is read. */
@@ -45,6 +49,8 @@ export interface ExpectedSource {
   readonly systemId: string
   readonly databaseOid: number
   readonly timeline: number
+  /** Up to where everything is stored. */
+  readonly end: Lsn
 }
 
 export class PostgresSource implements Source {
@@ -91,6 +97,8 @@ export class PostgresSource implements Source {
       timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
       applicationName: APPLICATION_NAME,
       clock: this.#options.clock,
+      proof: await this.#proof(),
+      slotState: () => this.slot(),
     })
     this.#stream = stream
     // Where reading begins is not what is durable: a log may be ahead of the store.
@@ -108,8 +116,16 @@ export class PostgresSource implements Source {
         `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
       )
     }
+    const slot = await this.slot()
+    if (slot === undefined) throw missingSlot(this.#options.slot)
     checkFork(identity.timelines, { timeline: this.#expected.timeline, end: from })
-    checkSlot(await this.slot(), this.#options.slot, from)
+    const head = await this.head()
+    if (compareLsn(head, this.#expected.end) < 0)
+      throw new TidemarkError(
+        'SOURCE_DIVERGED',
+        `the source ends at ${formatLsn(head)}, before ${formatLsn(this.#expected.end)}, which is stored: it was set back to an older state`,
+      )
+    checkSlot(slot, this.#options.slot, from)
     const refused = (
       await this.#query((client) =>
         examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
@@ -129,6 +145,13 @@ export class PostgresSource implements Source {
       )
     }
     return identity
+  }
+
+  /** What comes again from the slot has to be what is stored. */
+  async #proof(): Promise<HistoryProof | undefined> {
+    const slot = await this.slot()
+    const stored = slot === undefined ? undefined : await this.#options.stored?.(slot.confirmed)
+    return slot === undefined || stored === undefined ? undefined : new HistoryProof(stored, slot.confirmed)
   }
 
   acknowledge(end: Lsn): void {

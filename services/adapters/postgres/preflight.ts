@@ -105,7 +105,12 @@ export async function examine(
       [options.slot],
     )
     if (slot['status'] === undefined)
-      say('warn', 'SLOT', `the slot ${options.slot} does not exist`, 'tidemark up  (starts a new generation)')
+      say(
+        'warn',
+        'SLOT',
+        `the slot ${options.slot} does not exist: somebody dropped it, or this is a copy of the source`,
+        'where this is the database to protect: tidemark up --new-generation  (a gap, and a new base)',
+      )
     else if (slot['status'] === 'lost')
       say('warn', 'SLOT', `the slot ${options.slot} is lost`, 'tidemark up  (starts a new generation)')
   }

@@ -37,7 +37,7 @@ export async function readSlot(client: pg.Client, name: string): Promise<SlotSta
  * @param durable what the ledger says may be acknowledged
  */
 export function checkSlot(slot: SlotState | undefined, name: string, durable: Lsn): SlotState {
-  if (slot === undefined) throw new TidemarkError('SLOT_LOST', `the slot ${name} is gone from the source`)
+  if (slot === undefined) throw missingSlot(name)
   if (slot.walStatus === 'lost')
     throw new TidemarkError(
       'SLOT_LOST',
@@ -52,20 +52,38 @@ export function checkSlot(slot: SlotState | undefined, name: string, durable: Ls
   return slot
 }
 
-/** An error of START_REPLICATION or of a running stream. */
-export function streamError(error: unknown): TidemarkError {
+/** A clone has none either, so this alone begins no generation. */
+export function missingSlot(name: string): TidemarkError {
+  return new TidemarkError('SLOT_MISSING', `the source has no slot ${name}`)
+}
+
+/**
+ * An error of START_REPLICATION or of a running stream. Most refusals of its class cost nothing (a missing output plugin, a
+ * setting): whether the slot is lost is what the slot says.
+ *
+ * @param slot asks for its state, over another connection
+ */
+export async function streamError(
+  error: unknown,
+  slot: () => Promise<SlotState | undefined>,
+): Promise<TidemarkError> {
   const state = sqlState(error)
   const text = error instanceof Error ? error.message : ''
-  if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
-  if (
-    state === '55000' ||
-    (state === '42704' && /replication slot/.test(text)) ||
-    state === '58P01' ||
-    (state === 'XX000' && /requested WAL segment \S+ has already been removed/.test(text))
-  ) {
-    // The last: the server still has the slot, and no longer the WAL behind it. What it had is a gap all the same.
-    return new TidemarkError('SLOT_LOST', serverText(error), { cause: error })
+  const coded = (code: 'SLOT_TAKEN' | 'SLOT_LOST' | 'SLOT_MISSING' | 'PUBLICATION_UNSAFE'): TidemarkError =>
+    new TidemarkError(code, serverText(error), { cause: error })
+  if (state === '55006') return coded('SLOT_TAKEN')
+  // The server still has the slot, and no longer the WAL behind it. What it had is a gap all the same.
+  if (/requested WAL segment \S+ has already been removed/.test(text)) return coded('SLOT_LOST')
+  if (state === '55000' || state === '58P01' || state === '42704') {
+    let now: SlotState | undefined
+    try {
+      now = await slot()
+    } catch (asking) {
+      return connectionError(asking, 'source')
+    }
+    if (now === undefined) return coded('SLOT_MISSING')
+    if (now.walStatus === 'lost') return coded('SLOT_LOST')
   }
-  if (state === '42704') return new TidemarkError('PUBLICATION_UNSAFE', serverText(error), { cause: error })
+  if (state === '42704') return coded('PUBLICATION_UNSAFE')
   return connectionError(error, 'source')
 }

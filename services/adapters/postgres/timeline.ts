@@ -34,16 +34,21 @@ export function timelineOf(timelines: Timelines, lsn: Lsn): number {
   return timelines.current
 }
 
-/** @throws TidemarkError SLOT_LOST when the source left the durable history before its end */
+/** @throws TidemarkError SLOT_LOST where a newer timeline left the durable history before its end, SOURCE_DIVERGED on an older one */
 export function checkFork(
   timelines: Timelines,
   durable: { readonly timeline: number; readonly end: Lsn },
 ): void {
-  const left = timelines.switches.find((s) => s.timeline === durable.timeline)
   if (durable.timeline > timelines.current)
     throw new TidemarkError(
-      'SLOT_LOST',
+      'SOURCE_DIVERGED',
       `the source is on timeline ${timelines.current}, the backup on ${durable.timeline}: an old primary came back`,
+    )
+  const left = timelines.switches.find((s) => s.timeline === durable.timeline)
+  if (left === undefined && durable.timeline !== timelines.current)
+    throw new TidemarkError(
+      'SLOT_LOST',
+      `the source is on timeline ${timelines.current}, which does not descend from ${durable.timeline}, which is stored: a failover lost transactions`,
     )
   if (left !== undefined && compareLsn(durable.end, left.at) > 0) {
     throw new TidemarkError(

@@ -45,6 +45,8 @@ export class TransactionAssembler {
   readonly #subjects: Subjects
   readonly #timelineOf: (lsn: Lsn) => number
   readonly #skipBelow: Lsn
+  readonly #onSkipped: ((head: TransactionHead) => void) | undefined
+  readonly #onReached: ((lsn: Lsn) => void) | undefined
   readonly #relations = new Map<number, Relation>()
 
   #head: TransactionHead | undefined
@@ -68,12 +70,18 @@ export class TransactionAssembler {
     subjects: Subjects
     timelineOf: (lsn: Lsn) => number
     skipBelow: Lsn
+    /** A transaction that is not handed on. */
+    onSkipped?: (head: TransactionHead) => void
+    /** Everything that commits below it has come. */
+    onReached?: (lsn: Lsn) => void
   }) {
     this.#emit = options.emit
     this.#text = options.text
     this.#subjects = options.subjects
     this.#timelineOf = options.timelineOf
     this.#skipBelow = options.skipBelow
+    this.#onSkipped = options.onSkipped
+    this.#onReached = options.onReached
   }
 
   /** True between BEGIN and COMMIT: a keepalive's position then proves nothing (hazard 8). */
@@ -121,6 +129,7 @@ export class TransactionAssembler {
       committedAt: begin.committedAt,
     }
     this.#skipping = compareLsn(begin.commitLsn, this.#skipBelow) < 0
+    if (!this.#skipping) this.#onReached?.(begin.commitLsn)
     const lsn = new ByteSink(10)
     lsn.bigLong(begin.commitLsn)
     this.#lsnBytes = lsn.take()
@@ -137,7 +146,7 @@ export class TransactionAssembler {
       // Before the end of their transaction: a cut may roll behind it, and a crash then would lose what comes after.
       for (const marker of this.#markers) this.#emit(marker)
       this.#part(commit.endLsn)
-    }
+    } else this.#onSkipped?.(head)
     this.#markers = []
     this.#head = undefined
   }

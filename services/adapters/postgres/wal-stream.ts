@@ -7,7 +7,9 @@ import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../
 import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
+import type { SlotState } from '../../core/ports/source.ts'
 import { Feedback } from './feedback.ts'
+import type { HistoryProof } from './history-proof.ts'
 import { type SilenceLimits, watchSilence } from './silence.ts'
 import { streamError } from './slot.ts'
 import { TransactionAssembler } from './transaction-assembler.ts'
@@ -27,6 +29,9 @@ export interface WalStreamOptions {
   readonly applicationName: string
   readonly clock: Clock
   readonly silence?: SilenceLimits | undefined
+  /** What must come again before anything else counts. */
+  readonly proof?: HistoryProof | undefined
+  readonly slotState: () => Promise<SlotState | undefined>
 }
 
 export class WalStream {
@@ -40,6 +45,8 @@ export class WalStream {
   #acknowledged: Lsn = LSN_ZERO
   #lastHeartbeat = 0
   #heartbeatWanted = false
+  /** Whether the source has the history that is stored; nothing is acknowledged before. */
+  #isProven = true
 
   constructor(options: WalStreamOptions) {
     this.#options = options
@@ -48,7 +55,7 @@ export class WalStream {
 
   acknowledge(end: Lsn): void {
     this.#acknowledged = maxLsn(this.#acknowledged, end)
-    this.#feedback?.advance(end)
+    if (this.#isProven) this.#feedback?.advance(end)
   }
 
   /** Asks for a heartbeat at the next keepalive, whatever the time. */
@@ -72,12 +79,16 @@ export class WalStream {
     const over = new AbortController()
     try {
       signal.throwIfAborted()
+      const { proof } = this.#options
+      this.#isProven = proof === undefined || proof.isComplete
       const assembler = new TransactionAssembler({
         emit: (item) => this.#emit(item),
         text: this.#options.text,
         subjects: this.#options.subjects ?? NO_SUBJECTS,
         timelineOf: this.#options.timelineOf,
         skipBelow: from,
+        onSkipped: (head) => proof?.see(head),
+        onReached: (lsn) => this.#prove(proof, lsn),
       })
       const { silence = LIMITS.silence } = this.#options
       // An idle line is asked often enough never to count as silent.
@@ -85,20 +96,24 @@ export class WalStream {
       const feedback = new Feedback({
         send: (body) => session.sendCopyData(body),
         clock,
-        durable: this.#acknowledged,
+        // Zero leaves the slot where it is: what comes again from there is the proof.
+        durable: this.#isProven ? this.#acknowledged : LSN_ZERO,
         intervalMs,
       })
       this.#feedback = feedback
       this.#lastHeartbeat = clock.elapsed()
       this.#queue.onRoom = () => session.resume()
-      const { ended } = await session.replicate(this.#command(from), (buffer, start, end) => {
-        if (buffer[start] === XLOG_DATA) {
-          this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
-          assembler.message(buffer, start + XLOG_HEADER, end)
-        } else if (buffer[start] === KEEPALIVE) {
-          this.#keepalive(buffer, start, assembler, feedback)
-        }
-      })
+      const { ended } = await session.replicate(
+        this.#command(this.#isProven ? from : LSN_ZERO),
+        (buffer, start, end) => {
+          if (buffer[start] === XLOG_DATA) {
+            this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
+            assembler.message(buffer, start + XLOG_HEADER, end)
+          } else if (buffer[start] === KEEPALIVE) {
+            this.#keepalive(buffer, start, assembler, feedback, proof)
+          }
+        },
+      )
       void watchSilence(
         {
           url: this.#options.url,
@@ -116,12 +131,12 @@ export class WalStream {
       )
       ended.then(
         () => this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source ended the stream')),
-        (error) => this.#queue.fail(streamError(error)),
+        (error) => this.#queue.fail(error),
       )
       yield* this.#queue.read(signal)
     } catch (error) {
       signal.throwIfAborted()
-      throw streamError(error)
+      throw await streamError(error, this.#options.slotState)
     } finally {
       over.abort(new DOMException('over', 'AbortError'))
       signal.removeEventListener('abort', onAbort)
@@ -146,18 +161,35 @@ export class WalStream {
   }
 
   /** 'k': the server's end of WAL, its clock, and whether it wants an answer. */
-  #keepalive(buffer: Buffer, start: number, assembler: TransactionAssembler, feedback: Feedback): void {
+  #keepalive(
+    buffer: Buffer,
+    start: number,
+    assembler: TransactionAssembler,
+    feedback: Feedback,
+    proof: HistoryProof | undefined,
+  ): void {
     const walEnd = toLsn(buffer.readBigUInt64BE(start + 1))
     this.serverHead = maxLsn(this.serverHead, walEnd)
     const replyWanted = buffer[start + 17] === 1
     if (replyWanted) feedback.answer()
-    if (assembler.inTransaction || compareLsn(walEnd, feedback.durable) <= 0) return
+    if (assembler.inTransaction) return
+    this.#prove(proof, walEnd)
+    if (!this.#isProven || compareLsn(walEnd, feedback.durable) <= 0) return
     const now = this.#options.clock.elapsed()
     // Everything received before it must be durable first: the item takes its place behind it in the queue.
     if (!this.#heartbeatWanted && now - this.#lastHeartbeat < LIMITS.heartbeatMs) return
     this.#heartbeatWanted = false
     this.#lastHeartbeat = now
-    this.#emit({ kind: 'heartbeat', at: maxLsn(walEnd, this.#received) })
+    const at = maxLsn(walEnd, this.#received)
+    this.#emit({ kind: 'heartbeat', at, timeline: this.#options.timelineOf(at) })
+  }
+
+  /** @throws TidemarkError SOURCE_DIVERGED */
+  #prove(proof: HistoryProof | undefined, reached: Lsn): void {
+    if (this.#isProven) return
+    proof?.passed(reached)
+    this.#isProven = proof?.isComplete !== false
+    if (this.#isProven) this.#feedback?.advance(this.#acknowledged)
   }
 }
 

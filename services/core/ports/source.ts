@@ -81,6 +81,25 @@ export interface Snapshot {
   close(): Promise<void>
 }
 
+/** What the ledger says of its cuts in the clear: enough to know their transactions again when they come once more. */
+export interface StoredCut {
+  /** Exclusive, and the commit LSN of its last transaction. */
+  readonly from: Lsn
+  readonly to: Lsn
+  readonly transactions: bigint
+  /** Microseconds since 1970. */
+  readonly firstCommittedAt: bigint
+  readonly lastCommittedAt: bigint
+}
+
+export interface StoredHistory {
+  /** Every commit above it, and up to `end`, is in one of the cuts. */
+  readonly from: Lsn
+  readonly end: Lsn
+  /** In order. */
+  readonly cuts: readonly StoredCut[]
+}
+
 export interface CatalogRepair {
   /** Undefined where nothing was missing. */
   readonly recorded: string | undefined

@@ -1,0 +1,25 @@
+/** Which database is protected, and what a promotion may do by itself. */
+import { z } from 'zod'
+
+const failover = z.enum(['ask', 'automatic']).default('ask').meta({
+  description:
+    'a failover that left the slot behind: `ask` ends `up` (it may be a copy of the source), `automatic` begins a new generation where the timeline advanced. Only where the address always leads to the primary',
+})
+
+export const sourceFields = {
+  slot: z.string().regex(/^[a-z0-9_]{1,63}$/),
+  publication: z.string().min(1).max(63),
+  failover,
+}
+
+export interface SourceSettings {
+  readonly url: string
+  readonly slot: string
+  readonly publication: string
+  /** A slot that a promotion left behind: `ask` where it is not given. */
+  readonly failover?: z.infer<typeof failover>
+}
+
+export function sourceSettings(read: Required<Omit<SourceSettings, 'url'>>, url: string): SourceSettings {
+  return { url, slot: read.slot, publication: read.publication, failover: read.failover }
+}
