@@ -47,4 +47,32 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       expect(shown(await digests(restored.url)), HISTORY[index]).toEqual(expected)
     }
   })
+
+  test('a generated column that becomes an ordinary one keeps its values, in the base and in partitions', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE g (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED);
+        INSERT INTO g SELECT i, i FROM generate_series(1, 20) i;
+        CREATE TABLE p (id int, v int, twice int GENERATED ALWAYS AS (v * 2) STORED, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, i FROM generate_series(1, 20) i`,
+    })
+    await backup.source.query('INSERT INTO g VALUES (100, 7)')
+    const before = formatLsn(await backup.head())
+    const rows = shown(await digests(backup.sourceUrl))
+    await backup.source.query(
+      'ALTER TABLE g ALTER COLUMN twice DROP EXPRESSION; ALTER TABLE p ALTER COLUMN twice DROP EXPRESSION',
+    )
+    await backup.source.query('UPDATE g SET twice = -1 WHERE id < 5; INSERT INTO p VALUES (50, 1, 1)')
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length === 2)
+    // It is no rewrite again and again.
+    await backup.source.query('ALTER TABLE g ADD COLUMN more int; ALTER TABLE p ADD COLUMN more int')
+    await backup.durable()
+    expect(backup.events.filter((event) => event.event === 'gap')).toHaveLength(2)
+    const restored = await backup.restore()
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+    const earlier = await backup.restore(before)
+    expect(shown(await digests(earlier.url))).toEqual(rows)
+    const inside = formatLsn(backup.repository.catalog.gaps[0]!.from)
+    await expect(backup.restore(inside)).rejects.toMatchObject({ code: 'GAP' })
+  })
 })

@@ -88,6 +88,7 @@ async function publish(client: pg.Client, mode: InstallationMode): Promise<void>
   if (mode === 'triggers') {
     await client.query(await installedSql('event-triggers'))
     await client.query(await installedSql('create-event-triggers'))
+    await client.query(await installedSql('alter-trigger'))
   }
   await client.query('SELECT tidemark.publish($1)', [mode === 'triggers'])
 }

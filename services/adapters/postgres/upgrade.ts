@@ -83,7 +83,10 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
     for (let from = version; from < INSTALLED_VERSION; from++)
       await client.query(await installedSql(`upgrade-${from}`))
     for (const script of FUNCTIONS) await client.query(await installedSql(script))
-    if (installed.mode === 'triggers') await client.query(await installedSql('event-triggers'))
+    if (installed.mode === 'triggers') {
+      await client.query(await installedSql('event-triggers'))
+      await client.query(await installedSql('alter-trigger'))
+    }
     if (installed.grantee !== null) await grantFunctions(client, installed.grantee)
     await client.query('COMMIT')
     return version
