@@ -176,9 +176,9 @@ async function examinePublication(client: pg.Client, publication: string): Promi
     })
   if (mode === 'polling') return findings
   const triggers = await client.query<{ n: string }>(
-    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
+    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_alter', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
   )
-  if (triggers.rows[0]?.n !== '3')
+  if (triggers.rows[0]?.n !== '4')
     findings.push({
       level: 'refuse',
       code: 'EVENT_TRIGGERS',
