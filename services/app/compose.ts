@@ -4,7 +4,7 @@ import { openStoreUrl } from '../adapters/object-store/store-url.ts'
 import { type KeyRole, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
 import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
-import { PostgresTarget } from '../adapters/postgres/postgres-target.ts'
+import { PostgresTarget, type TargetOptions } from '../adapters/postgres/postgres-target.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
@@ -368,10 +368,13 @@ function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
   }
 }
 
-/** @param withJobs jobs of scheduling extensions come back as they were, instead of inactive */
-export function openTarget(url: string, generation: Generation, withJobs?: boolean): PostgresTarget {
+export function openTarget(
+  url: string,
+  generation: Generation,
+  options: Pick<TargetOptions, 'searchPath' | 'trustSourceCode' | 'withJobs'> = {},
+): PostgresTarget {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
-  return new PostgresTarget({ url, withJobs, source: { systemId, databaseOid, encoding, serverVersion } })
+  return new PostgresTarget({ url, source: { systemId, databaseOid, encoding, serverVersion }, ...options })
 }
 
 /** Who does it, for the audit log. */

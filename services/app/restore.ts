@@ -7,6 +7,7 @@ import { formatInstant } from '../formats/temporal.ts'
 import type { IndexedTransaction } from '../formats/segment-index.ts'
 import { parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
+import { databasePath } from '../rebuild/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
 import { attestationAt } from '../rebuild/attest.ts'
 import { anchorLines } from './anchor-lines.ts'
@@ -26,6 +27,8 @@ export interface RestoreOptions extends BackupPlace {
   readonly strict?: boolean | undefined
   /** Roles get their attributes and memberships too. */
   readonly withRoleAttributes?: boolean | undefined
+  /** Functions of the source run by the rights of who restores: only where its users may do all that this one may. */
+  readonly trustSourceCode?: boolean | undefined
   /** For changes; what exceeds it goes to an encrypted scratch file in TMPDIR. */
   readonly memoryBytes?: number | undefined
   readonly signal: AbortSignal
@@ -99,7 +102,11 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
     }
   }
-  const target = openTarget(options.into, point.generation, options.withJobs)
+  const target = openTarget(options.into, point.generation, {
+    searchPath: databasePath(plan.schema.statements),
+    trustSourceCode: options.trustSourceCode,
+    withJobs: options.withJobs,
+  })
   try {
     await target.check(restoreId(plan))
     const where = await audit(

@@ -158,6 +158,7 @@ export class Rebuild {
       throw strictStop(unmadeOf(refused[0].statement, refused[0].reason), refused.length - 1)
     for (const refusal of refused) await this.#makePlainer(maker, compromises, planOf(refusal)!, refusal)
     if (refused.length > 0) await maker.again()
+    await maker.grant(steps.access, () => undefined)
   }
 
   async #makePlainer(
@@ -202,9 +203,13 @@ export class Rebuild {
     await maker.again()
     await maker.grant(steps.rights, onStep)
     await maker.make(check, 0, onStep)
-    await maker.make(steps.last, 0, onStep)
     await maker.again()
     await acceptUnchecked(maker)
+    // Nothing is tried again behind these: event triggers among them would run code of the source.
+    const refused = maker.take(() => true)
+    await maker.make(steps.last, 0, onStep)
+    await maker.again()
+    maker.giveBack(refused)
     for (const unmade of compromises.unmade) maker.tell(unmade)
     const told = maker.settle()
     if (this.#strict && told.unmade[0] !== undefined) throw strictStop(told.unmade[0], told.unmade.length - 1)

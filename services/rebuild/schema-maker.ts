@@ -52,6 +52,10 @@ export class SchemaMaker {
     return taken
   }
 
+  giveBack(refused: readonly Refusal[]): void {
+    this.#refused.push(...refused)
+  }
+
   /** One statement, outside of the rounds. Resolves with its refusal. */
   async one(statement: SchemaStatement, lane = 0): Promise<Refusal | undefined> {
     return (await this.#target.run([statement], lane, () => undefined, this.#signal))[0]

@@ -8,7 +8,9 @@ import { RANK, ROLE_ATTRIBUTES } from '../formats/rank.ts'
 export interface SchemaSteps {
   /** Before the rows. */
   readonly before: readonly SchemaStatement[]
-  /** After them: keys, indexes, views, behaviour, protection of rows. */
+  /** Who may enter schemas: functions look for names in them. */
+  readonly access: readonly SchemaStatement[]
+  /** After the rows: keys, indexes, views, behaviour, protection of rows. */
   readonly build: readonly SchemaStatement[]
   /** Owners, REVOKE and GRANT: given only to what is protected as it was. */
   readonly rights: readonly SchemaStatement[]
@@ -22,6 +24,8 @@ const NAME = '"(?:[^"]|"")+"'
 const ADD_CONSTRAINT = new RegExp(
   `^ALTER TABLE (ONLY )?(${NAME}\\.${NAME}) ADD CONSTRAINT (${NAME}) (CHECK|FOREIGN KEY) `,
 )
+/** What code of the source may run by the rights of, from the load on: never by those of whoever restores. */
+const EARLY_OWNERS: ReadonlySet<string> = new Set(['table', 'type', 'function', 'procedure', 'aggregate'])
 const VALIDATE_RANK = RANK.rights + 1
 const UNCHECKED = / NOT (VALID|ENFORCED)$/
 
@@ -49,6 +53,7 @@ export function schemaSteps(
     .map(({ s }) => s)
   const steps = {
     before: [] as SchemaStatement[],
+    access: [] as SchemaStatement[],
     build: [] as SchemaStatement[],
     rights: [] as SchemaStatement[],
     check: [] as SchemaStatement[],
@@ -61,12 +66,17 @@ export function schemaSteps(
 function partOf(s: SchemaStatement): keyof SchemaSteps {
   if (s.rank >= RANK.settings || s.sql.startsWith('ALTER DEFAULT PRIVILEGES ')) return 'last'
   if (s.phase === 'before') return 'before'
+  if (s.objects[0]?.kind === 'schema' && s.rank >= RANK.rights) return 'access'
   if (s.rank < RANK.rights || isProtection(s)) return 'build'
   return isGrant(s) || isRevoke(s) || isOwner(s) ? 'rights' : 'check'
 }
 
 /** A statement, so split that rows can come before what is checked of them. */
 function* loose(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {
+  if (isOwner(s) && EARLY_OWNERS.has(s.objects[0]?.kind ?? '')) {
+    yield { ...s, phase: 'before', rank: RANK.attach - 1 }
+    return
+  }
   if (s.sql.startsWith('CREATE DOMAIN ')) {
     yield* looseDomain(s, contained)
     return
@@ -177,4 +187,13 @@ function containedDomains(statements: readonly SchemaStatement[]): ReadonlySet<s
 
 function fullName(object: SchemaObject): string {
   return `${object.schema ?? ''}.${object.name}`
+}
+
+/** The search_path that the source's database is set to, as SET takes it. */
+export function databasePath(statements: readonly SchemaStatement[]): string | undefined {
+  for (const { sql } of statements) {
+    const found = /ALTER DATABASE %1\$I SET "search_path" TO ((?:''[^']*''(?:, )?)+)/.exec(sql)?.[1]
+    if (found !== undefined) return found.replaceAll("''", "'").replaceAll('%%', '%')
+  }
+  return undefined
 }

@@ -12,7 +12,7 @@ import type { Repository } from '../repository/repository.ts'
 import { canBeBinary, NeedsText } from './binary-rows.ts'
 import type { FoldedChanges } from './fold-changes.ts'
 import type { Compromises } from './compromises.ts'
-import { looserForms } from './looser-table.ts'
+import { type Looser, looserForms } from './looser-table.ts'
 import type { TablePlan } from './plan.ts'
 import type { SchemaMaker } from './schema-maker.ts'
 import type { TableFold } from './table-fold.ts'
@@ -28,6 +28,10 @@ export interface LoadedTable {
   readonly rows: number
   readonly changes: number
 }
+
+/** SQLSTATEs that say nothing about the rows: deadlocks, locks, what another session did meanwhile. */
+const OF_THE_MOMENT = /^(40|55|XX)/
+const AS_IT_IS: Looser = { now: [], later: [], lost: [], asText: false }
 
 export interface LoadOptions {
   readonly repository: Repository
@@ -106,9 +110,16 @@ export class TableLoader {
     }
     if (refused.state === UNDEFINED_TABLE && table.history.last!.facts.extension != null)
       return await this.#withoutExtension(table, refused)
-    for (const form of looserForms(table.history.last!.facts, refused.state)) {
+    const forms = looserForms(table.history.last!.facts, refused.state)
+    for (const form of OF_THE_MOMENT.test(refused.state) ? [AS_IT_IS, ...forms] : forms) {
       const unmade = form.lost.map(({ statement, instead }) => unmadeOf(statement, refused.message, instead))
-      await this.#options.compromises.add({ oid: table.oid, asText: form.asText, later: form.later, unmade })
+      if (form !== AS_IT_IS)
+        await this.#options.compromises.add({
+          oid: table.oid,
+          asText: form.asText,
+          later: form.later,
+          unmade,
+        })
       for (const statement of form.now) await maker.one(statement, 1 + lane)
       try {
         using again = await this.#options.foldAgain(table, signal)

@@ -2,6 +2,7 @@
 import { readFile, rm, stat } from 'node:fs/promises'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { restore } from '../../services/app/restore.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
@@ -151,12 +152,48 @@ test('18: NOT NULL that rows break stays NOT VALID', async () => {
   await expect(ask(url, 'INSERT INTO n VALUES (2, 2, NULL)')).rejects.toThrow('null value')
 })
 
+test('rows that their partition no longer takes: a table of its own, told by a try that was interrupted too', async () => {
+  await using backup = await Backup.start({
+    setup: `CREATE FUNCTION part_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2'; CREATE TABLE p (a int, b text) PARTITION BY LIST (part_of(a));
+      CREATE TABLE p0 PARTITION OF p FOR VALUES IN (0); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p SELECT g, g::text FROM generate_series(1, 9) g; CREATE INDEX ON p (b)`,
+  })
+  await backup.source.query(
+    `CREATE OR REPLACE FUNCTION part_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT CASE WHEN $1 = 3 THEN 7 ELSE $1 % 2 END'`,
+  )
+  const at = formatLsn(await backup.durable())
+  // The end of the backup stays where it is: another end would be another point.
+  await backup.stop()
+  const into = await backup.emptyDatabase()
+  const stop = new AbortController()
+  await expect(
+    restore({
+      storeUrl: backup.storeUrl,
+      keys: backup.keys,
+      at,
+      into,
+      exceptTables: [],
+      dryRun: false,
+      signal: stop.signal,
+      events: {
+        onProgress: (p) => p.stage === 'indexes' && stop.abort(new DOMException('stop', 'AbortError')),
+      },
+    }),
+  ).rejects.toThrow()
+  const { told, script, url } = await restored(backup, { into }, at)
+  expect(told).toContain('table public.p1')
+  expect(script).toContain('ATTACH PARTITION "public"."p1"')
+  await sameRows(backup, url)
+  expect(await ask(url, 'SELECT count(*)::int AS n FROM p')).toEqual([{ n: 4 }])
+})
+
 test('--strict stops at what it cannot make; without it the same restore goes on, and tells all of it again', async () => {
   await using backup = await Backup.start({
     setup: `CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (p int CONSTRAINT fk REFERENCES parent); SET session_replication_role = replica; INSERT INTO child VALUES (1); RESET session_replication_role`,
   })
   const into = await backup.emptyDatabase()
   const at = formatLsn(await backup.durable())
+  // The end of the backup stays where it is: another end would be another point.
+  await backup.stop()
   await expect(backup.restore(at, { into, strict: true })).rejects.toMatchObject({ code: 'TARGET_FAILED' })
   const { told, url } = await restored(backup, { into }, at)
   expect(told).toEqual(['constraint public.child.fk'])

@@ -306,6 +306,7 @@ export class Backup implements AsyncDisposable {
       readonly strict?: boolean
       readonly withJobs?: boolean
       readonly withRoleAttributes?: boolean
+      readonly trustSourceCode?: boolean
     } = {},
   ): Promise<RestoreReport & { readonly url: string }> {
     const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
@@ -321,6 +322,7 @@ export class Backup implements AsyncDisposable {
       strict: options.strict,
       withJobs: options.withJobs,
       withRoleAttributes: options.withRoleAttributes,
+      trustSourceCode: options.trustSourceCode,
       signal: new AbortController().signal,
       events: {},
     })

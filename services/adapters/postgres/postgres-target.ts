@@ -14,7 +14,12 @@ import { hashBytes } from '../../formats/ledger-entry.ts'
 import { brokenKeyText } from './broken-key.ts'
 import { type DigestedTable, digestTables } from './digest.ts'
 import { type ExtensionTable, extensionTable, loadExtensionRows } from './extension-rows.ts'
+import { RestoreRoles } from './restore-roles.ts'
 import { connect, connectionError, placeOf, serverText, sqlState } from './session.ts'
+import { type OwnedObject, tablesLoadedByCode } from './source-code.ts'
+import { silenceEventTriggers } from './silence-event-triggers.ts'
+import { StepRights } from './step-rights.ts'
+import { isOfServer, schemaText, throwOfTheWhole } from './target-refusals.ts'
 import { WireSession } from './wire-session.ts'
 
 const APPLICATION = 'tidemark_restore'
@@ -23,6 +28,10 @@ export interface TargetOptions {
   readonly url: string
   /** Jobs of scheduling extensions come back as they were, instead of inactive. */
   readonly withJobs?: boolean | undefined
+  /** Code of the source runs by the administrator's rights: only where its users may do all that the administrator may. */
+  readonly trustSourceCode?: boolean | undefined
+  /** The source database's own search_path, as SET takes it; the target's where the source has none. */
+  readonly searchPath?: string | undefined
   /** The source's identity, which the target must not have, and its encoding, which it must. */
   readonly source: {
     readonly systemId: string
@@ -40,9 +49,21 @@ export class PostgresTarget implements Target {
   readonly #remarks: string[] = []
   /** Steps that an earlier try of the same restore has done. */
   #finished: Set<string> | undefined
+  readonly #roles: RestoreRoles
+  readonly #rights: StepRights
+  #loadedByCode: Promise<ReadonlyMap<string, OwnedObject>> | undefined
+  #isOurs = false
 
   constructor(options: TargetOptions) {
     this.#options = options
+    const admin = (): Promise<pg.Client> => this.#connection()
+    this.#roles = new RestoreRoles({
+      url: options.url,
+      applicationName: APPLICATION,
+      searchPath: options.searchPath,
+      admin,
+    })
+    this.#rights = new StepRights({ roles: this.#roles, admin, trust: options.trustSourceCode === true })
   }
 
   async check(restoreId: string): Promise<'empty' | 'resume'> {
@@ -113,7 +134,9 @@ export class PostgresTarget implements Target {
         `INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`,
         [restoreId],
       )
+      await this.#roles.begin()
     })
+    this.#isOurs = true
     const loaded = await client.query<{ step: string; rows: string }>(
       `SELECT step, rows FROM tidemark_restore.done WHERE rows IS NOT NULL`,
     )
@@ -133,6 +156,7 @@ export class PostgresTarget implements Target {
     )
     for (const statement of statements) {
       signal.throwIfAborted()
+      this.#rights.sees(statement)
       const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
       if (!this.#finished.has(step)) {
         const refusal = await this.#one(session, statement, step)
@@ -147,11 +171,13 @@ export class PostgresTarget implements Target {
   async #one(session: WireSession, statement: SchemaStatement, step: string): Promise<Refusal | undefined> {
     const mark = `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(step)}) ON CONFLICT DO NOTHING`
     try {
-      await session.query(`BEGIN; ${statement.sql}; ${mark}; COMMIT`)
+      await this.#rights.run(session, statement, mark)
       return undefined
     } catch (error) {
       if (session.isClosed) throw connectionError(error, 'target')
       await session.query('ROLLBACK')
+      if (error instanceof TidemarkError && error.code === 'TARGET_UNSUITABLE')
+        return { statement, reason: `${error.message}; next: ${error.next}`, state: '' }
       throwOfTheWhole(error, 'a statement of the schema')
       const state = sqlState(error) ?? ''
       const broken = state === '23503' ? await this.#brokenKey(session, statement) : undefined
@@ -173,27 +199,20 @@ export class PostgresTarget implements Target {
     signal: AbortSignal,
   ): Promise<number> {
     signal.throwIfAborted()
-    const session = await WireSession.open({
-      url: this.#options.url,
-      applicationName: APPLICATION,
-      role: 'target',
-    })
-    const onAbort = (): void => session.close()
-    signal.addEventListener('abort', onAbort, { once: true })
+    // Once the tables are there: what their rows run does not change any more.
+    this.#loadedByCode ??= this.#prepareLoad()
+    const byCode = (await this.#loadedByCode).get(tableKey(table))
+    const copy = (session: WireSession): Promise<number> => this.#copy(session, table, format, rows, signal)
     try {
-      signal.throwIfAborted()
-      const member = await extensionTable(session, table)
-      if (member !== undefined) return await this.#loadMember(session, member, table.columns, format, rows)
-      const name = quoteTable(table)
-      await session.query(`SET synchronous_commit = off; BEGIN; TRUNCATE ONLY ${name}`)
-      const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
-      const count = await session.copyIn(
-        `COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`,
-        rows,
-      )
-      await session.query(
-        `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(table))}, ${count}); COMMIT`,
-      )
+      const count =
+        byCode === undefined || this.#options.trustSourceCode === true
+          ? await this.#asAdministrator(byCode !== undefined, copy)
+          : await this.#roles.asOwner(byCode, copy)
+      const client = await this.#connection()
+      await client.query('INSERT INTO tidemark_restore.done VALUES ($1, $2) ON CONFLICT DO NOTHING', [
+        tableKey(table),
+        count,
+      ])
       return count
     } catch (error) {
       signal.throwIfAborted()
@@ -202,9 +221,55 @@ export class PostgresTarget implements Target {
       const what = `${table.schema}.${table.name} could not be loaded`
       throwOfTheWhole(error, what)
       throw new RowsRefused(`${what}: ${serverText(error)}`, sqlState(error) ?? '', error)
+    }
+  }
+
+  /** What stand-ins may read is granted before the first load: beside one, granting on its table fails. */
+  async #prepareLoad(): Promise<ReadonlyMap<string, OwnedObject>> {
+    if (this.#options.trustSourceCode !== true) await this.#rights.prepare()
+    return await tablesLoadedByCode(await this.#connection())
+  }
+
+  async #asAdministrator<T>(runsCode: boolean, action: (session: WireSession) => Promise<T>): Promise<T> {
+    const session = await WireSession.open({
+      url: this.#options.url,
+      applicationName: APPLICATION,
+      role: 'target',
+    })
+    try {
+      const path = runsCode ? `SET search_path = ${await this.#roles.searchPath()}; ` : ''
+      await session.query(`${path}SET synchronous_commit = off`)
+      return await action(session)
+    } finally {
+      session.close()
+    }
+  }
+
+  /** Its mark is another session's: a crash between the two loads the table again. */
+  async #copy(
+    session: WireSession,
+    table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
+    format: 'text' | 'binary',
+    rows: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const onAbort = (): void => session.close()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      signal.throwIfAborted()
+      const member = await extensionTable(session, table)
+      if (member !== undefined) return await this.#loadMember(session, member, table.columns, format, rows)
+      const name = quoteTable(table)
+      await session.query(`BEGIN; TRUNCATE ONLY ${name}`)
+      const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
+      const count = await session.copyIn(
+        `COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`,
+        rows,
+      )
+      await session.query('COMMIT')
+      return count
     } finally {
       signal.removeEventListener('abort', onAbort)
-      session.close()
     }
   }
 
@@ -269,10 +334,12 @@ export class PostgresTarget implements Target {
   async finish(): Promise<void> {
     const client = await this.#connection()
     await this.#guard(async () => {
+      await this.#roles.finish()
       await client.query('BEGIN')
       await client.query('DROP SCHEMA tidemark_restore CASCADE')
       await client.query('COMMIT')
     })
+    this.#isOurs = false
   }
 
   async close(): Promise<void> {
@@ -284,6 +351,8 @@ export class PostgresTarget implements Target {
         (open) => open.close(),
         () => undefined,
       )
+    if (this.#isOurs) await this.#roles.close().catch(() => undefined)
+    this.#isOurs = false
     await this.#client?.end().catch(() => undefined)
     this.#client = undefined
   }
@@ -323,43 +392,5 @@ export class PostgresTarget implements Target {
       `SET check_function_bodies = off; SET synchronous_commit = off; SET client_min_messages = warning; SET maintenance_work_mem = '256MB'`,
     )
     return session
-  }
-}
-
-function isOfServer(error: unknown): boolean {
-  return /^(?!E[A-Z]+$)[0-9A-Z]{5}$/.test(sqlState(error) ?? '')
-}
-
-/** What no other statement of the restore would fare better with: no room, a server that stops, a lost connection. */
-function throwOfTheWhole(error: unknown, what: string): void {
-  const state = sqlState(error)
-  if (state === '53100')
-    throw new TidemarkError('TARGET_FULL', `${what}: the target has no room left (${state})`, {
-      cause: error,
-    })
-  // 58P01: the files of an extension, or a library, that this server does not have.
-  if (state === undefined || /^(08|25006|53|57|58(?!P01))/.test(state))
-    throw new TidemarkError('TARGET_FAILED', `${what}: ${serverText(error)}`, { cause: error })
-}
-
-/** The server's text for a schema statement: names are no row values, but a failed constraint's text may hold one. */
-function schemaText(error: unknown): string {
-  const state = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (state.startsWith('23') || state.startsWith('22')) return `the rows violate it (${state})`
-  return error instanceof Error ? `${error.message} (${state})` : 'unknown error'
-}
-
-/**
- * The source's event triggers stand when a restore takes its own marks out, or comes back after a crash: its commands are
- * not the application's and run none of them. Before 17 those that are ENABLE ALWAYS still fire. A role that may not set
- * this could not make event triggers either.
- */
-async function silenceEventTriggers(client: pg.Client): Promise<void> {
-  try {
-    await client.query(
-      `SELECT CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('event_triggers', 'off', false) ELSE set_config('session_replication_role', 'replica', false) END`,
-    )
-  } catch (error) {
-    if (sqlState(error) !== '42501') throw connectionError(error, 'target')
   }
 }

@@ -57,6 +57,10 @@ export function registerRestore(program: Command, run: Run): void {
       'stop at what cannot be made as it was, instead of bringing all rows back and telling it',
     )
     .option(
+      '--trust-source-code',
+      'let functions of the source run by the rights of who restores, where no role without rights can log in',
+    )
+    .option(
       '--fold-memory <MiB>',
       'for changes while folding; what exceeds it goes to an encrypted scratch file in TMPDIR',
       wholeNumber,
@@ -72,6 +76,7 @@ export function registerRestore(program: Command, run: Run): void {
           foldMemory?: number
           strict?: boolean
           withRoleAttributes?: boolean
+          trustSourceCode?: boolean
         }>()
         if (options.into === undefined && options.dryRun !== true)
           throw new TidemarkError('USAGE', 'restore needs --into URL, or --dry-run')
@@ -87,6 +92,7 @@ export function registerRestore(program: Command, run: Run): void {
           dryRun: options.dryRun === true,
           strict: options.strict === true,
           withRoleAttributes: options.withRoleAttributes === true,
+          trustSourceCode: options.trustSourceCode === true,
           memoryBytes: options.foldMemory === undefined ? undefined : options.foldMemory * 1024 * 1024,
           signal: context.signal,
           onPlan: (plan) => planLines(plan).forEach((line) => output.line(line)),

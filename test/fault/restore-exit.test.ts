@@ -1,0 +1,131 @@
+/** A restore that cannot go on ends at once, and says why. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { afterAll, expect, test } from 'vitest'
+import { restore } from '../../services/app/restore.ts'
+import { formatLsn } from '../../services/core/position.ts'
+import { Backup, serverUrl, withDatabase } from '../support/backup.ts'
+import { Running } from '../support/cli.ts'
+
+afterAll(() => Running.killAll())
+
+async function connected(url: string): Promise<pg.Client> {
+  const client = new pg.Client(url)
+  client.on('error', () => undefined)
+  await client.connect()
+  return client
+}
+
+/** A tablespace of 24 MiB; undefined where none can be mounted. */
+async function smallTablespace(
+  admin: pg.Client,
+): Promise<{ name: string; remove(): Promise<void> } | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-small-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', folder], { stdio: 'ignore' })
+  } catch {
+    rmSync(folder, { recursive: true })
+    return undefined
+  }
+  const { rows } = await admin.query<{ data_directory: string }>('SHOW data_directory')
+  const { uid, gid } = statSync(rows[0]!.data_directory)
+  execFileSync('chown', [`${uid}:${gid}`, folder])
+  const name = `small_${process.pid}`
+  await admin.query(`CREATE TABLESPACE ${name} LOCATION '${folder}'`)
+  return {
+    name,
+    remove: async () => {
+      await admin.query(`DROP TABLESPACE ${name}`)
+      execFileSync('umount', ['-l', folder])
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+test('a target without room: a code of its own, an end at once', async (context) => {
+  const admin = await connected(serverUrl('18'))
+  const small = await smallTablespace(admin)
+  if (small === undefined) {
+    await admin.end()
+    context.skip('a small tmpfs cannot be mounted here (needs root)')
+    return
+  }
+  try {
+    await using backup = await Backup.start({
+      setup: `CREATE TABLE big (id int PRIMARY KEY, body text); ALTER TABLE big ALTER body SET STORAGE EXTERNAL; CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1);
+        INSERT INTO big SELECT g, repeat(md5(g::text), 300) FROM generate_series(1, 2500) g`,
+    })
+    const into = await backup.emptyDatabase(`TABLESPACE ${small.name}`)
+    const place = ['--store', backup.storeUrl, '--keys', backup.keys]
+    const run = new Running(['restore', '--at', 'latest', '--into', into, ...place, '--json'], {
+      cwd: backup.folder,
+    })
+    const answer = await run.ended(120_000)
+    expect([answer.code, answer.last.error?.code]).toEqual([8, 'TARGET_FULL'])
+    // The room goes back before the tablespace does.
+    await admin.query(`DROP DATABASE ${new URL(into).pathname.slice(1)} WITH (FORCE)`)
+  } finally {
+    await small.remove()
+    await admin.end()
+  }
+})
+
+test('an interrupt in the load ends the restore at once', async () => {
+  await using backup = await Backup.start({
+    setup: `CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE second (id int PRIMARY KEY); INSERT INTO first VALUES (1), (2); INSERT INTO second VALUES (1)`,
+  })
+  const at = formatLsn(await backup.durable())
+  // The end of the backup stays where it is: another end would be another point.
+  await backup.stop()
+  const into = await backup.emptyDatabase()
+  const stop = new AbortController()
+  const place = { storeUrl: backup.storeUrl, keys: backup.keys }
+  // A first try makes the tables; then one of them is locked, and the second try has to wait for it.
+  await expect(
+    restore({
+      ...place,
+      at,
+      into,
+      exceptTables: [],
+      dryRun: false,
+      signal: stop.signal,
+      events: {
+        onProgress: (p) =>
+          p.stage === 'schema' && p.done === p.total && stop.abort(new DOMException('stop', 'AbortError')),
+      },
+    }),
+  ).rejects.toThrow()
+  const holder = await connected(into)
+  const admin = await connected(withDatabase(backup.serverUrl, new URL(into).pathname.slice(1)))
+  try {
+    await holder.query('BEGIN; LOCK TABLE first, second IN ACCESS EXCLUSIVE MODE')
+    const args = [
+      'restore',
+      '--at',
+      at,
+      '--into',
+      into,
+      '--store',
+      backup.storeUrl,
+      '--keys',
+      backup.keys,
+      '--json',
+    ]
+    const run = new Running(args, { cwd: backup.folder })
+    await backup.until(async () => {
+      const { rows } = await admin.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%TRUNCATE%'`,
+      )
+      return rows.length > 0
+    })
+    run.child.kill('SIGINT')
+    const answer = await run.ended(60_000)
+    expect([answer.code, answer.last.error?.code]).toEqual([130, 'INTERRUPTED'])
+  } finally {
+    await holder.end()
+    await admin.end()
+  }
+})
