@@ -1,7 +1,7 @@
 /** doctor. */
 import type { Command } from 'commander'
 import { doctor } from '../../app/doctor.ts'
-import { TidemarkError } from '../../core/errors.ts'
+import { refusalOf } from '../../app/refusal.ts'
 import type { Run } from '../main.ts'
 
 export function registerDoctor(program: Command, run: Run): void {
@@ -22,14 +22,9 @@ export function registerDoctor(program: Command, run: Run): void {
           )
         if (report.notCovered.length > 0)
           output.line(`Not covered:\n${report.notCovered.map((note) => `  ${note}`).join('\n')}`)
-        const refused = report.findings.filter((finding) => finding.level === 'refuse')
+        const refusal = refusalOf(report.findings)
         output.event({ findings: report.findings, notCovered: report.notCovered })
-        if (refused.length > 0)
-          throw new TidemarkError(
-            'SOURCE_UNSUITABLE',
-            `${refused.length} findings keep the backup from running`,
-            { next: refused[0]!.fix },
-          )
+        if (refusal !== undefined) throw refusal
         output.line(report.findings.length === 0 ? 'All is well.' : 'Nothing keeps the backup from running.')
         output.result(report)
       }),
