@@ -96,6 +96,8 @@ export interface RawDdlRecord {
   readonly kind: string
   readonly oid: string | null
   readonly facts: string | null
+  /** The catalog that `oid` is of; older installations do not say it. */
+  readonly class?: string | null | undefined
 }
 
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */

@@ -11,15 +11,18 @@ const INT2 = 21
 const INT4 = 23
 const INT8 = 20
 
+/** What a rewrite has to know of a column that was. */
+export type ColumnType = Pick<TableColumn, 'attnum' | 'typeOid' | 'typmod'>
+
 /** A wider integer: the same text, the same stored bytes. */
-function isWidening(from: TableColumn, to: TableColumn): boolean {
+function isWidening(from: ColumnType, to: TableColumn): boolean {
   return (
     (from.typeOid === INT2 && (to.typeOid === INT4 || to.typeOid === INT8)) ||
     (from.typeOid === INT4 && to.typeOid === INT8)
   )
 }
 
-function sameType(a: TableColumn, b: TableColumn): boolean {
+function sameType(a: ColumnType, b: TableColumn): boolean {
   return a.typeOid === b.typeOid && a.typmod === b.typmod
 }
 
@@ -49,7 +52,7 @@ export function assessAlteration(
 export function assessRewrite(
   reason: number,
   plain: boolean,
-  before: readonly TableColumn[],
+  before: readonly ColumnType[],
   after: readonly TableColumn[],
 ): string | undefined {
   if ((reason & REWRITE.persistence) !== 0) return 'the table changed between logged and unlogged'

@@ -201,22 +201,86 @@ export const sequenceFacts = sequenceOptions.extend({
 })
 export type SequenceFacts = z.infer<typeof sequenceFacts>
 
+/** What a command at a partitioned or inherited table did to one that hangs on it: the parts that it reached. */
+export const descendantFacts = z.object({
+  oid: z.number(),
+  schema: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  persistence: z.string(),
+  replicaIdentity: z.string(),
+  /** Columns that are new or changed, as they are now. */
+  columns: z
+    .array(
+      tableFacts.shape.columns.element
+        .pick({
+          attnum: true,
+          name: true,
+          typeOid: true,
+          typmod: true,
+          type: true,
+          notNull: true,
+          identity: true,
+          generated: true,
+          default: true,
+          hasMissing: true,
+          missing: true,
+          collation: true,
+          storage: true,
+          compression: true,
+          statistics: true,
+          local: true,
+        })
+        .loose(),
+    )
+    .nullish(),
+  /** Attribute numbers of columns that are gone. */
+  gone: z.array(z.number()).nullish(),
+  constraints: z.array(tableFacts.shape.constraints.element).nullish(),
+  goneConstraints: z.array(z.string()).nullish(),
+  indexes: z.array(tableFacts.shape.indexes.element).nullish(),
+  /** Where the replica identity may have changed. */
+  keyColumns: z.array(z.string()).nullish(),
+})
+
+export type DescendantFacts = z.infer<typeof descendantFacts>
+
 const dropFacts = z.object({ type: z.string(), identity: z.string(), names: z.array(z.string()).nullable() })
 const rewriteFacts = z.object({
   reason: z.number(),
   plain: z.boolean(),
-  before: tableFacts.shape.columns.nullable(),
+  /** The columns that were, as far as it matters here. */
+  before: z.array(z.object({ attnum: z.number(), typeOid: z.number(), typmod: z.number() })).nullable(),
 })
+const definitionFacts = z.object({
+  kind: z.string(),
+  schema: z.string().nullable(),
+  name: z.string(),
+  /** As ALTER names it: FUNCTION "s"."f"(integer). */
+  named: z.string(),
+  owner: z.string(),
+  create: z.string().nullable(),
+})
+export type Definition = z.infer<typeof definitionFacts>
+
 /** GRANT and REVOKE name no single object. */
-const otherFacts = z.object({ type: z.string().nullable(), identity: z.string().nullable() })
+const otherFacts = z.object({
+  type: z.string().nullable(),
+  identity: z.string().nullable(),
+  /** What makes the object again; null where the server gave no definition, missing in older records. */
+  definition: definitionFacts.nullish(),
+})
 
 export type DdlRecord = {
   readonly id: bigint
   readonly xid: string
   readonly command: string
   readonly oid: number
+  /** The catalog that `oid` is of, as pg_class; undefined in records of older installations. */
+  readonly class?: string | undefined
 } & (
   | { readonly kind: 'table'; readonly facts: TableFacts }
+  | { readonly kind: 'descendant'; readonly facts: DescendantFacts }
   | { readonly kind: 'type'; readonly facts: TypeFacts }
   | { readonly kind: 'sequence'; readonly facts: SequenceFacts }
   | { readonly kind: 'drop'; readonly facts: z.infer<typeof dropFacts> }
@@ -226,6 +290,7 @@ export type DdlRecord = {
 
 const SCHEMAS = {
   table: tableFacts,
+  descendant: descendantFacts,
   type: typeFacts,
   sequence: sequenceFacts,
   drop: dropFacts,
@@ -241,6 +306,7 @@ export function parseDdlRecord(row: {
   readonly kind: string
   readonly oid: string | null
   readonly facts: string | null
+  readonly class?: string | null | undefined
 }): DdlRecord {
   const schema = SCHEMAS[row.kind as keyof typeof SCHEMAS] as z.ZodType | undefined
   let json: unknown
@@ -260,6 +326,7 @@ export function parseDdlRecord(row: {
     xid: row.xid,
     command: row.command,
     oid: Number(row.oid ?? 0),
+    ...(typeof row.class === 'string' ? { class: row.class } : {}),
     kind: row.kind,
     facts: parsed.data,
   } as DdlRecord
@@ -286,7 +353,22 @@ export function tableVersion(facts: TableFacts): TableVersion {
   }
 }
 
-export function tableColumn(c: ColumnFacts): TableColumn {
+export function tableColumn(
+  c: Pick<
+    ColumnFacts,
+    | 'attnum'
+    | 'name'
+    | 'typeOid'
+    | 'typmod'
+    | 'type'
+    | 'notNull'
+    | 'identity'
+    | 'generated'
+    | 'default'
+    | 'hasMissing'
+    | 'missing'
+  >,
+): TableColumn {
   return {
     attnum: c.attnum,
     name: c.name,

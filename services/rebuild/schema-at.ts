@@ -7,7 +7,8 @@ import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
 import { sequenceStatements } from '../formats/sequence-statements.ts'
 import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
-import { parseDdlRecord } from '../formats/schema-facts.ts'
+import { definitionStatements } from '../formats/definition-statements.ts'
+import { type DdlRecord, parseDdlRecord } from '../formats/schema-facts.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { ByteSource } from '../formats/byte-source.ts'
@@ -57,6 +58,7 @@ export async function readDdl(repository: Repository, generation: Generation): P
             kind: text('kind'),
             oid: fields.get('oid') ?? null,
             facts: fields.get('facts') ?? null,
+            class: fields.get('class'),
           }),
         })
       }
@@ -69,10 +71,10 @@ export async function readDdl(repository: Repository, generation: Generation): P
 
 /** DDL records apart from their segments, as JSON. */
 export function placedText(records: readonly PlacedRecord[]): Buffer {
-  const rows = records.map(({ lsn, ordinal, record: { id, xid, command, kind, oid, facts } }) => ({
+  const rows = records.map(({ lsn, ordinal, record: { id, xid, command, kind, oid, facts, class: of } }) => ({
     lsn: formatLsn(lsn),
     ordinal,
-    row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts) },
+    row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts), class: of },
   }))
   return Buffer.from(JSON.stringify(rows), 'utf8')
 }
@@ -147,6 +149,22 @@ export async function schemaAt(
   return patched(chosen, later, histories)
 }
 
+/** What makes an object again that a command made or altered, and which statement of older facts that replaces. */
+function definitionAnew(
+  record: DdlRecord & { readonly kind: 'other' },
+): { readonly replaces: string; readonly statements: SchemaStatement[] } | undefined {
+  const { definition } = record.facts
+  if (definition == null || !/^(CREATE|ALTER) /.test(record.command)) return undefined
+  const statements = definitionStatements(definition)
+  if (statements.length === 0) return undefined
+  // Rights and comments of an object that the facts have stay: only what makes it is made anew. A function's own
+  // statement replaces it, and leaves others of its name.
+  const replaces = /^(function|procedure|schema)$/.test(definition.kind)
+    ? ''
+    : `${definition.kind} ${definition.schema ?? ''}.${definition.name}`
+  return { replaces, statements }
+}
+
 /** Replaces the statements of every object that later records touched by ones made from the records. */
 function patched(
   facts: SchemaFacts,
@@ -159,9 +177,13 @@ function patched(
   const notes = [...facts.notes]
   const tables = new Set<number>()
   const types = new Map<number, SchemaStatement[]>()
+  /** Neither tables nor types nor sequences, by what their last record says. */
+  const made = new Map<number, SchemaStatement[]>()
+  const redefined = new Set<string>()
   for (const { record } of later) {
     switch (record.kind) {
       case 'table':
+      case 'descendant':
         tables.add(record.oid)
         break
       case 'rewrite':
@@ -184,14 +206,23 @@ function patched(
           )
           if (record.facts.type === 'schema') gone.add(`schema ${schema}`)
           types.delete(record.oid)
+          made.delete(record.oid)
         }
         break
       }
-      case 'other':
+      case 'other': {
+        const anew = definitionAnew(record)
+        if (anew !== undefined) {
+          redefined.add(anew.replaces)
+          made.set(record.oid, anew.statements)
+          // What an ALTER made of the name before is not told.
+          if (record.command.startsWith('CREATE ')) break
+        }
         notes.push(
           `${record.command} of ${record.facts.type ?? 'something'} ${record.facts.identity ?? ''} came after the last reading of the schema: check it by hand`,
         )
         break
+      }
     }
   }
   for (const oid of tables) {
@@ -218,10 +249,12 @@ function patched(
       const place = object.schema === undefined ? '' : `${object.schema}.`
       if (object.kind === 'index' && goneIndexes.has(`${place}${object.name}`)) return false
       if (object.table !== undefined && gone.has(`table ${place}${object.table}`)) return false
-      return !gone.has(`${object.kind} ${place}${object.name}`)
+      const key = `${object.kind} ${place}${object.name}`
+      if (redefined.has(key) && statement.sql.startsWith('CREATE ')) return false
+      return !gone.has(key)
     }),
   )
-  const statements = [...kept, ...[...types.values()].flat(), ...added]
+  const statements = [...kept, ...[...types.values()].flat(), ...added, ...[...made.values()].flat()]
   const isType = (s: SchemaStatement): number =>
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))

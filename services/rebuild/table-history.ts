@@ -6,6 +6,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn, type Lsn } from '../core/position.ts'
 import type { RelationVersion, TableColumn } from '../core/relation.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
+import { withDescent } from '../formats/descendant-facts.ts'
 import { type DdlRecord, tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
 
 export interface PlacedRecord {
@@ -69,7 +70,7 @@ export class TableHistory {
     const after = tableVersion(facts).columns
     let gap = latest === undefined ? undefined : assessAlteration(latest, after)
     if (rewrite !== undefined) {
-      const before = rewrite.before?.map(tableColumn) ?? latest
+      const before = rewrite.before ?? latest
       gap ??=
         before === undefined
           ? 'the table was rewritten, and what it was before is not known'
@@ -216,6 +217,19 @@ export function buildHistories(
       }
       history.add({ lsn, ordinal }, record.facts, rewrites.get(record.oid))
       rewrites.delete(record.oid)
+    } else if (record.kind === 'descendant') {
+      // Without a record before there is nothing that it completes; rows of such a table are refused by the fold.
+      const history = tables.get(record.oid)
+      const before = history?.last?.facts
+      if (history === undefined || before === undefined) continue
+      // A dropped constraint is told before the command's end, where the columns are.
+      const told = (record.facts.columns ?? null) !== null
+      history.add(
+        { lsn, ordinal },
+        withDescent(before, record.facts),
+        told ? rewrites.get(record.oid) : undefined,
+      )
+      if (told) rewrites.delete(record.oid)
     } else if (record.kind === 'drop' && /^(table|partitioned table)$/.test(record.facts.type)) {
       const history = tables.get(record.oid)
       if (history !== undefined) history.droppedAt = lsn

@@ -3,7 +3,13 @@ import type { Randomness } from '../core/clock.ts'
 import type { Lsn } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessRewrite } from '../formats/carry-over.ts'
-import { type DdlRecord, parseDdlRecord, tableColumn, tableVersion } from '../formats/schema-facts.ts'
+import {
+  type DdlRecord,
+  type DescendantFacts,
+  parseDdlRecord,
+  type TableFacts,
+  tableColumn,
+} from '../formats/schema-facts.ts'
 
 export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
 
@@ -53,19 +59,24 @@ function repairOf(record: DdlRecord): { schema: string; name: string } | undefin
   if (record.command !== 'REPAIR' && record.command !== 'LEAVE OUT') return undefined
   if (record.kind === 'drop')
     return { schema: record.facts.names?.[0] ?? '', name: record.facts.names?.[1] ?? '' }
-  if (record.kind !== 'table' || record.facts.kind !== 'r' || record.facts.persistence !== 'p')
-    return undefined
+  if (record.kind !== 'table' && record.kind !== 'descendant') return undefined
+  if (record.facts.kind !== 'r' || record.facts.persistence !== 'p') return undefined
   return { schema: record.facts.schema, name: record.facts.name }
 }
+
+/** Of a descendant only the columns that the command reached: the others are as they were. */
+export type TableAfter = TableFacts | DescendantFacts
 
 /** The next record of the same table: what the command that rewrote it made of it. */
 export function tableAfter(
   records: readonly DdlRecord[],
   index: number,
   oid: number,
-): (DdlRecord & { kind: 'table' })['facts'] | undefined {
+): TableAfter | undefined {
   for (const record of records.slice(index + 1)) {
     if (record.kind === 'table' && record.oid === oid) return record.facts
+    if (record.kind === 'descendant' && record.oid === oid && (record.facts.columns ?? null) !== null)
+      return record.facts
     if (record.kind === 'drop' && record.oid === oid) return undefined
   }
   return undefined
@@ -73,13 +84,13 @@ export function tableAfter(
 
 export function rewriteReason(
   record: DdlRecord & { kind: 'rewrite' },
-  after: (DdlRecord & { kind: 'table' })['facts'],
+  after: TableAfter,
 ): string | undefined {
   if (record.facts.before === null) return 'the table was rewritten, and what it was before is not known'
   return assessRewrite(
     record.facts.reason,
     record.facts.plain,
-    record.facts.before.map(tableColumn),
-    tableVersion(after).columns,
+    record.facts.before,
+    (after.columns ?? []).map(tableColumn),
   )
 }

@@ -185,7 +185,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
     const changedAt = await backup.head()
     // The recording fails, whatever the reason: here the function that makes it.
-    await source.query('ALTER FUNCTION tidemark.record_table(text, oid) RENAME TO record_table_away')
+    await source.query('ALTER FUNCTION tidemark.record_one(text, oid) RENAME TO record_one_away')
     await source.query(`INSERT INTO t VALUES (3, 'three')`)
     await backup.until(() =>
       backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')),
@@ -193,7 +193,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await source.query(`INSERT INTO t VALUES (4, 'four')`)
     await backup.durable()
     expect(backup.repository.catalog.generation!.checked < changedAt).toBe(true)
-    await source.query('ALTER FUNCTION tidemark.record_table_away(text, oid) RENAME TO record_table')
+    await source.query('ALTER FUNCTION tidemark.record_one_away(text, oid) RENAME TO record_one')
     await source.query(`INSERT INTO t VALUES (5, 'five')`)
     await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
     expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({

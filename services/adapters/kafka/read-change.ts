@@ -85,5 +85,6 @@ export function ddlRecord(change: ReadChange): RawDdlRecord {
     kind: text('kind'),
     oid: fields.get('oid') ?? null,
     facts: fields.get('facts') ?? null,
+    class: fields.get('class'),
   }
 }

@@ -25,7 +25,8 @@ import { insertedText, readBegin, readCommit, readRelation, readTruncated, TAG }
 
 interface Relation {
   readonly encoder: RowEncoder
-  readonly isDdl: boolean
+  /** Of tidemark.ddl: where each of its columns stands; installations differ in what they have. */
+  readonly ddlColumns: ReadonlyMap<string, number> | undefined
   readonly isMarker: boolean
   /** Index of its shape in the part being filled, or -1. */
   slot: number
@@ -156,7 +157,10 @@ export class TransactionAssembler {
     const ours = version.schema === OUR_SCHEMA
     this.#relations.set(version.oid, {
       encoder: new RowEncoder(version, this.#text),
-      isDdl: ours && version.name === DDL_TABLE,
+      ddlColumns:
+        ours && version.name === DDL_TABLE
+          ? new Map(version.columns.map((column, index) => [column.name, index]))
+          : undefined,
       isMarker: ours && version.name === MARKER_TABLE,
       slot: -1,
       rows: [0, 0, 0, 0],
@@ -172,7 +176,8 @@ export class TransactionAssembler {
     const relation = this.#known(oid)
     const sink = this.#next(relation, OPERATION_INDEX[tag]!)
     relation.encoder.change(sink, tag, this.#lsnBytes, ordinal, buffer, at + 4, end)
-    if (relation.isDdl && tag === TAG.insert) this.#ddl.push(ddlRecord(buffer, at + 4))
+    if (relation.ddlColumns !== undefined && tag === TAG.insert)
+      this.#ddl.push(ddlRecord(relation.ddlColumns, buffer, at + 4))
     if (relation.isMarker && tag === TAG.insert) {
       const name = insertedText(buffer, at + 4, 1)
       if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.lsn, name })
@@ -255,16 +260,19 @@ export class TransactionAssembler {
   }
 }
 
-/** Columns of tidemark.ddl, in the order of sql/tables.sql. */
-function ddlRecord(buffer: Buffer, at: number): RawDdlRecord {
-  const text = (column: number): string => insertedText(buffer, at, column) ?? ''
+function ddlRecord(columns: ReadonlyMap<string, number>, buffer: Buffer, at: number): RawDdlRecord {
+  const text = (column: string): string | undefined => {
+    const index = columns.get(column)
+    return index === undefined ? undefined : insertedText(buffer, at, index)
+  }
   return {
-    id: text(0),
-    xid: text(1),
-    command: text(2),
-    kind: text(3),
-    oid: insertedText(buffer, at, 4) ?? null,
-    facts: insertedText(buffer, at, 5) ?? null,
+    id: text('id') ?? '',
+    xid: text('xid') ?? '',
+    command: text('command') ?? '',
+    kind: text('kind') ?? '',
+    oid: text('oid') ?? null,
+    facts: text('facts') ?? null,
+    class: text('class'),
   }
 }
 

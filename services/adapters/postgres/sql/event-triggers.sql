@@ -1,58 +1,113 @@
 -- What the event triggers run: each DDL is recorded inside the user's transaction.
 
+-- The table that an object belongs to: NULL for what is no part of a table.
+CREATE OR REPLACE FUNCTION tidemark.table_of(class oid, object oid) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN CASE
+    WHEN class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
+      (SELECT CASE WHEN r.relkind IN ('r', 'p') THEN r.oid WHEN r.relkind IN ('i', 'I') THEN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid = r.oid) END FROM pg_catalog.pg_class r WHERE r.oid = object)
+    WHEN class = 'pg_catalog.pg_trigger'::pg_catalog.regclass THEN (SELECT g.tgrelid FROM pg_catalog.pg_trigger g WHERE g.oid = object)
+    WHEN class = 'pg_catalog.pg_policy'::pg_catalog.regclass THEN (SELECT p.polrelid FROM pg_catalog.pg_policy p WHERE p.oid = object)
+    WHEN class = 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN (SELECT NULLIF(k.conrelid, 0) FROM pg_catalog.pg_constraint k WHERE k.oid = object)
+    WHEN class = 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN (SELECT r.ev_class FROM pg_catalog.pg_rewrite r WHERE r.oid = object)
+  END;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.table_of(oid, oid) FROM PUBLIC;
+
+-- The statements that make an object again which is neither a table nor a type nor a sequence: it may be gone before
+-- anybody has read it. NULL where the server gives no definition.
+CREATE OR REPLACE FUNCTION tidemark.definition(class oid, object oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+BEGIN
+  IF class = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN
+    RETURN (SELECT jsonb_build_object('kind', CASE WHEN p.prokind = 'p' THEN 'procedure' ELSE 'function' END, 'schema', n.nspname, 'name', p.proname,
+              'named', format('%s %I.%I(%s)', CASE WHEN p.prokind = 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
+              'owner', pg_catalog.pg_get_userbyid(p.proowner), 'create', pg_catalog.pg_get_functiondef(p.oid))
+              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = object AND p.prokind IN ('f', 'p', 'w'));
+  ELSIF class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
+    RETURN (SELECT jsonb_build_object('kind', CASE WHEN c.relkind = 'v' THEN 'view' ELSE 'materializedView' END, 'schema', n.nspname, 'name', c.relname,
+              'named', format('%s %I.%I', CASE WHEN c.relkind = 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END, n.nspname, c.relname), 'owner', pg_catalog.pg_get_userbyid(c.relowner),
+              'create', format('CREATE %s %I.%I%s%s AS %s%s', CASE WHEN c.relkind = 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END, n.nspname, c.relname,
+                 (SELECT ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')' FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+                 CASE WHEN c.reloptions IS NOT NULL THEN format(' WITH (%s)', array_to_string(c.reloptions, ', ')) END,
+                 rtrim(pg_catalog.pg_get_viewdef(c.oid), '; '), CASE WHEN c.relkind = 'm' THEN ' WITH NO DATA' END))
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = object AND c.relkind IN ('v', 'm') AND pg_catalog.pg_get_viewdef(c.oid) IS NOT NULL);
+  ELSIF class = 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN
+    RETURN (SELECT jsonb_build_object('kind', 'schema', 'schema', NULL, 'name', n.nspname, 'named', format('SCHEMA %I', n.nspname), 'owner', pg_catalog.pg_get_userbyid(n.nspowner),
+              'create', format('CREATE SCHEMA IF NOT EXISTS %I', n.nspname)) FROM pg_catalog.pg_namespace n WHERE n.oid = object);
+  ELSIF class = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN
+    RETURN (SELECT jsonb_build_object('kind', 'statistics', 'schema', n.nspname, 'name', s.stxname, 'named', format('STATISTICS %I.%I', n.nspname, s.stxname), 'owner', pg_catalog.pg_get_userbyid(s.stxowner),
+              'create', pg_catalog.pg_get_statisticsobjdef(s.oid)) FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE s.oid = object);
+  END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.definition(oid, oid) FROM PUBLIC;
+
+-- Records one object that a command named. The class is that of the object, also where its table's facts are recorded.
+CREATE OR REPLACE FUNCTION tidemark.record_object(tag text, class oid, object oid, kind text, identity text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  one oid;
+BEGIN
+  IF kind = 'sequence' THEN
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) SELECT pg_catalog.pg_current_xact_id()::text, tag, 'sequence', 'pg_class', object, f::text
+      FROM tidemark.sequence_facts(object) f WHERE NOT (f ->> 'identity')::boolean;
+    RETURN;
+  ELSIF class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
+    PERFORM tidemark.record_type(tag, object);
+    RETURN;
+  ELSIF class = 'pg_catalog.pg_class'::pg_catalog.regclass AND EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid = object AND r.relkind = 'c') THEN
+    PERFORM tidemark.record_type(tag, (SELECT r.reltype FROM pg_catalog.pg_class r WHERE r.oid = object));
+    RETURN;
+  ELSIF class = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND tag = 'ALTER SCHEMA' THEN
+    -- A renamed schema renames every table in it.
+    FOR one IN SELECT r.oid FROM pg_catalog.pg_class r WHERE r.relnamespace = object AND r.relkind IN ('r', 'p') LOOP
+      PERFORM tidemark.record_one(tag, one);
+    END LOOP;
+  END IF;
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+  VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'other', (SELECT k.relname FROM pg_catalog.pg_class k WHERE k.oid = class), object,
+    jsonb_build_object('type', kind, 'identity', identity, 'definition', tidemark.definition(class, object))::text);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_object(text, oid, oid, text, text) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION tidemark.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   c record;
   affected oid;
+  recorded oid[] := '{}';
 BEGIN
+  -- Our own ALTER inside another command, on servers that cannot switch event triggers off.
+  IF current_setting('session_replication_role') = 'replica' AND current_setting('tidemark.altering', true) = 'on' THEN
+    RETURN;
+  END IF;
   FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
              FROM pg_catalog.pg_event_trigger_ddl_commands() LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
-    affected := NULL;
-    IF c.classid = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
-      SELECT CASE WHEN r.relkind IN ('r', 'p') THEN r.oid WHEN r.relkind IN ('i', 'I') THEN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid = r.oid) END
-        INTO affected FROM pg_catalog.pg_class r WHERE r.oid = c.objid;
-    ELSIF c.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass THEN
-      SELECT g.tgrelid INTO affected FROM pg_catalog.pg_trigger g WHERE g.oid = c.objid;
-    ELSIF c.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass THEN
-      SELECT p.polrelid INTO affected FROM pg_catalog.pg_policy p WHERE p.oid = c.objid;
-    ELSIF c.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN
-      SELECT k.conrelid INTO affected FROM pg_catalog.pg_constraint k WHERE k.oid = c.objid;
-    ELSIF c.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN
-      SELECT r.ev_class INTO affected FROM pg_catalog.pg_rewrite r WHERE r.oid = c.objid;
-    END IF;
     BEGIN
-      IF affected IS NOT NULL AND affected <> 0 THEN
-        PERFORM tidemark.record_table(c.command_tag, affected);
-        IF c.command_tag = 'ALTER TABLE' AND EXISTS (SELECT FROM pg_catalog.pg_class p WHERE p.oid = affected AND p.relkind = 'p') THEN
-          -- DETACH names the parent alone: tables whose latest record still says that they are a partition.
-          FOR affected IN
-            SELECT r.oid FROM pg_catalog.pg_class r JOIN LATERAL (SELECT d.facts FROM tidemark.ddl d WHERE d.oid = r.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
-             WHERE r.relkind IN ('r', 'p') AND NOT r.relispartition AND r.oid >= 16384 AND latest.facts::jsonb ->> 'partitionBound' IS NOT NULL
-          LOOP
-            PERFORM tidemark.record_table(c.command_tag, affected);
-          END LOOP;
-        END IF;
-      ELSIF c.object_type = 'sequence' THEN
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) SELECT pg_catalog.pg_current_xact_id()::text, c.command_tag, 'sequence', c.objid, f::text
-          FROM tidemark.sequence_facts(c.objid) f WHERE NOT (f ->> 'identity')::boolean;
-      ELSIF c.classid = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
-        PERFORM tidemark.record_type(c.command_tag, c.objid);
-      ELSIF c.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid = c.objid AND r.relkind = 'c') THEN
-        PERFORM tidemark.record_type(c.command_tag, (SELECT r.reltype FROM pg_catalog.pg_class r WHERE r.oid = c.objid));
-      ELSIF c.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND c.command_tag = 'ALTER SCHEMA' THEN
-        -- A renamed schema renames every table in it.
-        FOR affected IN SELECT r.oid FROM pg_catalog.pg_class r WHERE r.relnamespace = c.objid AND r.relkind IN ('r', 'p') LOOP
-          PERFORM tidemark.record_table(c.command_tag, affected);
-        END LOOP;
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, c.command_tag, 'other', c.objid, jsonb_build_object('type', c.object_type, 'identity', c.object_identity)::text);
-      ELSE
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, c.command_tag, 'other', c.objid, jsonb_build_object('type', c.object_type, 'identity', c.object_identity)::text);
+      affected := tidemark.table_of(c.classid, c.objid);
+      IF affected IS NULL THEN
+        -- A serial column's sequence is made and then owned: one command, one record.
+        CONTINUE WHEN c.object_type = 'sequence' AND c.objid = ANY (recorded);
+        recorded := recorded || CASE WHEN c.object_type = 'sequence' THEN c.objid END;
+        PERFORM tidemark.record_object(c.command_tag, c.classid, c.objid, c.object_type, c.object_identity);
+      ELSIF affected <> ALL (recorded) THEN
+        -- One command, one record of the table, however many of its parts it names.
+        recorded := recorded || affected;
+        -- A new table's key is named as well: it is still a new table.
+        PERFORM tidemark.record_table(CASE WHEN tg_tag LIKE 'CREATE TABLE%' THEN tg_tag ELSE c.command_tag END, affected);
       END IF;
     EXCEPTION WHEN OTHERS THEN
-      -- Never the user's failure. The catalog fingerprint of the next segment finds what is missing here.
+      -- Never the user's failure. The next comparison of the catalog with the records finds what is missing here.
       NULL;
     END;
   END LOOP;
@@ -65,31 +120,52 @@ CREATE OR REPLACE FUNCTION tidemark.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  d record;
   one oid;
-  index_dropped boolean := false;
+  dropped boolean;
 BEGIN
-  FOR d IN SELECT classid, objid, objsubid, object_type, object_identity, schema_name, address_names, is_temporary FROM pg_catalog.pg_event_trigger_dropped_objects() LOOP
-    CONTINUE WHEN d.is_temporary OR d.schema_name IN ('tidemark', 'pg_toast');
-    BEGIN
-      IF d.object_type = 'table column' THEN
-        PERFORM tidemark.record_table(tg_tag, d.objid);
-      ELSIF d.object_type = 'table constraint' THEN
-        SELECT c.oid INTO one FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = d.address_names[1] AND c.relname = d.address_names[2];
-        IF FOUND THEN PERFORM tidemark.record_table(tg_tag, one); END IF;
-      ELSIF d.object_type IN ('table', 'index', 'type', 'sequence', 'view', 'materialized view', 'function', 'procedure', 'trigger', 'schema', 'policy', 'rule') THEN
-        index_dropped := index_dropped OR d.object_type = 'index';
-        INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', d.objid,
-          jsonb_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_jsonb(d.address_names))::text);
-      END IF;
-    EXCEPTION WHEN OTHERS THEN
-      NULL;
-    END;
-  END LOOP;
-  IF index_dropped THEN
-    FOR one IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relreplident = 'i' AND pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL LOOP
+  -- ALTER TABLE records its table and what it reached at its end. Here: what other commands took from tables.
+  IF tg_tag <> 'ALTER TABLE' THEN
+    FOR one IN
+      SELECT DISTINCT c.oid FROM pg_catalog.pg_event_trigger_dropped_objects() d
+        JOIN pg_catalog.pg_class c ON c.oid = d.objid AND d.object_type = 'table column'
+       WHERE NOT d.is_temporary AND d.schema_name <> 'tidemark'
+    LOOP
       BEGIN
-        PERFORM tidemark.record_table(tg_tag, one);
+        PERFORM tidemark.record_one(tg_tag, one);
+      EXCEPTION WHEN OTHERS THEN
+        NULL;
+      END;
+    END LOOP;
+  END IF;
+  BEGIN
+    -- Constraints of tables that the command does not name: their names are all that is told.
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'descendant', 'pg_class', c.oid,
+           json_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'replicaIdentity', c.relreplident,
+             'goneConstraints', json_agg(d.address_names[3]))::text
+      FROM pg_catalog.pg_event_trigger_dropped_objects() d JOIN pg_catalog.pg_namespace n ON n.nspname = d.address_names[1] JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = d.address_names[2]
+     WHERE d.object_type = 'table constraint' AND NOT d.is_temporary AND d.schema_name <> 'tidemark'
+     GROUP BY c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident;
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', (SELECT k.relname FROM pg_catalog.pg_class k WHERE k.oid = d.classid), d.objid,
+           json_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_json(d.address_names))::text
+      FROM pg_catalog.pg_event_trigger_dropped_objects() d
+     WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') NOT IN ('tidemark', 'pg_toast')
+       AND d.object_type IN ('table', 'index', 'type', 'sequence', 'view', 'materialized view', 'function', 'procedure', 'trigger', 'schema', 'policy', 'rule', 'statistics object');
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  -- What lost its identity gets one in the same command.
+  IF EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.object_type IN ('index', 'table constraint', 'table column') AND NOT d.is_temporary) THEN
+    FOR one IN
+      SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('information_schema', 'tidemark') AND pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL
+         AND (c.relreplident = 'i' OR c.relreplident = 'd' AND c.oid IN (
+               SELECT t.oid FROM pg_catalog.pg_event_trigger_dropped_objects() d JOIN pg_catalog.pg_namespace tn ON tn.nspname = d.address_names[1] JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = d.address_names[2]
+                WHERE d.object_type IN ('table constraint', 'table column')))
+    LOOP
+      BEGIN
+        PERFORM tidemark.record_one(tg_tag, one);
       EXCEPTION WHEN OTHERS THEN
         NULL;
       END;
@@ -104,13 +180,19 @@ $$;
 CREATE OR REPLACE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  latest record;
 BEGIN
-  INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tg_tag, 'rewrite', pg_catalog.pg_event_trigger_table_rewrite_oid(),
+  -- The catalog already shows the new columns; the table's latest record has the old ones.
+  SELECT d.facts, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = pg_catalog.pg_event_trigger_table_rewrite_oid()::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tg_tag, 'rewrite', 'pg_class', pg_catalog.pg_event_trigger_table_rewrite_oid(),
     jsonb_build_object('reason', pg_catalog.pg_event_trigger_table_rewrite_reason(),
       -- Only text that shows the whole command can show that it has no USING: nothing that calls further code.
       'plain', current_query() ~* '\malter\s+table\M' AND current_query() !~* '\m(using|do|call|select|execute|perform)\M',
-      -- The catalog already shows the new columns; the table's latest record has the old ones.
-      'before', (SELECT d.facts::jsonb -> 'columns' FROM tidemark.ddl d WHERE d.oid = pg_catalog.pg_event_trigger_table_rewrite_oid() AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1))::text);
+      'before', CASE WHEN latest.columns LIKE '%|%|%' THEN
+          (SELECT jsonb_agg(jsonb_build_object('attnum', split_part(a, ':', 1)::int, 'typeOid', split_part(a, ':', 2)::bigint, 'typmod', split_part(a, ':', 3)::int, 'generated', split_part(a, ':', 4)))
+             FROM string_to_table(split_part(latest.columns, '|', 3), ',') a WHERE split_part(a, ':', 2) <> '0')
+        ELSE latest.facts::jsonb -> 'columns' END)::text);
 EXCEPTION WHEN OTHERS THEN
   NULL;
 END
@@ -119,3 +201,17 @@ $$;
 REVOKE ALL ON FUNCTION tidemark.on_ddl() FROM PUBLIC;
 REVOKE ALL ON FUNCTION tidemark.on_drop() FROM PUBLIC;
 REVOKE ALL ON FUNCTION tidemark.on_rewrite() FROM PUBLIC;
+
+-- Other people's event triggers do not fire for our ALTER. Before PostgreSQL 17 those that are ENABLE ALWAYS still do.
+DO $$
+DECLARE
+  altering text := 'tidemark.set_identity(oid, text)';
+BEGIN
+  IF current_setting('server_version_num')::int >= 170000 THEN
+    EXECUTE format('ALTER FUNCTION %s SET event_triggers = off', altering);
+    ALTER FUNCTION tidemark.ensure_published(oid, text) SET event_triggers = off;
+  ELSE
+    EXECUTE format('ALTER FUNCTION %s SET session_replication_role = replica SET tidemark.altering = on', altering);
+  END IF;
+END
+$$;

@@ -1,9 +1,22 @@
+-- What version 1 noted of a table instead of its shape: compared once, by the first repair behind an upgrade.
+CREATE OR REPLACE FUNCTION tidemark.fingerprint(wanted oid, with_file boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT md5(concat_ws('|', n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, CASE WHEN with_file THEN c.relfilenode END,
+         (SELECT string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)))
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = wanted
+$$;
+REVOKE ALL ON FUNCTION tidemark.fingerprint(oid, boolean) FROM PUBLIC;
+
 -- Whether the table's latest record tells how it is now.
 CREATE OR REPLACE FUNCTION tidemark.is_recorded(wanted oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT COALESCE((SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1)
-         = tidemark.fingerprint(wanted, (SELECT mode = 'polling' FROM tidemark.installation)), false)
+SELECT COALESCE((
+  SELECT CASE WHEN latest.columns LIKE '%|%|%' THEN NOT (tidemark.differs(latest.columns, s.shape) OR tidemark.rewritten(latest.columns, s.shape))
+              ELSE latest.columns = tidemark.fingerprint(wanted, (SELECT mode = 'polling' FROM tidemark.installation)) END
+    FROM tidemark.shapes(ARRAY[wanted]) s
+    CROSS JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest), false)
 $$;
 REVOKE ALL ON FUNCTION tidemark.is_recorded(oid) FROM PUBLIC;
 
@@ -23,19 +36,28 @@ BEGIN
   failed := '{}';
   SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
   FOR one IN
-    SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      LEFT JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = c.oid AND d.kind = 'table' ORDER BY d.id DESC LIMIT 1) latest ON true
-     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
-       AND latest.columns IS DISTINCT FROM tidemark.fingerprint(c.oid, installed.polling)
+    SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence, latest.id AS record, latest.xid, s.shape, s.parent,
+           CASE WHEN latest.columns IS NULL THEN true
+                WHEN latest.columns NOT LIKE '%|%|%' THEN latest.columns <> tidemark.fingerprint(c.oid, installed.polling)
+                ELSE tidemark.differs(latest.columns, s.shape) OR tidemark.rewritten(latest.columns, s.shape) END AS untold
+      FROM tidemark.shapes(ARRAY(SELECT t.oid FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+                                  WHERE t.relkind IN ('r', 'p') AND t.relpersistence <> 't' AND tn.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark'))) s
+      JOIN pg_catalog.pg_class c ON c.oid = s.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN LATERAL (SELECT d.id, d.xid, d.columns FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+     WHERE latest.columns IS DISTINCT FROM s.shape
   LOOP
+    -- A new file alone, or a change of what rows do not depend on: noted, so that it explains nothing later.
+    IF NOT one.untold THEN
+      UPDATE tidemark.ddl SET columns = one.shape, parent = one.parent WHERE id = one.record AND xid = one.xid;
+      CONTINUE;
+    END IF;
     BEGIN
       -- Without an identity that serves, the application's UPDATE and DELETE would fail: tend_identity gives one, and publishes then.
       IF installed.polling AND tidemark.is_streamed(one.id) AND (SELECT i.serves FROM tidemark.identity_of(one.id) i)
         AND NOT EXISTS (SELECT FROM tidemark.published_as(one.id)) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
-      PERFORM tidemark.record_table('REPAIR', one.id);
+      PERFORM tidemark.record_one('REPAIR', one.id);
       repaired := true;
     EXCEPTION WHEN OTHERS THEN
       -- Locked, or not ours to alter: said, and tried again by the next call. Gone meanwhile is no failure.
@@ -49,7 +71,7 @@ BEGIN
      WHERE d.kind = 'table' AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
      ORDER BY d.oid, d.id DESC
   LOOP
-    INSERT INTO tidemark.ddl (xid, command, kind, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'drop', one.id,
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'drop', 'pg_class', one.id,
       jsonb_build_object('type', 'table', 'identity', format('%I.%I', one.facts ->> 'schema', one.facts ->> 'name'), 'names', jsonb_build_array(one.facts ->> 'schema', one.facts ->> 'name'))::text);
     repaired := true;
   END LOOP;
@@ -68,10 +90,10 @@ REVOKE ALL ON FUNCTION tidemark.touch() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION tidemark.forget(below xid8) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-  -- The latest record of each table and type that is there stays: a rewrite looks up the columns that were.
+  -- The latest shape of each table and the latest facts of each type that is there stay: a rewrite looks up what was.
   WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT (
-         (d.kind = 'table' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) OR d.kind = 'type' AND EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.oid))
-         AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
+         d.columns IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.columns IS NOT NULL AND e.id > d.id)
+         OR d.kind = 'type' AND EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
   SELECT count(*) FROM gone
 $$;
 REVOKE ALL ON FUNCTION tidemark.forget(xid8) FROM PUBLIC;

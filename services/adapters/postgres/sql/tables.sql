@@ -9,18 +9,26 @@
 CREATE SCHEMA tidemark;
 REVOKE ALL ON SCHEMA tidemark FROM PUBLIC;
 
--- One row per object that a DDL command touched, written inside the user's transaction.
+-- Written inside the user's transaction: one row for what a DDL command names, and one for each object that it reached
+-- beyond that. `class` and `oid` say which object of which catalog; the kind says what the facts are.
 CREATE TABLE tidemark.ddl (
-  id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  -- Where the WAL stood: orders the records of one object, which commands reach one after another. A sequence would
+  -- change what lastval() says in the user's session.
+  id      bigint NOT NULL DEFAULT ((pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_catalog.pg_lsn)::bigint),
   xid     text NOT NULL,
   command text NOT NULL,
   kind    text NOT NULL,
   oid     bigint,
   facts   text,
-  -- Of tables: tidemark.fingerprint() then. Compared with the catalog as it is, it shows what no record tells.
-  columns text
+  -- Of tables: tidemark.shapes() then. Compared with the catalog as it is, it shows what no record tells.
+  columns text,
+  class   text,
+  -- Of tables: what it is a partition or a child of.
+  parent  bigint,
+  PRIMARY KEY (id, xid)
 );
 CREATE INDEX ddl_by_object ON tidemark.ddl (oid, id);
+CREATE INDEX ddl_by_parent ON tidemark.ddl (parent) WHERE parent IS NOT NULL;
 CREATE TABLE tidemark.marker (
   id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text NOT NULL

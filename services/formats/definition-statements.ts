@@ -1,0 +1,32 @@
+/** The SQL that makes a function, view, schema or statistics object again, from the definition that its DDL record carries. */
+import { quoteName } from '../core/relation.ts'
+import type { SchemaStatement } from '../core/transaction.ts'
+import type { Definition } from './schema-facts.ts'
+import { RANK } from './rank.ts'
+
+/** Views stand behind the keys: one with GROUP BY may need a table's. */
+const CREATED_AT: Readonly<Record<string, number>> = {
+  schema: RANK.schema,
+  view: RANK.index - 1,
+  materializedView: RANK.index - 1,
+  statistics: RANK.behaviour,
+}
+
+/** Empty where the server gave no definition. */
+export function definitionStatements(definition: Definition): SchemaStatement[] {
+  const { kind, schema, name, named, owner, create } = definition
+  if (create === null) return []
+  const object = { kind, name, ...(schema === null ? {} : { schema }) }
+  const say = (rank: number, sql: string): SchemaStatement => ({
+    sql,
+    rank,
+    phase: rank < RANK.key ? 'before' : 'after',
+    objects: [object],
+  })
+  const out = [
+    say(CREATED_AT[kind] ?? RANK.create, create.trim()),
+    say(RANK.rights, `ALTER ${named} OWNER TO ${quoteName(owner)}`),
+  ]
+  if (kind === 'materializedView') out.push(say(RANK.rights + 2, `REFRESH ${named}`))
+  return out
+}

@@ -1,0 +1,209 @@
+/** What recording a schema change does in the user's session, how much of it there is, and that nothing hides behind it. */
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { describe, expect, test } from 'vitest'
+import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+import { expectSameSchema } from '../support/schema-oracle.ts'
+
+const PARTITIONED = `
+CREATE TABLE p (id int, k int NOT NULL, v text DEFAULT 'x', PRIMARY KEY (id, k)) PARTITION BY RANGE (k);
+DO $$ BEGIN FOR i IN 0..19 LOOP EXECUTE format('CREATE TABLE p%s PARTITION OF p FOR VALUES FROM (%s) TO (%s)', i, i * 10, i * 10 + 10); END LOOP; END $$;
+INSERT INTO p SELECT g, g, 'v' || g FROM generate_series(0, 199) g;`
+
+async function newest(client: pg.Client): Promise<string> {
+  return (await client.query<{ id: string }>('SELECT COALESCE(max(id), 0)::text AS id FROM tidemark.ddl'))
+    .rows[0]!.id
+}
+
+/** Records that a command makes, by kind. */
+async function recordsOf(client: pg.Client, command: string): Promise<Record<string, number>> {
+  const before = await newest(client)
+  await client.query(command)
+  const found = await client.query<{ kind: string; n: number }>(
+    'SELECT kind, count(*)::int AS n FROM tidemark.ddl WHERE id > $1 GROUP BY 1',
+    [before],
+  )
+  return Object.fromEntries(found.rows.map((row) => [row.kind, row.n]))
+}
+
+async function equalToSource(backup: Backup): Promise<void> {
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+const gapsOf = (backup: Backup): string[] =>
+  backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : []))
+
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('the session that changes the schema keeps its lastval(), and needs no right on anything of ours', async () => {
+    await using backup = await Backup.prepare({ version, setup: 'CREATE SEQUENCE s' })
+    await backup.init()
+    const role = `r_${backup.database}`
+    await backup.source.query(
+      `CREATE ROLE ${role} LOGIN; GRANT ALL ON SCHEMA public TO ${role}; GRANT ALL ON SEQUENCE s TO ${role}`,
+    )
+    const url = new URL(backup.sourceUrl)
+    url.username = role
+    const app = new pg.Client(url.toString())
+    await app.connect()
+    try {
+      await app.query("SELECT nextval('s'), nextval('s')")
+      await app.query(
+        'CREATE TABLE t (id int, v text); ALTER TABLE t ALTER v TYPE varchar(5); CREATE VIEW w AS SELECT * FROM t; DROP TABLE t CASCADE',
+      )
+      expect((await app.query<{ v: string }>('SELECT lastval() AS v')).rows[0]!.v).toBe('2')
+    } finally {
+      await app.end()
+      await backup.source.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)
+    }
+  })
+
+  test("other people's event triggers see the application's commands, and none of ours", async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE seen (tag text); CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (tg_tag); END $$;`,
+    })
+    await backup.init()
+    await backup.source.query(
+      'CREATE EVENT TRIGGER see ON ddl_command_end EXECUTE FUNCTION see(); CREATE TABLE bare (a int)',
+    )
+    await backup.source.query('UPDATE bare SET a = 1')
+    expect((await backup.source.query('SELECT tag FROM seen')).rows).toEqual([{ tag: 'CREATE TABLE' }])
+    expect(
+      (await backup.source.query(`SELECT relreplident FROM pg_class WHERE relname = 'bare'`)).rows,
+    ).toEqual([{ relreplident: 'f' }])
+  })
+
+  test('a command is recorded once, and of partitions no more than what it reached', async () => {
+    await using backup = await Backup.start({ version, setup: PARTITIONED })
+    const { source } = backup
+    const points: { at: string; rows: string[] }[] = []
+    for (const [command, records] of [
+      ["COMMENT ON TABLE p IS 'all'", { table: 1 }],
+      ['ALTER TABLE p ADD COLUMN w int DEFAULT 7, ADD COLUMN u text', { table: 1, descendant: 20 }],
+      ['ALTER TABLE p RENAME COLUMN v TO named', { table: 1, descendant: 20 }],
+      ['ALTER TABLE p RENAME COLUMN k TO part', { table: 1, descendant: 20 }],
+      ['ALTER TABLE p DROP COLUMN u', { table: 1, descendant: 20 }],
+      ['ALTER TABLE p DETACH PARTITION p3', { table: 2 }],
+      ['ALTER TABLE p3 ADD COLUMN own text', { table: 1 }],
+      ['ALTER TABLE p3 DROP COLUMN own', { table: 1 }],
+      ['ALTER TABLE p ATTACH PARTITION p3 FOR VALUES FROM (30) TO (40)', { table: 2 }],
+      ['CREATE INDEX p_named ON p (named)', { table: 1, descendant: 20 }],
+      ['CREATE TABLE plain (id serial PRIMARY KEY, n int UNIQUE)', { table: 1, sequence: 1 }],
+    ] as const) {
+      expect(await recordsOf(source, command), command).toEqual(records)
+      await source.query('UPDATE p SET id = id + 1000 WHERE id % 7 = 1').catch(() => undefined)
+      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
+        .l
+      points.push({ at, rows: shown(await digests(backup.sourceUrl)) })
+    }
+    await equalToSource(backup)
+    for (const { at, rows } of points.filter((_, i) => i % 3 === 1)) {
+      const restored = await backup.restore(at)
+      expect(shown(await digests(restored.url)), at).toEqual(rows)
+    }
+    await expectSameSchema(backup.sourceUrl, (await backup.restore('latest')).url)
+    expect(gapsOf(backup)).toEqual([])
+  })
+
+  test('what was made and dropped between two readings of the schema is there at a point between', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')",
+    })
+    const { source } = backup
+    // One transaction each, back to back: no reading of the schema can come between.
+    await source.query(
+      `CREATE SCHEMA brief; CREATE FUNCTION brief.twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2'; CREATE VIEW brief.shown AS SELECT id, brief.twice(id) AS twice FROM t; CREATE MATERIALIZED VIEW brief.kept AS SELECT * FROM brief.shown; CREATE VIEW brief.bare AS SELECT FROM t GROUP BY id`,
+    )
+    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    await source.query('DROP SCHEMA brief CASCADE')
+    await source.query(
+      'CREATE FUNCTION gone() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; DROP FUNCTION gone()',
+    )
+    await backup.durable()
+    const restored = await backup.restore(at)
+    const client = new pg.Client(restored.url)
+    await client.connect()
+    try {
+      expect((await client.query('SELECT * FROM brief.shown')).rows).toEqual([{ id: 1, twice: 2 }])
+      expect((await client.query('SELECT * FROM brief.kept')).rows).toEqual([{ id: 1, twice: 2 }])
+      expect((await client.query('SELECT FROM brief.bare')).rowCount).toBe(1)
+    } finally {
+      await client.end()
+    }
+  })
+
+  test('a recorded change does not hide one that was made with event triggers off', async () => {
+    const off = Number(version) >= 17 ? 'SET event_triggers = off' : undefined
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 20) g;
+        CREATE TABLE u (id int PRIMARY KEY, v int); INSERT INTO u VALUES (1, 1); CREATE TABLE calm (id int PRIMARY KEY, v varchar(10)); INSERT INTO calm VALUES (1, 'a'); ${PARTITIONED}`,
+    })
+    const { source } = backup
+    const hidden = async (sql: string): Promise<void> => {
+      if (off === undefined)
+        for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+      else await source.query(off)
+      await source.query(sql)
+      if (off === undefined)
+        for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+      else await source.query('RESET event_triggers')
+    }
+    // The recorded change comes at once, before anything could have compared the catalog.
+    await hidden('ALTER TABLE t ALTER v TYPE int USING v * 2')
+    await source.query('ALTER TABLE t ADD COLUMN w text')
+    await hidden('ALTER TABLE u ADD COLUMN x int DEFAULT 5')
+    await source.query('INSERT INTO u VALUES (2, 2, 2)')
+    await source.query('ALTER TABLE u ADD COLUMN y int')
+    await hidden(
+      'ALTER TABLE p DETACH PARTITION p4; ALTER TABLE p4 ALTER v TYPE text USING upper(v); ALTER TABLE p ATTACH PARTITION p4 FOR VALUES FROM (40) TO (50)',
+    )
+    await source.query('ALTER TABLE p ADD COLUMN w int')
+    for (const sql of [
+      'TRUNCATE calm',
+      "INSERT INTO calm VALUES (2, 'b')",
+      "ALTER TABLE calm ALTER v SET DEFAULT 'c', ALTER v SET NOT NULL",
+    ])
+      await source.query(sql)
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 3)
+    expect([...new Set(gapsOf(backup))].sort()).toEqual(['public.p4', 'public.t', 'public.u'])
+    await source.query("UPDATE t SET w = 'w' WHERE id < 5; UPDATE u SET y = 3; UPDATE p SET w = 1")
+    await equalToSource(backup)
+  })
+
+  test('without event triggers: TRUNCATE, VACUUM FULL and CLUSTER are no gap, a rewrite that keeps the type is one', async () => {
+    const role = `owner_${randomBytes(4).toString('hex')}`
+    const admin = new pg.Client(serverUrl(version))
+    await admin.connect()
+    await admin.query(`CREATE ROLE ${role} LOGIN REPLICATION`)
+    try {
+      await using backup = await Backup.prepare({ version, user: role, createDatabase: `OWNER ${role}` })
+      await backup.source.query(`GRANT ALL ON SCHEMA public TO ${role}`)
+      const app = await backup.client()
+      await app.query(
+        'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1); INSERT INTO d VALUES (1, 1)',
+      )
+      await backup.init()
+      await backup.up()
+      for (const sql of [
+        'TRUNCATE a',
+        'VACUUM FULL b',
+        'CLUSTER c USING c_pkey',
+        'INSERT INTO a VALUES (2, 2)',
+      ])
+        await app.query(sql)
+      await app.query('ALTER TABLE d ALTER v TYPE int USING v + 1')
+      await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
+      expect([...new Set(gapsOf(backup))]).toEqual(['public.d'])
+      await equalToSource(backup)
+    } finally {
+      await admin.query(`DROP ROLE ${role}`).catch(() => undefined)
+      await admin.end()
+    }
+  })
+})
+
+const TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']
