@@ -130,6 +130,7 @@ export async function openBackup(
         : [
             `the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`,
           ]),
+      ...garbageFindings(repository).map(({ code, what }) => `${code}: ${what}`),
       ...repository.catalog.repeated.map(
         (number) => `ledger entry ${number} says the same as one before it, and is passed over`,
       ),
@@ -139,6 +140,20 @@ export async function openBackup(
     compared,
     anchored: options.acceptLoss === true ? undefined : await anchors.check(),
   }
+}
+
+/** Something that is no entry where the next one would be: writers go around it, and somebody may write the store who should not. */
+export function garbageFindings({ ledger }: Repository): Finding[] {
+  const { garbage } = ledger
+  if (garbage === undefined) return []
+  return [
+    {
+      level: 'warn',
+      code: 'LEDGER_GARBAGE',
+      what: `${ledger.lineages.nameOf(garbage.number)} in ${ledger.store.place} was written by no signer of this backup, and nothing tells of an entry in its place: the ledger ends before it`,
+      fix: 'find out who may write the store; tidemark up goes around it',
+    },
+  ]
 }
 
 /** What stores keep less than the whole: where none that can be asked has it all, what is read begins later. */

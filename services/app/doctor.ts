@@ -7,7 +7,7 @@ import { connect } from '../adapters/postgres/session.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
 import { asTidemarkError } from '../core/errors.ts'
-import { examineLog, openBackup, openStore, placeOf } from './compose.ts'
+import { examineLog, garbageFindings, openBackup, openStore, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
 import { examineStore } from './examine-store.ts'
 import { examineSchema } from './scratch.ts'
@@ -97,7 +97,7 @@ export async function doctor(
           fix: 'anchors: [URL] in tidemark.yaml, outside of the store',
         })
     }
-    findings.push(...keys.findings)
+    findings.push(...keys.findings, ...garbageFindings(repository))
     if (keys.writerCanRead)
       findings.push({
         level: 'warn',

@@ -216,6 +216,14 @@ export const entryBody = z.discriminatedUnion('kind', [
     lineage: z.int().min(2),
     shared: z.object({ number: count, hash }),
   }),
+  /** Entries go on in a lineage of their own, around what no signer wrote: a writer's to write, for it passes over no entry. */
+  z.object({
+    kind: z.literal('detour'),
+    lineage: z.int().min(2),
+    shared: z.object({ number: count, hash }),
+    /** SHA-256 of what is passed over. */
+    garbage: hash,
+  }),
   /** What a store had of an older lineage, and set aside. */
   z.object({
     kind: z.literal('orphans'),

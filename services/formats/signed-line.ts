@@ -43,5 +43,10 @@ export function openSignedLine(
   if (!verifyBytes(null, line, key, Buffer.from(sealed.signature, 'base64')))
     throw broken('the signature does not fit: it was altered')
   if (canonicalize(json) !== line.toString('utf8')) throw broken('it is not canonical JSON')
+  // One signature has one form: the last bits of its base64 mean nothing, and would give the same entry another hash.
+  const { signer } = sealed
+  const signature = Buffer.from(sealed.signature, 'base64').toString('base64')
+  if (file.subarray(cut + 1).toString('utf8') !== `${canonicalize({ signer, signature })}\n`)
+    throw broken('the line of its signature was altered')
   return { json, signer: sealed.signer }
 }

@@ -32,6 +32,7 @@ const KEPT: ReadonlySet<EntryKind> = new Set([
   'signers',
   'scrub',
   'lineage',
+  'detour',
 ])
 
 /** The beginning of the backup moved: for good once its objects are `removed`. */
@@ -74,9 +75,8 @@ export class Catalog {
   /** Who may sign, as it changed. */
   readonly signerChanges: NumberedEntry<'signers'>[] = []
   readonly promotions: NumberedEntry<'lineage'>[] = []
-  /** Entries since the last checkpoint. */
   #sinceCheckpoint = 0
-  /** Entries that say again what one before them said, and are passed over. */
+  /** Those that say again what one before them said. */
   readonly repeated: bigint[] = []
 
   constructor(readPage: ReadPage) {

@@ -82,13 +82,13 @@ export async function newestCheckpoint(ledger: Ledger, trusting: Trusting = 'sig
  */
 async function proveKeepersWord(ledger: Ledger, root: CheckpointRoot): Promise<void> {
   for (const { number, writtenAt, body } of root.entries) {
-    if (!isKeepers(body.kind)) continue
-    const isLineage = body.kind === 'lineage'
+    const isLineage = body.kind === 'lineage' || body.kind === 'detour'
+    if (!isKeepers(body.kind) && !isLineage) continue
     const entry = await ledger.readEntry(BigInt(number), isLineage ? body.lineage : undefined)
     if (entry?.body === undefined || entry.writtenAt !== writtenAt || !isSameBody(entry.body, body))
       throw new TidemarkError(
         'OBJECT_CORRUPT',
-        `a checkpoint of the ledger says of entry ${number} what no keeper signed`,
+        `a checkpoint of the ledger says of entry ${number} what nobody signed who may`,
       )
     if (isLineage) ledger.lineages.learn(entry.number, body)
     if (body.kind === 'signers') ledger.signers.learn(entry.number, body)

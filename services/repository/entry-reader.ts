@@ -98,6 +98,26 @@ export class EntryReader {
     }
   }
 
+  /** Every entry up to the head, which has to be the one that was read, and the last of all. */
+  async *whole(head: { readonly number: bigint; readonly hash: string }): AsyncGenerator<AnyEntry> {
+    let last: AnyEntry | undefined
+    for await (const entry of this.chain(head.number)) {
+      last = entry
+      yield entry
+    }
+    if (last?.hash !== head.hash)
+      throw new TidemarkError(
+        'LEDGER_BROKEN',
+        `the chain from the first entry does not lead to entry ${head.number} as it was read`,
+      )
+    const listed = await this.listed()
+    if (listed > head.number && (await this.file(head.number + 1n)) === undefined)
+      throw new TidemarkError(
+        'LEDGER_BROKEN',
+        `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`,
+      )
+  }
+
   /** The greatest number that the store lists; it may miss the newest. */
   async listed(): Promise<bigint> {
     let listed = 0n

@@ -4,12 +4,13 @@
  * put of the next number. Entries are not kept: listeners take what they need of each.
  */
 import type { Clock } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import {
   decodeEntry,
   encodeEntry,
   type EntryBody,
+  type EntryOf,
   hashBytes,
   type LedgerEntry,
   type Signer,
@@ -18,6 +19,7 @@ import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
 import type { CatalogEntry } from './catalog.ts'
 import { type AnyEntry, EntryReader, READ_AHEAD } from './entry-reader.ts'
+import { type Garbage, garbageAt } from './garbage.ts'
 import { Lineages } from './lineages.ts'
 import { Signers, type TrustedSigner } from './signers.ts'
 
@@ -39,7 +41,9 @@ export class Ledger {
   #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
   readonly #attempts = new Attempts()
-  /** What the ledger may say next; refuses by throwing LEDGER_BROKEN. */
+  /** What has the number behind the last entry, and is none. */
+  garbage: Garbage | undefined
+  /** Refuses what cannot come next by throwing LEDGER_BROKEN. */
   admits: (entry: CatalogEntry) => void = () => undefined
   /** Appends and refreshes of one process go one after the other. */
   #tail: Promise<unknown> = Promise.resolve()
@@ -138,25 +142,10 @@ export class Ledger {
    * @param until the last one that is wanted
    * @throws TidemarkError LEDGER_BROKEN, also where the chain does not lead to the head, or entries stand behind a hole
    */
-  async *walk(until?: bigint): AsyncGenerator<AnyEntry> {
-    const head = { number: until ?? this.#headNumber, hash: until === undefined ? this.#headHash : undefined }
-    let last: AnyEntry | undefined
-    for await (const entry of this.#reader.chain(head.number)) {
-      last = entry
-      yield entry
-    }
-    if (head.hash === undefined) return
-    if (last?.hash !== head.hash)
-      throw new TidemarkError(
-        'LEDGER_BROKEN',
-        `the chain from the first entry does not lead to entry ${head.number} as it was read`,
-      )
-    const listed = await this.#reader.listed()
-    if (listed > head.number && (await this.#reader.file(head.number + 1n)) === undefined)
-      throw new TidemarkError(
-        'LEDGER_BROKEN',
-        `ledger entry ${head.number + 1n} is missing, while entry ${listed} exists`,
-      )
+  walk(until?: bigint): AsyncGenerator<AnyEntry> {
+    return until === undefined
+      ? this.#reader.whole({ number: this.#headNumber, hash: this.#headHash })
+      : this.#reader.chain(until)
   }
 
   /** Called for every entry as it becomes known, ours and others'. */
@@ -175,15 +164,19 @@ export class Ledger {
     return this.#inTurn(async () => {
       for (let width = ahead; ; width = READ_AHEAD) {
         const first = this.#headNumber + 1n
+        const lineage = this.lineages.current
         const files = await Promise.all(
           Array.from({ length: width }, (_, i) => this.#reader.file(first + BigInt(i))),
         )
         for (const [i, file] of files.entries()) {
+          // What was fetched ahead has other names now.
+          if (this.lineages.current !== lineage) break
           const number = first + BigInt(i)
-          if (file !== undefined) await this.#acceptRight(file, number)
-          else if (files.slice(i + 1).every((later) => later === undefined)) return
+          if (file !== undefined) {
+            if (!(await this.#acceptRight(file, number))) return
+          } else if (files.slice(i + 1).every((later) => later === undefined)) return
           // Written while we asked; or gone, while a later one is there.
-          else await this.#acceptRight(await this.#reader.file(number), number)
+          else if (!(await this.#acceptRight(await this.#reader.file(number), number))) return
         }
       }
     })
@@ -197,12 +190,21 @@ export class Ledger {
       if (file === undefined) return
       await this.#inTurn(async () => {
         const entry = await this.#reader.rightAs(name, file, this.#headNumber + 1n, this.#headHash)
-        if (entry.body?.kind !== 'lineage')
-          throw new TidemarkError('LEDGER_BROKEN', `${name} does not open a lineage`)
-        this.#take(entry)
+        this.#take(entry, name)
       })
       await this.refresh(READ_AHEAD)
     }
+  }
+
+  get #shared(): EntryOf<'lineage'>['shared'] {
+    return { number: this.#headNumber.toString(), hash: this.#headHash }
+  }
+
+  /** The first entry of a lineage. @throws TidemarkError SIGNER_REFUSED */
+  #opening(number: bigint, body: EntryBody, signer: Signer): Buffer {
+    const refusal = this.signers.refusal(signer.id, number, body.kind)
+    if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
+    return encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
   }
 
   /** What another store has behind the head of now is orphaned from here on. */
@@ -210,39 +212,23 @@ export class Ledger {
     return this.#inTurn(async () => {
       const number = this.#headNumber + 1n
       const lineage = this.lineages.current + 1
-      const body: EntryBody = {
-        kind: 'lineage',
-        lineage,
-        shared: { number: this.#headNumber.toString(), hash: this.#headHash },
-      }
-      const refusal = this.signers.refusal(signer.id, number, body.kind)
-      if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
-      const file = encodeEntry(
-        number,
-        this.#headHash,
-        new Date(this.#clock.now()).toISOString(),
-        body,
-        signer,
-      )
+      const file = this.#opening(number, { kind: 'lineage', lineage, shared: this.#shared }, signer)
       if ((await this.store.putIfAbsent(ledgerName(lineage, number), [file])) === 'exists')
         throw new TidemarkError(
           'WRITER_FENCED',
           `${this.store.place} was promoted by somebody else at the same time`,
         )
-      return this.#accept(file, number) as LedgerEntry
+      return this.#accept(file, number, ledgerName(lineage, number)) as LedgerEntry
     })
   }
 
-  /**
-   * Entries behind the head that were deleted from a store which keeps versions: whoever deletes them cuts off the newest of
-   * the backup. They are signed and chained as ever, and count. Returns how many there were.
-   */
+  /** Takes in what was deleted behind the head from a store that keeps versions: it counts. Returns how many entries. */
   recoverDeleted(): Promise<number> {
     return this.#inTurn(async () => {
       for (let count = 0; ; count++) {
         const entry = await this.#deleted(this.#headNumber + 1n)
         if (entry === undefined) return count
-        this.#take(entry)
+        this.#take(entry, this.lineages.nameOf(entry.number))
       }
     })
   }
@@ -286,13 +272,14 @@ export class Ledger {
         return landed.entry
       }
       guard()
+      if (this.garbage !== undefined) await this.#goAround(this.garbage, signer)
       const number = this.#headNumber + 1n
       const writtenAt = new Date(this.#clock.now()).toISOString()
       this.#refuse(number, writtenAt, body, signer)
       const file = this.#attempts.file(body, () =>
         encodeEntry(number, this.#headHash, writtenAt, body, signer),
       )
-      if ((await this.store.putIfAbsent(this.lineages.nameOf(number), [file])) === 'created') {
+      if (await this.#put(this.lineages.nameOf(number), file)) {
         const entry = this.#accept(file, number) as LedgerEntry
         this.#attempts.forget(body)
         return entry
@@ -300,7 +287,19 @@ export class Ledger {
       const winner = await this.#reader.file(number)
       if (winner === undefined)
         throw new TidemarkError('STORE_UNREACHABLE', `ledger entry ${number} exists and cannot be read`)
-      this.#accept(winner, number)
+      await this.#acceptRight(winner, number)
+    }
+  }
+
+  /** False where the name is taken. */
+  async #put(name: string, file: Buffer): Promise<boolean> {
+    try {
+      return (await this.store.putIfAbsent(name, [file])) === 'created'
+    } catch (error) {
+      // A synchronous copy could not follow what has it, or knows of a detour that we do not: we look ourselves.
+      if (isBroken(error) || (error instanceof TidemarkError && error.code === 'STORE_SUPERSEDED'))
+        return false
+      throw error
     }
   }
 
@@ -312,30 +311,90 @@ export class Ledger {
       if (body.kind === 'signers') this.signers.admit(number, body)
       this.admits({ number, writtenAt, body, signer: signer.id })
     } catch (error) {
-      if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+      if (!isBroken(error)) throw error
       throw new TidemarkError('LEDGER_OVERTAKEN', `not written: ${error.message}`, { cause: error })
     }
   }
 
-  async #acceptRight(file: Buffer | undefined, number: bigint): Promise<void> {
-    this.#take(await this.#reader.right(file, number, number === 1n ? null : this.#headHash))
+  /** False where there is no entry, but something that was never one: the ledger ends before it. */
+  async #acceptRight(file: Buffer | undefined, number: bigint): Promise<boolean> {
+    const name = this.lineages.nameOf(number)
+    let entry: AnyEntry
+    try {
+      entry = await this.#reader.right(file, number, number === 1n ? null : this.#headHash)
+    } catch (error) {
+      if (!isBroken(error) || file === undefined || number === 1n) throw error
+      const garbage = await garbageAt(this, this.#reader, number, file)
+      if (garbage === undefined) throw error
+      return this.#around(garbage)
+    }
+    this.#take(entry, name)
+    return true
   }
 
-  #accept(file: Buffer, number: bigint): AnyEntry {
-    return this.#take(decodeEntry(file, number, number === 1n ? null : this.#headHash, this.signers))
+  /** Into the lineage that was opened for a number that garbage has; false where nobody has opened it yet. */
+  async #around(garbage: Garbage): Promise<boolean> {
+    const { number, hash } = garbage
+    const name = ledgerName(this.lineages.current + 1, number)
+    const file = await this.#reader.object(name)
+    if (file === undefined) {
+      this.garbage = garbage
+      return false
+    }
+    const entry = await this.#reader.rightAs(name, file, number, this.#headHash)
+    if (entry.body?.kind === 'detour' && entry.body.garbage !== hash)
+      throw new TidemarkError('LEDGER_BROKEN', `${name} passes over something else than lies there`)
+    this.#take(entry, name)
+    return true
   }
 
-  #take(entry: AnyEntry): AnyEntry {
+  /** Opens that lineage: create-only, so that of several writers one has done it for all. */
+  async #goAround({ number, hash }: Garbage, signer: Signer): Promise<void> {
+    const lineage = this.lineages.current + 1
+    const body: EntryBody = { kind: 'detour', lineage, shared: this.#shared, garbage: hash }
+    const file = this.#opening(number, body, signer)
+    const put = this.store.putIfAbsent(ledgerName(lineage, number), [file])
+    const failure = await put.then(() => undefined, asTidemarkError)
+    // Another writer may have been faster, and a copy may know that already; what the copies lack comes with the next entry.
+    if (await this.#around({ number, hash })) return
+    throw failure ?? new TidemarkError('STORE_UNREACHABLE', `${ledgerName(lineage, number)} cannot be read`)
+  }
+
+  #accept(file: Buffer, number: bigint, name = this.lineages.nameOf(number)): AnyEntry {
+    return this.#take(decodeEntry(file, number, number === 1n ? null : this.#headHash, this.signers), name)
+  }
+
+  /** @param name of the object that was read */
+  #take(entry: AnyEntry, name: string): AnyEntry {
+    const { body } = entry
+    // A lineage begins under a name of its own and nowhere else.
+    const opens = body?.kind === 'lineage' || body?.kind === 'detour' ? body : undefined
+    if (
+      opens === undefined
+        ? name !== this.lineages.nameOf(entry.number)
+        : name !== ledgerName(opens.lineage, entry.number)
+    )
+      throw new TidemarkError(
+        'LEDGER_BROKEN',
+        opens === undefined
+          ? `${name} does not open a lineage`
+          : `ledger entry ${entry.number} opens a lineage where none can begin`,
+      )
     if (entry.number > 1n && entry.body?.kind === 'genesis')
       throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${entry.number} is a second genesis`)
     if (entry.body?.kind === 'signers') this.signers.admit(entry.number, entry.body)
     // Whoever is told that an entry cannot be read past stands before it, and is told again.
     this.admits(entry)
-    if (entry.body?.kind === 'lineage') this.lineages.learn(entry.number, entry.body)
+    if (opens !== undefined) this.lineages.learn(entry.number, opens)
+    this.garbage = undefined
     this.#attempts.settle(entry)
     this.startAt(entry)
     if (entry.body?.kind === 'signers') this.signers.learn(entry.number, entry.body)
     for (const listener of this.#listeners) listener(entry)
     return entry
   }
+}
+
+function isBroken(error: unknown): error is TidemarkError {
+  return error instanceof TidemarkError && error.code === 'LEDGER_BROKEN'
 }

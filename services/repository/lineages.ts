@@ -1,21 +1,28 @@
 /**
- * Lineages: each promotion of a copy opens one. Numbers go on, names say the lineage, and the first entry of a lineage names the last one
+ * Lineages: each promotion of a copy opens one, and whoever goes around something that is no entry. Numbers go on, names say the lineage, and the first entry of a lineage names the last one
  * that it shares with the one before: what the old primary wrote behind that is an orphan, and never read.
  */
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
-import { ledgerName } from '../formats/object-name.ts'
+import { ledgerName, ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
+
+interface Begin {
+  readonly lineage: number
+  readonly from: bigint
+  /** What has its first number in the lineage before, where that is no entry: its SHA-256. */
+  readonly garbage?: string
+}
 
 export class Lineages {
-  readonly #begins: { readonly lineage: number; readonly from: bigint }[] = [{ lineage: 1, from: 1n }]
+  readonly #begins: Begin[] = [{ lineage: 1, from: 1n }]
 
   get current(): number {
     return this.#begins.at(-1)!.lineage
   }
 
   /** Those after the first, with the number of their first entry. */
-  get later(): readonly { readonly lineage: number; readonly from: bigint }[] {
+  get later(): readonly Begin[] {
     return this.#begins.slice(1)
   }
 
@@ -28,11 +35,15 @@ export class Lineages {
   }
 
   /** Known already or not. @throws TidemarkError LEDGER_BROKEN where it does not follow the lineage before */
-  learn(number: bigint, body: EntryOf<'lineage'>): void {
+  learn(number: bigint, body: EntryOf<'lineage' | 'detour'>): void {
     if (this.#begins.some((one) => one.lineage === body.lineage && one.from === number)) return
     if (body.lineage !== this.current + 1 || BigInt(body.shared.number) !== number - 1n)
       throw new TidemarkError('LEDGER_BROKEN', `ledger entry ${number} opens a lineage where none can begin`)
-    this.#begins.push({ lineage: body.lineage, from: number })
+    this.#begins.push({
+      lineage: body.lineage,
+      from: number,
+      ...(body.kind === 'detour' ? { garbage: body.garbage } : {}),
+    })
   }
 }
 
@@ -51,8 +62,9 @@ export async function endOf(store: ObjectStore, guess: bigint): Promise<LedgerEn
   let end: LedgerEnd = { lineage: 1, number: await headOf(store, guess, (number) => ledgerName(1, number)) }
   for (;;) {
     const lineage = end.lineage + 1
-    const from = end.number + 1n
-    if (end.number === 0n || (await store.size(ledgerName(lineage, from))) === undefined) return end
+    if (end.number === 0n) return end
+    const from = await firstOf(store, lineage, end.number + 1n)
+    if (from === undefined) return end
     end = {
       lineage,
       number: await headOf(store, guess > from ? guess : from, (number) =>
@@ -60,6 +72,13 @@ export async function endOf(store: ObjectStore, guess: bigint): Promise<LedgerEn
       ),
     }
   }
+}
+
+/** The first number of a lineage: behind the one before, or where something that is no entry has a number of that. */
+async function firstOf(store: ObjectStore, lineage: number, behind: bigint): Promise<bigint | undefined> {
+  if ((await store.size(ledgerName(lineage, behind))) !== undefined) return behind
+  for await (const name of store.list(ledgerPrefix(lineage))) return ledgerNumber(name)
+  return undefined
 }
 
 /** @param nameOf of an entry; undefined for one that is known to be there */

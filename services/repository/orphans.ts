@@ -18,9 +18,10 @@ export interface Orphans {
 
 /** Entries of an older lineage behind the one that the lineages share; undefined where the store has none. */
 export async function findOrphans(ledger: Ledger, store: ObjectStore): Promise<Orphans | undefined> {
-  for (const { lineage, from } of ledger.lineages.later) {
+  for (const { lineage, from, garbage } of ledger.lineages.later) {
     const nameOf = (number: bigint): string | undefined =>
       number < from ? undefined : ledgerName(lineage - 1, number)
+    if (garbage !== undefined) continue
     if ((await store.size(nameOf(from)!)) !== undefined)
       return { lineage: lineage - 1, from, to: await headOf(store, from, nameOf) }
   }

@@ -1,9 +1,13 @@
 /** One ledger, several writers at once: every entry once, in one order, whoever reads while others append, whatever answers are lost. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { encodeEntry, hashBytes } from '../../services/formats/ledger-entry.ts'
+import { ledgerName } from '../../services/formats/object-name.ts'
+import { endOf } from '../../services/repository/lineages.ts'
+import { mirror } from '../../services/repository/mirror.ts'
 import { LedgerBench, segmentsAfter } from '../support/ledger-bench.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
-import { systemClock } from '../../services/core/clock.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
 
 test('appends and refreshes of two processes, all at once', async () => {
@@ -105,5 +109,78 @@ test('a store that already has an entry twice opens again; another one in its pl
   const again = await bench.open()
   expect(again.catalog.generation!.to).toBe(opened.catalog.generation!.to)
   await bench.force({ ...next, changes: '2' })
+  await expect(bench.open()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' })
+})
+
+test('garbage under the next number is the end, with an alarm; writers go around it, and everybody follows', async () => {
+  const bench = await LedgerBench.create()
+  const before = await bench.open()
+  await before.audit('x', 'y', 'z')
+  const reader = await bench.open()
+  for (const bytes of [Buffer.alloc(0), Buffer.from('{}'), Buffer.alloc(5000), systemRandomness.bytes(500)]) {
+    const { ledger } = await bench.open()
+    bench.store.objects.set(ledger.lineages.nameOf(ledger.headNumber + 1n), bytes)
+    const opened = await bench.open()
+    expect(opened.ledger.garbage?.number).toBe(ledger.headNumber + 1n)
+    expect(opened.ledger.headNumber).toBe(ledger.headNumber)
+    // Two at once, one of which was open before it came.
+    await Promise.all([opened.audit('a', 'b', 'c'), before.audit('x', 'y', 'z')])
+    for (const one of [reader, await bench.open()]) {
+      await one.ledger.refresh()
+      await one.ledger.followPromotions()
+      expect(one.ledger.garbage).toBeUndefined()
+      expect(one.ledger.headNumber).toBe(ledger.headNumber + 3n)
+    }
+    await before.checkpoint(1)
+    await before.audit('behind', 'the', 'checkpoint')
+  }
+  const proven = await bench.open(bench.keeper, 'keepers')
+  const { number, lineage } = await endOf(bench.store, 0n)
+  expect({ number, lineage }).toEqual({ number: proven.ledger.headNumber, lineage: 5 })
+  expect((await bench.open()).ledger.headHash).toBe(proven.ledger.headHash)
+  const copy = new MemoryStore()
+  const { stream } = bench.trust
+  const signal = new AbortController().signal
+  const options = { floor: undefined, bandwidth: undefined, clock: systemClock, signal }
+  await mirror({ ledger: proven.ledger, stream, to: copy, ...options })
+  expect((await bench.open(bench.writer, 'signers', copy)).ledger.headHash).toBe(proven.ledger.headHash)
+})
+
+test('an entry with one flipped bit, cut short, or with others behind it, is damage and never the end', async () => {
+  const bench = await LedgerBench.create()
+  const repository = await bench.open()
+  await repository.append(segmentsAfter(repository.catalog.generation!))
+  const name = repository.ledger.lineages.nameOf(3n)
+  const right = bench.store.objects.get(name)!
+  const refused = async (bytes: Buffer): Promise<void> => {
+    bench.store.objects.set(name, bytes)
+    await expect(bench.open()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' })
+  }
+  for (let at = 0; at < right.length; at += at > right.length - 110 ? 1 : 7) {
+    const wrong = Buffer.from(right)
+    wrong[at]! ^= 1 << (at % 8)
+    await refused(wrong)
+  }
+  await refused(right.subarray(0, 200))
+  await refused(Buffer.concat([Buffer.alloc(300), right.subarray(300)]))
+  bench.store.objects.set(name, right)
+  await repository.audit('x', 'y', 'z')
+  await refused(Buffer.from('garbage'))
+})
+
+test("a writer's key passes over nothing that was ever an entry", async () => {
+  const bench = await LedgerBench.create()
+  const repository = await bench.open()
+  const shared = { number: '2', hash: repository.ledger.headHash }
+  await repository.append(segmentsAfter(repository.catalog.generation!))
+  const { headHash, lineages } = repository.ledger
+  const file = bench.store.objects.get(lineages.nameOf(3n))!
+  const body = { kind: 'detour' as const, lineage: 2, shared, garbage: hashBytes(file) }
+  const detour = encodeEntry(3n, shared.hash, new Date().toISOString(), body, bench.writer)
+  bench.store.objects.set(ledgerName(2, 3n), detour)
+  const opened = await bench.open()
+  expect([opened.ledger.headHash, opened.ledger.lineages.current]).toEqual([headHash, 1])
+  // Inside a lineage none can begin.
+  await bench.force({ ...body, shared: { number: '3', hash: headHash } })
   await expect(bench.open()).rejects.toMatchObject({ code: 'LEDGER_BROKEN' })
 })

@@ -1,5 +1,5 @@
 /**
- * The ledger under a model: random interleavings of writers, lost and late answers, refreshes, checkpoints, keepers, copies and crashes.
+ * The ledger under a model: random interleavings of writers, lost and late answers, litter, refreshes, checkpoints, keepers, copies and crashes.
  * Whatever happens, the ledger opens, everything that was acknowledged is in it once, and everybody reads the same.
  */
 import fc from 'fast-check'
@@ -15,7 +15,7 @@ const RUNS = Number(process.env['TIDEMARK_HISTORIES'] ?? (isSoak ? 10_000 : 60))
 type Step =
   | { readonly kind: 'task'; readonly process: number; readonly task: Task }
   | { readonly kind: 'crash'; readonly process: number }
-  | { readonly kind: 'land' | 'settle' }
+  | { readonly kind: 'land' | 'settle' | 'litter' }
 
 const processes = fc.nat(2)
 const task = fc.constantFrom<Task>(
@@ -37,7 +37,10 @@ const steps = fc.array(
   fc.oneof(
     { weight: 12, arbitrary: fc.record({ kind: fc.constant('task' as const), process: processes, task }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), process: processes }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('land' as const, 'settle' as const) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constantFrom('land' as const, 'settle' as const, 'litter' as const) }),
+    },
   ),
   { minLength: 3, maxLength: 40 },
 )
@@ -62,7 +65,9 @@ async function history(
     if (step.kind === 'task') world.begin(step.process, step.task)
     else if (step.kind === 'crash') world.crash(step.process)
     else if (step.kind === 'land') world.tape.land()
-    else await scheduler.waitFor(world.settled())
+    else if (step.kind === 'litter') {
+      if (isSoak || !options.synchronous) await world.litter()
+    } else await scheduler.waitFor(world.settled())
   }
   await scheduler.waitFor(world.settled())
   await scheduler.waitFor(world.check())

@@ -12,6 +12,7 @@ import {
   type SealedRef,
   type Signer,
 } from '../../services/formats/ledger-entry.ts'
+import type { Trusting } from '../../services/repository/checkpoint.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
@@ -45,9 +46,14 @@ export class LedgerBench {
     return bench
   }
 
-  open(signer = this.writer): Promise<Repository> {
+  open(
+    signer = this.writer,
+    trusting: Trusting = 'signers',
+    store: MemoryStore = this.store,
+  ): Promise<Repository> {
     return Repository.open({
-      store: this.store,
+      store,
+      trusting,
       trust: this.trust,
       provider: new MemoryKeys(systemRandomness),
       signer,

@@ -140,6 +140,13 @@ export class World {
     this.#processes.delete(which)
   }
 
+  /** Somebody leaves something under the next number. */
+  async litter(): Promise<void> {
+    const { ledger } = await this.open(this.primary)
+    const name = ledger.lineages.nameOf(ledger.headNumber + 1n)
+    await this.primary.putIfAbsent(name, [Buffer.from(`litter ${this.#count++}`)])
+  }
+
   async settled(): Promise<void> {
     while (this.#work.length > 0) await Promise.all(this.#work.splice(0))
   }
@@ -368,6 +375,7 @@ export class World {
           'generation',
           'claim',
           'checkpoint',
+          'detour',
           'heartbeat',
           'retire-undone',
           'removed',

@@ -4,7 +4,7 @@ import { healthServer, listen } from '../../api/health.ts'
 import { audit } from '../../app/audit.ts'
 import type { Config } from '../../app/config.ts'
 import { acceptedLoss } from '../../app/accepted-loss.ts'
-import { openBackup, placeOf } from '../../app/compose.ts'
+import { garbageFindings, openBackup, placeOf } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
 import { healthFacts } from '../../app/health-facts.ts'
 import { createLogger } from '../../app/logger.ts'
@@ -129,7 +129,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           acceptLoss: context.acceptLoss,
           role: 'writer',
         })
-        for (const finding of keys.findings) output.warn(finding)
+        for (const finding of [...keys.findings, ...garbageFindings(repository)]) output.warn(finding)
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
         const state = { stopping: false, streaming: false }
