@@ -5,6 +5,7 @@
 import type pg from 'pg'
 import type { TableFacts } from '../../../formats/schema-facts.ts'
 import { TidemarkError } from '../../../core/errors.ts'
+import { extensions } from './extensions.ts'
 import { readObjects } from './read-objects.ts'
 import { openCatalog } from './read-schema.ts'
 import { tables } from './tables.ts'
@@ -20,6 +21,9 @@ const TRIES = 10
 export async function readTables(client: pg.Client, now: pg.Client): Promise<TableFacts[]> {
   const { objects, failed } = await readObjects(await openCatalog(client), tables)
   const found = objects.flatMap(({ table }) => (table === undefined ? [] : [table]))
+  // Configuration tables of extensions have rows to copy as well.
+  for (const { table } of await extensions.read(await openCatalog(client)))
+    if (table !== undefined) found.push(table)
   const catalog = await openCatalog(now)
   let left = failed
   for (let tries = TRIES; left.size > 0 && tries > 0; tries--) {
