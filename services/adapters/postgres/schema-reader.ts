@@ -57,7 +57,8 @@ export class SchemaReadings {
       if (this.#reader === undefined || last?.reading !== reading) return undefined
       const isDue = this.#options.clock.elapsed() - this.#wholeAt >= WHOLE_MS || this.#changes >= MOST_CHANGES
       if (isDue) return undefined
-      const read = await this.#reader.read(client)
+      // What disturbs this one is DDL, and brings the next.
+      const read = await this.#reader.read(client, 1)
       this.#last = read
       this.#changes++
       return schemaChange(last, read)

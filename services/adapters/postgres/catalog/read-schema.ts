@@ -50,9 +50,9 @@ export class SchemaReader {
    * Brings what is known to the present. The printing functions look past the snapshot: what changed while it was printed
    * is printed again, and after some rounds named as unsettled; the DDL that disturbs it has its records.
    */
-  async read(client: pg.Client): Promise<ReadSchema> {
+  async read(client: pg.Client, rounds = ROUNDS): Promise<ReadSchema> {
     const catalog = await openCatalog(client)
-    for (let left = ROUNDS; ; left--) {
+    for (let left = rounds; ; left--) {
       const round = await this.#round(client, catalog)
       const disturbed = await this.#disturbed(catalog, round.printed)
       for (const [key, why] of round.failed) if (!disturbed.has(key)) this.#unread.set(key, why)
