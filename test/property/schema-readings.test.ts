@@ -17,7 +17,7 @@ function numbers(seed: number): (below: number) => number {
   }
 }
 
-/** Commands of which many are refused, which is as good as any: nothing changed then. */
+/** Commands of which many are refused: nothing changed then, which has to be seen as well. */
 function command(pick: (below: number) => number): string {
   const t = (): string => `s${pick(2)}.t${pick(4)}`
   const v = (): string => `s${pick(2)}.v${pick(3)}`
