@@ -1,4 +1,7 @@
-/** /healthz, /readyz, /metrics. Alive and ready are different answers: an outage of source or store is no reason to restart. */
+/**
+ * /healthz, /readyz, /metrics. Alive and ready are different answers: an outage of source or store is no reason to
+ * restart. Each is answered from what the process knows, so none waits for source or store.
+ */
 import fastify, { type FastifyInstance } from 'fastify'
 import { Gauge, Registry } from 'prom-client'
 import { TidemarkError } from '../core/errors.ts'
@@ -9,31 +12,35 @@ export interface HealthFacts {
   readonly streaming: boolean
   /** Seconds since the newest durable entry was written; NaN before the first. */
   readonly durableAgeSeconds: number
+  /** NaN while the source does not answer; so is the budget. */
   readonly lagBytes: number
   readonly openGaps: number
   /** Seconds of WAL budget at the current rate; +Infinity without a limit. */
   readonly budgetSeconds: number
 }
 
-export function healthServer(facts: () => Promise<HealthFacts>): FastifyInstance {
+export function healthServer(facts: () => HealthFacts): FastifyInstance {
   const app = fastify({ logger: false, forceCloseConnections: true })
   const registry = new Registry()
   const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers: [registry] })
   const age = gauge('tidemark_durable_age_seconds', 'Age of the newest durable commit or heartbeat')
-  const lag = gauge('tidemark_lag_bytes', 'WAL between the head of the source and what is durable')
+  const lag = gauge(
+    'tidemark_lag_bytes',
+    'WAL between the head of the source and what is durable; NaN while the source does not answer',
+  )
   const gaps = gauge('tidemark_open_gaps', 'Recorded gaps that are not closed')
   const budget = gauge(
     'tidemark_wal_budget_seconds',
-    'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit',
+    'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit, NaN while the source does not answer',
   )
   const streaming = gauge('tidemark_streaming', '1 once the base is durable and the stream runs')
   app.get('/healthz', () => ({ ok: true }))
-  app.get('/readyz', async (_, reply) => {
-    const now = await facts()
+  app.get('/readyz', (_, reply) => {
+    const now = facts()
     return reply.code(now.stopping ? 503 : 200).send({ ok: !now.stopping, streaming: now.streaming })
   })
   app.get('/metrics', async (_, reply) => {
-    const now = await facts()
+    const now = facts()
     age.set(now.durableAgeSeconds)
     lag.set(now.lagBytes)
     gaps.set(now.openGaps)

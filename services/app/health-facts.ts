@@ -1,9 +1,8 @@
-/** What health and metrics say, from the running job. */
+/** What health and metrics say: from what the process knows, never by asking source or store. */
 import { systemClock } from '../core/clock.ts'
 import type { Repository } from '../repository/repository.ts'
-import { readStatus } from './status.ts'
-
-const CACHE_MS = 2_000
+import type { SourceReading } from './source-gauge.ts'
+import { lagOf } from './status.ts'
 
 export interface HealthReading {
   readonly stopping: boolean
@@ -14,32 +13,34 @@ export interface HealthReading {
   readonly budgetSeconds: number
 }
 
-/** Asks the source at most every two seconds; an outage of the source shows as NaN, never as a failure. */
+/** What only the source knows is NaN where it does not answer, and in a compactor, which does not ask it. */
 export function healthFacts(
   repository: Repository,
-  sourceUrl: string,
+  source: () => SourceReading | undefined,
   state: () => { readonly stopping: boolean; readonly streaming: boolean },
-): () => Promise<HealthReading> {
-  let cached:
-    | { readonly at: number; readonly reading: Promise<Omit<HealthReading, 'stopping' | 'streaming'>> }
-    | undefined
-  const read = async (): Promise<Omit<HealthReading, 'stopping' | 'streaming'>> => {
-    const status = await readStatus(repository, sourceUrl)
-    const generation = repository.catalog.generation
+): () => HealthReading {
+  return () => {
+    const { generation, gaps } = repository.catalog
+    const reading = source()
+    const now = systemClock.now()
     return {
       durableAgeSeconds:
         generation === undefined
           ? Number.NaN
-          : Math.max(0, (systemClock.now() - Date.parse(generation.lastWrittenAt)) / 1000),
-      lagBytes: status.lag?.bytes ?? Number.NaN,
-      openGaps: status.gaps.filter((gap) => gap.open).length,
-      budgetSeconds:
-        status.budget === null ? Number.NaN : (status.budget.seconds ?? Number.POSITIVE_INFINITY),
+          : Math.max(0, (now - Date.parse(generation.lastWrittenAt)) / 1000),
+      lagBytes:
+        generation === undefined || reading === undefined
+          ? Number.NaN
+          : lagOf(reading.head, generation, now).bytes,
+      openGaps: gaps.filter((gap) => gap.closedAt === undefined && gap.to === undefined).length,
+      budgetSeconds: reading === undefined ? Number.NaN : budgetSecondsOf(reading),
+      ...state(),
     }
   }
-  return async () => {
-    const now = systemClock.elapsed()
-    if (cached === undefined || now - cached.at > CACHE_MS) cached = { at: now, reading: read() }
-    return { ...(await cached.reading), ...state() }
-  }
+}
+
+function budgetSecondsOf({ safeBytes, walBytesPerSecond }: SourceReading): number {
+  if (safeBytes === undefined) return Number.POSITIVE_INFINITY
+  if (walBytesPerSecond === undefined) return Number.NaN
+  return walBytesPerSecond === 0 ? Number.POSITIVE_INFINITY : Math.max(0, safeBytes / walBytesPerSecond)
 }

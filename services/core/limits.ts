@@ -54,6 +54,8 @@ export const LIMITS = {
    * the third: a dead one is noticed within a minute.
    */
   silence: { silenceMs: 30_000, askMs: 10_000, lookMs: 3_000 },
+  /** What metrics say of the source is asked this often, the second time after `firstMs`, and counts for `trustMs` where no answer comes. */
+  sourceGauge: { everyMs: 10_000, firstMs: 1_000, trustMs: 30_000 },
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
   lockWaitMs: 2_000,
   /** And for one that readers wait behind: as in sql/identity.sql. */

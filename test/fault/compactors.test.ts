@@ -1,5 +1,7 @@
 /** Several compactors over one log: killed, joined and left in the middle of their work, on a real Kafka and registry. */
 import { readFile, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Backup, digests, shown } from '../support/backup.ts'
@@ -107,6 +109,42 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
+
+  test('a compactor never connects to the source, whoever asks for its health', async () => {
+    await using backup = await prepare('alone')
+    let made = 0
+    const nobody = createServer((socket) => {
+      made++
+      socket.on('error', () => undefined)
+    })
+    await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve))
+    const url = new URL(backup.sourceUrl)
+    url.port = String((nobody.address() as AddressInfo).port)
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as { source: object }
+    const elsewhere = join(backup.folder, 'elsewhere.yaml')
+    await writeFile(
+      elsewhere,
+      stringify({ ...settings, source: { ...settings.source, url: url.toString() } }),
+    )
+    const replicator = start(backup, 'replicator')
+    const compactor = new Running(['compactor', '--json', '--config', elsewhere], { cwd: backup.folder })
+    try {
+      await Promise.all([replicator.said('"streaming"'), compactor.said('"streaming"')])
+      await backup.source.query(`UPDATE parent SET name = name WHERE id = 1`)
+      await durable(backup, [replicator, compactor])
+      const { address } = JSON.parse(
+        compactor.output.split('\n').find((line) => line.includes('"listening"'))!,
+      ) as { address: string }
+      expect((await fetch(`${address}/readyz`)).status).toBe(200)
+      const metrics = await (await fetch(`${address}/metrics`)).text()
+      expect(metrics).toMatch(/tidemark_lag_bytes NaN/i)
+      expect(metrics).toContain('tidemark_open_gaps 0')
+      await stopAll([replicator, compactor])
+      expect(made).toBe(0)
+    } finally {
+      nobody.close()
+    }
+  })
 
   test('three share the work; a builder and the leader are killed in the middle of it, one joins, one leaves', {
     timeout: 240_000,

@@ -1,5 +1,4 @@
 /** A connection that goes silent without closing is noticed; one that is only busy is left alone. */
-import { createServer, connect as dial, type Server, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { WalStream } from '../../services/adapters/postgres/wal-stream.ts'
 import { systemClock } from '../../services/core/clock.ts'
@@ -7,47 +6,7 @@ import { LIMITS } from '../../services/core/limits.ts'
 import { parseLsn, toLsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
-
-/** Passes bytes on until it is told to be silent: then connections stay open, and nothing comes or goes. */
-class Line {
-  readonly #server: Server
-  readonly #sockets = new Set<Socket>()
-  /** Connections made so far. */
-  made = 0
-  isSilent = false
-  newAreSilent = false
-
-  constructor(far: URL) {
-    this.#server = createServer((near) => {
-      this.made++
-      const isNew = this.isSilent
-      const other = dial(Number(far.port), far.hostname)
-      const dead = (): boolean => this.isSilent && (!isNew || this.newAreSilent)
-      for (const [from, to] of [
-        [near, other],
-        [other, near],
-      ] as const) {
-        this.#sockets.add(from)
-        from.on('data', (chunk: Buffer) => !dead() && to.write(chunk))
-        from.on('error', () => undefined).on('close', () => !dead() && to.destroy())
-      }
-    })
-  }
-
-  async open(url: string): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
-    const address = this.#server.address()
-    if (address === null || typeof address === 'string') throw new Error('no port')
-    const through = new URL(url)
-    through.port = String(address.port)
-    return through.toString()
-  }
-
-  close(): void {
-    for (const socket of this.#sockets) socket.destroy()
-    this.#server.close()
-  }
-}
+import { Line } from '../support/silent-line.ts'
 
 const QUICK = { silenceMs: 1_200, askMs: 3_000, lookMs: 300 }
 

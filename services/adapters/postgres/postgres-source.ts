@@ -59,7 +59,7 @@ export class PostgresSource implements Source {
   readonly #sequences = new SequenceReader()
   readonly #identities: IdentityKeeper
   readonly #readings: SchemaReadings
-  #client: pg.Client | undefined
+  #client: SharedConnection | undefined
   #stream: WalStream | undefined
   #acknowledged: Lsn = LSN_ZERO
   #horizon: { readonly xid: string; readonly at: Lsn; readonly newest: string } | undefined
@@ -253,18 +253,21 @@ export class PostgresSource implements Source {
   }
 
   async close(): Promise<void> {
-    const client = this.#client
+    const connection = this.#client
     this.#client = undefined
-    await client?.end().catch(() => undefined)
+    await connection?.end()
   }
 
-  /** One connection for small questions, made again after a failure. */
+  /** One connection for small questions, which several may ask at once; made again after a failure. */
   async #query<T>(ask: (client: pg.Client) => Promise<T>): Promise<T> {
-    const client = (this.#client ??= await connect({
-      url: this.#options.url,
-      applicationName: APPLICATION_NAME,
-      role: 'source',
-    }))
+    const connection = (this.#client ??= openConnection(this.#options.url))
+    let client: pg.Client
+    try {
+      client = await connection.made
+    } catch (error) {
+      if (this.#client === connection) this.#client = undefined
+      throw error
+    }
     const over = new AbortController()
     const { socket, processId } = backendOf(client)
     let dead: TidemarkError | undefined
@@ -284,12 +287,38 @@ export class PostgresSource implements Source {
     try {
       return await askedAgain(() => ask(client))
     } catch (error) {
-      if (this.#client === client) this.#client = undefined
-      await client.end().catch(() => undefined)
+      if (this.#client === connection) this.#client = undefined
+      await connection.end()
       throw dead ?? connectionError(error, 'source')
     } finally {
       over.abort(new DOMException('over', 'AbortError'))
     }
+  }
+}
+
+interface SharedConnection {
+  readonly made: Promise<pg.Client>
+  /** Also while it is being made. */
+  end(): Promise<void>
+}
+
+function openConnection(url: string): SharedConnection {
+  const unwanted = new AbortController()
+  let isMade = false
+  const made = connect({ url, applicationName: APPLICATION_NAME, role: 'source', signal: unwanted.signal })
+  const known = made.then(
+    (client) => {
+      isMade = true
+      return client
+    },
+    () => undefined,
+  )
+  return {
+    made,
+    async end() {
+      if (!isMade) unwanted.abort(new DOMException('closed', 'AbortError'))
+      await (await known)?.end().catch(() => undefined)
+    },
   }
 }
 

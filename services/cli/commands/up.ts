@@ -8,8 +8,10 @@ import { garbageFindings, openBackup, placeOf } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
 import { healthFacts } from '../../app/health-facts.ts'
 import { createLogger } from '../../app/logger.ts'
+import { SourceGauge } from '../../app/source-gauge.ts'
 import { type Role, Up } from '../../app/up.ts'
 import type { UpEvent } from '../../app/up-events.ts'
+import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../main.ts'
 import { bytesText, countText } from '../output.ts'
@@ -177,11 +179,18 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           up.drain()
         }
         process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-        const server = healthServer(healthFacts(repository, config.source.url, () => state))
+        const gauge = new SourceGauge(systemClock)
+        const server = healthServer(
+          healthFacts(
+            repository,
+            () => gauge.reading,
+            () => state,
+          ),
+        )
         try {
           const address = await listen(server, config.http.host, httpPort(command, role, config))
           output.event({ event: 'listening', address })
-          await up.run(hard.signal)
+          await runGauged(up, gauge, hard.signal)
           output.result({ end: repository.catalog.generation?.facts.generation })
         } finally {
           process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
@@ -189,6 +198,26 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         }
       }),
     )
+}
+
+/** A mistake of the gauge ends the job like any other. */
+async function runGauged(up: Up, gauge: SourceGauge, leave: AbortSignal): Promise<void> {
+  const over = new AbortController()
+  let mistake: unknown
+  // A compactor has no source to ask.
+  const gauging = gauge
+    .follow(() => (up.connected ? up.source : undefined), over.signal)
+    .catch((error: unknown) => {
+      mistake = error
+      up.drain()
+    })
+  try {
+    await up.run(leave)
+  } finally {
+    over.abort(new DOMException('over', 'AbortError'))
+    await gauging
+  }
+  if (mistake !== undefined) throw mistake
 }
 
 function httpPort(command: Command, role: Role, config: Config): number {

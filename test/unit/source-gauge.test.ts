@@ -1,0 +1,108 @@
+/** What metrics say of the source: never older than is told, and no wait of its own. */
+import { expect, test } from 'vitest'
+import { SourceGauge } from '../../services/app/source-gauge.ts'
+import type { Clock } from '../../services/core/clock.ts'
+import { TidemarkError } from '../../services/core/errors.ts'
+import { LIMITS } from '../../services/core/limits.ts'
+import type { SlotState } from '../../services/core/ports/source.ts'
+import { LSN_ZERO, type Lsn, toLsn } from '../../services/core/position.ts'
+
+/** Time passes only in the waits between the questions. */
+class SteppedClock implements Clock {
+  #at = 0
+  readonly #stop: AbortController
+  #left: number
+  constructor(stop: AbortController, waits: number) {
+    this.#stop = stop
+    this.#left = waits
+  }
+  now(): number {
+    return this.#at
+  }
+  elapsed(): number {
+    return this.#at
+  }
+  pass(ms: number): void {
+    this.#at += ms
+  }
+  sleep(ms: number): Promise<void> {
+    this.#at += ms
+    if (--this.#left <= 0) this.#stop.abort(new DOMException('enough', 'AbortError'))
+    return Promise.resolve()
+  }
+}
+
+const SLOT: SlotState = {
+  name: 's',
+  confirmed: LSN_ZERO,
+  restart: LSN_ZERO,
+  active: true,
+  activePid: 1,
+  walStatus: 'reserved',
+  safeBytes: 5_000,
+}
+
+function source(heads: readonly (Lsn | Promise<Lsn> | Error)[]) {
+  let at = 0
+  return {
+    head: () => {
+      const next = heads[Math.min(at++, heads.length - 1)]!
+      return next instanceof Error ? Promise.reject(next) : Promise.resolve(next)
+    },
+    slot: () => Promise.resolve(SLOT),
+  }
+}
+
+test('two answers give the rate, over the time between them', async () => {
+  const stop = new AbortController()
+  const gauge = new SourceGauge(new SteppedClock(stop, 2))
+  const asked = source([toLsn(1_000n), toLsn(3_000n)])
+  await gauge.follow(() => asked, stop.signal)
+  expect(gauge.reading).toMatchObject({ head: 3_000n, safeBytes: 5_000, walBytesPerSecond: 2_000 })
+})
+
+test('figures of a source that says nothing any more are not told for long', async () => {
+  const stop = new AbortController()
+  const clock = new SteppedClock(stop, 9)
+  const gauge = new SourceGauge(clock)
+  const asked = source([toLsn(1_000n), new Promise<Lsn>(() => undefined)])
+  const following = gauge.follow(() => asked, stop.signal)
+  while (gauge.reading === undefined) await Promise.resolve()
+  clock.pass(LIMITS.sourceGauge.trustMs + 1)
+  expect(gauge.reading).toBeUndefined()
+  // Told to end, it ends, although the question is still open.
+  stop.abort(new DOMException('stop', 'AbortError'))
+  await following
+})
+
+test('an outage leaves no figures, a mistake of ours ends it', async () => {
+  const stop = new AbortController()
+  const gauge = new SourceGauge(new SteppedClock(stop, 2))
+  const out = source([toLsn(1_000n), new TidemarkError('SOURCE_UNREACHABLE', 'out')])
+  await gauge.follow(() => out, stop.signal)
+  expect(gauge.reading).toBeUndefined()
+  const wrong = source([new TypeError('ours')])
+  const other = new AbortController()
+  await expect(new SourceGauge(new SteppedClock(other, 2)).follow(() => wrong, other.signal)).rejects.toThrow(
+    'ours',
+  )
+})
+
+test('a source that is closed between two questions is not asked the second', async () => {
+  const stop = new AbortController()
+  const gauge = new SourceGauge(new SteppedClock(stop, 1))
+  let isThere = true
+  let slots = 0
+  const closing = {
+    head: () => {
+      isThere = false
+      return Promise.resolve(toLsn(1n))
+    },
+    slot: () => {
+      slots++
+      return Promise.resolve(SLOT)
+    },
+  }
+  await gauge.follow(() => (isThere ? closing : undefined), stop.signal)
+  expect(slots).toBe(0)
+})
