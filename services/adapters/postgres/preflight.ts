@@ -95,8 +95,10 @@ export async function examine(
     )
   }
   if (options.publication !== undefined) {
-    findings.push(...(await examineInstallation(client)))
-    findings.push(...(await examinePublication(client, options.publication)))
+    const installed = await examineInstallation(client)
+    findings.push(...installed, ...(await examinePublication(client, options.publication)))
+    // Other versions have other triggers; theirs are asked for once the versions agree.
+    if (installed.length === 0) findings.push(...(await examineTriggers(client)))
     findings.push(...(await examineIdentities(client)))
   }
   if (options.slot !== undefined) {
@@ -137,10 +139,7 @@ async function examinePublication(client: pg.Client, publication: string): Promi
       { level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not exist`, fix },
     ]
   const findings: Finding[] = []
-  const mode = (
-    await client.query<{ mode: string }>('SELECT mode FROM tidemark.installation').catch(() => undefined)
-  )?.rows[0]?.mode
-  if (mode === 'polling') {
+  if ((await installedMode(client)) === 'polling') {
     findings.push({
       level: 'warn',
       code: 'POLLING',
@@ -174,16 +173,29 @@ async function examinePublication(client: pg.Client, publication: string): Promi
       what: `the publication ${publication} publishes through partition roots: TRUNCATE and DETACH of partitions would be lost`,
       fix,
     })
-  if (mode === 'polling') return findings
+  return findings
+}
+
+async function examineTriggers(client: pg.Client): Promise<Finding[]> {
+  if ((await installedMode(client)) === 'polling') return []
   const triggers = await client.query<{ n: string }>(
     `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_alter', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
   )
   if (triggers.rows[0]?.n !== '4')
-    findings.push({
-      level: 'refuse',
-      code: 'EVENT_TRIGGERS',
-      what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen',
-      fix: 'tidemark uninstall and init again',
-    })
-  return findings
+    return [
+      {
+        level: 'refuse',
+        code: 'EVENT_TRIGGERS',
+        what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen',
+        fix: 'tidemark uninstall and init again',
+      },
+    ]
+  return []
+}
+
+async function installedMode(client: pg.Client): Promise<string | undefined> {
+  const found = await client
+    .query<{ mode: string }>('SELECT mode FROM tidemark.installation')
+    .catch(() => undefined)
+  return found?.rows[0]?.mode
 }

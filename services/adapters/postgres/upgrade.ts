@@ -55,20 +55,13 @@ export async function examineInstallation(client: pg.Client): Promise<Finding[]>
  * @throws TidemarkError SOURCE_UNSUITABLE, SOURCE_PRIVILEGE, INSTALLATION_NEWER
  */
 export async function upgradeInstallation(client: pg.Client): Promise<number> {
-  const version = await installedVersion(client)
-  if (version === undefined)
-    throw new TidemarkError('SOURCE_UNSUITABLE', 'there is no Tidemark in this database', {
-      next: 'tidemark init',
-    })
-  if (version > INSTALLED_VERSION)
-    throw new TidemarkError(
-      'INSTALLATION_NEWER',
-      `the source holds version ${version}, this program knows ${INSTALLED_VERSION}`,
-    )
+  await upgradable(client)
   try {
     await client.query('BEGIN')
     await client.query(`SET LOCAL lock_timeout = ${LIMITS.lockWaitMs * 5}`)
     await client.query('LOCK TABLE tidemark.installation IN EXCLUSIVE MODE')
+    // Another upgrade may have come to its end while this one waited for the lock.
+    const version = await upgradable(client)
     const [installed] = (
       await client.query<{ mode: string; grantee: string | null; owner: string }>(
         `SELECT i.mode, pg_catalog.to_jsonb(i) ->> 'grantee' AS grantee, pg_catalog.pg_get_userbyid(n.nspowner) AS owner FROM tidemark.installation i, pg_catalog.pg_namespace n WHERE n.nspname = 'tidemark'`,
@@ -99,4 +92,18 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
       })
     throw connectionError(error, 'source')
   }
+}
+
+async function upgradable(client: pg.Client): Promise<number> {
+  const version = await installedVersion(client)
+  if (version === undefined)
+    throw new TidemarkError('SOURCE_UNSUITABLE', 'there is no Tidemark in this database', {
+      next: 'tidemark init',
+    })
+  if (version > INSTALLED_VERSION)
+    throw new TidemarkError(
+      'INSTALLATION_NEWER',
+      `the source holds version ${version}, this program knows ${INSTALLED_VERSION}`,
+    )
+  return version
 }
