@@ -176,6 +176,25 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(shown(await digests(earlier.url))).toEqual(before)
   })
 
+  test('what changes the text of stored composite values: the tables that have some are read again', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TYPE pair AS (p int, q text); CREATE TABLE pairs (id int PRIMARY KEY, one pair); INSERT INTO pairs VALUES (1, '(1,a)');
+        CREATE TABLE person (id int PRIMARY KEY, name text); CREATE TABLE past (id int PRIMARY KEY, was person[]); INSERT INTO past VALUES (1, '{"(1,a)"}')`,
+    })
+    const closed = (): number => backup.events.filter((event) => event.event === 'gap-closed').length
+    // The attribute that takes the name of a dropped one is another one, within one command as well.
+    await backup.source.query('ALTER TYPE pair DROP ATTRIBUTE q, ADD ATTRIBUTE q text')
+    await backup.until(() => closed() === 1)
+    await backup.source.query('ALTER TABLE person DROP COLUMN name, ADD COLUMN name text')
+    await backup.until(() => closed() === 2)
+    await backup.source.query('ALTER TABLE person ALTER name SET DEFAULT 1')
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(closed()).toBe(2)
+  })
+
   test('changes that rewrite rows open a gap that closes by itself', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     await backup.source.query('CREATE EXTENSION IF NOT EXISTS pgcrypto').catch(() => undefined)

@@ -101,6 +101,14 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.table_facts(oid) FROM PUBLIC;
 
+-- What values of a composite type look like: of each attribute `number:type:modifier:name`.
+CREATE OR REPLACE FUNCTION tidemark.attribute_shape(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT string_agg(concat_ws(':', a.attnum, a.atttypid, a.atttypmod, a.attname), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+REVOKE ALL ON FUNCTION tidemark.attribute_shape(oid) FROM PUBLIC;
+
 -- A type as the catalog has it.
 CREATE OR REPLACE FUNCTION tidemark.type_facts(wanted oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
@@ -114,6 +122,8 @@ SELECT jsonb_build_object('oid', t.oid::bigint, 'schema', n.nspname, 'name', t.t
   'collation', CASE WHEN t.typtype = 'd' AND t.typcollation <> b.typcollation THEN (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = t.typcollation) END,
   'constraints', (SELECT jsonb_agg(jsonb_build_object('name', k.conname, 'type', k.contype, 'definition', pg_catalog.pg_get_constraintdef(k.oid), 'valid', k.convalidated, 'comment', obj_description(k.oid, 'pg_constraint')) ORDER BY k.conname) FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype IN ('c', 'n')),
   'attributes', (SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped),
+  -- An attribute that is dropped and made again by the same name is another one: stored rows have no value for it.
+  'attributeShape', tidemark.attribute_shape(t.typrelid),
   -- Apart from the attributes: a change of those says that stored rows look otherwise.
   'attributeDetails', (SELECT jsonb_agg(d) FROM (SELECT a.attname AS name, col_description(a.attrelid, a.attnum) AS comment,
        (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_type at JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace WHERE at.oid = a.atttypid AND a.attcollation <> at.typcollation) AS collation

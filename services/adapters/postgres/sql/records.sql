@@ -155,6 +155,56 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_descendants(text, oid) FROM PUBLIC;
 
+-- Records the tables that have values of a type whose text has changed as rewritten, so that they are read again. With
+-- the command REPAIR their own records say so: the gap begins where all was well.
+CREATE OR REPLACE FUNCTION tidemark.record_users(tag text, wanted oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  one oid;
+BEGIN
+  FOR one IN
+    WITH RECURSIVE users(type) AS (
+      SELECT wanted
+      UNION SELECT further.oid FROM users u CROSS JOIN LATERAL (
+        SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typelem = u.type OR t.typbasetype = u.type
+        UNION ALL SELECT r.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind IN ('c', 'r', 'p') WHERE a.atttypid = u.type) further)
+    SELECT DISTINCT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND NOT a.attisdropped AND a.atttypid IN (SELECT type FROM users) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
+  LOOP
+    IF tag <> 'REPAIR' THEN
+      INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+      VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', one, jsonb_build_object('reason', 4, 'plain', false, 'before', tidemark.table_facts(one) -> 'columns')::text);
+    END IF;
+    PERFORM tidemark.record_one(tag, one);
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_users(text, oid) FROM PUBLIC;
+
+-- A table's columns are what values of its row type look like, in whatever table has such a value. In front of the table's
+-- own record: the latest one tells what the columns were.
+CREATE OR REPLACE FUNCTION tidemark.record_row_users(tag text, wanted oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  one oid;
+BEGIN
+  FOR one IN
+    WITH RECURSIVE family(oid) AS (SELECT wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
+    SELECT t.oid FROM family f JOIN pg_catalog.pg_type t ON t.typrelid = f.oid
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'
+                      AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass))
+       AND EXISTS (SELECT FROM tidemark.shapes(ARRAY[f.oid]) s
+                    CROSS JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = f.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest
+                    WHERE latest.columns LIKE '%|%|%' AND tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(s.shape, '|', 3)))
+  LOOP
+    PERFORM tidemark.record_users(tag, one);
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_row_users(text, oid) FROM PUBLIC;
+
 -- Records a table that a command named, and what the command did beyond it.
 CREATE OR REPLACE FUNCTION tidemark.record_table(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -162,6 +212,9 @@ AS $$
 DECLARE
   one oid;
 BEGIN
+  IF tag = 'ALTER TABLE' THEN
+    PERFORM tidemark.record_row_users(tag, wanted);
+  END IF;
   PERFORM tidemark.record_one(tag, wanted);
   IF tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
     RETURN;
@@ -179,32 +232,19 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_table(text, oid) FROM PUBLIC;
 
--- A renamed enum label or a changed composite type changes the text of rows that are stored: the tables that use the
--- type are recorded as rewritten, so that they are read again.
+-- A renamed enum label or a changed composite type changes the text of rows that are stored.
 CREATE OR REPLACE FUNCTION tidemark.record_type(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   before jsonb := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
   after jsonb := tidemark.type_facts(wanted);
-  one oid;
 BEGIN
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'type', 'pg_type', wanted, after::text);
   IF (after ->> 'type' = 'e' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
-     OR (after ->> 'type' = 'c' AND before -> 'attributes' <> after -> 'attributes') THEN
-    FOR one IN
-      WITH RECURSIVE users(type) AS (
-        SELECT wanted
-        UNION SELECT further.oid FROM users u CROSS JOIN LATERAL (
-          SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typelem = u.type OR t.typbasetype = u.type
-          UNION ALL SELECT r.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class r ON r.oid = a.attrelid AND r.relkind = 'c' WHERE a.atttypid = u.type) further)
-      SELECT DISTINCT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND NOT a.attisdropped AND a.atttypid IN (SELECT type FROM users) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')
-    LOOP
-      INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
-      VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', one, jsonb_build_object('reason', 4, 'plain', false, 'before', tidemark.table_facts(one) -> 'columns')::text);
-      PERFORM tidemark.record_one(tag, one);
-    END LOOP;
+     -- A record from before has no shape.
+     OR (after ->> 'type' = 'c' AND (before -> 'attributes' <> after -> 'attributes' OR before ->> 'attributeShape' <> after ->> 'attributeShape')) THEN
+    PERFORM tidemark.record_users(tag, wanted);
   END IF;
 END
 $$;

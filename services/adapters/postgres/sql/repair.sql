@@ -57,12 +57,32 @@ BEGIN
         AND NOT EXISTS (SELECT FROM tidemark.published_as(one.id)) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
+      PERFORM tidemark.record_row_users('REPAIR', one.id);
       PERFORM tidemark.record_one('REPAIR', one.id);
       repaired := true;
     EXCEPTION WHEN OTHERS THEN
       -- Locked, or not ours to alter: said, and tried again by the next call. Gone meanwhile is no failure.
       IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = one.id) THEN
         failed := failed || format('%I.%I', one.nspname, one.relname);
+      END IF;
+    END;
+  END LOOP;
+  -- Enums and composite types: stored rows hold the text of their values.
+  FOR one IN
+    SELECT t.oid AS id, format('%I.%I', n.nspname, t.typname) AS name
+      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_catalog.pg_class r ON r.oid = t.typrelid
+      LEFT JOIN LATERAL (SELECT d.facts::jsonb AS facts FROM tidemark.ddl d WHERE d.oid = t.oid::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1) latest ON true
+     WHERE t.typtype IN ('e', 'c') AND (t.typrelid = 0 OR r.relkind = 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark') AND n.nspname NOT LIKE 'pg\_temp%'
+       -- Without a record, or with one from before shapes: noted, and compared from then on.
+       AND (latest.facts IS NULL OR latest.facts ->> 'attributeShape' IS DISTINCT FROM tidemark.attribute_shape(r.oid) OR latest.facts -> 'labels' IS DISTINCT FROM COALESCE(
+             (SELECT jsonb_agg(jsonb_build_object('oid', e.oid::bigint, 'label', e.enumlabel) ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), 'null'))
+  LOOP
+    BEGIN
+      PERFORM tidemark.record_type('REPAIR', one.id);
+      repaired := true;
+    EXCEPTION WHEN OTHERS THEN
+      IF EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = one.id) THEN
+        failed := failed || one.name;
       END IF;
     END;
   END LOOP;
