@@ -49,7 +49,7 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
       (table.inheritsInOrder ?? table.columns.some((c) => !c.local)) &&
       inheritedFirst(table.columns)
     sayTable(say, table, inherits)
-    sayNotNulls(say, table, inherits)
+    sayNotNulls(say, table)
     sayColumns(say, table)
     sayParents(say, table, inherits)
     sayConstraints(say, table)
@@ -76,27 +76,37 @@ function sayTable(say: Say, table: TableFacts, inherits: boolean): void {
   // A child's inherited columns come from INHERITS where that gives the same order; a column that the parent got later
   // stands behind the child's own, and then all are spelled out (and are the child's own as well as inherited).
   const columns = inherits ? table.columns.filter((c) => c.local) : table.columns
+  const clauses = [
+    ...columns.map((c) => columnClause(table, c)),
+    ...ownNotNulls(table, inherits).map((k) => notNullClause(k)),
+  ]
   const from = inherits ? ` INHERITS (${table.parents!.map(quoteTable).join(', ')})` : ''
   say(
     inherits ? RANK.child : RANK.create,
-    `CREATE ${persistence}TABLE ${quoteTable(table)} (${columns.map((c) => columnClause(table, c)).join(', ')})${from}${partitioned}${method}${options.length === 0 ? '' : ` WITH (${options.join(', ')})`}`,
+    `CREATE ${persistence}TABLE ${quoteTable(table)} (${clauses.join(', ')})${from}${partitioned}${method}${options.length === 0 ? '' : ` WITH (${options.join(', ')})`}`,
   )
 }
 
-/** NOT NULL constraints that no column clause makes: PostgreSQL 18 names them and lets them be NOT VALID. */
-function sayNotNulls(say: Say, table: TableFacts, inherits: boolean): void {
+type NotNullFacts = NonNullable<TableFacts['notNulls']>[number]
+
+function notNullClause(k: NotNullFacts): string {
+  return `CONSTRAINT ${quoteName(k.name)} NOT NULL ${quoteName(k.column)}${k.noInherit ? ' NO INHERIT' : ''}`
+}
+
+/** A child's own on columns that it inherits: made later, they would find the parent's there under another name. */
+function ownNotNulls(table: TableFacts, inherits: boolean): NotNullFacts[] {
+  const inherited = new Set(table.columns.filter((c) => inherits && !c.local).map((c) => c.name))
+  return (table.notNulls ?? []).filter((k) => k.valid && k.local && inherited.has(k.column))
+}
+
+/** NOT NULL constraints that CREATE does not make: PostgreSQL 18 names them and lets them be NOT VALID. */
+function sayNotNulls(say: Say, table: TableFacts): void {
   for (const k of table.notNulls ?? []) {
     const object: SchemaObject = { kind: 'constraint', schema: table.schema, table: table.name, name: k.name }
     const alter = `ALTER TABLE ${quoteTable(table)}`
-    const name = quoteName(k.name)
-    const inherited = inherits && table.columns.some((c) => c.name === k.column && !c.local)
-    if (!k.valid || (inherited && k.local))
-      say(
-        RANK.constraint,
-        `${alter} ADD CONSTRAINT ${name} NOT NULL ${quoteName(k.column)}${k.noInherit ? ' NO INHERIT' : ''}${k.valid ? '' : ' NOT VALID'}`,
-        object,
-      )
-    if (k.validBeforeParent) say(RANK.constraint + 1, `${alter} VALIDATE CONSTRAINT ${name}`, object)
+    if (!k.valid) say(RANK.constraint, `${alter} ADD ${notNullClause(k)} NOT VALID`, object)
+    if (k.validBeforeParent)
+      say(RANK.constraint + 1, `${alter} VALIDATE CONSTRAINT ${quoteName(k.name)}`, object)
   }
 }
 

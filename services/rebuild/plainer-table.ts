@@ -22,7 +22,10 @@ export function plainerTables(facts: TableFacts, missing: ReadonlySet<string>): 
     column.generated === '' ? { ...column, collation: null } : stored({ ...column, collation: null }),
   )
   const plainNames = new Set(plain.filter((c) => c.notNull).map((c) => c.name))
-  const notNulls = facts.notNulls?.filter((k) => plainNames.has(k.column))
+  // Without those on inherited columns: PostgreSQL before 18 has no words for them.
+  const own = new Set(facts.columns.filter((c) => c.local).map((c) => c.name))
+  const ownNotNulls = facts.notNulls?.filter((k) => own.has(k.column))
+  const notNulls = ownNotNulls?.filter((k) => plainNames.has(k.column))
   const plainly = {
     columns: plain,
     accessMethod: null,
@@ -35,7 +38,15 @@ export function plainerTables(facts: TableFacts, missing: ReadonlySet<string>): 
   const words = (text: string, names: readonly string[]): string =>
     `${text}${names.length === 0 ? '' : `${text === '' ? '' : '; '}as text: ${names.join(', ')}`}`
   const forms: readonly [Partial<TableFacts>, readonly string[], string][] = [
-    [{ columns: typed, accessMethod: null }, asText, ''],
+    [
+      {
+        columns: typed,
+        accessMethod: null,
+        ...(ownNotNulls === undefined ? {} : { notNulls: ownNotNulls }),
+      },
+      asText,
+      '',
+    ],
     [plainly, asText, 'without options, collations and generated values'],
     [{ ...plainly, ...alone }, asText, 'a table of its own'],
     [

@@ -180,6 +180,8 @@ ALTER TABLE app.named ADD CONSTRAINT later NOT NULL w NOT VALID;
 COMMENT ON CONSTRAINT filled ON app.named IS 'named';
 ALTER TABLE app.named ADD CONSTRAINT loose CHECK (y > 0) NOT ENFORCED;
 CREATE TABLE app.named_child (z int) INHERITS (app.named);
+CREATE TABLE app.keyed_child (z int, PRIMARY KEY (id)) INHERITS (app.named);
+CREATE TABLE app.surer_child (z int, NOT NULL w) INHERITS (app.named);
 CREATE TABLE app.periods (id int4range, during tsrange, PRIMARY KEY (id, during WITHOUT OVERLAPS));
 CREATE TABLE app.excluded (id int, r int4range, EXCLUDE USING gist (r WITH =, r WITH &&)) PARTITION BY RANGE (r);
 CREATE TABLE app.excluded_1 PARTITION OF app.excluded DEFAULT;
