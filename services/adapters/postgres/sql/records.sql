@@ -185,19 +185,25 @@ REVOKE ALL ON FUNCTION tidemark.record_users(text, oid) FROM PUBLIC;
 -- A table's columns are what values of its row type look like, in whatever table has such a value. In front of the table's
 -- own record: the latest one tells what the columns were.
 CREATE OR REPLACE FUNCTION tidemark.record_row_users(tag text, wanted oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  rows oid[];
+  arrays oid[];
   one oid;
 BEGIN
+  WITH RECURSIVE family(oid) AS (SELECT wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
+  SELECT array_agg(c.reltype) INTO rows FROM pg_catalog.pg_class c WHERE c.oid = ANY (ARRAY(SELECT f.oid FROM family f));
+  SELECT array_agg(t.typarray) INTO arrays FROM pg_catalog.pg_type t WHERE t.oid = ANY (rows);
+  -- Hardly any table's row type is used: most commands end here.
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = ANY (rows || arrays) AND d.deptype = 'n'
+                    AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass)) THEN
+    RETURN;
+  END IF;
   FOR one IN
-    WITH RECURSIVE family(oid) AS (SELECT wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
-    SELECT t.oid FROM family f JOIN pg_catalog.pg_type t ON t.typrelid = f.oid
-     WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'
-                      AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass))
-       AND EXISTS (SELECT FROM tidemark.shapes(ARRAY[f.oid]) s
-                    CROSS JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = f.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest
-                    WHERE latest.columns LIKE '%|%|%' AND tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(s.shape, '|', 3)))
+    SELECT c.reltype FROM pg_catalog.pg_class c CROSS JOIN LATERAL tidemark.shapes(ARRAY[c.oid]) s
+      CROSS JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest
+     WHERE c.reltype = ANY (rows) AND latest.columns LIKE '%|%|%' AND tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(s.shape, '|', 3))
   LOOP
     PERFORM tidemark.record_users(tag, one);
   END LOOP;
