@@ -1,20 +1,35 @@
 /** `mark`: a row in our marker table, so that it has a place in the stream like any transaction. */
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { connect, connectionError } from '../adapters/postgres/session.ts'
+import { checkSlot, readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { LSN_ZERO } from '../core/position.ts'
+import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
 import { openBackup, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
 
 const WAIT_MS = 20_000
+/** Where nobody reads the slot: long enough for an `up` that is just starting. */
+const UNREAD_WAIT_MS = 5_000
+
+export const BEFORE_BASE =
+  'The first base is not durable yet: the window opens behind the marker, and no restore reaches it. Nothing stored is affected.'
 
 export interface MarkReport {
+  /** In the source it is in every case: `durable` where it is in the backup, else whether somebody reads the slot. */
+  readonly state: 'durable' | 'read' | 'unread'
   readonly durable: boolean
   readonly position: string | null
+  /** False before the first base is durable: the window opens behind the marker, and no restore reaches it. */
+  readonly inWindow: boolean
   readonly audit: string
+  /** What the store said last, where it did not answer. */
+  readonly storeError: { readonly code: string; readonly message: string } | null
 }
 
+/** @throws TidemarkError SLOT_MISSING, SLOT_LOST before anything is written: without a slot it would never get into the backup */
 export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
   if (!/^[A-Za-z0-9._-]{1,100}$/.test(name))
     throw new TidemarkError(
@@ -22,24 +37,86 @@ export async function setMarker(config: Config, name: string, signal: AbortSigna
       'a marker has letters, digits, dots, dashes and underscores, at most 100',
     )
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
+  const before = repository.ledger.headNumber
+  const inWindow = repository.catalog.generation?.base !== undefined
+  const isRead = await writeMarker(config, repository, name)
+  const where = await audit(repository, 'mark', name)
+  const deadline = systemClock.elapsed() + (isRead ? WAIT_MS : UNREAD_WAIT_MS)
+  let storeError: MarkReport['storeError'] = null
+  for (;;) {
+    const found = repository.catalog.generation?.markers.findLast(
+      (marker) => marker.number > before && marker.body.name === name,
+    )
+    if (found !== undefined)
+      return {
+        state: 'durable',
+        durable: true,
+        position: found.body.at,
+        inWindow,
+        audit: where,
+        storeError: null,
+      }
+    if (systemClock.elapsed() >= deadline) break
+    await systemClock.sleep(200, signal)
+    try {
+      await repository.ledger.refresh()
+      storeError = null
+    } catch (error) {
+      // The marker is set whatever the store does.
+      const known = asTidemarkError(error)
+      if (known.retry !== 'again') throw known
+      storeError = { code: known.code, message: known.message }
+    }
+  }
+  return {
+    state: isRead ? 'read' : 'unread',
+    durable: false,
+    position: null,
+    inWindow,
+    audit: where,
+    storeError,
+  }
+}
+
+/** @returns whether a process reads the slot now */
+async function writeMarker(config: Config, repository: Repository, name: string): Promise<boolean> {
+  const { generation } = repository.catalog
+  if (generation === undefined)
+    throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
   const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
+    const { slot: slotName } = generation.facts
+    const slot = await readSlot(client, slotName)
+    // Where the ledger ends is `up`'s to compare.
+    checkSlot(slot, slotName, slot?.confirmed ?? LSN_ZERO)
     await client.query('INSERT INTO tidemark.marker (name) VALUES ($1)', [name])
+    return (await readSlot(client, slotName))?.active === true
   } catch (error) {
     throw connectionError(error, 'source')
   } finally {
     await client.end()
   }
-  const where = await audit(repository, 'mark', name)
-  const known = repository.catalog.generation?.markers.length ?? 0
-  const deadline = systemClock.elapsed() + WAIT_MS
-  while (systemClock.elapsed() < deadline) {
-    const found = repository.catalog.generation?.markers
-      .slice(known)
-      .findLast((marker) => marker.body.name === name)
-    if (found !== undefined) return { durable: true, position: found.body.at, audit: where }
-    await systemClock.sleep(200, signal)
-    await repository.ledger.refresh()
-  }
-  return { durable: false, position: null, audit: where }
+}
+
+/** What is true of a marker that is in the source, and not in the backup yet. */
+export function notDurable(name: string, report: MarkReport): TidemarkError {
+  const { state, inWindow, storeError } = report
+  const why =
+    state === 'unread'
+      ? 'no `up` reads the source now'
+      : storeError === null
+        ? 'what is written in the source is not durable that far yet'
+        : `the store does not answer (${storeError.code}: ${storeError.message})`
+  return new TidemarkError(
+    'MARKER_NOT_DURABLE',
+    `marker ${name} is in the source, and not in the backup: ${why}`,
+    {
+      next: !inWindow
+        ? `tidemark up, and once it says that the base is durable, again: tidemark mark ${name}`
+        : state === 'unread'
+          ? 'tidemark up'
+          : 'tidemark windows  (names it once it is durable)',
+      ...(inWindow ? {} : { means: BEFORE_BASE }),
+    },
+  )
 }

@@ -7,7 +7,7 @@ import { KEY_CODES } from './key-codes.ts'
 
 const source = 'The source is unchanged and nothing stored is affected.'
 
-/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 130 interrupted. */
+/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 12 set, but not durable yet, 130 interrupted. */
 export const CODES = {
   USAGE: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'tidemark --help' },
   CONFIG_INVALID: {
@@ -374,6 +374,13 @@ export const CODES = {
     retry: 'person',
     means: 'The result was not proven equal.',
     next: 'tidemark verify',
+  },
+  MARKER_NOT_DURABLE: {
+    exit: 12,
+    retry: 'person',
+    means:
+      'The marker keeps its place in the source, behind everything that had committed, and becomes part of the backup when `up` runs. Until then no restore finds it. Nothing stored is affected.',
+    next: 'tidemark up',
   },
   INTERRUPTED: { exit: 130, retry: 'person', means: kept, next: 'run the same command again' },
   INTERNAL: { exit: 1, retry: 'person', means: kept, next: 'report this' },

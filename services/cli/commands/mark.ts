@@ -1,6 +1,6 @@
 /** mark. */
 import type { Command } from 'commander'
-import { setMarker } from '../../app/mark.ts'
+import { BEFORE_BASE, notDurable, setMarker } from '../../app/mark.ts'
 import type { Run } from '../main.ts'
 
 export function registerMark(program: Command, run: Run): void {
@@ -13,12 +13,14 @@ export function registerMark(program: Command, run: Run): void {
     .action(async (name: string, _, command: Command) =>
       run(command, async (context) => {
         const report = await setMarker(context.config(), name, context.signal)
-        context.output.line(
-          report.durable
-            ? `Marker ${name} is durable at ${report.position}.`
-            : `Marker ${name} is in the source; it becomes durable when \`tidemark up\` runs.`,
-        )
-        context.output.result({ name, ...report })
+        const { output } = context
+        if (!report.durable) {
+          output.event({ event: 'marker', name, ...report })
+          throw notDurable(name, report)
+        }
+        output.line(`Marker ${name} is durable at ${report.position}.`)
+        if (!report.inWindow) output.line(BEFORE_BASE)
+        output.result({ name, ...report })
       }),
     )
 }

@@ -111,6 +111,13 @@ const ALARMS = {
   'schema-differs': 'the schema was known wrongly',
 } as const
 
+/** Events of what is tried again by itself. */
+const WARNINGS = {
+  'upkeep-failed': 'upkeep failed',
+  'copy-failed': 'a copy is behind',
+  retry: 'trying again',
+} as const
+
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)
 }
@@ -163,9 +170,10 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             const alarm = event.event in ALARMS ? ALARMS[event.event as keyof typeof ALARMS] : undefined
             if (alarm !== undefined) log.error(event, alarm)
             if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
-            if (event.event === 'upkeep-failed') log.warn(event, 'upkeep failed')
-            if (event.event === 'copy-failed') log.warn(event, 'a copy is behind')
-            if (event.event === 'retry') log.warn(event, 'trying again')
+            // With --json the event itself is what a program reads: not twice.
+            const warning =
+              event.event in WARNINGS ? WARNINGS[event.event as keyof typeof WARNINGS] : undefined
+            if (warning !== undefined && !output.json) log.warn(event, warning)
             output.event(event, words(event))
           },
         })
