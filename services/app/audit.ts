@@ -21,6 +21,7 @@ export async function audit(repository: Repository, command: string, what: strin
       known.code !== 'STORE_UNREACHABLE' &&
       known.code !== 'STORE_READ_ONLY' &&
       known.code !== 'STORE_REFUSED' &&
+      known.code !== 'STORE_NO_LOCK' &&
       known.code !== 'STORE_IS_COPY' &&
       known.code !== 'SIGNER_REFUSED'
     )

@@ -27,6 +27,7 @@ import { openStore, operator } from './compose.ts'
 import { examineStore } from './examine-store.ts'
 import { configText, type KafkaChoice } from './config.ts'
 import { beginGeneration } from './generation.ts'
+import { refusalOf } from './refusal.ts'
 
 export interface InitOptions {
   readonly sourceUrl: string
@@ -95,13 +96,8 @@ export async function init(options: InitOptions): Promise<InitReport> {
         { next: 'tidemark init with another --name' },
       )
     }
-    const unsafe = (await examineStore(store, 'primary')).find((finding) => finding.level === 'refuse')
-    if (unsafe !== undefined)
-      throw new TidemarkError(
-        unsafe.code === 'STORE_UNSAFE' ? 'STORE_UNSAFE' : 'STORE_UNREACHABLE',
-        unsafe.what,
-        { next: unsafe.fix },
-      )
+    const unsafe = refusalOf(await examineStore(store, 'primary'))
+    if (unsafe !== undefined) throw unsafe
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }
     const plan = await planInstallation(client, installation)

@@ -41,7 +41,7 @@ export async function main(args: readonly string[]): Promise<number> {
       const known = stop.signal.aborted
         ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error })
         : asTidemarkError(error)
-      new Output(options.json === true).failure(known)
+      new Output(options.json === true).failure(known, command.name())
       if (process.env['TIDEMARK_DEBUG'] !== undefined) console.error(error)
       exit = known.exitCode
     } finally {
@@ -93,7 +93,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return 0
     if (args.includes('--json'))
-      new Output(true).failure(new TidemarkError('USAGE', error.message.replace(/^error: /, '')))
+      new Output(true).failure(new TidemarkError('USAGE', error.message.replace(/^error: /, '')), 'tidemark')
     return 2
   }
   return exit

@@ -3,6 +3,7 @@ import { CODES } from '../core/error-codes.ts'
 import type { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { stackOf } from '../core/mistake.ts'
+import { writeFailureFile } from './failure-file.ts'
 
 export class Output {
   readonly json: boolean
@@ -38,17 +39,25 @@ export class Output {
     )
   }
 
-  /** A mistake of ours with its stack, which is what mends it. */
-  failure(error: TidemarkError): void {
-    const stack = error.code === 'INTERNAL' ? stackOf(error.cause ?? error) : undefined
+  /**
+   * A mistake of ours with its stack, which is what mends it.
+   *
+   * @param command its name, for the file that a mistake of ours is written to
+   */
+  failure(error: TidemarkError, command: string): void {
+    const { code, message, means } = error
+    const isMistake = code === 'INTERNAL'
+    const stack = isMistake ? stackOf(error) : undefined
+    const file = isMistake ? writeFailureFile(error, command) : undefined
+    const next = file === undefined ? error.next : `${error.next}, with the file ${file}`
     if (this.json) {
       process.stdout.write(
-        `${JSON.stringify({ ok: false, error: { code: error.code, message: error.message, means: error.means, next: error.next, stack } })}\n`,
+        `${JSON.stringify({ ok: false, error: { code, message, means, next, stack, file } })}\n`,
       )
       return
     }
     process.stderr.write(
-      `\nerror ${error.code}: ${error.message}\n  for the data: ${error.means}\n  next:         ${error.next}\n${stack === undefined ? '' : `${stack}\n`}`,
+      `\nerror ${code}: ${message}\n  for the data: ${means}\n  next:         ${next}\n${stack === undefined ? '' : `${stack}\n`}`,
     )
   }
 }

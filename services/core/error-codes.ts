@@ -180,6 +180,12 @@ export const CODES = {
     means: `The store does not let this process in. ${kept}`,
     next: 'correct the credentials or the URL of the store; up goes on by itself',
   },
+  STORE_NO_LOCK: {
+    exit: 4,
+    retry: 'again',
+    means: `Objects are to be locked, and the bucket does not lock: nothing more becomes durable there. ${kept}`,
+    next: 'turn on object lock for the bucket (up goes on by itself), or take lock= out of the URL of the store',
+  },
   STORE_UNSAFE: {
     exit: 4,
     retry: 'person',

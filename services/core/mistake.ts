@@ -39,10 +39,25 @@ function isOurs(frame: string): boolean {
   return frame.includes('services/') && !frame.slice(frame.lastIndexOf('services/')).includes('node_modules')
 }
 
-/** Where an error arose and what it came from, without its texts: those may hold values. */
+/**
+ * Where an error arose and what it came from, without its texts, which may hold values: codes, the server's routine, and
+ * of our own errors what they say, which holds none.
+ */
 export function stackOf(error: unknown): string {
   const lines: string[] = []
   for (let at: unknown = error; at instanceof Error && lines.length < 100; at = at.cause)
-    lines.push(`${lines.length === 0 ? '' : 'caused by '}${at.name}`, ...framesOf(at))
+    lines.push(`${lines.length === 0 ? '' : 'caused by '}${titleOf(at)}`, ...framesOf(at))
   return lines.join('\n')
+}
+
+function titleOf(error: Error): string {
+  if (error instanceof TidemarkError) return `${error.name} ${error.code}: ${error.message}`
+  const words = [wordOf(error, 'code'), wordOf(error, 'routine')].filter((word) => word !== undefined)
+  return [error.name, ...words].join(' ')
+}
+
+/** A name that a system or a server gives; nothing that could hold text of a user's. */
+function wordOf(error: Error, field: 'code' | 'routine'): string | undefined {
+  const value: unknown = (error as Error & Record<typeof field, unknown>)[field]
+  return typeof value === 'string' && /^[A-Za-z0-9_]{1,60}$/.test(value) ? value : undefined
 }

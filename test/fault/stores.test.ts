@@ -293,6 +293,11 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     expect((await codes(`${(await s3.bucket()).url}&lock=governance&lockFor=30d`))[0]).toMatch(
       /^refuse STORE_NO_LOCK/,
     )
+    await expect(
+      (await openStore(`${(await s3.bucket()).url}&lock=governance&lockFor=30d`)).putIfAbsent('ledger/0/0', [
+        Buffer.from('x'),
+      ]),
+    ).rejects.toMatchObject({ code: 'STORE_NO_LOCK', retry: 'again' })
     expect((await codes(url.replace(/s3:\/\/[^/]+/, 's3://no-such-bucket')))[0]).toMatch(
       /STORE_REFUSED there is no bucket no-such-bucket/,
     )

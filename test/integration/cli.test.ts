@@ -1,5 +1,5 @@
 /** The whole by its command line, as README has it: init, doctor, up, status, mark, find, read, verify, restore, SIGTERM. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Backup, digests, shown } from '../support/backup.ts'
@@ -111,4 +111,29 @@ test('usage errors are one JSON object with exit code 2', async () => {
     expect(answer.code, args.join(' ')).toBe(2)
     expect(answer.last.ok).toBe(false)
   }
+})
+
+test('a mistake of ours names a file with where it arose, which only its owner can read and which holds no values', async () => {
+  await using backup = await Backup.prepare({})
+  const scratch = join(backup.folder, 'scratch')
+  await mkdir(scratch)
+  // Whatever a mistake is: here dates cannot be printed.
+  const broken = `Date.prototype.toISOString = () => { throw new TypeError('hunt' + 'er2') }`
+  const args = ['init', '--source', backup.sourceUrl, '--store', join(backup.folder, 'store'), '--yes']
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}`, TMPDIR: scratch }
+  const answer = await tidemark([...args, '--json'], backup.folder, env)
+  expect(answer.code, answer.stdout + answer.stderr).toBe(1)
+  const { code, next, file = '', stack = '' } = answer.last.error ?? {}
+  expect(code).toBe('INTERNAL')
+  expect(next).toContain(file)
+  expect(await readdir(scratch)).toEqual([file.slice(scratch.length + 1)])
+  expect((await stat(file)).mode & 0o777).toBe(0o600)
+  const text = await readFile(file, 'utf8')
+  expect(text).toContain(stack)
+  expect(text).toMatch(/^tidemark init\n[^]*caused by TypeError\n\s+at [^]*services/)
+  expect(answer.stdout + answer.stderr + text).not.toContain('hunter2')
+  // Nowhere to write is no second failure.
+  const plain = await tidemark(args, backup.folder, { ...env, TMPDIR: join(backup.folder, 'nowhere') })
+  expect(plain.code).toBe(1)
+  expect(plain.stderr).toMatch(/error INTERNAL[^]*next: +report this\n[^]*caused by TypeError\n\s+at /)
 })

@@ -12,7 +12,11 @@ export interface Answer {
   readonly stdout: string
   readonly stderr: string
   /** The last line of standard output, parsed. */
-  readonly last: Record<string, unknown> & { ok?: boolean; error?: { code: string; message: string } }
+  readonly last: Record<string, unknown> & {
+    ok?: boolean
+    /** `stack` and `file` of a mistake of ours. */
+    error?: { code: string; message: string; next: string; stack?: string; file?: string }
+  }
 }
 
 export class Running {

@@ -74,6 +74,32 @@ test('what is said of a mistake has its frames and no text of it, which may hold
   expect(stackOf(asTidemarkError(error))).toContain('SyntaxError')
 })
 
+test('of a refusal of the server its code and routine are said, and no text, detail or statement', () => {
+  const refusal = Object.assign(new Error('duplicate key value violates unique constraint "hunter2"'), {
+    name: 'error',
+    code: '23505',
+    routine: '_bt_check_unique',
+    detail: 'Key (body)=(hunter2) already exists.',
+    table: 'hunter2',
+  })
+  const said = stackOf(asTidemarkError(new Error('hunter2', { cause: refusal })))
+  expect(said).toContain('caused by error 23505 _bt_check_unique')
+  expect(said).not.toContain('hunter2')
+  expect(stackOf(Object.assign(new Error('x'), { code: 'a value of hunter2' }))).not.toContain('hunter2')
+})
+
+test('a bucket without object lock, in the words of two services, is tried again', () => {
+  for (const text of [
+    'Bucket is missing ObjectLockConfiguration',
+    'Bucket is missing Object Lock Configuration',
+  ]) {
+    const known = s3Error(Object.assign(new Error(text), { code: 'InvalidRequest' }), 'segments/a', STORE)
+    expect([known.code, known.retry, known.exitCode]).toEqual(['STORE_NO_LOCK', 'again', 4])
+  }
+  const other = Object.assign(new Error('The value of a header is wrong'), { code: 'InvalidRequest' })
+  expect(s3Error(other, 'segments/a', STORE).code).toBe('STORE_UNREACHABLE')
+})
+
 test('a store that is handed nonsense says so once, and does not wait for better times', async () => {
   const store = new FolderStore(folder, systemRandomness)
   const known = asTidemarkError(

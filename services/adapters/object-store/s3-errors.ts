@@ -42,6 +42,12 @@ export function s3Error(
       ...options,
       next: 'set region= in the URL of the store',
     })
+  if (code === 'ObjectLockConfigurationNotFoundError' || isWithoutLock(code, error))
+    return new TidemarkError(
+      'STORE_NO_LOCK',
+      `the bucket ${store.bucket} has no object lock, and ${name} is to be locked`,
+      options,
+    )
   if (REFUSALS.has(code))
     return new TidemarkError('STORE_REFUSED', `${store.place} answers ${code} for ${name}`, options)
   if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(code))
@@ -54,6 +60,15 @@ export function s3Error(
     'STORE_UNREACHABLE',
     `${store.place} answers ${code === '' ? 'nothing that is understood' : code} for ${name}`,
     options,
+  )
+}
+
+/** One code for many faults of a request: only the text tells. */
+function isWithoutLock(code: string, error: unknown): boolean {
+  return (
+    code === 'InvalidRequest' &&
+    error instanceof Error &&
+    /missing object ?lock ?configuration/i.test(error.message)
   )
 }
 
