@@ -3,12 +3,12 @@
  * came after those facts. What only later facts know is never applied; what stays uncertain is listed.
  */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
-import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
+import type { SchemaFacts, SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import { sequenceStatements } from '../formats/sequence-statements.ts'
 import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
 import { definitionStatements } from '../formats/definition-statements.ts'
-import { type DdlRecord, parseDdlRecord } from '../formats/schema-facts.ts'
+import { type DdlRecord, parseDdlRecord, type TableFacts } from '../formats/schema-facts.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { ByteSource } from '../formats/byte-source.ts'
@@ -18,6 +18,7 @@ import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { isVisible } from '../core/snapshot.ts'
 import { SchemaReadings } from './schema-readings.ts'
+import { objectText } from './unmade.ts'
 
 /** All DDL records of a generation that are durable, in commit order. */
 export async function readDdl(repository: Repository, generation: Generation): Promise<PlacedRecord[]> {
@@ -146,7 +147,22 @@ export async function schemaAt(
       (unsettled.has(r.record.oid) || (!seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))),
   )
   if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes }
-  return patched(chosen, later, histories)
+  return patched(chosen, later, histories, namesWhenRead(records, later))
+}
+
+/** How types and sequences that later records tell of were called when the schema was read: `kind schema.name`. */
+function namesWhenRead(
+  records: readonly PlacedRecord[],
+  later: readonly PlacedRecord[],
+): ReadonlyMap<number, string> {
+  const isLater = new Set(later)
+  const names = new Map<number, string>()
+  for (const placed of records) {
+    const { record } = placed
+    if (isLater.has(placed) || (record.kind !== 'type' && record.kind !== 'sequence')) continue
+    names.set(record.oid, `${record.kind} ${record.facts.schema}.${record.facts.name}`)
+  }
+  return names
 }
 
 /** What makes an object again that a command made or altered, and which statement of older facts that replaces. */
@@ -170,6 +186,7 @@ function patched(
   facts: SchemaFacts,
   later: readonly PlacedRecord[],
   histories: ReadonlyMap<number, TableHistory>,
+  namesBefore: ReadonlyMap<number, string>,
 ): { statements: SchemaStatement[]; notes: string[] } {
   const gone = new Set<string>()
   const goneIndexes = new Set<string>()
@@ -254,9 +271,78 @@ function patched(
       return !gone.has(key)
     }),
   )
+  notes.push(...namedBefore(kept, tables, histories, later), ...renamedSince(facts, later, namesBefore))
   const statements = [...kept, ...[...types.values()].flat(), ...added, ...[...made.values()].flat()]
   const isType = (s: SchemaStatement): number =>
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
   return { statements, notes }
+}
+
+/** What was read before a table, or a column of it, had another name: it may name something else by now, or nothing. */
+function namedBefore(
+  kept: readonly SchemaStatement[],
+  tables: ReadonlySet<number>,
+  histories: ReadonlyMap<number, TableHistory>,
+  later: readonly PlacedRecord[],
+): string[] {
+  const found = new Set<string>()
+  for (const oid of tables) {
+    const history = histories.get(oid)
+    const first = later.find(({ record }) => record.kind === 'table' && record.oid === oid)
+    const read = history?.steps.findLast((step) => first === undefined || isBefore(step, first))
+    if (history === undefined || read === undefined) continue
+    const old = changedName(read.facts, history.droppedAt === undefined ? history.last?.facts : undefined)
+    if (old === undefined) continue
+    const names = new RegExp(`(?<![\\w$])${old.replaceAll(/[^\w]/g, '\\$&')}(?![\\w$])`)
+    for (const statement of kept)
+      if (names.test(statement.sql))
+        found.add(
+          `${objectText(statement.objects[0])} was read before ${read.facts.schema}.${read.facts.name} changed its name or names of its columns: check it by hand`,
+        )
+  }
+  return [...found]
+}
+
+function isBefore(a: { readonly lsn: Lsn; readonly ordinal: number }, b: PlacedRecord): boolean {
+  const order = compareLsn(a.lsn, b.lsn)
+  return order < 0 || (order === 0 && a.ordinal < b.ordinal)
+}
+
+/** The table's name of before, where it or a column's is another one now; undefined where what names it may stay. */
+function changedName(before: TableFacts, now: TableFacts | undefined): string | undefined {
+  if (now === undefined) return undefined
+  const names = new Map(now.columns.map((column) => [column.attnum, column.name]))
+  const isSame =
+    before.schema === now.schema &&
+    before.name === now.name &&
+    before.columns.every(({ attnum, name }) => (names.get(attnum) ?? name) === name)
+  return isSame ? undefined : before.name
+}
+
+/** Types and sequences have another name by now: what was read before goes on naming the one of before. */
+function renamedSince(
+  facts: SchemaFacts,
+  later: readonly PlacedRecord[],
+  namesBefore: ReadonlyMap<number, string>,
+): string[] {
+  const known = new Set(facts.statements.flatMap(({ objects }) => objects.map(keyOf)))
+  const made = new Set<number>()
+  const found = new Set<string>()
+  for (const { record } of later) {
+    if (record.kind !== 'type' && record.kind !== 'sequence') continue
+    if (record.command.startsWith('CREATE ')) made.add(record.oid)
+    if (made.has(record.oid)) continue
+    const now = `${record.kind} ${record.facts.schema}.${record.facts.name}`
+    const before = namesBefore.get(record.oid)
+    if (before === undefined ? known.has(now) : before === now) continue
+    found.add(
+      `${now} had another name${before === undefined ? '' : ` (${before})`} at the last reading of the schema, and what was read then still uses that one: check it by hand`,
+    )
+  }
+  return [...found]
+}
+
+function keyOf(object: SchemaObject): string {
+  return `${object.kind} ${object.schema === undefined ? '' : `${object.schema}.`}${object.name}`
 }

@@ -206,6 +206,31 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await equalToSource(backup)
   })
 
+  test('what was read before a table or a type got another name is told', async () => {
+    await using backup = await Backup.start({
+      version,
+      rollMs: 1500,
+      setup: `CREATE TABLE one (a int); CREATE TABLE two (a int); CREATE VIEW v AS SELECT a FROM one; CREATE TYPE e AS ENUM ('x'); CREATE TABLE u (e e)`,
+    })
+    const { source } = backup
+    await backup.durable()
+    // In one go, so that no reading of the schema comes between.
+    const results =
+      (await source.query(`BEGIN; ALTER TABLE one RENAME TO other; ALTER TABLE two RENAME TO one; ALTER TABLE other RENAME TO two; ALTER TYPE e RENAME TO f; COMMIT;
+      SELECT pg_current_wal_insert_lsn()::text AS l; BEGIN; CREATE TABLE later (id int); COMMIT`)) as unknown as {
+        readonly rows: readonly { readonly l: string }[]
+      }[]
+    const at = results.find(({ rows }) => rows.length > 0)!.rows[0]!.l
+    await backup.durable()
+    const notes = (await backup.restore(at)).result!.notes.filter((note) => note.includes('check it by hand'))
+    expect(notes).toEqual([
+      expect.stringContaining('view public.v was read before public.one changed its name'),
+      expect.stringContaining('type public.f had another name'),
+    ])
+    const whole = (await backup.restore('latest')).result!.notes
+    expect(whole.filter((note) => note.includes('check it by hand'))).toEqual([])
+  })
+
   test('children keep the order of their columns, however they came to inherit', async () => {
     const after = `CREATE TABLE late (b int, a int); ALTER TABLE late INHERIT p; INSERT INTO late VALUES (5, 6);
       CREATE TABLE grown (own int) INHERITS (q); ALTER TABLE q ADD COLUMN more int; INSERT INTO grown VALUES (7, 8, 9, 10)`
