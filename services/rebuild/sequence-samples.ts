@@ -6,6 +6,7 @@ import type { PagedEntry } from '../formats/checkpoint.ts'
 import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
+import type { PlacedRecord } from './table-history.ts'
 import { closes, readIndex, type ResolvedPoint } from './point.ts'
 
 export interface SequenceAt extends SequenceSample {
@@ -20,29 +21,36 @@ export interface SequencesAt {
 }
 
 /** The first sample that was taken after everything up to the point had been received, else the last one before it. */
-export async function sequencesAt(repository: Repository, point: ResolvedPoint): Promise<SequencesAt> {
+export async function sequencesAt(
+  repository: Repository,
+  point: ResolvedPoint,
+  records: readonly PlacedRecord[],
+): Promise<SequencesAt> {
   const last = await lastCommit(repository, point)
   const isBehind = (at: Lsn): boolean => last !== undefined && compareLsn(at, last) <= 0
   const history: SampledSequences[] = []
   let exact: SampledSequences | undefined
+  let beyond: Lsn | undefined
   for await (const entry of point.generation.segments.entries((c) => !isBehind(c.end))) {
     const sample = await sampleOf(repository, entry)
     if (sample === undefined) continue
-    if (!isBehind(sample.at)) {
-      exact = sample
+    if (exact !== undefined) {
+      beyond = sample.at
       break
     }
-    history.push(sample)
+    if (isBehind(sample.at)) history.push(sample)
+    else exact = sample
   }
-  await addEarlier(repository, point, history, exact, isBehind)
+  const altered = alteredAfter(records, point.lsn, beyond)
+  await addEarlier(repository, point, history, altered.size > 0 ? undefined : exact, isBehind)
   history.sort((a, b) => compareLsn(a.at, b.at))
-  if (exact === undefined && history.length === 0) {
+  if ((exact === undefined || altered.size > 0) && history.length === 0) {
     const base = await baseSample(repository, point)
-    if (base === undefined) return { sequences: [], restUncalled: false }
-    if (isBehind(base.at)) history.push(base)
-    else exact = base
+    if (base === undefined && exact === undefined) return { sequences: [], restUncalled: false }
+    if (base !== undefined && (exact !== undefined || isBehind(base.at))) history.push(base)
+    else exact ??= base
   }
-  return atPoint(history, exact)
+  return atPoint(history, exact, altered)
 }
 
 /** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
@@ -104,7 +112,35 @@ async function baseSample(
   return undefined
 }
 
-function atPoint(history: readonly SampledSequences[], exact: SampledSequences | undefined): SequencesAt {
+/**
+ * Sequences whose name stands for another one, or that begin anew, behind the point: a sample behind it tells nothing of
+ * what they gave before. Its values are read after what it says has been received, but before the next sample.
+ */
+function alteredAfter(
+  records: readonly PlacedRecord[],
+  point: Lsn,
+  beyond: Lsn | undefined,
+): ReadonlySet<string> {
+  const altered = new Set<string>()
+  for (const { lsn, record } of records) {
+    if (compareLsn(lsn, point) <= 0 || (beyond !== undefined && compareLsn(lsn, beyond) > 0)) continue
+    if (record.kind === 'sequence') altered.add(sequenceKey(record.facts))
+    if (record.kind === 'drop' && record.facts.type === 'sequence') {
+      const [schema = '', name = ''] = record.facts.names ?? []
+      altered.add(sequenceKey({ schema, name }))
+    }
+    if (record.kind === 'table')
+      for (const { sequence } of record.facts.columns)
+        if (sequence !== null) altered.add(sequenceKey(sequence))
+  }
+  return altered
+}
+
+function atPoint(
+  history: readonly SampledSequences[],
+  exact: SampledSequences | undefined,
+  altered: ReadonlySet<string>,
+): SequencesAt {
   const all = exact === undefined ? history : [...history, exact]
   const full = Math.max(
     0,
@@ -112,10 +148,13 @@ function atPoint(history: readonly SampledSequences[], exact: SampledSequences |
   )
   const state = all.slice(full).reduce((held, next) => mergeSamples(held, next))
   const known = new Map(state.samples.map((sample) => [sequenceKey(sample), sample]))
-  const restUncalled = exact !== undefined && state.extent === undefined
+  for (const key of altered) known.delete(key)
+  const restUncalled = exact !== undefined && state.extent === undefined && altered.size === 0
   const seen = new Map<string, SequenceSample>()
   const advances = new Map<string, bigint>()
-  for (const sample of all.flatMap(({ samples }) => samples)) {
+  const before = history.flatMap(({ samples }) => samples)
+  const behind = exact?.samples.filter((sample) => !altered.has(sequenceKey(sample))) ?? []
+  for (const sample of [...before, ...behind]) {
     const key = sequenceKey(sample)
     seen.set(key, sample)
     const advance = BigInt(sample.advance ?? 0)
