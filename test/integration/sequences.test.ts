@@ -116,7 +116,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       INSERT INTO d SELECT FROM generate_series(1, 400); INSERT INTO p SELECT FROM generate_series(1, 3); SELECT nextval('at_51');
       INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 20); SELECT nextval('"near Max"'); CREATE SEQUENCE fresh; SELECT nextval('fresh');
       INSERT INTO i SELECT FROM generate_series(1, 400); INSERT INTO t (v) VALUES ('last')`)
-    await backup.durable()
+    // The rows alone: the reading of `fresh` would wait for the roll age.
+    await backup.reached(await backup.head())
     await backup.crash()
     const was = await states(backup.sourceUrl)
     const { url, result } = await backup.restore('latest')
