@@ -6,7 +6,15 @@ import { type Clock, type Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
-import { type ControlRecord, hasDdl, mergeSamples, type TransactionPart } from '../core/transaction.ts'
+import { isBefore } from '../core/snapshot.ts'
+import {
+  type ControlRecord,
+  hasDdl,
+  mergeSamples,
+  type SchemaChange,
+  type SchemaFacts,
+  type TransactionPart,
+} from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
 import type { Repository } from '../repository/repository.ts'
 import { LANE } from './cut-objects.ts'
@@ -187,6 +195,7 @@ export class Compactor {
   async #schema(record: ControlRecord & { kind: 'schema' | 'schema-change' }): Promise<void> {
     const read = record.kind === 'schema' ? record.facts : record.change
     this.#ddlCovered = maxLsn(this.#ddlCovered, record.covers)
+    if (this.#isStored(read)) return
     if (this.#cut.isEmpty && this.#staged.length === 0) {
       // Of a cut that went out before it, or of a process before this one.
       await this.#storing
@@ -195,6 +204,16 @@ export class Compactor {
       this.#cut.schemas.push(read)
       if (this.#decide() === 'cut') await this.#roll()
     }
+  }
+
+  /** A log that is read again brings readings again: the newest entry would be an older reading then. */
+  #isStored({ reading, snapshot }: SchemaFacts | SchemaChange): boolean {
+    const { schemas } = this.#generation
+    const newest = schemas.at(-1)
+    return (
+      (newest !== undefined && isBefore(snapshot, newest.body.snapshot)) ||
+      (reading !== undefined && schemas.some(({ body }) => body.reading === reading))
+    )
   }
 
   /** Whether the cut may end here. */

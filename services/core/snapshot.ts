@@ -6,3 +6,9 @@ export function isVisible(snapshot: string, xid: string): boolean {
   const id = BigInt(xid)
   return id < BigInt(xmin) || (id < BigInt(xmax) && !running.split(',').includes(xid))
 }
+
+/** Whether one snapshot was surely taken before another one of the same server: it knows of fewer transactions. */
+export function isBefore(snapshot: string, other: string): boolean {
+  const next = (text: string): bigint => BigInt(text.split(':')[1] ?? '0')
+  return next(snapshot) < next(other)
+}
