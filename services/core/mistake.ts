@@ -28,7 +28,8 @@ export function isMistake(error: unknown): error is Error {
   // By name: a library may bring a class of its own, as zod does.
   if (OF_LANGUAGE.has(error.name)) return true
   const place = framesOf(error).find((frame) => !frame.includes('node:'))
-  return error.name === 'Error' && place !== undefined && isOurs(place)
+  // A class of our own says something: an answer of a service, a value that only text can say.
+  return Object.getPrototypeOf(error) === Error.prototype && place !== undefined && isOurs(place)
 }
 
 function framesOf(error: Error): string[] {
