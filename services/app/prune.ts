@@ -81,9 +81,6 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const { catalog, ledger } = repository
   const stores = storesOf(ledger.store)
   await compareClocks(stores, clock)
-  // Before anything else: the trial of a floor, and the next run, begin where this one has proven the ledger.
-  // Not where the store is full: this run is what makes room, and the next one proves the same again.
-  if (confirmed) await repository.leaveProof().catch(passOverFull)
   const now = clock.now()
   const due = catalog.retirements.filter(
     (one) =>
@@ -112,6 +109,9 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   if (confirmed && options.unnamed)
     for (const store of stores)
       cleared.push({ place: store.place, ...(await sweep(repository, store, now, signal)) })
+  // Before the trial of a floor, which begins where this run has proven the ledger; behind what makes room, since a full
+  // store has none for it, and the next run proves the same again.
+  if (confirmed) await repository.leaveProof().catch(passOverFull)
   const { begin, because } = chooseBeginning(catalog, policy, now)
   let retire: PruneReport['retire'] = null
   if (begin !== undefined) {
