@@ -33,7 +33,7 @@ import {
 import { Catalog } from './catalog.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { fetchChecked, putNew } from './keyring.ts'
-import type { AnyEntry } from './entry-reader.ts'
+import { type AnyEntry, isBroken } from './entry-reader.ts'
 import type { Ledger } from './ledger.ts'
 import type { ReadPage } from './segment-log.ts'
 import { isKeepers } from './signers.ts'
@@ -62,11 +62,14 @@ export async function newestCheckpoint(ledger: Ledger, trusting: Trusting = 'sig
       if (entry?.body?.kind !== 'checkpoint') continue
       if (trusting === 'keepers' && !ledger.signers.isKeeper(entry.signer)) continue
       const root = decodeRoot(await fetchChecked(ledger, entry.body.root))
+      if (BigInt(root.number) !== number - 1n || root.hash !== entry.previous)
+        throw new TidemarkError('OBJECT_CORRUPT', `${entry.body.root.name} ends before checkpoint ${number}`)
       await proveKeepersWord(ledger, root)
       const catalog = Catalog.restored(root, readPage)
       ledger.startAt(entry)
       return catalog
     } catch (error) {
+      ledger.lineages.forget()
       // Perhaps by a signer of whom only the entries before it tell: reading on proves it, or names the damage.
       if (!isDamage(error) && !isBroken(error)) throw error
     }
@@ -253,10 +256,6 @@ function isDamage(error: unknown): error is TidemarkError {
   return (
     error instanceof TidemarkError && (error.code === 'OBJECT_CORRUPT' || error.code === 'OBJECT_MISSING')
   )
-}
-
-function isBroken(error: unknown): error is TidemarkError {
-  return error instanceof TidemarkError && error.code === 'LEDGER_BROKEN'
 }
 
 /** Somebody appended meanwhile: what was written would no longer be the whole truth. */

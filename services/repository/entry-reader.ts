@@ -68,7 +68,7 @@ export class EntryReader {
           await this.#store.repair?.(name, other)
           return entry
         } catch (error) {
-          if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+          if (!isBroken(error)) throw error
         }
       }
     }
@@ -127,4 +127,9 @@ export class EntryReader {
     }
     return listed
   }
+}
+
+/** Whether an entry, or the chain of them, is not what was signed. */
+export function isBroken(error: unknown): error is TidemarkError {
+  return error instanceof TidemarkError && error.code === 'LEDGER_BROKEN'
 }

@@ -18,7 +18,7 @@ import {
 import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
 import type { CatalogEntry } from './catalog.ts'
-import { type AnyEntry, EntryReader, READ_AHEAD } from './entry-reader.ts'
+import { type AnyEntry, EntryReader, isBroken, READ_AHEAD } from './entry-reader.ts'
 import { type Garbage, garbageAt } from './garbage.ts'
 import { Lineages } from './lineages.ts'
 import { Signers, type TrustedSigner } from './signers.ts'
@@ -241,7 +241,7 @@ export class Ledger {
         await this.store.repair?.(name, file)
         return entry
       } catch (error) {
-        if (!(error instanceof TidemarkError) || error.code !== 'LEDGER_BROKEN') throw error
+        if (!isBroken(error)) throw error
       }
     }
     return undefined
@@ -272,7 +272,11 @@ export class Ledger {
         return landed.entry
       }
       guard()
-      if (this.garbage !== undefined) await this.#goAround(this.garbage, signer)
+      if (this.garbage !== undefined) {
+        await this.#goAround(this.garbage, signer)
+        // The way around is an entry too, and others may have appended behind it.
+        guard()
+      }
       const number = this.#headNumber + 1n
       const writtenAt = new Date(this.#clock.now()).toISOString()
       this.#refuse(number, writtenAt, body, signer)
@@ -393,8 +397,4 @@ export class Ledger {
     for (const listener of this.#listeners) listener(entry)
     return entry
   }
-}
-
-function isBroken(error: unknown): error is TidemarkError {
-  return error instanceof TidemarkError && error.code === 'LEDGER_BROKEN'
 }

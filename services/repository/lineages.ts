@@ -34,6 +34,11 @@ export class Lineages {
     return ledgerName(this.at(number), number)
   }
 
+  /** As before the first was learned: what a checkpoint told of them counts only where the rest of it is true as well. */
+  forget(): void {
+    this.#begins.length = 1
+  }
+
   /** Known already or not. @throws TidemarkError LEDGER_BROKEN where it does not follow the lineage before */
   learn(number: bigint, body: EntryOf<'lineage' | 'detour'>): void {
     if (this.#begins.some((one) => one.lineage === body.lineage && one.from === number)) return

@@ -1,8 +1,10 @@
 /** One ledger, several writers at once: every entry once, in one order, whoever reads while others append, whatever answers are lost. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { encodeRoot } from '../../services/formats/checkpoint.ts'
 import { encodeEntry, hashBytes } from '../../services/formats/ledger-entry.ts'
-import { ledgerName } from '../../services/formats/object-name.ts'
+import { checkpointName, ledgerName, rootName } from '../../services/formats/object-name.ts'
+import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { endOf } from '../../services/repository/lineages.ts'
 import { mirror } from '../../services/repository/mirror.ts'
 import { LedgerBench, segmentsAfter } from '../support/ledger-bench.ts'
@@ -144,6 +146,38 @@ test('garbage under the next number is the end, with an alarm; writers go around
   const options = { floor: undefined, bandwidth: undefined, clock: systemClock, signal }
   await mirror({ ledger: proven.ledger, stream, to: copy, ...options })
   expect((await bench.open(bench.writer, 'signers', copy)).ledger.headHash).toBe(proven.ledger.headHash)
+})
+
+test('a checkpoint that finds garbage in its way is not written: it would not say what led around it', async () => {
+  const bench = await LedgerBench.create()
+  const before = await bench.open()
+  await before.audit('x', 'y', 'z')
+  const { ledger } = await bench.open()
+  bench.store.objects.set(ledger.lineages.nameOf(ledger.headNumber + 1n), Buffer.from('garbage'))
+  await before.ledger.refresh()
+  await before.checkpoint(1)
+  await before.audit('behind', 'the', 'detour')
+  const opened = await bench.open()
+  expect(opened.ledger.headHash).toBe(before.ledger.headHash)
+  for await (const { faults } of proveLedger(opened.ledger, undefined)) expect(faults).toEqual([])
+})
+
+test('a checkpoint that an older writer put behind a detour, and that does not say so, is passed over', async () => {
+  const bench = await LedgerBench.create()
+  const before = await bench.open()
+  const bytes = encodeRoot(before.catalog.root(before.ledger.headNumber, before.ledger.headHash, []))
+  const name = rootName(1, before.ledger.headNumber, '00000000')
+  bench.store.objects.set(name, bytes)
+  const { ledger } = await bench.open()
+  bench.store.objects.set(ledger.lineages.nameOf(ledger.headNumber + 1n), Buffer.from('garbage'))
+  await before.audit('behind', 'the', 'detour')
+  const root = { name, bytes: String(bytes.length), sha256: hashBytes(bytes) }
+  await before.append({ kind: 'checkpoint', root, pages: [] })
+  bench.store.objects.set(checkpointName(2, before.ledger.headNumber), Buffer.from('{}'))
+  await before.audit('behind', 'the', 'checkpoint')
+  const opened = await bench.open()
+  expect(opened.ledger.headHash).toBe(before.ledger.headHash)
+  expect(opened.catalog.root(0n, '', [])).toEqual(before.catalog.root(0n, '', []))
 })
 
 test('an entry with one flipped bit, cut short, or with others behind it, is damage and never the end', async () => {
