@@ -58,9 +58,10 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   let from = options.from
   if (from === undefined) {
     await admit(ledger, to, options.stream)
-    await refuseLaterLineage(ledger, to)
-    const head = await headOf(to, until, (number) => ledger.lineages.nameOf(number))
     // Asked for an entry, we may be inside an append, which the ledger's own refresh would wait for.
+    const isAppending = options.until !== undefined && options.until > 0n
+    await refuseLaterLineage(ledger, to, isAppending)
+    const head = await headOf(to, until, (number) => ledger.lineages.nameOf(number))
     if (options.until === undefined) await compareHead(ledger, to, head)
     else await compareEntry(ledger, to, head < until ? head : until)
     from = head
@@ -212,12 +213,19 @@ async function there(store: ObjectStore, name: string): Promise<Buffer | undefin
 }
 
 /**
- * A store that has a later lineage than we know is no copy of ours: it was promoted. One that has orphans is not yet.
+ * A store that has a later lineage than we know is no copy of ours: it was promoted. One that has orphans is not yet. Where our own store
+ * has that lineage too, another writer went around garbage, and it is we who have not read it yet.
  *
+ * @param isAppending whether this may be called by an append, which looks by itself what took its number
  * @throws TidemarkError STORE_SUPERSEDED, COPY_DIFFERS
  */
-export async function refuseLaterLineage(ledger: Ledger, store: ObjectStore): Promise<void> {
+export async function refuseLaterLineage(
+  ledger: Ledger,
+  store: ObjectStore,
+  isAppending = false,
+): Promise<void> {
   const { lineage } = await endOf(store, ledger.headNumber)
+  if (lineage > ledger.lineages.current && !isAppending) await ledger.refresh()
   if (lineage > ledger.lineages.current)
     throw new TidemarkError(
       'STORE_SUPERSEDED',

@@ -6,6 +6,7 @@ import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { ledgerName } from '../../services/formats/object-name.ts'
 import { CopySet, putBack } from '../../services/repository/copy-set.ts'
+import { putNew } from '../../services/repository/keyring.ts'
 import type { TrustedSigners } from '../../services/repository/ledger.ts'
 import { endOf } from '../../services/repository/lineages.ts'
 import { mirror } from '../../services/repository/mirror.ts'
@@ -124,6 +125,21 @@ test('two writers with the same copy race for a number, and both go on', async (
   await one.ledger.refresh()
   await whole(one, copy)
 }, 10_000)
+
+test('another writer went around garbage: a copy that has the detour already takes our objects', async () => {
+  const { primary, openWith } = await backup()
+  const copy = new MemoryStore()
+  const [one, two] = [await openWith(copy), await openWith(copy)]
+  primary.objects.set(ledgerName(1, one.ledger.headNumber + 1n), Buffer.from('garbage'))
+  await one.ledger.refresh()
+  await one.audit('around', '', '')
+  expect(two.ledger.lineages.current).toBe(1)
+  await putNew(two.ledger, 'segments/g1/l0/one.index', [Buffer.from('object')])
+  expect(copy.objects.get('segments/g1/l0/one.index')).toEqual(Buffer.from('object'))
+  await two.audit('behind', '', '')
+  await one.ledger.refresh()
+  expect(one.ledger.headHash).toBe(two.ledger.headHash)
+})
 
 test('a store that belongs to somebody else is never filled', async () => {
   const [mine, other] = [await backup(), await backup()]
