@@ -16,6 +16,8 @@ import { readWindows } from './windows.ts'
 export interface DoctorReport {
   readonly findings: readonly Finding[]
   readonly notCovered: readonly string[]
+  /** Those of `findings` that the scratch database showed. */
+  readonly tried: readonly Finding[]
 }
 
 /** @param options.scratch URL of an empty database in which the schema is tried */
@@ -25,6 +27,7 @@ export async function doctor(
 ): Promise<DoctorReport> {
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
+  let tried: readonly Finding[] = []
   const clear = clearDatabase(config.source.url, 'source', process.env['PGSSLMODE'])
   if (clear !== undefined) findings.push(clear)
   try {
@@ -42,11 +45,10 @@ export async function doctor(
       const schema = await readWholeSchema(client)
       notCovered = schema.notes
       if (options.scratch !== undefined) {
-        const { url } = config.source
         const signal = options.signal ?? new AbortController().signal
-        const tried = await examineSchema(url, schema.statements, options.scratch, signal)
-        findings.push(...tried.findings)
-        notCovered = [...notCovered, ...tried.notes]
+        const result = await examineSchema(client, schema.statements, options.scratch, signal)
+        tried = result.findings
+        notCovered = [...notCovered, ...result.notes]
       }
     } finally {
       await client.end()
@@ -124,7 +126,7 @@ export async function doctor(
       what: 'keys/restore lies on this host: whoever takes it can read the backup',
       fix: 'move the folder keys/restore to a safe place (restores need it)',
     })
-  return { findings, notCovered }
+  return { findings: [...findings, ...tried], notCovered, tried }
 }
 
 async function restoreKeysHere(folder: string): Promise<boolean> {

@@ -4,6 +4,7 @@
  */
 import { type CodeFacts, KEPT as kept } from './code-facts.ts'
 import { KEY_CODES } from './key-codes.ts'
+import { SCHEMA_CODES } from './schema-codes.ts'
 
 const source = 'The source is unchanged and nothing stored is affected.'
 
@@ -362,12 +363,7 @@ export const CODES = {
     means: 'The target is not complete. It is marked as such; the backup is intact.',
     next: 'make room at the target, then run the same restore again: it goes on where it stopped',
   },
-  SCHEMA_INCOMPLETE: {
-    exit: 11,
-    retry: 'person',
-    means: 'All rows are in the target. Some objects of the schema are not, or are not as they were.',
-    next: 'mend what the file names, and run its statements',
-  },
+  ...SCHEMA_CODES,
   GAP: {
     exit: 9,
     retry: 'person',

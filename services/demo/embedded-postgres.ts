@@ -113,6 +113,11 @@ export class EmbeddedPostgres {
     return `postgresql://${user}@/${database}?host=${encodeURIComponent(this.data)}&port=${this.port}`
   }
 
+  /** Over the Unix socket in the data folder, which no other account may enter. */
+  localUrl(database = 'postgres', user = 'postgres'): string {
+    return `postgresql://${user}@${encodeURIComponent(this.data)}:${this.port}/${database}`
+  }
+
   get pid(): number | undefined {
     return this.#process?.pid
   }

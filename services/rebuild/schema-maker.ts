@@ -121,7 +121,7 @@ export class SchemaMaker {
       this.take(({ statement }) => objectText(statement.objects[0]) === what)
       known = this.#refused.find(needsWhatIsGone)
     }
-    this.#unmade.push(...this.#refused.map((r) => unmadeOf(r.statement, r.reason)))
+    this.#unmade.push(...this.#refused.map((r) => ({ ...unmadeOf(r.statement, r.reason), state: r.state })))
     this.#refused = []
     return { unmade: this.#unmade, notes: this.#notes }
   }

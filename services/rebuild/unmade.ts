@@ -9,6 +9,8 @@ export interface Unmade {
   readonly reason: string
   /** What stands in its place, for people; null where nothing does. */
   readonly instead: string | null
+  /** SQLSTATE of what the target itself refused. */
+  readonly state?: string
 }
 
 export function objectText(object: SchemaObject | undefined): string {

@@ -1,25 +1,15 @@
 /** One object of every kind, restored, and both databases dumped by PostgreSQL's own pg_dump: no entry may differ. */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { KINDS } from '../../services/adapters/postgres/catalog/kinds.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { Backup, serverUrl, testedVersions, withDatabase } from '../support/backup.ts'
+import { everyKind, withRoles } from '../support/every-kind.ts'
 import { dumpDifferences, findPgDump } from '../support/dump-oracle.ts'
 
 const pgDump = findPgDump()
-
-/** The parts of every-kind.sql that this server knows. */
-function fixture(version: string, roles: Readonly<Record<string, string>>): string {
-  const text = readFileSync(new URL('../support/every-kind.sql', import.meta.url), 'utf8')
-  const parts = text.split(/^-- since (\d+)$/m)
-  let sql = parts[0] ?? ''
-  for (let i = 1; i < parts.length; i += 2) if (Number(parts[i]) <= Number(version)) sql += parts[i + 1] ?? ''
-  for (const [name, role] of Object.entries(roles)) sql = sql.replaceAll(name, role)
-  return sql
-}
 
 /** What a target may have of its own: none of it may show in what is restored into it. */
 const OF_THE_TARGET = `
@@ -57,30 +47,12 @@ async function kindsWithout(url: string): Promise<string[]> {
   }
 }
 
-async function withRoles(
-  version: string,
-  action: (roles: Readonly<Record<string, string>>) => Promise<void>,
-): Promise<void> {
-  const admin = new pg.Client(serverUrl(version))
-  await admin.connect()
-  const owner = (await admin.query<{ name: string }>('SELECT current_user AS name')).rows[0]!.name
-  const suffix = randomBytes(4).toString('hex')
-  const made = ['a', 'b', 'c'].map((letter) => `role_${letter}_${suffix}`)
-  try {
-    for (const role of made) await admin.query(`CREATE ROLE ${role}`)
-    await action({ ROLE_A: made[0]!, ROLE_B: made[1]!, ROLE_C: made[2]!, ROLE_OWNER: owner })
-  } finally {
-    for (const role of made) await admin.query(`DROP ROLE IF EXISTS ${role}`)
-    await admin.end()
-  }
-}
-
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('one object of every kind comes back as pg_dump prints it', async (context) => {
     if ('missing' in pgDump) return context.skip(pgDump.missing)
     await withRoles(version, async (roles) => {
       await using backup = await Backup.prepare({ version })
-      await backup.source.query(fixture(version, roles))
+      await backup.source.query(everyKind(version, roles))
       await backup.init()
       // Extensions have tests of their own: not every server brings one.
       expect(await kindsWithout(backup.sourceUrl)).toEqual(['Extensions'])
