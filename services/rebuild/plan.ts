@@ -74,6 +74,17 @@ export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): 
   )
 }
 
+/** Gaps of tables that begin behind the position of a time, before the next transaction: whether the time lies before them, nobody knows. */
+function gapsBehind(gaps: readonly Gap[], { generation, lsn, until }: ResolvedPoint): readonly Gap[] {
+  return gaps.filter(
+    (gap) =>
+      gap.generation === generation.facts.generation &&
+      gap.scope.kind === 'table' &&
+      compareLsn(gap.from, lsn) > 0 &&
+      compareLsn(gap.from, until) <= 0,
+  )
+}
+
 /** @throws TidemarkError GAP, and what reading schema and ledger throws */
 export async function planRestore(
   repository: Repository,
@@ -112,6 +123,18 @@ export async function planRestore(
       `${name} has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`,
       {
         next: `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}, or the same with --except-table ${name}`,
+      },
+    )
+  }
+  for (const gap of gapsBehind(repository.catalog.gaps, point)) {
+    if (gap.scope.kind === 'stream') continue
+    const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
+    if (excluded.has(name)) continue
+    throw new TidemarkError(
+      'GAP',
+      `no transaction lies between the last one before that time, at ${formatLsn(lsn)}, and ${formatLsn(gap.from)}, where a gap of ${name} begins (${gap.reason}): the time may lie before the gap or in it`,
+      {
+        next: `--at ${formatLsn(lsn)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${formatLsn(gap.closedAt)}  (behind it)`}, or the same with --except-table ${name}`,
       },
     )
   }

@@ -50,7 +50,10 @@ export function parsePoint(text: string): Point {
   const seconds = Date.parse(
     `${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`,
   )
-  if (Number.isNaN(seconds)) throw new TidemarkError('POINT_INVALID', `no such date or time: "${trimmed}"`)
+  // `Date.parse` takes the 31st of a shorter month for the first of the next.
+  const day = Date.parse(`${time[1]}T00:00:00Z`)
+  if (Number.isNaN(seconds) || !new Date(day).toISOString().startsWith(time[1]!))
+    throw new TidemarkError('POINT_INVALID', `no such date or time: "${trimmed}"`)
   return {
     kind: 'time',
     micros: BigInt(seconds) * 1000n + BigInt(fraction.padEnd(6, '0') || '0'),
@@ -62,6 +65,8 @@ export interface ResolvedPoint {
   readonly generation: Generation
   readonly base: Base
   readonly lsn: Lsn
+  /** The last position that a time may mean: before the next transaction, any place may be the one. `lsn` for every other point. */
+  readonly until: Lsn
   /** The transaction at the point and the one after it; either may be unknown at the ends of the window. */
   readonly at: IndexedTransaction | undefined
   readonly next: IndexedTransaction | undefined
@@ -209,7 +214,51 @@ async function byTime(
     const at = after === 0 ? parseLsn(entry.body.from) : transactions[after - 1]!.lsn
     return finishTime(repository, generation, at, transactions[after], point, first)
   }
+  refuseBetween(repository, generation, point)
   return finishTime(repository, generation, generation.to, undefined, point, first)
+}
+
+/**
+ * Behind the last commit of a generation that another one follows, nobody knows what happened: the time lies in the gap.
+ *
+ * @throws TidemarkError GAP
+ */
+function refuseBetween(
+  { catalog }: Repository,
+  generation: Generation,
+  point: Point & { kind: 'time' },
+): void {
+  const newer = catalog.generations.find((g) => g.number > generation.number)
+  if (newer === undefined) return
+  const known = generation.segments.last?.body.latestCommittedAt ?? generation.bases[0]!.writtenAt
+  if (point.micros <= parseInstant(known)) return
+  throw betweenGenerations(generation, newer, point, known)
+}
+
+/** @param known the newest commit time that the older one holds */
+function betweenGenerations(
+  older: Generation,
+  newer: Generation,
+  point: Point & { kind: 'time' },
+  known: string,
+): TidemarkError {
+  const { generation } = older.facts
+  const opens = newer.bases[0]
+  const behind =
+    opens === undefined
+      ? 'whose base is not finished yet'
+      : `whose window opens at ${formatLsn(opens.closing)}, written ${opens.writtenAt}`
+  const last = `--at ${formatLsn(older.end)}@${generation}  (the last state before the gap)`
+  return new TidemarkError(
+    'GAP',
+    `${point.text} is ${formatInstant(point.micros)} in UTC: it lies in the gap between generation ${generation}, which holds what committed until ${known}, and generation ${newer.facts.generation}, ${behind}: ${newer.facts.reason}`,
+    {
+      next:
+        opens === undefined
+          ? `${last}; or tidemark up, which finishes the base`
+          : `${last}, or --at ${formatLsn(opens.closing)}  (the first one behind it)`,
+    },
+  )
 }
 
 function openedAt(generation: Generation): string {
@@ -227,13 +276,28 @@ async function finishTime(
   point: Point & { kind: 'time' },
   first: Base,
 ): Promise<ResolvedPoint> {
-  if (closes(first.closing, at)) return finish(repository, generation, at, next)
+  if (closes(first.closing, at)) return openEnded(await finish(repository, generation, at, next))
   if (point.micros >= parseInstant(first.writtenAt))
-    return finish(repository, generation, toLsn(first.closing - 1n), next)
+    return openEnded(await finish(repository, generation, toLsn(first.closing - 1n), next))
+  const older = repository.catalog.generations.findLast(
+    (g) => g.number < generation.number && g.bases.length > 0,
+  )
+  if (older !== undefined)
+    throw betweenGenerations(
+      older,
+      generation,
+      point,
+      older.segments.last?.body.latestCommittedAt ?? older.bases[0]!.writtenAt,
+    )
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
     `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`,
   )
+}
+
+function openEnded(point: ResolvedPoint): ResolvedPoint {
+  const behind = point.next === undefined ? point.generation.end : toLsn(point.next.lsn - 1n)
+  return { ...point, until: behind > point.lsn ? behind : point.lsn }
 }
 
 /** A copy at `position` holds what commits below it: a point right below it is covered too. */
@@ -292,7 +356,7 @@ async function finish(
       if (later !== undefined) following = (await readTransactions(repository, later))[0]
     }
   }
-  return { generation, base, lsn, at, next: following }
+  return { generation, base, lsn, until: lsn, at, next: following }
 }
 
 async function firstSegments(

@@ -66,7 +66,7 @@ async function history(
     else if (step.kind === 'crash') world.crash(step.process)
     else if (step.kind === 'land') world.tape.land()
     else if (step.kind === 'litter') {
-      if (isSoak || !options.synchronous) await world.litter()
+      await world.litter()
     } else await scheduler.waitFor(world.settled())
   }
   await scheduler.waitFor(world.settled())
