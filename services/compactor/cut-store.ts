@@ -6,7 +6,7 @@ import type { ControlRecord, SchemaChange, SchemaFacts } from '../core/transacti
 import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
 import { sampledJson } from '../formats/sampled-sequences.ts'
-import { statementsDigest } from '../formats/schema-change.ts'
+import { ofReading, statementsDigest } from '../formats/schema-change.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { CompactorOptions } from './compactor.ts'
 import { CutObjects, LANE } from './cut-objects.ts'
@@ -152,6 +152,7 @@ export class CutStore {
             reading: read.reading,
             since: read.since,
             digest: read.digest,
+            ...ofReading(read),
             object,
           }
         : {
@@ -162,6 +163,7 @@ export class CutStore {
             ...(read.reading === undefined
               ? {}
               : { reading: read.reading, digest: statementsDigest(read.statements) }),
+            ...ofReading(read),
             object,
           }
     await this.retrying(() => repository.append(body))

@@ -188,6 +188,17 @@ export interface SchemaFacts {
   readonly notes: readonly string[]
   /** OIDs that were being changed while they were read: their DDL records say more than this does. */
   readonly unsettled?: readonly number[]
+  /** LSN, text: it has seen every change that was committed up to there. Older ones do not say it. */
+  readonly head?: string
+  readonly untold?: UntoldChange
+}
+
+/** What a reading found changed that no DDL record tells: it happened somewhere in (from, to]. LSNs as text. */
+export interface UntoldChange {
+  readonly from: string
+  readonly to: string
+  /** For people. */
+  readonly objects: readonly string[]
 }
 
 /** A list as runs over an older one: [first, count] of what is the same, or what is new. */
@@ -205,6 +216,8 @@ export interface SchemaChange {
   /** SHA-256 over all statements as they are now. */
   readonly digest: string
   readonly unsettled: readonly number[]
+  readonly head?: string | undefined
+  readonly untold?: UntoldChange | undefined
 }
 
 export interface SchemaStatement {

@@ -35,6 +35,8 @@ export const sealedObject = storedObject.extend({ key: z.string() })
 export const segmentObject = sealedObject.extend({
   tables: z.array(z.object({ oid, rows: count, bytes: count })),
 })
+/** The reading has every change up to `head`; in `untold` (from, to] something changed that no record tells: its object says what. */
+const ofReading = { head: lsn.optional(), untold: z.object({ from: lsn, to: lsn }).optional() }
 const table = { oid, schema: z.string(), name: z.string() }
 const gapScope = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('stream') }),
@@ -100,6 +102,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     reading: z.uuid().optional(),
     /** Over its statements. */
     digest: hash.optional(),
+    ...ofReading,
     object: sealedObject,
   }),
   /** A reading of the schema as what changed since another one. */
@@ -111,6 +114,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     reading: z.uuid(),
     since: z.uuid(),
     digest: hash,
+    ...ofReading,
     object: sealedObject,
   }),
   z.object({
@@ -304,13 +308,6 @@ export interface NumberedEntry<K extends EntryKind> {
   readonly number: bigint
   readonly writtenAt: string
   readonly body: EntryOf<K>
-}
-
-/** A reading of the schema, whole or as a change. */
-export interface ReadingEntry {
-  readonly number: bigint
-  readonly writtenAt: string
-  readonly body: EntryOf<'schema'> | EntryOf<'schema-change'>
 }
 
 export interface Signer {

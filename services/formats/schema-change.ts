@@ -5,13 +5,32 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
+import type { EntryOf } from './ledger-entry.ts'
 import type { ListChange, SchemaChange, SchemaFacts, SchemaStatement } from '../core/transaction.ts'
+
+/** A reading of the schema, whole or as a change. */
+export interface ReadingEntry {
+  readonly number: bigint
+  readonly writtenAt: string
+  readonly body: EntryOf<'schema'> | EntryOf<'schema-change'>
+}
 
 /** SHA-256 over the statements, in their order. */
 export function statementsDigest(statements: readonly SchemaStatement[]): string {
   const digest = createHash('sha256')
   for (const statement of statements) digest.update(textOf(statement)).update('\n')
   return digest.digest('hex')
+}
+
+/** What a reading's entry in the ledger says in the clear beside what it is. */
+export function ofReading({ head, untold }: SchemaFacts | SchemaChange): {
+  readonly head?: string
+  readonly untold?: { readonly from: string; readonly to: string }
+} {
+  return {
+    ...(head === undefined ? {} : { head }),
+    ...(untold === undefined ? {} : { untold: { from: untold.from, to: untold.to } }),
+  }
 }
 
 /** What has to be kept of a later reading where the older one is known. */
@@ -29,6 +48,8 @@ export function schemaChange(
     notes: listChange(before.notes, after.notes, (note) => note),
     digest: statementsDigest(after.statements),
     unsettled: after.unsettled ?? [],
+    ...(after.head === undefined ? {} : { head: after.head }),
+    ...(after.untold === undefined ? {} : { untold: after.untold }),
   }
 }
 
@@ -44,6 +65,7 @@ export function withChange(before: SchemaFacts, change: SchemaChange): SchemaFac
     statements,
     notes: changedList(before.notes, change.notes),
     unsettled: change.unsettled,
+    ...(change.untold === undefined ? {} : { untold: change.untold }),
   }
 }
 
@@ -117,6 +139,8 @@ const schemaChangeObject = z.object({
   notes: z.array(z.union([run, z.object({ new: z.string() })])),
   digest: z.string(),
   unsettled: z.array(z.number()).default([]),
+  head: z.string().optional(),
+  untold: z.object({ from: z.string(), to: z.string(), objects: z.array(z.string()) }).optional(),
 })
 
 /** @throws TidemarkError OBJECT_CORRUPT */

@@ -18,6 +18,7 @@ import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { isVisible } from '../core/snapshot.ts'
 import { SchemaReadings } from './schema-readings.ts'
+import { UntoldChanges } from './untold-changes.ts'
 import { objectText } from './unmade.ts'
 
 /** All DDL records of a generation that are durable, in commit order. */
@@ -111,6 +112,7 @@ export async function schemaAt(
   const readings = new SchemaReadings(repository, generation)
   let chosen: SchemaFacts | undefined
   let oldest: SchemaFacts | undefined
+  const untold = new UntoldChanges(generation.schemas, lsn)
   for (const entry of generation.schemas.toReversed()) {
     const facts = await readings.facts(entry)
     // Its beginning is not there any more, or never came.
@@ -118,6 +120,7 @@ export async function schemaAt(
     oldest = facts
     // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
     const knowsLater =
+      untold.isBehindPoint(entry) ||
       facts.ddlSeen.some((xid) => {
         const at = place.get(xid)
         return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
@@ -125,7 +128,7 @@ export async function schemaAt(
       // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
       records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
     if (!knowsLater) {
-      chosen = facts
+      chosen = { ...facts, notes: [...facts.notes, ...(await untold.notes(entry, readings))] }
       break
     }
   }
@@ -181,6 +184,27 @@ function definitionAnew(
   return { replaces, statements }
 }
 
+/** What a drop tells by its name alone. */
+const TELLS_DROP: ReadonlySet<string> = new Set([
+  'type',
+  'sequence',
+  'view',
+  'materialized view',
+  'function',
+  'procedure',
+  'trigger',
+  'schema',
+  'policy',
+  'rule',
+  'statistics object',
+])
+
+/** The server's word for an object, as our statements name it. */
+function droppedKey(type: string, schema: string, name: string): string {
+  const kind = type.replaceAll(/ (\w)/g, (_, letter: string) => letter.toUpperCase())
+  return name === '' ? `${kind} ${schema}` : `${kind} ${schema}.${name}`
+}
+
 /** Replaces the statements of every object that later records touched by ones made from the records. */
 function patched(
   facts: SchemaFacts,
@@ -218,10 +242,15 @@ function patched(
         if (/table$/.test(record.facts.type)) tables.add(record.oid)
         else if (record.facts.type === 'index') goneIndexes.add(`${schema}.${name}`)
         else {
-          gone.add(
-            `${{ 'materialized view': 'materializedView' }[record.facts.type] ?? record.facts.type} ${schema}.${name}`,
+          const dropped = droppedKey(record.facts.type, schema, name)
+          gone.add(dropped)
+          if (
+            !TELLS_DROP.has(record.facts.type) &&
+            !facts.statements.some((s) => s.objects.some((o) => keyOf(o) === dropped))
           )
-          if (record.facts.type === 'schema') gone.add(`schema ${schema}`)
+            notes.push(
+              `the drop of ${record.facts.type} ${record.facts.identity} came after the last reading of the schema: check it by hand`,
+            )
           types.delete(record.oid)
           made.delete(record.oid)
         }

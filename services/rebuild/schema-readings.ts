@@ -1,7 +1,7 @@
 /** Readings of the schema as a generation has them: a whole one, and the changes that continue it. */
 import type { SchemaFacts } from '../core/transaction.ts'
-import type { NumberedEntry, ReadingEntry } from '../formats/ledger-entry.ts'
-import { parseSchemaChange, withChange } from '../formats/schema-change.ts'
+import type { NumberedEntry } from '../formats/ledger-entry.ts'
+import { parseSchemaChange, type ReadingEntry, withChange } from '../formats/schema-change.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 
@@ -32,6 +32,16 @@ export class SchemaReadings {
       for (const bytes of await Promise.all(changes.slice(at, at + TOGETHER).map((e) => this.#fetch(e))))
         facts = withChange(facts, parseSchemaChange(bytes))
     return facts
+  }
+
+  /** The objects that this reading found changed without a record. */
+  async untold(entry: ReadingEntry): Promise<readonly string[] | undefined> {
+    const bytes = await this.#fetch(entry)
+    const { untold } =
+      entry.body.kind === 'schema'
+        ? (JSON.parse(bytes.toString('utf8')) as SchemaFacts)
+        : parseSchemaChange(bytes)
+    return untold?.objects
   }
 
   /** From the whole one on. */

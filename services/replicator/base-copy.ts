@@ -14,7 +14,7 @@ import { baseSchema } from '../formats/change-schema.ts'
 import { type Block, compressBlock, containerFile } from '../formats/container.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
-import { statementsDigest } from '../formats/schema-change.ts'
+import { ofReading, statementsDigest } from '../formats/schema-change.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export interface BaseEvents {
@@ -174,6 +174,7 @@ export class BaseCopy {
       ...(facts.reading === undefined
         ? {}
         : { reading: facts.reading, digest: statementsDigest(facts.statements) }),
+      ...ofReading(facts),
       object: sealed.object,
     })
   }

@@ -153,6 +153,7 @@ export class Replicator {
   async #samples(at: Lsn, signal: AbortSignal): Promise<void> {
     const { source, log } = this.#options
     const checked = await this.#check(at)
+    if (await source.isReadingOld()) this.#schema.look()
     await source.forgetDdl(log.durable)
     if (at === this.#sampled) return
     const sampled = this.#sequences.sample(at, await source.sequences())

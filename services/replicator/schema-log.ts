@@ -16,6 +16,8 @@ export interface KnownReading {
   readonly snapshot: string
   /** Over its statements. */
   readonly digest: string
+  /** LSN, text: it has seen every change up to there. */
+  readonly head: string
 }
 
 export interface SchemaLogOptions {
@@ -30,7 +32,7 @@ export interface SchemaLogOptions {
 
 /** The pause behind a reading, in times of what it took: readings take at most a fifth of one connection's time. */
 const PAUSE = 4
-/** Without DDL the schema is looked at this often. */
+/** Without DDL, and where the catalog's digest says nothing, the schema is looked at this often. */
 const UNASKED_MS = 10 * 60_000
 
 export class SchemaLog {
@@ -50,6 +52,11 @@ export class SchemaLog {
   /** A transaction with DDL has come. */
   want(lsn: Lsn): void {
     this.#wanted = maxLsn(this.#wanted ?? LSN_ZERO, lsn)
+    this.#more.resolve()
+  }
+
+  /** The catalog is another one than the last reading saw: there may be no DDL that says so. */
+  look(): void {
     this.#more.resolve()
   }
 
@@ -73,7 +80,7 @@ export class SchemaLog {
     }
   }
 
-  /** For DDL; and from time to time without any, for what leaves no record: roles, and DDL under disabled triggers. */
+  /** For DDL, for what the catalog's digest shows without any (roles, disabled triggers), and from time to time. */
   async #wait(signal: AbortSignal): Promise<void> {
     const woken = new AbortController()
     void this.#more.promise.then(() => woken.abort(new DOMException('woken', 'AbortError')))
@@ -101,7 +108,7 @@ export class SchemaLog {
         if (isAsked || !isNothing(change)) await this.#say(signal)
         return
       }
-      const facts = await source.schema()
+      const facts = await source.schema(this.#last === undefined ? this.#options.reading : undefined)
       const same = this.#last === undefined ? this.#same(facts) : undefined
       this.#last = facts.reading
       this.#unsaid =
@@ -142,6 +149,7 @@ export class SchemaLog {
       notes: facts.notes.map((note) => ({ new: note })),
       digest,
       unsettled: facts.unsettled ?? [],
+      ...(facts.head === undefined ? {} : { head: facts.head }),
     }
   }
 }

@@ -1,13 +1,8 @@
 /** One generation as the ledger has it: its segments, bases, tables and schemas, and where it begins and ends. */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
-import type {
-  EntryOf,
-  NumberedEntry,
-  ReadingEntry,
-  SealedRef,
-  StoredObject,
-} from '../formats/ledger-entry.ts'
+import type { EntryOf, NumberedEntry, SealedRef, StoredObject } from '../formats/ledger-entry.ts'
+import type { ReadingEntry } from '../formats/schema-change.ts'
 import type { Floor } from './floor.ts'
 import type { SegmentLog } from './segment-log.ts'
 
@@ -104,11 +99,17 @@ export class Generation {
 
   /** The newest reading of the schema that changes can continue. */
   get reading():
-    | { readonly reading: string; readonly digest: string; readonly snapshot: string }
+    | {
+        readonly reading: string
+        readonly digest: string
+        readonly snapshot: string
+        readonly head: string
+      }
     | undefined {
     const body = this.#schemas.at(-1)?.body
     if (body?.reading === undefined || body.digest === undefined) return undefined
-    return { reading: body.reading, digest: body.digest, snapshot: body.snapshot }
+    const { reading, digest, snapshot, head = body.at } = body
+    return { reading, digest, snapshot, head }
   }
 
   /** The DDL records of what lies below the floor. */

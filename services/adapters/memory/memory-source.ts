@@ -252,6 +252,7 @@ export class MemorySource implements Source {
   }
 
   readonly schemaSince = (): Promise<undefined> => Promise.resolve(undefined)
+  readonly isReadingOld = (): Promise<boolean> => Promise.resolve(false)
 
   schema(): Promise<SchemaFacts> {
     const statements = [...this.#tables.values()].map(({ table }) => ({

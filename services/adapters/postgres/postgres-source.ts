@@ -187,9 +187,9 @@ export class PostgresSource implements Source {
     })
   }
 
-  async schema(): Promise<SchemaFacts> {
+  async schema(stored?: { readonly snapshot: string; readonly head: string }): Promise<SchemaFacts> {
     try {
-      return await this.#readings.whole()
+      return await this.#readings.whole(stored)
     } catch (error) {
       throw connectionError(error, 'source')
     }
@@ -201,6 +201,10 @@ export class PostgresSource implements Source {
     } catch (error) {
       throw connectionError(error, 'source')
     }
+  }
+
+  isReadingOld(): Promise<boolean> {
+    return this.#query((client) => this.#readings.isOld(client))
   }
 
   sequences(): Promise<readonly SequenceReading[]> {

@@ -3,7 +3,8 @@ import type pg from 'pg'
 import type { Clock } from '../../core/clock.ts'
 import type { SchemaChange } from '../../core/transaction.ts'
 import { schemaChange, statementsDigest } from '../../formats/schema-change.ts'
-import { type ReadSchema, SchemaReader } from './catalog/read-schema.ts'
+import { catalogDigest } from './catalog/catalog-digest.ts'
+import { type EarlierReading, openCatalog, type ReadSchema, SchemaReader } from './catalog/read-schema.ts'
 import { changedKeys } from './catalog/versions.ts'
 
 /** A whole reading, of which nothing is kept. */
@@ -29,19 +30,23 @@ export class SchemaReadings {
   #last: ReadSchema | undefined
   #wholeAt = 0
   #changes = 0
+  #reading = 0
   #before: Promise<unknown> = Promise.resolve()
 
   constructor(options: SchemaReadingsOptions) {
     this.#options = options
   }
 
-  whole(): Promise<ReadSchema> {
+  /** @param stored the ledger's newest reading, for the first one of a process */
+  whole(stored?: EarlierReading): Promise<ReadSchema> {
     return this.#alone(async (client) => {
       const fresh = new SchemaReader()
       // What the changes make of it, to be compared with it.
       const known = await this.#reader?.read(client)
-      const read = await fresh.read(client)
-      if (known !== undefined) this.#compare(known, read, this.#reader!, fresh)
+      const fully = await fresh.read(client, undefined, known === undefined ? stored : undefined)
+      if (known !== undefined) this.#compare(known, fully, this.#reader!, fresh)
+      // Only who knows what was before sees what no record tells.
+      const read = known?.untold === undefined ? fully : { ...fully, untold: known.untold }
       this.#reader = fresh
       this.#last = read
       this.#wholeAt = this.#options.clock.elapsed()
@@ -65,6 +70,19 @@ export class SchemaReadings {
     })
   }
 
+  /** Whether the catalog is another one than the last reading saw. False while one is being made, and before the first. */
+  async isOld(client: pg.Client): Promise<boolean> {
+    const reader = this.#reader
+    if (reader?.digest === undefined || this.#reading > 0) return false
+    const [at] = (await client.query<{ head: string }>('SELECT pg_current_wal_insert_lsn()::text AS head'))
+      .rows
+    const digest = await catalogDigest(await openCatalog(client))
+    if (this.#reading > 0 || this.#reader !== reader || at === undefined) return false
+    if (digest !== reader.digest) return true
+    reader.agreedAt(at.head)
+    return false
+  }
+
   #compare(known: ReadSchema, read: ReadSchema, before: SchemaReader, fresh: SchemaReader): void {
     const disturbed =
       changedKeys(before.versions ?? new Map(), fresh.versions ?? new Map()).size > 0 ||
@@ -80,6 +98,7 @@ export class SchemaReadings {
     const before = this.#before
     const over = Promise.withResolvers<void>()
     this.#before = over.promise
+    this.#reading++
     await before
     try {
       const client = await this.#options.connect()
@@ -89,6 +108,7 @@ export class SchemaReadings {
         await client.end()
       }
     } finally {
+      this.#reading--
       over.resolve()
     }
   }

@@ -136,13 +136,19 @@ export interface Source {
     readonly signal: AbortSignal
     onWaiting?(pids: readonly number[]): void
   }): Promise<Snapshot>
-  /** The schema as it is now, whole. DDL that goes on meanwhile neither fails it nor holds it up. */
-  schema(): Promise<SchemaFacts>
+  /**
+   * The schema as it is now, whole. DDL that goes on meanwhile neither fails it nor holds it up.
+   *
+   * @param stored the newest reading that is stored, where this is the first of a process: what no record tells since is said
+   */
+  schema(stored?: { readonly snapshot: string; readonly head: string }): Promise<SchemaFacts>
   /**
    * What changed in the schema since the reading of that name, if this source gave it last. Undefined otherwise, and where the
    * changes since the last whole reading have grown so much that a whole one is due.
    */
   schemaSince(reading: string): Promise<SchemaChange | undefined>
+  /** Whether the schema is another one than the last reading saw, recorded or not. Cheap, and without a lock. */
+  isReadingOld(): Promise<boolean>
   /** Every sequence that the role may read, called or not; temporary ones and ours left out. */
   sequences(): Promise<readonly SequenceReading[]>
   /**

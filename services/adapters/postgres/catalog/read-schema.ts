@@ -8,23 +8,38 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import type { SchemaFacts, SchemaStatement } from '../../../core/transaction.ts'
+import { catalogDigest } from './catalog-digest.ts'
 import { dependentsOf } from './dependents.ts'
 import { inOrder, type OrderedObject, readEdges } from './dependency-order.ts'
 import type { Catalog, CatalogKind, CatalogObject } from './kind.ts'
 import { KINDS } from './kinds.ts'
 import { readObjects } from './read-objects.ts'
 import { type Made, uncovered } from './uncovered.ts'
+import { untoldChanges } from './untold.ts'
 import { changedKeys, readVersions, VERSIONED, type Versions } from './versions.ts'
 
-export type ReadSchema = SchemaFacts & { readonly reading: string }
+export type ReadSchema = SchemaFacts & { readonly reading: string; readonly head: string }
+
+/** A reading before this one. */
+export interface EarlierReading {
+  readonly snapshot: string
+  /** LSN, text: no change up to here was made after it. */
+  readonly head: string
+}
 
 /** Readings that may be disturbed before what is there is taken, with what is unsettled named. */
 const ROUNDS = 6
 /** Where more than this has changed, all is read: one query is cheaper than its list of OIDs. */
 const MOST_CHANGED = 2000
 
+const HEAD = 'SELECT pg_current_wal_insert_lsn()::text AS head'
+
 interface Round {
   readonly facts: ReadSchema
+  /** LSN, text: every transaction that the snapshot shows ended before it. */
+  readonly upTo: string
+  readonly digest: string
+  readonly writers: ReadonlyMap<string, ReadonlySet<number>>
   /** class:oid of what was printed in this round. */
   readonly printed: ReadonlySet<string>
   readonly failed: ReadonlyMap<string, string>
@@ -40,46 +55,118 @@ export class SchemaReader {
   #unsettled: ReadonlySet<string> = new Set()
   /** What could not be read of an object that did not change meanwhile: class:oid to the note. */
   readonly #unread = new Map<string, string>()
+  #earlier: EarlierReading | undefined
+  #digest: string | undefined
 
   /** What the catalog looked like, for comparing two readers. */
   get versions(): Versions | undefined {
     return this.#versions
   }
 
+  /** Over the catalog as the last reading saw it. */
+  get digest(): string | undefined {
+    return this.#digest
+  }
+
+  /** The catalog was found as the last reading saw it: no change up to this LSN is newer. */
+  agreedAt(head: string): void {
+    if (this.#earlier !== undefined) this.#earlier = { ...this.#earlier, head }
+  }
+
   /**
    * Brings what is known to the present. The printing functions look past the snapshot: what changed while it was printed
    * is printed again, and after some rounds named as unsettled; the DDL that disturbs it has its records.
+   *
+   * @param stored the ledger's newest reading, where this is the first one of a process: what changed since
    */
-  async read(client: pg.Client, rounds = ROUNDS): Promise<ReadSchema> {
+  async read(client: pg.Client, rounds = ROUNDS, stored?: EarlierReading): Promise<ReadSchema> {
     const catalog = await openCatalog(client)
+    const earlier = this.#earlier ?? stored
+    const known = { versions: this.#versions, objects: this.#known(), unsettled: this.#unsettled }
     for (let left = rounds; ; left--) {
-      const round = await this.#round(client, catalog)
+      const round = await this.#round(client, catalog, earlier)
       const disturbed = await this.#disturbed(catalog, round.printed)
       for (const [key, why] of round.failed) if (!disturbed.has(key)) this.#unread.set(key, why)
       this.#unsettled = disturbed
       if (disturbed.size > 0 && left > 0) continue
       const unread = [...this.#unread].map(([key, why]) => `${key} could not be read: ${why}`)
       const unsettled = [...disturbed].map((key) => Number(key.split(':')[1]))
-      return { ...round.facts, notes: [...round.facts.notes, ...unread], unsettled }
+      const untold = earlier === undefined ? [] : await this.#untold(catalog, known, earlier, round)
+      this.#earlier = round.facts
+      this.#digest = round.digest
+      return {
+        ...round.facts,
+        notes: [...round.facts.notes, ...unread],
+        unsettled,
+        ...(untold.length === 0 || earlier === undefined
+          ? {}
+          : { untold: { from: earlier.head, to: round.upTo, objects: untold } }),
+      }
     }
+  }
+
+  /** What is known of every object, by class:oid. */
+  #known(): Map<string, CatalogObject[]> {
+    const all = new Map<string, CatalogObject[]>()
+    for (const kind of KINDS)
+      for (const object of this.#light.get(kind) ?? this.#objects.get(kind)?.values() ?? []) {
+        const key = `${kind.class}:${object.oid}`
+        const held = all.get(key)
+        if (held === undefined) all.set(key, [object])
+        else held.push(object)
+      }
+    return all
+  }
+
+  /** What was changed since the earlier reading and has no record. */
+  #untold(
+    catalog: Catalog,
+    known: {
+      readonly versions: Versions | undefined
+      readonly objects: ReadonlyMap<string, readonly CatalogObject[]>
+      readonly unsettled: ReadonlySet<string>
+    },
+    earlier: EarlierReading,
+    { writers }: Round,
+  ): Promise<string[]> {
+    const after = this.#known()
+    // What is read each time has no versions: its text tells.
+    const light = [...known.objects.keys(), ...after.keys()].filter(
+      (key) => !VERSIONED.has(key.split(':')[0]!),
+    )
+    const changed =
+      known.versions === undefined
+        ? new Set([...writers.keys()].filter((key) => after.has(key)))
+        : new Set([...changedKeys(known.versions, this.#versions!), ...light, ...known.unsettled])
+    return untoldChanges(catalog, {
+      snapshot: earlier.snapshot,
+      before: known.versions === undefined ? undefined : known.objects,
+      after,
+      changed,
+      writers,
+    })
   }
 
   /** What was printed and changed before it was over. */
   async #disturbed(catalog: Catalog, printed: ReadonlySet<string>): Promise<Set<string>> {
-    const changed = changedKeys(this.#versions!, await readVersions(catalog))
+    const changed = changedKeys(this.#versions!, (await readVersions(catalog)).versions)
     if (changed.size === 0) return changed
     const all = new Set([...changed, ...(await dependentsOf(catalog, changed))])
     return new Set([...all].filter((key) => printed.has(key)))
   }
 
-  async #round(client: pg.Client, catalog: Catalog): Promise<Round> {
+  async #round(client: pg.Client, catalog: Catalog, earlier: EarlierReading | undefined): Promise<Round> {
+    const [before] = await catalog.rows<{ head: string }>(HEAD)
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
     try {
       const [moment] = await catalog.rows<{ snapshot: string }>(
         'SELECT pg_current_snapshot()::text AS snapshot',
       )
+      const [behind] = await catalog.rows<{ head: string }>(HEAD)
       const seen = await catalog.rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
-      const versions = await readVersions(catalog)
+      const since = earlier === undefined ? undefined : BigInt(earlier.snapshot.split(':')[0] ?? '0')
+      const { versions, writers } = await readVersions(catalog, since)
+      const digest = await catalogDigest(catalog)
       const failed = new Map<string, string>()
       const light = await this.#readLight(catalog, failed)
       const changed = new Set([...changedKeys(this.#versions ?? new Map(), versions), ...light.changed])
@@ -89,8 +176,11 @@ export class SchemaReader {
           : new Set([...changed, ...(await dependentsOf(catalog, changed)), ...this.#unsettled])
       const printed = await this.#readVersioned(catalog, wanted, failed)
       this.#versions = versions
-      const facts = await this.#facts(catalog, moment?.snapshot ?? '', seen)
-      return { facts, printed, failed }
+      const facts = {
+        ...(await this.#facts(catalog, moment?.snapshot ?? '', seen)),
+        head: before?.head ?? '0/0',
+      }
+      return { facts, upTo: behind?.head ?? '0/0', digest, writers, printed, failed }
     } finally {
       await client.query('ROLLBACK')
     }
@@ -156,7 +246,7 @@ export class SchemaReader {
     catalog: Catalog,
     snapshot: string,
     seen: readonly { readonly xid: string }[],
-  ): Promise<ReadSchema> {
+  ): Promise<SchemaFacts & { readonly reading: string }> {
     const first: SchemaStatement[] = []
     const last: SchemaStatement[] = []
     const ordered: OrderedObject[] = []

@@ -10,9 +10,15 @@ export const VERSIONED: ReadonlySet<string> = new Set(['pg_class', 'pg_type', 'p
 /** Of each object (class:oid), a text that is another one after any change to it. */
 export type Versions = ReadonlyMap<string, string>
 
-/** A row's own version, as 64 bits. */
+export interface VersionsRead {
+  readonly versions: Versions
+  /** By class:oid, the transactions (32 bits) from `since` on that wrote rows of it. */
+  readonly writers: ReadonlyMap<string, ReadonlySet<number>>
+}
+
+/** A row's own version, as 64 bits, and who wrote it. */
 function row(alias: string): string {
-  return `hashtextextended('${alias}' || ${alias}.xmin::text || ${alias}.ctid::text, 0)`
+  return `hashtextextended('${alias}' || ${alias}.xmin::text || ${alias}.ctid::text, 0), ${alias}.xmin`
 }
 
 const OF_RELATIONS: readonly (readonly [string, string])[] = [
@@ -39,9 +45,9 @@ const COMMENTED: readonly (readonly [string, string, string])[] = [
 ]
 
 const own = (catalog: string, alias: string, condition: string): string =>
-  `SELECT '${catalog}' AS class, ${alias}.oid AS id, ${row(alias)} AS part FROM ${catalog} ${alias} WHERE ${condition}`
+  `SELECT '${catalog}' AS class, ${alias}.oid AS id, ${row(alias)} FROM ${catalog} ${alias} WHERE ${condition}`
 
-const SQL = `
+const sql = (since: string): string => `
   WITH rel(oid, class, id) AS (
     SELECT c.oid, 'pg_class', c.oid FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.oid >= 16384
     UNION ALL SELECT c.oid, 'pg_type', c.reltype FROM pg_class c WHERE c.relkind = 'c' AND c.oid >= 16384
@@ -50,7 +56,7 @@ const SQL = `
     -- The sequence of an identity column is told with its table.
     UNION ALL SELECT d.objid, 'pg_class', d.refobjid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
       WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
-  ), parts(class, id, part) AS (
+  ), parts(class, id, part, writer) AS (
     ${OF_RELATIONS.map(([catalog, id]) => `SELECT r.class, r.id, ${row(catalog.split(' ')[1]!)} FROM rel r JOIN ${catalog} ON ${id} = r.oid`).join('\n    UNION ALL ')}
     UNION ALL ${COMMENTED.map(([catalog, id, alias]) => `SELECT r.class, r.id, ${row('ds')} FROM rel r JOIN ${catalog} ${alias} ON ${alias}.${id} = r.oid JOIN pg_description ds ON ds.classoid = '${catalog}'::regclass AND ds.objoid = ${alias}.oid`).join('\n    UNION ALL ')}
     UNION ALL SELECT r.class, r.id, ${row('ds')} FROM rel r JOIN pg_description ds ON ds.classoid = 'pg_class'::regclass AND ds.objoid = r.oid
@@ -66,11 +72,19 @@ const SQL = `
     UNION ALL SELECT ds.classoid::regclass::text, ds.objoid, ${row('ds')} FROM pg_description ds WHERE ds.classoid IN ('pg_type'::regclass, 'pg_proc'::regclass) AND ds.objoid >= 16384
     UNION ALL SELECT dp.classid::regclass::text, dp.objid, ${row('dp')} FROM pg_depend dp WHERE dp.classid IN ('pg_type'::regclass, 'pg_proc'::regclass) AND dp.deptype = 'e'
   )
-  SELECT class || ':' || id AS key, count(*) || ':' || bit_xor(part) AS version FROM parts WHERE id <> 0 GROUP BY class, id`
+  SELECT class || ':' || id AS key, count(*) || ':' || bit_xor(part) AS version, string_agg(writer::text, ' ') FILTER (WHERE age(writer) <= ${since}) AS writers
+    FROM parts WHERE id <> 0 GROUP BY class, id`
 
-export async function readVersions(catalog: Catalog): Promise<Versions> {
-  const found = await catalog.rows<{ key: string; version: string }>(SQL)
-  return new Map(found.map(({ key, version }) => [key, version]))
+/** @param since the writers from this transaction on are told; without it none */
+export async function readVersions(catalog: Catalog, since?: bigint): Promise<VersionsRead> {
+  const found = await catalog.rows<{ key: string; version: string; writers: string | null }>(
+    sql(since === undefined ? '-1' : `age('${since & 0xffffffffn}'::xid)`),
+  )
+  const versions = new Map(found.map(({ key, version }) => [key, version]))
+  const writers = new Map<string, Set<number>>()
+  for (const { key, writers: text } of found)
+    if (text !== null) writers.set(key, new Set(text.split(' ').map(Number)))
+  return { versions, writers }
 }
 
 /** What is there in one of the two alone, or is another. */

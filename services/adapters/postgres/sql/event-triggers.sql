@@ -151,7 +151,9 @@ BEGIN
            json_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_json(d.address_names))::text
       FROM pg_catalog.pg_event_trigger_dropped_objects() d
      WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') NOT IN ('tidemark', 'pg_toast')
-       AND d.object_type IN ('table', 'index', 'type', 'sequence', 'view', 'materialized view', 'function', 'procedure', 'trigger', 'schema', 'policy', 'rule', 'statistics object');
+       -- Not what is a part of something that has its own record.
+       AND d.object_type NOT IN ('table column', 'view column', 'foreign table column', 'composite type column', 'default value', 'table constraint', 'domain constraint', 'toast table',
+         'operator of access method', 'function of access method');
   EXCEPTION WHEN OTHERS THEN
     NULL;
   END;

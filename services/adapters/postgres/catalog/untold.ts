@@ -1,0 +1,138 @@
+/**
+ * What changed between two readings of the schema and no DDL record tells: event triggers were off, or there are none for
+ * it. Told by who wrote the rows of the catalog: a transaction with a record explains what it wrote, others do not. Rows
+ * that are gone have no writer; there the record has to name the object.
+ */
+import { isVisible } from '../../../core/snapshot.ts'
+import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import type { Catalog, CatalogObject } from './kind.ts'
+
+export interface Compared {
+  /** pg_current_snapshot() of the reading before. */
+  readonly snapshot: string
+  /** Undefined where this process did not make the reading before: what is gone since is not told then. */
+  readonly before: ReadonlyMap<string, readonly CatalogObject[]> | undefined
+  readonly after: ReadonlyMap<string, readonly CatalogObject[]>
+  /** Those whose own rows changed, as class:oid, or that may have; what only depends on them is left out. */
+  readonly changed: ReadonlySet<string>
+  /** By class:oid, 32 bits of each transaction that wrote rows of it and may be newer than the reading before. */
+  readonly writers: ReadonlyMap<string, ReadonlySet<number>>
+}
+
+interface Told {
+  readonly xid: string
+  readonly command: string
+  readonly oid: string | null
+  readonly names: readonly string[] | null
+}
+
+/** Commands that name no object: what they took away can be of any. */
+const NAMELESS = /^(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|DROP OWNED|REASSIGN OWNED)$/
+const RIGHTS_ALONE = /^(pg_init_privs|pg_default_acl):/
+
+/** @returns the objects, for people */
+export async function untoldChanges(catalog: Catalog, compared: Compared): Promise<string[]> {
+  const { before, after, changed } = compared
+  const differing = [...changed].filter(
+    (key) => before === undefined || textOf(before.get(key)) !== textOf(after.get(key)),
+  )
+  if (differing.length === 0) return []
+  const records = (
+    await catalog.rows<Told>(
+      `SELECT d.xid, d.command, d.oid::text AS oid, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
+    )
+  ).filter(({ xid }) => !isVisible(compared.snapshot, xid))
+  const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
+  const rows = new Map([...compared.writers, ...(await lightWriters(catalog, compared, differing))])
+  const found = new Set<string>()
+  for (const key of differing) {
+    const writers = [...(rows.get(key) ?? [])].filter(
+      (xid) => !isVisible(compared.snapshot, full(compared.snapshot, xid)),
+    )
+    const isTold =
+      writers.length > 0
+        ? writers.every((xid) => told.has(xid))
+        : before === undefined || records.some((record) => names(record, key, compared))
+    if (!isTold) for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
+  }
+  return [...found]
+}
+
+/** 64 bits of a transaction that is not older than the snapshot's oldest. */
+function full(snapshot: string, xid: number): string {
+  const oldest = BigInt(snapshot.split(':')[0] ?? '0')
+  const here = (oldest & ~0xffffffffn) | BigInt(xid)
+  return String(here < oldest ? here + 0x100000000n : here)
+}
+
+/** Of what is read each time: the writer of its own row and of its comment. Of roles nothing is told. */
+async function lightWriters(
+  catalog: Catalog,
+  { snapshot, writers }: Compared,
+  differing: readonly string[],
+): Promise<Map<string, Set<number>>> {
+  const found = new Map<string, Set<number>>()
+  const classes = Map.groupBy(
+    differing.filter((key) => !writers.has(key) && !/^pg_(class|type|proc|authid|init_privs):/.test(key)),
+    (key) => key.split(':')[0]!,
+  )
+  const since = BigInt(snapshot.split(':')[0] ?? '0') & 0xffffffffn
+  for (const [name, keys] of classes) {
+    const oids = `'{${keys.map((key) => key.split(':')[1]).join(',')}}'::oid[]`
+    const rows = await catalog.rows<{ oid: string; writer: string }>(`
+      SELECT w.oid::text AS oid, w.writer::text AS writer FROM (
+        SELECT o.oid, o.xmin AS writer FROM ${name} o WHERE o.oid = ANY (${oids})
+        UNION ALL SELECT d.objoid, d.xmin FROM pg_description d WHERE d.classoid = '${name}'::regclass AND d.objoid = ANY (${oids})) w
+       WHERE age(w.writer) <= age('${since}'::xid)`)
+    for (const { oid, writer } of rows) {
+      const key = `${name}:${oid}`
+      found.set(key, (found.get(key) ?? new Set()).add(Number(writer)))
+    }
+  }
+  return found
+}
+
+function names({ oid, command, names: path }: Told, key: string, { before, after }: Compared): boolean {
+  if (RIGHTS_ALONE.test(key) && NAMELESS.test(command)) return true
+  if (oid === key.split(':')[1]) return true
+  if (path === null) return false
+  const [schema, name] = path
+  return objectsOf(before?.get(key), after.get(key)).some((object) =>
+    object.schema === undefined
+      ? object.name === schema
+      : object.schema === schema && (object.name === name || object.table === name),
+  )
+}
+
+function textOf(objects: readonly CatalogObject[] | undefined): string {
+  return JSON.stringify(objects?.map((object) => object.statements.map((one) => one.sql)))
+}
+
+function statementsOf(objects: readonly CatalogObject[] | undefined): readonly SchemaStatement[] {
+  return objects?.flatMap((object) => object.statements) ?? []
+}
+
+function objectsOf(...of: readonly (readonly CatalogObject[] | undefined)[]): SchemaObject[] {
+  return of.flatMap((objects) => statementsOf(objects).flatMap((statement) => statement.objects))
+}
+
+/** What the statements make that are in one of the two alone. */
+function namesOf(
+  before: readonly CatalogObject[] | undefined,
+  after: readonly CatalogObject[] | undefined,
+): string[] {
+  const texts = (objects: typeof before): Set<string> => new Set(statementsOf(objects).map((one) => one.sql))
+  const [was, is] = [texts(before), texts(after)]
+  const differing = [
+    ...statementsOf(before).filter((one) => !is.has(one.sql)),
+    ...statementsOf(after).filter((one) => !was.has(one.sql)),
+  ]
+  // The same statements in another order, or none before: the object itself.
+  const shown = differing.length === 0 ? statementsOf(after).slice(0, 1) : differing
+  return [...new Set(shown.flatMap(({ objects }) => objects.map(nameOf)))]
+}
+
+function nameOf({ kind, schema, table, name }: SchemaObject): string {
+  const place = [schema, table].filter((part) => part !== undefined && part !== name)
+  return `${kind} ${[...place, name].join('.')}`
+}

@@ -1,0 +1,51 @@
+/**
+ * Changes of the schema that no record tells, as the readings found them: each happened somewhere between two positions. A
+ * reading that knows one which came behind the point is no reading of the point; what may be on either side is said.
+ */
+import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import type { ReadingEntry } from '../formats/schema-change.ts'
+import type { SchemaReadings } from './schema-readings.ts'
+
+/** Names in one note. */
+const MOST = 40
+
+export class UntoldChanges {
+  readonly #readings: readonly ReadingEntry[]
+  readonly #point: Lsn
+
+  /** @param readings in the ledger's order */
+  constructor(readings: readonly ReadingEntry[], point: Lsn) {
+    this.#readings = readings
+    this.#point = point
+  }
+
+  /** Whether the reading has a change that was not made yet at the point. */
+  isBehindPoint(reading: ReadingEntry): boolean {
+    return this.#upTo(reading).some(
+      ({ body: { untold } }) => untold !== undefined && compareLsn(parseLsn(untold.from), this.#point) >= 0,
+    )
+  }
+
+  /** What is not certain where this reading serves the point. */
+  async notes(chosen: ReadingEntry, readings: SchemaReadings): Promise<string[]> {
+    const known = new Set(this.#upTo(chosen))
+    const notes: string[] = []
+    for (const entry of this.#readings) {
+      const { untold } = entry.body
+      if (untold === undefined) continue
+      const [from, to] = [parseLsn(untold.from), parseLsn(untold.to)]
+      const isKnown = known.has(entry)
+      if (compareLsn(from, this.#point) >= 0 || (isKnown && compareLsn(to, this.#point) <= 0)) continue
+      const objects = (await readings.untold(entry)) ?? []
+      const more = objects.length > MOST ? ` and ${objects.length - MOST} more` : ''
+      notes.push(
+        `definitions may be ${isKnown ? 'newer than the point' : 'older'}: changed without a record between ${formatLsn(from)} and ${formatLsn(to)}: ${objects.slice(0, MOST).join(', ')}${more}`,
+      )
+    }
+    return notes
+  }
+
+  #upTo(reading: ReadingEntry): readonly ReadingEntry[] {
+    return this.#readings.slice(0, this.#readings.indexOf(reading) + 1)
+  }
+}
