@@ -32,6 +32,8 @@ export const LIMITS = {
   unnamedMs: 48 * 3600 * 1000,
   /** A store whose clock differs by more has nothing taken away. */
   skewMs: 60_000,
+  /** A request to a store that nothing moves in for so long has failed, its tries again included. */
+  storeSilenceMs: 56_000,
   /** A restore holds what it needs for so long, and again and again while it runs. */
   restoreHoldMs: 24 * 3600 * 1000,
   /** Scrubbing and locks are looked at this often. */

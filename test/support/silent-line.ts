@@ -9,6 +9,8 @@ export class Line {
   made = 0
   isSilent = false
   newAreSilent = false
+  /** Each piece waits for so long before it goes on: slow, but moving. */
+  pieceMs = 0
 
   constructor(far: URL) {
     this.#server = createServer((near) => {
@@ -21,8 +23,25 @@ export class Line {
         [other, near],
       ] as const) {
         this.#sockets.add(from)
-        from.on('data', (chunk: Buffer) => !dead() && to.write(chunk))
-        from.on('error', () => undefined).on('close', () => !dead() && to.destroy())
+        from.on('data', (chunk: Buffer) => {
+          if (dead()) return
+          if (this.pieceMs === 0) {
+            to.write(chunk)
+            return
+          }
+          from.pause()
+          setTimeout(() => {
+            to.write(chunk)
+            from.resume()
+          }, this.pieceMs)
+        })
+        from
+          .on('error', () => undefined)
+          .on('close', () => {
+            // Behind the last piece.
+            if (this.pieceMs > 0) setTimeout(() => to.destroy(), 2 * this.pieceMs)
+            else if (!dead()) to.destroy()
+          })
       }
     })
   }

@@ -3,8 +3,10 @@
  * headers for Blob service operations"); 409 BlobAlreadyExists is its other name.
  */
 import { readFile } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import {
   type ContainerClient,
+  type ContainerListBlobFlatSegmentResponse,
   RestError,
   StorageRetryPolicyType,
   StorageSharedKeyCredential,
@@ -21,6 +23,7 @@ import {
 } from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
 import { digestOf } from './digest-of.ts'
+import { collect, moving, type Progress, withinSilence } from './silence.ts'
 import { readProfile } from './store-credentials.ts'
 
 export interface AzureSettings {
@@ -35,10 +38,12 @@ export interface AzureSettings {
   readonly credentials: string | undefined
   /** Of the objects that are many and large; the account's default where it is not given. */
   readonly tier: 'Hot' | 'Cool' | 'Cold' | undefined
+  /** LIMITS.storeSilenceMs where it is not given. */
+  readonly silenceMs?: number | undefined
 }
 
-const TRY_MS = 60_000
 const RETRIES = 3
+const PAGE = 5000
 
 export class AzureStore implements ObjectStore {
   readonly place: string
@@ -59,11 +64,14 @@ export class AzureStore implements ObjectStore {
     const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
     try {
       const tier = this.#settings.tier !== undefined && isBulk(name) ? { tier: this.#settings.tier } : {}
-      await blob.upload(body, body.length, {
-        conditions: { ifNoneMatch: '*' },
-        ...tier,
-        ...(signal === undefined ? {} : { abortSignal: signal }),
-      })
+      await this.#within(name, (progress) =>
+        blob.upload(body, body.length, {
+          conditions: { ifNoneMatch: '*' },
+          ...tier,
+          onProgress: progress.moved,
+          abortSignal: signal === undefined ? progress.signal : AbortSignal.any([signal, progress.signal]),
+        }),
+      )
       return 'created'
     } catch (error) {
       if (codeOf(error) === 'BlobAlreadyExists' || codeOf(error) === 'ConditionNotMet') return 'exists'
@@ -77,19 +85,25 @@ export class AzureStore implements ObjectStore {
       throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     try {
-      const answer =
-        range === undefined
-          ? await blob.download()
-          : await blob.download(range.start, range.end - range.start)
-      const parts: Buffer[] = []
-      for await (const part of answer.readableStreamBody ?? []) parts.push(part as Buffer)
-      const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+      const { bytes, length } = await this.#within(name, async ({ moved, signal: abortSignal }) => {
+        const answer = await blob.download(
+          range?.start,
+          range === undefined ? undefined : range.end - range.start,
+          {
+            abortSignal,
+          },
+        )
+        return {
+          bytes: await collect(answer.readableStreamBody ?? Readable.from([]), moved),
+          length: answer.contentLength,
+        }
+      })
       if (range !== undefined && bytes.length !== range.end - range.start)
         throw new TidemarkError(
           'OBJECT_CORRUPT',
           `${name} ends at ${range.start + bytes.length}, asked for ${range.start}-${range.end}`,
         )
-      if (range === undefined && bytes.length !== answer.contentLength)
+      if (range === undefined && bytes.length !== length)
         throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
       return bytes
     } catch (error) {
@@ -104,12 +118,15 @@ export class AzureStore implements ObjectStore {
   async digest(name: string): Promise<ObjectDigest> {
     const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
     try {
-      const answer = await blob.download()
-      const digest =
-        answer.readableStreamBody === undefined
-          ? { bytes: 0, sha256: '' }
-          : await digestOf(answer.readableStreamBody)
-      if (digest.bytes !== answer.contentLength)
+      const { digest, length } = await this.#within(name, async ({ moved, signal: abortSignal }) => {
+        const answer = await blob.download(undefined, undefined, { abortSignal })
+        const body = answer.readableStreamBody
+        return {
+          digest: body === undefined ? { bytes: 0, sha256: '' } : await digestOf(moving(body, moved)),
+          length: answer.contentLength,
+        }
+      })
+      if (digest.bytes !== length)
         throw new TidemarkError('STORE_UNREACHABLE', `${this.place} cut ${name} short`)
       return digest
     } catch (error) {
@@ -119,7 +136,11 @@ export class AzureStore implements ObjectStore {
 
   async size(name: string): Promise<number | undefined> {
     try {
-      return (await (await this.#open()).getBlockBlobClient(this.#key(name)).getProperties()).contentLength
+      const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
+      const properties = await this.#within(name, ({ signal: abortSignal }) =>
+        blob.getProperties({ abortSignal }),
+      )
+      return properties.contentLength
     } catch (error) {
       const known = this.#error(error, name)
       if (known.code === 'STORE_NOT_FOUND') return undefined
@@ -128,18 +149,13 @@ export class AzureStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<string> {
-    const { prefix: own } = this.#settings
-    try {
-      for await (const item of (await this.#open()).listBlobsFlat({ prefix: own + prefix }))
-        yield item.name.slice(own.length)
-    } catch (error) {
-      throw this.#error(error, `${prefix}*`)
-    }
+    for await (const { name } of this.kept(prefix)) yield name
   }
 
   async remove(name: string): Promise<void> {
     try {
-      await (await this.#open()).getBlockBlobClient(this.#key(name)).deleteIfExists()
+      const blob = (await this.#open()).getBlockBlobClient(this.#key(name))
+      await this.#within(name, ({ signal: abortSignal }) => blob.deleteIfExists({ abortSignal }))
     } catch (error) {
       throw this.#error(error, name)
     }
@@ -149,13 +165,28 @@ export class AzureStore implements ObjectStore {
   async *kept(prefix: string): AsyncIterable<KeptObject> {
     const { prefix: own } = this.#settings
     try {
-      for await (const { name, properties } of (await this.#open()).listBlobsFlat({ prefix: own + prefix }))
-        yield {
-          name: name.slice(own.length),
-          at: properties.lastModified.getTime(),
-          bytes: properties.contentLength ?? 0,
-          version: undefined,
-        }
+      const container = await this.#open()
+      for (let from: string | undefined; ; ) {
+        const at = from
+        const { segment, continuationToken } = await this.#within(
+          `${prefix}*`,
+          async ({ signal: abortSignal }) => {
+            const pages = container
+              .listBlobsFlat({ prefix: own + prefix, abortSignal })
+              .byPage({ maxPageSize: PAGE, ...(at === undefined ? {} : { continuationToken: at }) })
+            return (await pages.next()).value as ContainerListBlobFlatSegmentResponse
+          },
+        )
+        for (const { name, properties } of segment.blobItems)
+          yield {
+            name: name.slice(own.length),
+            at: properties.lastModified.getTime(),
+            bytes: properties.contentLength ?? 0,
+            version: undefined,
+          }
+        if (continuationToken === undefined || continuationToken === '') return
+        from = continuationToken
+      }
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
     }
@@ -173,7 +204,10 @@ export class AzureStore implements ObjectStore {
 
   async facts(): Promise<StoreFacts> {
     try {
-      const properties = await (await this.#open()).getProperties()
+      const container = await this.#open()
+      const properties = await this.#within('the container', ({ signal: abortSignal }) =>
+        container.getProperties({ abortSignal }),
+      )
       return {
         versioning: false,
         objectLock: properties.hasImmutabilityPolicy === true || properties.hasLegalHold === true,
@@ -182,6 +216,10 @@ export class AzureStore implements ObjectStore {
     } catch (error) {
       throw this.#error(error, "the container's settings")
     }
+  }
+
+  #within<T>(name: string, action: (progress: Progress) => Promise<T>): Promise<T> {
+    return withinSilence(this.place, name, this.#settings.silenceMs, action)
   }
 
   #key(name: string): string {
@@ -212,7 +250,7 @@ export class AzureStore implements ObjectStore {
       retryOptions: {
         retryPolicyType: StorageRetryPolicyType.EXPONENTIAL,
         maxTries: RETRIES,
-        tryTimeoutInMs: TRY_MS,
+        // No tryTimeoutInMs: the service would cut what is slow, however well it moves.
         retryDelayInMs: 200,
         maxRetryDelayInMs: 2000,
       },

@@ -14,6 +14,7 @@ import {
 } from '../../core/ports/object-store.ts'
 import { isBulk } from '../../formats/object-name.ts'
 import { digestOf } from './digest-of.ts'
+import { collect, moving, type Progress, withinSilence } from './silence.ts'
 
 export interface GcsSettings {
   readonly bucket: string
@@ -24,11 +25,14 @@ export interface GcsSettings {
   readonly credentials: string | undefined
   /** Of the objects that are many and large; the bucket's default where it is not given. */
   readonly storageClass: string | undefined
+  /** LIMITS.storeSilenceMs where it is not given. */
+  readonly silenceMs?: number | undefined
 }
 
 const RETRIES = 4
 const RETRY_S = 30
 const PAGE = 1000
+const AS_STORED = { decompress: false, validation: false }
 
 export class GcsStore implements ObjectStore {
   readonly place: string
@@ -62,14 +66,17 @@ export class GcsStore implements ObjectStore {
         : Buffer.concat(chunks)
     const { storageClass } = this.#settings
     try {
-      await this.#file(name).save(body, {
-        resumable: false,
-        preconditionOpts: { ifGenerationMatch: 0 },
-        metadata: {
-          contentType: 'application/octet-stream',
-          ...(storageClass !== undefined && isBulk(name) ? { storageClass } : {}),
-        },
-      })
+      await this.#within(name, ({ moved }) =>
+        this.#file(name).save(body, {
+          resumable: false,
+          preconditionOpts: { ifGenerationMatch: 0 },
+          onUploadProgress: moved,
+          metadata: {
+            contentType: 'application/octet-stream',
+            ...(storageClass !== undefined && isBulk(name) ? { storageClass } : {}),
+          },
+        }),
+      )
       return 'created'
     } catch (error) {
       if (codeOf(error) === 412) return 'exists'
@@ -82,12 +89,8 @@ export class GcsStore implements ObjectStore {
     if (wanted !== undefined && wanted <= 0)
       throw new TidemarkError('OBJECT_CORRUPT', `an empty range of ${name} was asked for`)
     try {
-      // As it is stored: hashes of ours are what it is proven by.
-      const [bytes] = await this.#file(name).download({
-        decompress: false,
-        validation: false,
-        ...(range === undefined ? {} : { start: range.start, end: range.end - 1 }),
-      })
+      const part = range === undefined ? {} : { start: range.start, end: range.end - 1 }
+      const bytes = await this.#read(this.#file(name), name, part)
       if (wanted !== undefined && bytes.length !== wanted)
         throw new TidemarkError(
           'OBJECT_CORRUPT',
@@ -105,7 +108,11 @@ export class GcsStore implements ObjectStore {
 
   async digest(name: string): Promise<ObjectDigest> {
     try {
-      return await digestOf(this.#file(name).createReadStream({ decompress: false, validation: false }))
+      return await this.#within(name, ({ moved, signal }) => {
+        const stream = this.#file(name).createReadStream(AS_STORED)
+        signal.addEventListener('abort', () => stream.destroy(), { once: true })
+        return digestOf(moving(stream, moved))
+      })
     } catch (error) {
       throw this.#error(error, name)
     }
@@ -113,7 +120,7 @@ export class GcsStore implements ObjectStore {
 
   async size(name: string): Promise<number | undefined> {
     try {
-      const [metadata] = await this.#file(name).getMetadata()
+      const [metadata] = await this.#within(name, () => this.#file(name).getMetadata())
       return Number(metadata.size)
     } catch (error) {
       const known = this.#error(error, name)
@@ -128,7 +135,7 @@ export class GcsStore implements ObjectStore {
 
   async remove(name: string): Promise<void> {
     try {
-      await this.#file(name).delete({ ignoreNotFound: true })
+      await this.#within(name, () => this.#file(name).delete({ ignoreNotFound: true }))
     } catch (error) {
       throw this.#error(error, name)
     }
@@ -140,9 +147,8 @@ export class GcsStore implements ObjectStore {
 
   async purge({ name, version }: KeptObject): Promise<'purged' | 'locked'> {
     try {
-      await this.#bucket
-        .file(this.#key(name), version === undefined ? {} : { generation: version })
-        .delete({ ignoreNotFound: true })
+      const file = this.#bucket.file(this.#key(name), version === undefined ? {} : { generation: version })
+      await this.#within(name, () => file.delete({ ignoreNotFound: true }))
       return 'purged'
     } catch (error) {
       // A retention policy of the bucket or of the object, or a hold ("Object retention": 403 retentionPolicyNotMet, objectUnderActiveHold).
@@ -156,13 +162,16 @@ export class GcsStore implements ObjectStore {
     for (let pageToken: string | undefined; ; ) {
       let page: GetFilesResponse
       try {
-        page = await this.#bucket.getFiles({
-          prefix: own + prefix,
-          versions,
-          autoPaginate: false,
-          maxResults: PAGE,
-          ...(pageToken === undefined ? {} : { pageToken }),
-        })
+        const from = pageToken === undefined ? {} : { pageToken }
+        page = await this.#within(`${prefix}*`, () =>
+          this.#bucket.getFiles({
+            prefix: own + prefix,
+            versions,
+            autoPaginate: false,
+            maxResults: PAGE,
+            ...from,
+          }),
+        )
       } catch (error) {
         throw this.#error(error, `${prefix}*`)
       }
@@ -189,10 +198,7 @@ export class GcsStore implements ObjectStore {
       (a, b) => b.at - a.at || (BigInt(b.version ?? 0) > BigInt(a.version ?? 0) ? 1 : -1),
     )) {
       try {
-        const [bytes] = await this.#bucket
-          .file(this.#key(name), { generation: version! })
-          .download({ decompress: false, validation: false })
-        yield bytes
+        yield await this.#read(this.#bucket.file(this.#key(name), { generation: version! }), name)
       } catch (error) {
         throw this.#error(error, name)
       }
@@ -205,7 +211,7 @@ export class GcsStore implements ObjectStore {
 
   async facts(): Promise<StoreFacts> {
     try {
-      const [metadata] = await this.#bucket.getMetadata()
+      const [metadata] = await this.#within('the bucket', () => this.#bucket.getMetadata())
       return {
         versioning: metadata.versioning?.enabled === true,
         objectLock: metadata.retentionPolicy !== undefined || metadata.objectRetention?.mode === 'Enabled',
@@ -231,6 +237,23 @@ export class GcsStore implements ObjectStore {
       if (isMistake(error)) throw error
       throw new TidemarkError('STORE_UNREACHABLE', `${this.place} does not tell its time`, { cause: error })
     }
+  }
+
+  /** As it is stored: hashes of ours are what it is proven by. */
+  #read(
+    file: ReturnType<Bucket['file']>,
+    name: string,
+    part: { readonly start?: number; readonly end?: number } = {},
+  ): Promise<Buffer> {
+    return this.#within(name, ({ moved, signal }) => {
+      const stream = file.createReadStream({ ...AS_STORED, ...part })
+      signal.addEventListener('abort', () => stream.destroy(), { once: true })
+      return collect(stream, moved)
+    })
+  }
+
+  #within<T>(name: string, action: (progress: Progress) => Promise<T>): Promise<T> {
+    return withinSilence(this.place, name, this.#settings.silenceMs, action)
   }
 
   #file(name: string): ReturnType<Bucket['file']> {

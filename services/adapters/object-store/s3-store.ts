@@ -6,10 +6,10 @@
  * An answer that was lost comes back as `exists` when the put is tried again (hazard 85); callers compare.
  */
 import { createHash } from 'node:crypto'
-import { Agent } from 'node:https'
 import { type BucketItem, Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
 import {
   isObjectName,
   type KeptObject,
@@ -22,6 +22,7 @@ import { isBulk, isPassing } from '../../formats/object-name.ts'
 import { AmbientProvider, FileProvider } from './s3-credentials.ts'
 import { digestOf } from './digest-of.ts'
 import { codeOf, NO_VERSIONS, s3Error } from './s3-errors.ts'
+import { readAgain, SILENT_TRIES } from './read-again.ts'
 import { TimedAgent, TimedPlainAgent } from './timed-agent.ts'
 
 export interface S3Settings {
@@ -41,13 +42,13 @@ export interface S3Settings {
   readonly storageClass: string | undefined
   readonly lock: { readonly mode: 'governance' | 'compliance'; readonly forMs: number } | undefined
   readonly clock: Clock
+  /** LIMITS.storeSilenceMs where it is not given. */
+  readonly silenceMs?: number | undefined
 }
 
 const SOCKETS = 16
 /** For the client: whichever version is the newest. */
 const NEWEST = ''
-/** Between tries of a read. */
-const PAUSES_MS = [100, 400, 1600]
 /** One PUT takes this much; no object of ours comes near it. */
 const LARGEST_PUT = 5 * 1024 ** 3
 
@@ -56,13 +57,17 @@ export class S3Store implements ObjectStore {
   readonly lock?: StoreLock
   readonly #settings: S3Settings
   readonly #client: Client
+  /** Of one try. */
+  readonly #silenceMs: number
 
   constructor(settings: S3Settings) {
     this.#settings = settings
     const { endpoint, region, bucket, prefix, pathStyle, ca, credentials } = settings
     const url = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`)
+    this.#silenceMs = (settings.silenceMs ?? LIMITS.storeSilenceMs) / SILENT_TRIES
     const isSecure = url.protocol === 'https:'
     this.place = `s3://${bucket}/${prefix}${endpoint === undefined ? '' : ` at ${url.host}`}`
+    const kept = { keepAlive: true, maxSockets: SOCKETS }
     this.#client = new Client({
       endPoint: url.hostname,
       ...(url.port === '' ? {} : { port: Number(url.port) }),
@@ -73,11 +78,11 @@ export class S3Store implements ObjectStore {
       // Its own tries write to the terminal.
       retryOptions: { disableRetry: true },
       transportAgent: isSecure
-        ? new TimedAgent({ keepAlive: true, maxSockets: SOCKETS, ...(ca === undefined ? {} : { ca }) })
-        : new TimedPlainAgent({ keepAlive: true, maxSockets: SOCKETS }),
+        ? new TimedAgent({ ...kept, ...(ca === undefined ? {} : { ca }) }, this.#silenceMs)
+        : new TimedPlainAgent(kept, this.#silenceMs),
       credentialsProvider:
         credentials === undefined
-          ? new AmbientProvider(isSecure ? new Agent() : undefined)
+          ? new AmbientProvider(isSecure ? new TimedAgent({}, this.#silenceMs) : undefined)
           : new FileProvider(credentials.file, credentials.profile),
     })
     if (settings.lock !== undefined)
@@ -175,16 +180,8 @@ export class S3Store implements ObjectStore {
     return this.#retrying(() => this.#get(name, range))
   }
 
-  async #retrying<T>(action: () => Promise<T>): Promise<T> {
-    for (const pause of PAUSES_MS) {
-      try {
-        return await action()
-      } catch (error) {
-        if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNREACHABLE') throw error
-        await new Promise((resolve) => setTimeout(resolve, pause))
-      }
-    }
-    return action()
+  #retrying<T>(action: () => Promise<T>): Promise<T> {
+    return readAgain(this.#silenceMs, action)
   }
 
   async #get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {

@@ -59,8 +59,16 @@ const GCS_CLASSES = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE'] as const
 const gcsQuery = z.strictObject({ endpoint, credentials: file, class: z.enum(GCS_CLASSES).optional() })
 const bucketName = /^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/
 
-/** @throws TidemarkError CONFIG_INVALID */
-export async function openStoreUrl(url: string, randomness: Randomness, clock: Clock): Promise<ObjectStore> {
+/**
+ * @param silenceMs instead of LIMITS.storeSilenceMs
+ * @throws TidemarkError CONFIG_INVALID
+ */
+export async function openStoreUrl(
+  url: string,
+  randomness: Randomness,
+  clock: Clock,
+  silenceMs?: number,
+): Promise<ObjectStore> {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === undefined || scheme === 'file') {
     const path = url.startsWith('file://') ? fileURLToPath(url) : url.replace(/^file:/, '')
@@ -83,6 +91,7 @@ export async function openStoreUrl(url: string, randomness: Randomness, clock: C
       storageClass: query.class,
       lock: lockOf(query.lock, query.lockFor),
       clock,
+      silenceMs,
     })
   }
   if (scheme === 'azblob') {
@@ -95,6 +104,7 @@ export async function openStoreUrl(url: string, randomness: Randomness, clock: C
       ca: pem(query.ca, url),
       credentials: query.credentials === undefined ? undefined : resolve(query.credentials),
       tier: query.tier === undefined ? undefined : TIERS[query.tier],
+      silenceMs,
     })
   }
   if (scheme === 'gs') {
@@ -105,6 +115,7 @@ export async function openStoreUrl(url: string, randomness: Randomness, clock: C
       endpoint: query.endpoint,
       credentials: query.credentials === undefined ? undefined : resolve(query.credentials),
       storageClass: query.class,
+      silenceMs,
     })
   }
   throw new TidemarkError(

@@ -1,35 +1,43 @@
 /** Agents whose sockets do not wait for ever. */
-import { Agent as PlainAgent, type AgentOptions } from 'node:http'
-import { Agent } from 'node:https'
+import { Agent as PlainAgent, type AgentOptions as PlainOptions } from 'node:http'
+import { Agent, type AgentOptions } from 'node:https'
 import type { Socket } from 'node:net'
 
-/** A socket that says nothing for so long while somebody waits is dead. */
-const SILENCE_MS = 30_000
-
-function watched<S extends Pick<Socket, 'setTimeout' | 'destroy'>>(socket: S): S {
-  socket.setTimeout(SILENCE_MS, () =>
+/**
+ * A socket that says nothing for so long while somebody waits is dead. The agent has to know the time as well: it sets its
+ * own on each socket that it keeps for the next request, and without one that is none.
+ */
+function watched<S extends Pick<Socket, 'setTimeout' | 'destroy'>>(socket: S, silenceMs: number): S {
+  socket.setTimeout(silenceMs, () =>
     socket.destroy(Object.assign(new Error('silent'), { code: 'ETIMEDOUT' })),
   )
   return socket
 }
 
 export class TimedAgent extends Agent {
+  readonly #silenceMs: number
+  constructor(options: AgentOptions, silenceMs: number) {
+    super({ ...options, timeout: silenceMs })
+    this.#silenceMs = silenceMs
+  }
   override createConnection(
     ...args: Parameters<Agent['createConnection']>
   ): ReturnType<Agent['createConnection']> {
     const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket)
+    return socket === undefined || socket === null ? socket : watched(socket as Socket, this.#silenceMs)
   }
 }
 
 export class TimedPlainAgent extends PlainAgent {
-  constructor(options: AgentOptions) {
-    super(options)
+  readonly #silenceMs: number
+  constructor(options: PlainOptions, silenceMs: number) {
+    super({ ...options, timeout: silenceMs })
+    this.#silenceMs = silenceMs
   }
   override createConnection(
     ...args: Parameters<PlainAgent['createConnection']>
   ): ReturnType<PlainAgent['createConnection']> {
     const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket)
+    return socket === undefined || socket === null ? socket : watched(socket as Socket, this.#silenceMs)
   }
 }
