@@ -87,8 +87,9 @@ BEGIN
     END;
   END LOOP;
   FOR one IN
+    -- The latest record of a child or a partition may be one of its parent's commands.
     SELECT DISTINCT ON (d.oid) d.oid AS id, d.facts::jsonb AS facts FROM tidemark.ddl d
-     WHERE d.kind = 'table' AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
+     WHERE d.columns IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = 'drop' AND e.id > d.id)
      ORDER BY d.oid, d.id DESC
   LOOP
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'drop', 'pg_class', one.id,
@@ -110,9 +111,11 @@ REVOKE ALL ON FUNCTION tidemark.touch() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION tidemark.forget(below xid8) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-  -- The latest shape of each table and the latest facts of each type that is there stay: a rewrite looks up what was.
+  -- The latest shape of each table stays, of a dropped one until its drop is recorded: only it shows a drop without a record. So
+  -- do the drop of a table that has a record above `below`, and the latest facts of each type that is there: a rewrite looks up what was.
   WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT (
-         d.columns IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.columns IS NOT NULL AND e.id > d.id)
+         d.columns IS NOT NULL AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND (e.columns IS NOT NULL OR e.kind = 'drop') AND e.id > d.id)
+         OR d.kind = 'drop' AND EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.columns IS NOT NULL AND e.id < d.id AND e.xid::xid8 >= below)
          OR d.kind = 'type' AND EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)
   SELECT count(*) FROM gone
 $$;
