@@ -169,7 +169,7 @@ export class Compactor {
     switch (record.kind) {
       case 'sequences':
         if (this.#cut.isEmpty) {
-          await this.#storing
+          await this.#standing()
           await this.#store.sequences(record)
         } else {
           const earlier = this.#cut.sequences
@@ -198,7 +198,7 @@ export class Compactor {
     if (this.#isStored(read)) return
     if (this.#cut.isEmpty && this.#staged.length === 0) {
       // Of a cut that went out before it, or of a process before this one.
-      await this.#storing
+      await this.#standing()
       await this.#store.schema(read, this.#generation.to)
     } else {
       this.#cut.schemas.push(read)
@@ -285,6 +285,16 @@ export class Compactor {
   /** Everything complete goes out; an incomplete transaction is dropped (it was never acknowledged). */
   async #flush(): Promise<void> {
     if (!this.#inLarge) await this.#roll()
+    if (this.#cut.isEmpty) await this.#standing()
+  }
+
+  /**
+   * Behind the cuts and in front of what is said of an empty one: gaps that no transaction followed, as of a table that is left
+   * out. Without them an entry would say that nothing is missing.
+   */
+  async #standing(): Promise<void> {
+    await this.#storing
+    for (const gap of this.#cut.gaps.splice(0)) await this.#store.gap(gap)
   }
 
   #fail(error: unknown): void {
@@ -303,7 +313,7 @@ export class Compactor {
   async #heartbeat(at: Lsn, timeline: number | undefined): Promise<void> {
     const { repository, generation, term, log } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
-    await this.#storing
+    await this.#standing()
     if (compareLsn(at, parseLsn(formatLsn(this.#generation.end))) <= 0) return
     const body: EntryBody = {
       kind: 'heartbeat',

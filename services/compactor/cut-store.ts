@@ -2,7 +2,7 @@
 import { Backoff } from '../core/running-state.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
-import type { ControlRecord, SchemaChange, SchemaFacts } from '../core/transaction.ts'
+import type { ControlRecord, GapNotice, SchemaChange, SchemaFacts } from '../core/transaction.ts'
 import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
 import { sampledJson } from '../formats/sampled-sequences.ts'
@@ -57,20 +57,7 @@ export class CutStore {
     }
     await before
     // A gap is in the ledger before the transaction that makes it: no crash can hide it (invariant 4).
-    for (const gap of cut.gaps) {
-      // A log that is read again brings it again.
-      if (repository.catalog.gaps.some((known) => known.id === gap.id)) continue
-      const entry: EntryBody = {
-        kind: 'gap',
-        generation,
-        id: gap.id,
-        from: formatLsn(gap.from),
-        to: null,
-        reason: gap.reason,
-        scope: gap.scope,
-      }
-      await this.retrying(() => repository.append(entry))
-    }
+    for (const gap of cut.gaps) await this.gap(gap)
     // Likewise markers: behind the entry of their transaction a crash would lose them, before it they at most come twice.
     for (const marker of cut.markers) {
       const entry: EntryBody = { kind: 'marker', generation, at: formatLsn(marker.at), name: marker.name }
@@ -128,6 +115,22 @@ export class CutStore {
       firstCommittedAt: first.committedAt,
       lastCommittedAt: last.committedAt,
     })
+  }
+
+  async gap(gap: GapNotice): Promise<void> {
+    const { repository, generation } = this.#options
+    // A log that is read again brings it again.
+    if (repository.catalog.gaps.some((known) => known.id === gap.id)) return
+    const entry: EntryBody = {
+      kind: 'gap',
+      generation,
+      id: gap.id,
+      from: formatLsn(gap.from),
+      to: null,
+      reason: gap.reason,
+      scope: gap.scope,
+    }
+    await this.retrying(() => repository.append(entry))
   }
 
   async schema(read: SchemaFacts | SchemaChange, lsn: Lsn): Promise<void> {

@@ -182,6 +182,8 @@ export class Replicator {
         scope: { kind: 'table', oid, schema, name },
       }
       await log.append({ kind: 'gap', gap }, signal)
+      // No transaction may follow for long: all that was received is in front of this, and nothing is left to wait for.
+      await log.append({ kind: 'heartbeat', at: this.#received }, signal)
       events.onGap(gap)
     }
   }
