@@ -8,6 +8,7 @@ import type { Repository } from '../repository/repository.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { closes, type ResolvedPoint } from './point.ts'
 import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
+import { UnreadableTables } from './unreadable-tables.ts'
 import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
 
 export interface TablePlan {
@@ -109,6 +110,7 @@ export async function planRestore(
   const histories = buildHistories(facts, ddl, lsn)
   const schema = await schemaAt(repository, generation, ddl, histories, lsn)
   const excluded = new Set(exceptTables)
+  const unreadable = new UnreadableTables()
   for (const gap of gapsAt(repository.catalog.gaps, generation, lsn)) {
     if (gap.scope.kind === 'stream')
       throw new TidemarkError(
@@ -118,12 +120,10 @@ export async function planRestore(
     const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
     const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined
     if (excluded.has(name) || dropped) continue
-    throw new TidemarkError(
-      'GAP',
-      `${name} has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`,
-      {
-        next: `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}, or the same with --except-table ${name}`,
-      },
+    unreadable.add(
+      name,
+      `has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`,
+      `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}`,
     )
   }
   for (const gap of gapsBehind(repository.catalog.gaps, point)) {
@@ -171,11 +171,12 @@ export async function planRestore(
       (step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)),
     )
     if (broken !== undefined) {
-      throw new TidemarkError(
-        'GAP',
-        `${history.name}: at ${formatLsn(broken.lsn)} ${broken.gap ?? ''}, and no copy of the table after it covers the point`,
-        { next: `a point before ${formatLsn(broken.lsn)}, or the same with --except-table ${history.name}` },
+      unreadable.add(
+        history.name,
+        `changed at ${formatLsn(broken.lsn)} (${broken.gap ?? ''}), and no copy of it after that covers the point`,
+        `a point before ${formatLsn(broken.lsn)}`,
       )
+      continue
     }
     const start = starts.get(oid)
     for (const part of start?.body.parts ?? []) {
@@ -194,12 +195,13 @@ export async function planRestore(
   }
   for (const name of untoldTables(schema, histories)) {
     if (excluded.has(name)) continue
-    throw new TidemarkError(
-      'GAP',
-      `${name} was in the database, and the backup has neither a copy nor a record of it: it would come back empty`,
-      { next: `a later point, or the same with --except-table ${name}` },
+    unreadable.add(
+      name,
+      'was in the database, and the backup has neither a copy nor a record of it: it would come back empty',
+      'a later point',
     )
   }
+  unreadable.refuse()
   return {
     point,
     tables,
