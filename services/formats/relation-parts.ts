@@ -108,6 +108,14 @@ export function sayOwnerAndRights(say: Say, relation: TableFacts, word: string):
   for (const c of relation.columns) {
     const s = c.sequence
     if (s === null) continue
+    // CREATE gives it what its table has. Servers before 15 know sequences of one kind only.
+    if (s.persistence === 'u' && relation.persistence === 'p')
+      say(RANK.behaviour, `ALTER SEQUENCE ${quoteTable(s)} SET UNLOGGED`)
+    else if (s.persistence === 'p' && relation.persistence === 'u')
+      say(
+        RANK.behaviour,
+        `DO $tidemark$ BEGIN IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN ALTER SEQUENCE ${quoteTable(s)} SET LOGGED; END IF; END $tidemark$`,
+      )
     const rights = rightsCommands({
       on: `SEQUENCE ${quoteTable(s)}`,
       owner: relation.owner,

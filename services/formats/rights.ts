@@ -82,6 +82,28 @@ export function rightsDifference(
   before: readonly string[],
   after: readonly string[],
 ): string[] {
+  return differenceOf(on, '', owner, before, after)
+}
+
+/** The same of one column, whose rights stand for themselves. */
+export function columnRightsDifference(
+  on: string,
+  owner: string,
+  column: string,
+  before: readonly string[],
+  after: readonly string[],
+): string[] {
+  return differenceOf(on, ` (${quoteName(column)})`, owner, before, after)
+}
+
+/** @param part behind each privilege: a column in brackets */
+function differenceOf(
+  on: string,
+  part: string,
+  owner: string,
+  before: readonly string[],
+  after: readonly string[],
+): string[] {
   const one = (items: readonly string[]): Map<string, Grant> =>
     new Map(
       items.flatMap(parseItem).flatMap((grant) =>
@@ -94,13 +116,13 @@ export function rightsDifference(
   const had = one(before)
   const has = one(after)
   const revoked = [...had].flatMap(([key, g]) =>
-    has.has(key) ? [] : [`REVOKE ${PRIVILEGES[g.privileges]} ON ${on} FROM ${g.grantee ?? 'PUBLIC'}`],
+    has.has(key) ? [] : [`REVOKE ${PRIVILEGES[g.privileges]}${part} ON ${on} FROM ${g.grantee ?? 'PUBLIC'}`],
   )
   const granted = [...has].flatMap(([key, g]) => (had.has(key) ? [] : [g]))
   return [
     ...revoked,
     ...inGrantOrder(granted, owner).flatMap((g) =>
-      asGrantor(g, owner, `GRANT ${PRIVILEGES[g.privileges]} ON ${on}`),
+      asGrantor(g, owner, `GRANT ${PRIVILEGES[g.privileges]}${part} ON ${on}`),
     ),
   ]
 }

@@ -96,6 +96,8 @@ export const tableFacts = z.object({
         local: z.boolean(),
         /** The parent's is NOT VALID. */
         validBeforeParent: z.boolean(),
+        /** One of its parents calls it otherwise. */
+        namedApart: z.boolean().optional(),
       }),
     )
     .nullable()

@@ -8,8 +8,12 @@ import { collect, RANK, type Say } from './rank.ts'
 import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from './relation-parts.ts'
 import type { ColumnFacts, TableFacts } from './schema-facts.ts'
 
-/** What stands in CREATE for one column; its default comes after the rows. */
-export function columnClause(table: TableFacts, column: ColumnFacts): string {
+/**
+ * What stands in CREATE for one column; its default comes after the rows.
+ *
+ * @param inherits whether CREATE names the parents
+ */
+export function columnClause(table: TableFacts, column: ColumnFacts, inherits = false): string {
   const parts = [quoteName(column.name), column.type]
   if (column.collation !== null) parts.push(`COLLATE ${column.collation}`)
   if (column.generated !== '' && column.default !== null) {
@@ -21,6 +25,8 @@ export function columnClause(table: TableFacts, column: ColumnFacts): string {
     )
   }
   const named = table.notNulls?.find((k) => k.column === column.name)
+  // With INHERITS the parent's comes by itself, as the parent's.
+  if (inherits && column.local && named?.local === false) return parts.join(' ')
   if (named === undefined) parts.push(...(column.notNull ? ['NOT NULL'] : []))
   else if (named.valid)
     parts.push(`CONSTRAINT ${quoteName(named.name)} NOT NULL${named.noInherit ? ' NO INHERIT' : ''}`)
@@ -77,7 +83,7 @@ function sayTable(say: Say, table: TableFacts, inherits: boolean): void {
   // stands behind the child's own, and then all are spelled out (and are the child's own as well as inherited).
   const columns = inherits ? table.columns.filter((c) => c.local) : table.columns
   const clauses = [
-    ...columns.map((c) => columnClause(table, c)),
+    ...columns.map((c) => columnClause(table, c, inherits)),
     ...ownNotNulls(table, inherits).map((k) => notNullClause(k)),
   ]
   const from = inherits ? ` INHERITS (${table.parents!.map(quoteTable).join(', ')})` : ''
@@ -96,7 +102,9 @@ function notNullClause(k: NotNullFacts): string {
 /** A child's own on columns that it inherits: made later, they would find the parent's there under another name. */
 function ownNotNulls(table: TableFacts, inherits: boolean): NotNullFacts[] {
   const inherited = new Set(table.columns.filter((c) => inherits && !c.local).map((c) => c.name))
-  return (table.notNulls ?? []).filter((k) => k.valid && k.local && inherited.has(k.column))
+  return (table.notNulls ?? []).filter(
+    (k) => k.valid && (k.local || k.namedApart === true) && inherited.has(k.column),
+  )
 }
 
 /** NOT NULL constraints that CREATE does not make: PostgreSQL 18 names them and lets them be NOT VALID. */
@@ -104,7 +112,14 @@ function sayNotNulls(say: Say, table: TableFacts): void {
   for (const k of table.notNulls ?? []) {
     const object: SchemaObject = { kind: 'constraint', schema: table.schema, table: table.name, name: k.name }
     const alter = `ALTER TABLE ${quoteTable(table)}`
-    if (!k.valid) say(RANK.constraint, `${alter} ADD ${notNullClause(k)} NOT VALID`, object)
+    // A parent's reaches its children and gives theirs its own name: what has another one there comes before it.
+    const comesByItself = table.parents !== null && !k.local && k.namedApart === false
+    if (!k.valid && !comesByItself)
+      say(
+        table.parents === null ? RANK.constraint : RANK.constraint - 1,
+        `${alter} ADD ${notNullClause(k)} NOT VALID`,
+        object,
+      )
     if (k.validBeforeParent)
       say(RANK.constraint + 1, `${alter} VALIDATE CONSTRAINT ${quoteName(k.name)}`, object)
   }

@@ -87,6 +87,25 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   })
 })
 
+test('a NOT NULL of a child keeps the name that its parents do not have', async (context) => {
+  const version = testedVersions().at(-1)!
+  if (Number(version) < 18) return context.skip('PostgreSQL 18 names such constraints')
+  await using backup = await Backup.start({
+    version,
+    setup: `CREATE TABLE first (id int PRIMARY KEY, a int); ALTER TABLE first ADD CONSTRAINT of_first NOT NULL a NOT VALID;
+      CREATE TABLE second (id int PRIMARY KEY, a int CONSTRAINT of_second NOT NULL); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (first, second);
+      CREATE TABLE parted (id int PRIMARY KEY, a int) PARTITION BY LIST (id); ALTER TABLE parted ADD CONSTRAINT of_parted NOT NULL a NOT VALID;
+      CREATE TABLE part (id int PRIMARY KEY, a int); ALTER TABLE part ADD CONSTRAINT of_part NOT NULL a NOT VALID; ALTER TABLE parted ATTACH PARTITION part FOR VALUES IN (1)`,
+  })
+  const read = `SELECT conrelid::regclass::text AS of, conname, convalidated FROM pg_constraint WHERE contype = 'n' AND conname LIKE 'of%' ORDER BY 1, 2`
+  const before = await query(backup.sourceUrl, read)
+  expect(before).toHaveLength(5)
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(restored.result?.unmade).toEqual([])
+  expect(await query(restored.url, read)).toEqual(before)
+})
+
 const PUBLIC_SCHEMA = `SELECT pg_get_userbyid(n.nspowner) AS owner, n.nspacl::text AS acl FROM pg_namespace n WHERE n.nspname = 'public'`
 
 test('schema public keeps the rights of a source whose version has other ones', async (context) => {

@@ -185,6 +185,17 @@ CREATE TABLE app.surer_child (z int, NOT NULL w) INHERITS (app.named);
 CREATE TABLE app.periods (id int4range, during tsrange, PRIMARY KEY (id, during WITHOUT OVERLAPS));
 CREATE TABLE app.excluded (id int, r int4range, EXCLUDE USING gist (r WITH =, r WITH &&)) PARTITION BY RANGE (r);
 CREATE TABLE app.excluded_1 PARTITION OF app.excluded DEFAULT;
+CREATE TABLE app.filled (a int, b int, c int) PARTITION BY LIST (a);
+CREATE TABLE app.filled_1 PARTITION OF app.filled FOR VALUES IN (1);
+ALTER TABLE app.filled ADD CONSTRAINT filled_b NOT NULL b NOT VALID;
+CREATE TABLE app.sure_later (a int);
+CREATE TABLE app.sure_child (a int) INHERITS (app.sure_later);
+ALTER TABLE app.sure_later ALTER a SET NOT NULL;
+-- since 15
+CREATE TABLE app.counting (id int GENERATED ALWAYS AS IDENTITY, v int);
+ALTER SEQUENCE app.counting_id_seq SET UNLOGGED;
+CREATE UNLOGGED TABLE app.counting_lightly (id int GENERATED ALWAYS AS IDENTITY, v int);
+ALTER SEQUENCE app.counting_lightly_id_seq SET LOGGED;
 -- since 14
 
 -- Views.
@@ -255,6 +266,8 @@ CREATE EVENT TRIGGER guard ON sql_drop EXECUTE FUNCTION app.on_drop();
 REVOKE EXECUTE ON FUNCTION pg_catalog.pg_sleep(double precision) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_sleep(double precision) TO ROLE_B;
 REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC;
+GRANT SELECT (rolname) ON pg_catalog.pg_authid TO ROLE_B WITH GRANT OPTION;
+REVOKE SELECT (subname) ON pg_catalog.pg_subscription FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE ROLE_A REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE ROLE_A REVOKE USAGE ON TYPES FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE ROLE_A IN SCHEMA app GRANT SELECT ON TABLES TO ROLE_B WITH GRANT OPTION;

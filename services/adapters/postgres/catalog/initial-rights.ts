@@ -4,7 +4,7 @@
  */
 import { quoteName } from '../../../core/relation.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { rightsDifference } from '../../../formats/rights.ts'
+import { columnRightsDifference, rightsDifference } from '../../../formats/rights.ts'
 import type { CatalogKind } from './kind.ts'
 
 interface InitialRightsRow {
@@ -13,6 +13,7 @@ interface InitialRightsRow {
   readonly owner: string
   readonly acl: readonly string[]
   readonly initial: readonly string[]
+  readonly column: string | null
 }
 
 /** Each class with rights: how GRANT names an object of it, and where owner and rights stand. */
@@ -42,6 +43,12 @@ const NAMESPACE: Readonly<Record<string, string>> = {
   pg_language: '',
 }
 
+const COLUMNS = `
+      SELECT o.oid, format('TABLE %I.%I', n.nspname, o.relname), pg_get_userbyid(o.relowner), COALESCE(a.attacl, '{}')::text[], COALESCE(i.initprivs, '{}')::text[], a.attname
+        FROM pg_attribute a JOIN pg_class o ON o.oid = a.attrelid ${NAMESPACE['pg_class'] ?? ''} LEFT JOIN pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = o.oid AND i.objsubid = a.attnum
+       WHERE (o.oid < 16384 OR EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = o.oid AND e.deptype = 'e'))
+         AND NOT a.attisdropped AND (a.attacl IS NOT NULL OR i.initprivs IS NOT NULL) AND a.attacl IS DISTINCT FROM i.initprivs`
+
 export const initialRights: CatalogKind = {
   name: 'initialRights',
   title: 'Rights on built-in objects and on members of extensions',
@@ -51,16 +58,22 @@ export const initialRights: CatalogKind = {
   async read(catalog) {
     const queries = CLASSES.map(
       ([name, on, owner, acl, kind]) => `
-      SELECT o.oid, ${on} AS on, pg_get_userbyid(${owner}) AS owner, COALESCE(${acl}, acldefault('${kind}', ${owner}))::text[] AS acl, COALESCE(i.initprivs, acldefault('${kind}', ${owner}))::text[] AS initial
+      SELECT o.oid, ${on} AS on, pg_get_userbyid(${owner}) AS owner, COALESCE(${acl}, acldefault('${kind}', ${owner}))::text[] AS acl, COALESCE(i.initprivs, acldefault('${kind}', ${owner}))::text[] AS initial, NULL AS column
         FROM ${name} o ${NAMESPACE[name] ?? ''} LEFT JOIN pg_init_privs i ON i.classoid = '${name}'::regclass AND i.objoid = o.oid AND i.objsubid = 0
        WHERE (o.oid < 16384 OR EXISTS (SELECT FROM pg_depend e WHERE e.classid = '${name}'::regclass AND e.objid = o.oid AND e.deptype = 'e'))
          AND (${acl} IS NOT NULL OR i.initprivs IS NOT NULL) AND ${acl} IS DISTINCT FROM i.initprivs`,
     )
-    const found = await catalog.rows<InitialRightsRow>(`${queries.join(' UNION ALL ')} ORDER BY 2`)
+    const found = await catalog.rows<InitialRightsRow>(
+      `${[...queries, COLUMNS].join(' UNION ALL ')} ORDER BY "on", "column"`,
+    )
     return found.map((row) => ({
       oid: row.oid,
       statements: collect({ kind: 'initialRights', name: row.on }, (say) => {
-        const commands = rightsDifference(row.on, quoteName(row.owner), row.initial, row.acl)
+        const owner = quoteName(row.owner)
+        const commands =
+          row.column === null
+            ? rightsDifference(row.on, owner, row.initial, row.acl)
+            : columnRightsDifference(row.on, owner, row.column, row.initial, row.acl)
         for (const command of commands) say(RANK.rights, command)
       }),
     }))

@@ -62,7 +62,8 @@ RETURN (SELECT jsonb_build_object(
      ) ORDER BY k.conname) FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n'), '[]'),
   -- 18 and newer: what a bare NOT NULL would not give.
   'notNulls', (SELECT jsonb_agg(jsonb_build_object('column', a.attname, 'name', k.conname, 'noInherit', k.connoinherit, 'valid', k.convalidated, 'local', k.conislocal,
-       'validBeforeParent', k.convalidated AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_constraint pk ON pk.conrelid = i.inhparent AND pk.contype = 'n' AND NOT pk.convalidated JOIN pg_catalog.pg_attribute pa ON pa.attrelid = pk.conrelid AND pa.attnum = pk.conkey[1] WHERE i.inhrelid = c.oid AND pa.attname = a.attname)) ORDER BY a.attnum)
+       'validBeforeParent', k.convalidated AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_constraint pk ON pk.conrelid = i.inhparent AND pk.contype = 'n' AND NOT pk.convalidated JOIN pg_catalog.pg_attribute pa ON pa.attrelid = pk.conrelid AND pa.attnum = pk.conkey[1] WHERE i.inhrelid = c.oid AND pa.attname = a.attname),
+       'namedApart', EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_constraint pk ON pk.conrelid = i.inhparent AND pk.contype = 'n' JOIN pg_catalog.pg_attribute pa ON pa.attrelid = pk.conrelid AND pa.attnum = pk.conkey[1] WHERE i.inhrelid = c.oid AND pa.attname = a.attname AND pk.conname <> k.conname)) ORDER BY a.attnum)
      FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
     WHERE k.conrelid = c.oid AND k.contype = 'n' AND (k.conname <> c.relname || '_' || a.attname || '_not_null' OR k.connoinherit OR NOT k.convalidated OR a.attislocal <> k.conislocal)),
   'indexes', COALESCE((SELECT jsonb_agg(jsonb_build_object('schema', xn.nspname, 'name', xc.relname, 'definition', pg_catalog.pg_get_indexdef(x.indexrelid),
