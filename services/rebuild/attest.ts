@@ -1,6 +1,6 @@
 /** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
 import type { Randomness } from '../core/clock.ts'
-import { formatLsn, toLsn } from '../core/position.ts'
+import { compareLsn, parseLsn } from '../core/position.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
@@ -18,11 +18,16 @@ export interface AttestedTable {
   readonly digest: string
 }
 
-/** The attestation of the very position that a plan restores to, if there is one. */
+/** The attestation of the state that a plan restores: no transaction lies between its position and the point. */
 export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | undefined {
-  // An attestation at L speaks of everything that commits below L.
-  const next = formatLsn(toLsn(plan.point.lsn + 1n))
-  const found = plan.point.generation.attestations.findLast((entry) => entry.body.at === next)
+  const { generation, lsn, at, next } = plan.point
+  // An attestation at L speaks of everything that commits below L: so it is as good for L itself, where nothing commits.
+  const behind = at?.lsn ?? lsn
+  const until = next?.lsn ?? generation.end
+  const found = generation.attestations.findLast(({ body }) => {
+    const position = parseLsn(body.at)
+    return compareLsn(position, behind) > 0 && compareLsn(position, until) <= 0
+  })
   if (found === undefined) return undefined
   const columns = new Map(
     plan.tables

@@ -348,7 +348,9 @@ async function finish(
   const entry = await firstSegments(generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0))
   if (entry !== undefined) {
     const transactions = await readTransactions(repository, entry)
-    at = transactions.findLast((t) => compareLsn(t.lsn, lsn) <= 0)
+    at =
+      transactions.findLast((t) => compareLsn(t.lsn, lsn) <= 0) ??
+      (await lastBefore(repository, generation, parseLsn(entry.body.from)))
     following ??= transactions.find((t) => compareLsn(t.lsn, lsn) > 0)
     if (following === undefined) {
       const end = parseLsn(entry.body.to)
@@ -357,6 +359,16 @@ async function finish(
     }
   }
   return { generation, base, lsn, until: lsn, at, next: following }
+}
+
+/** The last transaction of the cut that ends where another one begins. */
+async function lastBefore(
+  repository: Repository,
+  generation: Generation,
+  from: Lsn,
+): Promise<IndexedTransaction | undefined> {
+  const before = await firstSegments(generation.segments.backwards((c) => compareLsn(c.from, from) < 0))
+  return before === undefined ? undefined : (await readTransactions(repository, before)).at(-1)
 }
 
 async function firstSegments(

@@ -57,7 +57,14 @@ test('README from beginning to end', async () => {
   await other.said('SLOT_TAKEN')
   other.child.kill('SIGKILL')
   await other.finished
-  expect((await run('verify', '--against-source')).last).toMatchObject({ equal: true })
+  const verified = (await run('verify', '--against-source')).last as { position: string }
+  expect(verified).toMatchObject({ equal: true })
+  const proven = (await run('restore', '--at', verified.position, '--into', await backup.emptyDatabase()))
+    .last
+  expect(proven).toMatchObject({
+    proof: { compared: true, equal: true },
+    plan: { point: { at: { xid: expect.any(Number) } } },
+  })
   await run('backup', 'base')
   const status = (await run('status')).last as {
     window: { from: string; to: string }
