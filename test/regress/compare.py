@@ -238,7 +238,7 @@ def compare(point):
     left_out, reasons = set(), gap_reasons()
     for l in open(work + '/left-out') if os.path.exists(work + '/left-out') else []:
         p, t = l.rstrip('\n').split('|', 1)
-        if p.endswith(':' + point) or (point == 'base' and p == 'latest'):
+        if p.endswith(':' + point):
             left_out.add(t)
             differ(stats, point, 'restore', t, f'left out: {reasons.get(t, "unknown")}')
     lost = compare_relations(stats, point, a, b, left_out)

@@ -195,14 +195,14 @@ base)
   "$PGBIN/psql" -X -q -d postgres -c "CREATE DATABASE base_source TEMPLATE regression" >/dev/null 2>"$WORK/base-source.err" || { say "no copy of the source: $(cat "$WORK/base-source.err")"; exit 2; }
   "$PGBIN/psql" -X -q -d base_source -c 'DROP SCHEMA IF EXISTS tidemark CASCADE' -c 'DROP PUBLICATION IF EXISTS tm_stream' >"$WORK/base-clean.log" 2>&1
   tm_init base base_source || exit 2
-  up_start base; up_wait base streaming 300 && tm base mark b1 --json >"$WORK/mark-base.json" 2>&1 && sleep 3
+  up_start base; up_wait base streaming 300 && tm base mark base --json >"$WORK/mark-base.json" 2>&1 && sleep 3 && tm base mark behind --json >"$WORK/mark-base.json" 2>&1
   up_stop; snapshot base_source "$WORK/src-base"
   server_stop;;
 restore) # into a server of its own, which knows nothing of the source's
   server_start target; : >"$WORK/refused"; : >"$WORK/left-out"
   for point in $POINTS; do
     rm -rf "$WORK/dst-$point"; [ -d "$WORK/src-$point" ] || continue
-    if [ "$point" = base ]; then restore base latest r_base "$WORK/base"; else restore stream "marker:$point" "r_$point" "$WORK/$point"; fi || continue
+    if [ "$point" = base ]; then restore base marker:base r_base "$WORK/base"; else restore stream "marker:$point" "r_$point" "$WORK/$point"; fi || continue
     snapshot "r_$point" "$WORK/dst-$point"; "$PGBIN/psql" -X -q -d postgres -c "DROP DATABASE r_$point"
   done; server_stop;;
 report) ;;

@@ -4,7 +4,13 @@
 export const OUR_SCHEMA = 'tidemark'
 export const DDL_TABLE = 'ddl'
 export const MARKER_TABLE = 'marker'
-export const EVENT_TRIGGERS = ['tidemark_alter', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'] as const
+export const EVENT_TRIGGERS = [
+  'tidemark_alter',
+  'tidemark_alter_start',
+  'tidemark_ddl',
+  'tidemark_drop',
+  'tidemark_rewrite',
+] as const
 
 /** Slots and publications of one installation share its name; another stream beside it takes another one. */
 export const DEFAULT_NAME = 'tidemark'
