@@ -32,14 +32,14 @@ function sameType(a: ColumnType, b: TableColumn): boolean {
  * @returns undefined when the rows carry over, else the reason why the table must be read again
  */
 export function assessAlteration(
-  before: readonly TableColumn[],
+  before: readonly { readonly attnum: number; readonly generated?: string | undefined }[],
   after: readonly TableColumn[],
 ): string | undefined {
   const old = new Map(before.map((column) => [column.attnum, column]))
   for (const column of after) {
     const was = old.get(column.attnum)
     // ALTER COLUMN … DROP EXPRESSION: the rows keep what was computed, and neither stream nor base ever had it.
-    if (was !== undefined && was.generated !== '' && column.generated === '')
+    if ((was?.generated ?? '') !== '' && column.generated === '')
       return 'a generated column became an ordinary one, and its values were never streamed'
   }
   return undefined
@@ -47,7 +47,7 @@ export function assessAlteration(
 
 /**
  * @param plain the statement was an ALTER TABLE of its own without USING: a changed integer type is then a widening
- * @returns undefined when the rows carry over, else the reason why the table must be read again
+ * @returns undefined when the rows carry over, else the reasons why the table must be read again: one command may have several
  */
 export function assessRewrite(
   reason: number,
@@ -55,26 +55,40 @@ export function assessRewrite(
   before: readonly ColumnType[],
   after: readonly TableColumn[],
 ): string | undefined {
-  if ((reason & REWRITE.persistence) !== 0) return 'the table changed between logged and unlogged'
   const old = new Map(before.map((column) => [column.attnum, column]))
-  if ((reason & REWRITE.column) !== 0) {
-    if (!plain) return 'a column was rewritten by an expression, or its type changed what its values say'
-    let widened = false
-    for (const column of after) {
-      const was = old.get(column.attnum)
-      if (was === undefined || column.generated !== '' || sameType(was, column)) continue
-      if (!isWidening(was, column)) return 'a column changed to a type that rewrites its values'
-      widened = true
-    }
-    if (!widened) return 'a column was rewritten'
+  const has = (bits: number): boolean => (reason & bits) !== 0
+  const reasons = [
+    has(REWRITE.persistence) ? 'the table changed between logged and unlogged' : undefined,
+    has(REWRITE.column) ? assessColumns(plain, old, after) : undefined,
+    has(REWRITE.default | REWRITE.column) ? assessAdded(old, after) : undefined,
+  ].filter((text) => text !== undefined)
+  return reasons.length === 0 ? undefined : reasons.join('; ')
+}
+
+type ColumnsBefore = ReadonlyMap<number, ColumnType>
+
+function assessColumns(
+  plain: boolean,
+  old: ColumnsBefore,
+  after: readonly TableColumn[],
+): string | undefined {
+  if (!plain) return 'a column was rewritten by an expression, or its type changed what its values say'
+  let widened = false
+  for (const column of after) {
+    const was = old.get(column.attnum)
+    if (was === undefined || column.generated !== '' || sameType(was, column)) continue
+    if (!isWidening(was, column)) return 'a column changed to a type that rewrites its values'
+    widened = true
   }
-  if ((reason & (REWRITE.default | REWRITE.column)) !== 0) {
-    for (const column of after) {
-      if (old.has(column.attnum) || column.generated !== '') continue
-      if (column.identity !== '') return 'an identity column was added to rows that were there'
-      if (column.hasDefault !== false && column.missing === undefined)
-        return 'a column was added whose default differs from row to row'
-    }
+  return widened ? undefined : 'a column was rewritten'
+}
+
+function assessAdded(old: ColumnsBefore, after: readonly TableColumn[]): string | undefined {
+  for (const column of after) {
+    if (old.has(column.attnum) || column.generated !== '') continue
+    if (column.identity !== '') return 'an identity column was added to rows that were there'
+    if (column.hasDefault !== false && column.missing === undefined)
+      return 'a column was added whose default differs from row to row'
   }
   return undefined
 }

@@ -17,6 +17,7 @@ export function withDescent(before: TableFacts, change: DescendantFacts): TableF
     schema: change.schema,
     name: change.name,
     replicaIdentity: change.replicaIdentity,
+    identityBefore: change.replicaIdentity === before.replicaIdentity ? before.identityBefore : null,
     columns,
     constraints: [...before.constraints.filter((c) => !goneConstraints.has(c.name)), ...constraints],
     indexes: [...before.indexes.filter((x) => !renewed.has(`${x.schema}.${x.name}`)), ...indexes],

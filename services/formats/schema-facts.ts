@@ -51,6 +51,8 @@ export const tableFacts = z.object({
   inheritsInOrder: z.boolean().nullable().optional(),
   keyColumns: z.array(z.string()),
   identityIndex: z.string().nullable(),
+  /** What the application's table had where Tidemark gave the replica identity that it has: a letter of pg_class.relreplident. */
+  identityBefore: z.object({ identity: z.string(), index: z.string().nullable() }).nullable().optional(),
   columns: z.array(
     z.object({
       attnum: z.number(),
@@ -252,7 +254,16 @@ const rewriteFacts = z.object({
   reason: z.number(),
   plain: z.boolean(),
   /** The columns that were, as far as it matters here. */
-  before: z.array(z.object({ attnum: z.number(), typeOid: z.number(), typmod: z.number() })).nullable(),
+  before: z
+    .array(
+      z.object({
+        attnum: z.number(),
+        typeOid: z.number(),
+        typmod: z.number(),
+        generated: z.string().optional(),
+      }),
+    )
+    .nullable(),
 })
 const definitionFacts = z.object({
   kind: z.string(),

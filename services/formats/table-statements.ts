@@ -189,12 +189,24 @@ function renameInherited(table: string, parentIndex: string, wanted: string): st
   IF made <> ${quoteLiteral(wanted)} THEN EXECUTE pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', ${quoteLiteral(table)}, made, ${quoteLiteral(wanted)}); END IF; END $tidemark$`
 }
 
+/** One that Tidemark gave is not the application's: the restored table has what was before, and the next `init` sees to it. */
 function sayIdentity(say: Say, table: TableFacts): void {
   const alter = `ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY`
-  if (table.replicaIdentity === 'f') say(RANK.behaviour, `${alter} FULL`)
-  else if (table.replicaIdentity === 'n') say(RANK.behaviour, `${alter} NOTHING`)
-  else if (table.replicaIdentity === 'i' && table.identityIndex !== null)
-    say(RANK.behaviour, `${alter} USING INDEX ${quoteName(table.identityIndex)}`)
+  const { identity, index } = table.identityBefore ?? {
+    identity: table.replicaIdentity,
+    index: table.identityIndex,
+  }
+  if (identity === 'f') say(RANK.behaviour, `${alter} FULL`)
+  else if (identity === 'n') say(RANK.behaviour, `${alter} NOTHING`)
+  else if (identity === 'i' && index !== null && hasIndex(table, index))
+    say(RANK.behaviour, `${alter} USING INDEX ${quoteName(index)}`)
+}
+
+function hasIndex(table: TableFacts, name: string): boolean {
+  return (
+    table.indexes.some((index) => index.name === name) ||
+    table.constraints.some((constraint) => constraint.index === name)
+  )
 }
 
 function sayPolicies(say: Say, table: TableFacts): void {

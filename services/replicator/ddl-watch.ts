@@ -1,8 +1,8 @@
 /** Looks at DDL records as they pass: which of them leave a table in a state that the stream cannot tell. */
 import type { Randomness } from '../core/clock.ts'
-import type { Lsn } from '../core/position.ts'
+import { compareLsn, type Lsn } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
-import { assessRewrite } from '../formats/carry-over.ts'
+import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import {
   type DdlRecord,
   type DescendantFacts,
@@ -31,11 +31,10 @@ export class DdlWatch {
     for (const [index, record] of records.entries()) {
       const repaired = repairOf(record)
       if (repaired !== undefined)
-        gaps.set(record.oid, {
-          id: this.#randomness.uuid(),
+        this.#open(gaps, record.oid, {
           from: checked,
           reason: record.command === 'LEAVE OUT' ? LEFT_OUT : 'its schema changed without a record',
-          scope: { kind: 'table', oid: record.oid, ...repaired },
+          ...repaired,
         })
       if (record.kind !== 'rewrite') continue
       const after = tableAfter(records, index, record.oid)
@@ -43,15 +42,37 @@ export class DdlWatch {
       if (after === undefined || after.persistence !== 'p') continue
       const reason = rewriteReason(record, after)
       if (reason === undefined) continue
-      gaps.set(record.oid, {
-        id: this.#randomness.uuid(),
+      this.#open(gaps, record.oid, {
         from: part.head.lsn,
         reason,
-        scope: { kind: 'table', oid: record.oid, schema: after.schema, name: after.name },
+        schema: after.schema,
+        name: after.name,
       })
     }
     return [...gaps.values()]
   }
+
+  /** One gap a table, from the earliest place on, that gives every reason. */
+  #open(gaps: Map<number, GapNotice>, oid: number, { from, reason, schema, name }: Opening): void {
+    const was = gaps.get(oid)
+    const before = was === undefined || was.reason === LEFT_OUT ? [] : was.reason.split(AND)
+    gaps.set(oid, {
+      id: was?.id ?? this.#randomness.uuid(),
+      from: was === undefined || compareLsn(from, was.from) < 0 ? from : was.from,
+      // Whether it is left out now is what the last record says.
+      reason: reason === LEFT_OUT ? LEFT_OUT : [...new Set([...before, reason])].join(AND),
+      scope: { kind: 'table', oid, schema, name },
+    })
+  }
+}
+
+const AND = '; '
+
+interface Opening {
+  readonly from: Lsn
+  readonly reason: string
+  readonly schema: string
+  readonly name: string
 }
 
 /** The table whose missing record was made up for, or that was left out; undefined where it holds no rows of its own. */
@@ -87,10 +108,10 @@ export function rewriteReason(
   after: TableAfter,
 ): string | undefined {
   if (record.facts.before === null) return 'the table was rewritten, and what it was before is not known'
-  return assessRewrite(
-    record.facts.reason,
-    record.facts.plain,
-    record.facts.before,
-    (after.columns ?? []).map(tableColumn),
-  )
+  const columns = (after.columns ?? []).map(tableColumn)
+  const reasons = [
+    assessAlteration(record.facts.before, columns),
+    assessRewrite(record.facts.reason, record.facts.plain, record.facts.before, columns),
+  ]
+  return reasons.find((reason) => reason !== undefined)
 }

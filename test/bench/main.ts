@@ -1,4 +1,4 @@
-/** npm run bench [-- plan chain seal capture base rebuild lag requests reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- plan chain seal ddl capture base rebuild lag requests reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { benchBase } from './base.ts'
 import { benchCapture, benchMemory } from './capture.ts'
 import { applyChanges, load } from './dataset.ts'
 import { benchChain } from './chain.ts'
+import { benchDdl } from './ddl.ts'
 import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
 import { benchPlan } from './plan.ts'
@@ -37,8 +38,9 @@ const figures: Figure[] = []
 const say = (text: string): void => console.error(`[${(performance.now() / 1000).toFixed(0)} s] ${text}`)
 if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
 if (want('seal')) figures.push(...(await benchSeal(join(folder, 'seal'), PAIRS, say)))
+if (want('ddl')) figures.push(...(await benchDdl(join(folder, 'ddl'), say)))
 if (want('chain')) figures.push(...(await benchChain(join(folder, 'chain'), PAIRS, say)))
-if ([...wanted].some((name) => !['plan', 'chain', 'seal'].includes(name)) || wanted.size === 0)
+if ([...wanted].some((name) => !['plan', 'chain', 'seal', 'ddl'].includes(name)) || wanted.size === 0)
   await withServer()
 await rm(folder, { recursive: true, force: true })
 

@@ -4,6 +4,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { doctor } from '../../services/app/doctor.ts'
 import { removeFromSource } from '../../services/app/init.ts'
+import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
 
 async function equalToSource(backup: Backup): Promise<void> {
@@ -143,6 +144,52 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     } finally {
       await backup.source.query('DROP PUBLICATION elsewhere')
     }
+  })
+
+  test('a restored table has the identity that the application gave it, not ours', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE bare (a int); INSERT INTO bare VALUES (1);
+        CREATE TABLE loose (a int NOT NULL UNIQUE, b int);
+        CREATE TABLE shut (id int PRIMARY KEY); ALTER TABLE shut REPLICA IDENTITY NOTHING;
+        CREATE TABLE shut_bare (a int); ALTER TABLE shut_bare REPLICA IDENTITY NOTHING;
+        CREATE TABLE whole (id int PRIMARY KEY); ALTER TABLE whole REPLICA IDENTITY FULL;
+        CREATE TABLE chosen (id int PRIMARY KEY, code text NOT NULL); CREATE UNIQUE INDEX code ON chosen (code); ALTER TABLE chosen REPLICA IDENTITY USING INDEX code`,
+    })
+    const { source } = backup
+    await source.query(
+      'CREATE TABLE later (a int); ALTER TABLE bare ADD COLUMN b int; INSERT INTO later VALUES (1)',
+    )
+    const point = await backup.durable()
+    await source.query('ALTER TABLE later ADD PRIMARY KEY (a); ALTER TABLE whole ADD COLUMN v text')
+    await backup.durable()
+    const identities = async (url: string): Promise<Record<string, string>> => {
+      const client = new pg.Client(url)
+      await client.connect()
+      const found = await client.query<{ name: string; identity: string }>(
+        `SELECT relname AS name, relreplident::text AS identity FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1`,
+      )
+      await client.end()
+      return Object.fromEntries(found.rows.map(({ name, identity }) => [name, identity]))
+    }
+    const applications = {
+      bare: 'd',
+      chosen: 'i',
+      later: 'd',
+      loose: 'd',
+      shut: 'n',
+      shut_bare: 'n',
+      whole: 'f',
+    }
+    expect(await identities(backup.sourceUrl)).toEqual({
+      ...applications,
+      bare: 'f',
+      loose: 'i',
+      shut: 'd',
+      shut_bare: 'f',
+    })
+    for (const at of ['latest', formatLsn(point)])
+      expect(await identities((await backup.restore(at)).url), at).toEqual(applications)
   })
 
   test('without an administrator: a replaced identity index leaves UPDATE failing for seconds at most', async () => {

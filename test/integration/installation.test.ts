@@ -5,7 +5,7 @@ import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { upgradeSource } from '../../services/app/init.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
-import { installVersion1 } from '../support/installed.ts'
+import { installVersion } from '../support/installed.ts'
 
 /** A session of a role that may create in one schema, whose temporary views stand for relations of the catalog. */
 async function intruder(
@@ -70,7 +70,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       setup: 'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, $$a$$)',
     })
     await backup.init()
-    await installVersion1(backup)
+    await installVersion(backup, 1)
     const { role, client } = await intruder(backup, (name) => name === 'pg_namespace')
     try {
       await client.query('CREATE TABLE public.first (id int)')
@@ -108,10 +108,78 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     }
   })
 
+  test('an upgrade of version 3 in mid-stream: records of both versions lie in it, and nothing is read again', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'); CREATE TABLE bare (v int); INSERT INTO bare VALUES (1);
+        CREATE TABLE g (id int PRIMARY KEY, v int, d int GENERATED ALWAYS AS (v * 2) STORED); INSERT INTO g VALUES (1, 1);
+        CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY RANGE (k); CREATE TABLE p0 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1, 1)`,
+    })
+    const { source } = backup
+    await backup.init()
+    await installVersion(backup, 3)
+    await source.query('ALTER TABLE p ADD COLUMN w int DEFAULT 1; ALTER TABLE t ADD COLUMN w int')
+    expect(await upgradeSource(backup.sourceUrl)).toBe(3)
+    const triggers = await source.query<{ name: string }>(
+      `SELECT evtname AS name FROM pg_event_trigger WHERE evtname LIKE 'tidemark%' ORDER BY 1`,
+    )
+    expect(triggers.rows.map(({ name }) => name)).toEqual([
+      'tidemark_ddl',
+      'tidemark_drop',
+      'tidemark_rewrite',
+    ])
+    await source.query(
+      'ALTER TABLE p ADD COLUMN x text; UPDATE p SET x = $$x$$; ALTER TABLE t DROP COLUMN v; UPDATE bare SET v = 2; INSERT INTO t VALUES (2, 2)',
+    )
+    await backup.up()
+    await source.query('ALTER TABLE g ALTER d DROP EXPRESSION')
+    await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
+    await backup.durable()
+    expect([
+      ...new Set(backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : []))),
+    ]).toEqual(['public.g'])
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+
+  test('FULL that version 1 gave and did not note: taken back where its record proves it, else named', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: 'CREATE TABLE own (id int PRIMARY KEY); ALTER TABLE own REPLICA IDENTITY FULL',
+    })
+    const { source } = backup
+    const identity = async (table: string): Promise<string> =>
+      (
+        await source.query<{ i: string }>('SELECT relreplident AS i FROM pg_class WHERE oid = $1::regclass', [
+          table,
+        ])
+      ).rows[0]!.i
+    await backup.init()
+    await installVersion(backup, 1)
+    await source.query('CREATE TABLE made (id int NOT NULL, v text); INSERT INTO made VALUES (1, $$a$$)')
+    await source.query('ALTER TABLE made ADD PRIMARY KEY (id)')
+    expect(await identity('made')).toBe('f')
+    await upgradeSource(backup.sourceUrl)
+    const found = (await doctor(backup.config)).findings
+    expect(found.filter((f) => f.code === 'IDENTITY_UNKNOWN').map((f) => f.fix)).toEqual([
+      expect.stringContaining('ALTER TABLE ONLY "public"."own" REPLICA IDENTITY DEFAULT'),
+    ])
+    expect(found.filter((f) => f.code === 'IDENTITY_NEEDLESS').map((f) => f.what)).toEqual([
+      expect.stringContaining('"public"."made"'),
+    ])
+    await backup.up()
+    await backup.until(async () => (await identity('made')) === 'd')
+    await source.query("UPDATE made SET v = 'b'; DELETE FROM own")
+    await backup.durable()
+    expect(await identity('own')).toBe('f')
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+
   test('two upgrades at once: the second one finds what the first one left', async () => {
     await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
     await backup.init()
-    await installVersion1(backup)
+    await installVersion(backup, 1)
     const { source } = backup
     await source.query('BEGIN; LOCK TABLE tidemark.installation IN ROW EXCLUSIVE MODE')
     const both = Promise.all([upgradeSource(backup.sourceUrl), upgradeSource(backup.sourceUrl)])

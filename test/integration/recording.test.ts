@@ -174,6 +174,51 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await equalToSource(backup)
   })
 
+  test('TRUNCATE and a change of the columns in one transaction is no gap', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; CREATE TABLE u (a int, b text); INSERT INTO u VALUES (1, 'a'); ${PARTITIONED}`,
+    })
+    for (const change of [
+      'ALTER TABLE t ALTER v SET NOT NULL',
+      'ALTER TABLE t ADD COLUMN w int DEFAULT 1, ALTER v DROP NOT NULL',
+      'ALTER TABLE t RENAME COLUMN v TO named',
+      'ALTER TABLE t DROP COLUMN w',
+    ])
+      await backup.source.query(
+        `BEGIN; TRUNCATE t; ${change}; INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; COMMIT`,
+      )
+    await backup.source.query(
+      `BEGIN; TRUNCATE u; ALTER TABLE u ALTER b SET NOT NULL, ADD COLUMN c int; INSERT INTO u VALUES (1, 'b', 2); COMMIT;
+       BEGIN; TRUNCATE p; ALTER TABLE p ALTER v SET NOT NULL, ADD COLUMN w int; INSERT INTO p VALUES (1, 1, 'v', 2); COMMIT`,
+    )
+    await equalToSource(backup)
+    expect(gapsOf(backup)).toEqual([])
+  })
+
+  test('a gap gives the reasons of every part of the command that made it', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE g (id int PRIMARY KEY, v int, d int GENERATED ALWAYS AS (v * 2) STORED); INSERT INTO g VALUES (1, 1);
+        CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)`,
+    })
+    await backup.source.query('ALTER TABLE g ALTER d DROP EXPRESSION, ALTER v TYPE bigint')
+    await backup.source.query(
+      'ALTER TABLE t ALTER v TYPE text USING v || $$x$$, ADD COLUMN made uuid DEFAULT gen_random_uuid()',
+    )
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 2)
+    const reasons = Object.fromEntries(
+      backup.events.flatMap((event) => (event.event === 'gap' ? [[event.table, event.reason]] : [])),
+    )
+    expect(reasons).toEqual({
+      'public.g': 'a generated column became an ordinary one, and its values were never streamed',
+      'public.t': expect.stringMatching(
+        /rewritten by an expression.*; a column was added whose default/,
+      ) as string,
+    })
+    await equalToSource(backup)
+  })
+
   test('types that were changed with event triggers off: the tables that use them are read again', async () => {
     await using backup = await Backup.start({
       version,

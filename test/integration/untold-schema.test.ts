@@ -159,7 +159,7 @@ async function withRole(version: string, action: (role: string) => Promise<void>
 
 /** Ours are ENABLE ALWAYS: before 17 nothing but this turns them off. */
 async function unseen(client: pg.Client, sql: readonly string[]): Promise<void> {
-  const triggers = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite', 'tidemark_alter']
+  const triggers = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']
   for (const name of triggers) await client.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
   for (const one of sql) await client.query(one)
   for (const name of triggers) await client.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)

@@ -123,6 +123,10 @@ for line in open(d + '/relations'):
     if kind in 'rm': print(f"COPY (SELECT * FROM {'ONLY ' if kind == 'r' else ''}{name}) TO '{d}/data/{oid}';")
 P
   $NICE "$PGBIN/psql" -X -q -d "$1" -f "$2/copy.sql" >"$2/copy.log" 2>&1
+  # Replica identities that Tidemark gave: a restore gives back what was before.
+  : >"$2/given"
+  [ "$("$PGBIN/psql" -X -q -At -d "$1" -c "SELECT to_regclass('tidemark.identity') IS NOT NULL")" != t ] || "$PGBIN/psql" -X -q -At -d "$1" -c "SELECT format('%I.%I', n.nspname, c.relname) || '|' || COALESCE((SELECT format('%I.%I', n.nspname, x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisreplident), '')
+     FROM tidemark.identity g JOIN pg_class c ON c.oid::bigint = g.oid AND c.relreplident::text = g.given JOIN pg_namespace n ON n.oid = c.relnamespace" >"$2/given"
   # What pg_dump does not show.
   "$PGBIN/psql" -X -q -At -d "$1" >"$2/facts" 2>"$2/facts.err" <<'Q'
 SELECT format('sequence|%I.%I|', n.nspname, c.relname), (SELECT format('last %s', pg_sequence_last_value(c.oid))) FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE c.relkind='S' AND c.relpersistence<>'t' AND n.nspname<>'tidemark';

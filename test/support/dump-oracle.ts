@@ -1,6 +1,6 @@
 /** Compares two databases as pg_dump prints them, entry by entry: the server's own tool is the judge of a schema. */
 import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { installation } from './postgres-tools.ts'
 
 /** pg_dump, or why it is not to be had here (no python3, no package). */
@@ -23,6 +23,13 @@ export function dumpEntries(pgDump: string, url: string): Map<string, string> {
     { encoding: 'utf8', maxBuffer: 256 * 1024 * 1024, env: { ...process.env, LD_LIBRARY_PATH: '' } },
   ).replaceAll(database, 'the_database')
   const entries = new Map<string, string>()
+  const identities = new Map(
+    [...text.matchAll(IDENTITY)].map(([, table = '', how = '']) => [table, how] as const),
+  )
+  for (const [table, before] of givenIdentities(pgDump, url))
+    if (before === 'DEFAULT') identities.delete(table)
+    else identities.set(table, before)
+  for (const [table, how] of identities) entries.set(`REPLICA IDENTITY ${table}`, how)
   const head = /^-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)$/gm
   const found = [...text.matchAll(head)]
   for (const [i, match] of found.entries()) {
@@ -35,13 +42,33 @@ export function dumpEntries(pgDump: string, url: string): Map<string, string> {
     const sql = text
       .slice(match.index + match[0].length, found[i + 1]?.index)
       .split('\n')
-      .filter((line) => !/^(--|SET default_|\\|$)/.test(line))
+      .filter((line) => !/^(--|SET default_|\\|$)/.test(line) && line.match(IDENTITY) === null)
       .join('\n')
     let key = `${type} ${schema}.${name} (${owner})`
     while (entries.has(key)) key += ' again'
     entries.set(key, sql)
   }
   return entries
+}
+
+const IDENTITY = /^ALTER TABLE ONLY (.+) REPLICA IDENTITY (.+);$/gm
+
+/** Tables whose replica identity is Tidemark's, with what the application had: that is what a restore gives back. */
+function givenIdentities(pgDump: string, url: string): [string, string][] {
+  const ask = (sql: string): string =>
+    execFileSync(join(dirname(pgDump), 'psql'), ['-XqAt', '-F', '\t', '-d', url, '-c', sql], {
+      encoding: 'utf8',
+      env: { ...process.env, LD_LIBRARY_PATH: '' },
+    })
+  if (ask(`SELECT to_regclass('tidemark.identity') IS NOT NULL`).trim() !== 't') return []
+  const found = ask(
+    `SELECT format('%I.%I', n.nspname, c.relname), CASE g.before WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN format('USING INDEX %I', g.before_index) ELSE 'DEFAULT' END
+       FROM tidemark.identity g JOIN pg_class c ON c.oid::bigint = g.oid AND c.relreplident::text = g.given JOIN pg_namespace n ON n.oid = c.relnamespace`,
+  )
+  return found
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split('\t') as [string, string])
 }
 
 /** One line for each entry that is missing, added or different. */

@@ -2,15 +2,18 @@
 import { readFileSync } from 'node:fs'
 import type { Backup } from './backup.ts'
 
-const VERSION_1 = readFileSync(new URL('../golden/installation-1.sql', import.meta.url), 'utf8')
+const SCRIPTS = {
+  1: readFileSync(new URL('../golden/installation-1.sql', import.meta.url), 'utf8'),
+  3: readFileSync(new URL('../golden/installation-3.sql', import.meta.url), 'utf8'),
+} as const
 
-/** Puts version 1 in the place of what `init` has installed; the slot and the ledger stay. */
-export async function installVersion1(backup: Backup): Promise<void> {
+/** Puts an older version in the place of what `init` has installed; the slot and the ledger stay. */
+export async function installVersion(backup: Backup, version: keyof typeof SCRIPTS): Promise<void> {
   const { source, slot } = backup
   const stream = (await source.query<{ stream: string }>('SELECT stream FROM tidemark.installation')).rows[0]!
     .stream
   await source.query(
     `DROP EVENT TRIGGER tidemark_ddl; DROP EVENT TRIGGER tidemark_drop; DROP EVENT TRIGGER tidemark_rewrite; DROP SCHEMA tidemark CASCADE; DROP PUBLICATION ${slot}`,
   )
-  await source.query(VERSION_1.replaceAll('{{publication}}', slot).replaceAll('{{stream}}', stream))
+  await source.query(SCRIPTS[version].replaceAll('{{publication}}', slot).replaceAll('{{stream}}', stream))
 }

@@ -1,6 +1,8 @@
 /** What is installed in a source runs as its administrator: no name in it may be somebody else's to choose. */
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { FUNCTIONS, installedSql } from '../../services/adapters/postgres/install.ts'
 import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
 
 const FOLDER = new URL('../../services/adapters/postgres/sql/', import.meta.url)
@@ -33,4 +35,25 @@ test('every function pins its search path, with temporary objects last', () => {
 test('the version of the scripts is the one that the program asks for', () => {
   const text = scripts.find(({ name }) => name === 'version.sql')?.lines.join('\n')
   expect(/SELECT (\d+)/.exec(text ?? '')?.[1]).toBe(String(INSTALLED_VERSION))
+})
+
+/** What each version put into a source. A line stays as it is once its version is in a source somewhere. */
+const DIGESTS: Readonly<Record<number, string>> = {
+  5: '37373977d77cc46dfe0767b29985694762482e32eb413f53d3e6ef9ffa3226ac',
+}
+
+test('what is installed is what its version says', async () => {
+  const hash = createHash('sha256')
+  for (const name of ['tables', ...FUNCTIONS, 'event-triggers', 'create-event-triggers', 'alter-trigger'])
+    hash.update(
+      (await installedSql(name))
+        .split('\n')
+        .filter((line) => !/^\s*(--|$)/.test(line))
+        .join('\n'),
+    )
+  const digest = hash.digest('hex')
+  expect(
+    digest,
+    `The SQL that init installs is not that of version ${INSTALLED_VERSION}. Sources that have this version would keep the old text and be taken for new ones. Raise tidemark.version() in sql/version.sql and INSTALLED_VERSION in upgrade.ts, write sql/upgrade-${INSTALLED_VERSION}.sql for what CREATE OR REPLACE does not change, and add the digest of the new version here: ${digest}`,
+  ).toBe(DIGESTS[INSTALLED_VERSION])
 })

@@ -6,7 +6,7 @@ import { quoteTable } from '../../core/relation.ts'
 interface Identity {
   readonly schema: string
   readonly name: string
-  readonly state: 'failing' | 'half' | 'needless' | 'left out' | 'nothing' | 'full'
+  readonly state: 'failing' | 'half' | 'needless' | 'left out' | 'nothing' | 'full' | 'unknown'
   /** Whether the table has generated columns where those keep FULL from serving. */
   readonly generated: boolean
 }
@@ -48,6 +48,12 @@ const TEXT: Readonly<Record<Identity['state'], (table: Identity) => Finding>> = 
     what: `${quoteTable(table)} has no key and got REPLICA IDENTITY FULL: its UPDATE and DELETE write the whole old row into the WAL`,
     fix: `ALTER TABLE ${quoteTable(table)} ADD PRIMARY KEY (…): FULL is taken back then`,
   }),
+  unknown: (table) => ({
+    level: 'ok',
+    code: 'IDENTITY_UNKNOWN',
+    what: `${quoteTable(table)} has a primary key and REPLICA IDENTITY FULL, and it is not known who gave it: early versions of Tidemark did, without a note. Every UPDATE and DELETE writes the whole old row into the WAL`,
+    fix: `ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY DEFAULT  (unless the application or another subscriber wants FULL)`,
+  }),
 }
 
 export async function examineIdentities(client: pg.Client): Promise<Finding[]> {
@@ -65,7 +71,13 @@ export async function examineIdentities(client: pg.Client): Promise<Finding[]> {
                FROM due d CROSS JOIN LATERAL tidemark.identity_of(d.oid::oid) i WHERE d.oid NOT IN (SELECT o.oid FROM out o)
              UNION ALL SELECT n.nspname, c.relname, CASE g.before WHEN 'n' THEN 'nothing' ELSE 'full' END
                FROM tidemark.identity g JOIN pg_catalog.pg_class c ON c.oid::bigint = g.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relreplident::text = g.given AND (g.before = 'n' OR g.given = 'f') AND g.oid NOT IN (SELECT d.oid FROM due d UNION ALL SELECT o.oid FROM out o)) s
+              WHERE c.relreplident::text = g.given AND (g.before = 'n' OR g.given = 'f') AND g.oid NOT IN (SELECT d.oid FROM due d UNION ALL SELECT o.oid FROM out o)
+             UNION ALL SELECT n.nspname, c.relname, 'unknown'
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident = 'f' AND c.oid::bigint NOT IN (SELECT g.oid FROM tidemark.identity g)
+                AND tidemark.is_streamed(c.oid) AND EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indisvalid AND x.indimmediate)
+                AND (SELECT i.key FROM tidemark.identity_of(c.oid) i)
+                AND n.nspname || '.' || c.relname NOT IN (SELECT k.name FROM tidemark.identity_kept k)) s
       ORDER BY 3, 1, 2`,
   )
   return found.rows.map((row) => TEXT[row.state](row))

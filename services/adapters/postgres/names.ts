@@ -4,6 +4,7 @@
 export const OUR_SCHEMA = 'tidemark'
 export const DDL_TABLE = 'ddl'
 export const MARKER_TABLE = 'marker'
+/** tidemark_alter is of older versions; tidemark_alter_start of PostgreSQL 18. */
 export const EVENT_TRIGGERS = [
   'tidemark_alter',
   'tidemark_alter_start',

@@ -179,9 +179,9 @@ async function examinePublication(client: pg.Client, publication: string): Promi
 async function examineTriggers(client: pg.Client): Promise<Finding[]> {
   if ((await installedMode(client)) === 'polling') return []
   const triggers = await client.query<{ n: string }>(
-    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_alter', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
+    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
   )
-  if (triggers.rows[0]?.n !== '4')
+  if (triggers.rows[0]?.n !== '3')
     return [
       {
         level: 'refuse',

@@ -1,18 +1,24 @@
--- What the event triggers run: each DDL is recorded inside the user's transaction.
+-- What the event triggers run: each DDL is recorded inside the user's transaction. By indexes, whatever the server knows of
+-- the catalog's size: a plan that looks through a small catalog is kept for the session, while the catalog grows.
 
--- The table that an object belongs to: NULL for what is no part of a table.
+-- The table that an object belongs to: NULL for what is no part of a table. A statement for each class, so that only the
+-- one that is asked is planned.
 CREATE OR REPLACE FUNCTION tidemark.table_of(class oid, object oid) RETURNS oid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
-  RETURN CASE
-    WHEN class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
-      (SELECT CASE WHEN r.relkind IN ('r', 'p') THEN r.oid WHEN r.relkind IN ('i', 'I') THEN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid = r.oid) END FROM pg_catalog.pg_class r WHERE r.oid = object)
-    WHEN class = 'pg_catalog.pg_trigger'::pg_catalog.regclass THEN (SELECT g.tgrelid FROM pg_catalog.pg_trigger g WHERE g.oid = object)
-    WHEN class = 'pg_catalog.pg_policy'::pg_catalog.regclass THEN (SELECT p.polrelid FROM pg_catalog.pg_policy p WHERE p.oid = object)
-    WHEN class = 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN (SELECT NULLIF(k.conrelid, 0) FROM pg_catalog.pg_constraint k WHERE k.oid = object)
-    WHEN class = 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN (SELECT r.ev_class FROM pg_catalog.pg_rewrite r WHERE r.oid = object)
-  END;
+  IF class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
+    RETURN (SELECT CASE WHEN r.relkind IN ('r', 'p') THEN r.oid WHEN r.relkind IN ('i', 'I') THEN (SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indexrelid = r.oid) END FROM pg_catalog.pg_class r WHERE r.oid = object);
+  ELSIF class = 'pg_catalog.pg_trigger'::pg_catalog.regclass THEN
+    RETURN (SELECT g.tgrelid FROM pg_catalog.pg_trigger g WHERE g.oid = object);
+  ELSIF class = 'pg_catalog.pg_policy'::pg_catalog.regclass THEN
+    RETURN (SELECT p.polrelid FROM pg_catalog.pg_policy p WHERE p.oid = object);
+  ELSIF class = 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN
+    RETURN (SELECT NULLIF(k.conrelid, 0) FROM pg_catalog.pg_constraint k WHERE k.oid = object);
+  ELSIF class = 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN
+    RETURN (SELECT r.ev_class FROM pg_catalog.pg_rewrite r WHERE r.oid = object);
+  END IF;
+  RETURN NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.table_of(oid, oid) FROM PUBLIC;
@@ -80,6 +86,7 @@ REVOKE ALL ON FUNCTION tidemark.record_object(text, oid, oid, text, text) FROM P
 
 CREATE OR REPLACE FUNCTION tidemark.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
   c record;
@@ -89,6 +96,9 @@ BEGIN
   -- Our own ALTER inside another command, on servers that cannot switch event triggers off.
   IF current_setting('session_replication_role') = 'replica' AND current_setting('tidemark.altering', true) = 'on' THEN
     RETURN;
+  END IF;
+  IF tg_tag = 'ALTER TABLE' AND COALESCE(current_setting('tidemark.unlisted', true), '') <> '' THEN
+    PERFORM tidemark.list_again();
   END IF;
   FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
              FROM pg_catalog.pg_event_trigger_ddl_commands() LOOP
@@ -117,14 +127,17 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION tidemark.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
+  went record;
   one oid;
-  dropped boolean;
 BEGIN
+  SELECT COALESCE(bool_or(d.object_type = 'table column'), false) AS columns, COALESCE(bool_or(d.object_type = 'table constraint'), false) AS constraints, COALESCE(bool_or(d.object_type = 'index'), false) AS indexes
+    INTO went FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary AND d.schema_name <> 'tidemark';
   -- ALTER TABLE records its table and what it reached at its end. Here: what other commands took from tables.
-  IF tg_tag <> 'ALTER TABLE' THEN
+  IF went.columns AND tg_tag <> 'ALTER TABLE' THEN
     FOR one IN
       SELECT DISTINCT c.oid FROM pg_catalog.pg_event_trigger_dropped_objects() d
         JOIN pg_catalog.pg_class c ON c.oid = d.objid AND d.object_type = 'table column'
@@ -138,16 +151,18 @@ BEGIN
     END LOOP;
   END IF;
   BEGIN
-    -- Constraints of tables that the command does not name: their names are all that is told.
+    IF went.constraints THEN
+      -- Constraints of tables that the command does not name: their names are all that is told.
+      INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+      SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'descendant', 'pg_class', c.oid,
+             json_build_object('oid', c.oid::bigint, 'schema', d.space, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'replicaIdentity', c.relreplident,
+               'goneConstraints', d.names)::text
+        FROM (SELECT to_regclass(format('%I.%I', o.address_names[1], o.address_names[2]))::oid AS oid, min(o.address_names[1]) AS space, json_agg(o.address_names[3]) AS names
+                FROM pg_catalog.pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table constraint' AND NOT o.is_temporary AND o.schema_name <> 'tidemark' GROUP BY 1) d
+        JOIN pg_catalog.pg_class c ON c.oid = d.oid;
+    END IF;
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
-    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'descendant', 'pg_class', c.oid,
-           json_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'replicaIdentity', c.relreplident,
-             'goneConstraints', json_agg(d.address_names[3]))::text
-      FROM pg_catalog.pg_event_trigger_dropped_objects() d JOIN pg_catalog.pg_namespace n ON n.nspname = d.address_names[1] JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = d.address_names[2]
-     WHERE d.object_type = 'table constraint' AND NOT d.is_temporary AND d.schema_name <> 'tidemark'
-     GROUP BY c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident;
-    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
-    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', (SELECT k.relname FROM pg_catalog.pg_class k WHERE k.oid = d.classid), d.objid,
+    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', d.classid::pg_catalog.regclass::text, d.objid,
            json_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_json(d.address_names))::text
       FROM pg_catalog.pg_event_trigger_dropped_objects() d
      WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') NOT IN ('tidemark', 'pg_toast')
@@ -157,14 +172,16 @@ BEGIN
   EXCEPTION WHEN OTHERS THEN
     NULL;
   END;
-  -- What lost its identity gets one in the same command.
-  IF EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.object_type IN ('index', 'table constraint', 'table column') AND NOT d.is_temporary) THEN
+  -- What lost its identity gets one in the same command. Only tables that the command took something from are opened: that
+  -- an index was a table's identity is all that is left to see of it.
+  IF went.columns OR went.constraints OR went.indexes THEN
     FOR one IN
-      SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('information_schema', 'tidemark') AND pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL
-         AND (c.relreplident = 'i' OR c.relreplident = 'd' AND c.oid IN (
-               SELECT t.oid FROM pg_catalog.pg_event_trigger_dropped_objects() d JOIN pg_catalog.pg_namespace tn ON tn.nspname = d.address_names[1] JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = d.address_names[2]
-                WHERE d.object_type IN ('table constraint', 'table column')))
+      SELECT c.oid FROM (
+          SELECT DISTINCT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid AS oid FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.object_type IN ('table constraint', 'table column') AND NOT d.is_temporary
+          UNION SELECT r.oid FROM pg_catalog.pg_class r WHERE went.indexes AND r.relreplident = 'i') t
+        JOIN pg_catalog.pg_class c ON c.oid = t.oid
+       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND c.relreplident IN ('d', 'i')
+         AND CASE WHEN c.relreplident IN ('d', 'i') THEN pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL END
     LOOP
       BEGIN
         PERFORM tidemark.record_one(tg_tag, one);
@@ -181,6 +198,7 @@ $$;
 -- A rewrite leaves no rows in the stream (hazard 25): say why it happened, and whether a USING may have changed values.
 CREATE OR REPLACE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
   latest record;
@@ -192,8 +210,7 @@ BEGIN
       -- Only text that shows the whole command can show that it has no USING: nothing that calls further code.
       'plain', current_query() ~* '\malter\s+table\M' AND current_query() !~* '\m(using|do|call|select|execute|perform)\M',
       'before', CASE WHEN latest.columns LIKE '%|%|%' THEN
-          (SELECT jsonb_agg(jsonb_build_object('attnum', split_part(a, ':', 1)::int, 'typeOid', split_part(a, ':', 2)::bigint, 'typmod', split_part(a, ':', 3)::int, 'generated', split_part(a, ':', 4)))
-             FROM string_to_table(split_part(latest.columns, '|', 3), ',') a WHERE split_part(a, ':', 2) <> '0')
+          tidemark.columns_of(latest.columns)
         ELSE latest.facts::jsonb -> 'columns' END)::text);
 EXCEPTION WHEN OTHERS THEN
   NULL;

@@ -21,9 +21,14 @@ SELECT l.oid FROM line l JOIN pg_catalog.pg_publication_rel r ON r.prrelid = l.o
 $$;
 REVOKE ALL ON FUNCTION tidemark.published_as(oid) FROM PUBLIC;
 
+-- Asked at every schema change: in PL/pgSQL, which plans it once in a session.
 CREATE OR REPLACE FUNCTION tidemark.publishes_all() RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT COALESCE((SELECT p.puballtables FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation)), false) $$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  RETURN COALESCE((SELECT p.puballtables FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation)), false);
+END
+$$;
 REVOKE ALL ON FUNCTION tidemark.publishes_all() FROM PUBLIC;
 
 -- Makes the publication anew as a list of every table whose UPDATE and DELETE work under it. In one transaction: whoever reads

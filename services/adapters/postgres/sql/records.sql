@@ -39,121 +39,232 @@ $$;
 REVOKE ALL ON FUNCTION tidemark.rewritten(text, text, xid) FROM PUBLIC;
 
 -- Whether something happened to a table that no record tells and that the one which is made now would hide: a column that
--- another transaction than this one made into what it is, or rows that were rewritten without a record of it.
-CREATE OR REPLACE FUNCTION tidemark.untold(wanted oid, after text) RETURNS boolean
+-- another transaction than this one made into what it is, or rows that were rewritten without a record of it. `latest` is
+-- the table's latest record and `before` its shape.
+CREATE OR REPLACE FUNCTION tidemark.untold(wanted oid, latest bigint, before text, after text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
-  latest record;
 BEGIN
-  SELECT d.id, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
-  IF NOT FOUND OR latest.columns NOT LIKE '%|%|%' OR latest.columns = after THEN
+  IF before NOT LIKE '%|%|%' OR before = after THEN
     RETURN false;
   END IF;
   IF EXISTS (SELECT FROM string_to_table(split_part(after, '|', 3), ',') a
               WHERE age(split_part(a, ':', 6)::xid) > age(own)
-                AND NOT EXISTS (SELECT FROM string_to_table(split_part(latest.columns, '|', 3), ',') b
+                AND NOT EXISTS (SELECT FROM string_to_table(split_part(before, '|', 3), ',') b
                                  WHERE regexp_replace(b, ':\d+$', '') = regexp_replace(a, ':\d+$', ''))) THEN
     RETURN true;
   END IF;
-  RETURN tidemark.rewritten(latest.columns, after,
+  IF split_part(before, '|', 1) = split_part(after, '|', 1) THEN
+    RETURN false;
+  END IF;
+  RETURN tidemark.rewritten(before, after,
            -- This command's own changes explain themselves, unless the file is of this transaction as well.
            CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = wanted AND age(c.xmin) <= age(own)) THEN own END)
-     AND NOT EXISTS (SELECT FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'rewrite' AND d.id > latest.id);
+     AND NOT EXISTS (SELECT FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'rewrite' AND d.id > latest)
+     -- A file without a row has none that was rewritten: TRUNCATE leaves it so, and is in the stream itself.
+     AND pg_catalog.pg_relation_size(wanted) > 0;
 END
 $$;
-REVOKE ALL ON FUNCTION tidemark.untold(oid, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tidemark.untold(oid, bigint, text, text) FROM PUBLIC;
 
--- Records one table as it stands. With the command REPAIR where something before it has no record.
+-- Whether a generated column became an ordinary one between two shapes: it keeps what was computed, which the stream never had.
+CREATE OR REPLACE FUNCTION tidemark.lost_expression(before text, after text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM string_to_table(split_part(before, '|', 3), ',') b JOIN string_to_table(split_part(after, '|', 3), ',') a ON split_part(a, ':', 1) = split_part(b, ':', 1)
+                  WHERE split_part(b, ':', 4) <> '' AND split_part(a, ':', 4) = '' AND split_part(a, ':', 2) <> '0');
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.lost_expression(text, text) FROM PUBLIC;
+
+-- The columns of a shape, as a rewrite's record tells what was.
+CREATE OR REPLACE FUNCTION tidemark.columns_of(shape text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  RETURN (SELECT jsonb_agg(jsonb_build_object('attnum', split_part(a, ':', 1)::int, 'typeOid', split_part(a, ':', 2)::bigint, 'typmod', split_part(a, ':', 3)::int, 'generated', split_part(a, ':', 4)))
+            FROM string_to_table(split_part(shape, '|', 3), ',') a WHERE split_part(a, ':', 2) <> '0');
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.columns_of(text) FROM PUBLIC;
+
+-- Records one table as it stands, with the command REPAIR where something before it has no record. In front of that what the
+-- stream cannot tell of the change: values that it never had, and tables with values of this one's row type.
+--   branched whether tables may hang on it
+--   lost     whether a generated column of it became an ordinary one
+CREATE OR REPLACE FUNCTION tidemark.record_state(tag text, wanted oid, OUT branched boolean, OUT lost boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  state record;
+  latest record;
+  said text;
+  before jsonb;
+BEGIN
+  branched := false;
+  lost := false;
+  state := tidemark.table_state(wanted);
+  IF state.kind IS NULL OR state.kind NOT IN ('r', 'p') OR state.persistence = 't' OR state.space IN ('pg_catalog', 'information_schema', 'tidemark') THEN
+    RETURN;
+  END IF;
+  -- Nearly every table has an identity that serves, and belongs to a publication of all tables.
+  IF NOT (state.calm AND tidemark.publishes_all()) THEN
+    PERFORM tidemark.ensure_identity(wanted);
+    said := tidemark.ensure_published(wanted, tag);
+    state := tidemark.table_state(wanted);
+  END IF;
+  said := COALESCE(said, tag);
+  branched := state.branched;
+  SELECT d.id, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
+  IF FOUND AND latest.columns <> state.shape THEN
+    IF tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(state.shape, '|', 3)) THEN
+      PERFORM tidemark.record_row_users(tag, wanted);
+    END IF;
+    IF latest.columns LIKE '%:s:%' OR latest.columns LIKE '%:v:%' THEN
+      lost := tidemark.lost_expression(latest.columns, state.shape);
+      before := tidemark.columns_of(latest.columns);
+    ELSIF latest.columns NOT LIKE '%|%|%' THEN
+      -- A record of version 1 has no shape.
+      SELECT d.facts::jsonb -> 'columns' INTO before FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'table' AND d.id = latest.id;
+      lost := EXISTS (SELECT FROM jsonb_array_elements(before) b JOIN jsonb_array_elements(state.facts -> 'columns') a ON a -> 'attnum' = b -> 'attnum' WHERE b ->> 'generated' <> '' AND a ->> 'generated' = '');
+    END IF;
+    IF lost AND state.kind = 'r' AND state.persistence = 'p' THEN
+      INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+      VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', wanted, jsonb_build_object('reason', 4, 'plain', false, 'before', before)::text);
+    END IF;
+    IF tidemark.untold(wanted, latest.id, latest.columns, state.shape) THEN
+      said := 'REPAIR';
+    END IF;
+  END IF;
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
+  VALUES (pg_catalog.pg_current_xact_id()::text, said, 'table', 'pg_class', wanted, state.parent, state.facts::text, state.shape);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_state(text, oid) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION tidemark.record_one(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  said text;
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                  WHERE c.oid = wanted AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark')) THEN
-    RETURN;
-  END IF;
-  PERFORM tidemark.ensure_identity(wanted);
-  said := COALESCE(tidemark.ensure_published(wanted, tag), tag);
-  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
-  SELECT pg_catalog.pg_current_xact_id()::text, CASE WHEN tidemark.untold(wanted, s.shape) THEN 'REPAIR' ELSE said END, 'table', 'pg_class', wanted, s.parent, tidemark.table_facts(wanted)::text, s.shape
-    FROM tidemark.shapes(ARRAY[wanted]) s;
+  PERFORM tidemark.record_state(tag, wanted);
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_one(text, oid) FROM PUBLIC;
 
 -- Records what a command at a table did to those that inherit from it: of each one that it reached, the parts that this
--- transaction wrote and no more. Whole facts of hundreds of partitions would take longer than the command.
-CREATE OR REPLACE FUNCTION tidemark.record_descendants(tag text, wanted oid) RETURNS void
+-- transaction wrote and no more. Whole facts of hundreds of partitions would take longer than the command. `lost`: a
+-- generated column of theirs became an ordinary one.
+CREATE OR REPLACE FUNCTION tidemark.record_descendants(tag text, wanted oid, lost boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-SET "DateStyle" = 'ISO, MDY' SET "IntervalStyle" = 'postgres' SET "TimeZone" = 'UTC' SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off
+SET "DateStyle" = 'ISO, MDY' SET "IntervalStyle" = 'postgres' SET "TimeZone" = 'UTC' SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
-  known bigint[];
+  attached boolean;
+  family oid[];
   reached oid[];
+  whole oid[];
   one oid;
 BEGIN
-  WITH RECURSIVE family(oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
-  SELECT array_agg(f.oid) INTO reached FROM family f
-   WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = f.oid AND a.attnum > 0 AND age(a.xmin) <= age(own))
-      OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = f.oid AND age(k.xmin) <= age(own))
-      OR EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = f.oid AND age(x.xmin) <= age(own))
-      OR EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = f.oid AND age(g.xmin) <= age(own));
+  -- What comes down from a table writes to the table first. Where nothing of it was written, the command can only have hung
+  -- another one on it: the hundreds that hung there before need no look.
+  attached := tag = 'ALTER TABLE' AND NOT (
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = wanted AND age(c.xmin) <= age(own))
+    OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND age(a.xmin) <= age(own))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = wanted AND age(k.xmin) <= age(own))
+    OR EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = wanted AND age(x.xmin) <= age(own))
+    OR EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = wanted AND age(g.xmin) <= age(own)));
+  WITH RECURSIVE family(oid) AS (
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted AND (NOT attached OR age(i.xmin) <= age(own))
+    UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
+  SELECT array_agg(f.oid) INTO family FROM family f;
+  IF family IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT array_agg(DISTINCT u.oid) INTO reached FROM (
+    SELECT a.attrelid AS oid FROM pg_catalog.pg_attribute a WHERE a.attrelid = ANY (family) AND a.attnum > 0 AND age(a.xmin) <= age(own)
+    UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (family) AND age(k.xmin) <= age(own)
+    UNION ALL SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indrelid = ANY (family) AND age(x.xmin) <= age(own)
+    UNION ALL SELECT g.tgrelid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = ANY (family) AND age(g.xmin) <= age(own)
+    -- One that nothing but its place changed for.
+    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted AND attached AND age(i.xmin) <= age(own)) u;
   IF reached IS NULL THEN
     RETURN;
   END IF;
   -- Without a record of its own, hung somewhere else since, or with an identity to see to: as a whole.
-  FOR one IN
-    SELECT c.oid FROM pg_catalog.pg_class c
-      LEFT JOIN LATERAL (SELECT d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
-     WHERE c.oid = ANY (reached) AND latest.parent IS DISTINCT FROM (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1)
-        OR c.oid = ANY (reached) AND c.relkind = 'r' AND (c.relreplident <> 'd' OR pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL)
-  LOOP
-    PERFORM tidemark.record_one(tag, one);
-    reached := array_remove(reached, one);
-  END LOOP;
+  SELECT array_agg(c.oid) INTO whole FROM pg_catalog.pg_class c
+    LEFT JOIN LATERAL (SELECT d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+   WHERE c.oid = ANY (reached)
+     AND (latest.parent IS DISTINCT FROM (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1)
+       OR c.relkind = 'r' AND CASE c.relreplident
+            -- By the catalog alone: the server's own function opens the table, which is read anew behind each change of it.
+            WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid)
+            -- Given where there was no key: one that came since may serve.
+            WHEN 'f' THEN EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary)
+                       OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped)
+            ELSE true END);
+  IF whole IS NOT NULL THEN
+    FOREACH one IN ARRAY whole LOOP
+      PERFORM tidemark.record_one(tag, one);
+      reached := array_remove(reached, one);
+    END LOOP;
+    IF reached = '{}' THEN
+      RETURN;
+    END IF;
+  END IF;
+  IF lost THEN
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+    SELECT pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', s.id, jsonb_build_object('reason', 4, 'plain', false, 'before', tidemark.columns_of(latest.columns))::text
+      FROM tidemark.shapes(reached) s JOIN pg_catalog.pg_class c ON c.oid = s.id AND c.relkind = 'r' AND c.relpersistence = 'p'
+      JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = s.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON tidemark.lost_expression(latest.columns, s.shape);
+  END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
   SELECT pg_catalog.pg_current_xact_id()::text,
-         CASE WHEN quiet.since >= age(latest.xid::xid8::xid) THEN tag WHEN tidemark.untold(c.oid, s.shape) THEN 'REPAIR' ELSE tag END,
-         'descendant', 'pg_class', c.oid, s.parent,
+         CASE WHEN s.since >= age(latest.xid::xid8::xid) THEN tag WHEN tidemark.untold(c.oid, latest.id, latest.columns, made.shape) THEN 'REPAIR' ELSE tag END,
+         'descendant', 'pg_class', c.oid, latest.parent,
          json_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'replicaIdentity', c.relreplident,
-           'columns', (SELECT json_agg(json_build_object('attnum', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::bigint, 'typmod', a.atttypmod,
-                'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull, 'identity', a.attidentity, 'generated', a.attgenerated,
-                'default', CASE WHEN a.atthasdef THEN (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
-                'hasMissing', a.atthasmissing, 'missing', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
-                'collation', CASE WHEN a.attcollation <> t.typcollation THEN (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = a.attcollation) END,
-                'storage', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END, 'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END,
-                'statistics', CASE WHEN COALESCE(a.attstattarget, -1) >= 0 THEN a.attstattarget END, 'local', a.attislocal))
-              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND age(a.xmin) <= age(own)),
+           'columns', s.changed,
            'keyColumns', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident) AND age(x.xmin) <= age(own)) THEN
               COALESCE((SELECT json_agg(a.attname ORDER BY k.place) FROM pg_catalog.pg_index x CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
                 WHERE x.indexrelid = pg_catalog.pg_get_replica_identity_index(c.oid) AND k.place <= x.indnkeyatts AND c.relreplident <> 'f'), '[]') END,
-           'gone', (SELECT json_agg(a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attisdropped AND age(a.xmin) <= age(own)),
+           'gone', s.gone,
            'constraints', (SELECT json_agg(json_build_object('name', k.conname, 'type', k.contype, 'definition', pg_catalog.pg_get_constraintdef(k.oid),
-                'index', (SELECT ic.relname FROM pg_catalog.pg_class ic WHERE ic.oid = k.conindid AND k.contype IN ('p', 'u', 'x')),
+                'index', CASE WHEN k.contype IN ('p', 'u', 'x') THEN (SELECT ic.relname FROM pg_catalog.pg_class ic WHERE ic.oid = k.conindid) END,
                 'inherited', k.coninhcount > 0 AND NOT k.conislocal, 'hasParent', k.conparentid <> 0,
-                'parentIndex', (SELECT format('%I.%I', pin.nspname, pi.relname) FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class pi ON pi.oid = i.inhparent JOIN pg_catalog.pg_namespace pin ON pin.oid = pi.relnamespace WHERE i.inhrelid = k.conindid AND k.contype IN ('p', 'u'))))
-              FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n' AND (quiet.renamed OR age(k.xmin) <= age(own))),
+                'parentIndex', CASE WHEN k.contype IN ('p', 'u') THEN tidemark.parent_index(k.conindid) END))
+              FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n' AND (made.renamed OR age(k.xmin) <= age(own))),
            'indexes', (SELECT json_agg(json_build_object('schema', xn.nspname, 'name', xc.relname, 'definition', pg_catalog.pg_get_indexdef(x.indexrelid), 'clustered', x.indisclustered, 'identity', x.indisreplident,
-                'parentIndex', (SELECT format('%I.%I', pin.nspname, pi.relname) FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class pi ON pi.oid = i.inhparent JOIN pg_catalog.pg_namespace pin ON pin.oid = pi.relnamespace WHERE i.inhrelid = x.indexrelid)))
+                'parentIndex', CASE WHEN pi.relname IS NOT NULL THEN format('%I.%I', pin.nspname, pi.relname) END))
               FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class xc ON xc.oid = x.indexrelid JOIN pg_catalog.pg_namespace xn ON xn.oid = xc.relnamespace
-             WHERE x.indrelid = c.oid AND x.indisvalid AND (quiet.renamed OR age(x.xmin) <= age(own))
+              LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = x.indexrelid LEFT JOIN pg_catalog.pg_class pi ON pi.oid = i.inhparent LEFT JOIN pg_catalog.pg_namespace pin ON pin.oid = pi.relnamespace
+             WHERE x.indrelid = c.oid AND x.indisvalid AND (made.renamed OR age(x.xmin) <= age(own))
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x'))))::text,
-         s.shape
-    FROM tidemark.shapes(reached) s JOIN pg_catalog.pg_class c ON c.oid = s.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    JOIN LATERAL (SELECT d.xid, d.columns FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
-    CROSS JOIN LATERAL (SELECT COALESCE(min(age(a.xmin)) FILTER (WHERE age(a.xmin) > age(own)), 2147483647) AS since,
-             -- Definitions name columns: with a new name all of them read anew.
-             COALESCE(bool_or(NOT a.attisdropped AND age(a.xmin) <= age(own) AND latest.columns ~ ('[|,]' || a.attnum || ':') AND position(concat(':', left(md5(a.attname), 8), ':') IN latest.columns) = 0), false) AS renamed
-             FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0) quiet;
+         made.shape
+    FROM (SELECT a.attrelid AS id, string_agg(concat_ws(':', a.attnum, a.atttypid, a.atttypmod, a.attgenerated, CASE WHEN NOT a.attisdropped THEN left(md5(a.attname), 8) ELSE '' END, a.xmin), ',') AS columns,
+                 COALESCE(min(age(a.xmin)) FILTER (WHERE age(a.xmin) > age(own)), 2147483647) AS since,
+                 array_agg(a.attnum) FILTER (WHERE a.written AND NOT a.attisdropped) AS written, array_agg(left(md5(a.attname), 8)) FILTER (WHERE a.written AND NOT a.attisdropped) AS names,
+                 json_agg(a.attnum) FILTER (WHERE a.written AND a.attisdropped) AS gone,
+                 json_agg(json_build_object('attnum', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::bigint, 'typmod', a.atttypmod,
+                   'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull, 'identity', a.attidentity, 'generated', a.attgenerated,
+                   'default', CASE WHEN a.atthasdef THEN (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
+                   'hasMissing', a.atthasmissing, 'missing', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
+                   'collation', CASE WHEN a.attcollation <> a.typcollation THEN tidemark.collation_name(a.attcollation) END,
+                   'storage', CASE WHEN a.attstorage <> a.typstorage THEN a.attstorage END, 'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END,
+                   'statistics', CASE WHEN COALESCE(a.attstattarget, -1) >= 0 THEN a.attstattarget END, 'local', a.attislocal)) FILTER (WHERE a.written AND NOT a.attisdropped) AS changed
+            FROM (SELECT t.*, t.xmin, age(t.xmin) <= age(own) AS written, y.typcollation, y.typstorage FROM pg_catalog.pg_attribute t LEFT JOIN pg_catalog.pg_type y ON y.oid = t.atttypid
+                   WHERE t.attrelid = ANY (reached) AND t.attnum > 0 ORDER BY t.attrelid, t.attnum) a GROUP BY a.attrelid) s
+    JOIN pg_catalog.pg_class c ON c.oid = s.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN LATERAL (SELECT d.id, d.xid, d.columns, d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+    CROSS JOIN LATERAL (SELECT concat_ws('|', c.relfilenode, md5(concat_ws('|', n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident)), s.columns) AS shape,
+      -- Definitions name columns: with a new name all of them read anew.
+      EXISTS (SELECT FROM unnest(s.written, s.names) AS w(attnum, name) WHERE latest.columns ~ ('[|,]' || w.attnum || ':') AND position(concat(':', w.name, ':') IN latest.columns) = 0) AS renamed) made;
 END
 $$;
-REVOKE ALL ON FUNCTION tidemark.record_descendants(text, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tidemark.record_descendants(text, oid, boolean) FROM PUBLIC;
 
 -- Records the tables that have values of a type whose text has changed as rewritten, so that they are read again. With
 -- the command REPAIR their own records say so: the gap begins where all was well.
@@ -188,15 +299,18 @@ CREATE OR REPLACE FUNCTION tidemark.record_row_users(tag text, wanted oid) RETUR
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  family oid[] := ARRAY[wanted];
   rows oid[];
-  arrays oid[];
+  types oid[];
   one oid;
 BEGIN
-  WITH RECURSIVE family(oid) AS (SELECT wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
-  SELECT array_agg(c.reltype) INTO rows FROM pg_catalog.pg_class c WHERE c.oid = ANY (ARRAY(SELECT f.oid FROM family f));
-  SELECT array_agg(t.typarray) INTO arrays FROM pg_catalog.pg_type t WHERE t.oid = ANY (rows);
+  IF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted) THEN
+    WITH RECURSIVE family(oid) AS (SELECT wanted UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
+    SELECT array_agg(f.oid) INTO family FROM family f;
+  END IF;
+  SELECT array_agg(c.reltype), array_agg(c.reltype) || array_agg(t.typarray) INTO rows, types FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reltype WHERE c.oid = ANY (family);
   -- Hardly any table's row type is used: most commands end here.
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = ANY (rows || arrays) AND d.deptype = 'n'
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = ANY (types) AND d.deptype = 'n'
                     AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass)) THEN
     RETURN;
   END IF;
@@ -213,41 +327,41 @@ REVOKE ALL ON FUNCTION tidemark.record_row_users(text, oid) FROM PUBLIC;
 
 -- Records a table that a command named, and what the command did beyond it.
 CREATE OR REPLACE FUNCTION tidemark.record_table(tag text, wanted oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  done record;
   one oid;
 BEGIN
-  IF tag = 'ALTER TABLE' THEN
-    PERFORM tidemark.record_row_users(tag, wanted);
-  END IF;
-  PERFORM tidemark.record_one(tag, wanted);
-  IF tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
+  done := tidemark.record_state(tag, wanted);
+  IF NOT done.branched OR tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
     RETURN;
   END IF;
-  PERFORM tidemark.record_descendants(tag, wanted);
+  PERFORM tidemark.record_descendants(tag, wanted, done.lost);
   -- DETACH names the parent alone: tables that hung on this one by their latest record.
-  FOR one IN
-    SELECT DISTINCT c.oid FROM tidemark.ddl d JOIN pg_catalog.pg_class c ON c.oid = d.oid::oid
-     WHERE d.parent = wanted::bigint AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted AND i.inhrelid = c.oid)
-       AND wanted::bigint = (SELECT e.parent FROM tidemark.ddl e WHERE e.oid = c.oid::bigint AND e.columns IS NOT NULL ORDER BY e.id DESC LIMIT 1)
-  LOOP
-    PERFORM tidemark.record_one(tag, one);
-  END LOOP;
+  IF tag = 'ALTER TABLE' THEN
+    FOR one IN
+      SELECT gone.oid FROM (SELECT DISTINCT d.oid::oid AS oid FROM tidemark.ddl d WHERE d.parent = wanted::bigint AND d.oid::oid NOT IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted)) gone
+       WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = gone.oid)
+         AND wanted::bigint = (SELECT e.parent FROM tidemark.ddl e WHERE e.oid = gone.oid::bigint AND e.columns IS NOT NULL ORDER BY e.id DESC LIMIT 1)
+    LOOP
+      PERFORM tidemark.record_one(tag, one);
+    END LOOP;
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_table(text, oid) FROM PUBLIC;
 
 -- A renamed enum label or a changed composite type changes the text of rows that are stored.
 CREATE OR REPLACE FUNCTION tidemark.record_type(tag text, wanted oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   before jsonb := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
   after jsonb := tidemark.type_facts(wanted);
 BEGIN
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'type', 'pg_type', wanted, after::text);
-  IF (after ->> 'type' = 'e' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
+  IF (after ->> 'type' = 'e' AND before -> 'labels' <> after -> 'labels' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
      -- A record from before has no shape.
      OR (after ->> 'type' = 'c' AND (before -> 'attributes' <> after -> 'attributes' OR before ->> 'attributeShape' <> after ->> 'attributeShape')) THEN
     PERFORM tidemark.record_users(tag, wanted);

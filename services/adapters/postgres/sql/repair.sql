@@ -57,7 +57,6 @@ BEGIN
         AND NOT EXISTS (SELECT FROM tidemark.published_as(one.id)) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
       END IF;
-      PERFORM tidemark.record_row_users('REPAIR', one.id);
       PERFORM tidemark.record_one('REPAIR', one.id);
       repaired := true;
     EXCEPTION WHEN OTHERS THEN
