@@ -1,15 +1,21 @@
 /** Audit entries: in the ledger where it can be written, else in a local file, and the caller is told which. */
-import { appendFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import type { Repository } from '../repository/repository.ts'
-import { operator } from './compose.ts'
+import { operator } from './operator.ts'
 
 export const LOCAL_AUDIT = 'tidemark-audit.log'
 
 /** @returns where the entry is: `ledger`, or the local file's path */
-export async function audit(repository: Repository, command: string, what: string): Promise<string> {
+export async function audit(
+  repository: Pick<Repository, 'audit'>,
+  command: string,
+  what: string,
+): Promise<string> {
   const who = operator()
   try {
     if (await repository.audit(command, what, who)) return 'ledger'
@@ -27,10 +33,24 @@ export async function audit(repository: Repository, command: string, what: strin
     )
       throw error
   }
-  const path = resolve(LOCAL_AUDIT)
-  await appendFile(
-    path,
+  return leaveLocally(
     `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`,
   )
-  return path
+}
+
+/** Here, or where this account can write at all: nobody is kept from restoring by the folder that he stands in. */
+async function leaveLocally(line: string): Promise<string> {
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW
+  for (const folder of [process.cwd(), homedir(), tmpdir()]) {
+    const path = join(folder, LOCAL_AUDIT)
+    const file = await open(path, flags, 0o600).catch(() => undefined)
+    if (file === undefined) continue
+    try {
+      await file.appendFile(line)
+      return path
+    } finally {
+      await file.close()
+    }
+  }
+  return 'nowhere: neither the ledger nor a file can be written'
 }

@@ -1,5 +1,4 @@
 /** The wiring: settings to adapters to jobs. With `app/up.ts` the only place that knows adapters by name. */
-import { userInfo } from 'node:os'
 import { openStoreUrl } from '../adapters/object-store/store-url.ts'
 import { type KeyRole, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
 import { DirectChangeLog } from '../adapters/direct/direct-change-log.ts'
@@ -390,9 +389,4 @@ export function openTarget(
 ): PostgresTarget {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
   return new PostgresTarget({ url, source: { systemId, databaseOid, encoding, serverVersion }, ...options })
-}
-
-/** Who does it, for the audit log. */
-export function operator(): string {
-  return process.env['TIDEMARK_OPERATOR'] ?? process.env['SUDO_USER'] ?? userInfo().username
 }

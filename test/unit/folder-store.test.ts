@@ -1,5 +1,5 @@
 /** What a folder store says is there survives power loss, whoever put it there. */
-import { mkdtemp, open, rm } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, open, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -28,4 +28,61 @@ test('"exists" comes behind a sync of the folder, as "created" does', async () =
     await handle.close()
     await rm(root, { recursive: true })
   }
+})
+
+const [OWNER, OTHER, GROUP] = [54321, 54322, 54323]
+
+/** A folder of another account; what `use` does is done as `uid`. */
+async function inFolderOf(
+  mode: number,
+  uid: number,
+  use: (store: FolderStore, root: string) => Promise<void>,
+) {
+  const root = await mkdtemp(join(tmpdir(), 'tidemark-folder-'))
+  await chown(root, OWNER, GROUP)
+  await chmod(root, mode)
+  process.seteuid!(uid)
+  try {
+    await use(new FolderStore(root, systemRandomness), root)
+  } finally {
+    process.seteuid!(0)
+    await rm(root, { recursive: true })
+  }
+}
+
+test('what root writes belongs to the owner of the folder, who reads it', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('only root may write for others')
+  await inFolderOf(0o700, 0, async (store, root) => {
+    await store.putIfAbsent('ledger/1/entry', [Buffer.from('x')])
+    for (const path of ['ledger', 'ledger/1', 'ledger/1/entry', '.tmp'])
+      expect((await stat(join(root, path))).uid, path).toBe(OWNER)
+    process.seteuid!(OWNER)
+    expect(await new FolderStore(root, systemRandomness).get('ledger/1/entry')).toEqual(Buffer.from('x'))
+    expect(await new FolderStore(root, systemRandomness).putIfAbsent('ledger/1/next', [])).toBe('created')
+  })
+})
+
+test('another account leaves nothing that the owner could not read', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('only root may be somebody else')
+  await inFolderOf(0o777, OTHER, async (store, root) => {
+    await expect(store.putIfAbsent('ledger/1/entry', [Buffer.from('x')])).rejects.toMatchObject({
+      code: 'STORE_READ_ONLY',
+      message: expect.stringContaining(String(OWNER)),
+    })
+    await expect(stat(join(root, 'ledger'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
+
+test('a file that somebody else owns is refused with its owner by name', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('only root may be somebody else')
+  await inFolderOf(0o755, 0, async (store, root) => {
+    await store.putIfAbsent('a', [Buffer.from('x')])
+    await chown(join(root, 'a'), OTHER, OTHER)
+    await chmod(join(root, 'a'), 0o600)
+    process.seteuid!(OWNER)
+    await expect(store.get('a')).rejects.toMatchObject({
+      code: 'STORE_READ_ONLY',
+      message: expect.stringContaining(String(OTHER)),
+    })
+  })
 })

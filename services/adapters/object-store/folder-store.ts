@@ -18,6 +18,7 @@ import {
   type ObjectStore,
 } from '../../core/ports/object-store.ts'
 import type { Clock, Randomness } from '../../core/clock.ts'
+import { giveFile, giveFolder, type Ownership, ownershipOf, refusedBy } from './folder-owner.ts'
 
 const PIECE_BYTES = 256 * 1024
 const DIGESTS_TOGETHER = 4
@@ -34,6 +35,7 @@ export class FolderStore implements ObjectStore {
   /** As many as digests were ever made at once. */
   readonly #pieces: Buffer[][] = []
   readonly #digesting = new Set<Promise<void>>()
+  #ownership: Ownership | undefined
 
   constructor(root: string, randomness: Randomness) {
     this.#root = resolve(root)
@@ -50,10 +52,13 @@ export class FolderStore implements ObjectStore {
     const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(12).toString('hex'))
     signal?.throwIfAborted()
     try {
-      await this.#folder(dirname(temporary))
-      await this.#folder(dirname(final))
-      const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o640)
+      const ownership = (this.#ownership ??= await ownershipOf(this.#root))
+      await this.#folder(dirname(temporary), ownership)
+      await this.#folder(dirname(final), ownership)
+      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+      const file = await open(temporary, flags, ownership.fileMode)
       try {
+        await giveFile(file, ownership)
         await writeAll(file, chunks)
         await file.sync()
       } finally {
@@ -73,7 +78,7 @@ export class FolderStore implements ObjectStore {
       return 'created'
     } catch (error) {
       await unlink(temporary).catch(() => undefined)
-      throw storeError(error, name)
+      throw isRefusal(error) ? await refusedBy(dirname(final), name) : storeError(error, name)
     }
   }
 
@@ -96,7 +101,7 @@ export class FolderStore implements ObjectStore {
       }
       return out
     } catch (error) {
-      throw storeError(error, name)
+      throw isRefusal(error) ? await refusedBy(this.#path(name), name) : storeError(error, name)
     } finally {
       await file?.close()
     }
@@ -236,13 +241,16 @@ export class FolderStore implements ObjectStore {
   }
 
   /** Makes a folder and its parents durable before anything is put into it. */
-  async #folder(path: string): Promise<void> {
+  async #folder(path: string, ownership: Ownership): Promise<void> {
     if (this.#folders.has(path)) return
     if (path !== this.#root && path !== dirname(path)) {
-      if (path.startsWith(this.#root)) await this.#folder(dirname(path))
+      if (path.startsWith(this.#root)) await this.#folder(dirname(path), ownership)
     }
-    const made = await mkdir(path, { recursive: true, mode: 0o750 })
-    if (made !== undefined) await syncFolder(dirname(path))
+    const made = await mkdir(path, { recursive: true, mode: ownership.folderMode })
+    if (made !== undefined) {
+      await giveFolder(path, ownership)
+      await syncFolder(dirname(path))
+    }
     this.#folders.add(path)
   }
 }
@@ -271,6 +279,11 @@ async function syncFolder(path: string): Promise<void> {
 
 function errno(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined
+}
+
+function isRefusal(error: unknown): boolean {
+  const code = errno(error)
+  return code === 'EACCES' || code === 'EPERM'
 }
 
 function storeError(error: unknown, name: string): TidemarkError {
