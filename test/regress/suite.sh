@@ -105,8 +105,10 @@ tm_init() { # NAME DB
 # Those that a copy will close: a table that is left out of the publication has none.
 open_gaps() { tm stream status --json 2>/dev/null | tail -1 | python3 -c '
 import sys, json
-for gap in json.load(sys.stdin).get("gaps", []):
-    if gap["open"] and not gap["reason"].startswith("it is left out of the publication"): print(gap["scope"])'; }
+gaps = [gap for gap in json.load(sys.stdin).get("gaps", []) if gap["open"]]
+out = {gap["scope"] for gap in gaps if gap["reason"].startswith("it is left out of the publication")}
+for gap in gaps:
+    if gap["scope"] not in out: print(gap["scope"])'; }
 
 # --- what a database holds --------------------------------------------------------------------------------------------
 snapshot() { # DB DIR
