@@ -33,7 +33,7 @@ const TEXT: Readonly<Record<Identity['state'], (table: Identity) => Finding>> = 
   'left out': (table) => ({
     level: 'warn',
     code: 'LEFT_OUT',
-    what: `${quoteTable(table)} is left out of the publication: its changes are NOT backed up${table.generated ? '; it has generated columns, with which FULL cannot serve' : ''}`,
+    what: `${quoteTable(table)} is left out of the publication: its changes are NOT backed up${table.generated ? '; it has virtual generated columns, with which FULL cannot serve' : ''}`,
     fix: `ALTER TABLE ${quoteTable(table)} ADD PRIMARY KEY (…)  over columns that are not generated; up publishes it then, and reads it again`,
   }),
   nothing: (table) => ({
@@ -65,7 +65,7 @@ export async function examineIdentities(client: pg.Client): Promise<Finding[]> {
     `WITH due AS (SELECT d.oid, d.schema, d.name FROM tidemark.identities_due() d),
           out AS (SELECT l.oid, l.schema, l.name FROM tidemark.left_out() l)
      SELECT s.*, EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                          WHERE n.nspname = s.schema AND c.relname = s.name AND a.attgenerated <> '' AND NOT a.attisdropped AND current_setting('server_version_num')::int >= 180000) AS generated
+                          WHERE n.nspname = s.schema AND c.relname = s.name AND a.attgenerated NOT IN ('', 's') AND NOT a.attisdropped AND current_setting('server_version_num')::int >= 180000) AS generated
        FROM (SELECT o.schema, o.name, 'left out' AS state FROM out o
              UNION ALL SELECT d.schema, d.name, CASE WHEN i.fails THEN 'failing' WHEN NOT i.serves THEN 'half' ELSE 'needless' END
                FROM due d CROSS JOIN LATERAL tidemark.identity_of(d.oid::oid) i WHERE d.oid NOT IN (SELECT o.oid FROM out o)

@@ -1,10 +1,22 @@
 -- Replica identities. Published without one that serves, the application's own UPDATE and DELETE would fail (hazard 33).
 -- What is given is remembered, so that it can be taken back: once the table has a key, and by `tidemark uninstall`.
 
+-- Whether the publication has the values of stored generated columns, which it can from PostgreSQL 18 on. One that is not made
+-- yet will have them where a table needs it.
+CREATE OR REPLACE FUNCTION tidemark.publishes_stored() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN COALESCE((SELECT to_jsonb(p) ->> 'pubgencols' = 's' FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation)), true);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.publishes_stored() FROM PUBLIC;
+
 -- What the identity of a table is and what it could be. Reads the catalog alone: waits for no lock, and nobody waits for it.
 --   key     a primary key that serves: not deferrable, and no generated column in it (the stream would have half a key)
 --   index   a unique index over columns that are NOT NULL that serves
---   whole   FULL serves: from PostgreSQL 18 on it does not where the table has generated columns
+--   whole   FULL serves: from PostgreSQL 18 on it does not where the table has virtual generated columns, and with stored
+--           ones only while the publication has their values (set_identity sees to that)
 --   serves  the identity that the table has now is whole in the stream
 --   fails   published as it is, UPDATE and DELETE fail
 CREATE OR REPLACE FUNCTION tidemark.identity_of(wanted oid, OUT current text, OUT key boolean, OUT index name, OUT whole boolean, OUT serves boolean, OUT fails boolean)
@@ -23,7 +35,10 @@ WITH usable AS (
          -- Up to PostgreSQL 17 half a key does not fail; it is only of no use.
          current_setting('server_version_num')::int >= 180000 AS strict,
          current_setting('server_version_num')::int < 180000
-           OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> '') AS whole,
+           OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated NOT IN ('', 's')) AS whole,
+         current_setting('server_version_num')::int < 180000
+           OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's')
+           OR tidemark.publishes_stored() AS held,
          (SELECT bool_or(u.plain) FROM usable u WHERE c.relreplident = 'd' AND u.indisprimary OR c.relreplident = 'i' AND u.indisreplident) AS plain
     FROM pg_catalog.pg_class c WHERE c.oid = wanted
 )
@@ -31,8 +46,8 @@ SELECT s.current,
        EXISTS (SELECT FROM usable u WHERE u.indisprimary AND u.plain),
        (SELECT u.name FROM usable u WHERE u.filled AND u.plain ORDER BY u.indnkeyatts, u.name LIMIT 1),
        s.whole,
-       CASE WHEN s.current = 'f' THEN s.whole ELSE COALESCE(s.plain, false) END,
-       CASE WHEN s.current = 'f' THEN NOT s.whole WHEN s.strict THEN s.plain IS NOT TRUE ELSE s.plain IS NULL END
+       CASE WHEN s.current = 'f' THEN s.whole AND s.held ELSE COALESCE(s.plain, false) END,
+       CASE WHEN s.current = 'f' THEN NOT (s.whole AND s.held) WHEN s.strict THEN s.plain IS NOT TRUE ELSE s.plain IS NULL END
   FROM seen s
 $$;
 REVOKE ALL ON FUNCTION tidemark.identity_of(oid) FROM PUBLIC;
@@ -76,6 +91,12 @@ BEGIN
   END IF;
   EXECUTE format('ALTER TABLE ONLY %I.%I REPLICA IDENTITY %s', one.nspname, one.relname,
     CASE target WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' ELSE format('USING INDEX %I', one.index) END);
+  -- From PostgreSQL 18 on UPDATE and DELETE under FULL fail where a column is generated and not published. Other tables' rows get
+  -- their stored ones as well from here on: whoever reads the stream looks at the columns that come with it.
+  IF target = 'f' AND current_setting('server_version_num')::int >= 180000 AND NOT tidemark.publishes_stored()
+    AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's') THEN
+    EXECUTE format('ALTER PUBLICATION %I SET (publish_generated_columns = stored)', (SELECT publication FROM tidemark.installation));
+  END IF;
   -- Where the table still has what Tidemark gave last, what was before that counts; else its owner has chosen anew.
   INSERT INTO tidemark.identity AS g (oid, given, before, before_index) VALUES (wanted, target, one.current, one.current_index)
     ON CONFLICT (oid) DO UPDATE SET given = EXCLUDED.given,

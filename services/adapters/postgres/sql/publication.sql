@@ -31,6 +31,25 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publishes_all() FROM PUBLIC;
 
+-- What every publication of ours says beside its tables. With the stored generated columns where the one that is there has
+-- them, or a table with REPLICA IDENTITY FULL needs them.
+CREATE OR REPLACE FUNCTION tidemark.publication_options() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  options text := 'publish = ''insert, update, delete, truncate'', publish_via_partition_root = false';
+BEGIN
+  IF current_setting('server_version_num')::int >= 180000 AND tidemark.publishes_stored()
+    AND (EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation))
+      OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's'
+                  WHERE c.relreplident = 'f' AND tidemark.is_streamed(c.oid))) THEN
+    options := options || ', publish_generated_columns = stored';
+  END IF;
+  RETURN options;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.publication_options() FROM PUBLIC;
+
 -- Makes the publication anew as a list of every table whose UPDATE and DELETE work under it. In one transaction: whoever reads
 -- the stream sees the old one up to here and the new one from here.
 CREATE OR REPLACE FUNCTION tidemark.publish_list() RETURNS void
@@ -39,13 +58,14 @@ AS $$
 DECLARE
   wanted name := (SELECT i.publication FROM tidemark.installation i);
   tables text;
+  options text := tidemark.publication_options();
 BEGIN
   SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname) INTO tables
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = 'tidemark' AND c.relname IN ('ddl', 'marker', 'installation')
       OR CASE WHEN tidemark.is_streamed(c.oid) THEN NOT (SELECT i.fails FROM tidemark.identity_of(c.oid) i) END;
   EXECUTE format('DROP PUBLICATION IF EXISTS %I', wanted);
-  EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (publish = ''insert, update, delete, truncate'', publish_via_partition_root = false)', wanted, tables);
+  EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (%s)', wanted, tables, options);
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publish_list() FROM PUBLIC;
@@ -57,7 +77,7 @@ AS $$
 BEGIN
   -- A publication of all tables can leave none out.
   IF may_all AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE tidemark.is_streamed(c.oid) AND (SELECT i.fails FROM tidemark.identity_of(c.oid) i)) THEN
-    EXECUTE format('CREATE PUBLICATION %I FOR ALL TABLES WITH (publish = ''insert, update, delete, truncate'', publish_via_partition_root = false)', (SELECT publication FROM tidemark.installation));
+    EXECUTE format('CREATE PUBLICATION %I FOR ALL TABLES WITH (%s)', (SELECT publication FROM tidemark.installation), tidemark.publication_options());
   ELSE
     PERFORM tidemark.publish_list();
   END IF;
