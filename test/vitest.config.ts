@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './support/longest-first.ts'
 
 const scope = process.env['TIDEMARK_TEST_SCOPE'] ?? 'default'
 
@@ -20,6 +21,7 @@ export default defineConfig({
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     retry: 0,
     testTimeout: scope === 'soak' ? 900_000 : 120_000,
     hookTimeout: 120_000,

@@ -1,14 +1,16 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
 import { kafkaError } from '../../services/adapters/kafka/connection.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { LSN_ZERO } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
-import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
-let bench: KafkaBench
+let bench: SharedKafka
 let terms = 0
 const signal = new AbortController().signal
 
@@ -63,11 +65,8 @@ const shown = (item: LogItem): string =>
 
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   beforeAll(async () => {
-    bench = await startKafka()
+    bench = await sharedKafka()
   }, 300_000)
-  afterAll(async () => {
-    await bench[Symbol.asyncDispose]()
-  })
 
   const open = (prefix: string): Promise<KafkaChangeLog> =>
     KafkaChangeLog.open(

@@ -1,14 +1,16 @@
 /** The CutBoard contract, run by every adapter. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { KafkaCutBoard } from '../../services/adapters/kafka/kafka-cut-board.ts'
 import { MemoryCutGroup } from '../../services/adapters/memory/memory-cut-board.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import type { CutBoard, CutRole } from '../../services/core/ports/cut-board.ts'
-import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const LANES = 3
 const WAIT_MS = 60_000
-let bench: KafkaBench | undefined
+let bench: SharedKafka | undefined
 let groups = 0
 
 type Group = () => Promise<CutBoard>
@@ -75,11 +77,8 @@ const shared = (members: readonly Member[]): boolean =>
 
 describe.each(Object.keys(BOARDS))('%s', (kind) => {
   beforeAll(async () => {
-    if (kind === 'kafka') bench = await startKafka()
+    if (kind === 'kafka') bench = await sharedKafka()
   }, 300_000)
-  afterAll(async () => {
-    if (kind === 'kafka') await bench?.[Symbol.asyncDispose]()
-  })
 
   test("one leads, every lane is somebody's, and a member that leaves gives up what it had", async () => {
     const group = BOARDS[kind]!()

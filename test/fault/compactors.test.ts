@@ -2,13 +2,15 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
-import { type KafkaBench, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
-let bench: KafkaBench
+let bench: SharedKafka
 
 const SETUP = `CREATE TABLE parent (id bigint PRIMARY KEY, name text); CREATE TABLE child (id bigint PRIMARY KEY, parent bigint REFERENCES parent, body text); INSERT INTO parent SELECT g, 'p' || g FROM generate_series(1, 20) g`
 
@@ -24,12 +26,9 @@ async function write(backup: Backup, round: number): Promise<void> {
 
 describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
   beforeAll(async () => {
-    bench = await startKafka()
+    bench = await sharedKafka()
   }, 300_000)
   afterEach(() => Running.killAll())
-  afterAll(async () => {
-    await bench[Symbol.asyncDispose]()
-  })
 
   async function prepare(prefix: string): Promise<Backup> {
     const backup = await Backup.prepare({ setup: SETUP })

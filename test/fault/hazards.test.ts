@@ -7,7 +7,7 @@ import { systemClock } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { compareLsn, formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
-import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 
 /** The stream alone, acknowledged by hand. */
 class Reader {
@@ -120,98 +120,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await waitFor(() => again.rows() === 1)
     await again.stop()
     expect(again.items.filter((item) => item.kind === 'changes').length).toBe(1)
-  })
-
-  test('a store that fails stops everything behind it: nothing later is acknowledged over the hole', async () => {
-    await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
-    await backup.init()
-    await backup.up()
-    await backup.durable()
-    const { store } = backup.repository.ledger
-    const put = store.putIfAbsent.bind(store)
-    let failing = true
-    store.putIfAbsent = (name, chunks, signal) =>
-      failing
-        ? Promise.reject(new TidemarkError('STORE_UNREACHABLE', 'down for the test'))
-        : put(name, chunks, signal)
-    const before = await slotPosition(backup)
-    for (let i = 1; i <= 5; i++) await backup.source.query('INSERT INTO t VALUES ($1)', [i])
-    await backup.until(() => backup.events.filter((e) => e.event === 'retry').length >= 2)
-    expect(await slotPosition(backup)).toBe(before)
-    failing = false
-    await backup.durable()
-    const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-  })
-
-  test('a table that is rewritten or emptied between the snapshot and its copy is not lost', async () => {
-    let disturb: (() => Promise<void>) | undefined
-    await using backup = await Backup.prepare({
-      version,
-      setup:
-        'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int); CREATE TABLE c (id int PRIMARY KEY, v int); INSERT INTO a SELECT i, i FROM generate_series(1, 1000) i; INSERT INTO b SELECT * FROM a; INSERT INTO c SELECT * FROM a',
-      onPoint: (point) => (point === 'base-snapshot' ? disturb?.() : undefined),
-    })
-    await backup.init()
-    disturb = async () => {
-      disturb = undefined
-      for (const sql of ['ALTER TABLE a ALTER COLUMN v TYPE bigint', 'TRUNCATE b', 'DROP TABLE c'])
-        await backup.source.query(sql)
-    }
-    await backup.up()
-    await backup.durable()
-    const restored = await backup.restore('latest')
-    const rows = await digests(restored.url)
-    expect(shown(rows)).toEqual(shown(await digests(backup.sourceUrl)))
-    expect(rows.find((t) => t.name === 'a')?.rows).toBe(1000n)
-  })
-
-  test('an ALTER during the base waits for one part of the copy at most, and nothing is lost', async () => {
-    let during: (() => Promise<void>) | undefined
-    let waited = 0
-    await using backup = await Backup.prepare({
-      version,
-      setup: `CREATE TABLE big (id int PRIMARY KEY, body text); ALTER TABLE big ALTER body SET STORAGE PLAIN; INSERT INTO big SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 90000) g`,
-      onPoint: (point) => {
-        if (point !== 'base-part-stored') return
-        const action = during
-        during = undefined
-        void action?.()
-      },
-    })
-    await backup.init()
-    const altering = Promise.withResolvers<void>()
-    const client = await backup.client()
-    during = async () => {
-      const from = performance.now()
-      await client
-        .query(`ALTER TABLE big ADD COLUMN added text DEFAULT 'x'; UPDATE big SET added = 'y' WHERE id < 100`)
-        .then(() => altering.resolve(), altering.reject)
-      waited = performance.now() - from
-    }
-    await backup.up()
-    await backup.guard(altering.promise)
-    expect(waited).toBeLessThan(10_000)
-    await backup.durable()
-    const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-  })
-
-  test('rows of one COPY share an LSN and are all there once, whatever the cuts', async () => {
-    await using backup = await Backup.start({
-      version,
-      segmentBytes: 64 * 1024,
-      setup: 'CREATE TABLE c (id int PRIMARY KEY, v text)',
-    })
-    await backup.source.query("INSERT INTO c SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i")
-    await backup.source.query('UPDATE c SET id = -id')
-    await backup.durable()
-    await backup.crash()
-    await backup.up()
-    await backup.source.query('INSERT INTO c VALUES (99999999, NULL)')
-    await backup.durable()
-    const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
 
   test('a role without rights can neither forge a record nor gain rights through the trigger', async () => {
@@ -328,4 +236,105 @@ test('feedback carries the durable position unchanged and never goes back', () =
   expect(sent.map((body) => formatLsn(toLsn(body.readBigUInt64BE(9))))).toEqual(['0/200', '0/200'])
   expect(statusUpdate(parseLsn('A/B'), 0).length).toBe(34)
   expect(compareLsn(feedback.durable, parseLsn('0/200'))).toBe(0)
+})
+
+// What does not depend on the server's version.
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('a store that fails stops everything behind it: nothing later is acknowledged over the hole', async () => {
+    await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+    await backup.init()
+    await backup.up()
+    await backup.durable()
+    const { store } = backup.repository.ledger
+    const put = store.putIfAbsent.bind(store)
+    let failing = true
+    store.putIfAbsent = (name, chunks, signal) =>
+      failing
+        ? Promise.reject(new TidemarkError('STORE_UNREACHABLE', 'down for the test'))
+        : put(name, chunks, signal)
+    const before = await slotPosition(backup)
+    for (let i = 1; i <= 5; i++) await backup.source.query('INSERT INTO t VALUES ($1)', [i])
+    await backup.until(() => backup.events.filter((e) => e.event === 'retry').length >= 2)
+    expect(await slotPosition(backup)).toBe(before)
+    failing = false
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('a table that is rewritten or emptied between the snapshot and its copy is not lost', async () => {
+    let disturb: (() => Promise<void>) | undefined
+    await using backup = await Backup.prepare({
+      version,
+      setup:
+        'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int); CREATE TABLE c (id int PRIMARY KEY, v int); INSERT INTO a SELECT i, i FROM generate_series(1, 1000) i; INSERT INTO b SELECT * FROM a; INSERT INTO c SELECT * FROM a',
+      onPoint: (point) => (point === 'base-snapshot' ? disturb?.() : undefined),
+    })
+    await backup.init()
+    disturb = async () => {
+      disturb = undefined
+      for (const sql of ['ALTER TABLE a ALTER COLUMN v TYPE bigint', 'TRUNCATE b', 'DROP TABLE c'])
+        await backup.source.query(sql)
+    }
+    await backup.up()
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    const rows = await digests(restored.url)
+    expect(shown(rows)).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(rows.find((t) => t.name === 'a')?.rows).toBe(1000n)
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('an ALTER during the base waits for one part of the copy at most, and nothing is lost', async () => {
+    let during: (() => Promise<void>) | undefined
+    let waited = 0
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE big (id int PRIMARY KEY, body text); ALTER TABLE big ALTER body SET STORAGE PLAIN; INSERT INTO big SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 90000) g`,
+      onPoint: (point) => {
+        if (point !== 'base-part-stored') return
+        const action = during
+        during = undefined
+        void action?.()
+      },
+    })
+    await backup.init()
+    const altering = Promise.withResolvers<void>()
+    const client = await backup.client()
+    during = async () => {
+      const from = performance.now()
+      await client
+        .query(`ALTER TABLE big ADD COLUMN added text DEFAULT 'x'; UPDATE big SET added = 'y' WHERE id < 100`)
+        .then(() => altering.resolve(), altering.reject)
+      waited = performance.now() - from
+    }
+    await backup.up()
+    await backup.guard(altering.promise)
+    expect(waited).toBeLessThan(10_000)
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('rows of one COPY share an LSN and are all there once, whatever the cuts', async () => {
+    await using backup = await Backup.start({
+      version,
+      segmentBytes: 64 * 1024,
+      setup: 'CREATE TABLE c (id int PRIMARY KEY, v text)',
+    })
+    await backup.source.query("INSERT INTO c SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i")
+    await backup.source.query('UPDATE c SET id = -id')
+    await backup.durable()
+    await backup.crash()
+    await backup.up()
+    await backup.source.query('INSERT INTO c VALUES (99999999, NULL)')
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  })
 })

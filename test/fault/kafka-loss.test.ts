@@ -1,24 +1,23 @@
 /** Kafka loses what is not in the store yet: said, never jumped over, and nothing is lost that the source still has. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import type { KafkaConfig } from '../../services/app/config.ts'
 import { parseLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
-import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
-let bench: KafkaBench
+let bench: SharedKafka
 
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   beforeAll(async () => {
-    bench = await startKafka()
+    bench = await sharedKafka()
   }, 300_000)
   afterEach(() => Running.killAll())
-  afterAll(async () => {
-    await bench[Symbol.asyncDispose]()
-  })
 
   async function prepare(prefix: string, over: Partial<KafkaConfig> = {}): Promise<Backup> {
     const backup = await Backup.prepare({

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { removeFromSource } from '../../services/app/init.ts'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, oneVersion, serverUrl, shown, testedVersions } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 
 async function asAdmin<T>(version: string, action: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -81,41 +81,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await expectSameSchema(backup.sourceUrl, (await backup.restore('latest')).url)
     await expect(backup.restore(inside)).rejects.toMatchObject({ code: 'GAP' })
     await backup.restore(before)
-  })
-
-  test('records are removed from the source once they are durable, and older points keep their schema', async () => {
-    await using backup = await Backup.start({
-      version,
-      rollMs: 300,
-      setup: 'CREATE TABLE t (id int PRIMARY KEY)',
-    })
-    const { source } = backup
-    const points: { at: string; rows: string[]; columns: number }[] = []
-    for (let i = 0; i < 6; i++) {
-      await source.query(
-        `ALTER TABLE t ADD COLUMN c${i} text DEFAULT 'd${i}'; CREATE TABLE x${i} (id int PRIMARY KEY); INSERT INTO t (id) VALUES (${i}); INSERT INTO x${i} VALUES (1)`,
-      )
-      if (i > 0) await source.query(`DROP TABLE x${i - 1}`)
-      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
-        .l
-      points.push({ at, rows: shown(await digests(backup.sourceUrl)), columns: i + 2 })
-    }
-    await backup.durable()
-    // One record of each table and type that is there is all that stays.
-    await backup.until(async () => {
-      // A quiet stream passes the place of the question with its next heartbeat.
-      await backup.durable()
-      return (
-        (await source.query<{ n: string }>(`SELECT count(*)::text AS n FROM tidemark.ddl`)).rows[0]!.n === '2'
-      )
-    })
-    await source.query('ALTER TABLE t ADD COLUMN last int')
-    await backup.durable()
-    for (const { at, rows } of points) {
-      const restored = await backup.restore(at)
-      expect(shown(await digests(restored.url)), `at ${at}`).toEqual(rows)
-    }
-    await expectSameSchema(backup.sourceUrl, (await backup.restore('latest')).url)
   })
 
   test('a table that is dropped without a record is told, however soon records are forgotten', async () => {
@@ -211,89 +176,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await asAdmin(version, (client) => client.query(`DROP ROLE ${role}`))
   })
 
-  test('a schema change that cannot be recorded is said, and nothing counts as checked until it is', async () => {
-    await using backup = await Backup.start({
-      version,
-      rollMs: 2000,
-      setup: 'CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)',
-    })
-    const { source } = backup
-    await source.query('INSERT INTO t VALUES (2, 2)')
-    await backup.until(
-      () =>
-        backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint,
-    )
-    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
-      await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
-    await source.query('ALTER TABLE t ALTER v TYPE text USING v::text')
-    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
-      await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
-    const changedAt = await backup.head()
-    // The recording fails, whatever the reason: here the function that makes it.
-    await source.query('ALTER FUNCTION tidemark.record_one(text, oid) RENAME TO record_one_away')
-    await source.query(`INSERT INTO t VALUES (3, 'three')`)
-    await backup.until(() =>
-      backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')),
-    )
-    await source.query(`INSERT INTO t VALUES (4, 'four')`)
-    await backup.durable()
-    expect(backup.repository.catalog.generation!.checked < changedAt).toBe(true)
-    await source.query('ALTER FUNCTION tidemark.record_one_away(text, oid) RENAME TO record_one')
-    await source.query(`INSERT INTO t VALUES (5, 'five')`)
-    await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
-    expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({
-      event: 'untold',
-      tables: [],
-    })
-    // The gap begins before the change, not where it was noticed at last.
-    expect(backup.repository.catalog.gaps[0]!.from < changedAt).toBe(true)
-    await backup.durable()
-    await equalToSource(backup)
-  })
-
-  test('what was read before a table or a type got another name is told', async () => {
-    await using backup = await Backup.start({
-      version,
-      rollMs: 1500,
-      setup: `CREATE TABLE one (a int); CREATE TABLE two (a int); CREATE VIEW v AS SELECT a FROM one; CREATE TYPE e AS ENUM ('x'); CREATE TABLE u (e e)`,
-    })
-    const { source } = backup
-    await backup.durable()
-    // In one go, so that no reading of the schema comes between.
-    const results =
-      (await source.query(`BEGIN; ALTER TABLE one RENAME TO other; ALTER TABLE two RENAME TO one; ALTER TABLE other RENAME TO two; ALTER TYPE e RENAME TO f; COMMIT;
-      SELECT pg_current_wal_insert_lsn()::text AS l; BEGIN; CREATE TABLE later (id int); COMMIT`)) as unknown as {
-        readonly rows: readonly { readonly l: string }[]
-      }[]
-    const at = results.find(({ rows }) => rows.length > 0)!.rows[0]!.l
-    await backup.durable()
-    const notes = (await backup.restore(at)).result!.notes.filter((note) => note.includes('check it by hand'))
-    expect(notes).toEqual([
-      expect.stringContaining('view public.v was read before public.one changed its name'),
-      expect.stringContaining('type public.f had another name'),
-    ])
-    const whole = (await backup.restore('latest')).result!.notes
-    expect(whole.filter((note) => note.includes('check it by hand'))).toEqual([])
-  })
-
-  test('children keep the order of their columns, however they came to inherit', async () => {
-    const after = `CREATE TABLE late (b int, a int); ALTER TABLE late INHERIT p; INSERT INTO late VALUES (5, 6);
-      CREATE TABLE grown (own int) INHERITS (q); ALTER TABLE q ADD COLUMN more int; INSERT INTO grown VALUES (7, 8, 9, 10)`
-    await using backup = await Backup.start({
-      version,
-      setup: `CREATE TABLE p (a int, b int); CREATE TABLE q (x int, y int);
-        CREATE TABLE made () INHERITS (p); ALTER TABLE made ADD COLUMN own text; INSERT INTO made VALUES (1, 2, 'o');
-        CREATE TABLE merged (a int, own text) INHERITS (p); INSERT INTO merged VALUES (1, 2, 'o');
-        CREATE TABLE turned (b int, a int); ALTER TABLE turned INHERIT p; INSERT INTO turned VALUES (3, 4);
-        CREATE TABLE two (y int, x int) INHERITS (p); ALTER TABLE two INHERIT q; INSERT INTO two VALUES (1, 2, 3, 4);
-        CREATE TABLE both_parents (own int) INHERITS (q, p); INSERT INTO both_parents VALUES (1, 2, 3, 4, 5)`,
-    })
-    await backup.source.query(after)
-    await backup.durable()
-    const restored = await equalToSource(backup)
-    expect(await columnOrder(restored.url)).toEqual(await columnOrder(backup.sourceUrl))
-  })
-
   test('up runs as a role that may only replicate and read', async () => {
     const role = `backup_${randomBytes(4).toString('hex')}`
     await asAdmin(version, (client) => client.query(`CREATE ROLE ${role} LOGIN`))
@@ -346,5 +228,132 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       expect(await rights()).toEqual({ rolreplication: false, rolbypassrls: false, reads: false })
     }
     await asAdmin(version, (client) => client.query(`DROP ROLE ${role}`))
+  })
+})
+
+// What does not depend on the server's version.
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('a schema change that cannot be recorded is said, and nothing counts as checked until it is', async () => {
+    await using backup = await Backup.start({
+      version,
+      rollMs: 2000,
+      setup: 'CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)',
+    })
+    const { source } = backup
+    await source.query('INSERT INTO t VALUES (2, 2)')
+    await backup.until(
+      () =>
+        backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint,
+    )
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+    await source.query('ALTER TABLE t ALTER v TYPE text USING v::text')
+    for (const name of ['tidemark_ddl', 'tidemark_rewrite'])
+      await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    const changedAt = await backup.head()
+    // The recording fails, whatever the reason: here the function that makes it.
+    await source.query('ALTER FUNCTION tidemark.record_one(text, oid) RENAME TO record_one_away')
+    await source.query(`INSERT INTO t VALUES (3, 'three')`)
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'untold' && event.tables.includes('public.t')),
+    )
+    await source.query(`INSERT INTO t VALUES (4, 'four')`)
+    await backup.durable()
+    expect(backup.repository.catalog.generation!.checked < changedAt).toBe(true)
+    await source.query('ALTER FUNCTION tidemark.record_one_away(text, oid) RENAME TO record_one')
+    await source.query(`INSERT INTO t VALUES (5, 'five')`)
+    await backup.until(() => backup.events.some((event) => event.event === 'gap-closed'))
+    expect(backup.events.findLast((event) => event.event === 'untold')).toEqual({
+      event: 'untold',
+      tables: [],
+    })
+    // The gap begins before the change, not where it was noticed at last.
+    expect(backup.repository.catalog.gaps[0]!.from < changedAt).toBe(true)
+    await backup.durable()
+    await equalToSource(backup)
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('what was read before a table or a type got another name is told', async () => {
+    await using backup = await Backup.start({
+      version,
+      rollMs: 1500,
+      setup: `CREATE TABLE one (a int); CREATE TABLE two (a int); CREATE VIEW v AS SELECT a FROM one; CREATE TYPE e AS ENUM ('x'); CREATE TABLE u (e e)`,
+    })
+    const { source } = backup
+    await backup.durable()
+    // In one go, so that no reading of the schema comes between.
+    const results =
+      (await source.query(`BEGIN; ALTER TABLE one RENAME TO other; ALTER TABLE two RENAME TO one; ALTER TABLE other RENAME TO two; ALTER TYPE e RENAME TO f; COMMIT;
+      SELECT pg_current_wal_insert_lsn()::text AS l; BEGIN; CREATE TABLE later (id int); COMMIT`)) as unknown as {
+        readonly rows: readonly { readonly l: string }[]
+      }[]
+    const at = results.find(({ rows }) => rows.length > 0)!.rows[0]!.l
+    await backup.durable()
+    const notes = (await backup.restore(at)).result!.notes.filter((note) => note.includes('check it by hand'))
+    expect(notes).toEqual([
+      expect.stringContaining('view public.v was read before public.one changed its name'),
+      expect.stringContaining('type public.f had another name'),
+    ])
+    const whole = (await backup.restore('latest')).result!.notes
+    expect(whole.filter((note) => note.includes('check it by hand'))).toEqual([])
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('records are removed from the source once they are durable, and older points keep their schema', async () => {
+    await using backup = await Backup.start({
+      version,
+      rollMs: 300,
+      setup: 'CREATE TABLE t (id int PRIMARY KEY)',
+    })
+    const { source } = backup
+    const points: { at: string; rows: string[]; columns: number }[] = []
+    for (let i = 0; i < 6; i++) {
+      await source.query(
+        `ALTER TABLE t ADD COLUMN c${i} text DEFAULT 'd${i}'; CREATE TABLE x${i} (id int PRIMARY KEY); INSERT INTO t (id) VALUES (${i}); INSERT INTO x${i} VALUES (1)`,
+      )
+      if (i > 0) await source.query(`DROP TABLE x${i - 1}`)
+      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
+        .l
+      points.push({ at, rows: shown(await digests(backup.sourceUrl)), columns: i + 2 })
+    }
+    await backup.durable()
+    // One record of each table and type that is there is all that stays.
+    await backup.until(async () => {
+      // A quiet stream passes the place of the question with its next heartbeat.
+      await backup.durable()
+      return (
+        (await source.query<{ n: string }>(`SELECT count(*)::text AS n FROM tidemark.ddl`)).rows[0]!.n === '2'
+      )
+    })
+    await source.query('ALTER TABLE t ADD COLUMN last int')
+    await backup.durable()
+    for (const { at, rows } of points) {
+      const restored = await backup.restore(at)
+      expect(shown(await digests(restored.url)), `at ${at}`).toEqual(rows)
+    }
+    await expectSameSchema(backup.sourceUrl, (await backup.restore('latest')).url)
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('children keep the order of their columns, however they came to inherit', async () => {
+    const after = `CREATE TABLE late (b int, a int); ALTER TABLE late INHERIT p; INSERT INTO late VALUES (5, 6);
+      CREATE TABLE grown (own int) INHERITS (q); ALTER TABLE q ADD COLUMN more int; INSERT INTO grown VALUES (7, 8, 9, 10)`
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE p (a int, b int); CREATE TABLE q (x int, y int);
+        CREATE TABLE made () INHERITS (p); ALTER TABLE made ADD COLUMN own text; INSERT INTO made VALUES (1, 2, 'o');
+        CREATE TABLE merged (a int, own text) INHERITS (p); INSERT INTO merged VALUES (1, 2, 'o');
+        CREATE TABLE turned (b int, a int); ALTER TABLE turned INHERIT p; INSERT INTO turned VALUES (3, 4);
+        CREATE TABLE two (y int, x int) INHERITS (p); ALTER TABLE two INHERIT q; INSERT INTO two VALUES (1, 2, 3, 4);
+        CREATE TABLE both_parents (own int) INHERITS (q, p); INSERT INTO both_parents VALUES (1, 2, 3, 4, 5)`,
+    })
+    await backup.source.query(after)
+    await backup.durable()
+    const restored = await equalToSource(backup)
+    expect(await columnOrder(restored.url)).toEqual(await columnOrder(backup.sourceUrl))
   })
 })

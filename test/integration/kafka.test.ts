@@ -1,13 +1,15 @@
 /** The pipeline over a real Kafka and a real registry. */
 import avro from 'avsc'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { doctor } from '../../services/app/doctor.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { consumeTable } from '../support/plain-consumer.ts'
-import { type KafkaBench, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
+import { kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
-let bench: KafkaBench
+let bench: SharedKafka
 
 async function equalToSource(backup: Backup, at = 'latest'): Promise<void> {
   const restored = await backup.restore(at)
@@ -16,11 +18,8 @@ async function equalToSource(backup: Backup, at = 'latest'): Promise<void> {
 
 describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
   beforeAll(async () => {
-    bench = await startKafka()
+    bench = await sharedKafka()
   }, 300_000)
-  afterAll(async () => {
-    await bench[Symbol.asyncDispose]()
-  })
 
   const kafka = (prefix: string) => kafkaSettings(bench, prefix)
 

@@ -32,6 +32,17 @@ export function testedVersions(): string[] {
   return Object.keys(inject('servers'))
 }
 
+let turn = 0
+
+/**
+ * For tests that do not depend on the server's version: one version each time it is asked, by turns, so that a file
+ * meets both. With --all-versions all of them.
+ */
+export function oneVersion(): string[] {
+  const versions = testedVersions()
+  return inject('allVersions') ? versions : [versions[turn++ % versions.length]!]
+}
+
 export function withDatabase(url: string, database: string): string {
   const parsed = new URL(url)
   parsed.pathname = `/${database}`

@@ -1,8 +1,9 @@
-/** Kafka and a registry for one test file; undefined, with the reason said, where there is no Java. */
+/** Kafka and a registry: started here, or shared by the run; where there is no Java the reason is said. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KafkaConfig } from '../../services/app/config.ts'
+import type { SharedKafka } from './kafka-desk.ts'
 import { Kafka, type KafkaOptions } from './parts/kafka.ts'
 import { whyNoJava } from './parts/maven.ts'
 import { Registry } from './parts/registry.ts'
@@ -14,7 +15,7 @@ export interface KafkaBench extends AsyncDisposable {
 
 /** Settings of the change log on these servers. */
 export function kafkaSettings(
-  bench: KafkaBench,
+  bench: SharedKafka,
   prefix: string,
   over: Partial<KafkaConfig> = {},
 ): KafkaConfig {

@@ -9,10 +9,12 @@ import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { EmbeddedPostgres, platformPackage } from '../../services/demo/embedded-postgres.ts'
+import { openKafkaDesk } from './kafka-desk.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
     servers: Readonly<Record<string, string>>
+    allVersions: boolean
   }
 }
 
@@ -76,7 +78,8 @@ function fetchVersion(version: string): string {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const wanted = process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions' ? Object.keys(VERSIONS) : ['14', '18']
+  const allVersions = process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions'
+  const wanted = allVersions ? Object.keys(VERSIONS) : ['14', '18']
   const folder = join(tmpdir(), `tidemark-servers-${process.pid}`)
   const started: EmbeddedPostgres[] = []
   const servers: Record<string, string> = {}
@@ -86,9 +89,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       servers[version] = given
       continue
     }
-    const root =
-      packageOf(version) ??
-      (process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions' ? fetchVersion(version) : undefined)
+    const root = packageOf(version) ?? (allVersions ? fetchVersion(version) : undefined)
     if (root === undefined) {
       console.log(
         `PostgreSQL ${version} is not tested here: there is no package of it for ${process.platform}-${process.arch}`,
@@ -105,7 +106,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     servers[version] = server.url()
   }
   project.provide('servers', servers)
+  project.provide('allVersions', allVersions)
+  const desk = await openKafkaDesk()
+  project.provide('kafkaDesk', desk.url)
   return async () => {
+    await desk[Symbol.asyncDispose]()
     for (const server of started) await server.destroy()
     rmSync(folder, { recursive: true, force: true })
   }
