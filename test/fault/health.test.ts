@@ -2,12 +2,13 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { readFile, writeFile } from 'node:fs/promises'
+import { LIMITS } from '../../services/core/limits.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { Line } from '../support/silent-line.ts'
 
-/** Half of what the source would be waited for; the answers take milliseconds. */
-const PROMPT_MS = 7_000
+/** Less than a silent source is given before anybody asks; the answers take milliseconds. */
+const PROMPT_MS = LIMITS.silence.silenceMs - 1_000
 
 afterEach(() => Running.killAll())
 

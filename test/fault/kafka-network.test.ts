@@ -60,7 +60,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
           topic: `${prefix}.public.m`,
           key: 'id',
           until,
-          limitMs: 30_000,
+          limitMs: 90_000,
         })
       ).doubled,
     ).toBe(0)

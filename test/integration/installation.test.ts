@@ -191,7 +191,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
               `SELECT FROM pg_locks WHERE relation = 'tidemark.installation'::regclass AND NOT granted`,
             )
           ).rowCount,
-        { timeout: 20_000 },
+        { timeout: 60_000 },
       )
       .toBe(2)
     await source.query('COMMIT')

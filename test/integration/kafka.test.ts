@@ -170,7 +170,7 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
       topic: 'plain.public.chat',
       key: 'id',
       until,
-      limitMs: 30_000,
+      limitMs: 90_000,
     })
     await equalToSource(backup)
   })

@@ -150,7 +150,7 @@ export class MemoryPipeline {
   }
 
   async durable(lsn: Lsn): Promise<void> {
-    const deadline = performance.now() + 20_000
+    const deadline = performance.now() + 60_000
     while (compareLsn(this.repository.catalog.generation!.to, lsn) < 0) {
       if (performance.now() > deadline) throw new Error(`${formatLsn(lsn)} did not become durable`)
       await new Promise((resolve) => setImmediate(resolve))

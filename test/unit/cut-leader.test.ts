@@ -63,7 +63,7 @@ async function orders(
     clock,
     randomness: systemRandomness,
   })
-  await expect(leader.build(cut, AbortSignal.timeout(5_000))).resolves.toMatchObject({ changes: 1 })
+  await expect(leader.build(cut, AbortSignal.timeout(60_000))).resolves.toMatchObject({ changes: 1 })
   return lanes
 }
 

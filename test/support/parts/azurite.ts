@@ -90,7 +90,7 @@ export class Azurite {
       { stdio: ['ignore', log, log] },
     )
     this.#child.unref()
-    for (const deadline = performance.now() + 30_000; ; ) {
+    for (const deadline = performance.now() + 90_000; ; ) {
       try {
         await listening(this.port)
         return

@@ -59,7 +59,7 @@ export async function startProgram(
     stdio: ['ignore', log, log],
   })
   child.unref()
-  for (const deadline = performance.now() + 30_000; ; ) {
+  for (const deadline = performance.now() + 90_000; ; ) {
     try {
       await fetch(options.url)
       return child

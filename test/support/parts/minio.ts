@@ -14,7 +14,7 @@ const MINIO: GoProgram = {
   module: 'github.com/minio/minio',
   version: 'v0.0.0-20260212201848-7aac2a2c5b7c',
 }
-const START_MS = 30_000
+const START_MS = 90_000
 
 /** Why there is no S3 server here; undefined where there is one. */
 export function whyNoMinio(): string | undefined {
