@@ -50,13 +50,19 @@ export async function startKafka(options: Omit<KafkaOptions, 'folder'> = {}): Pr
     Kafka.create({ folder: join(folder, 'kafka'), ...options }),
     Registry.create(join(folder, 'registry')),
   ])
-  await Promise.all([kafka.start(), registry.start()])
-  return {
+  const bench: KafkaBench = {
     kafka,
     registry,
     async [Symbol.asyncDispose]() {
       await Promise.all([kafka.destroy(), registry.process.kill()])
       await rm(folder, { recursive: true, force: true })
     },
+  }
+  try {
+    await Promise.all([kafka.start(), registry.start()])
+    return bench
+  } catch (error) {
+    await bench[Symbol.asyncDispose]()
+    throw error
   }
 }

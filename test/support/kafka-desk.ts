@@ -25,12 +25,15 @@ export async function openKafkaDesk(): Promise<KafkaDesk> {
   const start = async (): Promise<KafkaBench> => (await import('./kafka-bench.ts')).startKafka()
   const server = createServer((_, answer) => {
     started ??= start()
-    started.then(
+    const starting = started
+    starting.then(
       ({ kafka, registry }) => {
         const shared: SharedKafka = { kafka: { bootstrap: kafka.bootstrap }, registry: { url: registry.url } }
         answer.end(JSON.stringify(shared))
       },
       (error: unknown) => {
+        // The next file tries again.
+        if (started === starting) started = undefined
         answer.statusCode = 500
         answer.end(String(error))
       },

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { openSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 
-const START_MS = 90_000
+const START_MS = 240_000
 
 export class JavaProcess {
   readonly #args: readonly string[]
