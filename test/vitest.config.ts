@@ -20,7 +20,8 @@ export default defineConfig({
         : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // Most tests wait more than they compute: TIDEMARK_TEST_WORKERS=3 suits a quiet machine of two cores.
+    maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 2),
     sequence: { sequencer: LongestFirst },
     retry: 0,
     testTimeout: scope === 'soak' ? 900_000 : 120_000,
