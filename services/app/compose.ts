@@ -8,6 +8,7 @@ import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { LIMITS } from '../core/limits.ts'
+import { largestRowHere } from '../core/row-limit.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { CutBoard } from '../core/ports/cut-board.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
@@ -210,6 +211,7 @@ export function openSource(
       keepFull: [...(config.kafka?.partitionBy.keys() ?? [])],
       clock: systemClock,
       randomness: systemRandomness,
+      largestRow: config.source.largestRow ?? largestRowHere(),
       ...(onSchemaDifference === undefined ? {} : { onSchemaDifference }),
       stored: (from) => storedHistory(generation, from),
     },

@@ -33,6 +33,12 @@ function measured(
     .transform((value) => read(units, value)!)
 }
 
+function maybeSize(least: string, most: string, description: string) {
+  return text(SIZES, least, most, description, 'a size such as 512MiB')
+    .transform((value) => read(SIZES, value)!)
+    .optional()
+}
+
 /** For settings that may be left out. */
 function maybeDuration(least: string, most: string, description: string) {
   return text(UNITS, least, most, description, 'a time such as 30d')
@@ -66,6 +72,9 @@ function text(
     })
     .meta({ description })
 }
+
+const LARGEST_ROW =
+  'rows that the server sends with more bytes are not taken: their table has a gap until they are gone or this is raised (an UPDATE under REPLICA IDENTITY FULL sends the old and the new row). Memory for two of them is needed, and for as much again beside a base. 1MiB to 1GiB; without it, a quarter of what the machine or the container has beyond 512MiB'
 
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
 
@@ -149,7 +158,7 @@ const HTTP_PORT = z.int().min(0).max(65535)
 
 export const configFile = z.strictObject({
   version: z.literal(1),
-  source: z.strictObject({ ...secret, ...sourceFields }),
+  source: z.strictObject({ ...secret, ...sourceFields, largestRow: maybeSize('1MiB', '1GiB', LARGEST_ROW) }),
   store: z
     .strictObject({
       url: z.string().min(1),

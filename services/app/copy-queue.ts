@@ -7,12 +7,25 @@ import type { Repository } from '../repository/repository.ts'
 import type { openSource } from './compose.ts'
 import type { UpEvent } from './up-events.ts'
 
+export interface CopyQueueEvents extends BaseEvents {
+  /** Copying a table again begins, or is over. */
+  onCopying?(oid: number, isUnderWay: boolean): void
+}
+
+interface WantedCopy {
+  readonly id: string
+  readonly oid: number
+  /** On the monotonic clock: a copy that was refused waits. */
+  readonly due: number
+  readonly pauseMs: number
+}
+
 export class CopyQueue {
   readonly #source: ReturnType<typeof openSource>
   readonly #repository: Repository
   readonly #generation: number
-  readonly #events: BaseEvents
-  readonly #wanted: { readonly id: string; readonly oid: number }[] = []
+  readonly #events: CopyQueueEvents
+  readonly #wanted: WantedCopy[] = []
   readonly #known = new Set<string>()
   #wake: (() => void) | undefined
 
@@ -20,7 +33,7 @@ export class CopyQueue {
     source: ReturnType<typeof openSource>,
     repository: Repository,
     generation: number,
-    events: BaseEvents,
+    events: CopyQueueEvents,
   ) {
     this.#source = source
     this.#repository = repository
@@ -32,7 +45,7 @@ export class CopyQueue {
   want(gap: { readonly id: string; readonly oid: number }): void {
     if (this.#known.has(gap.id)) return
     this.#known.add(gap.id)
-    this.#wanted.push(gap)
+    this.#wanted.push({ ...gap, due: 0, pauseMs: LIMITS.refusedCopyMs[0] })
     this.#wake?.()
   }
 
@@ -57,23 +70,42 @@ export class CopyQueue {
     }
     for (;;) {
       const next = await this.#next(signal)
-      await copy().closeGap(next, signal)
-      const closedAt = this.#repository.catalog.gaps.find((gap) => gap.id === next.id)?.closedAt
+      this.#events.onCopying?.(next.oid, true)
+      const outcome = await copy().closeGap(next, signal)
+      this.#events.onCopying?.(next.oid, false)
+      if (outcome === 'refused') {
+        // The row may go, or the limit be raised, which takes a new start.
+        const pauseMs = Math.min(2 * next.pauseMs, LIMITS.refusedCopyMs[1])
+        this.#wanted.push({ ...next, due: systemClock.elapsed() + next.pauseMs, pauseMs })
+        continue
+      }
+      const closedAt = this.#closedAt(next.id)
       if (closedAt !== undefined) await this.#reached(closedAt, signal)
       say({ event: 'gap-closed', id: next.id })
     }
   }
 
-  /** The next gap whose table is in the stream again: a copy of one that is left out would be old at once. */
-  async #next(signal: AbortSignal): Promise<{ readonly id: string; readonly oid: number }> {
+  #closedAt(id: string): Lsn | undefined {
+    return this.#repository.catalog.gaps.find((gap) => gap.id === id)?.closedAt
+  }
+
+  /** The next gap that is due and whose table is in the stream again: a copy of one that is left out would be old at once. */
+  async #next(signal: AbortSignal): Promise<WantedCopy> {
     for (;;) {
-      const leftOut = new Set(
-        this.#wanted.length === 0 ? [] : (await this.#source.leftOut()).map((table) => table.oid),
+      const now = systemClock.elapsed()
+      const due = this.#wanted.filter((gap) => gap.due <= now)
+      const leftOut = new Set(due.length === 0 ? [] : (await this.#source.leftOut()).map(({ oid }) => oid))
+      for (const next of due) {
+        if (leftOut.has(next.oid)) continue
+        this.#wanted.splice(this.#wanted.indexOf(next), 1)
+        // The copy of another gap of its table has closed it.
+        if (this.#closedAt(next.id) === undefined) return next
+      }
+      const first = this.#wanted.reduce((least, gap) => Math.min(least, gap.due), Number.POSITIVE_INFINITY)
+      await this.#woken(
+        signal,
+        this.#wanted.length === 0 ? undefined : Math.max(LIMITS.identityPollMs, first - now),
       )
-      const index = this.#wanted.findIndex((gap) => !leftOut.has(gap.oid))
-      const [next] = index < 0 ? [] : this.#wanted.splice(index, 1)
-      if (next !== undefined) return next
-      await this.#woken(signal, this.#wanted.length === 0 ? undefined : LIMITS.identityPollMs)
     }
   }
 

@@ -18,8 +18,14 @@ export interface SourceSettings {
   readonly publication: string
   /** A slot that a promotion left behind: `ask` where it is not given. */
   readonly failover?: z.infer<typeof failover>
+  /** Bytes; what this machine has room for where it is not given. */
+  readonly largestRow?: number | undefined
 }
 
-export function sourceSettings(read: Required<Omit<SourceSettings, 'url'>>, url: string): SourceSettings {
-  return { url, slot: read.slot, publication: read.publication, failover: read.failover }
+export function sourceSettings(
+  read: Required<Omit<SourceSettings, 'url' | 'largestRow'>> & Pick<SourceSettings, 'largestRow'>,
+  url: string,
+): SourceSettings {
+  const { slot, publication, failover, largestRow } = read
+  return { url, slot, publication, failover, largestRow }
 }

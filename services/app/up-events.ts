@@ -138,6 +138,7 @@ export function baseEvents(say: Say, onPoint: OnPoint): BaseEvents {
     onTable: (t) =>
       say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
     onProgress: (p) => say({ event: 'base-progress', ...p }),
+    onRefused: replicatorEvents(say).onGap,
     ...(onPoint === undefined ? {} : { onPoint }),
   }
 }

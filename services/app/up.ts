@@ -292,12 +292,10 @@ export class Up {
     // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish.
     const hard = AbortSignal.any([signal, stop.signal])
     const intake = AbortSignal.any([hard, draining])
-    const copies = new CopyQueue(
-      source,
-      repository,
-      number,
-      baseEvents((event) => this.#say(event), this.#options.onPoint),
-    )
+    const copies = new CopyQueue(source, repository, number, {
+      ...baseEvents((event) => this.#say(event), this.#options.onPoint),
+      onCopying: (oid, isUnderWay) => replicator.copying(oid, isUnderWay),
+    })
     const replicator = new Replicator({
       source,
       log,

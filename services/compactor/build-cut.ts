@@ -58,10 +58,12 @@ export async function buildCut(request: CutRequest): Promise<MadeCut> {
     if (gate.isFull) await gate.room()
     if (open < request.segmentBytes || part.endLsn !== undefined) continue
     // A large transaction: its segments are stored as they come.
+    const isLarge = open >= LIMITS.largeSegmentBytes
     open = 0
     const index = cut.nextSegment(randomness)
     cut.finished[index] = objects.early(cut, index, cut.finished[index]!)
-    if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
+    if (isLarge) await cut.finished[index]
+    else if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
   }
   return objects.put(cut)
 }

@@ -275,6 +275,8 @@ export class Compactor {
     this.#storing = stored
     stored.catch((error: unknown) => this.#fail(error))
     if (this.#inFlight >= (this.#options.cutsInFlight ?? LIMITS.segmentsInFlight)) await this.#oldest()
+    // A large row is stored before the next one is read.
+    if (cut.builder.rawBytes >= LIMITS.largeSegmentBytes) await stored.catch(() => undefined)
   }
 
   /** The cut that was begun first: its end makes room. */
@@ -304,9 +306,11 @@ export class Compactor {
 
   async #finishSegment(cut: OpenCut): Promise<void> {
     // The files of a large transaction are stored as they come, so that memory holds few of them.
+    const isLarge = cut.builder.rawBytes >= LIMITS.largeSegmentBytes
     const index = cut.nextSegment(this.#options.randomness)
     cut.finished[index] = this.#store.early(cut, index, cut.finished[index]!)
-    if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
+    if (isLarge) await cut.finished[index]
+    else if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
   }
 
   /** Idle: says that nothing is missing up to `at`, so that the source may drop its WAL. */

@@ -33,12 +33,12 @@ export class CutObjects {
   async early(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
     const { repository, retrying, signal } = this.#options
     const built = await building
-    const sealed = await this.#sealSegment(cut, index, built.file)
+    const sealed = await this.#sealSegment(cut, index, built.pieces)
     await retrying(() => repository.put(sealed, signal))
     const held = this.#early.get(cut) ?? new Map<number, SealedObject>()
-    held.set(index, { ...sealed, bytes: Buffer.alloc(0) })
+    held.set(index, { ...sealed, pieces: [] })
     this.#early.set(cut, held)
-    return { ...built, file: Buffer.alloc(0) }
+    return { ...built, pieces: [] }
   }
 
   /** Everything of the cut that is not stored yet; nothing may be added to it afterwards. */
@@ -56,7 +56,7 @@ export class CutObjects {
       if (segment.blocks.length === 0) continue
       let sealed = early?.get(part)
       if (sealed === undefined) {
-        sealed = await this.#sealSegment(cut, part, segment.file)
+        sealed = await this.#sealSegment(cut, part, segment.pieces)
         events.onPoint?.('segment-sealed')
         await retrying(() => repository.put(sealed!, signal))
         events.onPoint?.('segment-stored')
@@ -106,7 +106,7 @@ export class CutObjects {
     }
   }
 
-  #sealSegment(cut: OpenCut, part: number, file: Buffer): Promise<SealedObject> {
+  #sealSegment(cut: OpenCut, part: number, file: readonly Buffer[]): Promise<SealedObject> {
     const { repository, generation } = this.#options
     const to = cut.transactions.at(-1)?.lsn ?? cut.from
     return repository.seal(

@@ -3,11 +3,12 @@
  * puts the blocks of each table side by side into one Avro file.
  */
 import { LIMITS } from '../core/limits.ts'
+import { release } from '../core/release.ts'
 import type { ChangeShape, EncodedChanges } from '../core/transaction.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { segmentSchema } from '../formats/change-schema.ts'
 import { type KeySpan, KeyRange } from '../formats/key-range.ts'
-import { type Block, compressBlock, containerFile } from '../formats/container.ts'
+import { type Block, compressBlock, compressRow, containerFile } from '../formats/container.ts'
 
 interface TableRun {
   readonly shape: ChangeShape
@@ -23,7 +24,8 @@ interface TableRun {
 }
 
 export interface BuiltSegment {
-  readonly file: Buffer
+  /** The file. */
+  readonly pieces: readonly Buffer[]
   readonly rawBytes: number
   /** In file order. */
   readonly blocks: readonly {
@@ -37,13 +39,17 @@ export interface BuiltSegment {
 /** Counts compressions over all builders of a process; callers wait where too many are under way. */
 export class CompressionGate {
   #inFlight = 0
+  #bytes = 0
   readonly #idle: Buffer[] = []
   #waiting: (() => void)[] = []
 
-  track(block: Promise<Block>): void {
+  /** @param bytes what it holds until it is compressed */
+  track(block: Promise<Block>, bytes: number): void {
     this.#inFlight++
+    this.#bytes += bytes
     const done = (): void => {
       this.#inFlight--
+      this.#bytes -= bytes
       this.#waiting.shift()?.()
     }
     block.then(done, done)
@@ -63,12 +69,11 @@ export class CompressionGate {
   }
 
   async room(): Promise<void> {
-    while (this.#inFlight >= LIMITS.compressionsInFlight)
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    while (this.isFull) await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   get isFull(): boolean {
-    return this.#inFlight >= LIMITS.compressionsInFlight
+    return this.#inFlight >= LIMITS.compressionsInFlight || this.#bytes >= LIMITS.compressionBytes
   }
 }
 
@@ -89,6 +94,10 @@ export class SegmentBuilder {
       const run = runs[shapeOf[i]!]!
       const start = offsets[i]!
       const end = offsets[i + 1]!
+      if (end - start >= LIMITS.blockBytes) {
+        this.#large(run, bytes.subarray(start, end), changes.isOwn === true)
+        continue
+      }
       const sink = run.sink
       sink.reserve(end - start + 8)
       const out = sink.buffer
@@ -124,14 +133,32 @@ export class SegmentBuilder {
     return run
   }
 
+  /** A row that makes a block by itself is compressed where it lies. */
+  #large(run: TableRun, row: Buffer, isOwn: boolean): void {
+    if (run.rows > 0) this.#close(run)
+    run.range.add(row, 0)
+    const block = compressRow([run.tag, row])
+    block.then(
+      () => isOwn && release(row),
+      () => undefined,
+    )
+    run.rows = 1
+    this.#closed(run, block, row.length)
+  }
+
   #close(run: TableRun): void {
     const raw = this.#gate.borrow(run.sink.at)
     run.sink.buffer.copy(raw, 0, 0, run.sink.at)
-    const block = compressBlock(raw.subarray(0, run.sink.at), run.rows)
+    const bytes = run.sink.at
+    const block = compressBlock(raw.subarray(0, bytes), run.rows)
     run.sink.at = 0
     const done = (): void => this.#gate.giveBack(raw)
     block.then(done, done)
-    this.#gate.track(block)
+    this.#closed(run, block, bytes)
+  }
+
+  #closed(run: TableRun, block: Promise<Block>, bytes: number): void {
+    this.#gate.track(block, bytes)
     run.blocks.push(block)
     run.spans.push(run.range.take())
     run.totalRows += run.rows
@@ -151,6 +178,6 @@ export class SegmentBuilder {
       }
     }
     const { chunks } = containerFile(segmentSchema(runs.map((run) => run.shape)), sync, blocks)
-    return { file: Buffer.concat(chunks), rawBytes: this.rawBytes, blocks: described }
+    return { pieces: chunks, rawBytes: this.rawBytes, blocks: described }
   }
 }

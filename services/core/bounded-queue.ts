@@ -1,4 +1,7 @@
-/** A queue with a byte limit between one producer and one consumer; a failure of either side ends both. */
+/**
+ * A queue with a byte limit between one producer and one consumer; a failure of either side ends both. What the consumer
+ * has in its hands counts until it asks for more, so that two large items are never worked on at once.
+ */
 import { type Deferred, deferred } from './running-state.ts'
 
 export class BoundedQueue<T> {
@@ -75,15 +78,20 @@ export class BoundedQueue<T> {
         this.#items = this.#items.slice(this.#head)
         this.#head = 0
       }
-      const wasFull = this.isFull
-      this.#bytes -= this.#bytesOf(item)
-      if (this.#bytes <= this.#limitBytes / 2 || (wasFull && !this.isFull)) {
-        this.#room?.resolve()
-        this.#room = undefined
-        this.onRoom?.()
-      }
+      // Before it goes: what is large is given back by whoever works on it.
+      const bytes = this.#bytesOf(item)
       yield item
+      this.#taken(bytes)
     }
+  }
+
+  #taken(bytes: number): void {
+    const wasFull = this.isFull
+    this.#bytes -= bytes
+    if (this.#bytes > this.#limitBytes / 2 && (!wasFull || this.isFull)) return
+    this.#room?.resolve()
+    this.#room = undefined
+    this.onRoom?.()
   }
 }
 

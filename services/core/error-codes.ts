@@ -72,6 +72,12 @@ export const CODES = {
     means: 'A session setting that changes the text of values could not be fixed. Nothing was read.',
     next: 'tidemark doctor',
   },
+  ROW_TOO_LARGE: {
+    exit: 3,
+    retry: 'person',
+    means: `Nothing was acknowledged that is not stored. ${kept}`,
+    next: 'set source.largestRow higher in tidemark.yaml, and give the process the memory: twice as much beside 512 MiB',
+  },
   SLOT_TAKEN: {
     exit: 3,
     retry: 'again',

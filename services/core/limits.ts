@@ -6,14 +6,16 @@ export const LIMITS = {
   partBytes: 256 * 1024,
   /** An Avro block is closed when its rows reach this size. Larger blocks compress better and cost memory. */
   blockBytes: 1024 * 1024,
-  /** One row, encoded. PostgreSQL's own limit for a field is 1 GB; a row above this is refused by name. */
-  rowBytes: 1024 * 1024 * 1024,
   /** A transaction above this size gets segments of its own, so that earlier ones become durable in time. */
   largeTransactionBytes: 1024 * 1024,
   /** Segments that may be compressed, encrypted or written at once. */
   segmentsInFlight: 2,
+  /** A segment above this, before compression, is stored before the next one is filled: it has one large row. */
+  largeSegmentBytes: 96 * 1024 * 1024,
   /** Blocks that may be compressed at once: the machine's worker threads. */
   compressionsInFlight: 4,
+  /** Bytes that may wait for it, of large rows. */
+  compressionBytes: 16 * 1024 * 1024,
   /** Encoded bytes of a base part object. */
   basePartBytes: 32 * 1024 * 1024,
   /** Connections that copy a base, and that load a target. */
@@ -63,6 +65,8 @@ export const LIMITS = {
   /** And for one that readers wait behind: as in sql/identity.sql. */
   tableLockMs: 100,
   tableLockPauseMs: 250,
+  /** A table whose copy met a row too large to be taken is copied again after the first; the pause doubles up to the second. */
+  refusedCopyMs: [5_000, 1_800_000],
   /** Replica identities and the publication are looked at this often. */
   identityPollMs: 2_000,
   /** Pauses between tries for a lock on one table: doubles from the first to the second. */

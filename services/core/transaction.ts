@@ -35,6 +35,8 @@ export interface EncodedChanges {
   readonly shapeOf: Uint16Array
   readonly shapes: readonly ChangeShape[]
   readonly count: number
+  /** The bytes are one large row in a buffer of its own: who takes them last gives it back (core/release.ts). */
+  readonly isOwn?: boolean
 }
 
 /** Rows per shape and operation in one transaction part. */

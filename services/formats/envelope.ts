@@ -3,16 +3,19 @@
  * no per-message signature: the ledger signs), 1 MiB frames. Segments are sealed under an epoch key; epoch keys under
  * recipients (services/adapters/keys). Opened by any other implementation of that format: schemas/segment-format.md.
  */
+import { Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { buildDecrypt } from '@aws-crypto/decrypt-node'
 import { buildEncrypt } from '@aws-crypto/encrypt-node'
 import materials from '@aws-crypto/material-management-node'
 import type { KeyringNode } from '@aws-crypto/material-management-node'
 import { RawAesKeyringNode, RawAesWrappingSuiteIdentifier } from '@aws-crypto/raw-aes-keyring-node'
 import { TidemarkError } from '../core/errors.ts'
+import { LARGE_BYTES, release, releaseAll } from '../core/release.ts'
 
 const { CommitmentPolicy, AlgorithmSuiteIdentifier } = materials
-const { encrypt } = buildEncrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
-const { decrypt } = buildDecrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
+const { encrypt, encryptStream } = buildEncrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
+const { decrypt, decryptStream } = buildDecrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
 
 export const FRAME_BYTES = 1024 * 1024
 const KEY_NAMESPACE = 'tidemark'
@@ -45,15 +48,38 @@ export async function sealWith(keyring: KeyringNode, plain: Buffer, context: Sea
   return result
 }
 
+/** The same for what comes in pieces. Large ones are not joined on the way, and given back: they are the caller's own. */
+export async function sealPieces(
+  keyring: KeyringNode,
+  plain: readonly Buffer[],
+  context: SealContext,
+): Promise<readonly Buffer[]> {
+  const bytes = plain.reduce((sum, piece) => sum + piece.length, 0)
+  if (bytes < LARGE_BYTES)
+    return [await sealWith(keyring, plain.length === 1 ? plain[0]! : Buffer.concat(plain, bytes), context)]
+  const stream = encryptStream(keyring, {
+    suiteId: AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY,
+    frameLength: FRAME_BYTES,
+    encryptionContext: { ...context },
+  })
+  const sealed: Buffer[] = []
+  // A frame's last piece is empty.
+  stream.on('data', (piece: Buffer) => void (piece.length > 0 && sealed.push(piece)))
+  Readable.from(plain).pipe(stream)
+  await finished(stream)
+  releaseAll(plain)
+  return sealed
+}
+
 /**
- * Opens a message and checks that it was sealed for exactly this context.
+ * Opens a message and checks that it was sealed for exactly this context. A large one is given back: it is the caller's own.
  *
  * @throws TidemarkError KEY_WRONG when no key of the ring opens it, OBJECT_CORRUPT when it is damaged or for another place.
  */
 export async function openWith(keyring: KeyringNode, sealed: Buffer, context: SealContext): Promise<Buffer> {
-  let opened: Awaited<ReturnType<typeof decrypt>>
+  let opened: Awaited<ReturnType<typeof decryptLarge>>
   try {
-    opened = await decrypt(keyring, sealed)
+    opened = await (sealed.length < LARGE_BYTES ? decrypt(keyring, sealed) : decryptLarge(keyring, sealed))
   } catch (error) {
     const text = error instanceof Error ? error.message : ''
     if (/unencryptedDataKey has not been set|unable to decrypt|cannot decrypt/i.test(text)) {
@@ -77,4 +103,31 @@ export async function openWith(keyring: KeyringNode, sealed: Buffer, context: Se
     }
   }
   return opened.plaintext
+}
+
+/** A little at a time, into one buffer: what is decrypted is never there twice. */
+async function decryptLarge(
+  keyring: KeyringNode,
+  sealed: Buffer,
+): Promise<Pick<Awaited<ReturnType<typeof decrypt>>, 'plaintext' | 'messageHeader'>> {
+  const stream = decryptStream(keyring)
+  // The plain bytes are somewhat fewer than the sealed ones.
+  const plain = Buffer.allocUnsafeSlow(sealed.length)
+  let at = 0
+  let header: Awaited<ReturnType<typeof decrypt>>['messageHeader'] | undefined
+  stream.once('MessageHeader', (read: NonNullable<typeof header>) => {
+    header = read
+  })
+  stream.on('data', (piece: Buffer) => {
+    at += piece.copy(plain, at)
+  })
+  Readable.from(framesOf(sealed)).pipe(stream)
+  await finished(stream)
+  if (header === undefined) throw new Error('a message without a header')
+  release(sealed)
+  return { plaintext: plain.subarray(0, at), messageHeader: header }
+}
+
+function* framesOf(sealed: Buffer): Generator<Buffer> {
+  for (let at = 0; at < sealed.length; at += FRAME_BYTES) yield sealed.subarray(at, at + FRAME_BYTES)
 }

@@ -337,8 +337,10 @@ export function isSameBody(a: EntryBody, b: EntryBody): boolean {
   return canonicalize(a) === canonicalize(b)
 }
 
-export function hashBytes(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+export function hashBytes(...pieces: readonly Uint8Array[]): string {
+  const hash = createHash('sha256')
+  for (const piece of pieces) hash.update(piece)
+  return hash.digest('hex')
 }
 
 export function encodeEntry(

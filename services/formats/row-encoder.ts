@@ -57,7 +57,7 @@ export class RowEncoder {
     at: number,
     end: number,
   ): void {
-    sink.reserve((end - at) * 2 + this.#width * 40 + 64)
+    sink.reserve(this.room(end - at))
     this.#head(sink, lsn, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
     let cursor = at
     let marker = wire[cursor++]!
@@ -78,6 +78,33 @@ export class RowEncoder {
     }
     if (cursor !== end)
       throw new TidemarkError('PROTOCOL', `a row message of ${end - at} bytes was read to ${cursor - at}`)
+  }
+
+  /** At most so many bytes a change or a row takes: no value more than its text and 16 bytes, and two of each. */
+  room(wireBytes: number): number {
+    return wireBytes + this.#width * 40 + 64
+  }
+
+  /**
+   * At most so many bytes a change takes whose tuples are at [at, end): of a large row, so that its sink never grows. What
+   * did not change stands once on the wire, and twice in a change under identity FULL.
+   */
+  roomOf(tag: number, wire: Buffer, at: number, end: number): number {
+    let room = this.room(end - at)
+    if (!this.#full || tag !== 0x55 || wire[at] !== 0x4f) return room
+    const lengths: number[] = []
+    let cursor = at + 1
+    for (let tuple = 0; tuple < 2; tuple++) {
+      cursor += tuple === 0 ? 2 : 3
+      for (let i = 0; i < this.#width; i++) {
+        const kind = wire[cursor++]!
+        if (kind === BYTE_UNCHANGED && tuple === 1) room += this.room(lengths[i]!)
+        const length = kind === BYTE_TEXT ? wire.readInt32BE(cursor) : 0
+        if (tuple === 0) lengths.push(length)
+        cursor += kind === BYTE_TEXT ? 4 + length : 0
+      }
+    }
+    return room
   }
 
   truncate(sink: ByteSink, lsn: Buffer, ordinal: number): void {
@@ -134,7 +161,7 @@ export class RowEncoder {
     } else {
       const start = this.#oldStart[column]!
       const end = this.#oldEnd[column]!
-      sink.reserve((end - start) * 2 + this.#width * 40 + 64)
+      sink.reserve(this.room(end - start))
       this.#writers[column]!(sink, wire, start, end)
     }
   }
@@ -146,10 +173,10 @@ export class RowEncoder {
 
   /**
    * One row from a line of COPY's text format at [start, end), without its newline. Values with escapes are unescaped
-   * into `scratch` first.
+   * where they stand, so that the line is used up.
    */
-  copyLine(sink: ByteSink, line: Buffer, start: number, end: number, scratch: Buffer): void {
-    sink.reserve((end - start) * 2 + this.#width * 16 + 16)
+  copyLine(sink: ByteSink, line: Buffer, start: number, end: number): void {
+    sink.reserve(this.room(end - start))
     const writers = this.#writers
     const last = this.#width - 1
     let from = start
@@ -171,7 +198,7 @@ export class RowEncoder {
         throw new TidemarkError('PROTOCOL', 'a COPY line with another number of columns than its table')
       if (!escaped) writers[i]!(sink, line, from, at)
       else if (at - from === 2 && line[from + 1] === 78) sink.buffer[sink.at++] = 0
-      else writers[i]!(sink, scratch, 0, unescape(line, from, at, scratch))
+      else writers[i]!(sink, line, from, unescape(line, from, at))
       from = at + 1
     }
   }
@@ -181,12 +208,12 @@ const UNESCAPED = new Uint8Array(256).map(
   (_, i) => ({ 98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11 })[i] ?? i,
 )
 
-/** COPY's escapes undone into `out`; returns the length. The server writes only the one-letter escapes and `\\`. */
-function unescape(line: Buffer, start: number, end: number, out: Buffer): number {
-  let at = 0
+/** COPY's escapes undone in their place; returns where the value ends. The server writes only the one-letter escapes and `\\`. */
+function unescape(line: Buffer, start: number, end: number): number {
+  let at = start
   for (let i = start; i < end; i++) {
     const byte = line[i]!
-    out[at++] = byte === 92 ? UNESCAPED[line[++i]!]! : byte
+    line[at++] = byte === 92 ? UNESCAPED[line[++i]!]! : byte
   }
   return at
 }

@@ -3,6 +3,7 @@
  * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
  */
 import { ByteSink } from './byte-sink.ts'
+import { inSteps, LARGE_VALUE, PieceSink } from './piece-sink.ts'
 import { type ByteSource, corrupt } from './byte-source.ts'
 import { DAY_MICROS, formatDate, formatTimestamp, splitMicros } from './temporal.ts'
 import {
@@ -62,6 +63,19 @@ export function escapeInto(sink: ByteSink, from: Buffer, start: number, end: num
     }
   }
   sink.at = at
+}
+
+/** Escapes a large value a step at a time, each when it is asked for. */
+function* escapedSteps(from: Buffer, start: number, end: number): Generator<Buffer> {
+  for (const step of inSteps(from, start, end)) {
+    const sink = new ByteSink(2 * step.length)
+    escapeInto(sink, step, 0, step.length)
+    yield sink.view()
+  }
+}
+
+function* hexSteps(from: Buffer, start: number, end: number): Generator<Buffer> {
+  for (const step of inSteps(from, start, end)) yield Buffer.from(step.toString('hex'), 'latin1')
 }
 
 function ascii(sink: ByteSink, text: string): void {
@@ -213,12 +227,14 @@ export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink):
     case 'bytes': {
       const length = source.long()
       const start = source.skip(length)
-      sink.reserve(length * 2 + 3)
+      ascii(sink, '\\\\x')
+      if (length >= LARGE_VALUE && sink instanceof PieceSink) {
+        sink.refer(hexSteps(source.buffer, start, start + length))
+        break
+      }
+      sink.reserve(length * 2)
       const out = sink.buffer
       let at = sink.at
-      out[at++] = 92
-      out[at++] = 92
-      out[at++] = 120
       for (let i = start; i < start + length; i++) {
         const byte = source.buffer[i]!
         out[at++] = HEX[byte >> 4]!
@@ -231,7 +247,9 @@ export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink):
     case 'text': {
       const length = source.long()
       const start = source.skip(length)
-      escapeInto(sink, source.buffer, start, start + length)
+      if (length >= LARGE_VALUE && sink instanceof PieceSink)
+        sink.refer(escapedSteps(source.buffer, start, start + length))
+      else escapeInto(sink, source.buffer, start, start + length)
       break
     }
   }

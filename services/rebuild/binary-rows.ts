@@ -6,6 +6,7 @@ import { TidemarkError } from '../core/errors.ts'
 import type { TableColumn } from '../core/relation.ts'
 import type { ByteSink } from '../formats/byte-sink.ts'
 import { type ByteSource, corrupt } from '../formats/byte-source.ts'
+import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../formats/piece-sink.ts'
 import { DAY_MICROS } from '../formats/temporal.ts'
 import {
   BRANCH_NULL,
@@ -96,7 +97,7 @@ export class BinaryPrinter {
 
   /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsText */
   // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per value
-  print(source: ByteSource, sink: ByteSink): boolean {
+  print(source: ByteSource, sink: PieceSink): boolean {
     const forms = this.#forms
     const width = forms.length
     const { buffer } = source
@@ -194,6 +195,14 @@ export class BinaryPrinter {
           break
         default: {
           const version = form === VERSIONED ? 1 : 0
+          if (value >= LARGE_VALUE) {
+            to = word(out, to, value + version)
+            if (version === 1) out[to++] = 1
+            sink.at = to
+            sink.refer(copiedInSteps(buffer, at, at + value))
+            at += value
+            break
+          }
           const needed = value + (width - i) * FIELD_ROOM
           if (to + needed > out.length) {
             sink.at = to

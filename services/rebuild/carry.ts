@@ -10,7 +10,7 @@ import {
   stateBranch,
   type ValueKind,
 } from '../formats/value-kind.ts'
-import type { EmitRow } from './fold.ts'
+import { type EmitRow, LARGE_ROW } from './fold.ts'
 import type { RowLayout } from './row-layout.ts'
 import type { CarriedColumn } from './table-history.ts'
 
@@ -93,9 +93,11 @@ export function carryRows(
   if (carrier.isIdentity) return next
   const sink = new ByteSink(4096)
   return (buffer, start, end) => {
-    sink.at = 0
-    carrier.write(buffer, start, end, sink)
-    next(sink.buffer, 0, sink.at)
+    // A large row is referred to for longer than the call.
+    const to = end - start >= LARGE_ROW ? new ByteSink(end - start + 4096) : sink
+    to.at = 0
+    carrier.write(buffer, start, end, to)
+    next(to.buffer, 0, to.at)
   }
 }
 

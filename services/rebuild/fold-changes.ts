@@ -45,14 +45,17 @@ export class FoldedChanges implements Disposable {
       // The next object is fetched and decompressed while this one is folded.
       let before: Promise<Map<number, ChangeBlock[]>> | undefined
       const fold = async (): Promise<void> => {
-        if (before === undefined) return
-        for (const [oid, ofTable] of await before) folds.get(oid)!.apply(ofTable)
+        const opened = before
+        before = undefined
+        for (const [oid, ofTable] of (await opened) ?? []) folds.get(oid)!.apply(ofTable)
       }
       let done = 0
       for await (const { body } of plan.segments.entries()) {
         for (const object of body.objects) {
           if (!object.tables.some((table) => wanted(table.oid))) continue
           signal.throwIfAborted()
+          // Two at once would be two large rows.
+          if (rawBytes(object) >= LIMITS.largeSegmentBytes) await fold()
           const opening = blocksByTable(repository, body, object, wanted)
           opening.catch(() => undefined)
           await fold()
@@ -80,6 +83,11 @@ export class FoldedChanges implements Disposable {
   [Symbol.dispose](): void {
     this.#spill.close()
   }
+}
+
+/** Before compression. */
+function rawBytes(object: SegmentsEntry['objects'][number]): number {
+  return object.tables.reduce((sum, table) => sum + Number(table.bytes), 0)
 }
 
 async function blocksByTable(

@@ -6,7 +6,7 @@
  */
 import type { ByteSource } from '../formats/byte-source.ts'
 
-/** Sees one row: [start, end) of the buffer, valid during the call. */
+/** Sees one row: [start, end) of the buffer, valid during the call; a large one until the fold is asked for more. */
 export type EmitRow = (buffer: Buffer, start: number, end: number) => void
 
 /** Takes the row at `source` and moves past it. */
@@ -35,9 +35,11 @@ export interface Fold {
    * past it by itself: one walk over the row instead of two.
    */
   feedNext(source: ByteSource, emit: EmitRow, pass: PassRow): void
-  /** Emits what no older row brought; yields now and then, so that the taker can make room. */
+  /** Emits what no older row brought; yields now and then, so that the taker can make room: what was emitted before is then out. */
   finish(emit: EmitRow): Generator<void>
 }
 
 /** Rows between two yields of `finish`. */
 export const BREATH = 256
+/** A row of this size is followed by one. */
+export const LARGE_ROW = 1024 * 1024

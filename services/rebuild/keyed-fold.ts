@@ -3,7 +3,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
-import { BREATH, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
+import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
 import type { RowLayout } from './row-layout.ts'
 
@@ -162,9 +162,11 @@ export class KeyedFold implements Fold {
       }
     }
     for (let id = 0; id < this.#rows; id++) {
-      if (this.#rowState[id] === 1)
-        emit(this.#rowBuffers[this.#rowBuffer[id]!]!, this.#rowStart[id]!, this.#rowEnd[id]!)
-      if (id % BREATH === 0) yield
+      const start = this.#rowStart[id]!
+      const end = this.#rowEnd[id]!
+      const isEmitted = this.#rowState[id] === 1
+      if (isEmitted) emit(this.#rowBuffers[this.#rowBuffer[id]!]!, start, end)
+      if (id % BREATH === 0 || (isEmitted && end - start >= LARGE_ROW)) yield
     }
   }
 

@@ -2,7 +2,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import type { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
-import { BREATH, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
+import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
 import type { RowLayout } from './row-layout.ts'
 
@@ -82,7 +82,7 @@ export class MultisetFold implements Fold {
       const row = this.#rows.bytesOf(id)
       for (let k = 0; k < count; k++) {
         emit(row.buffer, row.start, row.end)
-        if (k % BREATH === BREATH - 1) yield
+        if (k % BREATH === BREATH - 1 || row.end - row.start >= LARGE_ROW) yield
       }
       if (id % BREATH === 0) yield
     }

@@ -7,6 +7,7 @@
  * `#moved` knows where such keys are. When that map has grown too large the fold says so, and the next one begins.
  */
 import { TidemarkError } from '../core/errors.ts'
+import { release } from '../core/release.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { hash } from './byte-table.ts'
@@ -19,6 +20,9 @@ const UPDATE = 1
 const MOVE = 2
 const DELETE = 3
 const OLDER = 4
+
+/** A record of this size is a chunk by itself. */
+const LARGE_RECORD = 4 * 1024 * 1024
 
 export interface PartitionedFoldOptions {
   readonly layout: RowLayout
@@ -143,20 +147,27 @@ export class PartitionedFold implements Fold {
       this.#flush(partition, 'older')
       const fold = this.#options.inner()
       if (this.#truncated) fold.truncate()
+      const changes: Buffer[] = []
       for (const chunk of partition.changes) {
-        replay(this.#options.spill.read(chunk), fold)
+        const read = this.#options.spill.read(chunk)
+        changes.push(read)
+        replay(read, fold)
         yield
       }
       for (const chunk of partition.older) {
-        const source = new ByteSource(this.#options.spill.read(chunk))
+        const read = this.#options.spill.read(chunk)
+        const source = new ByteSource(read)
         while (!source.done) {
           source.byte()
           const row = slice(source)
           fold.feed(source.buffer, row.start, row.end, emit)
         }
         yield
+        release(read)
       }
       yield* fold.finish(emit)
+      yield
+      for (const read of changes) release(read)
       this.#partitions[index] = new Partition()
     }
   }
@@ -221,26 +232,49 @@ export class PartitionedFold implements Fold {
     row: RowSlice | undefined,
   ): void {
     const partition = this.#partitions[index]!
+    const which = what === OLDER ? 'older' : 'changes'
+    const bytes =
+      (old === undefined ? 0 : old.end - old.start) + (row === undefined ? 0 : row.end - row.start)
+    if (bytes >= LARGE_RECORD) {
+      this.#flush(partition, which)
+      partition[which].push(this.#options.spill.append(largeRecord(what, buffer, old, row)))
+      return
+    }
     const sink =
       what === OLDER
         ? (partition.pendingOlder ??= new ByteSink(1024))
         : (partition.pendingChanges ??= new ByteSink(1024))
-    sink.reserve(
-      21 + (old === undefined ? 0 : old.end - old.start) + (row === undefined ? 0 : row.end - row.start),
-    )
+    sink.reserve(21 + bytes)
     sink.byte(what)
     if (old !== undefined) sink.slice(buffer, old.start, old.end)
     if (row !== undefined) sink.slice(buffer, row.start, row.end)
-    if (sink.at >= this.#options.chunkBytes) this.#flush(partition, what === OLDER ? 'older' : 'changes')
+    if (sink.at >= this.#options.chunkBytes) this.#flush(partition, which)
   }
 
   #flush(partition: Partition, which: 'changes' | 'older'): void {
     const sink = which === 'older' ? partition.pendingOlder : partition.pendingChanges
     if (sink === undefined || sink.at === 0) return
-    partition[which].push(this.#options.spill.append(sink.view()))
+    partition[which].push(this.#options.spill.append([sink.view()]))
     if (which === 'older') partition.pendingOlder = undefined
     else partition.pendingChanges = undefined
   }
+}
+
+/** As #write has it; its rows go to disk from where they lie. */
+function largeRecord(
+  what: number,
+  buffer: Buffer,
+  old: RowSlice | undefined,
+  row: RowSlice | undefined,
+): Buffer[] {
+  const pieces: Buffer[] = [Buffer.from([what])]
+  for (const slice of [old, row]) {
+    if (slice === undefined) continue
+    const length = new ByteSink(10)
+    length.long(slice.end - slice.start)
+    pieces.push(length.take(), buffer.subarray(slice.start, slice.end))
+  }
+  return pieces
 }
 
 function replay(buffer: Buffer, fold: Fold): void {

@@ -15,9 +15,15 @@ import { TidemarkError } from '../core/errors.ts'
 /** Fast rather than small; the checksum finds what the disk garbled. */
 const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } }
 
+/** What is compressed at once. */
+const STEP_BYTES = 4 * 1024 * 1024
+
 interface Chunk {
   readonly at: number
-  readonly bytes: number
+  /** What it has in plain. */
+  readonly plainBytes: number
+  /** Stored bytes of each of its steps. */
+  readonly steps: readonly number[]
 }
 
 export class SpillFile {
@@ -35,33 +41,62 @@ export class SpillFile {
     this.#key = randomness.bytes(32)
   }
 
-  /** Returns the number by which `read` finds it. @throws TidemarkError SPILL_FAILED */
-  append(plain: Buffer): number {
+  /** Pieces of one chunk; returns the number by which `read` finds it. @throws TidemarkError SPILL_FAILED */
+  append(pieces: readonly Buffer[]): number {
     const number = this.#chunks.length
+    const at = this.size
     const cipher = createCipheriv('aes-256-ctr', this.#key, counterOf(number))
-    const bytes = cipher.update(zstdCompressSync(plain, COMPRESSION))
+    const steps: number[] = []
+    let plainBytes = 0
+    for (const piece of pieces)
+      for (let from = 0; from < piece.length; from += STEP_BYTES) {
+        const step = piece.subarray(from, from + STEP_BYTES)
+        plainBytes += step.length
+        const bytes = cipher.update(zstdCompressSync(step, COMPRESSION))
+        this.#write(bytes)
+        steps.push(bytes.length)
+      }
+    this.#chunks.push({ at, plainBytes, steps })
+    return number
+  }
+
+  #write(bytes: Buffer): void {
     this.#try(() => {
       const file = (this.#file ??= this.#open())
       for (let done = 0; done < bytes.length; )
         done += writeSync(file, bytes, done, bytes.length - done, this.size + done)
     })
-    this.#chunks.push({ at: this.size, bytes: bytes.length })
     this.size += bytes.length
-    return number
   }
 
   /** @throws TidemarkError SPILL_FAILED */
   read(number: number): Buffer {
-    const { at, bytes } = this.#chunks[number]!
-    const sealed = Buffer.allocUnsafe(bytes)
+    const { at, plainBytes, steps } = this.#chunks[number]!
+    const decipher = createDecipheriv('aes-256-ctr', this.#key, counterOf(number))
     return this.#try(() => {
-      for (let done = 0; done < bytes; ) {
-        const read = readSync(this.#file!, sealed, done, bytes - done, at + done)
-        if (read === 0) throw new Error('the file ends early')
-        done += read
+      let from = at
+      const step = (bytes: number): Buffer => {
+        const sealed = this.#read(from, bytes)
+        from += bytes
+        return zstdDecompressSync(decipher.update(sealed))
       }
-      return zstdDecompressSync(createDecipheriv('aes-256-ctr', this.#key, counterOf(number)).update(sealed))
+      if (steps.length === 1) return step(steps[0]!)
+      const plain = Buffer.allocUnsafeSlow(plainBytes)
+      let to = 0
+      for (const bytes of steps) to += step(bytes).copy(plain, to)
+      if (to !== plainBytes) throw new Error('a chunk of another length')
+      return plain
     })
+  }
+
+  #read(at: number, bytes: number): Buffer {
+    const sealed = Buffer.allocUnsafe(bytes)
+    for (let done = 0; done < bytes; ) {
+      const read = readSync(this.#file!, sealed, done, bytes - done, at + done)
+      if (read === 0) throw new Error('the file ends early')
+      done += read
+    }
+    return sealed
   }
 
   close(): void {

@@ -5,6 +5,7 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, type Lsn } from '../core/position.ts'
+import { release } from '../core/release.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { carryRows, RowCarrier } from './carry.ts'
@@ -82,6 +83,8 @@ export class TableFold {
       if (compareLsn(cursor.lsn, this.#position) < 0 || compareLsn(cursor.lsn, this.#to) > 0) continue
       this.#change(this.#door(block, cursor), cursor)
     }
+    // What is folded on disk has been copied there.
+    if (this.#room.kind === 'disk') for (const { raw } of blocks) release(raw)
   }
 
   #change({ stage, carrier }: Door, cursor: ChangeCursor): void {

@@ -1,7 +1,8 @@
 /** A table's rows at the point, as COPY reads them: the base's rows with their changes folded in, then new ones. */
 import { TidemarkError } from '../core/errors.ts'
-import { ByteSink } from '../formats/byte-sink.ts'
+import { release } from '../core/release.ts'
 import { ByteSource } from '../formats/byte-source.ts'
+import { PieceSink } from '../formats/piece-sink.ts'
 import type { Repository } from '../repository/repository.ts'
 import { binaryHeader, BinaryPrinter, binaryTrailer } from './binary-rows.ts'
 import type { TablePlan } from './plan.ts'
@@ -24,7 +25,7 @@ export function tableRows(
   let total = 0
   let reported = 0
   // Three buffers in turn: one is filled while the target has the two before it.
-  const sinks = Array.from({ length: 3 }, () => new ByteSink(COPY_CHUNK + 16 * 1024))
+  const sinks = Array.from({ length: 3 }, () => new PieceSink(COPY_CHUNK + 16 * 1024))
   let sink = sinks[0]!
   let turn = 0
   if (format === 'binary') binaryHeader(sink)
@@ -45,12 +46,12 @@ export function tableRows(
     }
   }
   async function* chunks(): AsyncIterable<Buffer> {
-    const flush = function* (least: number): Generator<Buffer> {
-      if (sink.at < least || sink.at === 0) return
-      yield sink.view()
+    const isFull = (): boolean => sink.at >= COPY_CHUNK || sink.hasLarge
+    const flush = function* (): Generator<Buffer> {
+      yield* sink.pieces()
       turn = (turn + 1) % sinks.length
       sink = sinks[turn]!
-      sink.at = 0
+      sink.clear()
       onRows(total - reported)
       reported = total
     }
@@ -66,17 +67,19 @@ export function tableRows(
         const source = new ByteSource(block.raw)
         for (let i = 0; i < block.rows; i++) {
           opened.next(source)
-          if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
+          if (isFull()) yield* flush()
         }
+        // Its rows are out, or in the fold's own memory.
+        release(block.raw)
       }
     }
     if (opened === undefined) {
       opened = fold.open(undefined, take)
       printing = print(opened.layout)
     }
-    for (const _ of opened.finish()) if (sink.at >= COPY_CHUNK) yield* flush(COPY_CHUNK)
+    for (const _ of opened.finish()) if (isFull()) yield* flush()
     if (format === 'binary') binaryTrailer(sink)
-    yield* flush(1)
+    yield* flush()
     onRows(total - reported)
     reported = total
   }

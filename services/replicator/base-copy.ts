@@ -8,17 +8,24 @@
 import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
-import type { Snapshot, SnapshotTable, Source, TablePartRange } from '../core/ports/source.ts'
+import type { GapNotice } from '../core/transaction.ts'
+import type { CopyResult, Snapshot, SnapshotTable, Source, TablePartRange } from '../core/ports/source.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { release } from '../core/release.ts'
+import type { TableVersion } from '../core/relation.ts'
+import { isRowTooLarge } from '../core/row-limit.ts'
 import { baseSchema } from '../formats/change-schema.ts'
-import { type Block, compressBlock, containerFile } from '../formats/container.ts'
+import { type Block, compressBlock, compressRow, containerFile } from '../formats/container.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
 import { ofReading, statementsDigest } from '../formats/schema-change.ts'
 import type { Repository } from '../repository/repository.ts'
+import { type CopiedPart, TableWork } from './table-work.ts'
 
 export interface BaseEvents {
   onWaiting?(pids: readonly number[]): void
+  /** A table with a row that is too large to be taken has a gap instead of a copy. */
+  onRefused?(gap: GapNotice): void
   onTable?(event: {
     readonly schema: string
     readonly name: string
@@ -75,7 +82,8 @@ export class BaseCopy {
     const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
     for (const table of unfinished)
       if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })
-    const { closing, dropped } = await this.#rounds(base, undefined, done, signal)
+    const { closing, dropped, refused } = await this.#rounds(base, undefined, done, signal)
+    for (const gap of refused.values()) await this.#openGap(gap)
     let end = closing
     let rows = 0n
     let bytes = 0n
@@ -107,17 +115,40 @@ export class BaseCopy {
     return this.#options.repository.catalog.gaps.some((gap) => gap.id === id)
   }
 
-  /** Reads one table again and closes its gap. The gap's id is the id of the copy. */
-  async closeGap(gap: { readonly id: string; readonly oid: number }, signal: AbortSignal): Promise<void> {
+  /** Before the base's entry, so that no restore from it takes the table for empty. */
+  async #openGap({ id, from, reason, scope }: GapNotice): Promise<void> {
+    const { repository, generation, events } = this.#options
+    const isOpen = repository.catalog.openGaps.some(
+      (gap) => gap.scope.kind === 'table' && scope.kind === 'table' && gap.scope.oid === scope.oid,
+    )
+    if (isOpen) return
+    await repository.append({ kind: 'gap', generation, id, from: formatLsn(from), to: null, reason, scope })
+    events.onRefused?.({ id, from, reason, scope })
+  }
+
+  /**
+   * Reads one table again and closes its gap, and those that rows too large to be taken have left up to there. The gap's
+   * id is the id of the copy. `refused`: there is such a row still.
+   */
+  async closeGap(
+    gap: { readonly id: string; readonly oid: number },
+    signal: AbortSignal,
+  ): Promise<'closed' | 'refused'> {
     const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
-    const { closing } = await this.#rounds(gap.id, new Set([gap.oid]), done, signal)
+    const { closing, refused } = await this.#rounds(gap.id, new Set([gap.oid]), done, signal)
+    if (refused.size > 0) return 'refused'
     const at = done.get(gap.oid)?.body.position ?? formatLsn(closing)
-    await this.#options.repository.append({
-      kind: 'gap-closed',
-      generation: this.#options.generation,
-      id: gap.id,
-      at,
-    })
+    const { repository, generation } = this.#options
+    const others = repository.catalog.openGaps.filter(
+      ({ id, from, reason, scope }) =>
+        id !== gap.id &&
+        scope.kind === 'table' &&
+        scope.oid === gap.oid &&
+        isRowTooLarge(reason) &&
+        compareLsn(from, parseLsn(at)) < 0,
+    )
+    for (const { id } of [gap, ...others]) await repository.append({ kind: 'gap-closed', generation, id, at })
+    return 'closed'
   }
 
   async #rounds(
@@ -125,8 +156,9 @@ export class BaseCopy {
     only: ReadonlySet<number> | undefined,
     done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
     signal: AbortSignal,
-  ): Promise<{ closing: Lsn; dropped: number[] }> {
-    const { source, events } = this.#options
+  ): Promise<{ closing: Lsn; dropped: number[]; refused: ReadonlyMap<number, GapNotice> }> {
+    const { source, events, randomness } = this.#options
+    const refused = new Map<number, GapNotice>()
     const vanished = new Set<number>()
     let closing: Lsn | undefined
     for (let round = 1; round <= ROUNDS; round++) {
@@ -139,13 +171,24 @@ export class BaseCopy {
         await events.onPoint?.('base-snapshot')
         if (only === undefined && round === 1) await this.#schema(snapshot)
         closing = snapshot.consistentPoint
-        const wanted = snapshot.tables.filter((table) => !done.has(table.version.oid))
+        const wanted = snapshot.tables.filter(({ version: { oid } }) => !done.has(oid) && !refused.has(oid))
         this.#progress.estimatedRows =
           this.#progress.rows + wanted.reduce((sum, table) => sum + table.rows, 0)
         const left = await this.#copyTables(snapshot, base, wanted, done, signal)
         for (const oid of left.vanished) vanished.add(oid)
+        for (const { version, reason } of left.refused)
+          refused.set(version.oid, {
+            id: randomness.uuid(),
+            from: closing,
+            reason,
+            scope: { kind: 'table', oid: version.oid, schema: version.schema, name: version.name },
+          })
         if (left.moved === 0 && left.vanished.length === 0)
-          return { closing, dropped: [...vanished].filter((oid) => !done.has(oid)) }
+          return {
+            closing,
+            dropped: [...vanished].filter((oid) => !done.has(oid) && !refused.has(oid)),
+            refused,
+          }
       } finally {
         await snapshot.close()
       }
@@ -186,7 +229,11 @@ export class BaseCopy {
     tables: readonly SnapshotTable[],
     done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
     outer: AbortSignal,
-  ): Promise<{ moved: number; vanished: number[] }> {
+  ): Promise<{
+    moved: number
+    vanished: number[]
+    refused: { readonly version: TableVersion; readonly reason: string }[]
+  }> {
     const stop = new AbortController()
     const signal = AbortSignal.any([outer, stop.signal])
     const work = [...tables].sort((a, b) => b.bytes - a.bytes).map((table) => new TableWork(table))
@@ -198,7 +245,10 @@ export class BaseCopy {
         if (table.outcome === undefined) {
           const result = await this.#copyPart(snapshot, base, table.table, part, index, signal)
           if (result.kind === 'copied') table.parts.set(index, result)
-          else table.outcome = result.kind
+          else {
+            table.outcome = result.kind
+            if (result.kind === 'refused') table.reason = result.reason
+          }
         }
         table.left--
         if (table.left === 0 && table.outcome === undefined)
@@ -217,6 +267,9 @@ export class BaseCopy {
     return {
       moved: work.filter((table) => table.outcome === 'moved').length,
       vanished: work.filter((table) => table.outcome === 'vanished').map((table) => table.table.version.oid),
+      refused: work
+        .filter((table) => table.outcome === 'refused')
+        .map(({ table: { version }, reason }) => ({ version, reason })),
     }
   }
 
@@ -227,7 +280,7 @@ export class BaseCopy {
     part: TablePartRange,
     index: number,
     signal: AbortSignal,
-  ): Promise<CopiedPart | { readonly kind: 'moved' | 'vanished' }> {
+  ): Promise<CopiedPart | Exclude<CopyResult, { readonly kind: 'copied' }>> {
     const { repository, generation, randomness } = this.#options
     const schema = baseSchema(table.shape)
     const objects: CopiedPart['objects'] = []
@@ -244,7 +297,7 @@ export class BaseCopy {
         await before
         const { chunks } = containerFile(schema, randomness.bytes(16), finished)
         const name = basePartName(generation, base, table.version.oid, index, repository.nonce())
-        const sealed = await repository.seal(name, Buffer.concat(chunks), {
+        const sealed = await repository.seal(name, chunks, {
           kind: 'base',
           generation: String(generation),
           table: String(table.version.oid),
@@ -261,16 +314,22 @@ export class BaseCopy {
       table,
       part,
       (bytes, count) => {
-        const block = compressBlock(bytes, count)
+        const size = bytes.length
+        const isLarge = count === 1 && size >= LIMITS.blockBytes
+        const block = isLarge ? compressRow([bytes]) : compressBlock(bytes, count)
         block.catch(() => undefined)
         blocks.push(block)
         pending++
-        const settled = block.then(() => void pending--)
-        raw += bytes.length
+        const settled = block.then(() => {
+          pending--
+          release(bytes)
+        })
+        settled.catch(() => undefined)
+        raw += size
         rows += count
-        totalRaw += bytes.length
+        totalRaw += size
         this.#progress.rows += count
-        this.#progress.rawBytes += bytes.length
+        this.#progress.rawBytes += size
         this.#options.events.onProgress?.({ ...this.#progress })
         if (raw >= LIMITS.basePartBytes) {
           const wait = store(blocks, rows)
@@ -330,24 +389,5 @@ export class BaseCopy {
       bytes: body.parts.reduce((sum, part) => sum + Number(part.bytes), 0),
     })
     return { entry: entry.number, body }
-  }
-}
-
-interface CopiedPart {
-  readonly kind: 'copied'
-  readonly rows: number
-  readonly rawBytes: number
-  readonly objects: EntryOf<'table'>['parts'][number][]
-}
-
-class TableWork {
-  readonly table: SnapshotTable
-  readonly parts = new Map<number, CopiedPart>()
-  left: number
-  outcome: 'moved' | 'vanished' | undefined
-
-  constructor(table: SnapshotTable) {
-    this.table = table
-    this.left = table.parts.length
   }
 }

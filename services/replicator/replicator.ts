@@ -62,6 +62,9 @@ export class Replicator {
   readonly #repaired = new Set<string>()
   /** Tables that are left out of the stream, with a gap that says so. */
   readonly #leftOut: Set<number>
+  /** Tables with a row that was too large to be taken, whose gap no copy that has begun will close: one is enough. */
+  readonly #refused = new Set<number>()
+  readonly #copying = new Set<number>()
   #untold = ''
   readonly #schema: SchemaLog
   #failure: { readonly error: unknown } | undefined
@@ -92,6 +95,7 @@ export class Replicator {
       reading = this.#schema.run(inner)
       reading.catch((error: unknown) => this.#fail(error, stop))
       for await (const item of source.stream(from, inner)) {
+        if (item.kind === 'gap' && !this.#isNew(item.gap)) continue
         const ends = item.kind === 'changes' && item.endLsn !== undefined
         // Its gaps go before it: a log that keeps the transaction keeps them too.
         if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
@@ -106,6 +110,27 @@ export class Replicator {
       await Promise.allSettled([sampling, reading])
       if (this.#failure === undefined && !hard.aborted) await this.#schema.settle(hard)
     }
+  }
+
+  /**
+   * A copy of the table begins, or is over. While it goes on every row that is not taken is a gap of its own: its snapshot
+   * may stand before the row.
+   */
+  copying(oid: number, isUnderWay: boolean): void {
+    this.#refused.delete(oid)
+    if (isUnderWay) this.#copying.add(oid)
+    else this.#copying.delete(oid)
+  }
+
+  /** A gap that the source tells. */
+  #isNew(gap: GapNotice): boolean {
+    if (gap.scope.kind === 'table') {
+      const { oid } = gap.scope
+      if (this.#refused.has(oid)) return false
+      if (!this.#copying.has(oid)) this.#refused.add(oid)
+    }
+    this.#options.events.onGap(gap)
+    return true
   }
 
   async #gaps(part: TransactionPart, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import { type Clock, type Randomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { ObjectDigest } from '../core/ports/object-store.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
-import { aesKeyring, type EpochKey, openWith, type SealContext, sealWith } from '../formats/envelope.ts'
+import { aesKeyring, type EpochKey, openWith, type SealContext, sealPieces } from '../formats/envelope.ts'
 import { hashBytes, type Signer, type StoredObject } from '../formats/ledger-entry.ts'
 import { keyName } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
@@ -83,8 +83,9 @@ export class Keyring {
     )
   }
 
-  async seal(key: EpochKey, plain: Buffer, context: SealContext): Promise<Buffer> {
-    return sealWith(aesKeyring(key.id, key.secret), plain, { stream: this.#catalog.stream, ...context })
+  /** In pieces; what is large is given back (see sealPieces). */
+  async seal(key: EpochKey, plain: readonly Buffer[], context: SealContext): Promise<readonly Buffer[]> {
+    return sealPieces(aesKeyring(key.id, key.secret), plain, { stream: this.#catalog.stream, ...context })
   }
 
   async open(keyId: string, sealed: Buffer, context: SealContext): Promise<Buffer> {
@@ -128,9 +129,14 @@ export async function putNew(
   signal?: AbortSignal,
 ): Promise<void> {
   if ((await ledger.store.putIfAbsent(name, chunks, signal)) === 'created') return
-  const there = await ledger.store.get(name)
-  if (!there.equals(Buffer.concat(chunks)))
+  if (!isSame(storedAs(name, chunks), await ledger.store.digest(name)))
     throw new TidemarkError('WRITER_FENCED', `${name} exists with other content`)
+}
+
+/** As an entry names it. */
+export function storedAs(name: string, pieces: readonly Buffer[]): StoredObject {
+  const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  return { name, bytes: String(bytes), sha256: hashBytes(...pieces) }
 }
 
 /**

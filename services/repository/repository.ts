@@ -5,18 +5,12 @@ import { LIMITS } from '../core/limits.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { SealContext } from '../formats/envelope.ts'
-import {
-  type EntryBody,
-  hashBytes,
-  type LedgerEntry,
-  type SealedRef,
-  type Signer,
-} from '../formats/ledger-entry.ts'
+import { type EntryBody, type LedgerEntry, type SealedRef, type Signer } from '../formats/ledger-entry.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
 import { judge } from './admission.ts'
 import type { Catalog } from './catalog.ts'
 import { newestCheckpoint, type Trusting, writeCheckpoint } from './checkpoint.ts'
-import { fetchChecked, Keyring, putNew } from './keyring.ts'
+import { fetchChecked, Keyring, putNew, storedAs } from './keyring.ts'
 import { READ_AHEAD } from './entry-reader.ts'
 import { Ledger, type TrustedSigners } from './ledger.ts'
 
@@ -35,7 +29,8 @@ export interface RepositoryOptions {
 
 export interface SealedObject {
   readonly object: SealedRef
-  readonly bytes: Buffer
+  /** Its bytes, as they are put. */
+  readonly pieces: readonly Buffer[]
 }
 
 export class Repository {
@@ -139,15 +134,16 @@ export class Repository {
       )
   }
 
-  /** Seals one object. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */
-  async seal(name: string, plain: Buffer, context: SealContext): Promise<SealedObject> {
+  /** Seals one object, which may come in pieces: large ones are given back. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */
+  async seal(name: string, plain: Buffer | readonly Buffer[], context: SealContext): Promise<SealedObject> {
     const key = await this.keyring.current(this.signer)
-    const bytes = await this.keyring.seal(key, plain, { ...context, object: name })
-    return { object: { name, bytes: String(bytes.length), sha256: hashBytes(bytes), key: key.id }, bytes }
+    const whole = Buffer.isBuffer(plain) ? [plain] : plain
+    const pieces = await this.keyring.seal(key, whole, { ...context, object: name })
+    return { object: { ...storedAs(name, pieces), key: key.id }, pieces }
   }
 
   async put(sealed: SealedObject, signal?: AbortSignal): Promise<void> {
-    await putNew(this.ledger, sealed.object.name, [sealed.bytes], signal)
+    await putNew(this.ledger, sealed.object.name, sealed.pieces, signal)
   }
 
   async getSealed(object: SealedRef, context: SealContext): Promise<Buffer> {

@@ -1,4 +1,4 @@
-/** npm run bench [-- plan chain seal ddl capture base rebuild lag requests reread memory kafka]: ratios in one run, medians of interleaved pairs, with their spread. */
+/** npm run bench [-- plan chain seal ddl capture base rebuild lag requests reread memory kafka large-row]: ratios in one run, medians of interleaved pairs, with their spread. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { benchChain } from './chain.ts'
 import { benchDdl } from './ddl.ts'
 import { benchKafka } from './kafka.ts'
 import { benchLag } from './lag.ts'
+import { benchLargeRow } from './large-row.ts'
 import { benchPlan } from './plan.ts'
 import { benchReread } from './reread.ts'
 import { benchRequests } from './requests.ts'
@@ -40,7 +41,12 @@ if (want('plan')) figures.push(...(await benchPlan(join(folder, 'plan'), say)))
 if (want('seal')) figures.push(...(await benchSeal(join(folder, 'seal'), PAIRS, say)))
 if (want('ddl')) figures.push(...(await benchDdl(join(folder, 'ddl'), say)))
 if (want('chain')) figures.push(...(await benchChain(join(folder, 'chain'), PAIRS, say)))
-if ([...wanted].some((name) => !['plan', 'chain', 'seal', 'ddl'].includes(name)) || wanted.size === 0)
+// Long, and about memory alone.
+if (wanted.has('large-row')) figures.push(...(await benchLargeRow(join(folder, 'large-row'), say)))
+if (
+  [...wanted].some((name) => !['plan', 'chain', 'seal', 'ddl', 'large-row'].includes(name)) ||
+  wanted.size === 0
+)
   await withServer()
 await rm(folder, { recursive: true, force: true })
 

@@ -128,7 +128,7 @@ export async function benchSeal(
             builder.add(part)
             if (gate.isFull) await gate.room()
           }
-          const { file } = await builder.finish(systemRandomness.bytes(16))
+          const { pieces } = await builder.finish(systemRandomness.bytes(16))
           const sealed = await repository.seal(
             segmentName(
               1,
@@ -138,10 +138,10 @@ export async function benchSeal(
               0,
               repository.nonce(),
             ),
-            file,
+            pieces,
             { kind: 'segment', generation: '1', lane: '0' },
           )
-          sealedBytes += sealed.bytes.length
+          sealedBytes += Number(sealed.object.bytes)
           await repository.put(sealed)
         })) / 1000
       ratios.push(plain / ours)

@@ -195,10 +195,12 @@ describe('one finished backup, damaged in copies', () => {
         ]) {
           const elsewhere = await repository.keyring.seal(
             { id: object.key, secret: await secretOf(repository, backup.keys, object.key) },
-            Buffer.from('x'),
+            [Buffer.from('x')],
             other,
           )
-          await expect(repository.keyring.open(object.key, elsewhere, context)).rejects.toMatchObject({
+          await expect(
+            repository.keyring.open(object.key, Buffer.concat(elsewhere), context),
+          ).rejects.toMatchObject({
             code: 'OBJECT_CORRUPT',
             message: expect.stringContaining('another place') as string,
           })

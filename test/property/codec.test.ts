@@ -82,7 +82,7 @@ test('a stock reader reads our rows, states and odd names included', () => {
   })
   const sink = new ByteSink(1024)
   const line = Buffer.from('42\tta\\tb 😀\tinfinity\t0.1')
-  encoder.copyLine(sink, line, 0, line.length, Buffer.alloc(1024))
+  encoder.copyLine(sink, line, 0, line.length)
   const row = type.fromBuffer(sink.take()) as Record<string, unknown>
   const values = JSON.parse(JSON.stringify(row)) as Record<string, Record<string, unknown>>
   expect(values['id']).toEqual({ long: 42 })

@@ -57,6 +57,8 @@ export interface BackupOptions {
   readonly storeUrl?: string
   readonly rollMs?: number
   readonly segmentBytes?: number
+  /** Bytes; what the machine has room for where it is not given. */
+  readonly largestRow?: number
   readonly setup?: string
   readonly createDatabase?: string
   /** The role that Tidemark connects as; the server's administrator where it is not given. */
@@ -186,6 +188,7 @@ export class Backup implements AsyncDisposable {
       readonly acceptLoss?: boolean
       readonly failover?: 'ask' | 'automatic'
       readonly newGeneration?: string
+      readonly largestRow?: number
       readonly waitFor?: UpEvent['event']
     } = {},
   ): Promise<void> {
@@ -201,7 +204,11 @@ export class Backup implements AsyncDisposable {
     const config = {
       ...read,
       kafka: options.kafka,
-      source: { ...read.source, failover: options.failover ?? ('ask' as const) },
+      source: {
+        ...read.source,
+        failover: options.failover ?? ('ask' as const),
+        largestRow: options.largestRow ?? this.#options.largestRow,
+      },
     }
     const reached = Promise.withResolvers<void>()
     this.#up = new Up({

@@ -243,7 +243,7 @@ export class MemorySource implements Source {
           if (value === null) line.at += line.buffer.write('\\N', line.at)
           else escapeInto(line, bytes, 0, bytes.length)
         }
-        encoder.copyLine(sink, line.buffer, 0, line.at, Buffer.alloc(line.at))
+        encoder.copyLine(sink, line.buffer, 0, line.at)
       }
       if (held.size > 0) await onBlock(sink.take(), held.size)
       return { kind: 'copied', rows: held.size }

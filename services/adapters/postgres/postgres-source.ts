@@ -38,6 +38,8 @@ export interface PostgresSourceOptions {
   readonly keepFull?: readonly string[]
   readonly clock: Clock
   readonly randomness: Randomness
+  /** Bytes: larger rows are gaps of their tables. */
+  readonly largestRow: number
   /** A whole reading of the schema differed from what the changes had made of it, in so many statements. */
   readonly onSchemaDifference?: (statements: number) => void
   /** What the ledger holds of the transactions that commit from `from` on. */
@@ -97,6 +99,8 @@ export class PostgresSource implements Source {
       timelineOf: (lsn) => timelineOf(identity.timelines, lsn),
       applicationName: APPLICATION_NAME,
       clock: this.#options.clock,
+      randomness: this.#options.randomness,
+      largestRow: this.#options.largestRow,
       proof: await this.#proof(),
       slotState: () => this.slot(),
     })
@@ -184,6 +188,7 @@ export class PostgresSource implements Source {
       subjects: this.#options.subjects ?? NO_SUBJECTS,
       clock: this.#options.clock,
       randomness: this.#options.randomness,
+      largestRow: this.#options.largestRow,
     })
   }
 

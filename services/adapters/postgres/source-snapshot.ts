@@ -17,7 +17,7 @@ import { connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
 import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
 import { type CatalogNow, catalogNow, COLUMNS_FINGERPRINT, TableMoved } from './pinned-table.ts'
-import { copyRange, storedColumns } from './table-copy.ts'
+import { copyRange, RowRefused, storedColumns } from './table-copy.ts'
 import { WireSession } from './wire-session.ts'
 
 const PAGE_BYTES = 8192
@@ -37,6 +37,8 @@ export interface SnapshotOptions {
   readonly subjects: Subjects
   readonly clock: Clock
   readonly randomness: Randomness
+  /** Bytes. */
+  readonly largestRow: number
   readonly only?: ReadonlySet<number>
   readonly signal: AbortSignal
   onWaiting?(pids: readonly number[]): void
@@ -169,10 +171,12 @@ export class SourceSnapshot implements Snapshot {
         to: part.to,
       }
       const encoder = new RowEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
-      const rows = await copyRange(session, range, this.#now, encoder, LIMITS.blockBytes, onBlock)
+      const limits = { blockBytes: LIMITS.blockBytes, largestRow: this.#options.largestRow }
+      const rows = await copyRange(session, range, this.#now, encoder, limits, onBlock)
       return { kind: 'copied', rows }
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
+      if (error instanceof RowRefused) return { kind: 'refused', reason: error.message }
       signal.throwIfAborted()
       throw dead ?? connectionError(error, 'source')
     } finally {

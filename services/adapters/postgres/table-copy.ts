@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from '../../core/errors.ts'
 import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../core/relation.ts'
+import { rowTooLarge } from '../../core/row-limit.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import type { RowEncoder } from '../../formats/row-encoder.ts'
 import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from './pinned-table.ts'
@@ -18,6 +19,12 @@ export interface CopyRange {
   readonly to: number | undefined
 }
 
+/** A row of the table is larger than what is taken. */
+export class RowRefused extends Error {}
+
+/** A line of this size makes a block by itself. */
+const LARGE_LINE = 1024 * 1024
+
 /** The columns that are stored: all but generated ones, which a restore computes again. */
 export function storedColumns(table: TableVersion): readonly string[] {
   return table.columns.filter((column) => column.generated === '').map((column) => column.name)
@@ -25,14 +32,14 @@ export function storedColumns(table: TableVersion): readonly string[] {
 
 /**
  * @param onBlock gets encoded Row records as they fill; where it returns a promise the socket waits for it
- * @throws TableMoved
+ * @throws TableMoved, RowRefused
  */
 export async function copyRange(
   session: WireSession,
   range: CopyRange,
   now: CatalogNow,
   encoder: RowEncoder,
-  blockBytes: number,
+  limits: { readonly blockBytes: number; readonly largestRow: number },
   onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
 ): Promise<number> {
   const { table } = range
@@ -41,8 +48,8 @@ export async function copyRange(
     await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(range.snapshot)}`)
     await pinTable((sql) => session.query(sql), table, now)
     const columns = storedColumns(table)
+    const { blockBytes, largestRow } = limits
     const sink = new ByteSink(blockBytes + 64 * 1024)
-    let scratch = Buffer.allocUnsafe(64 * 1024)
     let rows = 0
     let total = 0
     const upper = range.to === undefined ? '' : ` AND ctid < '(${range.to},0)'::tid`
@@ -57,24 +64,38 @@ export async function copyRange(
         () => session.close(),
       )
     }
-    await session.copyOut(`COPY (${select}) TO STDOUT`, (buffer, start, end) => {
-      if (scratch.length < end - start) scratch = Buffer.allocUnsafe(2 * (end - start))
-      // A table without columns still has rows: its lines are empty.
-      if (columns.length > 0) encoder.copyLine(sink, buffer, start, end - 1, scratch)
-      rows++
-      if (sink.at >= blockBytes) {
-        hand(sink.take(), rows)
-        total += rows
-        rows = 0
+    const flush = (): void => {
+      if (rows > 0) hand(sink.take(), rows)
+      total += rows
+      rows = 0
+    }
+    const onLine = (buffer: Buffer, start: number, end: number): void => {
+      if (end - start >= LARGE_LINE) {
+        flush()
+        const own = new ByteSink(encoder.room(end - start))
+        encoder.copyLine(own, buffer, start, end - 1)
+        hand(own.view(), 1)
+        total++
+        return
       }
+      // A table without columns still has rows: its lines are empty.
+      if (columns.length > 0) encoder.copyLine(sink, buffer, start, end - 1)
+      rows++
+      if (sink.at >= blockBytes) flush()
+    }
+    await session.copyOut(`COPY (${select}) TO STDOUT`, onLine, {
+      limit: largestRow,
+      onRefused: (_, bytes) => {
+        throw new RowRefused(rowTooLarge(bytes, largestRow))
+      },
     })
-    if (rows > 0) hand(sink.take(), rows)
+    flush()
     await proveName((sql) => session.query(sql), table)
     await session.query('COMMIT')
-    return total + rows
+    return total
   } catch (error) {
     if (!session.isClosed) await session.query('ROLLBACK')
-    if (error instanceof TableMoved) throw error
+    if (error instanceof TableMoved || error instanceof RowRefused) throw error
     if (sqlState(error) === '42501')
       throw new TidemarkError(
         'SOURCE_PRIVILEGE',

@@ -8,7 +8,7 @@
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { compareLsn, type Lsn } from '../../core/position.ts'
-import { type Subjects, withSubjects } from '../../core/relation.ts'
+import { type RelationVersion, type Subjects, withSubjects } from '../../core/relation.ts'
 import type {
   ChangeCount,
   ChangeShape,
@@ -34,6 +34,18 @@ interface Relation {
   rows: [number, number, number, number]
 }
 
+/** A row that was not taken. */
+export interface RefusedRow {
+  /** Commit LSN of its transaction. */
+  readonly at: Lsn
+  readonly table: RelationVersion
+  /** Of its message. */
+  readonly bytes: number
+}
+
+/** On the wire; a row of this size makes a part, and an Avro block, by itself. */
+const LARGE_ROW = 1024 * 1024
+
 const OPERATION_INDEX: Readonly<Record<number, 0 | 1 | 2>> = {
   [TAG.insert]: 0,
   [TAG.update]: 1,
@@ -48,6 +60,7 @@ export class TransactionAssembler {
   readonly #skipBelow: Lsn
   readonly #onSkipped: ((head: TransactionHead) => void) | undefined
   readonly #onReached: ((lsn: Lsn) => void) | undefined
+  readonly #onRefused: ((row: RefusedRow) => void) | undefined
   readonly #relations = new Map<number, Relation>()
 
   #head: TransactionHead | undefined
@@ -56,9 +69,13 @@ export class TransactionAssembler {
   #ordinal = 0
   #ddl: RawDdlRecord[] = []
   #markers: ControlRecord[] = []
+  /** Tables with a row that was too large to be taken, and its size. */
+  readonly #refused = new Map<Relation, number>()
 
   #sink = new ByteSink(2 * LIMITS.partBytes)
   #partStart = 0
+  /** The part being filled is one large row. */
+  #isLarge = false
   #offsets: Uint32Array = new Uint32Array(4096)
   #shapeOf: Uint16Array = new Uint16Array(4096)
   #count = 0
@@ -75,6 +92,8 @@ export class TransactionAssembler {
     onSkipped?: (head: TransactionHead) => void
     /** Everything that commits below it has come. */
     onReached?: (lsn: Lsn) => void
+    /** Before the end of a transaction that had it: once for each table, with the largest of its rows. */
+    onRefused?: (row: RefusedRow) => void
   }) {
     this.#emit = options.emit
     this.#text = options.text
@@ -83,6 +102,7 @@ export class TransactionAssembler {
     this.#skipBelow = options.skipBelow
     this.#onSkipped = options.onSkipped
     this.#onReached = options.onReached
+    this.#onRefused = options.onRefused
   }
 
   /** True between BEGIN and COMMIT: a keepalive's position then proves nothing (hazard 8). */
@@ -146,9 +166,12 @@ export class TransactionAssembler {
     if (!this.#skipping) {
       // Before the end of their transaction: a cut may roll behind it, and a crash then would lose what comes after.
       for (const marker of this.#markers) this.#emit(marker)
+      for (const [{ encoder }, bytes] of this.#refused)
+        this.#onRefused?.({ at: head.lsn, table: encoder.shape.relation, bytes })
       this.#part(commit.endLsn)
     } else this.#onSkipped?.(head)
     this.#markers = []
+    this.#refused.clear()
     this.#head = undefined
   }
 
@@ -174,6 +197,7 @@ export class TransactionAssembler {
     if (this.#skipping) return
     const oid = buffer.readUInt32BE(at)
     const relation = this.#known(oid)
+    if (end - at >= LARGE_ROW) this.#largePart(relation.encoder.roomOf(tag, buffer, at + 4, end))
     const sink = this.#next(relation, OPERATION_INDEX[tag]!)
     relation.encoder.change(sink, tag, this.#lsnBytes, ordinal, buffer, at + 4, end)
     if (relation.ddlColumns !== undefined && tag === TAG.insert)
@@ -182,7 +206,24 @@ export class TransactionAssembler {
       const name = insertedText(buffer, at + 4, 1)
       if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.lsn, name })
     }
-    this.#rowDone(end - at)
+    this.#rowDone()
+  }
+
+  /**
+   * A message that is too large to be taken: its transaction goes on without it.
+   *
+   * @param head its first bytes
+   * @param bytes how many it has
+   */
+  refused(head: Buffer, start: number, bytes: number): void {
+    const tag = head[start]!
+    if (OPERATION_INDEX[tag] === undefined)
+      throw new TidemarkError('PROTOCOL', `a message 0x${tag.toString(16)} of ${bytes} bytes in the stream`)
+    if (this.#head === undefined) throw new TidemarkError('PROTOCOL', 'a row outside of a transaction')
+    this.#ordinal++
+    if (this.#skipping) return
+    const relation = this.#known(head.readUInt32BE(start + 1))
+    this.#refused.set(relation, Math.max(bytes, this.#refused.get(relation) ?? 0))
   }
 
   #truncate(buffer: Buffer, at: number): void {
@@ -193,7 +234,7 @@ export class TransactionAssembler {
       const relation = this.#known(oid)
       const sink = this.#next(relation, 3)
       relation.encoder.truncate(sink, this.#lsnBytes, ordinal)
-      this.#rowDone(16)
+      this.#rowDone()
     }
   }
 
@@ -222,9 +263,16 @@ export class TransactionAssembler {
     return this.#sink
   }
 
-  #rowDone(wireBytes: number): void {
-    if (wireBytes > LIMITS.rowBytes) throw new TidemarkError('PROTOCOL', 'a row above 1 GiB')
-    if (this.#sink.at - this.#partStart >= LIMITS.partBytes) this.#part(undefined)
+  /** A large row gets a part and a buffer of its own, of the size that it needs. */
+  #largePart(room: number): void {
+    if (this.#count > 0) this.#part(undefined)
+    this.#sink = new ByteSink(room)
+    this.#partStart = 0
+    this.#isLarge = true
+  }
+
+  #rowDone(): void {
+    if (this.#isLarge || this.#sink.at - this.#partStart >= LIMITS.partBytes) this.#part(undefined)
   }
 
   #part(endLsn: Lsn | undefined): void {
@@ -246,13 +294,15 @@ export class TransactionAssembler {
         shapeOf: this.#shapeOf.slice(0, this.#count),
         shapes: this.#shapes,
         count: this.#count,
+        ...(this.#isLarge ? { isOwn: true } : {}),
       },
       counts,
       endLsn,
       ddl: endLsn === undefined ? [] : this.#ddl,
     })
     // Parts share a buffer until it is full; the bytes handed out are never written again.
-    if (this.#sink.at > LIMITS.partBytes) this.#sink = new ByteSink(2 * LIMITS.partBytes)
+    if (this.#isLarge || this.#sink.at > LIMITS.partBytes) this.#sink = new ByteSink(2 * LIMITS.partBytes)
+    this.#isLarge = false
     this.#partStart = this.#sink.at
     this.#count = 0
     this.#shapes = []

@@ -1,8 +1,9 @@
 /** The running stream: START_REPLICATION, frames in, items out, back-pressure on the socket. */
 import { BoundedQueue } from '../../core/bounded-queue.ts'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, type Randomness, systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { rowTooLarge } from '../../core/row-limit.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
 import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
@@ -10,9 +11,10 @@ import type { TextEncoding } from '../../formats/change-schema.ts'
 import type { SlotState } from '../../core/ports/source.ts'
 import { Feedback } from './feedback.ts'
 import type { HistoryProof } from './history-proof.ts'
+import { OUR_SCHEMA } from './names.ts'
 import { type SilenceLimits, watchSilence } from './silence.ts'
 import { streamError } from './slot.ts'
-import { TransactionAssembler } from './transaction-assembler.ts'
+import { type RefusedRow, TransactionAssembler } from './transaction-assembler.ts'
 import { WireSession } from './wire-session.ts'
 
 const XLOG_DATA = 0x77 // w
@@ -28,6 +30,9 @@ export interface WalStreamOptions {
   readonly timelineOf: (lsn: Lsn) => number
   readonly applicationName: string
   readonly clock: Clock
+  readonly randomness?: Randomness | undefined
+  /** Rows whose messages have more bytes are passed over, with a gap; none where it is not given. */
+  readonly largestRow?: number | undefined
   readonly silence?: SilenceLimits | undefined
   /** What must come again before anything else counts. */
   readonly proof?: HistoryProof | undefined
@@ -89,6 +94,7 @@ export class WalStream {
         skipBelow: from,
         onSkipped: (head) => proof?.see(head),
         onReached: (lsn) => this.#prove(proof, lsn),
+        onRefused: (row) => this.#refuse(row),
       })
       const { silence = LIMITS.silence } = this.#options
       // An idle line is asked often enough never to count as silent.
@@ -112,6 +118,10 @@ export class WalStream {
           } else if (buffer[start] === KEEPALIVE) {
             this.#keepalive(buffer, start, assembler, feedback, proof)
           }
+        },
+        {
+          limit: this.#largestRow + XLOG_HEADER,
+          onRefused: (head, bytes) => assembler.refused(head, XLOG_HEADER, bytes - XLOG_HEADER),
         },
       )
       void watchSilence(
@@ -153,6 +163,22 @@ export class WalStream {
       `publication_names ${quoteLiteral(quoteName(this.#options.publication))}`,
     ]
     return `START_REPLICATION SLOT ${quoteName(this.#options.slot)} LOGICAL ${formatLsn(from)} (${options.join(', ')})`
+  }
+
+  get #largestRow(): number {
+    return this.#options.largestRow ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Its table has a gap from there. @throws TidemarkError ROW_TOO_LARGE where only we can write that row */
+  #refuse({ at, table: { oid, schema, name }, bytes }: RefusedRow): void {
+    const reason = rowTooLarge(bytes, this.#largestRow)
+    if (schema === OUR_SCHEMA)
+      throw new TidemarkError('ROW_TOO_LARGE', `${reason}: it is the record of a schema change`)
+    const { randomness = systemRandomness } = this.#options
+    this.#emit({
+      kind: 'gap',
+      gap: { id: randomness.uuid(), from: at, reason, scope: { kind: 'table', oid, schema, name } },
+    })
   }
 
   #emit(item: LogItem): void {

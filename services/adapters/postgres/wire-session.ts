@@ -5,7 +5,9 @@
  */
 import type { Socket } from 'node:net'
 import { TidemarkError } from '../../core/errors.ts'
+import { release } from '../../core/release.ts'
 import { deferred } from '../../core/running-state.ts'
+import { LARGE_MESSAGE, LargeMessage } from './large-message.ts'
 import { backendOf, connect, type ConnectionOptions, connectionError } from './session.ts'
 
 const COPY_DATA = 0x64 // d
@@ -21,8 +23,16 @@ const READY = 0x5a // Z
 /** Sees each CopyData body: [start, end) of the buffer, valid during the call only. */
 export type CopyDataHandler = (buffer: Buffer, start: number, end: number) => void
 
+/** What becomes of a CopyData message whose body is larger than `limit`: its first bytes are told, the rest is passed over. */
+export interface CopyDataLimit {
+  /** Bytes. */
+  readonly limit: number
+  readonly onRefused: (head: Buffer, bytes: number) => void
+}
+
 interface Exchange {
   onCopyData: CopyDataHandler | undefined
+  limit: CopyDataLimit | undefined
   onStarted: (() => void) | undefined
   rows: (string | null)[][]
   /** The last command tag, e.g. COPY 42. */
@@ -44,6 +54,7 @@ export class WireSession {
   #pending: Buffer[] = []
   #pendingBytes = 0
   #needed = 5
+  #large: LargeMessage | undefined
   #exchange: Exchange | undefined
   #closed: Error | undefined
 
@@ -90,18 +101,18 @@ export class WireSession {
 
   /** Runs statements by the simple protocol; resolves with the rows' texts. */
   async query(sql: string): Promise<(string | null)[][]> {
-    return (await this.#run(sql, undefined, undefined)).rows
+    return (await this.#run(sql)).rows
   }
 
   /** COPY … TO STDOUT. `onCopyData` may pause the session and resume it later. */
-  async copyOut(sql: string, onCopyData: CopyDataHandler): Promise<void> {
-    await this.#run(sql, onCopyData, undefined)
+  async copyOut(sql: string, onCopyData: CopyDataHandler, limit?: CopyDataLimit): Promise<void> {
+    await this.#run(sql, { onCopyData, limit })
   }
 
   /** COPY … FROM STDIN; a chunk's bytes may change once the second one after it is asked for. Resolves with the rows taken. */
   async copyIn(sql: string, chunks: AsyncIterable<Buffer>): Promise<number> {
     const started = Promise.withResolvers<void>()
-    const done = this.#run(sql, undefined, started.resolve)
+    const done = this.#run(sql, { onStarted: started.resolve })
     done.catch(started.reject)
     await started.promise
     let before: Promise<void> = Promise.resolve()
@@ -132,9 +143,13 @@ export class WireSession {
   }
 
   /** START_REPLICATION: resolves when the stream has started; `ended` settles when it ends, normally with an error. */
-  async replicate(sql: string, onCopyData: CopyDataHandler): Promise<{ readonly ended: Promise<void> }> {
+  async replicate(
+    sql: string,
+    onCopyData: CopyDataHandler,
+    limit?: CopyDataLimit,
+  ): Promise<{ readonly ended: Promise<void> }> {
     const started = Promise.withResolvers<void>()
-    const ended = this.#run(sql, onCopyData, started.resolve).then(() => undefined)
+    const ended = this.#run(sql, { onCopyData, limit, onStarted: started.resolve }).then(() => undefined)
     ended.catch(started.reject)
     await started.promise
     return { ended }
@@ -154,16 +169,16 @@ export class WireSession {
 
   #run(
     sql: string,
-    onCopyData: CopyDataHandler | undefined,
-    onStarted: (() => void) | undefined,
+    handlers: Partial<Pick<Exchange, 'onCopyData' | 'limit' | 'onStarted'>> = {},
   ): Promise<Outcome> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed)
     if (this.#exchange !== undefined)
       return Promise.reject(new TidemarkError('INTERNAL', 'two exchanges at once on one connection'))
     const result = Promise.withResolvers<Outcome>()
     const exchange: Exchange = {
-      onCopyData,
-      onStarted,
+      onCopyData: handlers.onCopyData,
+      limit: handlers.limit,
+      onStarted: handlers.onStarted,
       rows: [],
       tag: '',
       error: undefined,
@@ -180,6 +195,14 @@ export class WireSession {
   /** Cuts the chunk into messages; what is incomplete waits, and is joined once when its last byte is there. */
   #feed(chunk: Buffer): void {
     let buffer = chunk
+    if (this.#large !== undefined) {
+      const taken = this.#large.take(chunk)
+      if (!this.#large.isWhole) return
+      const message = this.#large
+      this.#large = undefined
+      this.#largeMessage(message)
+      buffer = chunk.subarray(taken)
+    }
     if (this.#pendingBytes > 0) {
       this.#pending.push(chunk)
       this.#pendingBytes += chunk.length
@@ -189,6 +212,7 @@ export class WireSession {
       this.#pendingBytes = 0
     }
     const length = buffer.length
+    const most = this.#most
     let at = 0
     while (length - at >= 5) {
       const end =
@@ -197,15 +221,35 @@ export class WireSession {
         ((buffer[at + 1]! << 24) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 8) | buffer[at + 4]!)
       if (end > length) break
       const type = buffer[at]!
-      if (type === COPY_DATA) this.#exchange?.onCopyData?.(buffer, at + 5, end)
-      else this.#message(type, buffer, at + 5, end)
+      if (type !== COPY_DATA) this.#message(type, buffer, at + 5, end)
+      else if (end - at - 5 <= most) this.#exchange?.onCopyData?.(buffer, at + 5, end)
+      else this.#exchange?.limit?.onRefused(buffer.subarray(at + 5, end), end - at - 5)
       at = end
     }
     if (at < length) {
       this.#needed = length - at >= 5 ? 1 + buffer.readInt32BE(at + 1) : 5
+      if (this.#needed >= LARGE_MESSAGE) {
+        const isTaken = buffer[at] !== COPY_DATA || this.#needed - 5 <= this.#most
+        this.#large = new LargeMessage(this.#needed, isTaken)
+        this.#large.take(buffer.subarray(at))
+        return
+      }
       this.#pending = [buffer.subarray(at)]
       this.#pendingBytes = length - at
     }
+  }
+
+  /** The largest body of a CopyData message that is taken. */
+  get #most(): number {
+    return this.#exchange?.limit?.limit ?? Number.POSITIVE_INFINITY
+  }
+
+  #largeMessage({ bytes, length, isTaken }: LargeMessage): void {
+    if (bytes[0] !== COPY_DATA) this.#message(bytes[0]!, bytes, 5, length)
+    else if (isTaken) this.#exchange?.onCopyData?.(bytes, 5, length)
+    else this.#exchange?.limit?.onRefused(bytes.subarray(5), length - 5)
+    // It was valid during the call alone.
+    release(bytes)
   }
 
   #message(type: number, buffer: Buffer, start: number, end: number): void {

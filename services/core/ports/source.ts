@@ -56,11 +56,15 @@ export interface SnapshotTable {
   readonly parts: readonly TablePartRange[]
 }
 
-/** `moved`: the table was rewritten, altered or emptied after the snapshot and needs a newer one. */
+/**
+ * `moved`: the table was rewritten, altered or emptied after the snapshot and needs a newer one; `refused`: it has a row that is too
+ * large to be taken.
+ */
 export type CopyResult =
   | { readonly kind: 'copied'; readonly rows: number }
   | { readonly kind: 'moved' }
   | { readonly kind: 'vanished' }
+  | { readonly kind: 'refused'; readonly reason: string }
 
 /** One consistent view of the source at an exact place in its stream. Lives while its connection does. */
 export interface Snapshot {
@@ -69,7 +73,7 @@ export interface Snapshot {
   readonly tables: readonly SnapshotTable[]
   readonly sequences: readonly SequenceSample[]
   /**
-   * Copies one part. `onBlock` gets encoded Row records; where it returns a promise, reading waits for it. May be called
+   * Copies one part. `onBlock` gets encoded Row records, in a buffer that is its own from then on; where it returns a promise, reading waits for it. May be called
    * for several parts at once. A failed part may be copied again under the same snapshot.
    */
   copy(

@@ -1,0 +1,53 @@
+/** One step of the large rows in a process of its own: `base`, `stream` up to a position, or `restore`; prints its peak memory. */
+import { readFileSync } from 'node:fs'
+import { openBackup, placeOf } from '../../services/app/compose.ts'
+import { readConfig } from '../../services/app/config.ts'
+import { restore } from '../../services/app/restore.ts'
+import { Up } from '../../services/app/up.ts'
+import { compareLsn, parseLsn } from '../../services/core/position.ts'
+
+const [step = '', configPath = '', argument = ''] = process.argv.slice(2)
+const config = readConfig(configPath)
+const from = performance.now()
+if (step === 'restore') await restored()
+else await captured()
+console.log(JSON.stringify({ seconds: (performance.now() - from) / 1000, peakBytes: peakBytes() }))
+process.exit(0)
+
+async function captured(): Promise<void> {
+  const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
+  const done = Promise.withResolvers<void>()
+  const up = new Up({
+    config: { ...config, roll: { ageMs: 500, segmentBytes: config.roll.segmentBytes } },
+    repository,
+    onEvent: (event) => {
+      if (event.event === 'retry') console.error(JSON.stringify(event))
+      if (step === 'base' ? event.event === 'streaming' : event.event === 'durable' && reached())
+        done.resolve()
+    },
+  })
+  const reached = (): boolean => compareLsn(repository.catalog.generation!.end, parseLsn(argument)) >= 0
+  const running = up.run(new AbortController().signal)
+  await Promise.race([done.promise, running])
+  up.drain()
+  await running
+}
+
+async function restored(): Promise<void> {
+  await restore({
+    storeUrl: config.storeUrl,
+    keys: config.keys,
+    at: 'latest',
+    into: argument,
+    exceptTables: [],
+    dryRun: false,
+    signal: new AbortController().signal,
+    events: {},
+  })
+}
+
+/** Not resourceUsage(): that begins with what the parent had when it forked. */
+function peakBytes(): number {
+  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))
+  return Number(peak?.[1] ?? process.resourceUsage().maxRSS) * 1024
+}
