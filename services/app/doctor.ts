@@ -6,6 +6,7 @@ import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
+import { isRowTooLarge, largestRowHere } from '../core/row-limit.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { examineLog, garbageFindings, openBackup, openStore, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
@@ -30,6 +31,7 @@ export async function doctor(
   let tried: readonly Finding[] = []
   const clear = clearDatabase(config.source.url, 'source', process.env['PGSSLMODE'])
   if (clear !== undefined) findings.push(clear)
+  findings.push(...examineRowLimit(config.source.largestRow))
   try {
     const client = await connect({
       url: config.source.url,
@@ -113,7 +115,9 @@ export async function doctor(
           level: 'warn',
           code: 'GAP',
           what: `${gap.scope} has an open gap from ${gap.from}: ${gap.reason}`,
-          fix: 'tidemark up  (reads the table again, or has begun a new generation)',
+          fix: isRowTooLarge(gap.reason)
+            ? 'make the row smaller, or source.largestRow in tidemark.yaml larger, then: tidemark up  (reads the table again)'
+            : 'tidemark up  (reads the table again, or has begun a new generation)',
         })
   } catch (error) {
     findings.push(asFinding(error))
@@ -127,6 +131,20 @@ export async function doctor(
       fix: 'move the folder keys/restore to a safe place (restores need it)',
     })
   return { findings: [...findings, ...tried], notCovered, tried }
+}
+
+/** A limit that leaves no room for what it lets in. */
+function examineRowLimit(limit: number | undefined): Finding[] {
+  const here = largestRowHere()
+  if (limit === undefined || limit <= 2 * here) return []
+  return [
+    {
+      level: 'warn',
+      code: 'ROW_LIMIT',
+      what: `source.largestRow lets in rows of ${Math.round(limit / 1024 ** 2)} MiB, and the memory here is enough for ${Math.round(here / 1024 ** 2)} MiB: such a row can end the process, again and again`,
+      fix: 'give the process more memory, or lower source.largestRow: larger rows are then gaps of their tables',
+    },
+  ]
 }
 
 async function restoreKeysHere(folder: string): Promise<boolean> {

@@ -159,7 +159,11 @@ export class Compactor {
     for (const staged of this.#staged) this.#cut.add(staged, now)
     this.#staged = []
     this.#stagedBytes = 0
-    if (this.#inLarge) return
+    if (this.#inLarge) {
+      if (this.#cut.builder.rawBytes >= this.#options.policy.segmentBytes)
+        await this.#finishSegment(this.#cut)
+      return
+    }
     if (hasDdl(part)) this.#ddlSeen = part.head.lsn
     this.#arm()
     if (this.#decide() === 'cut') await this.#roll()

@@ -26,6 +26,9 @@ export function rowTooLarge(bytes: number, limit: number): string {
   return `${ROW_TOO_LARGE}: a row of ${megabytes(bytes)} is above source.largestRow, ${megabytes(limit)}`
 }
 
+/** PostgreSQL's own limit, whatever ours is. */
+export const ROW_NOT_SENT = `${ROW_TOO_LARGE}: a row is above 1 GiB, which PostgreSQL cannot send`
+
 export function isRowTooLarge(reason: string): boolean {
   return reason.startsWith(`${ROW_TOO_LARGE}:`)
 }

@@ -24,7 +24,7 @@ interface ChildReport {
 }
 
 async function child(...args: readonly string[]): Promise<ChildReport> {
-  const script = new URL('./large-row-child.ts', import.meta.url).pathname
+  const script = new URL('../support/large-row-child.ts', import.meta.url).pathname
   const { stdout, stderr } = await run(process.execPath, [script, ...args], { maxBuffer: 1 << 20 })
   if (stderr !== '') console.error(stderr)
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as ChildReport

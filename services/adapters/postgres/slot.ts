@@ -57,6 +57,9 @@ export function missingSlot(name: string): TidemarkError {
   return new TidemarkError('SLOT_MISSING', `the source has no slot ${name}`)
 }
 
+/** SQLSTATE program_limit_exceeded: a message above 1 GB. */
+export const PROGRAM_LIMIT = '54000'
+
 /**
  * An error of START_REPLICATION or of a running stream. Most refusals of its class cost nothing (a missing output plugin, a
  * setting): whether the slot is lost is what the slot says.
@@ -71,6 +74,11 @@ export async function streamError(
   const text = error instanceof Error ? error.message : ''
   const coded = (code: 'SLOT_TAKEN' | 'SLOT_LOST' | 'SLOT_MISSING' | 'PUBLICATION_UNSAFE'): TidemarkError =>
     new TidemarkError(code, serverText(error), { cause: error })
+  if (state === PROGRAM_LIMIT)
+    return new TidemarkError('ROW_TOO_LARGE', `the server cannot send a change: ${serverText(error)}`, {
+      cause: error,
+      next: 'tidemark up --new-generation  (a gap, and a new base); a primary key on the table makes its changes smaller',
+    })
   if (state === '55006') return coded('SLOT_TAKEN')
   // The server still has the slot, and no longer the WAL behind it. What it had is a gap all the same.
   if (/requested WAL segment \S+ has already been removed/.test(text)) return coded('SLOT_LOST')

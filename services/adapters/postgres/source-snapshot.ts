@@ -5,6 +5,7 @@ import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { CopyResult, Snapshot, SnapshotTable, TablePartRange } from '../../core/ports/source.ts'
 import type { Lsn } from '../../core/position.ts'
+import { ROW_NOT_SENT } from '../../core/row-limit.ts'
 import { type RelationVersion, type Subjects, type TableVersion, withSubjects } from '../../core/relation.ts'
 import type { SequenceSample } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
@@ -15,6 +16,7 @@ import { readTables } from './catalog/read-tables.ts'
 import { readSequencesOnce } from './sequences.ts'
 import { connect, connectionError, sqlState } from './session.ts'
 import { watchSilence } from './silence.ts'
+import { PROGRAM_LIMIT } from './slot.ts'
 import { beginUnder, type ExportedSnapshot, exportSnapshot } from './snapshot.ts'
 import { type CatalogNow, catalogNow, COLUMNS_FINGERPRINT, TableMoved } from './pinned-table.ts'
 import { copyRange, RowRefused, storedColumns } from './table-copy.ts'
@@ -177,6 +179,7 @@ export class SourceSnapshot implements Snapshot {
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
       if (error instanceof RowRefused) return { kind: 'refused', reason: error.message }
+      if (sqlState(error) === PROGRAM_LIMIT) return { kind: 'refused', reason: ROW_NOT_SENT }
       signal.throwIfAborted()
       throw dead ?? connectionError(error, 'source')
     } finally {
