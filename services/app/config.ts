@@ -8,7 +8,7 @@ import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { Subjects } from '../core/relation.ts'
-import { type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
+import { LARGEST_ROW, type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
 const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
@@ -33,16 +33,10 @@ function measured(
     .transform((value) => read(units, value)!)
 }
 
-function maybeSize(least: string, most: string, description: string) {
-  return text(SIZES, least, most, description, 'a size such as 512MiB')
-    .transform((value) => read(SIZES, value)!)
-    .optional()
-}
-
 /** For settings that may be left out. */
-function maybeDuration(least: string, most: string, description: string) {
-  return text(UNITS, least, most, description, 'a time such as 30d')
-    .transform((value) => read(UNITS, value)!)
+function maybe(units: typeof UNITS, least: string, most: string, description: string, what: string) {
+  return text(units, least, most, description, what)
+    .transform((value) => read(units, value)!)
     .optional()
 }
 
@@ -72,9 +66,6 @@ function text(
     })
     .meta({ description })
 }
-
-const LARGEST_ROW =
-  'rows that the server sends with more bytes are not taken: their table has a gap until they are gone or this is raised (an UPDATE under REPLICA IDENTITY FULL sends the old and the new row). Memory for two of them is needed, and for as much again beside a base. 1MiB to 1GiB; without it, a quarter of what the machine or the container has beyond 512MiB'
 
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
 
@@ -140,7 +131,7 @@ const copySettings = z.strictObject({
       'synchronous: nothing counts as durable before this copy has it, so a copy that is down holds up the acknowledgement; mirrored: filled behind the primary store, and catches up by itself',
   }),
   bandwidth: size('64KiB', '10GiB', '10GiB').meta({ description: 'a second, for filling a mirrored copy' }),
-  keep: maybeDuration('1h', '3650d', KEEP),
+  keep: maybe(UNITS, '1h', '3650d', KEEP, 'a time such as 30d'),
 })
 
 const tableSettings = z.strictObject({
@@ -158,12 +149,16 @@ const HTTP_PORT = z.int().min(0).max(65535)
 
 export const configFile = z.strictObject({
   version: z.literal(1),
-  source: z.strictObject({ ...secret, ...sourceFields, largestRow: maybeSize('1MiB', '1GiB', LARGEST_ROW) }),
+  source: z.strictObject({
+    ...secret,
+    ...sourceFields,
+    largestRow: maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB'),
+  }),
   store: z
     .strictObject({
       url: z.string().min(1),
       role: z.enum(['local', 'remote', 'archive']).default('local'),
-      keep: maybeDuration('1h', '3650d', KEEP),
+      keep: maybe(UNITS, '1h', '3650d', KEEP, 'a time such as 30d'),
     })
     .meta({ description: 'the primary store: it decides the order' }),
   copies: z.array(copySettings).default([]).meta({ description: 'other stores with the same backup' }),

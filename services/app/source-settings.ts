@@ -6,6 +6,9 @@ const failover = z.enum(['ask', 'automatic']).default('ask').meta({
     'a failover that left the slot behind: `ask` ends `up` (it may be a copy of the source), `automatic` begins a new generation where the timeline advanced. Only where the address always leads to the primary',
 })
 
+export const LARGEST_ROW =
+  'rows that the server sends with more bytes are not taken: their table has a gap until they are gone or this is raised (an UPDATE under REPLICA IDENTITY FULL sends the old and the new row). Memory for two of them is needed, and for as much again beside a base. 1MiB to 1GiB; without it, a quarter of what the machine or the container has beyond 512MiB'
+
 export const sourceFields = {
   slot: z.string().regex(/^[a-z0-9_]{1,63}$/),
   publication: z.string().min(1).max(63),
