@@ -67,6 +67,7 @@ function text(
     .meta({ description })
 }
 
+const largestRow = maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB')
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
 
 const kafkaSettings = z.strictObject({
@@ -149,11 +150,7 @@ const HTTP_PORT = z.int().min(0).max(65535)
 
 export const configFile = z.strictObject({
   version: z.literal(1),
-  source: z.strictObject({
-    ...secret,
-    ...sourceFields,
-    largestRow: maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB'),
-  }),
+  source: z.strictObject({ ...secret, ...sourceFields, largestRow }),
   store: z
     .strictObject({
       url: z.string().min(1),
