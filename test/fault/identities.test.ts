@@ -334,6 +334,18 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(backup.events.filter((event) => event.event === 'gap')).toEqual([])
   })
 
+  test('tables that come with their schema have an identity behind the same command', async () => {
+    await using backup = await Backup.start({ version, setup: 'CREATE TABLE other (id int PRIMARY KEY)' })
+    const app = await backup.client()
+    await app.query(
+      'CREATE SCHEMA side CREATE TABLE pk (a int PRIMARY KEY) PARTITION BY RANGE (a) CREATE TABLE fk (fk_a int REFERENCES pk (a) ON DELETE CASCADE) CREATE TABLE pk1 PARTITION OF pk FOR VALUES FROM (30) TO (50)',
+    )
+    await app.query('INSERT INTO side.pk VALUES (35)')
+    await app.query('INSERT INTO side.fk VALUES (35)')
+    await app.query('DELETE FROM side.pk WHERE a = 35')
+    expect(await identityOf(backup, 'side.fk')).toBe('f')
+  })
+
   test('with a list of tables, what the server refuses of published ones still works', async () => {
     const strict = Number(version) >= 18
     await using backup = await Backup.prepare({

@@ -108,7 +108,10 @@ BEGIN
       IF affected IS NULL THEN
         -- A serial column's sequence is made and then owned: one command, one record.
         CONTINUE WHEN c.object_type = 'sequence' AND c.objid = ANY (recorded);
-        recorded := recorded || CASE WHEN c.object_type = 'sequence' THEN c.objid END;
+        -- No NULL among them: nothing is unequal to all of a list with one in it.
+        IF c.object_type = 'sequence' THEN
+          recorded := recorded || c.objid;
+        END IF;
         PERFORM tidemark.record_object(c.command_tag, c.classid, c.objid, c.object_type, c.object_identity);
       ELSIF affected <> ALL (recorded) THEN
         -- One command, one record of the table, however many of its parts it names.
