@@ -53,7 +53,9 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
       table.partitionBound === null &&
       // Older facts do not say it: where all columns are its own, INHERIT may have come later.
       (table.inheritsInOrder ?? table.columns.some((c) => !c.local)) &&
-      inheritedFirst(table.columns)
+      inheritedFirst(table.columns) &&
+      // Before 16 CREATE takes no expression for a column that a parent has as well; INHERIT behind it does.
+      !(table.columns.every((c) => c.local) && table.columns.some((c) => c.generated !== ''))
     sayTable(say, table, inherits)
     sayNotNulls(say, table)
     sayColumns(say, table)

@@ -239,8 +239,9 @@ function patched(
         break
       case 'drop': {
         const [schema = '', name = ''] = record.facts.names ?? []
-        if (/table$/.test(record.facts.type)) tables.add(record.oid)
-        else if (record.facts.type === 'index') goneIndexes.add(`${schema}.${name}`)
+        if (/table$/.test(record.facts.type) || histories.has(record.oid)) tables.add(record.oid)
+        if (/table$/.test(record.facts.type)) break
+        if (record.facts.type === 'index') goneIndexes.add(`${schema}.${name}`)
         else {
           const dropped = droppedKey(record.facts.type, schema, name)
           gone.add(dropped)

@@ -230,7 +230,8 @@ export function buildHistories(
         told ? rewrites.get(record.oid) : undefined,
       )
       if (told) rewrites.delete(record.oid)
-    } else if (record.kind === 'drop' && /^(table|partitioned table)$/.test(record.facts.type)) {
+    } else if (record.kind === 'drop' && /^(table|partitioned table|view)$/.test(record.facts.type)) {
+      // Up to PostgreSQL 15 a rule makes a view of a table.
       const history = tables.get(record.oid)
       if (history !== undefined) history.droppedAt = lsn
     }

@@ -41,6 +41,7 @@ test('the version of the scripts is the one that the program asks for', () => {
 const DIGESTS: Readonly<Record<number, string>> = {
   5: '37373977d77cc46dfe0767b29985694762482e32eb413f53d3e6ef9ffa3226ac',
   6: '85d38767447f9948dc764edffe52ab04e3e9d5906c6091ae3fd9508ec00379f5',
+  7: '655f5417f9f0a878fccbbca5c13f88c56f18b0db51097267248ae33af21e3cb6',
 }
 
 test('what is installed is what its version says', async () => {
