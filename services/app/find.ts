@@ -1,8 +1,12 @@
 /** `find` and `read`: what happened, from the backup alone. */
 import { TidemarkError } from '../core/errors.ts'
+import { compareLsn, formatLsn } from '../core/position.ts'
 import { type FindQuery, findTransactions, type FoundTransaction } from '../rebuild/find.ts'
 import { parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { type HistoryLine, readHistory } from '../rebuild/read-history.ts'
+import { readDdl } from '../rebuild/schema-at.ts'
+import type { Generation } from '../repository/generation.ts'
+import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from './compose.ts'
 
@@ -61,6 +65,18 @@ export async function read(
       'the two points lie in different generations; between them there is a gap',
       { next: 'tidemark windows' },
     )
+  if (compareLsn(from.lsn, to.lsn) > 0)
+    throw new TidemarkError(
+      'USAGE',
+      `--from ${formatLsn(from.lsn)} lies behind --to ${formatLsn(to.lsn)}: nothing can lie between them`,
+      { next: 'the same with --from and --to exchanged' },
+    )
+  if (!(await isKnown(repository, to.generation, table)))
+    throw new TidemarkError(
+      'USAGE',
+      `the backup knows no table ${table.schema}.${table.name} before ${formatLsn(to.lsn)}`,
+      { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
+    )
   const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
   let lines = 0
   for await (const line of readHistory(repository, table, from, to, options.key)) {
@@ -68,4 +84,17 @@ export async function read(
     lines++
   }
   return { lines, audit: where }
+}
+
+/** By a copy or by a record, under this name at any time: an unknown name is a slip, and no table without changes. */
+async function isKnown(
+  repository: Repository,
+  generation: Generation,
+  table: { readonly schema: string; readonly name: string },
+): Promise<boolean> {
+  const isIt = (one: { readonly schema: string; readonly name: string }): boolean =>
+    one.schema === table.schema && one.name === table.name
+  for (const { body } of generation.tables.values()) if (isIt(body)) return true
+  const records = await readDdl(repository, generation)
+  return records.some(({ record }) => record.kind === 'table' && isIt(record.facts))
 }

@@ -90,6 +90,12 @@ test('README from beginning to end', async () => {
     'marker:before-release',
   )
   expect(history.stdout).toContain('"body":"before"')
+  const ends = ['--from', status.window.from, '--to', 'marker:before-release']
+  for (const wrong of [
+    ['--table', 'public.chatt', ...ends],
+    ['--table', 'public.chat', '--from', 'marker:before-release', '--to', status.window.from],
+  ])
+    expect((await tidemark(['read', ...wrong, '--json'], folder)).last.error?.code).toBe('USAGE')
   const dry = await run('restore', '--dry-run', '--at', 'marker:before-release')
   expect(dry.last).toMatchObject({ dryRun: true })
   const into = await backup.emptyDatabase()
