@@ -98,6 +98,8 @@ async function baseSample(
 ): Promise<SampledSequences | undefined> {
   let left = LIMITS.fullSampleEvery
   for (const { body } of generation.schemas.toReversed()) {
+    // The changes of a reading hold no sequences' values, and are sealed as another kind.
+    if (body.kind !== 'schema') continue
     const at = parseLsn(body.at)
     if (compareLsn(at, lsn) > 0 && !closes(at, lsn)) continue
     if (left-- === 0) return undefined

@@ -1,7 +1,19 @@
 /** Damage, wrong keys, wrong places and wrong points: each a clear code, nothing lost, nothing restored short. */
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackup } from '../../services/app/compose.ts'
@@ -416,7 +428,15 @@ test('an output plugin that cannot be loaded does not cost the slot', async () =
   await backup.durable()
   await backup.stop()
   const { source, database } = backup
-  await source.query(`ALTER DATABASE ${database} SET dynamic_library_path = '/nowhere'`)
+  // Our own functions are called before the stream begins: their language is there.
+  const only = join(backup.folder, 'libraries')
+  await mkdir(only, { mode: 0o755 })
+  await chmod(backup.folder, 0o755)
+  const { rows } = await source.query<{ at: string }>(
+    `SELECT setting AS at FROM pg_config WHERE name = 'PKGLIBDIR'`,
+  )
+  await symlink(join(rows[0]!.at, 'plpgsql.so'), join(only, 'plpgsql.so'))
+  await source.query(`ALTER DATABASE ${database} SET dynamic_library_path = '${only}'`)
   await expect(backup.up({ waitFor: 'generation' })).rejects.toMatchObject({
     code: 'SOURCE_UNSUITABLE',
     message: expect.stringContaining('pgoutput') as string,

@@ -57,8 +57,8 @@ async function wholeStory(backup: Backup, key: ServiceKey, kind: string): Promis
   await backup.init()
   await round(backup, 1)
   const { recipient, rewrapped } = await addServiceKey(placeOf(backup.config), key, 'service', signal)
-  // The one of init, and the one of the first run.
-  expect(rewrapped).toBe(2)
+  // The one of init, and the one of the first run; a run that began again made another.
+  expect(rewrapped).toBeGreaterThanOrEqual(2)
   await round(backup, 2)
   expect(
     (await listRecipients(placeOf(backup.config))).find((one) => one.recipient === `${kind}:${recipient}`),
