@@ -1,4 +1,5 @@
 /** What a folder store says is there survives power loss, whoever put it there. */
+import { execFileSync } from 'node:child_process'
 import { chmod, chown, mkdtemp, open, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -85,4 +86,34 @@ test('a file that somebody else owns is refused with its owner by name', async (
       message: expect.stringContaining(String(OTHER)),
     })
   })
+})
+
+test('a disk without a byte left takes the mark that lets room be made', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('a small disk cannot be mounted here (needs root)')
+  const root = await mkdtemp(join(tmpdir(), 'tidemark-folder-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', root], { stdio: 'ignore' })
+  } catch {
+    await rm(root, { recursive: true })
+    return context.skip('a small disk cannot be mounted here (needs root)')
+  }
+  try {
+    const store = new FolderStore(root, systemRandomness)
+    await store.putIfAbsent('trims/first', [Buffer.from('x')])
+    const full = expect.objectContaining({ code: 'STORE_FULL' }) as Error
+    await expect(store.putIfAbsent('segments/big', [Buffer.alloc(1024 * 1024)])).rejects.toEqual(full)
+    for (let i = 0; i < 100; i++)
+      if (
+        await store.putIfAbsent(`segments/${i}`, [Buffer.alloc(4096)]).then(
+          () => false,
+          () => true,
+        )
+      )
+        break
+    await expect(store.putIfAbsent('segments/one', [Buffer.alloc(4096)])).rejects.toEqual(full)
+    expect(await store.putIfAbsent('trims/mark', [Buffer.alloc(1000)])).toBe('created')
+  } finally {
+    execFileSync('umount', ['-l', root])
+    await rm(root, { recursive: true })
+  }
 })

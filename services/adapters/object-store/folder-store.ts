@@ -24,6 +24,8 @@ const PIECE_BYTES = 256 * 1024
 const DIGESTS_TOGETHER = 4
 const [openFile, readFile, closeFile] = [promisify(openFd), promisify(readFd), promisify(closeFd)]
 const TEMPORARY = '.tmp'
+/** Room for the mark that has to be written before anything may be taken away from a full disk. */
+const RESERVE = { name: 'reserve', bytes: 16 * 1024, for: 'trims/' }
 const SWEEP_AFTER_MS = 24 * 3600 * 1000
 
 export class FolderStore implements ObjectStore {
@@ -36,6 +38,7 @@ export class FolderStore implements ObjectStore {
   readonly #pieces: Buffer[][] = []
   readonly #digesting = new Set<Promise<void>>()
   #ownership: Ownership | undefined
+  #reserved: Promise<void> | undefined
 
   constructor(root: string, randomness: Randomness) {
     this.#root = resolve(root)
@@ -48,6 +51,24 @@ export class FolderStore implements ObjectStore {
     chunks: readonly Uint8Array[],
     signal?: AbortSignal,
   ): Promise<'created' | 'exists'> {
+    try {
+      return await this.#put(name, chunks, signal)
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'STORE_FULL' || !name.startsWith(RESERVE.for))
+        throw error
+      await unlink(join(this.#root, TEMPORARY, RESERVE.name)).catch(() => {
+        // It was given away before: there is nothing more to give.
+        throw error
+      })
+      return this.#put(name, chunks, signal)
+    }
+  }
+
+  async #put(
+    name: string,
+    chunks: readonly Uint8Array[],
+    signal: AbortSignal | undefined,
+  ): Promise<'created' | 'exists'> {
     const final = this.#path(name)
     const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(12).toString('hex'))
     signal?.throwIfAborted()
@@ -55,6 +76,8 @@ export class FolderStore implements ObjectStore {
       const ownership = (this.#ownership ??= await ownershipOf(this.#root))
       await this.#folder(dirname(temporary), ownership)
       await this.#folder(dirname(final), ownership)
+      // Once: what was given away is needed until room has been made.
+      await (this.#reserved ??= this.#reserve(ownership))
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
       const file = await open(temporary, flags, ownership.fileMode)
       try {
@@ -225,6 +248,7 @@ export class FolderStore implements ObjectStore {
       throw storeError(error, TEMPORARY)
     }
     for await (const entry of folder) {
+      if (entry.name === RESERVE.name) continue
       const path = join(this.#root, TEMPORARY, entry.name)
       const age = clock.now() - (await stat(path)).mtimeMs
       if (age > SWEEP_AFTER_MS) {
@@ -233,6 +257,29 @@ export class FolderStore implements ObjectStore {
       }
     }
     return swept
+  }
+
+  /** Kept while there is room; a disk that is full already has none to keep. */
+  async #reserve(ownership: Ownership): Promise<void> {
+    const path = join(this.#root, TEMPORARY, RESERVE.name)
+    try {
+      const file = await open(
+        path,
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL,
+        ownership.fileMode,
+      )
+      try {
+        await giveFile(file, ownership)
+        await writeAll(file, [this.#randomness.bytes(RESERVE.bytes)])
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+    } catch (error) {
+      const known = storeError(error, RESERVE.name)
+      if (errno(error) === 'EEXIST') return
+      if (known.code !== 'STORE_FULL' && known.code !== 'STORE_READ_ONLY') throw known
+    }
   }
 
   #path(name: string): string {
