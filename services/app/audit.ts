@@ -5,6 +5,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
+import { isMistake } from '../core/mistake.ts'
 import type { Repository } from '../repository/repository.ts'
 import { operator } from './operator.ts'
 
@@ -48,6 +49,9 @@ async function leaveLocally(line: string): Promise<string> {
     try {
       await file.appendFile(line)
       return path
+    } catch (error) {
+      // No room here; a mistake of ours would end the same way everywhere.
+      if (isMistake(error)) throw error
     } finally {
       await file.close()
     }

@@ -77,7 +77,10 @@ export class FolderStore implements ObjectStore {
       await this.#folder(dirname(temporary), ownership)
       await this.#folder(dirname(final), ownership)
       // Once: what was given away is needed until room has been made.
-      await (this.#reserved ??= this.#reserve(ownership))
+      await (this.#reserved ??= this.#reserve(ownership).catch((error: unknown) => {
+        this.#reserved = undefined
+        throw error
+      }))
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
       const file = await open(temporary, flags, ownership.fileMode)
       try {
