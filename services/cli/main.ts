@@ -18,6 +18,7 @@ import { registerScrub } from './commands/scrub.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerUp } from './commands/up.ts'
 import { registerVerify } from './commands/verify.ts'
+import { OutputClosed, outliveReaders } from './closed-output.ts'
 import { Context, type SharedOptions } from './context.ts'
 import { exitCodeTable, Output } from './output.ts'
 
@@ -26,6 +27,7 @@ export type Run = (command: Command, action: (context: Context) => Promise<void>
 
 export async function main(args: readonly string[]): Promise<number> {
   let exit = 0
+  outliveReaders()
   const stop = new AbortController()
   const onSignal = (): void => stop.abort(new DOMException('interrupted', 'AbortError'))
   const run: Run = async (command, action) => {
@@ -38,6 +40,7 @@ export async function main(args: readonly string[]): Promise<number> {
       context.output.warn(namedPasswords(args))
       await action(context)
     } catch (error) {
+      if (error instanceof OutputClosed) return
       const known = stop.signal.aborted
         ? new TidemarkError('INTERRUPTED', 'stopped by a signal', { cause: error })
         : asTidemarkError(error)

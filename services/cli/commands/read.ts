@@ -1,7 +1,7 @@
 /** read. */
-import { once } from 'node:events'
 import type { Command } from 'commander'
 import { read } from '../../app/find.ts'
+import { writeSlowly } from '../closed-output.ts'
 import type { Run } from '../main.ts'
 
 export function registerRead(program: Command, run: Run): void {
@@ -21,9 +21,7 @@ export function registerRead(program: Command, run: Run): void {
         const report = await read({
           ...context.place(),
           ...options,
-          onLine: async (line) => {
-            if (!process.stdout.write(`${JSON.stringify(line)}\n`)) await once(process.stdout, 'drain')
-          },
+          onLine: (line) => writeSlowly(`${JSON.stringify(line)}\n`),
         })
         context.output.result(report)
       }),

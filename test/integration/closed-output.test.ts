@@ -1,0 +1,80 @@
+/** `tidemark … | head`: whoever reads the output may stop, and the command ends as it would have, without a stack. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Backup } from '../support/backup.ts'
+import { tidemark } from '../support/cli.ts'
+
+const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
+
+let backup: Backup
+
+beforeAll(async () => {
+  backup = await Backup.start({
+    setup: "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (0, 'a')",
+  })
+  await backup.source.query(`INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(1, 2000) g`)
+  await backup.durable()
+  await backup.stop()
+}, 120_000)
+
+afterAll(async () => {
+  await backup[Symbol.asyncDispose]()
+})
+
+/** With arguments that do no harm; where a command needs more than this test has, its refusal is what it says. */
+const COMMANDS: Readonly<Record<string, readonly string[]>> = {
+  init: [],
+  uninstall: [],
+  doctor: [],
+  up: ['--bogus'],
+  replicator: ['--bogus'],
+  compactor: ['--bogus'],
+  status: [],
+  windows: [],
+  backup: ['base', '--bogus'],
+  mark: [],
+  find: [],
+  read: ['--table', 'public.t', '--from', '0/1', '--to', 'latest'],
+  restore: ['--at', 'latest', '--dry-run'],
+  verify: [],
+  copy: [],
+  promote: [],
+  scrub: [],
+  prune: ['--dry-run'],
+  hold: ['list'],
+  keys: ['list'],
+  demo: ['--bogus'],
+  help: [],
+}
+
+async function closedAtOnce(args: readonly string[]): Promise<{ code: number | null; stderr: string }> {
+  const child = spawn(process.execPath, [ENTRY, ...args], {
+    cwd: backup.folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  child.stdout.destroy()
+  let stderr = ''
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stderr }
+}
+
+describe('standard output that nobody reads', () => {
+  test('the table has every command', async () => {
+    const { stdout } = await tidemark(['--help'], backup.folder)
+    const names = [...stdout.matchAll(/^ {2}([a-z]+)(?:\|\S+)? .*/gm)].map(([, name]) => name)
+    expect(names.length).toBeGreaterThan(15)
+    expect(names.filter((name) => !Object.hasOwn(COMMANDS, name!))).toEqual([])
+  })
+
+  test.each(Object.keys(COMMANDS))('%s', async (name) => {
+    const args = [name, ...COMMANDS[name]!]
+    for (const form of [args, [...args, '--json']]) {
+      const open = await tidemark(form, backup.folder)
+      const closed = await closedAtOnce(form)
+      expect(closed.stderr).not.toMatch(/EPIPE|\n\s+at /)
+      expect(closed.code, closed.stderr).toBe(name === 'read' ? 0 : open.code)
+    }
+  })
+})
