@@ -4,7 +4,7 @@ import { connect, connectionError } from '../adapters/postgres/session.ts'
 import { checkSlot, readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import { LSN_ZERO } from '../core/position.ts'
+import { compareLsn, LSN_ZERO, parseLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
 import { openBackup, placeOf } from './compose.ts'
@@ -29,7 +29,7 @@ export interface MarkReport {
   readonly storeError: { readonly code: string; readonly message: string } | null
 }
 
-/** @throws TidemarkError SLOT_MISSING, SLOT_LOST before anything is written: without a slot it would never get into the backup */
+/** @throws TidemarkError MARKER_EXISTS; SLOT_MISSING, SLOT_LOST before anything is written: without a slot it would never get into the backup */
 export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
   if (!/^[A-Za-z0-9._-]{1,100}$/.test(name))
     throw new TidemarkError(
@@ -37,6 +37,7 @@ export async function setMarker(config: Config, name: string, signal: AbortSigna
       'a marker has letters, digits, dots, dashes and underscores, at most 100',
     )
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
+  refuseTaken(repository, name)
   const before = repository.ledger.headNumber
   const inWindow = repository.catalog.generation?.base !== undefined
   const isRead = await writeMarker(config, repository, name)
@@ -75,6 +76,19 @@ export async function setMarker(config: Config, name: string, signal: AbortSigna
     inWindow,
     audit: where,
     storeError,
+  }
+}
+
+/** Of two points with one name a restore would take one without a question. A marker that no restore reaches takes no name. */
+function refuseTaken(repository: Repository, name: string): void {
+  for (const generation of repository.catalog.generations) {
+    const opens = generation.bases[0]?.closing
+    const taken = generation.markers.find(
+      (marker) =>
+        marker.body.name === name && opens !== undefined && compareLsn(parseLsn(marker.body.at), opens) >= 0,
+    )
+    if (taken !== undefined)
+      throw new TidemarkError('MARKER_EXISTS', `there is a marker ${name} already, at ${taken.body.at}`)
   }
 }
 

@@ -383,6 +383,12 @@ export const CODES = {
     means: 'The result was not proven equal.',
     next: 'tidemark verify',
   },
+  MARKER_EXISTS: {
+    exit: 2,
+    retry: 'person',
+    means: 'Nothing was written. The marker that has this name stays where it is.',
+    next: 'tidemark mark with another name  (tidemark windows lists them)',
+  },
   MARKER_NOT_DURABLE: {
     exit: 12,
     retry: 'person',

@@ -126,6 +126,29 @@ test('usage errors are one JSON object with exit code 2', async () => {
   }
 })
 
+test('init says what to correct where there are no settings yet, and up what only a person can mend', async () => {
+  await using backup = await Backup.prepare({})
+  const init = async (source: string): Promise<string> => {
+    const args = ['init', '--source', source, '--store', join(backup.folder, 'store'), '--name', backup.slot]
+    const { last } = await tidemark([...args, '--yes', '--json'], backup.folder)
+    return last.error?.next ?? 'done'
+  }
+  const away = new URL(backup.sourceUrl)
+  away.port = '1'
+  for (const source of ['not a url', 'mysql://127.0.0.1/x', away.toString(), `${backup.sourceUrl}_gone`]) {
+    const next = await init(source)
+    expect(next, source).toContain('the same tidemark init again')
+    expect(next, source).not.toMatch(/tidemark\.yaml|doctor/)
+  }
+  expect(await init(backup.sourceUrl)).toBe('done')
+  await backup.source.query(
+    'CREATE OR REPLACE FUNCTION tidemark.version() RETURNS integer LANGUAGE sql AS $$ SELECT 1 $$',
+  )
+  const up = await tidemark(['up'], backup.folder)
+  expect([up.code, up.stdout]).toEqual([3, expect.not.stringContaining('trying again')])
+  expect(up.stderr).toMatch(/INSTALLATION_OLD[^]*tidemark init --upgrade/)
+})
+
 test('a mistake of ours names a file with where it arose, which only its owner can read and which holds no values', async () => {
   await using backup = await Backup.prepare({})
   const scratch = join(backup.folder, 'scratch')

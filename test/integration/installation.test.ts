@@ -190,6 +190,19 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect((await both).sort()).toEqual([1, INSTALLED_VERSION])
   })
 
+  test('an event trigger that is gone or disabled is made again by the upgrade that doctor names', async () => {
+    await using backup = await Backup.prepare({ version })
+    await backup.init()
+    await backup.source.query('DROP EVENT TRIGGER tidemark_drop; ALTER EVENT TRIGGER tidemark_ddl DISABLE')
+    const found = async (): Promise<string[]> =>
+      (await doctor(backup.config)).findings.flatMap(({ code, fix }) =>
+        code === 'EVENT_TRIGGERS' ? [fix] : [],
+      )
+    expect(await found()).toEqual([expect.stringMatching(/^tidemark init --upgrade /)])
+    await upgradeSource(backup.sourceUrl)
+    expect(await found()).toEqual([])
+  })
+
   test('no temporary object, whatever its name, runs as the administrator', async () => {
     await using backup = await Backup.prepare({ version })
     await backup.init()

@@ -36,6 +36,11 @@ test('a marker without an up is told from one that is durable, and becomes part 
   const first = await up()
   const durable = await run('mark', 'durable')
   expect([durable.code, durable.last]).toMatchObject([0, { ok: true, state: 'durable', inWindow: true }])
+  const twice = await run('mark', 'durable')
+  expect([twice.code, twice.last.error?.code]).toEqual([2, 'MARKER_EXISTS'])
+  expect((await backup.source.query(`SELECT FROM tidemark.marker WHERE name = 'durable'`)).rowCount).toBe(1)
+  // One that no restore reaches has taken no name.
+  expect((await run('mark', 'early')).last).toMatchObject({ ok: true, state: 'durable' })
   first.child.kill('SIGTERM')
   await first.finished
   const late = await run('mark', 'late')

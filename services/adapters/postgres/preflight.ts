@@ -187,7 +187,7 @@ async function examineTriggers(client: pg.Client): Promise<Finding[]> {
         level: 'refuse',
         code: 'EVENT_TRIGGERS',
         what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen',
-        fix: 'tidemark uninstall and init again',
+        fix: 'tidemark init --upgrade --source URL  (of the role that ran init): makes them again',
       },
     ]
   return []

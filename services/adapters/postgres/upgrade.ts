@@ -78,6 +78,7 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
     for (const script of FUNCTIONS) await client.query(await installedSql(script))
     if (installed.mode === 'triggers') {
       await client.query(await installedSql('event-triggers'))
+      await client.query(await installedSql('create-event-triggers'))
       await client.query(await installedSql('alter-trigger'))
     }
     if (installed.grantee !== null) await grantFunctions(client, installed.grantee)

@@ -65,6 +65,20 @@ function identityText(change: ConsentRequest['identities'][number]): string {
   return `  ALTER TABLE ${quoteTable(change)} REPLICA IDENTITY ${change.after}${change.index === undefined ? '' : ` ${change.index}`}${was}`
 }
 
+/** There is no tidemark.yaml to correct, and nothing for `doctor` to examine, before this has come to its end. */
+async function withoutSettings<T>(running: Promise<T>): Promise<T> {
+  try {
+    return await running
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    const next = error.next
+      .replace('correct tidemark.yaml', 'correct the URLs of the command')
+      .replace(/tidemark doctor$/, 'the same tidemark init again')
+    if (next === error.next) throw error
+    throw new TidemarkError(error.code, error.message, { cause: error, means: error.means, next })
+  }
+}
+
 export function registerInit(program: Command, run: Run): void {
   program
     .command('init')
@@ -117,26 +131,28 @@ export function registerInit(program: Command, run: Run): void {
         const { output } = context
         output.warn(clearDatabase(source, 'source', process.env['PGSSLMODE']))
         const keys = options.keys ?? 'keys'
-        const report = await init({
-          sourceUrl: source,
-          storeUrl: options.store,
-          keys,
-          anchors: options.anchor,
-          configPath: context.configPath,
-          name: options.name,
-          recipients: options.recipients,
-          grantTo: options.grantTo,
-          kafka: kafkaChoice(options),
-          consent: async (changes) => {
-            if (context.yes) return true
-            if (output.json || process.stdin.isTTY !== true) return false
-            for (const line of consentText(changes)) output.line(line)
-            const question = createInterface({ input: process.stdin, output: process.stdout })
-            const answer = await question.question('Go on? (yes/no) ')
-            question.close()
-            return answer.trim().toLowerCase() === 'yes'
-          },
-        })
+        const report = await withoutSettings(
+          init({
+            sourceUrl: source,
+            storeUrl: options.store,
+            keys,
+            anchors: options.anchor,
+            configPath: context.configPath,
+            name: options.name,
+            recipients: options.recipients,
+            grantTo: options.grantTo,
+            kafka: kafkaChoice(options),
+            consent: async (changes) => {
+              if (context.yes) return true
+              if (output.json || process.stdin.isTTY !== true) return false
+              for (const line of consentText(changes)) output.line(line)
+              const question = createInterface({ input: process.stdin, output: process.stdout })
+              const answer = await question.question('Go on? (yes/no) ')
+              question.close()
+              return answer.trim().toLowerCase() === 'yes'
+            },
+          }),
+        )
         for (const finding of report.findings)
           output.line(
             `${finding.level}: ${finding.what}${finding.fix === '' ? '' : `\n      fix: ${finding.fix}`}`,
