@@ -2,7 +2,7 @@
 import { systemClock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Anchors } from '../repository/anchors.ts'
-import type { Signer } from '../formats/ledger-entry.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import type { Say } from './up-events.ts'
 
 export async function writeAnchors(

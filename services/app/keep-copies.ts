@@ -2,7 +2,7 @@
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { Backoff } from '../core/running-state.ts'
-import type { Signer } from '../formats/ledger-entry.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import type { Ledger } from '../repository/ledger.ts'
 import type { Floor } from '../repository/floor.ts'
 import { mirror } from '../repository/mirror.ts'

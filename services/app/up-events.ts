@@ -1,5 +1,5 @@
 /** What the running job says, to people and to machines; and how the jobs below say it. */
-import type { CompactorEvents } from '../compactor/compactor.ts'
+import type { CompactorEvents } from '../compactor/compactor-options.ts'
 import { systemClock } from '../core/clock.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'

@@ -3,7 +3,7 @@ import type { BackupPlace } from '../app/compose.ts'
 import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'
-import { Output } from './output.ts'
+import { Output } from '../terminal/output.ts'
 
 export interface SharedOptions {
   readonly config?: string

@@ -20,10 +20,8 @@ import { registerUp } from './commands/up.ts'
 import { registerVerify } from './commands/verify.ts'
 import { OutputClosed, outliveReaders } from './closed-output.ts'
 import { Context, type SharedOptions } from './context.ts'
-import { exitCodeTable, Output } from './output.ts'
-
-/** Runs one command's action with its context; what it throws becomes the process's answer. */
-export type Run = (command: Command, action: (context: Context) => Promise<void>) => Promise<void>
+import { exitCodeTable, Output } from '../terminal/output.ts'
+import type { Run } from './run.ts'
 
 export async function main(args: readonly string[]): Promise<number> {
   let exit = 0

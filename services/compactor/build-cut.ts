@@ -6,7 +6,7 @@ import { Backoff } from '../core/running-state.ts'
 import { encodedBytes, type TransactionPart } from '../core/transaction.ts'
 import type { Repository } from '../repository/repository.ts'
 import { CutObjects } from './cut-objects.ts'
-import type { MadeCut } from './cut-store.ts'
+import type { MadeCut } from './made-cut.ts'
 import { OpenCut } from './open-cut.ts'
 import { CompressionGate } from './segment-builder.ts'
 

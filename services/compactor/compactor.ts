@@ -2,10 +2,8 @@
  * The compactor: reads the change log, rolls segments, seals and stores them, writes the ledger entry, and only then
  * says "durable" (invariants 1-3). One cut may be stored while the next one is filled; entries go out in order.
  */
-import { type Clock, type Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
-import type { ChangeLog } from '../core/ports/change-log.ts'
 import { isBefore } from '../core/snapshot.ts'
 import {
   type ControlRecord,
@@ -16,45 +14,12 @@ import {
   type TransactionPart,
 } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
-import type { Repository } from '../repository/repository.ts'
 import { LANE } from './cut-objects.ts'
-import { type BuildCut, CutStore } from './cut-store.ts'
+import type { CompactorOptions } from './compactor-options.ts'
+import { CutStore } from './cut-store.ts'
 import { OpenCut } from './open-cut.ts'
-import { decideRoll, readingPatienceMs, type RollPolicy, sealAllowanceMs } from './roll-policy.ts'
+import { decideRoll, readingPatienceMs, sealAllowanceMs } from './roll-policy.ts'
 import { CompressionGate } from './segment-builder.ts'
-
-export interface CompactorEvents {
-  onDurable?(event: {
-    readonly to: Lsn
-    readonly end: Lsn
-    readonly transactions: number
-    readonly changes: number
-    readonly bytes: number
-    readonly firstCommittedAt: bigint
-    readonly lastCommittedAt: bigint
-  }): void
-  /** The store fails and is tried again; nothing is acknowledged meanwhile. */
-  onRetry?(error: { readonly code: string; readonly message: string }): void
-  /** Named points of the write path, for crash tests. */
-  onPoint?(point: string): unknown
-}
-
-export interface CompactorOptions {
-  readonly log: ChangeLog
-  readonly repository: Repository
-  readonly generation: number
-  readonly term: number
-  readonly policy: RollPolicy
-  readonly clock: Clock
-  readonly randomness: Randomness
-  readonly events: CompactorEvents
-  /** Ledger entries between two checkpoints; LIMITS.checkpointEntries where it is not given. */
-  readonly checkpointEntries?: number | undefined
-  /** Makes the objects of a cut elsewhere; here where it is not given. The log then brings outlines. */
-  readonly build?: BuildCut | undefined
-  /** Cuts that may be under way at once; LIMITS.segmentsInFlight where it is not given. */
-  readonly cutsInFlight?: number | undefined
-}
 
 export class Compactor {
   readonly #options: CompactorOptions

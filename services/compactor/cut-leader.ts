@@ -10,7 +10,7 @@ import type { CutBoard } from '../core/ports/cut-board.ts'
 import { Backoff, type Deferred, deferred } from '../core/running-state.ts'
 import type { Repository } from '../repository/repository.ts'
 import { answeredError, type CutAnswer, sealOrder } from './cut-order.ts'
-import type { MadeCut } from './cut-store.ts'
+import type { MadeCut } from './made-cut.ts'
 import type { OpenCut } from './open-cut.ts'
 
 /** Without an answer for so long, an order goes to the next lane too. */

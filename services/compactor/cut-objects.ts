@@ -4,7 +4,7 @@ import type { EntryOf } from '../formats/ledger-entry.ts'
 import { indexName, segmentName } from '../formats/object-name.ts'
 import { encodeIndex, type IndexedBlock } from '../formats/segment-index.ts'
 import type { Repository, SealedObject } from '../repository/repository.ts'
-import type { MadeCut } from './cut-store.ts'
+import type { MadeCut } from './made-cut.ts'
 import type { OpenCut } from './open-cut.ts'
 import type { BuiltSegment } from './segment-builder.ts'
 

@@ -3,29 +3,15 @@ import { Backoff } from '../core/running-state.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { formatLsn, type Lsn } from '../core/position.ts'
 import type { ControlRecord, GapNotice, SchemaChange, SchemaFacts } from '../core/transaction.ts'
-import type { EntryBody, EntryOf, SealedRef } from '../formats/ledger-entry.ts'
+import type { EntryBody } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
 import { sampledJson } from '../formats/sampled-sequences.ts'
 import { ofReading, statementsDigest } from '../formats/schema-change.ts'
 import { formatInstant } from '../formats/temporal.ts'
-import type { CompactorOptions } from './compactor.ts'
+import type { CompactorOptions } from './compactor-options.ts'
 import { CutObjects, LANE } from './cut-objects.ts'
 import type { OpenCut } from './open-cut.ts'
 import type { BuiltSegment } from './segment-builder.ts'
-
-/** What stands for a cut's changes: objects that are stored already, for an entry to name. */
-export interface MadeCut {
-  readonly objects: EntryOf<'segments'>['objects']
-  readonly index: SealedRef
-  /** Of the sealed objects with changes. */
-  readonly bytes: number
-  readonly transactions: number
-  readonly changes: number
-  /** Its sample of sequences stands in the index. */
-  readonly hasSequences: boolean
-}
-
-export type BuildCut = (cut: OpenCut, signal: AbortSignal) => Promise<MadeCut>
 
 export class CutStore {
   readonly #options: CompactorOptions

@@ -5,11 +5,11 @@
  * Ed25519 signature over the bytes of the first. What is parsed is the very line that was verified, and a line that is
  * not canonical is refused, so duplicate keys have no second reading (hazard 101). The chain is over whole files.
  */
-import { createHash, type KeyObject } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { openSignedLine, signLine } from './signed-line.ts'
+import { openSignedLine, type Signer, type SignerKeys, signLine } from './signed-line.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
 
@@ -308,18 +308,6 @@ export interface NumberedEntry<K extends EntryKind> {
   readonly number: bigint
   readonly writtenAt: string
   readonly body: EntryOf<K>
-}
-
-export interface Signer {
-  readonly id: string
-  readonly privateKey: KeyObject
-}
-
-/** Public keys of those who may sign. */
-export interface SignerKeys {
-  get(id: string): KeyObject | undefined
-  /** Why somebody may not sign the entry of a number and kind, to be said behind his name; undefined where he may. */
-  refusal(id: string, number: bigint, kind: string | undefined): string | undefined
 }
 
 /** Kinds that a reader of this version may pass over when it does not know them are marked so in the entry. */

@@ -2,14 +2,25 @@
  * A signed file: canonical JSON (RFC 8785) in one line, and in a second one who signed it and the Ed25519 signature over the bytes of the
  * first. What is parsed is the very line that was verified.
  */
-import { sign as signBytes, verify as verifyBytes } from 'node:crypto'
+import { type KeyObject, sign as signBytes, verify as verifyBytes } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import type { Signer, SignerKeys } from './ledger-entry.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
 const seal = z.object({ signer: z.string(), signature: z.string() })
+
+export interface Signer {
+  readonly id: string
+  readonly privateKey: KeyObject
+}
+
+/** Public keys of those who may sign. */
+export interface SignerKeys {
+  get(id: string): KeyObject | undefined
+  /** Why somebody may not sign the entry of a number and kind, to be said behind his name; undefined where he may. */
+  refusal(id: string, number: bigint, kind: string | undefined): string | undefined
+}
 
 /** Canonical JSON and, in a second line, the signature over its bytes. */
 export function signLine(value: unknown, signer: Signer): Buffer {

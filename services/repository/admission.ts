@@ -5,8 +5,8 @@
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, parseLsn } from '../core/position.ts'
 import { type EntryBody, isSameBody, type NumberedEntry } from '../formats/ledger-entry.ts'
-import type { Catalog, CatalogEntry } from './catalog.ts'
-import type { Generation } from './generation.ts'
+import type { CatalogEntry, Retirement } from './catalog-entry.ts'
+import type { Gap, Generation } from './generation.ts'
 
 /**
  * `stale`: written after a higher term was claimed, by a writer whose guard had not stopped it: no reader trusts it (hazard 18).
@@ -14,7 +14,13 @@ import type { Generation } from './generation.ts'
  */
 export type Verdict = 'counts' | 'stale' | 'repeats'
 
-type Known = Pick<Catalog, 'allGenerations' | 'claims' | 'gaps' | 'retirements'>
+/** Of the catalog. */
+interface Known {
+  readonly allGenerations: readonly Generation[]
+  readonly claims: ReadonlyMap<number, { readonly term: number }>
+  readonly gaps: readonly Gap[]
+  readonly retirements: readonly Retirement[]
+}
 
 /** @throws TidemarkError LEDGER_BROKEN for an entry that cannot follow */
 export function judge(known: Known, entry: CatalogEntry): Verdict {

@@ -5,8 +5,9 @@
 import { must, TidemarkError } from '../core/errors.ts'
 import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
-import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
+import type { EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
 import { judge } from './admission.ts'
+import type { CatalogEntry, Retirement } from './catalog-entry.ts'
 import { type Floor, laterFloor, parseFloor } from './floor.ts'
 import { type Gap, Generation } from './generation.ts'
 import { type ReadPage, SegmentLog } from './segment-log.ts'
@@ -34,25 +35,6 @@ const KEPT: ReadonlySet<EntryKind> = new Set([
   'lineage',
   'detour',
 ])
-
-/** The beginning of the backup moved: for good once its objects are `removed`. */
-export interface Retirement {
-  readonly id: string
-  readonly number: bigint
-  readonly writtenAt: string
-  readonly entry: EntryOf<'retire'>
-  readonly floor: Floor
-  isRemoved: boolean
-}
-
-/** What the catalog needs of an entry; a body of an unknown, ignorable kind is undefined. */
-export interface CatalogEntry {
-  readonly number: bigint
-  readonly writtenAt: string
-  /** Not known of what a checkpoint kept. */
-  readonly signer?: string
-  readonly body: EntryBody | undefined
-}
 
 export class Catalog {
   stream = ''

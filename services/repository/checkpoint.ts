@@ -14,13 +14,8 @@ import {
   type PagedEntry,
   storedEntry,
 } from '../formats/checkpoint.ts'
-import {
-  type EntryOf,
-  hashBytes,
-  isSameBody,
-  type Signer,
-  type StoredObject,
-} from '../formats/ledger-entry.ts'
+import { type EntryOf, hashBytes, isSameBody, type StoredObject } from '../formats/ledger-entry.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import {
   checkpointName,
   checkpointNumber,

@@ -1,7 +1,8 @@
 /** Reads ledger entries by their numbers and proves them; what is wrong in one place is taken from whatever other place has it right. */
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { decodeEntry, type IgnoredEntry, type LedgerEntry, type SignerKeys } from '../formats/ledger-entry.ts'
+import { decodeEntry, type IgnoredEntry, type LedgerEntry } from '../formats/ledger-entry.ts'
+import type { SignerKeys } from '../formats/signed-line.ts'
 import { ledgerNumber, ledgerPrefix } from '../formats/object-name.ts'
 import type { Lineages } from './lineages.ts'
 

@@ -4,10 +4,20 @@
  * entry that a disk has damaged is damage.
  */
 import { TidemarkError } from '../core/errors.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
 import { decodeEntry, hashBytes } from '../formats/ledger-entry.ts'
 import { checkpointNumber, checkpointPrefix, ledgerName, ledgerNumber } from '../formats/object-name.ts'
 import type { EntryReader } from './entry-reader.ts'
-import type { Ledger } from './ledger.ts'
+import type { Lineages } from './lineages.ts'
+import type { Signers } from './signers.ts'
+
+/** Of the ledger, as far as it is read. */
+interface Read {
+  readonly store: ObjectStore
+  readonly lineages: Lineages
+  readonly signers: Signers
+  readonly headHash: string
+}
 
 export interface Garbage {
   readonly number: bigint
@@ -19,7 +29,7 @@ const HINTS = 4
 
 /** What lies under a number, where that is garbage; undefined where it may be, or have been, an entry. */
 export async function garbageAt(
-  ledger: Pick<Ledger, 'store' | 'lineages' | 'signers' | 'headHash'>,
+  ledger: Read,
   reader: EntryReader,
   number: bigint,
   file: Buffer,
@@ -40,7 +50,7 @@ export async function garbageAt(
 
 /** Whether a checkpoint was there, or behind it. A hint of the very number is nobody's word, but then a person looks. */
 async function isHinted(
-  { store, lineages, signers }: Pick<Ledger, 'store' | 'lineages' | 'signers'>,
+  { store, lineages, signers }: Read,
   reader: EntryReader,
   number: bigint,
 ): Promise<boolean> {
@@ -60,7 +70,7 @@ function namesFrom(lineage: number, number: bigint): string[] {
   return [number, number + 100n].map((one) => ledgerName(lineage, one).replace(/\d\d\.json$/, ''))
 }
 
-function isSigned(file: Buffer, number: bigint, signers: Ledger['signers']): boolean {
+function isSigned(file: Buffer, number: bigint, signers: Signers): boolean {
   try {
     decodeEntry(file, number, undefined, signers)
     return true
@@ -71,7 +81,7 @@ function isSigned(file: Buffer, number: bigint, signers: Ledger['signers']): boo
 }
 
 /** Any of what an entry in this place would hold: no bit, block or end that is lost takes all of it away. */
-function isLikeEntry(file: Buffer, { signers, headHash }: Pick<Ledger, 'signers' | 'headHash'>): boolean {
+function isLikeEntry(file: Buffer, { signers, headHash }: Read): boolean {
   const text = file.toString('latin1')
   return (
     /^\s*\{\s*"body"/.test(text) ||

@@ -13,11 +13,11 @@ import {
   type EntryOf,
   hashBytes,
   type LedgerEntry,
-  type Signer,
 } from '../formats/ledger-entry.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
-import type { CatalogEntry } from './catalog.ts'
+import type { CatalogEntry } from './catalog-entry.ts'
 import { type AnyEntry, EntryReader, isBroken, READ_AHEAD } from './entry-reader.ts'
 import { type Garbage, garbageAt } from './garbage.ts'
 import { Lineages } from './lineages.ts'

@@ -4,7 +4,8 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { decodeEntry, type Signer } from '../formats/ledger-entry.ts'
+import { decodeEntry } from '../formats/ledger-entry.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import { checkpointName, COPY_MARK, ledgerName, orphanName, proofName } from '../formats/object-name.ts'
 import { putSame } from './copy-set.ts'
 import type { Ledger } from './ledger.ts'

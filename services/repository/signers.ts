@@ -4,7 +4,8 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { TidemarkError } from '../core/errors.ts'
-import type { EntryKind, EntryOf, SignerKeys } from '../formats/ledger-entry.ts'
+import type { EntryKind, EntryOf } from '../formats/ledger-entry.ts'
+import type { SignerKeys } from '../formats/signed-line.ts'
 
 export interface TrustedSigner {
   readonly id: string

@@ -10,8 +10,8 @@ import {
   type EntryBody,
   type EntryOf,
   type SealedRef,
-  type Signer,
 } from '../../services/formats/ledger-entry.ts'
+import type { Signer } from '../../services/formats/signed-line.ts'
 import type { Trusting } from '../../services/repository/checkpoint.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'

@@ -41,8 +41,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'adapters/kafka',
   ],
   api: ['core', 'app'],
-  cli: ['core', 'app', 'api', 'demo'],
-  demo: ['core', 'app', 'cli', 'adapters/postgres'],
+  terminal: ['core'],
+  cli: ['core', 'app', 'api', 'terminal', 'demo'],
+  demo: ['core', 'app', 'terminal', 'adapters/postgres'],
   entry: ['cli'],
 }
 
@@ -51,18 +52,54 @@ function layerOf(path: string): string {
   return parts[0] === 'adapters' ? `adapters/${parts[1]}` : parts[0]!
 }
 
-test('imports go down the layers', () => {
-  const wrong: string[] = []
-  for (const file of files('services')) {
-    const layer = layerOf(file)
-    for (const [, target] of readFileSync(join(ROOT, file), 'utf8').matchAll(
-      /(?:from|import\()\s*'(\.[^']+)'/g,
-    )) {
-      const other = layerOf(normalize(join(dirname(file), target!)))
-      if (other !== layer && !ALLOWED[layer]!.includes(other)) wrong.push(`${file} imports ${target}`)
-    }
+/** What each file imports of ours, types included. */
+const imports = new Map(
+  files('services').map((file) => [
+    file,
+    [...readFileSync(join(ROOT, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(
+      ([, target]) => normalize(join(dirname(file), target!)),
+    ),
+  ]),
+)
+
+/** Those that lead back to themselves, each with the way. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = []
+  const over = new Set<string>()
+  const visit = (node: string, way: readonly string[]): void => {
+    if (way.includes(node)) found.push([...way.slice(way.indexOf(node)), node].join(' -> '))
+    if (over.has(node)) return
+    over.add(node)
+    for (const next of graph.get(node) ?? []) visit(next, [...way, node])
   }
+  for (const node of graph.keys()) visit(node, [])
+  return found
+}
+
+test('imports go down the layers', () => {
+  const wrong = [...imports].flatMap(([file, targets]) =>
+    targets
+      .filter((target) => {
+        const [layer, other] = [layerOf(file), layerOf(target)]
+        return other !== layer && !ALLOWED[layer]!.includes(other)
+      })
+      .map((target) => `${file} imports ${target}`),
+  )
   expect(wrong).toEqual([])
+  expect(circles(new Map(Object.entries(ALLOWED)))).toEqual([])
+})
+
+test('no imports go round in a circle, types included', () => {
+  expect(circles(imports)).toEqual([])
+  expect(
+    circles(
+      new Map([
+        ['a', ['b']],
+        ['b', ['c']],
+        ['c', ['b']],
+      ]),
+    ),
+  ).toEqual(['b -> c -> b'])
 })
 
 /** Files that were longer than the guide when it was set. None may grow, and none may join them. */

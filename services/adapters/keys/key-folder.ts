@@ -17,7 +17,7 @@ import { TidemarkError } from '../../core/errors.ts'
 import { clearService } from '../../core/exposure.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { Randomness } from '../../core/clock.ts'
-import type { Signer } from '../../formats/ledger-entry.ts'
+import type { Signer } from '../../formats/signed-line.ts'
 import { RecipientKeys, type RecipientKey } from './recipient-keys.ts'
 
 const generate = promisify(generateKeyPair)

@@ -2,8 +2,8 @@
 import type { Command } from 'commander'
 import { audit } from '../../app/audit.ts'
 import { takeBase } from '../../app/take-base.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText } from '../output.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText } from '../../terminal/output.ts'
 
 export function registerBackup(program: Command, run: Run): void {
   const backup = program.command('backup').description('take a backup by hand')

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import { copyBackup, promote } from '../../app/copy-backup.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText } from '../output.ts'
-import { Progress } from '../progress.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText } from '../../terminal/output.ts'
+import { Progress } from '../../terminal/progress.ts'
 
 function bandwidthOf(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB)$/.exec(text)

@@ -1,6 +1,6 @@
 /** demo: what `npm start` runs. */
 import type { Command } from 'commander'
-import type { Run } from '../main.ts'
+import type { Run } from '../run.ts'
 
 export function registerDemo(program: Command, run: Run): void {
   program

@@ -8,7 +8,7 @@ import { clearDatabase } from '../../core/exposure.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { ScratchServer } from '../../demo/scratch-server.ts'
 import type { Context } from '../context.ts'
-import type { Run } from '../main.ts'
+import type { Run } from '../run.ts'
 
 export function registerDoctor(program: Command, run: Run): void {
   program

@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { find } from '../../app/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
-import type { Run } from '../main.ts'
-import { countText, table } from '../output.ts'
+import type { Run } from '../run.ts'
+import { countText, table } from '../../terminal/output.ts'
 
 export function registerFind(program: Command, run: Run): void {
   program

@@ -2,8 +2,8 @@
 import type { Command } from 'commander'
 import { addHold, type HoldChange, type HoldReport, listHolds, releaseHold } from '../../app/holds.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { countText, type Output, table } from '../output.ts'
+import type { Run } from '../run.ts'
+import { countText, type Output, table } from '../../terminal/output.ts'
 
 function lines(holds: readonly HoldReport[]): string {
   return table([

@@ -8,7 +8,7 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import { quoteTable } from '../../core/relation.ts'
 import type { KafkaChoice } from '../../app/config.ts'
-import type { Run } from '../main.ts'
+import type { Run } from '../run.ts'
 
 function kafkaChoice(options: {
   readonly kafka?: string

@@ -11,8 +11,8 @@ import {
   rotateRecipient,
 } from '../../app/keys.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { table } from '../output.ts'
+import type { Run } from '../run.ts'
+import { table } from '../../terminal/output.ts'
 
 function lines(recipients: readonly RecipientReport[]): string {
   return table([

@@ -1,7 +1,7 @@
 /** mark. */
 import type { Command } from 'commander'
 import { BEFORE_BASE, notDurable, setMarker } from '../../app/mark.ts'
-import type { Run } from '../main.ts'
+import type { Run } from '../run.ts'
 
 export function registerMark(program: Command, run: Run): void {
   program

@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { prune, type PruneReport, undoPrune } from '../../app/prune.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText, type Output } from '../output.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText, type Output } from '../../terminal/output.ts'
 
 function say(output: Output, report: PruneReport): void {
   const { retire, confirmed } = report

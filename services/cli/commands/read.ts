@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { read } from '../../app/find.ts'
 import { writeSlowly } from '../closed-output.ts'
-import type { Run } from '../main.ts'
+import type { Run } from '../run.ts'
 
 export function registerRead(program: Command, run: Run): void {
   program

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import { type PlanReport, restore } from '../../app/restore.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText, table } from '../output.ts'
-import { Progress } from '../progress.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText, table } from '../../terminal/output.ts'
+import { Progress } from '../../terminal/progress.ts'
 
 export function planLines(plan: PlanReport): string[] {
   const { at, next } = plan.point

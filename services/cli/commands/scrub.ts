@@ -4,9 +4,9 @@ import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/compose.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText } from '../output.ts'
-import { Progress } from '../progress.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText } from '../../terminal/output.ts'
+import { Progress } from '../../terminal/progress.ts'
 import { scrubSet } from '../../app/scrub-set.ts'
 
 function daysOf(text: string): number {

@@ -7,8 +7,8 @@ import { readStatus } from '../../app/status.ts'
 import { readWindows } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
-import type { Run } from '../main.ts'
-import { bytesText, table } from '../output.ts'
+import type { Run } from '../run.ts'
+import { bytesText, table } from '../../terminal/output.ts'
 
 /** Either side of the keys folder serves: nothing is opened. */
 export async function openAnySide(

@@ -13,8 +13,8 @@ import { type Role, Up } from '../../app/up.ts'
 import type { UpEvent } from '../../app/up-events.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText } from '../output.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText } from '../../terminal/output.ts'
 
 function words(event: UpEvent): string | undefined {
   switch (event.event) {

@@ -5,8 +5,8 @@ import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/compose.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Run } from '../main.ts'
-import { bytesText, countText } from '../output.ts'
+import type { Run } from '../run.ts'
+import { bytesText, countText } from '../../terminal/output.ts'
 import { openAnySide } from './status.ts'
 
 export function registerVerify(program: Command, run: Run): void {
