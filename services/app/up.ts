@@ -178,9 +178,8 @@ export class Up {
           fresh = lostLog(this.#options.repository, this.#options.config)
           continue
         }
-        // What needs a person ends it, and is said as its end.
-        if (known.retry === 'again') this.#say({ event: 'retry', code: known.code, message: known.message })
-        await backoff.wait(known, AbortSignal.any([signal, draining])).catch((waited: unknown) => {
+        const say = ({ code, message }: TidemarkError): void => this.#say({ event: 'retry', code, message })
+        await backoff.wait(known, AbortSignal.any([signal, draining]), say).catch((waited: unknown) => {
           if (!(waited instanceof DOMException)) throw waited
         })
       }

@@ -17,10 +17,15 @@ export class Backoff {
     this.#next = LIMITS.backoffMs[0]
   }
 
-  /** Waits before the next try; throws the error itself when trying again cannot help. */
-  async wait(error: unknown, signal: AbortSignal): Promise<TidemarkError> {
+  /** Waits before the next try; throws the error itself when trying again cannot help. @param onAgain told where it can */
+  async wait(
+    error: unknown,
+    signal: AbortSignal,
+    onAgain?: (known: TidemarkError) => void,
+  ): Promise<TidemarkError> {
     const known = asTidemarkError(error)
     if (known.retry !== 'again') throw known
+    onAgain?.(known)
     await this.pause(signal)
     return known
   }
