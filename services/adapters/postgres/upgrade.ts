@@ -78,6 +78,9 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
     for (const script of FUNCTIONS) await client.query(await installedSql(script))
     if (installed.mode === 'triggers') {
       await client.query(await installedSql('event-triggers'))
+      // Made anew: one may be gone or disabled.
+      for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
+        await client.query(`DROP EVENT TRIGGER IF EXISTS ${name}`)
       await client.query(await installedSql('create-event-triggers'))
       await client.query(await installedSql('alter-trigger'))
     }

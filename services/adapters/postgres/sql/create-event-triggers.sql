@@ -1,8 +1,4 @@
 -- The event triggers need a superuser; without one the source is asked again and again instead (tidemark.repair).
--- Made anew where they are there: one may be disabled.
-DROP EVENT TRIGGER IF EXISTS tidemark_ddl;
-DROP EVENT TRIGGER IF EXISTS tidemark_drop;
-DROP EVENT TRIGGER IF EXISTS tidemark_rewrite;
 CREATE EVENT TRIGGER tidemark_ddl ON ddl_command_end EXECUTE FUNCTION tidemark.on_ddl();
 CREATE EVENT TRIGGER tidemark_drop ON sql_drop EXECUTE FUNCTION tidemark.on_drop();
 CREATE EVENT TRIGGER tidemark_rewrite ON table_rewrite EXECUTE FUNCTION tidemark.on_rewrite();
