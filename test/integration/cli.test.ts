@@ -111,7 +111,8 @@ test('README from beginning to end', async () => {
   expect(ended.code).toBe(0)
   expect(ended.last.ok).toBe(true)
   await run('uninstall', '--yes')
-})
+  // Some twenty processes, one after the other: a busy machine takes seconds to start each.
+}, 300_000)
 
 test('usage errors are one JSON object with exit code 2', async () => {
   for (const args of [
