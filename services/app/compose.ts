@@ -73,16 +73,15 @@ export interface OpenedBackup {
 export async function openBackup(
   options: BackupPlace & {
     readonly role: KeyRole
+    /** `write` for what changes the ledger or takes objects away: the stores are in the order of the settings. By default as the role does. */
+    readonly use?: 'read' | 'write'
     /** `keepers` for what takes away or gives rights: no writer's checkpoint is believed, and everything behind a keeper's is proven. */
     readonly trusting?: Trusting
   },
 ): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
-  const { store, copies, troubles } = await openStoreSet(
-    options,
-    options.role === 'writer' ? 'write' : 'read',
-    openStore,
-  )
+  const use = options.use ?? (options.role === 'writer' ? 'write' : 'read')
+  const { store, copies, troubles } = await openStoreSet(options, use, openStore)
   const repository = await Repository.open({
     store,
     trust: keys.trust,
@@ -114,8 +113,7 @@ export async function openBackup(
     stream: keys.trust.stream,
     clock: systemClock,
   })
-  const compared =
-    options.role === 'writer' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
+  const compared = use === 'write' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
   if (store instanceof CopySet)
     for (const [i, { outcome }] of compared.entries())
       if (outcome === 'returning') store.returning.add(copies[i]!.store)

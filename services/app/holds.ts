@@ -65,7 +65,7 @@ export interface HoldChange {
 
 /** The ledger first: from then on nothing that it holds is retired. */
 export async function addHold({ place, reason, from, to, until, signal }: HoldRequest): Promise<HoldChange> {
-  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write' })
   const [first] = repository.catalog.generations.filter((generation) => generation.bases.length > 0)
   if (first === undefined)
     throw new TidemarkError('NO_BASE', 'the backup has no finished base: there is nothing to hold')
@@ -101,7 +101,7 @@ export async function addHold({ place, reason, from, to, until, signal }: HoldRe
 
 /** The objects first: what another hold needs stays held throughout. */
 export async function releaseHold(place: BackupPlace, id: string, signal: AbortSignal): Promise<HoldChange> {
-  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const hold = reports(repository).find((one) => one.id === id)
   if (hold === undefined)
     throw new TidemarkError('USAGE', `there is no hold ${id.slice(0, 40)}`, { next: 'tidemark hold list' })

@@ -136,7 +136,7 @@ async function rewrap(
   signal: AbortSignal,
 ): Promise<RewrapReport> {
   const { provider } = await openKeys(place.keys, 'writer')
-  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   let rewrapped = 0
   for (const id of [...repository.catalog.keys.keys()]) {
     signal.throwIfAborted()
@@ -176,7 +176,7 @@ export async function rotateSigner(
   readonly entry: string
   readonly audit: string
 }> {
-  const opened = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const opened = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const { ledger, signer, catalog } = opened.repository
   const next = await nextSigner(place.keys, role, systemRandomness)
   if (ledger.signers.get(next.id) === undefined) {
@@ -191,7 +191,7 @@ export async function rotateSigner(
   await installSigner(place.keys, role, next, { ...opened.keys.trust, signers: [...ledger.signers.trusted] })
   const change = catalog.signerChanges.findLast((one) => one.body.add.some((added) => added.id === next.id))
   // As whoever signs from now on.
-  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const said = await audit(repository, 'keys rotate-signer', next.id)
   await repository.leaveProof()
   return {

@@ -77,7 +77,7 @@ function passOverFull(error: unknown): void {
 
 export async function prune(options: PruneOptions): Promise<PruneReport> {
   const { place, policy, confirmed, clock, signal } = options
-  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const { catalog, ledger } = repository
   const stores = storesOf(ledger.store)
   await compareClocks(stores, clock)
@@ -164,7 +164,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
 
 /** What was retired comes back, as long as it is there. */
 export async function undoPrune(place: BackupPlace, id: string): Promise<{ readonly audit: string }> {
-  const { repository } = await openBackup({ ...place, role: 'restore', trusting: 'keepers' })
+  const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const retirement = repository.catalog.retirements.find((one) => one.id === id)
   if (retirement === undefined || retirement.isRemoved)
     throw new TidemarkError(

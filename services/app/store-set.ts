@@ -1,4 +1,7 @@
-/** The stores of a backup, opened as one: for a writer with the primary first, for a reader with the one that reaches furthest. */
+/**
+ * The stores of a backup, opened as one. Whoever writes the ledger has the stores in the order of the settings. A reader has the ledger
+ * that reaches furthest, the primary's among equals, and reads objects from the store that answers fastest.
+ */
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
@@ -74,9 +77,11 @@ export async function openStoreSet(
     asked.map((answer, i) => ({ ...answer, isArchive: all[i]!.order === ORDER.archive })),
     troubles,
   )
-  const others = all.filter(({ store }) => store !== best).map(({ store }) => ({ store, synchronous: false }))
+  // What a reader leaves in the ledger, such as a hold, is the primary's to take, wherever the rows come from.
+  const home = reachesAsFar(asked, primary, best) ? primary : best
+  const others = all.filter(({ store }) => store !== home).map(({ store }) => ({ store, synchronous: false }))
   return {
-    store: new CopySet({ primary: best, copies: others, use, events: troubles }),
+    store: new CopySet({ primary: home, readFirst: best, copies: others, use, events: troubles }),
     copies,
     troubles: () => troubles.lines,
   }
@@ -100,6 +105,21 @@ async function ask(store: ObjectStore): Promise<Asked> {
   }
 }
 
+function reach(a: LedgerEnd, b: LedgerEnd): number {
+  return a.lineage !== b.lineage
+    ? a.lineage - b.lineage
+    : a.number > b.number
+      ? 1
+      : a.number < b.number
+        ? -1
+        : 0
+}
+
+function reachesAsFar(asked: readonly Asked[], one: ObjectStore, other: ObjectStore): boolean {
+  const [a, b] = [one, other].map((store) => asked.find((answered) => answered.store === store)?.answer)
+  return a !== undefined && b !== undefined && 'end' in a && 'end' in b && reach(a.end, b.end) >= 0
+}
+
 /** Of the stores that answer, those whose ledger reaches furthest; of these the one that answers fastest, an archive last. @throws where none answers */
 export function chooseToRead(
   asked: readonly (Asked & { readonly isArchive: boolean })[],
@@ -113,8 +133,6 @@ export function chooseToRead(
     const known = asTidemarkError(answer.error)
     troubles.say(`${store.place} cannot be read: ${known.code}: ${known.message}`)
   }
-  const reach = (a: LedgerEnd, b: LedgerEnd): number =>
-    a.lineage !== b.lineage ? a.lineage - b.lineage : a.number > b.number ? 1 : a.number < b.number ? -1 : 0
   const told = ({ lineage, number }: LedgerEnd): string =>
     `ledger entry ${number}${lineage > 1 ? ` of lineage ${lineage}` : ''}`
   const [best] = answered.toSorted(

@@ -24,6 +24,8 @@ export interface CopySetEvents {
 
 export interface CopySetOptions {
   readonly primary: ObjectStore
+  /** The store that objects are read from before the primary; the ledger is the primary's throughout. By default the primary. */
+  readonly readFirst?: ObjectStore
   /** In the order in which they are to be read. */
   readonly copies: readonly StoreCopy[]
   /** A writer never takes a copy's word for where the ledger ends. */
@@ -108,24 +110,50 @@ export class CopySet implements ObjectStore {
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
-    try {
-      return await this.primary.get(name, range)
-    } catch (error) {
-      const first = asTidemarkError(error)
-      // Whether something is missing is the primary's to say: where the ledger ends, and what has to be put back (`alternatives`).
-      if (first.code === 'STORE_NOT_FOUND' || (name.startsWith('ledger/') && this.#options.use === 'write'))
-        throw error
-      for (const { store } of this.copies) {
-        try {
-          const bytes = await store.get(name, range)
-          this.#events.onFallback?.({ name, place: store.place, code: first.code })
-          return bytes
-        } catch (other) {
-          if (asTidemarkError(other).code === 'INTERNAL') throw other
-        }
+    const first = this.#firstFor(name)
+    let failed: TidemarkError | undefined
+    if (first !== this.primary) {
+      try {
+        return await first.get(name, range)
+      } catch (error) {
+        failed = asTidemarkError(error)
+        if (failed.code === 'INTERNAL') throw error
       }
-      throw error
     }
+    try {
+      const bytes = await this.primary.get(name, range)
+      if (failed !== undefined) this.#events.onFallback?.({ name, place: this.place, code: failed.code })
+      return bytes
+    } catch (error) {
+      const known = asTidemarkError(error)
+      // Whether something is missing is the primary's to say: where the ledger ends, and what has to be put back (`alternatives`).
+      if (known.code === 'STORE_NOT_FOUND' || (isLedger(name) && this.#options.use === 'write')) throw error
+      return this.#fromOthers(name, range, failed ?? known, first, error)
+    }
+  }
+
+  #firstFor(name: string): ObjectStore {
+    return isLedger(name) ? this.primary : (this.#options.readFirst ?? this.primary)
+  }
+
+  async #fromOthers(
+    name: string,
+    range: { readonly start: number; readonly end: number } | undefined,
+    { code }: TidemarkError,
+    asked: ObjectStore,
+    failure: unknown,
+  ): Promise<Buffer> {
+    for (const { store } of this.copies) {
+      if (store === asked) continue
+      try {
+        const bytes = await store.get(name, range)
+        this.#events.onFallback?.({ name, place: store.place, code })
+        return bytes
+      } catch (other) {
+        if (asTidemarkError(other).code === 'INTERNAL') throw other
+      }
+    }
+    throw failure
   }
 
   /** Of what the primary has: whoever finds it wrong gets the object itself, from wherever it is right. */
@@ -160,9 +188,9 @@ export class CopySet implements ObjectStore {
   }
 
   async *alternatives(name: string): AsyncIterable<Buffer> {
-    const stores = [this.primary, ...this.copies.map((copy) => copy.store)]
-    for (const [i, store] of stores.entries()) {
-      if (i > 0) {
+    const first = this.#firstFor(name)
+    for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
+      if (store !== first) {
         try {
           yield await store.get(name)
         } catch (error) {
@@ -196,6 +224,10 @@ export class CopySet implements ObjectStore {
       }
     }
   }
+}
+
+function isLedger(name: string): boolean {
+  return name.startsWith('ledger/')
 }
 
 /**

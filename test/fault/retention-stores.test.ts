@@ -1,5 +1,7 @@
 /** Locks, versions, clocks, stores that keep less than the whole, and the daily share of scrubbing: on an S3 server and Azurite. */
-import { readdir } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { addHold, releaseHold } from '../../services/app/holds.ts'
 import { copyBackup } from '../../services/app/copy-backup.ts'
@@ -9,7 +11,9 @@ import { scrubSet } from '../../services/app/scrub-set.ts'
 import { extendLocks, scrubShare } from '../../services/app/upkeep.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import { systemClock } from '../../services/core/clock.ts'
-import { Backup } from '../support/backup.ts'
+import { mirror } from '../../services/repository/mirror.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { HttpProxy } from '../support/http-proxy.ts'
 import {
   ahead,
   all,
@@ -181,6 +185,73 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     })
     await restores(backup, old, { storeUrl: early.url })
     expect((await readdir(`${backup.storeUrl}/trims`)).length).toBe(1)
+  })
+
+  test('a copy that answers faster than the primary is read, and neither written to nor trimmed in its place', {
+    timeout: 240_000,
+  }, async () => {
+    await using line = await HttpProxy.open(s3.certificate)
+    line.to(s3.minio.port)
+    const { url } = await s3.bucket({ through: line.port })
+    await using backup = await Backup.prepare({ setup: SETUP, storeUrl: url })
+    const { old, middle, last } = await history(backup)
+    await backup.stop()
+    const near = await mkdtemp(join(tmpdir(), 'tidemark-near-'))
+    // To the last entry, as `up` does; the command for it leaves a trace behind what it copied.
+    const fill = async (): Promise<void> => {
+      const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })
+      const { ledger, catalog } = repository
+      await mirror({
+        ledger,
+        stream: catalog.stream,
+        to: await openStore(near),
+        floor: undefined,
+        bandwidth: undefined,
+        clock: systemClock,
+        signal,
+      })
+    }
+    try {
+      await fill()
+      const copies: CopyPlace[] = [{ url: near, role: 'local', mode: 'mirrored', bandwidth: undefined }]
+      const read: string[] = []
+      line.fate = (method, path) => {
+        if (method === 'GET' && /\/(segments|base)\//.test(path)) read.push(path)
+        return { kind: 'slow', ms: 40 }
+      }
+      // A restore reads the near one, and what it leaves in the ledger is in the primary's.
+      const restored = await backup.restore('latest', { copies })
+      expect(shown(await digests(restored.url))).toEqual(last.rows)
+      expect({ audit: restored.audit, read }).toEqual({ audit: 'ledger', read: [] })
+      const place = { storeUrl: url, copies, keys: backup.keys }
+      const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })
+      expect([...repository.catalog.holds.values()].map(({ body }) => body.purpose)).toEqual([])
+      // What changes the ledger changes the primary's, and the copy follows when it is filled.
+      const { hold } = await addHold({
+        place,
+        reason: 'a dispute',
+        from: middle.at,
+        to: middle.at,
+        until: undefined,
+        signal,
+      })
+      await releaseHold(place, hold.id, signal)
+      await fill()
+      const before = await names(await openStore(near))
+      const { trims, cleared } = await pruned(backup, {
+        copies,
+        storeKeepMs: [0, undefined],
+        keepMs: 1000 * HOUR,
+      })
+      const primary = (await openStore(url)).place
+      expect(trims).toMatchObject([{ place: primary, from: expect.any(String) as string }])
+      expect(cleared.map((one) => one.place)).toEqual([primary])
+      expect(await names(await openStore(near))).toEqual(before)
+      expect((await names(await openStore(url))).length).toBeLessThan(before.length)
+      await restores(backup, old, { copies })
+    } finally {
+      await rm(near, { recursive: true, force: true })
+    }
   })
 
   test('a share of every store each day, whatever restarts', { timeout: 120_000 }, async () => {
