@@ -385,7 +385,7 @@ function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
 export function openTarget(
   url: string,
   generation: Generation,
-  options: Pick<TargetOptions, 'searchPath' | 'trustSourceCode' | 'withJobs'> = {},
+  options: Pick<TargetOptions, 'searchPath' | 'trustSourceCode' | 'withJobs' | 'begun'> = {},
 ): PostgresTarget {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
   return new PostgresTarget({ url, source: { systemId, databaseOid, encoding, serverVersion }, ...options })

@@ -1,15 +1,19 @@
 /** Restore to a point: plan, checks of the target, rebuild, audit, report. */
 import { createHash } from 'node:crypto'
+import { type BegunRestore, begunRestore } from '../adapters/postgres/begun-restore.ts'
 import { placeOf } from '../adapters/postgres/session.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
+import { CODES } from '../core/error-codes.ts'
+import { TidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { IndexedTransaction } from '../formats/segment-index.ts'
-import { parsePoint, resolvePoint } from '../rebuild/point.ts'
+import { parsePoint, type ResolvedPoint, resolvePoint } from '../rebuild/point.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
 import { databasePath } from '../rebuild/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
 import { attestationAt } from '../rebuild/attest.ts'
+import type { Repository } from '../repository/repository.ts'
 import { anchorLines } from './anchor-lines.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, openTarget } from './compose.ts'
@@ -48,6 +52,8 @@ export interface PlanReport {
     readonly at: Neighbour | null
     readonly next: Neighbour | null
   }
+  /** The target holds half of it: the point means what it meant when that began. */
+  readonly resumes: boolean
   readonly base: { readonly id: string; readonly closing: string }
   readonly tables: readonly {
     readonly schema: string
@@ -79,9 +85,10 @@ export interface RestoreReport {
 
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { repository, anchored, troubles } = await openBackup({ ...options, role: 'restore' })
-  const point = await resolvePoint(repository, parsePoint(options.at))
+  const begun = options.into === undefined ? undefined : await begunRestore(options.into)
+  const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)
-  const report = planReport(plan)
+  const report = { ...planReport(plan), resumes: begun?.asked === options.at }
   options.onPlan?.(report)
   if (options.into === undefined || options.dryRun) {
     if (options.into !== undefined) {
@@ -106,6 +113,11 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     searchPath: databasePath(plan.schema.statements),
     trustSourceCode: options.trustSourceCode,
     withJobs: options.withJobs,
+    begun: {
+      asked: options.at,
+      position: `${formatLsn(point.lsn)}@${point.generation.facts.generation}`,
+      stream: repository.catalog.stream,
+    },
   })
   try {
     await target.check(restoreId(plan))
@@ -166,6 +178,36 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   }
 }
 
+/**
+ * What was asked for before, and was not brought to its end, means what it meant then: `latest` has moved on.
+ *
+ * @throws TidemarkError TARGET_NOT_EMPTY where the target holds half of what this backup has not
+ */
+async function pointOf(
+  repository: Repository,
+  at: string,
+  begun: BegunRestore | undefined,
+): Promise<ResolvedPoint> {
+  const parsed = parsePoint(at)
+  if (begun === undefined) return resolvePoint(repository, parsed)
+  const next = 'drop and create the database, then the same restore again'
+  if (begun.stream !== repository.catalog.stream)
+    throw new TidemarkError('TARGET_NOT_EMPTY', 'the target holds the unfinished restore of another backup', {
+      next,
+    })
+  if (begun.asked !== at) return resolvePoint(repository, parsed)
+  return resolvePoint(repository, parsePoint(begun.position)).catch((error: unknown) => {
+    if (!(error instanceof TidemarkError)) throw error
+    const { exitCode } = error
+    if (exitCode !== CODES.POINT_UNKNOWN.exit && exitCode !== CODES.GAP.exit) throw error
+    throw new TidemarkError(
+      'TARGET_NOT_EMPTY',
+      `the target holds the unfinished restore to ${begun.position}, which the backup does not have any more: ${error.message}`,
+      { next, cause: error },
+    )
+  })
+}
+
 /** The same restore again resumes; another one does not. */
 function restoreId(plan: RestorePlan): string {
   const facts = [plan.point.generation.number.toString(), formatLsn(plan.point.lsn), ...plan.excluded].join(
@@ -184,7 +226,7 @@ function neighbour(transaction: IndexedTransaction | undefined): Neighbour | nul
       }
 }
 
-export function planReport(plan: RestorePlan): PlanReport {
+export function planReport(plan: RestorePlan): Omit<PlanReport, 'resumes'> {
   return {
     point: {
       position: formatLsn(plan.point.lsn),

@@ -4,9 +4,10 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { restore } from '../../services/app/restore.ts'
+import { restore, type RestoreReport } from '../../services/app/restore.ts'
 import { ByteSink } from '../../services/formats/byte-sink.ts'
 import { KeyedFold } from '../../services/rebuild/keyed-fold.ts'
+import type { RebuildEvents } from '../../services/rebuild/rebuild.ts'
 import { RowLayout } from '../../services/rebuild/row-layout.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
@@ -14,6 +15,25 @@ const BODY = `(SELECT string_agg(md5(g::text || k::text), '') FROM generate_seri
 
 async function sameAsSource(backup: Backup, url: string): Promise<void> {
   expect(shown(await digests(url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+/** The same restore into one target, run to its end or cut at a stage. */
+function resumable(backup: Backup, into: string) {
+  const run = (at: string, signal: AbortSignal, events: RebuildEvents): Promise<RestoreReport> =>
+    restore({
+      ...{ storeUrl: backup.storeUrl, keys: backup.keys, at, into, exceptTables: [], dryRun: false },
+      signal,
+      events,
+    })
+  return {
+    whole: (at: string) => run(at, new AbortController().signal, {}),
+    async cut(at: string, stage: 'schema' | 'load'): Promise<void> {
+      const stop = new AbortController()
+      const onProgress: RebuildEvents['onProgress'] = (p) =>
+        p.stage === stage && p.done >= 1 && stop.abort(new DOMException('killed', 'AbortError'))
+      await expect(run(at, stop.signal, { onProgress })).rejects.toThrow()
+    },
+  }
 }
 
 test('changes that do not fit into memory are folded on disk: moves, swaps, unchanged bodies, schema changes, TRUNCATE', async () => {
@@ -91,28 +111,10 @@ test('a restore that stops half way keeps the tables it has loaded, and finishes
     `UPDATE first SET v = 'new' WHERE id % 2 = 0; UPDATE second SET v = 'new' WHERE id % 3 = 0; INSERT INTO third SELECT generate_series(1, 10)`,
   )
   await backup.durable()
-  // A stream that goes on would move `latest` between the two tries.
-  await backup.stop()
+  const wanted = shown(await digests(backup.sourceUrl))
   const into = await backup.emptyDatabase()
-  const stop = new AbortController()
-  const options = {
-    storeUrl: backup.storeUrl,
-    keys: backup.keys,
-    at: 'latest',
-    into,
-    exceptTables: [],
-    dryRun: false,
-  }
-  await expect(
-    restore({
-      ...options,
-      signal: stop.signal,
-      events: {
-        onProgress: (p) =>
-          p.stage === 'load' && p.done >= 1 && stop.abort(new DOMException('killed', 'AbortError')),
-      },
-    }),
-  ).rejects.toThrow()
+  const restoring = resumable(backup, into)
+  await restoring.cut('latest', 'load')
   const target = new pg.Client(into)
   await target.connect()
   try {
@@ -123,7 +125,25 @@ test('a restore that stops half way keeps the tables it has loaded, and finishes
     const writtenBy = async (table: string): Promise<string> =>
       (await target.query<{ x: string }>(`SELECT min(xmin::text) AS x FROM ${table}`)).rows[0]!.x
     const before = await inTurn(loaded, writtenBy)
-    const report = await restore({ ...options, signal: new AbortController().signal, events: {} })
+    // `latest` moves on between the two tries, and means what it meant at the first one.
+    await backup.source.query('INSERT INTO third SELECT generate_series(11, 20)')
+    await backup.durable()
+    const refused = async (change: string, told: RegExp): Promise<void> => {
+      await target.query(`BEGIN; CREATE TABLE kept AS TABLE tidemark_restore.state; COMMIT`)
+      await target.query(`UPDATE tidemark_restore.state SET ${change}`)
+      await expect(restoring.whole('latest')).rejects.toMatchObject({
+        code: 'TARGET_NOT_EMPTY',
+        message: expect.stringMatching(told),
+      })
+      await target.query(
+        'BEGIN; TRUNCATE tidemark_restore.state; INSERT INTO tidemark_restore.state TABLE kept; DROP TABLE kept; COMMIT',
+      )
+    }
+    await refused("stream = 'another one'", /another backup/)
+    await refused("position = '0/1@1'", /does not have any more/)
+    await refused("asked = 'marker:x'", /of another point: --at marker:x, which is [0-9A-F]+\/[0-9A-F]+@1/)
+    const report = await restoring.whole('latest')
+    expect(report.plan.resumes).toBe(true)
     expect(report.result!.tables.map((t) => [t.name, t.rows])).toEqual([
       ['first', 2000],
       ['second', 900],
@@ -133,7 +153,36 @@ test('a restore that stops half way keeps the tables it has loaded, and finishes
   } finally {
     await target.end()
   }
-  await sameAsSource(backup, into)
+  expect(shown(await digests(into))).toEqual(wanted)
+})
+
+test('half of a restore by a version that did not note its point: resumed by its position, and noted then', async () => {
+  await using backup = await Backup.start({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.source.query('INSERT INTO t VALUES (1)')
+  await backup.durable()
+  const wanted = shown(await digests(backup.sourceUrl))
+  const into = await backup.emptyDatabase()
+  const restoring = resumable(backup, into)
+  await restoring.cut('latest', 'schema')
+  const target = new pg.Client(into)
+  await target.connect()
+  try {
+    const noted = async (): Promise<unknown> =>
+      (await target.query('SELECT asked, position FROM tidemark_restore.state')).rows
+    const [{ position }] = (await noted()) as [{ position: string }]
+    await target.query(
+      'ALTER TABLE tidemark_restore.state DROP COLUMN asked, DROP COLUMN position, DROP COLUMN stream',
+    )
+    await backup.source.query('INSERT INTO t VALUES (2)')
+    await backup.durable()
+    await expect(restoring.whole('latest')).rejects.toMatchObject({ code: 'TARGET_NOT_EMPTY' })
+    await restoring.cut(position, 'schema')
+    expect(await noted()).toEqual([{ asked: position, position }])
+    await restoring.whole(position)
+  } finally {
+    await target.end()
+  }
+  expect(shown(await digests(into))).toEqual(wanted)
 })
 
 test('no room for the scratch file: a coded error, nothing left behind, and the same restore works with room', async (context) => {

@@ -11,6 +11,7 @@ import {
 import { quoteLiteral, quoteName, quoteTable } from '../../core/relation.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
 import { hashBytes } from '../../formats/ledger-entry.ts'
+import { type BegunRestore, heldRestore, noteRestore } from './begun-restore.ts'
 import { brokenKeyText } from './broken-key.ts'
 import { type DigestedTable, digestTables } from './digest.ts'
 import { type ExtensionTable, extensionTable, loadExtensionRows } from './extension-rows.ts'
@@ -32,6 +33,8 @@ export interface TargetOptions {
   readonly trustSourceCode?: boolean | undefined
   /** The source database's own search_path, as SET takes it; the target's where the source has none. */
   readonly searchPath?: string | undefined
+  /** Noted in the target, so that the same restore goes on to the same position. */
+  readonly begun?: BegunRestore | undefined
   /** The source's identity, which the target must not have, and its encoding, which it must. */
   readonly source: {
     readonly systemId: string
@@ -90,16 +93,13 @@ export class PostgresTarget implements Target {
         { next: `CREATE DATABASE … ENCODING '${source.encoding}' TEMPLATE template0` },
       )
     }
-    const held = await client
-      .query<{ id: string; finished: boolean }>(
-        'SELECT restore_id AS id, finished FROM tidemark_restore.state',
-      )
-      .catch(() => undefined)
-    if (held?.rows[0] !== undefined && !held.rows[0].finished) {
-      if (held.rows[0].id === restoreId) return 'resume'
+    const held = await heldRestore(client)
+    if (held?.finished === false) {
+      if (held.restoreId === restoreId) return 'resume'
+      const { begun } = held
       throw new TidemarkError(
         'TARGET_NOT_EMPTY',
-        'the target holds the unfinished restore of another point',
+        `the target holds the unfinished restore of another point${begun === undefined ? '' : `: --at ${begun.asked}, which is ${begun.position}`}, or of other tables`,
         { next: 'drop and create the database, or run that restore again' },
       )
     }
@@ -120,20 +120,7 @@ export class PostgresTarget implements Target {
   async begin(restoreId: string): Promise<ReadonlyMap<string, number>> {
     const client = await this.#connection()
     await this.#guard(async () => {
-      await client.query(`CREATE SCHEMA IF NOT EXISTS tidemark_restore`)
-      await client.query(
-        `CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL)`,
-      )
-      await client.query(
-        `CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint)`,
-      )
-      await client.query(
-        `CREATE TABLE IF NOT EXISTS tidemark_restore.remembered (id bigserial PRIMARY KEY, fact text NOT NULL)`,
-      )
-      await client.query(
-        `INSERT INTO tidemark_restore.state SELECT $1, false WHERE NOT EXISTS (SELECT FROM tidemark_restore.state)`,
-        [restoreId],
-      )
+      await noteRestore(client, restoreId, this.#options.begun)
       await this.#roles.begin()
     })
     this.#isOurs = true

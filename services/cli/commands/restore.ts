@@ -9,7 +9,7 @@ import { Progress } from '../../terminal/progress.ts'
 export function planLines(plan: PlanReport): string[] {
   const { at, next } = plan.point
   const lines = [
-    `to        ${plan.point.position}`,
+    `to        ${plan.point.position}${plan.resumes ? ', which the point meant when this restore began' : ''}`,
     `  last in   ${at === null ? 'the base itself' : `xid:${at.xid} at ${at.position}, committed ${at.committedAt}`}`,
     `  first out ${next === null ? 'nothing known yet' : `xid:${next.xid} at ${next.position}, committed ${next.committedAt}`}`,
     `from      base ${plan.base.id} (closes at ${plan.base.closing}) and ${plan.segments} segments, ${bytesText(plan.bytes)}, ${countText(plan.changes)} changes`,
