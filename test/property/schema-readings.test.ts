@@ -4,6 +4,7 @@ import { SchemaReader } from '../../services/adapters/postgres/catalog/read-sche
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { schemaChange, withChange } from '../../services/formats/schema-change.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
+import { everyKind, withRoles } from '../support/every-kind.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? 7)
 const STEPS = Number(process.env['TIDEMARK_HISTORIES'] ?? 30)
@@ -65,6 +66,9 @@ function command(pick: (below: number) => number): string {
     () => `ALTER SEQUENCE s${pick(2)}.q${n()} RENAME TO q${n()}`,
     () => `CREATE DOMAIN s${pick(2)}.dom AS int CHECK (VALUE > 0)`,
     () => `ALTER DOMAIN s${pick(2)}.dom DROP CONSTRAINT dom_check`,
+    () => `CREATE DOMAIN s${pick(2)}.doms AS numeric(4,2)[]`,
+    () => `COMMENT ON DOMAIN s${pick(2)}.doms IS ${pick(2) === 0 ? 'NULL' : "'said'"}`,
+    () => `DROP DOMAIN s${pick(2)}.doms`,
     () => `ALTER SCHEMA s1 RENAME TO sx`,
     () => `ALTER SCHEMA sx RENAME TO s1`,
     () => `CREATE STATISTICS s${pick(2)}.st${n()} ON id, a FROM ${t()}`,
@@ -110,4 +114,23 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await client.end()
     }
   }, 240_000)
+
+  test('one object of every kind that is made behind a reading is in the next one', async () => {
+    await withRoles(version, async (roles) => {
+      await using backup = await Backup.prepare({ version })
+      await backup.init()
+      const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+      try {
+        const reader = new SchemaReader()
+        await reader.read(client)
+        await backup.source.query(everyKind(version, roles))
+        const known = await reader.read(client)
+        const whole = await new SchemaReader().read(client)
+        expect(known.statements).toEqual(whole.statements)
+        expect(known.notes).toEqual(whole.notes)
+      } finally {
+        await client.end()
+      }
+    })
+  })
 })

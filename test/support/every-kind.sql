@@ -24,6 +24,8 @@ COMMENT ON TYPE app.pair IS 'two and one';
 COMMENT ON COLUMN app.pair.b IS 'money';
 ALTER TYPE app.pair OWNER TO ROLE_A;
 CREATE FUNCTION app.textdiff(text, text) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT length($1)::float8 - length($2)';
+CREATE DOMAIN app.amounts AS numeric(4,2)[];
+CREATE DOMAIN app.sums AS app.amounts;
 CREATE TYPE app.textrange AS RANGE (SUBTYPE = text, COLLATION = app.german, SUBTYPE_DIFF = app.textdiff);
 CREATE TYPE app.span AS RANGE (SUBTYPE = int, MULTIRANGE_TYPE_NAME = app.spans);
 ALTER TYPE app.span OWNER TO ROLE_A;
