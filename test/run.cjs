@@ -7,7 +7,13 @@ process.env.TIDEMARK_TEST_SCOPE = args.includes('--soak')
   : args.includes('--all-versions')
     ? 'all-versions'
     : 'default'
-const rest = args.filter(function (a) {
-  return a !== '--soak' && a !== '--all-versions'
+// Both together: long histories on every version.
+if (args.includes('--all-versions')) process.env.TIDEMARK_TEST_VERSIONS = 'all'
+const hours = args.indexOf('--hours')
+if (hours >= 0) process.env.TIDEMARK_HOURS = args[hours + 1]
+const rest = args.filter(function (a, i) {
+  return a !== '--soak' && a !== '--all-versions' && (hours < 0 || (i !== hours && i !== hours + 1))
 })
+// With --hours alone, what has no end of its own but that.
+if (hours >= 0 && rest.length === 0) rest.push('test/integration/grown-history')
 require('../services/entry/tidemark.cjs').run(path.join(__dirname, 'run-vitest.ts'), rest)

@@ -90,7 +90,7 @@ export interface LogPlace {
   readonly unit: string
 }
 
-/** A row of the DDL record table as the stream has it; formats/schema-facts.ts parses it. */
+/** A row of the DDL record table as the stream has it; formats/ddl-record.ts parses it. */
 export interface RawDdlRecord {
   readonly id: string
   readonly xid: string
@@ -126,6 +126,8 @@ export interface SequenceSample {
   readonly isCalled: boolean
   /** The greatest advance between two samples of the last day, text; absent where none was seen. */
   readonly advance?: string
+  /** Since the sample before it began anew or went back: what it had given by then, this does not tell. */
+  readonly setBack?: true
 }
 
 /** A sequence as the source has it now. */
@@ -136,6 +138,8 @@ export interface SequenceReading {
   readonly isCalled: boolean
   /** Text; negative for a descending sequence. */
   readonly increment: string
+  /** Another one after RESTART and TRUNCATE … RESTART IDENTITY; not of every source. */
+  readonly file?: string
 }
 
 /** What the sequences said after everything up to `at` had been received. */
@@ -155,13 +159,15 @@ export interface SampledSequences {
 export function mergeSamples<T extends SampledSequences>(earlier: SampledSequences, later: T): T {
   if (later.extent !== 'changes') return later
   const samples = new Map(earlier.samples.map((sample) => [sequenceKey(sample), sample]))
+  const setBack = new Set(earlier.samples.filter((sample) => sample.setBack).map(sequenceKey))
   const gone = new Map((earlier.gone ?? []).map((name) => [sequenceKey(name), name]))
   for (const name of later.gone ?? []) {
     samples.delete(sequenceKey(name))
     gone.set(sequenceKey(name), name)
   }
   for (const sample of later.samples) {
-    samples.set(sequenceKey(sample), sample)
+    const key = sequenceKey(sample)
+    samples.set(key, setBack.has(key) ? { ...sample, setBack: true } : sample)
     gone.delete(sequenceKey(sample))
   }
   const { extent: _, ...rest } = later
@@ -229,6 +235,8 @@ export interface SchemaStatement {
   readonly rank: number
   /** What it makes, e.g. {kind: "table", schema, name}; sub-objects name their table. */
   readonly objects: readonly SchemaObject[]
+  /** What it is a part of at the source, class:oid as pg_class:16384. In readings, not in older ones. */
+  readonly of?: string | undefined
 }
 
 export interface SchemaObject {

@@ -1,7 +1,7 @@
 /** The SQL that makes a function, view, schema or statistics object again, from the definition that its DDL record carries. */
 import { quoteName } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
-import type { Definition } from './schema-facts.ts'
+import type { Definition } from './ddl-record.ts'
 import { RANK } from './rank.ts'
 
 /** Views stand behind the keys: one with GROUP BY may need a table's. */

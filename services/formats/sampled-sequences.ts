@@ -13,6 +13,7 @@ const sample = z.object({
     .string()
     .regex(/^\d{1,20}$/)
     .exactOptional(),
+  setBack: z.literal(true).exactOptional(),
 })
 const sampled = z.object({
   samples: z.array(sample),

@@ -69,8 +69,9 @@ export function withChange(before: SchemaFacts, change: SchemaChange): SchemaFac
   }
 }
 
-function textOf({ sql, phase, rank, objects }: SchemaStatement): string {
-  return JSON.stringify([sql, phase, rank, objects.map((o) => [o.kind, o.schema, o.table, o.name])])
+function textOf({ sql, phase, rank, objects, of }: SchemaStatement): string {
+  const names = objects.map((o) => [o.kind, o.schema, o.table, o.name])
+  return JSON.stringify(of === undefined ? [sql, phase, rank, names] : [sql, phase, rank, names, of])
 }
 
 function listChange<T>(
@@ -121,6 +122,7 @@ const statement = z.object({
   sql: z.string(),
   phase: z.enum(['before', 'after']),
   rank: z.number(),
+  of: z.string().optional(),
   objects: z.array(
     z.object({
       kind: z.string(),

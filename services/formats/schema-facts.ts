@@ -1,10 +1,8 @@
 /**
- * Facts about tables and types as a source's catalog has them (made by the SQL functions that `init` installs), and the
- * DDL records that carry them through the stream. Parsed at the door: records come from a table that only its owner can
- * write, but a reader still checks their form.
+ * Facts about tables, types and sequences as a source's catalog has them, made by the SQL functions that `init` installs.
+ * ddl-record.ts has the records that carry them through the stream.
  */
 import { z } from 'zod'
-import { TidemarkError } from '../core/errors.ts'
 import type { ReplicaIdentity, TableColumn, TableVersion } from '../core/relation.ts'
 
 /** aclitem[] as text; facts written before rights were read as a whole have none. */
@@ -248,102 +246,6 @@ export const descendantFacts = z.object({
 })
 
 export type DescendantFacts = z.infer<typeof descendantFacts>
-
-const dropFacts = z.object({ type: z.string(), identity: z.string(), names: z.array(z.string()).nullable() })
-const rewriteFacts = z.object({
-  reason: z.number(),
-  plain: z.boolean(),
-  /** The columns that were, as far as it matters here. */
-  before: z
-    .array(
-      z.object({
-        attnum: z.number(),
-        typeOid: z.number(),
-        typmod: z.number(),
-        generated: z.string().optional(),
-      }),
-    )
-    .nullable(),
-})
-const definitionFacts = z.object({
-  kind: z.string(),
-  schema: z.string().nullable(),
-  name: z.string(),
-  /** As ALTER names it: FUNCTION "s"."f"(integer). */
-  named: z.string(),
-  owner: z.string(),
-  create: z.string().nullable(),
-})
-export type Definition = z.infer<typeof definitionFacts>
-
-/** GRANT and REVOKE name no single object. */
-const otherFacts = z.object({
-  type: z.string().nullable(),
-  identity: z.string().nullable(),
-  /** What makes the object again; null where the server gave no definition, missing in older records. */
-  definition: definitionFacts.nullish(),
-})
-
-export type DdlRecord = {
-  readonly id: bigint
-  readonly xid: string
-  readonly command: string
-  readonly oid: number
-  /** The catalog that `oid` is of, as pg_class; undefined in records of older installations. */
-  readonly class?: string | undefined
-} & (
-  | { readonly kind: 'table'; readonly facts: TableFacts }
-  | { readonly kind: 'descendant'; readonly facts: DescendantFacts }
-  | { readonly kind: 'type'; readonly facts: TypeFacts }
-  | { readonly kind: 'sequence'; readonly facts: SequenceFacts }
-  | { readonly kind: 'drop'; readonly facts: z.infer<typeof dropFacts> }
-  | { readonly kind: 'rewrite'; readonly facts: z.infer<typeof rewriteFacts> }
-  | { readonly kind: 'other'; readonly facts: z.infer<typeof otherFacts> }
-)
-
-const SCHEMAS = {
-  table: tableFacts,
-  descendant: descendantFacts,
-  type: typeFacts,
-  sequence: sequenceFacts,
-  drop: dropFacts,
-  rewrite: rewriteFacts,
-  other: otherFacts,
-} as const
-
-/** @throws TidemarkError OBJECT_CORRUPT where a record has no known form */
-export function parseDdlRecord(row: {
-  readonly id: string
-  readonly xid: string
-  readonly command: string
-  readonly kind: string
-  readonly oid: string | null
-  readonly facts: string | null
-  readonly class?: string | null | undefined
-}): DdlRecord {
-  const schema = SCHEMAS[row.kind as keyof typeof SCHEMAS] as z.ZodType | undefined
-  let json: unknown
-  try {
-    json = JSON.parse(row.facts ?? 'null')
-  } catch (error) {
-    throw new TidemarkError('OBJECT_CORRUPT', `DDL record ${row.id} is no JSON`, { cause: error })
-  }
-  const parsed = schema?.safeParse(json)
-  if (parsed === undefined || !parsed.success)
-    throw new TidemarkError(
-      'OBJECT_CORRUPT',
-      `DDL record ${row.id} of kind ${row.kind.slice(0, 20)} is not understood`,
-    )
-  return {
-    id: BigInt(row.id),
-    xid: row.xid,
-    command: row.command,
-    oid: Number(row.oid ?? 0),
-    ...(typeof row.class === 'string' ? { class: row.class } : {}),
-    kind: row.kind,
-    facts: parsed.data,
-  } as DdlRecord
-}
 
 const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = {
   d: 'default',

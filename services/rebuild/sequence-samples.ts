@@ -31,7 +31,11 @@ export async function sequencesAt(
   const history: SampledSequences[] = []
   let exact: SampledSequences | undefined
   let beyond: Lsn | undefined
+  /** Whether something was committed between the point and the sample behind it. */
+  let isMoved = false
   for await (const entry of point.generation.segments.entries((c) => !isBehind(c.end))) {
+    if (exact === undefined && isSegments(entry))
+      isMoved ||= compareLsn(parseLsn(entry.body.to), point.lsn) > 0
     const sample = await sampleOf(repository, entry)
     if (sample === undefined) continue
     if (exact !== undefined) {
@@ -41,7 +45,11 @@ export async function sequencesAt(
     if (isBehind(sample.at)) history.push(sample)
     else exact = sample
   }
-  const altered = alteredAfter(records, point.lsn, beyond)
+  const altered = new Set([
+    ...alteredAfter(records, point.lsn, beyond),
+    // It may have been set back behind the point: then the sample before it is nearer to what it gave.
+    ...((isMoved ? exact : undefined)?.samples.filter((sample) => sample.setBack).map(sequenceKey) ?? []),
+  ])
   await addEarlier(repository, point, history, altered.size > 0 ? undefined : exact, isBehind)
   history.sort((a, b) => compareLsn(a.at, b.at))
   if ((exact === undefined || altered.size > 0) && history.length === 0) {

@@ -7,7 +7,8 @@ import { compareLsn, formatLsn, type Lsn } from '../core/position.ts'
 import type { RelationVersion, TableColumn } from '../core/relation.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import { withDescent } from '../formats/descendant-facts.ts'
-import { type DdlRecord, tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
+import type { DdlRecord } from '../formats/ddl-record.ts'
+import { tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
 
 export interface PlacedRecord {
   readonly lsn: Lsn

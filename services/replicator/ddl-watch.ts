@@ -3,13 +3,8 @@ import type { Randomness } from '../core/clock.ts'
 import { compareLsn, type Lsn } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
-import {
-  type DdlRecord,
-  type DescendantFacts,
-  parseDdlRecord,
-  type TableFacts,
-  tableColumn,
-} from '../formats/schema-facts.ts'
+import { type DdlRecord, parseDdlRecord } from '../formats/ddl-record.ts'
+import { type DescendantFacts, type TableFacts, tableColumn } from '../formats/schema-facts.ts'
 
 export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
 

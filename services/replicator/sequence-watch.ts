@@ -37,10 +37,12 @@ export class SequenceWatch {
     this.#turnDay()
     const now = new Map(readings.map((reading) => [sequenceKey(reading), reading]))
     const changed: SequenceReading[] = []
+    const setBack = new Set<string>()
     for (const [key, reading] of now) {
       const before = this.#known.get(key)
       if (before === undefined) changed.push(reading)
-      else if (before.lastValue !== reading.lastValue || before.isCalled !== reading.isCalled) {
+      else if (isOther(before, reading)) {
+        if (isSetBack(before, reading)) setBack.add(key)
         this.#see(key, before, reading)
         changed.push(reading)
       }
@@ -52,9 +54,14 @@ export class SequenceWatch {
     this.#known = now
     if (++this.#sinceFull >= LIMITS.fullSampleEvery) {
       this.#sinceFull = 0
-      return { at, extent: 'full', samples: readings.map((reading) => this.#sampleOf(reading)) }
+      return { at, extent: 'full', samples: readings.map((reading) => this.#sampleOf(reading, setBack)) }
     }
-    return { at, extent: 'changes', samples: changed.map((reading) => this.#sampleOf(reading)), gone }
+    return {
+      at,
+      extent: 'changes',
+      samples: changed.map((reading) => this.#sampleOf(reading, setBack)),
+      gone,
+    }
   }
 
   #see(key: string, before: SequenceReading, after: SequenceReading): void {
@@ -76,9 +83,32 @@ export class SequenceWatch {
     }
   }
 
-  #sampleOf({ schema, name, lastValue, isCalled }: SequenceReading): SequenceSample {
+  #sampleOf(
+    { schema, name, lastValue, isCalled }: SequenceReading,
+    setBack: ReadonlySet<string>,
+  ): SequenceSample {
     const held = this.#advances.get(sequenceKey({ schema, name }))
     const advance = held === undefined ? 0n : held.today > held.before ? held.today : held.before
-    return { schema, name, lastValue, isCalled, ...(advance === 0n ? {} : { advance: String(advance) }) }
+    return {
+      schema,
+      name,
+      lastValue,
+      isCalled,
+      ...(advance === 0n ? {} : { advance: String(advance) }),
+      ...(setBack.has(sequenceKey({ schema, name })) ? { setBack: true as const } : {}),
+    }
   }
+}
+
+function isOther(before: SequenceReading, after: SequenceReading): boolean {
+  return (
+    before.lastValue !== after.lastValue || before.isCalled !== after.isCalled || before.file !== after.file
+  )
+}
+
+/** setval() downwards, RESTART, TRUNCATE … RESTART IDENTITY, a new round of CYCLE: none of them has a record. */
+function isSetBack(before: SequenceReading, after: SequenceReading): boolean {
+  const moved = BigInt(after.lastValue) - BigInt(before.lastValue)
+  const isBack = BigInt(after.increment) < 0n ? moved > 0n : moved < 0n
+  return isBack || before.file !== after.file || (before.isCalled && !after.isCalled)
 }

@@ -1,10 +1,11 @@
 /**
  * Random histories of everything that a database goes through, restored at several points and the end: rows, catalog,
  * rights and sequences must be the source's, or the restore's report must say what is not. TIDEMARK_SEED=n runs one again;
- * TIDEMARK_HISTORIES=n runs that many, with the seeds behind it.
+ * TIDEMARK_HISTORIES=n runs that many, with the seeds behind it. `npm run test:soak -- --hours N` runs for so long, writes a
+ * line for each history, and goes on behind the last line of the run before (TIDEMARK_HISTORY_FILE).
  */
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,6 +27,9 @@ const READ_AT_POINTS = Number(process.env['TIDEMARK_READ_AT_POINTS'] ?? (SOAK ? 
 const HISTORIES = Number(process.env['TIDEMARK_HISTORIES'] ?? (SOAK ? 20 : 1))
 const STEPS = Number(process.env['TIDEMARK_STEPS'] ?? (SOAK ? 60 : 24))
 const POINTS = SOAK ? 3 : 2
+const HOURS = Number(process.env['TIDEMARK_HOURS'] ?? 0)
+/** A line for each history of a run by hours: version, seed, points, differences. */
+const FILE = process.env['TIDEMARK_HISTORY_FILE'] ?? join(tmpdir(), 'tidemark-grown-histories.txt')
 const pgDump = findPgDump()
 
 async function withRoles(
@@ -69,7 +73,7 @@ async function oneHistory(
   seed: number,
   dump: string,
   roles: readonly string[],
-): Promise<string[]> {
+): Promise<{ readonly found: readonly string[]; readonly points: number; readonly differences: number }> {
   const next = random(seed)
   await using backup = await Backup.start({
     version,
@@ -84,16 +88,18 @@ async function oneHistory(
     if (step % Math.floor(STEPS / POINTS) !== 0 && step !== STEPS) continue
     await history.settle()
     history.script.push(`-- point ${points.length}`)
-    points.push(await see(dump, backup.sourceUrl))
+    points.push(await see(dump, backup.sourceUrl, history.script.length))
     if (next() < READ_AT_POINTS) await backup.durable()
   }
   await backup.durable()
   const found: string[] = []
+  let differences = 0
   for (const [index, point] of points.entries()) {
     const last = index === points.length - 1
     const { report, except } = await restoreAround(backup, last ? 'latest' : point.at)
     if (report.unmadeFile !== null) await rm(report.unmadeFile)
-    const unsaid = await untold(dump, point, report, except)
+    const unsaid = await untold(dump, point, report, except, history.script)
+    differences += unsaid.length
     if (unsaid.length > 0)
       found.push(
         `point ${index}${except.length === 0 ? '' : ` without ${except.join(', ')}`}, notes: ${JSON.stringify(report.result?.notes)}, unmade: ${JSON.stringify(report.result?.unmade.map((u) => `${u.object}: ${u.reason}`))}`,
@@ -112,17 +118,47 @@ async function oneHistory(
     // At once: a long run tells what it found before it ends.
     console.log(found.join('\n'))
   }
-  return found
+  return { found, points: points.length, differences }
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
+/** Histories until the time is over, over all versions in turn: one more each time that this is run again. */
+async function histories(versions: readonly string[], dump: string): Promise<string[]> {
+  const known = existsSync(FILE) ? readFileSync(FILE, 'utf8').trim().split('\n') : []
+  const last = Number(/ seed (\d+)/.exec(known.at(-1) ?? '')?.[1] ?? SEED - 1)
+  const deadline = performance.now() + HOURS * 3_600_000
+  const failed: string[] = []
+  for (let seed = last + 1; performance.now() < deadline; seed++) {
+    const version = versions[seed % versions.length]!
+    await withRoles(version, async (roles) => {
+      const outcome = await oneHistory(version, seed, dump, roles).catch((error: unknown) => ({
+        found: [],
+        points: 0,
+        differences: `failed: ${error instanceof Error ? error.message : String(error)}`.split('\n')[0]!,
+      }))
+      const line = `PostgreSQL ${version} seed ${seed}: ${outcome.points} points, differences: ${outcome.differences}`
+      appendFileSync(FILE, `${line}\n`)
+      if (outcome.differences !== 0) failed.push(line)
+    })
+  }
+  return failed
+}
+
+if (HOURS > 0)
+  test(`histories for ${HOURS} hours, a line each in ${FILE}`, {
+    timeout: HOURS * 3_600_000 + 600_000,
+  }, async (context) => {
+    if ('missing' in pgDump) return context.skip(pgDump.missing)
+    expect(await histories(testedVersions(), pgDump.path)).toEqual([])
+  })
+
+describe.skipIf(HOURS > 0).each(testedVersions())('PostgreSQL %s', (version) => {
   test.for(Array.from({ length: HISTORIES }, (_, i) => SEED + i))(
     'a history of everything comes back, or the restore says what does not (seed %i)',
     { timeout: 600_000 },
     async (seed, context) => {
       if ('missing' in pgDump) return context.skip(pgDump.missing)
       await withRoles(version, async (roles) => {
-        expect(await oneHistory(version, seed, pgDump.path, roles)).toEqual([])
+        expect((await oneHistory(version, seed, pgDump.path, roles)).found).toEqual([])
       })
     },
   )

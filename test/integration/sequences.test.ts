@@ -32,14 +32,12 @@ async function states(url: string): Promise<Record<string, State>> {
   }
 }
 
-/** Waits for a sample behind the last transaction. */
+/** Waits for a sample behind the last transaction, in its cut or behind it: each sample that is made says what is checked. */
 async function sampled(backup: Backup): Promise<void> {
   await backup.durable()
   await backup.until(() => {
-    const { segments } = backup.repository.catalog.generation!
-    const last = segments.unpaged.at(-1)
-    const end = segments.last === undefined ? 0n : parseLsn(segments.last.body.end)
-    return last?.body.kind === 'sequences' && parseLsn(last.body.at) >= end
+    const { segments, checked } = backup.repository.catalog.generation!
+    return segments.last !== undefined && checked >= parseLsn(segments.last.body.end)
   })
 }
 
@@ -56,6 +54,30 @@ const SETUP = `
 `
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('what was set back behind a point, without a record, gives no value of before it again', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE SEQUENCE free; CREATE TABLE t (id serial PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY)',
+    })
+    const { source } = backup
+    await source.query(
+      "SELECT nextval('free') FROM generate_series(1, 500); INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 300); DELETE FROM t; INSERT INTO u VALUES (1)",
+    )
+    await sampled(backup)
+    await source.query('INSERT INTO u VALUES (2)')
+    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    await source.query("SELECT setval('free', 3); TRUNCATE t RESTART IDENTITY; INSERT INTO u VALUES (3)")
+    await sampled(backup)
+    await source.query('INSERT INTO u VALUES (4)')
+    await sampled(backup)
+    const restored = await states((await backup.restore(at)).url)
+    expect(Number(restored['public.free']![0])).toBeGreaterThanOrEqual(500)
+    expect(Number(restored['public.t_id_seq']![0])).toBeGreaterThanOrEqual(300)
+    // At the end they are what they are.
+    expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
+  })
+
   test('a sequence comes back as it was, called or not, owned or not', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup

@@ -18,6 +18,8 @@ export interface Seen {
   readonly rows: readonly string[]
   readonly catalog: ReadonlyMap<string, string>
   readonly sequences: ReadonlyMap<string, SequenceState>
+  /** Statements that had run by then. */
+  readonly ran: number
 }
 
 async function withClient<T>(url: string, action: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -48,7 +50,7 @@ function sequencesOf(url: string): Promise<Map<string, SequenceState>> {
   })
 }
 
-export async function see(pgDump: string, url: string): Promise<Seen> {
+export async function see(pgDump: string, url: string, ran: number): Promise<Seen> {
   const at = await withClient(
     url,
     async (client) =>
@@ -59,6 +61,7 @@ export async function see(pgDump: string, url: string): Promise<Seen> {
     rows: shown(await digests(url)),
     catalog: catalogOf(pgDump, url),
     sequences: await sequencesOf(url),
+    ran,
   }
 }
 
@@ -66,21 +69,72 @@ function catalogOf(pgDump: string, url: string): Map<string, string> {
   return new Map(dumpEntries(pgDump, url))
 }
 
-/** What a report says, as words: an object that it names is told. */
-function told(report: RestoreReport): (what: string) => boolean {
-  const said = [
-    ...(report.result?.notes ?? []),
-    ...(report.result?.unmade.flatMap((u) => [u.object, u.instead ?? '', u.sql]) ?? []),
-  ]
-  if (said.some((note) => note.startsWith('no reading of the schema is older'))) return () => true
-  // Of these the server's record names no object.
-  const rightsChanged = said.some((note) => /^(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES) of /.test(note))
-  return (what) => {
-    if (rightsChanged && /^(?:DEFAULT )?ACL /.test(what)) return true
-    const words = what.split(/[^\w.]+/).flatMap((word) => [word, word.replace(/^.*\./, '')])
-    const names = words.filter((word) => /^(?:[tqvmfekg]\d|c\d|swap_name|side|p\d)/.test(word))
-    return names.some((name) => said.some((note) => new RegExp(`\\b${name}\\b`).test(note)))
+/** An object that a note is about: its schema, and the table that it is a part of. */
+interface Named {
+  readonly schema: string
+  readonly table: string | undefined
+  readonly name: string
+}
+
+/** Each form of note that tells of one object: the object stands in the group. What a note says besides excuses nothing. */
+const TELLS: readonly RegExp[] = [
+  /^\w+ (\S+) was read before .* check it by hand$/,
+  /^(?:CREATE|ALTER|COMMENT|SECURITY LABEL)[A-Z ]* of [a-z ]+ (.+) came after the last reading of the schema: check it by hand$/,
+  /^the drop of [a-z ]+ (.+) came after the last reading of the schema: check it by hand$/,
+  /^\w+ (\S+) had another name/,
+  /^\w+ (\S+): not made, it needs a table that was left out$/,
+]
+
+/** `schema.name`, `schema.table.name`, a part as the server prints it (`g0 on public.t1`), a routine with its arguments. */
+function named(text: string): Named | undefined {
+  const part = /^"?([\w$]+)"? on (?:(\w+)\.)?(\w+)$/.exec(text)
+  if (part !== null) return { schema: part[2] ?? 'public', table: part[3], name: part[1]! }
+  const [first, second, third] = text
+    .replace(/\(.*$/, '')
+    .split('.')
+    .map((word) => word.replaceAll('"', ''))
+  if (first === undefined) return undefined
+  if (second === undefined) return { schema: '', table: undefined, name: first }
+  return third === undefined
+    ? { schema: first, table: undefined, name: second }
+    : { schema: first, table: second, name: third }
+}
+
+/** What a report says of objects: whether an entry of the catalog (`TYPE schema.name (owner)`) is one of them, or a part of one. */
+function told(report: RestoreReport): (entry: string) => boolean {
+  const notes = report.result?.notes ?? []
+  if (notes.some((note) => note.startsWith('no reading of the schema is older'))) return () => true
+  const objects = notes.flatMap((note) => {
+    const one = TELLS.map((form) => form.exec(note)?.[1]).find((text) => text !== undefined)
+    const many = /^definitions may be .* between \S+ and \S+: (.*)$/.exec(note)?.[1]
+    return [
+      ...(one === undefined ? [] : [one]),
+      ...(many?.split(', ').map((object) => object.replace(/^\w+ /, '')) ?? []),
+    ]
+  })
+  for (const { object } of report.result?.unmade ?? []) objects.push(object.replace(/^\w+ /, ''))
+  const known = objects.flatMap((text) => named(text) ?? [])
+  // The server says no object of these.
+  const defaults = notes.some((note) => note.startsWith('ALTER DEFAULT PRIVILEGES of '))
+  return (entry) => {
+    const [, type = '', schema = '', rest = ''] = /^([A-Z ]+) ([\w-]+)\.(.*) \(/.exec(entry) ?? []
+    if (defaults && type === 'DEFAULT ACL') return true
+    const words = rest.replace(/\(.*$/, '').split(/[^\w$]+/)
+    return known.some(
+      (one) =>
+        (one.schema === schema || one.schema === '' || schema === '-') &&
+        words.includes(one.name) &&
+        (one.table === undefined || words.includes(one.table)),
+    )
   }
+}
+
+/** Whether a text names one of the tables that were left out (`schema.name`). */
+function naming(tables: readonly string[]): (text: string) => boolean {
+  const names = tables.map(
+    (table) => new RegExp(`(?<![\\w.])${table.replace('.', '\\.(?:[A-Z]+ )*')}(?!\\w)`),
+  )
+  return (text) => names.some((name) => name.test(text))
 }
 
 /** One line for each difference that the report does not tell. */
@@ -89,10 +143,10 @@ export async function untold(
   source: Seen,
   restored: RestoreReport & { readonly url: string },
   except: readonly string[],
+  script: readonly string[],
 ): Promise<string[]> {
   const isTold = told(restored)
-  const isExcept = (text: string): boolean =>
-    except.some((name) => text.includes(name.replace(/^public\./, '')))
+  const isExcept = naming(except)
   const out: string[] = []
   const rows = shown(await digests(restored.url))
   for (const row of source.rows)
@@ -112,6 +166,8 @@ export async function untold(
   for (const [name, was] of source.sequences) {
     const is = sequences.get(name)
     if (is === undefined || was.cycles || isGuessed) continue
+    // Set by somebody behind the point, between two samples: nothing of the source tells what it had given.
+    if (script.slice(source.ran).some((sql) => sql.startsWith(`SELECT setval('${name}'`))) continue
     if ((is.next - was.next) * (was.step > 0n ? 1n : -1n) < 0n)
       out.push(`sequence ${name}: gives ${is.next}, the source gave ${was.next} (step ${was.step})`)
   }

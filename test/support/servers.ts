@@ -78,7 +78,7 @@ function fetchVersion(version: string): string {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const allVersions = process.env['TIDEMARK_TEST_SCOPE'] === 'all-versions'
+  const allVersions = process.env['TIDEMARK_TEST_VERSIONS'] === 'all'
   const wanted = allVersions ? Object.keys(VERSIONS) : ['14', '18']
   const folder = join(tmpdir(), `tidemark-servers-${process.pid}`)
   const started: EmbeddedPostgres[] = []

@@ -65,6 +65,26 @@ test('two samples of one cut are merged without losing what only the first one h
   })
 })
 
+test('what was set back or began anew says so, in a merged sample too', () => {
+  now = 0
+  const watch = new SequenceWatch(clock)
+  const sample = (...readings: SequenceReading[]): SampledSequences => watch.sample(toLsn(1n), readings)
+  const setBack = ({ samples }: SampledSequences): string[] =>
+    samples.filter((one) => one.setBack).map(({ name }) => name)
+  const first = [
+    reading('up', 50),
+    reading('down', -50, true, '-1'),
+    { ...reading('anew', 1, false), file: '1' },
+  ]
+  expect(setBack(sample(...first))).toEqual([])
+  expect(setBack(sample(reading('up', 60), reading('down', -60, true, '-1'), first[2]!))).toEqual([])
+  const back = sample(reading('up', 3), reading('down', 5, true, '-1'), { ...first[2]!, file: '2' })
+  expect(setBack(back)).toEqual(['up', 'down', 'anew'])
+  const on = sample(reading('up', 4), reading('down', 5, true, '-1'), { ...first[2]!, file: '2' })
+  expect(setBack(on)).toEqual([])
+  expect(setBack(mergeSamples(back, on)).sort()).toEqual(['anew', 'down', 'up'])
+})
+
 test('the greatest advance of the last day, in the direction of the sequence', () => {
   now = 0
   const watch = new SequenceWatch(clock)

@@ -11,7 +11,7 @@ import { FUNCTIONS, grantFunctions, installedSql } from './install.ts'
 import { connectionError, serverText, sqlState } from './session.ts'
 
 /** Of the scripts in sql/, as sql/version.sql says it. 1 is what had no version. */
-export const INSTALLED_VERSION = 7
+export const INSTALLED_VERSION = 8
 
 const UPGRADE = 'tidemark init --upgrade --source URL  (of the role that ran init)'
 
@@ -71,6 +71,7 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
       throw new TidemarkError('SOURCE_UNSUITABLE', 'the installation in this database is not complete', {
         next: 'tidemark uninstall, and init again',
       })
+    if (installed.mode === 'triggers') await withoutRecording(client)
     // What is new belongs to whom all the rest belongs to.
     await client.query(`SET LOCAL ROLE ${quoteName(installed.owner)}`)
     for (let from = version; from < INSTALLED_VERSION; from++)
@@ -95,6 +96,29 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
         next: UPGRADE,
       })
     throw connectionError(error, 'source')
+  }
+}
+
+/**
+ * For the rest of the transaction: the triggers of the older version would record what the upgrade does to our own objects
+ * as the application's. A role that may not say so upgrades all the same, and those records tell nothing that a restore has.
+ */
+async function withoutRecording(client: pg.Client): Promise<void> {
+  const [server] = (
+    await client.query<{ version: number }>(
+      `SELECT pg_catalog.current_setting('server_version_num')::int AS version`,
+    )
+  ).rows
+  await client.query('SAVEPOINT recording')
+  try {
+    await client.query(
+      (server?.version ?? 0) >= 170000
+        ? 'SET LOCAL event_triggers = off'
+        : 'SET LOCAL session_replication_role = replica; SET LOCAL tidemark.altering = on',
+    )
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error
+    await client.query('ROLLBACK TO SAVEPOINT recording')
   }
 }
 

@@ -256,7 +256,11 @@ export class SchemaReader {
       const objects = [...(this.#light.get(kind) ?? this.#objects.get(kind)?.values() ?? [])]
       // As one query over all of them gives them.
       if (VERSIONED.has(kind.class)) objects.sort((a, b) => a.oid - b.oid)
-      for (const object of objects) {
+      for (const one of objects) {
+        const object = {
+          ...one,
+          statements: one.statements.map((s) => ({ ...s, of: `${kind.class}:${one.oid}` })),
+        }
         notes.push(...(object.notes ?? []))
         if (object.statements.length > 0) made.push({ class: kind.class, oid: object.oid })
         if (kind.order === 'by dependency') ordered.push(orderedObject(kind.class, object))

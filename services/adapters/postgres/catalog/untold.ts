@@ -22,7 +22,9 @@ export interface Compared {
 interface Told {
   readonly xid: string
   readonly command: string
-  readonly oid: string | null
+  /** What wrote the record: a subtransaction behind the one that wrote the rows. */
+  readonly writer: string
+  readonly oids: readonly string[]
   readonly names: readonly string[] | null
 }
 
@@ -39,7 +41,8 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   if (differing.length === 0) return []
   const records = (
     await catalog.rows<Told>(
-      `SELECT d.xid, d.command, d.oid::text AS oid, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
+      `SELECT d.xid, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
+                ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
     )
   ).filter(({ xid }) => !isVisible(compared.snapshot, xid))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
@@ -51,7 +54,12 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
     )
     const isTold =
       writers.length > 0
-        ? writers.every((xid) => told.has(xid))
+        ? writers.every(
+            (xid) =>
+              told.has(xid) ||
+              // A subtransaction (SAVEPOINT, an exception block): its rows do not say of which transaction it is.
+              records.some((record) => mayBeOf(record, xid) && names(record, key, compared)),
+          )
         : before === undefined || records.some((record) => names(record, key, compared))
     if (!isTold) for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
   }
@@ -92,9 +100,15 @@ async function lightWriters(
   return found
 }
 
-function names({ oid, command, names: path }: Told, key: string, { before, after }: Compared): boolean {
+/** 32 bits: subtransactions are younger than their transaction, and the record's is the youngest. */
+function mayBeOf({ xid, writer }: Told, of: number): boolean {
+  const from = Number(BigInt(xid) & 0xffffffffn)
+  return (of - from) >>> 0 <= (Number(writer) - from) >>> 0
+}
+
+function names({ oids, command, names: path }: Told, key: string, { before, after }: Compared): boolean {
   if (RIGHTS_ALONE.test(key) && NAMELESS.test(command)) return true
-  if (oid === key.split(':')[1]) return true
+  if (oids.includes(key.split(':')[1]!)) return true
   if (path === null) return false
   const [schema, name] = path
   return objectsOf(before?.get(key), after.get(key)).some((object) =>

@@ -54,16 +54,66 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.definition(oid, oid) FROM PUBLIC;
 
+-- The rights of what the GRANT or REVOKE that just ran changed: the server names no object of these, but the rows that it
+-- wrote are of this transaction, and written behind its latest record. NULL for kinds whose rights are not recorded.
+CREATE OR REPLACE FUNCTION tidemark.granted(kind text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = on
+AS $$
+DECLARE
+  own xid := pg_catalog.pg_current_xact_id()::xid;
+  since bigint := COALESCE((SELECT l.at FROM (SELECT d.xid, d.cmin::text::bigint AS at FROM tidemark.ddl d ORDER BY d.id DESC LIMIT 20) l
+                             WHERE l.xid = pg_catalog.pg_current_xact_id()::text LIMIT 1), -1);
+  class oid;
+  objects oid[];
+BEGIN
+  IF kind IN ('TABLE', 'SEQUENCE') THEN
+    class := 'pg_catalog.pg_class'::pg_catalog.regclass;
+    -- The text of nothing else, in letters that need no folding: the tables are among those that have one of its words as name.
+    IF length(current_query()) < 5000 AND current_query() ~* '^(\s*(grant|revoke)\s[a-z0-9_$",.()\s]*(;|$))+\s*$' AND current_query() !~* '\mall\s+(tables|sequences)\M' THEN
+      SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_class o
+       WHERE o.relname = ANY (ARRAY(SELECT left(CASE WHEN m[1] LIKE '"%' THEN replace(btrim(m[1], '"'), '""', '"') ELSE lower(m[1]) END, 63)::name FROM regexp_matches(current_query(), '"[^"]*"|[a-z0-9_$]+', 'gi') m))
+         AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+         AND (age(o.xmin) <= age(own) AND o.cmin::text::bigint > since
+           OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.oid AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since));
+    END IF;
+    -- Else one pass over the catalog: no index knows who wrote a row.
+    IF objects IS NULL THEN
+      SELECT array_agg(DISTINCT u.oid) INTO objects FROM (
+        SELECT o.oid FROM pg_catalog.pg_class o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE kind = 'TABLE' AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since) u;
+    END IF;
+  ELSIF kind IN ('FUNCTION', 'PROCEDURE', 'ROUTINE') THEN
+    class := 'pg_catalog.pg_proc'::pg_catalog.regclass;
+    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_proc o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+  ELSIF kind IN ('TYPE', 'DOMAIN') THEN
+    class := 'pg_catalog.pg_type'::pg_catalog.regclass;
+    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_type o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+  ELSIF kind = 'SCHEMA' THEN
+    class := 'pg_catalog.pg_namespace'::pg_catalog.regclass;
+    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_namespace o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+  ELSE
+    RETURN NULL;
+  END IF;
+  RETURN (SELECT COALESCE(jsonb_agg(r) FILTER (WHERE r IS NOT NULL AND COALESCE(r ->> 'schema', r ->> 'name') <> 'tidemark'), '[]') FROM unnest(objects) o(id) CROSS JOIN LATERAL tidemark.rights(class, o.id) r);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.granted(text) FROM PUBLIC;
+
 -- Records one object that a command named. The class is that of the object, also where its table's facts are recorded.
 CREATE OR REPLACE FUNCTION tidemark.record_object(tag text, class oid, object oid, kind text, identity text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   one oid;
+  changed jsonb;
 BEGIN
   IF kind = 'sequence' THEN
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) SELECT pg_catalog.pg_current_xact_id()::text, tag, 'sequence', 'pg_class', object, f::text
       FROM tidemark.sequence_facts(object) f WHERE NOT (f ->> 'identity')::boolean;
+    IF tag LIKE 'ALTER %' THEN
+      PERFORM tidemark.record_dependents(class, object);
+    END IF;
     RETURN;
   ELSIF class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
     PERFORM tidemark.record_type(tag, object);
@@ -77,9 +127,22 @@ BEGIN
       PERFORM tidemark.record_one(tag, one);
     END LOOP;
   END IF;
+  IF class IS NOT NULL THEN
+    changed := tidemark.rights(class, object);
+    changed := CASE WHEN changed IS NOT NULL THEN jsonb_build_array(changed) END;
+  ELSIF tag IN ('GRANT', 'REVOKE') THEN
+    changed := tidemark.granted(kind);
+    -- Of ours, or nothing was changed.
+    IF changed = '[]' THEN
+      RETURN;
+    END IF;
+  END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
   VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'other', (SELECT k.relname FROM pg_catalog.pg_class k WHERE k.oid = class), object,
-    jsonb_build_object('type', kind, 'identity', identity, 'definition', tidemark.definition(class, object))::text);
+    jsonb_build_object('type', kind, 'identity', identity, 'definition', tidemark.definition(class, object), 'rights', changed)::text);
+  IF tag LIKE 'ALTER %' AND class IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass) THEN
+    PERFORM tidemark.record_dependents(class, object);
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_object(text, oid, oid, text, text) FROM PUBLIC;
@@ -103,6 +166,10 @@ BEGIN
   FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
              FROM pg_catalog.pg_event_trigger_ddl_commands() LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
+    -- Our own publication is no part of the application's schema.
+    CONTINUE WHEN c.classid IN ('pg_catalog.pg_publication'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass) AND EXISTS (
+      SELECT FROM tidemark.installation i JOIN pg_catalog.pg_publication p ON p.pubname = i.publication
+       WHERE p.oid = c.objid OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.oid = c.objid AND r.prpubid = p.oid));
     BEGIN
       affected := tidemark.table_of(c.classid, c.objid);
       IF affected IS NULL THEN

@@ -341,3 +341,31 @@ RETURN (SELECT jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'na
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.sequence_facts(oid) FROM PUBLIC;
+
+-- Who may do what with an object, as far as GRANT and REVOKE change it. NULL for what has no rights of its own.
+CREATE OR REPLACE FUNCTION tidemark.rights(class oid, object oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET quote_all_identifiers = off
+AS $$
+BEGIN
+  RETURN CASE
+    WHEN class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN
+      (SELECT jsonb_build_object('class', 'pg_class', 'oid', c.oid::bigint, 'kind', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materializedView' WHEN 'f' THEN 'foreignTable' WHEN 'S' THEN 'sequence' ELSE 'table' END, 'on', CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, 'schema', n.nspname, 'name', c.relname,
+                'owner', pg_catalog.pg_get_userbyid(c.relowner), 'acl', to_jsonb(c.relacl::text[]), 'aclDefault', to_jsonb(acldefault(CASE WHEN c.relkind = 'S' THEN 's' ELSE 'r' END::"char", c.relowner)::text[]),
+                'columns', (SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'acl', to_jsonb(a.attacl::text[])) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped))
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = object AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S'))
+    WHEN class = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN
+      (SELECT jsonb_build_object('class', 'pg_proc', 'oid', p.oid::bigint, 'kind', CASE WHEN p.prokind = 'p' THEN 'procedure' ELSE 'function' END, 'on', CASE WHEN p.prokind = 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, 'schema', n.nspname, 'name', p.proname, 'args', pg_catalog.pg_get_function_identity_arguments(p.oid),
+                'owner', pg_catalog.pg_get_userbyid(p.proowner), 'acl', to_jsonb(p.proacl::text[]), 'aclDefault', to_jsonb(acldefault('f', p.proowner)::text[]))
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = object)
+    WHEN class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
+      (SELECT jsonb_build_object('class', 'pg_type', 'oid', t.oid::bigint, 'kind', 'type', 'on', 'TYPE', 'schema', n.nspname, 'name', t.typname,
+                'owner', pg_catalog.pg_get_userbyid(t.typowner), 'acl', to_jsonb(t.typacl::text[]), 'aclDefault', to_jsonb(acldefault('T', t.typowner)::text[]))
+         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = object)
+    WHEN class = 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN
+      (SELECT jsonb_build_object('class', 'pg_namespace', 'oid', n.oid::bigint, 'kind', 'schema', 'on', 'SCHEMA', 'schema', NULL, 'name', n.nspname,
+                'owner', pg_catalog.pg_get_userbyid(n.nspowner), 'acl', to_jsonb(n.nspacl::text[]), 'aclDefault', to_jsonb(acldefault('n', n.nspowner)::text[]))
+         FROM pg_catalog.pg_namespace n WHERE n.oid = object)
+  END;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.rights(oid, oid) FROM PUBLIC;

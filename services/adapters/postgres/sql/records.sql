@@ -91,6 +91,18 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.columns_of(text) FROM PUBLIC;
 
+-- Whether the table (`self`) or one of its columns (`columns`) has another name in the second of two shapes.
+CREATE OR REPLACE FUNCTION tidemark.renamed(before text, after text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN CASE WHEN split_part(before, '|', 2) <> split_part(after, '|', 2) THEN 'self'
+    WHEN EXISTS (SELECT FROM string_to_table(split_part(before, '|', 3), ',') b JOIN string_to_table(split_part(after, '|', 3), ',') a ON split_part(a, ':', 1) = split_part(b, ':', 1)
+                  WHERE split_part(a, ':', 5) <> split_part(b, ':', 5) AND split_part(a, ':', 5) <> '') THEN 'columns' END;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.renamed(text, text) FROM PUBLIC;
+
 -- Records one table as it stands, with the command REPAIR where something before it has no record. In front of that what the
 -- stream cannot tell of the change: values that it never had, and tables with values of this one's row type.
 --   branched whether tables may hang on it
@@ -325,6 +337,67 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_row_users(text, oid) FROM PUBLIC;
 
+-- Records what names an object that got another name, or whose columns did: views, defaults, constraints, policies and
+-- functions are kept as text by whoever read them before. No more than some, of tables fewest: a command must not take
+-- much longer than without us. `with_children`: those too that inherit from it; with another column they have their own record.
+CREATE OR REPLACE FUNCTION tidemark.record_dependents(class oid, object oid, with_children boolean DEFAULT true) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  one record;
+BEGIN
+  FOR one IN
+    WITH self(class, id) AS (
+      SELECT record_dependents.class, record_dependents.object
+      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, c.reltype FROM pg_catalog.pg_class c WHERE record_dependents.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = record_dependents.object AND c.reltype <> 0
+    ), whole AS (
+      SELECT s.class, s.id FROM self s
+      UNION SELECT s.class, t.typarray FROM self s JOIN pg_catalog.pg_type t ON s.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = s.id AND t.typarray <> 0
+    ), needing AS (
+      SELECT DISTINCT d.classid, d.objid FROM pg_catalog.pg_depend d JOIN whole w ON d.refclassid = w.class AND d.refobjid = w.id
+    ), owner(class, id) AS (
+      SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, w.ev_class FROM needing n JOIN pg_catalog.pg_rewrite w ON n.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = n.objid
+      UNION SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, d.adrelid FROM needing n JOIN pg_catalog.pg_attrdef d ON n.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.oid = n.objid
+      UNION SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, k.conrelid FROM needing n JOIN pg_catalog.pg_constraint k ON n.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = n.objid AND k.conrelid <> 0
+      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, k.contypid FROM needing n JOIN pg_catalog.pg_constraint k ON n.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = n.objid AND k.contypid <> 0
+      UNION SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, g.tgrelid FROM needing n JOIN pg_catalog.pg_trigger g ON n.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = n.objid
+      UNION SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, p.polrelid FROM needing n JOIN pg_catalog.pg_policy p ON n.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND p.oid = n.objid
+      UNION SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, COALESCE(x.indrelid, n.objid) FROM needing n LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = n.objid WHERE n.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      UNION SELECT n.classid, n.objid FROM needing n WHERE n.classid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass))
+    , found AS (SELECT o.class, o.id, c.relkind, c.reltype, row_number() OVER (PARTITION BY COALESCE(c.relkind IN ('r', 'p'), false) ORDER BY o.class, o.id) AS place FROM owner o
+      LEFT JOIN pg_catalog.pg_class c ON o.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = o.id LEFT JOIN pg_catalog.pg_type t ON o.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = o.id
+     WHERE (o.class, o.id) NOT IN (SELECT w.class, w.id FROM whole w)
+       AND CASE WHEN o.class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c') AND c.relpersistence <> 't'
+                WHEN o.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN t.typtype IN ('d', 'r') ELSE true END
+       AND (with_children OR c.relkind IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = o.id AND i.inhparent = record_dependents.object)))
+    SELECT f.class, f.id, f.relkind, f.reltype FROM found f WHERE f.place <= CASE WHEN f.relkind IN ('r', 'p') THEN 4 ELSE 24 END ORDER BY f.relkind IN ('r', 'p'), f.place
+  LOOP
+    BEGIN
+      IF one.relkind IN ('r', 'p') THEN
+        INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
+        SELECT pg_catalog.pg_current_xact_id()::text, CASE WHEN tidemark.untold(one.id, latest.id, latest.columns, s.shape) THEN 'REPAIR' ELSE 'DEPENDENT' END, 'table', 'pg_class', one.id, s.parent, tidemark.table_facts(one.id)::text, s.shape
+          FROM tidemark.shapes(ARRAY[one.id]) s CROSS JOIN LATERAL (SELECT d.id, d.columns FROM tidemark.ddl d WHERE d.oid = one.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest;
+      ELSIF one.relkind = 'c' THEN
+        PERFORM tidemark.record_type('DEPENDENT', one.reltype);
+      ELSIF one.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
+        PERFORM tidemark.record_type('DEPENDENT', one.id);
+      ELSIF one.relkind = 'S' THEN
+        INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) SELECT pg_catalog.pg_current_xact_id()::text, 'DEPENDENT', 'sequence', 'pg_class', one.id, f::text
+          FROM tidemark.sequence_facts(one.id) f WHERE NOT (f ->> 'identity')::boolean;
+      ELSE
+        INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+        SELECT pg_catalog.pg_current_xact_id()::text, 'DEPENDENT', 'other', k.relname, one.id, jsonb_build_object('type', d ->> 'kind', 'identity', d ->> 'named', 'definition', d, 'rights', CASE WHEN r IS NOT NULL THEN jsonb_build_array(r) END)::text
+          FROM pg_catalog.pg_class k CROSS JOIN LATERAL tidemark.definition(one.class, one.id) d LEFT JOIN LATERAL tidemark.rights(one.class, one.id) r ON true WHERE k.oid = one.class AND d IS NOT NULL;
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      -- Kept as it was read before: whoever restores says that it names the older name.
+      NULL;
+    END;
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.record_dependents(oid, oid, boolean) FROM PUBLIC;
+
 -- Records a table that a command named, and what the command did beyond it.
 CREATE OR REPLACE FUNCTION tidemark.record_table(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -332,8 +405,18 @@ AS $$
 DECLARE
   done record;
   one oid;
+  shapes text[];
+  renamed text;
 BEGIN
   done := tidemark.record_state(tag, wanted);
+  IF tag = 'ALTER TABLE' THEN
+    -- By its last two records.
+    SELECT array_agg(l.columns) INTO shapes FROM (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 2) l;
+    renamed := CASE WHEN shapes[2] LIKE '%|%|%' AND shapes[2] <> shapes[1] THEN tidemark.renamed(shapes[2], shapes[1]) END;
+    IF renamed IS NOT NULL THEN
+      PERFORM tidemark.record_dependents('pg_catalog.pg_class'::pg_catalog.regclass, wanted, renamed = 'self');
+    END IF;
+  END IF;
   IF NOT done.branched OR tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
     RETURN;
   END IF;
@@ -352,6 +435,26 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_table(text, oid) FROM PUBLIC;
 
+-- Whether a type was changed by another transaction than this one, and no record tells it: the one that is made now would
+-- hide that. `before` is its latest record.
+CREATE OR REPLACE FUNCTION tidemark.type_untold(wanted oid, before jsonb) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  RETURN before IS NOT NULL AND (
+    EXISTS (SELECT FROM pg_catalog.pg_enum e
+             WHERE e.enumtypid = wanted AND age(e.xmin) > age(pg_catalog.pg_current_xact_id()::xid)
+               AND NOT EXISTS (SELECT FROM jsonb_array_elements(COALESCE(NULLIF(before -> 'labels', 'null'), '[]')) b
+                                WHERE b ->> 'oid' = e.oid::text AND b ->> 'label' = e.enumlabel))
+    OR before ->> 'attributeShape' IS NOT NULL AND EXISTS (
+      SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0
+       WHERE t.oid = wanted AND t.typtype = 'c' AND age(a.xmin) > age(pg_catalog.pg_current_xact_id()::xid)
+         AND CASE WHEN a.attisdropped THEN EXISTS (SELECT FROM string_to_table(before ->> 'attributeShape', ',') b WHERE split_part(b, ':', 1) = a.attnum::text)
+                  ELSE concat_ws(':', a.attnum, a.atttypid, a.atttypmod, a.attname) <> ALL (string_to_array(before ->> 'attributeShape', ',')) END));
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.type_untold(oid, jsonb) FROM PUBLIC;
+
 -- A renamed enum label or a changed composite type changes the text of rows that are stored.
 CREATE OR REPLACE FUNCTION tidemark.record_type(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -359,12 +462,17 @@ AS $$
 DECLARE
   before jsonb := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
   after jsonb := tidemark.type_facts(wanted);
+  said text := CASE WHEN tidemark.type_untold(wanted, before) THEN 'REPAIR' ELSE tag END;
 BEGIN
-  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'type', 'pg_type', wanted, after::text);
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, said, 'type', 'pg_type', wanted, after::text);
   IF (after ->> 'type' = 'e' AND before -> 'labels' <> after -> 'labels' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
      -- A record from before has no shape.
      OR (after ->> 'type' = 'c' AND (before -> 'attributes' <> after -> 'attributes' OR before ->> 'attributeShape' <> after ->> 'attributeShape')) THEN
-    PERFORM tidemark.record_users(tag, wanted);
+    PERFORM tidemark.record_users(said, wanted);
+  END IF;
+  -- Of a type without an earlier record nobody knows whether this gave it another name.
+  IF tag IN ('ALTER TYPE', 'ALTER DOMAIN') AND (before IS NULL OR before -> 'name' <> after -> 'name' OR before -> 'schema' <> after -> 'schema' OR before -> 'attributes' <> after -> 'attributes') THEN
+    PERFORM tidemark.record_dependents('pg_catalog.pg_type'::pg_catalog.regclass, wanted);
   END IF;
 END
 $$;

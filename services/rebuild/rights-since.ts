@@ -1,0 +1,65 @@
+/** Rights that DDL records tell behind a reading of the schema: they replace those that the reading has of the same objects. */
+import { quoteName, quoteTable } from '../core/relation.ts'
+import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
+import { collect, RANK } from '../formats/rank.ts'
+import { columnRightsCommands, rightsCommands } from '../formats/rights.ts'
+import type { DdlRecord, RightsFacts } from '../formats/ddl-record.ts'
+
+export class RightsSince {
+  readonly #rights = new Map<string, RightsFacts>()
+
+  /** In the order of the records: what a table, type or sequence says of itself is newer than what was told before. */
+  see(record: DdlRecord): void {
+    switch (record.kind) {
+      case 'table':
+      case 'sequence':
+        this.#rights.delete(`pg_class:${record.oid}`)
+        break
+      case 'type':
+        this.#rights.delete(`pg_type:${record.oid}`)
+        break
+      case 'other':
+        for (const rights of record.facts.rights ?? [])
+          this.#rights.set(`${rights.class}:${rights.oid}`, rights)
+        break
+      case 'drop':
+        if (record.class !== undefined) this.#rights.delete(`${record.class}:${record.oid}`)
+        break
+      case 'descendant':
+      case 'rewrite':
+        break
+    }
+  }
+
+  /** An object is told by its OID, because names may have changed hands; statements of older readings have names alone. */
+  applied(statements: readonly SchemaStatement[]): SchemaStatement[] {
+    const told = [...this.#rights.values()]
+    const names = told.map((rights) => ` ON ${addressOf(rights)} `)
+    const isReplaced = ({ of, sql }: SchemaStatement): boolean =>
+      of === undefined ? names.some((name) => sql.includes(name)) : this.#rights.has(of)
+    const kept = statements.filter(
+      (s) => !/^(?:SET ROLE \S+; )?(?:GRANT|REVOKE) /.test(s.sql) || !isReplaced(s),
+    )
+    return [...kept, ...told.flatMap(rightsStatements)]
+  }
+}
+
+/** As the reader of the catalog names it. */
+function addressOf({ on, schema, name, args }: RightsFacts): string {
+  return `${on} ${schema === null ? quoteName(name) : quoteTable({ schema, name })}${args === undefined ? '' : `(${args})`}`
+}
+
+function rightsStatements(rights: RightsFacts): SchemaStatement[] {
+  const { kind, schema, name, owner, acl, aclDefault, columns } = rights
+  const on = addressOf(rights)
+  const object: SchemaObject = { kind, name, ...(schema === null ? {} : { schema }) }
+  return collect(object, (say) => {
+    // public is there before, with rights of the target's.
+    const revokeFirst = kind === 'schema' && name === 'public'
+    for (const command of rightsCommands({ on, owner, acl, aclDefault, revokeFirst }))
+      say(RANK.rights, command)
+    for (const column of columns ?? [])
+      for (const command of columnRightsCommands(on, owner, column.name, column.acl))
+        say(RANK.rights, command)
+  })
+}
