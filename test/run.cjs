@@ -1,6 +1,7 @@
 // npm test: the same run everywhere. Runs vitest under Node 24 and ends with a plain line of its totals.
 'use strict'
 const path = require('node:path')
+const { takeMemoryFolder } = require('./support/memory-folder.cjs')
 const args = process.argv.slice(2)
 process.env.TIDEMARK_TEST_SCOPE = args.includes('--soak')
   ? 'soak'
@@ -16,4 +17,6 @@ const rest = args.filter(function (a, i) {
 })
 // With --hours alone, what has no end of its own but that.
 if (hours >= 0 && rest.length === 0) rest.push('test/integration/grown-history')
+// A soak's files may outgrow it.
+if (process.env.TIDEMARK_TEST_SCOPE !== 'soak') takeMemoryFolder()
 require('../services/entry/tidemark.cjs').run(path.join(__dirname, 'run-vitest.ts'), rest)

@@ -23,6 +23,9 @@ export default defineConfig({
     // Most tests wait more than they compute: TIDEMARK_TEST_WORKERS=3 suits a quiet machine of two cores.
     maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 2),
     sequence: { sequencer: LongestFirst },
+    // Node runs the files as it runs the product: without Vite's transformation, each file starts two seconds earlier.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
+    setupFiles: ['test/support/compiled.ts'],
     retry: 0,
     testTimeout: scope === 'soak' ? 900_000 : 120_000,
     hookTimeout: 120_000,

@@ -4,6 +4,7 @@
 'use strict'
 const { spawn } = require('node:child_process')
 const path = require('node:path')
+const { keepCompiled } = require('./compiled.cjs')
 
 function packagedNode() {
   try {
@@ -52,6 +53,7 @@ function start(node, script, args) {
 }
 
 function run(script, args) {
+  keepCompiled()
   if (Number(process.versions.node.split('.')[0]) >= 24) {
     process.argv = [process.argv[0], script].concat(args)
     onceNpmIsGone(function () {
