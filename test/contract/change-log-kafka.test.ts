@@ -4,7 +4,7 @@ import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.t
 import { kafkaError } from '../../services/adapters/kafka/connection.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
 import { NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
@@ -97,19 +97,31 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       signal,
     )
 
-  test('items come out in the order in which they went in, and the end drains what is there', async () => {
+  test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
     const log = await open('order')
     const sent = await items(50)
     for (const item of sent) await log.append(item, signal)
     log.end()
     const got: string[] = []
-    // A taker that is slower than the log: the last unit is still being taken when the end has been said.
-    for await (const item of log.read(signal)) {
-      got.push(shown(item))
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
+    const all = Promise.withResolvers<void>()
+    const reading = (async () => {
+      // A taker that is slower than the log: the last unit is still being taken when the end has been said.
+      for await (const item of log.read(signal)) {
+        got.push(shown(item))
+        if (got.length === sent.length) all.resolve()
+        if (got.length > sent.length) break
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    })()
+    await Promise.race([all.promise, reading])
+    // A reader that still waits for more behind the end would get this.
+    const other = await open('order')
+    await other.append({ kind: 'heartbeat', at: toLsn(1n << 40n), timeline: 1 }, signal)
+    other.end()
+    await reading
     expect(got).toEqual(sent.map(shown))
     await log.close()
+    await other.close()
   })
 
   test('a transaction that a writer left in the middle is taken up where it was left', async () => {

@@ -1,5 +1,5 @@
 /** Makes topics, and knows which are there. Never changes one that exists: its owner may have tuned it. */
-import type { Admin } from 'kafkajs'
+import kafkajs, { type Admin } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
@@ -37,7 +37,7 @@ export class Topics {
   async #make(topic: string, partitions: number): Promise<void> {
     try {
       // waitForLeaders of kafkajs fails on a fresh cluster: the metadata is asked for here.
-      await this.#admin.createTopics({
+      const isNew = await this.#admin.createTopics({
         waitForLeaders: false,
         topics: [
           {
@@ -59,12 +59,24 @@ export class Topics {
               next: 'set kafka.partitions to what the topics have; the number changes only with a new prefix',
             },
           )
-        if (there?.every((partition) => partition.leader >= 0) === true) return
+        const isLed = there?.every((partition) => partition.leader >= 0) === true
+        if (isLed && (!isNew || (await this.#answers(topic)))) return
         if (left <= 0) throw new TidemarkError('LOG_UNREACHABLE', `topic ${topic} has no leader`)
         await this.#clock.sleep(50)
       }
     } catch (error) {
       throw kafkaError(error, `topic ${topic}`)
+    }
+  }
+
+  /** A new topic's leaders are named before they know it themselves. */
+  async #answers(topic: string): Promise<boolean> {
+    try {
+      await this.#admin.fetchTopicOffsets(topic)
+      return true
+    } catch (error) {
+      if (error instanceof kafkajs.KafkaJSError && error.retriable) return false
+      throw error
     }
   }
 }
