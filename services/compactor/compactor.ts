@@ -2,6 +2,7 @@
  * The compactor: reads the change log, rolls segments, seals and stores them, writes the ledger entry, and only then
  * says "durable" (invariants 1-3). One cut may be stored while the next one is filled; entries go out in order.
  */
+import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import { isBefore } from '../core/snapshot.ts'
@@ -158,6 +159,8 @@ export class Compactor {
       case 'gap':
         this.#cut.gaps.push(record.gap)
         break
+      default:
+        throw unknownRecord(record)
     }
   }
 
@@ -299,4 +302,10 @@ export class Compactor {
     await this.#store.retrying(() => repository.append(body))
     log.markDurable(at)
   }
+}
+
+/** Passed over, what it says would be missing in the backup without a word. */
+function unknownRecord(record: never): TidemarkError {
+  const { kind } = record as { readonly kind: unknown }
+  return new TidemarkError('LOG_UNKNOWN', `a control record of the kind "${String(kind).slice(0, 40)}"`)
 }

@@ -13,7 +13,8 @@ const common = {
   number: z.int(),
 }
 
-const cutOrder = z.object({
+// Strict: of an order or an answer with a field that a newer version gave it, the rest alone could mean something else.
+const cutOrder = z.strictObject({
   kind: z.literal('order'),
   ...common,
   generation: z.int(),
@@ -31,11 +32,11 @@ const cutOrder = z.object({
   segmentBytes: z.int(),
 })
 
-const cutAnswer = z.object({
+const cutAnswer = z.strictObject({
   kind: z.literal('answer'),
   ...common,
   made: z
-    .object({
+    .strictObject({
       objects: z.array(segmentObject),
       index: sealedObject,
       bytes: z.int(),

@@ -158,6 +158,13 @@ export const CODES = {
       'The change log lost records that are not in the store yet. Nothing was acknowledged beyond the store.',
     next: 'tidemark up --new-generation  (records the gap and takes a new base)',
   },
+  LOG_UNKNOWN: {
+    exit: 6,
+    retry: 'person',
+    means:
+      'The change log holds a record that this version does not understand; going on could lose data. Nothing was acknowledged beyond the store.',
+    next: 'run the version of the replicator, or a newer one: it goes on where this one stopped',
+  },
   LOG_FOREIGN: {
     exit: 6,
     retry: 'person',

@@ -154,6 +154,22 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await third.close()
   })
 
+  test('a record of a kind that the reader does not know stops it: nothing behind it is read', async () => {
+    const log = await open('unknown')
+    const [known, behind] = (await items(2)) as [LogItem, LogItem]
+    // As a newer writer puts it into the log.
+    const later = { kind: 'marker' as const, at: LSN_ZERO, name: 'm', toJSON: () => ({ kind: 'later' }) }
+    for (const item of [known, later, behind]) await log.append(item, signal)
+    log.end()
+    const got: string[] = []
+    const read = async (): Promise<void> => {
+      for await (const item of log.read(signal)) got.push(shown(item))
+    }
+    await expect(read()).rejects.toMatchObject({ code: 'LOG_UNKNOWN' })
+    expect(got).not.toContain(shown(behind))
+    await log.close()
+  })
+
   test('a failure ends both sides with it', async () => {
     const log = await open('failure')
     const failure = new Error('the store is gone')

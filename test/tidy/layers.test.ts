@@ -107,7 +107,6 @@ const LONG: Readonly<Record<string, number>> = {
   'services/app/config.ts': 451,
   'services/adapters/memory/memory-source.ts': 439,
   'services/app/up.ts': 418,
-  'services/adapters/kafka/unit-reader.ts': 418,
   'services/adapters/object-store/s3-store.ts': 413,
   'services/repository/catalog.ts': 410,
   'services/formats/ledger-entry.ts': 404,

@@ -17,19 +17,12 @@ import { ByteSource } from '../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
 import { parseControl } from './control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
-import { fetchTogether, type LogRecord, PartitionReader } from './partition-reader.ts'
+import { fetchTogether, PartitionReader } from './partition-reader.ts'
 import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from './registry.ts'
 import { UnitChain } from './unit-chain.ts'
-import {
-  decodeUnit,
-  HEADER,
-  parseStamp,
-  type Unit,
-  unitName,
-  type UnitPartition,
-  type UnitTransaction,
-} from './unit.ts'
+import { type OwnRecord, ownRecords } from './unit-records.ts'
+import { decodeUnit, HEADER, type Unit, unitName, type UnitPartition, type UnitTransaction } from './unit.ts'
 
 export interface UnitReaderOptions {
   readonly cluster: Cluster
@@ -73,14 +66,6 @@ interface ReadUnit {
   readonly items: readonly LogItem[]
 }
 
-/** One change's record, or its pieces. */
-interface OwnRecord {
-  readonly values: (Buffer | null)[]
-  readonly pieces: number
-  /** The shape's id, from the record's stamp. */
-  readonly shape: string
-}
-
 export class UnitReader {
   readonly #options: UnitReaderOptions
   readonly #known = new Map<string, UnitPartition>()
@@ -118,8 +103,8 @@ export class UnitReader {
   }
 
   /**
-   * Whole transactions of a range, without the control records. Ranges may only go forward: the next one begins at the last
-   * unit of this one, or behind it.
+   * Whole transactions of a range, without the control records, which are not even parsed. Ranges may only go forward: the next
+   * one begins at the last unit of this one, or behind it.
    *
    * @throws TidemarkError LOG_HOLE where records are missing
    */
@@ -155,7 +140,7 @@ export class UnitReader {
   ): Promise<ReadUnit> {
     const { unit, offset } = await this.#nextUnit(signal)
     if (isWanted(offset) && this.#chain.counts(unit))
-      return { offset, items: await this.#items(unit, offset, after, offset === last, signal) }
+      return { offset, items: await this.#items(unit, offset, after, last, signal) }
     for (const partition of unit.partitions) this.#pass(partition)
     return { offset, items: [] }
   }
@@ -193,7 +178,7 @@ export class UnitReader {
     unit: Unit,
     offset: bigint,
     after: Lsn,
-    isLast: boolean,
+    last: bigint | undefined,
     signal: AbortSignal,
   ): Promise<LogItem[]> {
     const items: LogItem[] = []
@@ -205,15 +190,25 @@ export class UnitReader {
     const outline = this.#options.outline === true
     const written = stored || outline ? [] : unit.partitions.filter((p) => p.records > 0)
     // Twice an even share: rows are spread unevenly, and a batch comes whole or not at all.
-    const bytesEach = isLast
-      ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS
-      : undefined
+    const bytesEach =
+      offset === last ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS : undefined
     await fetchTogether(
       this.#options.cluster,
       written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })),
       bytesEach,
     )
-    const read = await Promise.all(written.map((partition) => this.#partition(unit, partition, signal)))
+    const read = await Promise.all(
+      written.map((partition) =>
+        ownRecords({
+          reader: this.#readerOf(partition),
+          unit,
+          partition,
+          before: this.#known.get(keyOf(partition)),
+          signal,
+          onForeign: this.#options.onForeign,
+        }),
+      ),
+    )
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
     const place: LogPlace = {
@@ -227,7 +222,8 @@ export class UnitReader {
     for (const sorted of changes.values()) sorted.splice(0, sorted.length, ...inOrder(sorted))
     for (const entry of unit.entries) {
       if (entry.kind === 'control') {
-        items.push(parseControl(entry.json))
+        // Who builds a range is given its rows alone: what control records say is the leader's to know.
+        if (last === undefined) items.push(parseControl(entry.json))
         continue
       }
       if (stored) continue
@@ -257,72 +253,6 @@ export class UnitReader {
       this.#readers.set(key, reader)
     }
     return reader
-  }
-
-  /** The unit's records in one partition, proven complete by their numbers. */
-  async #partition(unit: Unit, partition: UnitPartition, signal: AbortSignal): Promise<OwnRecord[]> {
-    const key = keyOf(partition)
-    const before = this.#known.get(key)
-    const reader = this.#readerOf(partition)
-    // A reader that begins with this unit takes its word for what came before it.
-    let number = partition.number - partition.records
-    if (before !== undefined && before.number !== number)
-      throw this.#hole(
-        partition,
-        `number ${before.number + 1} is missing, its unit begins with ${number + 1}`,
-      )
-    const own: OwnRecord[] = []
-    for (const record of await this.#recordsOf(reader, partition, signal)) {
-      const stamp = parseStamp(record.stamp)
-      if (stamp === undefined) {
-        this.#options.onForeign?.({
-          topic: partition.topic,
-          partition: partition.partition,
-          offset: String(record.offset),
-        })
-        continue
-      }
-      if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit)
-        continue
-      if (stamp.number !== number + 1)
-        throw this.#hole(partition, `number ${number + 1} is missing, ${stamp.number} is there`)
-      number = stamp.number
-      if (stamp.isLink || stamp.isTombstone) continue
-      if (stamp.piece === 0) own.push({ values: [record.value], shape: stamp.shape, pieces: stamp.pieces })
-      else {
-        // Pieces lie one behind the other: nobody else's record of this unit comes between them.
-        const begun = own.at(-1)
-        if (begun === undefined || begun.values.length !== stamp.piece || begun.pieces !== stamp.pieces)
-          throw this.#hole(
-            partition,
-            `a piece of a change without the one before it, at number ${stamp.number}`,
-          )
-        begun.values.push(record.value)
-      }
-    }
-    if (number !== partition.number)
-      throw this.#hole(partition, `it ends at number ${number}, its unit says ${partition.number}`)
-    return own
-  }
-
-  /** What lies before the unit's first record is not its own: where only that is gone, nothing is missing. */
-  async #recordsOf(
-    reader: PartitionReader,
-    partition: UnitPartition,
-    signal: AbortSignal,
-  ): Promise<LogRecord[]> {
-    try {
-      return await reader.upTo(partition.offset, signal)
-    } catch (error) {
-      if (!(error instanceof TidemarkError) || error.code !== 'LOG_HOLE' || reader.next >= partition.first)
-        throw error
-      reader.skip(partition.first - 1n)
-      return reader.upTo(partition.offset, signal)
-    }
-  }
-
-  #hole(partition: UnitPartition, what: string): TidemarkError {
-    return new TidemarkError('LOG_HOLE', `${partition.topic}/${partition.partition}: ${what}`)
   }
 
   async #change(

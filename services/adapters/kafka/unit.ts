@@ -131,7 +131,7 @@ export function encodeUnit(unit: Unit): Buffer {
   })
 }
 
-/** @throws TidemarkError LOG_FOREIGN where the bytes are no unit */
+/** @throws TidemarkError LOG_UNKNOWN where the bytes are no unit that this version knows */
 export function decodeUnit(bytes: Buffer): Unit {
   try {
     const raw = TYPE.fromBuffer(bytes) as {
@@ -193,9 +193,11 @@ export function decodeUnit(bytes: Buffer): Unit {
       }),
     }
   } catch (error) {
-    throw new TidemarkError('LOG_FOREIGN', 'a record in the topic of transactions that is no unit of ours', {
-      cause: error,
-    })
+    throw new TidemarkError(
+      'LOG_UNKNOWN',
+      'a record in the topic of transactions that carries our header and is no unit of this version',
+      { cause: error },
+    )
   }
 }
 
@@ -217,6 +219,8 @@ export interface RecordStamp {
   /** Index of the piece and how many there are; 0 of 1 for a whole change. */
   readonly piece: number
   readonly pieces: number
+  /** What a newer version says of the record: who does not know it must not take the record for a change. */
+  readonly unknown: string | undefined
 }
 
 export interface RecordKind {
@@ -251,8 +255,11 @@ export function parseStamp(header: Buffer | undefined): RecordStamp | undefined 
     isLink: special.includes('l'),
     isTombstone: special.includes('t'),
     ...pieceOf(special.at(-1)),
+    unknown: special.find((mark) => !KNOWN_MARK.test(mark))?.slice(0, 40),
   }
 }
+
+const KNOWN_MARK = /^(l|t|p\d{1,6}\/\d{1,6})$/
 
 function pieceOf(text: string | undefined): { readonly piece: number; readonly pieces: number } {
   const [, piece, pieces] = /^p(\d{1,6})\/(\d{1,6})$/.exec(text ?? '') ?? []
