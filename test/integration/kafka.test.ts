@@ -58,7 +58,9 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     expect(backup.events.filter((event) => event.event === 'retry' || event.event === 'foreign')).toEqual([])
   })
 
-  test('a schema of hundreds of tables, and thousands of small transactions waiting', async () => {
+  test('a schema of hundreds of tables, and thousands of small transactions waiting', {
+    timeout: 300_000,
+  }, async () => {
     await using backup = await Backup.prepare({
       setup: `DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE TABLE wide_%s (id int PRIMARY KEY, a text DEFAULT ''some default'', b timestamptz, c numeric(10, 2) CHECK (c > 0), d jsonb)', i); END LOOP; END $$; CREATE TABLE t (id int PRIMARY KEY)`,
     })
@@ -73,7 +75,7 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     await backup.source.query(
       'ALTER TABLE wide_8 ADD COLUMN more text; INSERT INTO wide_300 VALUES (1); INSERT INTO wide_8 (id) VALUES (2)',
     )
-    await backup.durable(90_000)
+    await backup.durable(200_000)
     await equalToSource(backup)
   })
 
