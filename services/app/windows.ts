@@ -1,6 +1,7 @@
 /** What can be restored: windows, markers and gaps, from the ledger alone. */
 import { formatLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
+import { closedAt, reachedAt } from '../repository/source-time.ts'
 
 export interface WindowReport {
   readonly generation: number
@@ -44,10 +45,10 @@ export function readWindows(repository: Repository): WindowsReport {
     return [
       {
         generation: generation.facts.generation,
-        from: { position: formatLsn(first.closing), time: first.writtenAt },
+        from: { position: formatLsn(first.closing), time: closedAt(first) },
         to: {
           position: formatLsn(generation.end),
-          time: generation.lastWrittenAt,
+          time: reachedAt(generation),
           lastCommittedAt: generation.lastCommittedAt ?? null,
         },
       },

@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn } from '../core/position.ts'
 import { isBefore } from '../core/snapshot.ts'
 import {
   type ControlRecord,
@@ -154,7 +154,7 @@ export class Compactor {
         this.#cut.markers.push({ at: record.at, name: record.name })
         break
       case 'heartbeat':
-        await this.#heartbeat(record.at, record.timeline)
+        await this.#heartbeat(record)
         break
       case 'gap':
         this.#cut.gaps.push(record.gap)
@@ -286,11 +286,12 @@ export class Compactor {
   }
 
   /** Idle: says that nothing is missing up to `at`, so that the source may drop its WAL. */
-  async #heartbeat(at: Lsn, timeline: number | undefined): Promise<void> {
+  async #heartbeat({ at, timeline, asOf }: ControlRecord & { kind: 'heartbeat' }): Promise<void> {
     const { repository, generation, term, log } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#standing()
-    if (compareLsn(at, parseLsn(formatLsn(this.#generation.end))) <= 0) return
+    const further = compareLsn(at, this.#generation.end)
+    if (further < 0 || (further === 0 && !this.#isLater(asOf))) return
     const body: EntryBody = {
       kind: 'heartbeat',
       generation,
@@ -298,9 +299,17 @@ export class Compactor {
       term,
       timeline: timeline ?? this.#generation.timeline,
       end: formatLsn(at),
+      ...(asOf === undefined ? {} : { asOf }),
     }
     await this.#store.retrying(() => repository.append(body))
     log.markDurable(at)
+  }
+
+  /** Of a source that writes nothing, too, it is known from time to time that nothing is missing. */
+  #isLater(asOf: string | undefined): boolean {
+    if (asOf === undefined) return false
+    const known = this.#generation.asOf
+    return known === undefined || Date.parse(asOf) - Date.parse(known) >= LIMITS.heartbeatMs / 2
   }
 }
 

@@ -114,7 +114,13 @@ export type ControlRecord =
       readonly covers: Lsn
     }
   | { readonly kind: 'schema-change'; readonly change: SchemaChange; readonly covers: Lsn }
-  | { readonly kind: 'heartbeat'; readonly at: Lsn; readonly timeline?: number }
+  | {
+      readonly kind: 'heartbeat'
+      readonly at: Lsn
+      readonly timeline?: number
+      /** Instant by the source's clock: every commit that it stamped up to then lies below `at`. */
+      readonly asOf?: string
+    }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
   | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
 

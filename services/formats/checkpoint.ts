@@ -64,6 +64,8 @@ const checkpointRoot = z.object({
       log: logPlace,
       lastWrittenAt: instant,
       /** Absent in older checkpoints. */
+      asOf: instant.exactOptional(),
+      /** Absent in older checkpoints. */
       timeline: z.int().exactOptional(),
       last: numbered.nullable(),
       pages: z.array(pageSummary),

@@ -158,6 +158,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     term: z.int(),
     timeline: z.int(),
     end: lsn,
+    /** By the source's clock: every commit that it stamped up to then lies below `end`. */
+    asOf: instant.exactOptional(),
   }),
   z.object({
     kind: z.literal('table'),
@@ -182,6 +184,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     dropped: z.array(oid),
     rows: count,
     bytes: count,
+    /** By the source's clock, behind its last copy: every commit that is in it was stamped before. */
+    closedAt: instant.exactOptional(),
   }),
   z.object({ kind: z.literal('marker'), generation: z.int(), at: lsn, name: z.string() }),
   z.object({

@@ -11,6 +11,7 @@ import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Base, Generation } from '../repository/generation.ts'
 import { isSegments } from '../repository/segment-log.ts'
+import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
 
 export type Point =
@@ -193,14 +194,12 @@ async function byTime(
   point: Point & { kind: 'time' },
 ): Promise<ResolvedPoint> {
   const newest = generations.at(-1)!
-  const headTime = [newest.segments.last?.body.latestCommittedAt, newest.lastWrittenAt]
-    .filter((t) => t !== undefined)
-    .map(parseInstant)
-    .reduce((a, b) => (a > b ? a : b))
-  if (point.micros > headTime) {
+  const reached = parseInstant(reachedAt(newest))
+  if (point.micros > reached) {
     throw new TidemarkError(
       'POINT_AFTER_HEAD',
-      `${point.text} is ${formatInstant(point.micros)} in UTC; the backup reaches ${formatInstant(headTime)}`,
+      `${point.text} is ${formatInstant(point.micros)} in UTC; what the source committed is known until ${formatInstant(reached)}, by its own clock: something may have been committed since that the backup does not have yet`,
+      { next: `the same a minute later, while tidemark up runs; or --at latest  (all that the backup has)` },
     )
   }
   const generation = generations.findLast((g) => parseInstant(openedAt(g)) <= point.micros) ?? generations[0]!
@@ -230,7 +229,7 @@ function refuseBetween(
 ): void {
   const newer = catalog.generations.find((g) => g.number > generation.number)
   if (newer === undefined) return
-  const known = generation.segments.last?.body.latestCommittedAt ?? generation.bases[0]!.writtenAt
+  const known = knownUntil(generation)
   if (point.micros <= parseInstant(known)) return
   throw betweenGenerations(generation, newer, point, known)
 }
@@ -247,7 +246,7 @@ function betweenGenerations(
   const behind =
     opens === undefined
       ? 'whose base is not finished yet'
-      : `whose window opens at ${formatLsn(opens.closing)}, written ${opens.writtenAt}`
+      : `whose window opens at ${formatLsn(opens.closing)}, closed at ${closedAt(opens)}`
   const last = `--at ${formatLsn(older.end)}@${generation}  (the last state before the gap)`
   return new TidemarkError(
     'GAP',
@@ -262,9 +261,8 @@ function betweenGenerations(
 }
 
 function openedAt(generation: Generation): string {
-  return generation.lastCommittedAt === undefined
-    ? generation.bases[0]!.writtenAt
-    : (generation.segments.firstCommittedAt ?? generation.bases[0]!.writtenAt)
+  const closed = closedAt(generation.bases[0]!)
+  return generation.lastCommittedAt === undefined ? closed : (generation.segments.firstCommittedAt ?? closed)
 }
 
 /** Before the base closes there is nothing to restore; a quiet time right behind it is the base itself. */
@@ -277,21 +275,15 @@ async function finishTime(
   first: Base,
 ): Promise<ResolvedPoint> {
   if (closes(first.closing, at)) return openEnded(await finish(repository, generation, at, next))
-  if (point.micros >= parseInstant(first.writtenAt))
+  if (point.micros >= parseInstant(closedAt(first)))
     return openEnded(await finish(repository, generation, toLsn(first.closing - 1n), next))
   const older = repository.catalog.generations.findLast(
     (g) => g.number < generation.number && g.bases.length > 0,
   )
-  if (older !== undefined)
-    throw betweenGenerations(
-      older,
-      generation,
-      point,
-      older.segments.last?.body.latestCommittedAt ?? older.bases[0]!.writtenAt,
-    )
+  if (older !== undefined) throw betweenGenerations(older, generation, point, knownUntil(older))
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
-    `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, written ${first.writtenAt}`,
+    `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, closed at ${closedAt(first)}`,
   )
 }
 

@@ -19,6 +19,7 @@ import { type Block, compressBlock, compressRow, containerFile } from '../format
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
 import { ofReading, statementsDigest } from '../formats/schema-change.ts'
+import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type CopiedPart, TableWork } from './table-work.ts'
 
@@ -104,6 +105,7 @@ export class BaseCopy {
       dropped,
       rows: String(rows),
       bytes: String(bytes),
+      closedAt: formatInstant((await this.#options.source.moment()).time),
     }
     await this.#options.events.onPoint?.('before-base-entry')
     await repository.append(body)

@@ -8,10 +8,11 @@ import { LIMITS } from '../core/limits.ts'
 import { type Lsn, maxLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
-import type { GapNotice, TransactionPart } from '../core/transaction.ts'
+import type { ControlRecord, GapNotice, TransactionPart } from '../core/transaction.ts'
 import { DdlWatch, LEFT_OUT } from './ddl-watch.ts'
 import { type KnownReading, SchemaLog } from './schema-log.ts'
 import { SequenceWatch } from './sequence-watch.ts'
+import { SourceMoments } from './source-moments.ts'
 
 /** Commands of records that no user's command made: they are waited for. */
 const OURS: ReadonlySet<string> = new Set(['REPAIR', 'LEAVE OUT', 'IDENTITY'])
@@ -65,6 +66,7 @@ export class Replicator {
   /** Tables with a row that was too large to be taken, whose gap no copy that has begun will close: one is enough. */
   readonly #refused = new Set<number>()
   readonly #copying = new Set<number>()
+  readonly #moments = new SourceMoments()
   #untold = ''
   readonly #schema: SchemaLog
   #failure: { readonly error: unknown } | undefined
@@ -99,7 +101,7 @@ export class Replicator {
         const ends = item.kind === 'changes' && item.endLsn !== undefined
         // Its gaps go before it: a log that keeps the transaction keeps them too.
         if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
-        await log.append(item, inner)
+        await log.append(item.kind === 'heartbeat' ? this.#dated(item) : item, inner)
         if (ends) this.#committed(item)
       }
     } catch (error) {
@@ -143,8 +145,16 @@ export class Replicator {
     }
   }
 
+  /** With the time up to which nothing is missing below it. */
+  #dated(heartbeat: ControlRecord & { kind: 'heartbeat' }): ControlRecord {
+    this.#moments.reach(heartbeat.at)
+    const { asOf } = this.#moments
+    return asOf === undefined ? heartbeat : { ...heartbeat, asOf }
+  }
+
   #committed(part: TransactionPart): void {
     this.#received = part.endLsn!
+    this.#moments.reach(this.#received)
     if (part.ddl.length > 0) this.#schema.want(part.head.lsn)
   }
 
@@ -161,6 +171,7 @@ export class Replicator {
       await clock.sleep(pause, signal)
       const asked = clock.elapsed()
       const at = this.#received
+      this.#moments.see(await this.#options.source.moment())
       await this.#tend(signal)
       // Never for long, however slow the source is: the application's UPDATE may be failing meanwhile.
       pause = Math.min(Math.max(pollMs, 20 * (clock.elapsed() - asked)), 5 * LIMITS.identityPollMs)

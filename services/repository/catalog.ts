@@ -6,6 +6,7 @@ import { must, TidemarkError } from '../core/errors.ts'
 import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
 import type { EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
+import { parseInstant } from '../formats/temporal.ts'
 import { judge } from './admission.ts'
 import type { CatalogEntry, Retirement } from './catalog-entry.ts'
 import { type Floor, laterFloor, parseFloor } from './floor.ts'
@@ -217,6 +218,7 @@ export class Catalog {
         if (compareLsn(end, generation.end) > 0) generation.end = end
         generation.timeline = Math.max(generation.timeline, body.timeline)
         generation.lastWrittenAt = entry.writtenAt
+        if (body.asOf !== undefined) generation.asOf = laterInstant(generation.asOf, body.asOf)
         break
       }
       case 'table':
@@ -389,4 +391,8 @@ export class Catalog {
       'a generation',
     )
   }
+}
+
+function laterInstant(a: string | undefined, b: string): string {
+  return a !== undefined && parseInstant(a) > parseInstant(b) ? a : b
 }

@@ -51,6 +51,8 @@ export class Generation {
   /** When the last entry that says "nothing is missing up to here" was written. */
   lastWrittenAt: string
   lastCommittedAt: string | undefined
+  /** Instant by the source's clock: every commit that it stamped up to then lies below `end`. Undefined where only older versions wrote. */
+  asOf: string | undefined
   /** Of the last segments entry; undefined where a checkpoint told of it. */
   lastSigner: string | undefined
 
@@ -165,6 +167,7 @@ export class Generation {
       log: this.log,
       lastWrittenAt: this.lastWrittenAt,
       timeline: this.timeline,
+      ...(this.asOf === undefined ? {} : { asOf: this.asOf }),
       last: last === undefined ? null : storedEntry(last),
       pages: paged,
     }
@@ -179,6 +182,7 @@ export class Generation {
     this.checked = parseLsn(stored.checked)
     this.log = stored.log
     this.lastWrittenAt = stored.lastWrittenAt
+    this.asOf = stored.asOf
     this.timeline = Math.max(this.timeline, stored.timeline ?? segments.last?.body.timeline ?? 0)
     this.lastCommittedAt = segments.last?.body.lastCommittedAt
   }

@@ -172,6 +172,24 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     await source.close()
   })
 
+  test('a moment lies behind what was committed before it, and before what is committed later', async () => {
+    await using bench = await BENCHES[kind]!()
+    const source = bench.open()
+    try {
+      await bench.insert([1])
+      const moment = await source.moment()
+      await bench.insert([2])
+      const [first, second] = whole(
+        await read(source, bench.from, (got) => whole(got).length === 2),
+      ) as TransactionPart[]
+      expect(first!.head.committedAt <= moment.time && moment.time <= second!.head.committedAt).toBe(true)
+      expect(compareLsn(first!.endLsn!, moment.at)).toBeLessThanOrEqual(0)
+      expect(compareLsn(moment.at, second!.head.lsn)).toBeLessThanOrEqual(0)
+    } finally {
+      await source.close()
+    }
+  })
+
   test('a heartbeat comes when it is asked for, behind everything that came before it', async () => {
     await using bench = await BENCHES[kind]!()
     await bench.insert([1])

@@ -1,6 +1,9 @@
 /** A time at which nobody was watching: refused with what lies on both sides, and never answered with older data. */
 import { expect, test } from 'vitest'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { readWindows } from '../../services/app/windows.ts'
+import { LANE } from '../../services/compactor/cut-objects.ts'
+import { reachedAt } from '../../services/repository/source-time.ts'
 import { parsePoint } from '../../services/rebuild/point.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
@@ -79,6 +82,53 @@ test('beside a gap of one table that no transaction began', async () => {
     next: expect.stringContaining(`--at ${formatLsn(last)}`),
   })
   await backup.restore(formatLsn(last))
+})
+
+test('behind what the source is known to have committed, whatever our clock says', async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE m (id int PRIMARY KEY); INSERT INTO m VALUES (1)',
+  })
+  await backup.source.query('INSERT INTO m VALUES (2)')
+  await backup.durable()
+  await backup.stop()
+  await backup.source.query('INSERT INTO m VALUES (3)')
+  const behind = await now(backup)
+  // What a writer says that comes from behind: our clock is later than a commit that it does not have yet.
+  const late = await backup.openRepository()
+  await late.claim(LANE)
+  const { facts, timeline, end } = late.catalog.generation!
+  await late.append({
+    kind: 'heartbeat',
+    generation: facts.generation,
+    lane: LANE,
+    term: late.catalog.claims.get(LANE)!.term,
+    timeline,
+    end: formatLsn(toLsn(end + 8n)),
+  })
+  await expect(backup.restore(behind)).rejects.toMatchObject({ code: 'POINT_AFTER_HEAD' })
+})
+
+test('of a source at rest, once its own clock is known to have passed', async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE m (id int PRIMARY KEY); INSERT INTO m VALUES (1)',
+  })
+  await backup.source.query('INSERT INTO m VALUES (2)')
+  await backup.durable()
+  const quiet = await now(backup)
+  const held = shown(await digests(backup.sourceUrl))
+  await backup.until(async () => {
+    await backup.source.query(`SELECT pg_logical_emit_message(false, 'somebody', 'else')`)
+    await backup.reached(await backup.head())
+    return reachedAt(backup.repository.catalog.generation!) > quiet
+  }, 60_000)
+  const restored = await backup.restore(quiet)
+  expect(shown(await digests(restored.url))).toEqual(held)
+  const { windows } = readWindows(backup.repository)
+  expect(windows[0]!.to.time > quiet).toBe(true)
+  // A checkpoint keeps it.
+  await backup.repository.checkpoint(1)
+  await backup.stop()
+  expect(reachedAt((await backup.openRepository()).catalog.generation!) > quiet).toBe(true)
 })
 
 test('a day that the month does not have is no point', () => {

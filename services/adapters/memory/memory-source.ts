@@ -11,6 +11,7 @@ import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/positi
 import type {
   CopyResult,
   SlotState,
+  SourceMoment,
   Snapshot,
   SnapshotTable,
   Source,
@@ -197,6 +198,10 @@ export class MemorySource implements Source {
 
   head(): Promise<Lsn> {
     return Promise.resolve(this.#head)
+  }
+
+  moment(): Promise<SourceMoment> {
+    return Promise.resolve({ at: this.#head, time: this.#now })
   }
 
   wantHeartbeat(): void {

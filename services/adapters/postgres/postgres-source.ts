@@ -2,12 +2,13 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
+import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn, toLsn } from '../../core/position.ts'
 import type {
   CatalogRepair,
   IdentityCare,
   LeftOutTable,
   SlotState,
+  SourceMoment,
   Snapshot,
   Source,
   SourceIdentity,
@@ -173,6 +174,18 @@ export class PostgresSource implements Source {
         (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
       ),
     )
+  }
+
+  /** The clock first: between the two is what was stamped later, never what was stamped before. */
+  moment(): Promise<SourceMoment> {
+    return this.#query(async (client) => {
+      const { rows } = await client.query<{ time: string; at: string }>(
+        'SELECT c.time::text, pg_current_wal_insert_lsn()::text AS at FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS time OFFSET 0) c',
+      )
+      const [row] = rows
+      if (row === undefined) throw new TidemarkError('PROTOCOL', 'the source did not say its time')
+      return { at: insertPosition(parseLsn(row.at)), time: BigInt(row.time) }
+    })
   }
 
   async snapshot(options: {
@@ -374,4 +387,13 @@ export async function identifySource(
   } finally {
     await client.end()
   }
+}
+
+const PAGE_BYTES = 8192n
+/** SizeOfXLogShortPHD: where a page holds nothing else yet, what was written ends at the page's start. */
+const PAGE_HEADER_BYTES = 24n
+
+/** Where the next record begins, as the place where the last one ended: that is how far a stream comes on an idle server. */
+function insertPosition(lsn: Lsn): Lsn {
+  return lsn % PAGE_BYTES === PAGE_HEADER_BYTES ? toLsn(lsn - PAGE_HEADER_BYTES) : lsn
 }

@@ -200,11 +200,14 @@ export class WalStream {
     if (replyWanted) feedback.answer()
     if (assembler.inTransaction) return
     this.#prove(proof, walEnd)
-    if (!this.#isProven || compareLsn(walEnd, feedback.durable) <= 0) return
+    const further = compareLsn(walEnd, feedback.durable)
+    if (!this.#isProven || further < 0) return
     const now = this.#options.clock.elapsed()
     // Everything received before it must be durable first: the item takes its place behind it in the queue.
-    if (!this.#heartbeatWanted && now - this.#lastHeartbeat < LIMITS.heartbeatMs) return
-    this.#heartbeatWanted = false
+    const isWanted = this.#heartbeatWanted && further > 0
+    if (!isWanted && now - this.#lastHeartbeat < LIMITS.heartbeatMs) return
+    // Of a server that writes nothing, it is of use that time has passed; whoever asked waits for a further place.
+    if (further > 0) this.#heartbeatWanted = false
     this.#lastHeartbeat = now
     const at = maxLsn(walEnd, this.#received)
     this.#emit({ kind: 'heartbeat', at, timeline: this.#options.timelineOf(at) })

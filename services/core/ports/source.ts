@@ -125,6 +125,14 @@ export interface LeftOutTable {
   readonly name: string
 }
 
+/** The source's clock beside its log. */
+export interface SourceMoment {
+  /** What was written before the clock was read lies below. */
+  readonly at: Lsn
+  /** Microseconds since 1970-01-01 UTC, by the clock that stamps commits. */
+  readonly time: bigint
+}
+
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
   slot(): Promise<SlotState | undefined>
@@ -132,6 +140,7 @@ export interface Source {
   acknowledge(end: Lsn): void
   /** The newest WAL position of the server. */
   head(): Promise<Lsn>
+  moment(): Promise<SourceMoment>
   /** Asks for a heartbeat record at the next chance. */
   wantHeartbeat(): void
   /** Waits for the transactions that are open now; `onWaiting` names them meanwhile. `only` limits the tables by OID. */
