@@ -1,7 +1,8 @@
 /** Random histories through the whole pipeline in memory: crashes, bases, retirements, restores at random commits, against a replay. */
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { MemoryChange, MemoryRows, MemoryTable } from '../../services/adapters/memory/memory-source.ts'
+import type { MemoryChange, MemoryRows } from '../../services/adapters/memory/memory-source.ts'
+import type { MemoryTable } from '../../services/adapters/memory/memory-table.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
 import type { RestorePlan } from '../../services/rebuild/plan.ts'
 import { Catalog } from '../../services/repository/catalog.ts'

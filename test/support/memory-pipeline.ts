@@ -2,11 +2,8 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
-import {
-  type MemoryRows,
-  MemorySource,
-  type MemoryTable,
-} from '../../services/adapters/memory/memory-source.ts'
+import { type MemoryRows, MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import type { MemoryTable } from '../../services/adapters/memory/memory-table.ts'
 import { MemoryTarget } from '../../services/adapters/memory/memory-target.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'

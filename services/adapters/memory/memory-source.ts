@@ -11,32 +11,21 @@ import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/positi
 import type {
   CopyResult,
   SlotState,
-  SourceMoment,
   Snapshot,
   SnapshotTable,
   Source,
   SourceIdentity,
   TablePartRange,
 } from '../../core/ports/source.ts'
+import { factsOf, type MemoryTable, relationOf, versionOf } from './memory-table.ts'
 import { NO_CATALOG } from './no-catalog.ts'
-import { quoteName, quoteTable, type RelationVersion, type TableVersion } from '../../core/relation.ts'
+import { quoteName, quoteTable } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
 import { RowEncoder } from '../../formats/row-encoder.ts'
-import type { TableFacts } from '../../formats/schema-facts.ts'
 import { escapeInto } from '../../formats/value-printer.ts'
 
-const INT8 = 20
-const TEXT = 25
 const TAG = { insert: 0x49, update: 0x55, delete: 0x44 } as const
-
-export interface MemoryTable {
-  readonly oid: number
-  readonly name: string
-  /** Text columns beside `id`. */
-  readonly columns: readonly string[]
-  readonly identity: 'default' | 'full'
-}
 
 /** Values of the text columns; undefined in an update leaves the column as it is. */
 export type MemoryChange =
@@ -200,7 +189,7 @@ export class MemorySource implements Source {
     return Promise.resolve(this.#head)
   }
 
-  moment(): Promise<SourceMoment> {
+  moment(): ReturnType<Source['moment']> {
     return Promise.resolve({ at: this.#head, time: this.#now })
   }
 
@@ -354,91 +343,5 @@ function tuple(
     if (typeof value !== 'string') continue
     wire.at = wire.buffer.writeInt32BE(bytes.length, wire.at)
     wire.at += bytes.copy(wire.buffer, wire.at)
-  }
-}
-
-function relationOf(table: MemoryTable): RelationVersion {
-  const key = table.identity === 'full'
-  return {
-    oid: table.oid,
-    schema: 'public',
-    name: table.name,
-    identity: table.identity,
-    columns: [
-      { name: 'id', typeOid: INT8, typmod: -1, key: true },
-      ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key })),
-    ],
-  }
-}
-
-function versionOf(table: MemoryTable): TableVersion {
-  const column = (name: string, index: number): TableVersion['columns'][number] => ({
-    attnum: index + 1,
-    name,
-    typeOid: index === 0 ? INT8 : TEXT,
-    typmod: -1,
-    type: index === 0 ? 'bigint' : 'text',
-    notNull: index === 0,
-    identity: '',
-    generated: '',
-  })
-  return {
-    oid: table.oid,
-    schema: 'public',
-    name: table.name,
-    kind: 'r',
-    persistence: 'p',
-    identity: table.identity,
-    keyColumns: table.identity === 'full' ? [] : ['id'],
-    columns: ['id', ...table.columns].map(column),
-  }
-}
-
-function factsOf(table: MemoryTable): TableFacts {
-  const columns = versionOf(table).columns.map((c) => ({
-    attnum: c.attnum,
-    name: c.name,
-    typeOid: c.typeOid,
-    typmod: c.typmod,
-    type: c.type,
-    notNull: c.notNull,
-    identity: '',
-    generated: '',
-    default: null,
-    hasMissing: false,
-    missing: null,
-    collation: null,
-    storage: null,
-    compression: null,
-    statistics: null,
-    local: true,
-    sequence: null,
-  }))
-  return {
-    oid: table.oid,
-    schema: 'public',
-    name: table.name,
-    kind: 'r',
-    persistence: 'p',
-    owner: 'memory',
-    replicaIdentity: table.identity === 'full' ? 'f' : 'd',
-    options: null,
-    rowSecurity: false,
-    forceRowSecurity: false,
-    accessMethod: null,
-    ofType: null,
-    partitionKey: null,
-    partitionBound: null,
-    parents: null,
-    keyColumns: table.identity === 'full' ? [] : ['id'],
-    identityIndex: null,
-    columns,
-    constraints: [],
-    indexes: [],
-    triggers: [],
-    rules: [],
-    policies: [],
-    comments: [],
-    grants: [],
   }
 }

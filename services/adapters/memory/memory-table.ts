@@ -1,0 +1,100 @@
+/** A table of the source in memory, as the stream, a snapshot and the schema tell of one. */
+import type { RelationVersion, TableVersion } from '../../core/relation.ts'
+import type { TableFacts } from '../../formats/schema-facts.ts'
+
+const INT8 = 20
+const TEXT = 25
+
+export interface MemoryTable {
+  readonly oid: number
+  readonly name: string
+  /** Text columns beside `id`. */
+  readonly columns: readonly string[]
+  readonly identity: 'default' | 'full'
+}
+
+export function relationOf(table: MemoryTable): RelationVersion {
+  const key = table.identity === 'full'
+  return {
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    identity: table.identity,
+    columns: [
+      { name: 'id', typeOid: INT8, typmod: -1, key: true },
+      ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key })),
+    ],
+  }
+}
+
+export function versionOf(table: MemoryTable): TableVersion {
+  const column = (name: string, index: number): TableVersion['columns'][number] => ({
+    attnum: index + 1,
+    name,
+    typeOid: index === 0 ? INT8 : TEXT,
+    typmod: -1,
+    type: index === 0 ? 'bigint' : 'text',
+    notNull: index === 0,
+    identity: '',
+    generated: '',
+  })
+  return {
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    kind: 'r',
+    persistence: 'p',
+    identity: table.identity,
+    keyColumns: table.identity === 'full' ? [] : ['id'],
+    columns: ['id', ...table.columns].map(column),
+  }
+}
+
+export function factsOf(table: MemoryTable): TableFacts {
+  const columns = versionOf(table).columns.map((c) => ({
+    attnum: c.attnum,
+    name: c.name,
+    typeOid: c.typeOid,
+    typmod: c.typmod,
+    type: c.type,
+    notNull: c.notNull,
+    identity: '',
+    generated: '',
+    default: null,
+    hasMissing: false,
+    missing: null,
+    collation: null,
+    storage: null,
+    compression: null,
+    statistics: null,
+    local: true,
+    sequence: null,
+  }))
+  return {
+    oid: table.oid,
+    schema: 'public',
+    name: table.name,
+    kind: 'r',
+    persistence: 'p',
+    owner: 'memory',
+    replicaIdentity: table.identity === 'full' ? 'f' : 'd',
+    options: null,
+    rowSecurity: false,
+    forceRowSecurity: false,
+    accessMethod: null,
+    ofType: null,
+    partitionKey: null,
+    partitionBound: null,
+    parents: null,
+    keyColumns: table.identity === 'full' ? [] : ['id'],
+    identityIndex: null,
+    columns,
+    constraints: [],
+    indexes: [],
+    triggers: [],
+    rules: [],
+    policies: [],
+    comments: [],
+    grants: [],
+  }
+}
