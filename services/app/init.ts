@@ -1,7 +1,7 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
 import { access, open } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { newKeys, openKeys, type RecipientKind } from '../adapters/keys/key-folder.ts'
+import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../adapters/keys/key-folder.ts'
 import {
   grantTo,
   install,
@@ -38,6 +38,8 @@ export interface InitOptions {
   readonly configPath: string
   readonly name: string
   readonly recipients: RecipientKind
+  /** Makes an RSA recipient's keys; fresh ones where it is not given. */
+  readonly makePair?: (() => Promise<RecipientPair>) | undefined
   /** A role that `up` will use instead of the one in `sourceUrl`; gets what that takes. */
   readonly grantTo?: string | undefined
   /** The change log; direct where it is not given. */
@@ -106,7 +108,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const wanted: ConsentRequest = { identities, grantTo: options.grantTo }
     if ((identities.length > 0 || options.grantTo !== undefined) && !(await options.consent(wanted)))
       throw new TidemarkError('CONSENT_NEEDED', consentNeeded(wanted))
-    const keys = await newKeys(options.keys, options.recipients, systemRandomness)
+    const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
     const mode = await install(client, installation, identities, systemClock)
     try {
       if (options.grantTo !== undefined) await grantTo(client, options.grantTo)

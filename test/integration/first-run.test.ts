@@ -3,7 +3,7 @@
  * containers, and a normal user's. `npm ci` is left out (the packages are linked in); .ci/run does it for real.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -30,9 +30,12 @@ function nobody(): Account {
   return { uid: Number(line?.[2]), gid: Number(line?.[3]) }
 }
 
+/** Not where the run has its temporary files: that may be another file system than the checkout's. */
+const PLACE = existsSync('/tmp') ? '/tmp' : tmpdir()
+
 /** The checkout with its packages as hard links where the file system allows them: some 700 MB otherwise. */
 function privateCheckout(owner: Account | undefined): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-first-run-'))
+  const folder = mkdtempSync(join(PLACE, 'tidemark-first-run-'))
   made.push(folder)
   const checkout = join(folder, 'checkout')
   mkdirSync(checkout)

@@ -21,6 +21,8 @@ import type { TableDigest } from '../../services/core/ports/target.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
 import { isVisible } from '../../services/core/snapshot.ts'
 import type { Repository } from '../../services/repository/repository.ts'
+import { createDatabase } from './new-database.ts'
+import { nextPair } from './recipient-pair.ts'
 
 export function serverUrl(version: string): string {
   const url = inject('servers')[version]
@@ -102,10 +104,7 @@ export class Backup implements AsyncDisposable {
   static async prepare(options: BackupOptions = {}): Promise<Backup> {
     const server = options.url ?? serverUrl(options.version ?? '18')
     const database = `t${randomBytes(6).toString('hex')}`
-    const admin = new pg.Client(server)
-    await admin.connect()
-    await admin.query(`CREATE DATABASE ${database} ${options.createDatabase ?? ''}`)
-    await admin.end()
+    await createDatabase(server, database, options.createDatabase)
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-test-'))
     const source = new pg.Client(withDatabase(server, database))
     source.on('error', () => undefined)
@@ -162,6 +161,7 @@ export class Backup implements AsyncDisposable {
       configPath: this.configPath,
       name: this.slot,
       recipients: 'rsa',
+      makePair: nextPair,
       grantTo: this.#options.grantTo,
       anchors: this.#options.anchors === true ? [join(this.folder, 'anchor')] : undefined,
       consent: () => Promise.resolve(true),
@@ -304,10 +304,7 @@ export class Backup implements AsyncDisposable {
 
   async emptyDatabase(create = ''): Promise<string> {
     const name = `t${randomBytes(6).toString('hex')}`
-    const admin = new pg.Client(this.serverUrl)
-    await admin.connect()
-    await admin.query(`CREATE DATABASE ${name} ${create}`)
-    await admin.end()
+    await createDatabase(this.serverUrl, name, create)
     this.#targets.push(name)
     return withDatabase(this.serverUrl, name)
   }

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
+import { newPair } from '../../services/adapters/keys/key-folder.ts'
 import { EmbeddedPostgres, platformPackage } from '../../services/demo/embedded-postgres.ts'
 import { openKafkaDesk } from './kafka-desk.ts'
 
@@ -15,6 +16,8 @@ declare module 'vitest' {
   export interface ProvidedContext {
     servers: Readonly<Record<string, string>>
     allVersions: boolean
+    /** Private keys of RSA recipients, PEM. */
+    recipients: readonly string[]
   }
 }
 
@@ -26,6 +29,9 @@ const VERSIONS: Readonly<Record<string, string>> = {
   '17': '17.10.0-beta.17',
   '18': '18.4.0-beta.17',
 }
+
+/** More than one test has backups of. */
+const RECIPIENTS = 6
 
 export const SERVER_SETTINGS = {
   fsync: 'off',
@@ -82,6 +88,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const wanted = allVersions ? Object.keys(VERSIONS) : ['14', '18']
   const folder = join(tmpdir(), `tidemark-servers-${process.pid}`)
   const started: EmbeddedPostgres[] = []
+  const pairs = Promise.all(Array.from({ length: RECIPIENTS }, newPair))
   const servers: Record<string, string> = {}
   for (const version of wanted) {
     const given = process.env[`TEST_PG_${version}`]
@@ -107,6 +114,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   project.provide('servers', servers)
   project.provide('allVersions', allVersions)
+  project.provide(
+    'recipients',
+    (await pairs).map(({ privateKey }) => privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()),
+  )
   const desk = await openKafkaDesk()
   project.provide('kafkaDesk', desk.url)
   return async () => {

@@ -68,8 +68,23 @@ export interface NewKeys {
   write(trust: Trust): Promise<void>
 }
 
+export interface RecipientPair {
+  readonly publicKey: KeyObject
+  readonly privateKey: KeyObject
+}
+
+/** An RSA recipient's: half a second of the processor. */
+export function newPair(): Promise<RecipientPair> {
+  return generate('rsa', { modulusLength: 3072 })
+}
+
 /** Makes fresh keys; nothing touches the disk before `write`. */
-export async function newKeys(folder: string, kind: RecipientKind, randomness: Randomness): Promise<NewKeys> {
+export async function newKeys(
+  folder: string,
+  kind: RecipientKind,
+  randomness: Randomness,
+  makePair = newPair,
+): Promise<NewKeys> {
   const name = `recipient-${randomness.bytes(4).toString('hex')}`
   const writer = await newSigner('writer', randomness)
   const keeper = await newSigner('keeper', randomness)
@@ -78,7 +93,7 @@ export async function newKeys(folder: string, kind: RecipientKind, randomness: R
     { path: join('restore', 'signer.pem'), text: keeper.pem },
   ]
   if (kind === 'rsa') {
-    const pair = await generate('rsa', { modulusLength: 3072 })
+    const pair = await makePair()
     files.push({ path: join('restore', `${name}.pem`), text: guardedPem(pair.privateKey) })
     files.push({
       path: join('writer', `${name}.pub.pem`),
