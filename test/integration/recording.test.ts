@@ -144,7 +144,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     try {
       await using backup = await Backup.start({
         version,
-        setup: `CREATE TABLE t (id int PRIMARY KEY, v text, w text); CREATE TABLE others (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t; CREATE SEQUENCE q; CREATE SCHEMA side; CREATE SCHEMA side2;
+        setup: `CREATE TABLE t (id int PRIMARY KEY, v text, w text); CREATE TABLE others (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t; CREATE SEQUENCE q; CREATE SCHEMA side; CREATE SCHEMA side2; CREATE TABLE "a""B" ();
           CREATE TYPE e AS ENUM ('a'); CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t, shown TO ${role}; GRANT SELECT (w) ON t TO PUBLIC; GRANT ALL ON others TO ${role}`,
       })
       const { source } = backup
@@ -155,7 +155,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
           return (
             await client.query(
               `SELECT x.name, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(x.acl) a) AS acl FROM (
-                 SELECT oid::regclass::text AS name, COALESCE(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl FROM pg_class WHERE relname IN ('t', 'others', 'shown', 'q', 'made')
+                 SELECT oid::regclass::text AS name, COALESCE(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl FROM pg_class WHERE relname IN ('t', 'others', 'shown', 'q', 'made', 'inside', 'a"B')
                  UNION ALL SELECT attname, attacl FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0
                  UNION ALL SELECT proname, COALESCE(proacl, acldefault('f', proowner)) FROM pg_proc WHERE proname = 'f' UNION ALL SELECT typname, COALESCE(typacl, acldefault('T', typowner)) FROM pg_type WHERE typname = 'e'
                  UNION ALL SELECT nspname, COALESCE(nspacl, acldefault('n', nspowner)) FROM pg_namespace WHERE nspname LIKE 'side%') x ORDER BY 1`,
@@ -174,6 +174,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         // A table that the transaction made before is nothing that the GRANT wrote.
         `BEGIN; CREATE TABLE other (id int PRIMARY KEY); GRANT INSERT (w) ON t TO ${role}; COMMIT`,
         `GRANT ALL ON t, shown, q TO ${role}; GRANT EXECUTE ON FUNCTION f TO PUBLIC; DROP TABLE made`,
+        `CREATE SCHEMA third CREATE TABLE inside (id int) GRANT SELECT ON inside, public."a""B", public.t TO ${role} GRANT REFERENCES ON public.others TO ${role}; GRANT INSERT ON "a""B", OTHERS TO ${role}`,
         `ALTER TABLE t RENAME TO swap; ALTER TABLE others RENAME TO t; ALTER TABLE swap RENAME TO others; REVOKE ALL ON t FROM ${role}; GRANT DELETE ON t TO ${role}`,
         `ALTER SCHEMA side RENAME TO swap; ALTER SCHEMA side2 RENAME TO side; ALTER SCHEMA swap RENAME TO side2; GRANT CREATE ON SCHEMA side TO ${role}`,
       ]) {

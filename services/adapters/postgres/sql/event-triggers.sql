@@ -64,37 +64,43 @@ DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
   since bigint := COALESCE((SELECT l.at FROM (SELECT d.xid, d.cmin::text::bigint AS at FROM tidemark.ddl d ORDER BY d.id DESC LIMIT 20) l
                              WHERE l.xid = pg_catalog.pg_current_xact_id()::text LIMIT 1), -1);
+  said text COLLATE "C" := current_query();
   class oid;
   objects oid[];
 BEGIN
-  IF kind IN ('TABLE', 'SEQUENCE') THEN
-    class := 'pg_catalog.pg_class'::pg_catalog.regclass;
-    -- The text of nothing else, in letters that need no folding: the tables are among those that have one of its words as name.
-    IF length(current_query()) < 5000 AND current_query() ~* '^(\s*(grant|revoke)\s[a-z0-9_$",.()\s]*(;|$))+\s*$' AND current_query() !~* '\mall\s+(tables|sequences)\M' THEN
-      SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_class o
-       WHERE o.relname = ANY (ARRAY(SELECT left(CASE WHEN m[1] LIKE '"%' THEN replace(btrim(m[1], '"'), '""', '"') ELSE lower(m[1]) END, 63)::name FROM regexp_matches(current_query(), '"[^"]*"|[a-z0-9_$]+', 'gi') m))
-         AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-         AND (age(o.xmin) <= age(own) AND o.cmin::text::bigint > since
-           OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.oid AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since));
+  LOOP
+    IF kind IN ('TABLE', 'SEQUENCE') THEN
+      class := 'pg_catalog.pg_class'::pg_catalog.regclass;
+      -- The text of nothing else, in letters that need no folding: the tables are among those that have one of its words as name.
+      IF length(said) < 5000 AND said ~* '^(\s*(grant|revoke)\s[a-z0-9_$",.()\s]*(;|$))+\s*$' AND said !~* '\mall\s+(tables|sequences)\M' THEN
+        SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_class o
+         WHERE o.relname = ANY (ARRAY(SELECT left(CASE WHEN m[1] LIKE '"%' THEN replace(substr(m[1], 2, length(m[1]) - 2), '""', '"') ELSE lower(m[1] COLLATE "C") END, 63)::name FROM regexp_matches(said, '"(?:[^"]|"")*"|[a-z0-9_$]+', 'gi') m))
+           AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+           AND (age(o.xmin) <= age(own) AND o.cmin::text::bigint > since
+             OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.oid AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since));
+      END IF;
+      -- Else one pass over the catalog: no index knows who wrote a row.
+      IF objects IS NULL THEN
+        SELECT array_agg(DISTINCT u.oid) INTO objects FROM (
+          SELECT o.oid FROM pg_catalog.pg_class o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+          UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE kind = 'TABLE' AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since) u;
+      END IF;
+    ELSIF kind IN ('FUNCTION', 'PROCEDURE', 'ROUTINE') THEN
+      class := 'pg_catalog.pg_proc'::pg_catalog.regclass;
+      SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_proc o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+    ELSIF kind IN ('TYPE', 'DOMAIN') THEN
+      class := 'pg_catalog.pg_type'::pg_catalog.regclass;
+      SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_type o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+    ELSIF kind = 'SCHEMA' THEN
+      class := 'pg_catalog.pg_namespace'::pg_catalog.regclass;
+      SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_namespace o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
+    ELSE
+      RETURN NULL;
     END IF;
-    -- Else one pass over the catalog: no index knows who wrote a row.
-    IF objects IS NULL THEN
-      SELECT array_agg(DISTINCT u.oid) INTO objects FROM (
-        SELECT o.oid FROM pg_catalog.pg_class o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since AND o.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-        UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE kind = 'TABLE' AND age(a.xmin) <= age(own) AND a.cmin::text::bigint > since) u;
-    END IF;
-  ELSIF kind IN ('FUNCTION', 'PROCEDURE', 'ROUTINE') THEN
-    class := 'pg_catalog.pg_proc'::pg_catalog.regclass;
-    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_proc o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
-  ELSIF kind IN ('TYPE', 'DOMAIN') THEN
-    class := 'pg_catalog.pg_type'::pg_catalog.regclass;
-    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_type o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
-  ELSIF kind = 'SCHEMA' THEN
-    class := 'pg_catalog.pg_namespace'::pg_catalog.regclass;
-    SELECT array_agg(o.oid) INTO objects FROM pg_catalog.pg_namespace o WHERE age(o.xmin) <= age(own) AND o.cmin::text::bigint > since;
-  ELSE
-    RETURN NULL;
-  END IF;
+    EXIT WHEN objects IS NOT NULL OR since < 0;
+    -- A command with others in it, as CREATE SCHEMA: theirs are recorded in front of this, and were behind it.
+    since := -1;
+  END LOOP;
   RETURN (SELECT COALESCE(jsonb_agg(r) FILTER (WHERE r IS NOT NULL AND COALESCE(r ->> 'schema', r ->> 'name') <> 'tidemark'), '[]') FROM unnest(objects) o(id) CROSS JOIN LATERAL tidemark.rights(class, o.id) r);
 END
 $$;
@@ -166,10 +172,12 @@ BEGIN
   FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
              FROM pg_catalog.pg_event_trigger_ddl_commands() LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
-    -- Our own publication is no part of the application's schema.
-    CONTINUE WHEN c.classid IN ('pg_catalog.pg_publication'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass) AND EXISTS (
-      SELECT FROM tidemark.installation i JOIN pg_catalog.pg_publication p ON p.pubname = i.publication
-       WHERE p.oid = c.objid OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.oid = c.objid AND r.prpubid = p.oid));
+    -- Our own publication is no part of the application's schema. Planned where there is one to ask for.
+    IF c.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass OR c.classid = 'pg_catalog.pg_publication_rel'::pg_catalog.regclass THEN
+      CONTINUE WHEN EXISTS (
+        SELECT FROM tidemark.installation i JOIN pg_catalog.pg_publication p ON p.pubname = i.publication
+         WHERE p.oid = c.objid OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.oid = c.objid AND r.prpubid = p.oid));
+    END IF;
     BEGIN
       affected := tidemark.table_of(c.classid, c.objid);
       IF affected IS NULL THEN

@@ -264,16 +264,19 @@ BEGIN
                    'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull, 'identity', a.attidentity, 'generated', a.attgenerated,
                    'default', CASE WHEN a.atthasdef THEN (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
                    'hasMissing', a.atthasmissing, 'missing', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
-                   'collation', CASE WHEN a.attcollation <> a.typcollation THEN tidemark.collation_name(a.attcollation) END,
-                   'storage', CASE WHEN a.attstorage <> a.typstorage THEN a.attstorage END, 'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END,
+                   'collation', CASE WHEN a.attcollation <> (SELECT y.typcollation FROM pg_catalog.pg_type y WHERE y.oid = a.atttypid) THEN tidemark.collation_name(a.attcollation) END,
+                   'storage', CASE WHEN a.attstorage <> (SELECT y.typstorage FROM pg_catalog.pg_type y WHERE y.oid = a.atttypid) THEN a.attstorage END, 'compression', CASE WHEN a.attcompression <> '' THEN a.attcompression END,
                    'statistics', CASE WHEN COALESCE(a.attstattarget, -1) >= 0 THEN a.attstattarget END, 'local', a.attislocal)) FILTER (WHERE a.written AND NOT a.attisdropped) AS changed
-            FROM (SELECT t.*, t.xmin, age(t.xmin) <= age(own) AS written, y.typcollation, y.typstorage FROM pg_catalog.pg_attribute t LEFT JOIN pg_catalog.pg_type y ON y.oid = t.atttypid
+            FROM (SELECT t.attrelid, t.attnum, t.attname, t.atttypid, t.atttypmod, t.attnotnull, t.attidentity, t.attgenerated, t.atthasdef, t.atthasmissing, t.attmissingval, t.attcollation,
+                         t.attstorage, t.attcompression, t.attstattarget, t.attislocal, t.attisdropped, t.xmin, age(t.xmin) <= age(own) AS written FROM pg_catalog.pg_attribute t
                    WHERE t.attrelid = ANY (reached) AND t.attnum > 0 ORDER BY t.attrelid, t.attnum) a GROUP BY a.attrelid) s
     JOIN pg_catalog.pg_class c ON c.oid = s.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN LATERAL (SELECT d.id, d.xid, d.columns, d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
     CROSS JOIN LATERAL (SELECT concat_ws('|', c.relfilenode, md5(concat_ws('|', n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident)), s.columns) AS shape,
       -- Definitions name columns: with a new name all of them read anew.
-      EXISTS (SELECT FROM unnest(s.written, s.names) AS w(attnum, name) WHERE latest.columns ~ ('[|,]' || w.attnum || ':') AND position(concat(':', w.name, ':') IN latest.columns) = 0) AS renamed) made;
+      EXISTS (SELECT FROM unnest(s.written, s.names) AS w(attnum, name) WHERE latest.columns ~ ('[|,]' || w.attnum || ':') AND position(concat(':', w.name, ':') IN latest.columns) = 0) AS renamed
+      -- Once for each, not wherever it is asked.
+      OFFSET 0) made;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_descendants(text, oid, boolean) FROM PUBLIC;
