@@ -79,6 +79,8 @@ export type UpEvent =
       readonly left: number
       readonly away: readonly string[]
     }
+  /** What crashes had left of uploads is taken away. */
+  | { readonly event: 'swept'; readonly place: string; readonly files: number }
   | { readonly event: 'locks'; readonly place: string; readonly objects: number; readonly until: string }
   /** Scrubbing or locks: tried again within the hour; the backup goes on. */
   | { readonly event: 'upkeep-failed'; readonly code: string; readonly message: string }

@@ -1,6 +1,6 @@
 /**
- * What `up` does beside the stream from time to time: a day's share of scrubbing, and locks extended before they end. State is the
- * ledger's: a restart neither repeats a share nor leaves one out.
+ * What `up` does beside the stream from time to time: a day's share of scrubbing, locks extended before they end, what crashes left
+ * of uploads taken away. State is the ledger's: a restart neither repeats a share nor leaves one out.
  */
 import type { Clock } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
@@ -37,7 +37,7 @@ export async function keepUp(options: UpkeepOptions, signal: AbortSignal): Promi
       await clock.sleep(LIMITS.upkeepPauseMs, signal).catch(() => undefined)
       continue
     }
-    for (const task of [scrubShare, extendLocks]) {
+    for (const task of [sweepUploads, scrubShare, extendLocks]) {
       try {
         await task(options, signal)
       } catch (error) {
@@ -48,6 +48,21 @@ export async function keepUp(options: UpkeepOptions, signal: AbortSignal): Promi
     }
     await clock.sleep(LIMITS.upkeepMs, signal).catch(() => undefined)
   }
+}
+
+/** In every store, whatever one of them says. */
+async function sweepUploads({ repository, say, clock }: UpkeepOptions, signal: AbortSignal): Promise<void> {
+  let failure: unknown
+  for (const store of storesOf(repository.ledger.store)) {
+    signal.throwIfAborted()
+    try {
+      const files = (await store.sweep?.(clock)) ?? 0
+      if (files > 0) say({ event: 'swept', place: store.place, files })
+    } catch (error) {
+      failure ??= error
+    }
+  }
+  if (failure !== undefined) throw failure
 }
 
 /** The share of the day, once a day. */

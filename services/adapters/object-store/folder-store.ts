@@ -2,7 +2,7 @@
  * ObjectStore in a folder. Create-only without a window: write a temporary file, fsync, `link` it to its final name
  * (EEXIST: somebody was first), unlink the temporary one, fsync the folder. Never rename: it replaces silently.
  *
- * A crash leaves at most a temporary file, which the next start sweeps when it is older than any upload can be.
+ * A crash leaves at most a temporary file, which is swept when it is older than any upload can be.
  */
 import { createHash } from 'node:crypto'
 import { close as closeFd, constants, open as openFd, read as readFd } from 'node:fs'
@@ -24,6 +24,8 @@ const PIECE_BYTES = 256 * 1024
 const DIGESTS_TOGETHER = 4
 const [openFile, readFile, closeFile] = [promisify(openFd), promisify(readFd), promisify(closeFd)]
 const TEMPORARY = '.tmp'
+const NAME_BYTES = 12
+const TEMPORARY_NAME = /^[0-9a-f]{24}$/
 /** Room for the mark that has to be written before anything may be taken away from a full disk. */
 const RESERVE = { name: 'reserve', bytes: 16 * 1024, for: 'trims/' }
 const SWEEP_AFTER_MS = 24 * 3600 * 1000
@@ -70,7 +72,7 @@ export class FolderStore implements ObjectStore {
     signal: AbortSignal | undefined,
   ): Promise<'created' | 'exists'> {
     const final = this.#path(name)
-    const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(12).toString('hex'))
+    const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(NAME_BYTES).toString('hex'))
     signal?.throwIfAborted()
     try {
       const ownership = (this.#ownership ??= await ownershipOf(this.#root))
@@ -240,26 +242,27 @@ export class FolderStore implements ObjectStore {
     return 'purged'
   }
 
-  /** Removes temporary files that no running upload can still want. */
+  /** Temporary files; of what else lies beside them we know nothing. */
   async sweep(clock: Clock): Promise<number> {
     let swept = 0
-    let folder
     try {
-      folder = await opendir(join(this.#root, TEMPORARY))
+      for await (const entry of await opendir(join(this.#root, TEMPORARY))) {
+        if (!entry.isFile() || !TEMPORARY_NAME.test(entry.name)) continue
+        const path = join(this.#root, TEMPORARY, entry.name)
+        try {
+          if (clock.now() - (await stat(path)).mtimeMs <= SWEEP_AFTER_MS) continue
+          await unlink(path)
+          swept++
+        } catch (error) {
+          // Its upload came to its end just now, or somebody else sweeps.
+          if (errno(error) !== 'ENOENT') throw error
+        }
+      }
+      return swept
     } catch (error) {
-      if (errno(error) === 'ENOENT') return 0
+      if (errno(error) === 'ENOENT') return swept
       throw storeError(error, TEMPORARY)
     }
-    for await (const entry of folder) {
-      if (entry.name === RESERVE.name) continue
-      const path = join(this.#root, TEMPORARY, entry.name)
-      const age = clock.now() - (await stat(path)).mtimeMs
-      if (age > SWEEP_AFTER_MS) {
-        await unlink(path)
-        swept++
-      }
-    }
-    return swept
   }
 
   /** Kept while there is room; a disk that is full already has none to keep. */

@@ -64,6 +64,8 @@ function words(event: UpEvent): string | undefined {
       return `scrubbed share ${event.part + 1} of ${event.parts}: ${countText(event.objects)} objects, ${event.mended} mended${event.lost > 0 ? `, ${event.lost} LOST in every store: tidemark verify names what they cover` : ''}${event.left > 0 ? `, ${event.left} damaged and not taken back by their store` : ''}${event.away.length > 0 ? `; not looked at: ${event.away.join(', ')}` : ''}`
     case 'locks':
       return `locked in ${event.place} until ${event.until}: ${countText(event.objects)} objects`
+    case 'swept':
+      return `took away what crashes had left of uploads in ${event.place}: ${countText(event.files)} files`
     case 'upkeep-failed':
       return `upkeep is tried again: ${event.code}: ${event.message}`
     case 'sharing':

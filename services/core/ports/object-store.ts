@@ -13,6 +13,8 @@
  * Errors: STORE_NOT_FOUND (get, digest), STORE_FULL, STORE_READ_ONLY, STORE_REFUSED (credentials, certificates, no such bucket),
  * STORE_UNREACHABLE (anything that may pass).
  */
+import type { Clock } from '../clock.ts'
+
 export interface ObjectStore {
   /** For people: where it is, without credentials. */
   readonly place: string
@@ -41,6 +43,8 @@ export interface ObjectStore {
   /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
   repair?(name: string, bytes: Buffer): Promise<void>
   facts?(): Promise<StoreFacts>
+  /** Takes away what is left of uploads that never ended, once none can still go on; how many. Only where a store keeps such. */
+  sweep?(clock: Clock): Promise<number>
 }
 
 export interface ObjectDigest {
