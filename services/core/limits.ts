@@ -58,6 +58,8 @@ export const LIMITS = {
    * the third: a dead one is noticed within a minute.
    */
   silence: { silenceMs: 30_000, askMs: 10_000, lookMs: 3_000 },
+  /** Small questions to the source that wait for their turn: each of the few who ask waits for its answer. */
+  waitingQuestions: 32,
   /** What metrics say of the source is asked this often, the second time after `firstMs`, and counts for `trustMs` where no answer comes. */
   sourceGauge: { everyMs: 10_000, firstMs: 1_000, trustMs: 30_000 },
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */

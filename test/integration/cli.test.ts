@@ -18,6 +18,8 @@ test('README from beginning to end', async () => {
       `${args.join(' ')}: ${answer.stdout.slice(-800)} ${answer.stderr.slice(-400)}`,
     ).toBe(true)
     expect(answer.code).toBe(0)
+    // Of Node and of libraries: what they warn of, users are told.
+    expect(answer.stderr).not.toMatch(/Warning/)
     return answer
   }
   await run(
@@ -110,6 +112,7 @@ test('README from beginning to end', async () => {
   const ended = await up.finished
   expect(ended.code).toBe(0)
   expect(ended.last.ok).toBe(true)
+  expect(ended.stderr).not.toMatch(/Warning/)
   await run('uninstall', '--yes')
   // Some twenty processes, one after the other: a busy machine takes seconds to start each.
 }, 300_000)

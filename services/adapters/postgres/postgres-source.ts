@@ -1,5 +1,4 @@
 /** Source port for PostgreSQL 14-18: wiring only. */
-import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn, toLsn } from '../../core/position.ts'
@@ -22,9 +21,9 @@ import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { SchemaReadings } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
-import { backendOf, connect, connectionError, sqlState } from './session.ts'
-import { watchSilence } from './silence.ts'
+import { connect, connectionError } from './session.ts'
 import { checkSlot, missingSlot, readSlot } from './slot.ts'
+import { SourceQuestions } from './source-questions.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, keepFull, readLeftOut } from './tend-identities.ts'
 import { checkFork, readTimelines, timelineOf } from './timeline.ts'
@@ -62,7 +61,7 @@ export class PostgresSource implements Source {
   readonly #sequences = new SequenceReader()
   readonly #identities: IdentityKeeper
   readonly #readings: SchemaReadings
-  #client: SharedConnection | undefined
+  readonly #questions: SourceQuestions
   #stream: WalStream | undefined
   #acknowledged: Lsn = LSN_ZERO
   #horizon: { readonly xid: string; readonly at: Lsn; readonly newest: string } | undefined
@@ -73,6 +72,7 @@ export class PostgresSource implements Source {
     this.#options = options
     this.#expected = expected
     this.#identities = new IdentityKeeper(options.clock)
+    this.#questions = new SourceQuestions(options)
     const { url, clock, onSchemaDifference } = options
     this.#readings = new SchemaReadings({
       connect: () => connect({ url, applicationName: APPLICATION_NAME, role: 'source' }),
@@ -86,7 +86,7 @@ export class PostgresSource implements Source {
   }
 
   slot(): Promise<SlotState | undefined> {
-    return this.#query((client) => readSlot(client, this.#options.slot))
+    return this.#questions.ask((client) => readSlot(client, this.#options.slot))
   }
 
   async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
@@ -132,12 +132,13 @@ export class PostgresSource implements Source {
       )
     checkSlot(slot, this.#options.slot, from)
     const refused = (
-      await this.#query((client) =>
+      await this.#questions.ask((client) =>
         examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
       )
     ).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
     const first = refused[0]
-    if (first === undefined) await this.#query((client) => keepFull(client, this.#options.keepFull ?? []))
+    if (first === undefined)
+      await this.#questions.ask((client) => keepFull(client, this.#options.keepFull ?? []))
     else {
       throw new TidemarkError(
         first.code === 'INSTALLATION_OLD' || first.code === 'INSTALLATION_NEWER'
@@ -169,7 +170,7 @@ export class PostgresSource implements Source {
   }
 
   head(): Promise<Lsn> {
-    return this.#query(async (client) =>
+    return this.#questions.ask(async (client) =>
       parseLsn(
         (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
       ),
@@ -178,7 +179,7 @@ export class PostgresSource implements Source {
 
   /** The clock first: between the two is what was stamped later, never what was stamped before. */
   moment(): Promise<SourceMoment> {
-    return this.#query(async (client) => {
+    return this.#questions.ask(async (client) => {
       const { rows } = await client.query<{ time: string; at: string }>(
         'SELECT c.time::text, pg_current_wal_insert_lsn()::text AS at FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS time OFFSET 0) c',
       )
@@ -222,15 +223,15 @@ export class PostgresSource implements Source {
   }
 
   isReadingOld(): Promise<boolean> {
-    return this.#query((client) => this.#readings.isOld(client))
+    return this.#questions.ask((client) => this.#readings.isOld(client))
   }
 
   sequences(): Promise<readonly SequenceReading[]> {
-    return this.#query((client) => this.#sequences.read(client))
+    return this.#questions.ask((client) => this.#sequences.read(client))
   }
 
   repairCatalog(): Promise<CatalogRepair> {
-    return this.#query(async (client) => {
+    return this.#questions.ask(async (client) => {
       const row = (
         await client.query<{ recorded: string | null; failed: string[] }>(
           'SELECT recorded, failed FROM tidemark.repair()',
@@ -242,11 +243,11 @@ export class PostgresSource implements Source {
   }
 
   tendIdentities(): Promise<IdentityCare> {
-    return this.#query((client) => this.#identities.tend(client))
+    return this.#questions.ask((client) => this.#identities.tend(client))
   }
 
   leftOut(): Promise<readonly LeftOutTable[]> {
-    return this.#query(readLeftOut)
+    return this.#questions.ask(readLeftOut)
   }
 
   /**
@@ -256,7 +257,7 @@ export class PostgresSource implements Source {
   async forgetDdl(durable: Lsn): Promise<void> {
     const horizon = this.#horizon
     if (horizon === undefined) {
-      this.#horizon = await this.#query(async (client) => {
+      this.#horizon = await this.#questions.ask(async (client) => {
         const row = (
           await client.query<{ xid: string; lsn: string; newest: string }>(
             'SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl WHERE xid::xid8 < pg_snapshot_xmin(pg_current_snapshot())) AS newest',
@@ -269,91 +270,13 @@ export class PostgresSource implements Source {
       return
     }
     if (compareLsn(durable, horizon.at) < 0) return
-    await this.#query((client) => client.query('SELECT tidemark.forget($1)', [horizon.xid]))
+    await this.#questions.ask((client) => client.query('SELECT tidemark.forget($1)', [horizon.xid]))
     this.#forgotten = horizon.newest
     this.#horizon = undefined
   }
 
   async close(): Promise<void> {
-    const connection = this.#client
-    this.#client = undefined
-    await connection?.end()
-  }
-
-  /** One connection for small questions, which several may ask at once; made again after a failure. */
-  async #query<T>(ask: (client: pg.Client) => Promise<T>): Promise<T> {
-    const connection = (this.#client ??= openConnection(this.#options.url))
-    let client: pg.Client
-    try {
-      client = await connection.made
-    } catch (error) {
-      if (this.#client === connection) this.#client = undefined
-      throw error
-    }
-    const over = new AbortController()
-    const { socket, processId } = backendOf(client)
-    let dead: TidemarkError | undefined
-    void watchSilence(
-      {
-        url: this.#options.url,
-        clock: this.#options.clock,
-        pid: processId,
-        heard: () => socket.bytesRead,
-        onDead: (error) => {
-          dead = error
-          socket.destroy()
-        },
-      },
-      over.signal,
-    )
-    try {
-      return await askedAgain(() => ask(client))
-    } catch (error) {
-      if (this.#client === connection) this.#client = undefined
-      await connection.end()
-      throw dead ?? connectionError(error, 'source')
-    } finally {
-      over.abort(new DOMException('over', 'AbortError'))
-    }
-  }
-}
-
-interface SharedConnection {
-  readonly made: Promise<pg.Client>
-  /** Also while it is being made. */
-  end(): Promise<void>
-}
-
-function openConnection(url: string): SharedConnection {
-  const unwanted = new AbortController()
-  let isMade = false
-  const made = connect({ url, applicationName: APPLICATION_NAME, role: 'source', signal: unwanted.signal })
-  const known = made.then(
-    (client) => {
-      isMade = true
-      return client
-    },
-    () => undefined,
-  )
-  return {
-    made,
-    async end() {
-      if (!isMade) unwanted.abort(new DOMException('closed', 'AbortError'))
-      await (await known)?.end().catch(() => undefined)
-    },
-  }
-}
-
-/** What others drop while it is asked about is no answer: the same question again, a limited number of times. */
-async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
-  for (let left = 20; ; left--) {
-    try {
-      return await ask()
-    } catch (error) {
-      const state = sqlState(error)
-      if (left <= 0 || state === undefined || !['XX000', '42P01', '42704', '3F000'].includes(state))
-        throw error
-    }
+    await this.#questions.close()
   }
 }
 
