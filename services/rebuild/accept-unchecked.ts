@@ -7,7 +7,7 @@ const NOT_NULL =
   /^(ALTER TABLE ONLY "(?:[^"]|"")+"\."(?:[^"]|"")+") ALTER COLUMN ("(?:[^"]|"")+") SET NOT NULL$/
 const VALIDATE = /^ALTER (?:TABLE|DOMAIN) .* VALIDATE CONSTRAINT ("(?:[^"]|"")+")$/s
 const PARTITIONED_KEY =
-  /^ALTER TABLE "(?:[^"]|"")+"\."(?:[^"]|"")+" ADD CONSTRAINT "(?:[^"]|"")+" FOREIGN KEY /
+  /^ALTER TABLE (?:ONLY )?"(?:[^"]|"")+"\."(?:[^"]|"")+" ADD CONSTRAINT "(?:[^"]|"")+" FOREIGN KEY .*(?<! NOT VALID)$/s
 
 /** Takes such refusals out of the rounds, puts the unchecked form in their place and tells it. */
 export async function acceptUnchecked(maker: SchemaMaker): Promise<void> {

@@ -26,6 +26,8 @@ const ADD_CONSTRAINT = new RegExp(
 )
 /** What code of the source may run by the rights of, from the load on: never by those of whoever restores. */
 const EARLY_OWNERS: ReadonlySet<string> = new Set(['table', 'type', 'function', 'procedure', 'aggregate'])
+const WORD = `${NAME}|[^\\s."(]+`
+const REFERENCES = new RegExp(` REFERENCES (${WORD})\\.(${WORD})\\(`)
 const VALIDATE_RANK = RANK.rights + 1
 const UNCHECKED = / NOT (VALID|ENFORCED)$/
 
@@ -44,10 +46,10 @@ export function schemaSteps(
   statements: readonly SchemaStatement[],
   give: { readonly roleAttributes: boolean } = { roleAttributes: false },
 ): SchemaSteps {
-  const contained = containedDomains(statements)
+  const known = { contained: containedDomains(statements), partitioned: partitionedTables(statements) }
   const all = statements
     .filter((s) => give.roleAttributes || s.objects[0]?.kind !== ROLE_ATTRIBUTES)
-    .flatMap((s) => [...loose(s, contained)])
+    .flatMap((s) => [...loose(s, known)])
     .map((s, place) => ({ s, place }))
     .sort((a, b) => a.s.rank - b.s.rank || a.place - b.place)
     .map(({ s }) => s)
@@ -72,7 +74,12 @@ function partOf(s: SchemaStatement): keyof SchemaSteps {
 }
 
 /** A statement, so split that rows can come before what is checked of them. */
-function* loose(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {
+interface Known {
+  readonly contained: ReadonlySet<string>
+  readonly partitioned: ReadonlySet<string>
+}
+
+function* loose(s: SchemaStatement, { contained, partitioned }: Known): Generator<SchemaStatement> {
   if (isOwner(s) && EARLY_OWNERS.has(s.objects[0]?.kind ?? '')) {
     yield { ...s, phase: 'before', rank: RANK.attach - 1 }
     return
@@ -90,13 +97,30 @@ function* loose(s: SchemaStatement, contained: ReadonlySet<string>): Generator<S
   // A parent's check belongs to its children too; only one that says NO INHERIT does not.
   const alone = kind === 'CHECK' ? / NO INHERIT( NOT VALID)?$/.test(s.sql) : only !== ''
   const add = `ALTER TABLE ${alone ? 'ONLY ' : ''}${table} ADD CONSTRAINT ${name} ${kind} ${s.sql.slice(head.length)}`
-  // A foreign key of a partitioned table cannot be added without a look at the rows.
-  if (UNCHECKED.test(s.sql) || (kind === 'FOREIGN KEY' && !alone)) {
+  // A foreign key of a partitioned table cannot be added without a look at the rows; of one to a partitioned table, what
+  // goes to the partitions would stay NOT VALID.
+  const target = REFERENCES.exec(s.sql)?.slice(1).map(unquoted).join('.')
+  const isSplit = kind === 'FOREIGN KEY' && (!alone || partitioned.has(target ?? ''))
+  if (UNCHECKED.test(s.sql) || isSplit) {
     yield { ...s, sql: add }
     return
   }
   yield { ...s, sql: `${add} NOT VALID` }
   yield { ...s, sql: `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`, phase: 'after', rank: VALIDATE_RANK }
+}
+
+function partitionedTables(statements: readonly SchemaStatement[]): ReadonlySet<string> {
+  return new Set(
+    statements.flatMap(({ sql, objects: [object] }) =>
+      object !== undefined && sql.startsWith('CREATE TABLE ') && / PARTITION BY (LIST|RANGE|HASH) /.test(sql)
+        ? [fullName(object)]
+        : [],
+    ),
+  )
+}
+
+function unquoted(name: string): string {
+  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name
 }
 
 function* looseDomain(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {

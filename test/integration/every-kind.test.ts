@@ -106,6 +106,35 @@ test('a NOT NULL of a child keeps the name that its parents do not have', async 
   expect(await query(restored.url, read)).toEqual(before)
 })
 
+test('keys from and to partitioned tables are as valid in every part as they were', async () => {
+  await using backup = await Backup.start({
+    version: testedVersions()[0]!,
+    setup: `CREATE SCHEMA "my s"; CREATE TABLE "my s"."the k" (a int PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE "my s".k1 PARTITION OF "my s"."the k" FOR VALUES FROM (0) TO (10) PARTITION BY LIST (a);
+      CREATE TABLE "my s".k2 PARTITION OF "my s".k1 DEFAULT; INSERT INTO "my s"."the k" VALUES (1), (2);
+      CREATE TABLE plain (a int PRIMARY KEY REFERENCES "my s"."the k"); INSERT INTO plain VALUES (1);
+      CREATE TABLE parted (a int PRIMARY KEY REFERENCES "my s"."the k") PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parted DEFAULT; INSERT INTO parted VALUES (2);
+      CREATE TABLE broken (a int PRIMARY KEY REFERENCES "my s"."the k"); ALTER TABLE broken DISABLE TRIGGER ALL; INSERT INTO broken VALUES (7)`,
+  })
+  const read = `SELECT conrelid::regclass::text AS of, confrelid::regclass::text AS to, convalidated FROM pg_constraint WHERE contype = 'f' AND conrelid <> 'broken'::regclass ORDER BY 1, 2`
+  const before = await query(backup.sourceUrl, read)
+  expect(before).toHaveLength(7)
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(restored.result?.unmade).toMatchObject([
+    {
+      object: expect.stringContaining('broken') as string,
+      instead: expect.stringContaining('NOT VALID') as string,
+    },
+  ])
+  expect(await query(restored.url, read)).toEqual(before)
+  expect(
+    await query(
+      restored.url,
+      `SELECT convalidated FROM pg_constraint WHERE contype = 'f' AND conrelid = 'broken'::regclass AND conparentid = 0`,
+    ),
+  ).toEqual([{ convalidated: false }])
+})
+
 const PUBLIC_SCHEMA = `SELECT pg_get_userbyid(n.nspowner) AS owner, n.nspacl::text AS acl FROM pg_namespace n WHERE n.nspname = 'public'`
 
 test('schema public keeps the rights of a source whose version has other ones', async (context) => {

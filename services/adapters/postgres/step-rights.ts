@@ -22,7 +22,9 @@ const NAME = '"(?:[^"]|"")+"'
 const VALIDATE = new RegExp(
   `^ALTER (TABLE|DOMAIN) (?:ONLY )?(${NAME}\\.${NAME}) VALIDATE CONSTRAINT "((?:[^"]|"")+)"$`,
 )
-const CHECKED_KEY = new RegExp(`^ALTER TABLE (${NAME}\\.${NAME}) ADD CONSTRAINT ${NAME} FOREIGN KEY `)
+const CHECKED_KEY = new RegExp(
+  `^ALTER TABLE (?:ONLY )?(${NAME}\\.${NAME}) ADD CONSTRAINT ${NAME} FOREIGN KEY `,
+)
 const REFRESH = new RegExp(`^REFRESH MATERIALIZED VIEW (${NAME}\\.${NAME})`)
 const BUILD = /^(CREATE (UNIQUE )?INDEX |ALTER TABLE .* ADD CONSTRAINT .* (PRIMARY KEY|UNIQUE|EXCLUDE)\b)/s
 /** An expression, a condition, an operator that is named. */
