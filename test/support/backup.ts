@@ -245,7 +245,7 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Waits until everything committed so far is durable. */
-  async durable(limitMs = 60_000): Promise<Lsn> {
+  async durable(limitMs = 120_000): Promise<Lsn> {
     const head = await this.head()
     const changes = await this.#changes()
     await this.reached(head, limitMs)
@@ -257,7 +257,7 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Waits until everything below a position of the source is durable. */
-  async reached(head: Lsn, limitMs = 60_000): Promise<void> {
+  async reached(head: Lsn, limitMs = 120_000): Promise<void> {
     await this.until(() => {
       if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
       this.#up?.source?.wantHeartbeat()
@@ -272,7 +272,7 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Polls a condition, bounded, and fails with the job. */
-  async until(condition: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
+  async until(condition: () => boolean | Promise<boolean>, limitMs = 120_000): Promise<void> {
     const deadline = performance.now() + limitMs
     while (!(await condition())) {
       if (performance.now() > deadline)
