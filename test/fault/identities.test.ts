@@ -1,90 +1,15 @@
 /** Replica identities: the application's UPDATE and DELETE must work whatever its migrations do, and get back what they had. */
-import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { doctor } from '../../services/app/doctor.ts'
 import { removeFromSource } from '../../services/app/init.ts'
 import { formatLsn } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { identityOf, leftOut, published, withoutAdmin, worksSoon } from '../support/identities.ts'
 
 async function equalToSource(backup: Backup): Promise<void> {
   const restored = await backup.restore('latest')
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-}
-
-/** d: the key, n: nothing, f: the whole row, i: a named index. */
-async function identityOf(backup: Backup, table: string): Promise<string | undefined> {
-  const found = await backup.source.query<{ identity: string }>(
-    'SELECT relreplident::text AS identity FROM pg_class WHERE oid = to_regclass($1)',
-    [table],
-  )
-  return found.rows[0]?.identity
-}
-
-async function leftOut(backup: Backup): Promise<string[]> {
-  const found = await backup.source.query<{ name: string }>(
-    `SELECT schema || '.' || name AS name FROM tidemark.left_out()`,
-  )
-  return found.rows.map((row) => row.name)
-}
-
-async function asAdmin(version: string, sql: string): Promise<void> {
-  const client = new pg.Client(serverUrl(version))
-  await client.connect()
-  try {
-    await client.query(sql)
-  } finally {
-    await client.end()
-  }
-}
-
-/** Without a superuser: the role owns its database and may replicate; schema changes are found by asking. */
-async function withoutAdmin(
-  version: string,
-  setup: string,
-  action: (backup: Backup, app: pg.Client) => Promise<void>,
-): Promise<void> {
-  const role = `owner_${randomBytes(4).toString('hex')}`
-  await asAdmin(version, `CREATE ROLE ${role} LOGIN REPLICATION`)
-  try {
-    await using backup = await Backup.prepare({ version, user: role, createDatabase: `OWNER ${role}` })
-    await backup.source.query(`GRANT ALL ON SCHEMA public TO ${role}`)
-    const app = await backup.client()
-    await app.query(setup)
-    await backup.init()
-    await action(backup, app)
-  } finally {
-    await asAdmin(version, `DROP ROLE ${role}`)
-  }
-}
-
-/** Waits until the statement works; every other failure than a missing identity is the test's. */
-async function worksSoon(backup: Backup, client: pg.Client, sql: string): Promise<void> {
-  await backup.until(async () => {
-    try {
-      await client.query(sql)
-      return true
-    } catch (error) {
-      if (error instanceof pg.DatabaseError && /replica identity/.test(error.message)) return false
-      throw error
-    }
-  })
-}
-
-/** Every table is in the stream again, and every gap that this took is closed. */
-async function published(backup: Backup): Promise<void> {
-  await backup.until(
-    async () =>
-      (
-        await backup.source.query(
-          'SELECT FROM tidemark.left_out() UNION ALL SELECT FROM tidemark.identities_due()',
-        )
-      ).rowCount === 0,
-  )
-  await backup.durable()
-  await backup.until(() => backup.repository.catalog.openGaps.length === 0)
-  // A copy that closed a gap lies at a position of its own.
-  await backup.durable()
 }
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
@@ -134,8 +59,12 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       setup: `CREATE TABLE bare (v int); CREATE TABLE quiet (id int, v int); ALTER TABLE quiet REPLICA IDENTITY NOTHING; CREATE TABLE indexed (id int NOT NULL); CREATE UNIQUE INDEX indexed_id ON indexed (id); CREATE TABLE shared (v int); CREATE TABLE chosen (id int NOT NULL, other int NOT NULL); CREATE UNIQUE INDEX chosen_id ON chosen (id); CREATE UNIQUE INDEX chosen_other ON chosen (other); ALTER TABLE chosen REPLICA IDENTITY USING INDEX chosen_other`,
     })
     await backup.init()
-    const identities = async (): Promise<(string | undefined)[]> =>
-      Promise.all(['bare', 'quiet', 'indexed', 'shared', 'chosen'].map((name) => identityOf(backup, name)))
+    const identities = async (): Promise<(string | undefined)[]> => {
+      const found: (string | undefined)[] = []
+      for (const name of ['bare', 'quiet', 'indexed', 'shared', 'chosen'])
+        found.push(await identityOf(backup, name))
+      return found
+    }
     expect(await identities()).toEqual(['f', 'f', 'i', 'f', 'i'])
     await backup.source.query('CREATE PUBLICATION elsewhere FOR TABLE shared; INSERT INTO shared VALUES (1)')
     try {

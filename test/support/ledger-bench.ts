@@ -127,3 +127,24 @@ export function segmentsOf(term: number, from: Lsn, to: Lsn, index: SealedRef): 
     index,
   }
 }
+
+export function heartbeatOf(term: number, end: Lsn): EntryOf<'heartbeat'> {
+  return { kind: 'heartbeat', generation: 1, lane: 0, term, timeline: 1, end: formatLsn(end) }
+}
+
+export function gapOf(id: string, from: Lsn): EntryOf<'gap'> {
+  const scope = { kind: 'table' as const, oid: 1, schema: 'public', name: 'a' }
+  return { kind: 'gap', generation: 1, id, from: formatLsn(from), to: null, reason: 'test', scope }
+}
+
+/** Without tables. */
+export function baseOf(base: string, at: string): EntryOf<'base'> {
+  const nothing = { tables: [], dropped: [], rows: '0', bytes: '0' }
+  return { kind: 'base', generation: 1, base, from: at, closing: at, ...nothing }
+}
+
+export function retireOf(id: string, base: string, at: string, removeAfter: string): EntryOf<'retire'> {
+  const nothing = { ddl: null, gone: [], roots: '0', pages: '0' }
+  const floor = { generation: 1, base, before: at, schemasFrom: at, ...nothing }
+  return { kind: 'retire', id, floor, objects: '0', bytes: '0', removeAfter }
+}

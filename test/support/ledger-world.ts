@@ -11,7 +11,7 @@ import { type Clock, type Randomness, systemRandomness } from '../../services/co
 import { asTidemarkError } from '../../services/core/errors.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
-import { GENERATION, segmentsOf } from './ledger-bench.ts'
+import { baseOf, gapOf, GENERATION, heartbeatOf, retireOf, segmentsOf } from './ledger-bench.ts'
 import type { EntryBody, EntryOf, SealedRef } from '../../services/formats/ledger-entry.ts'
 import type { Signer } from '../../services/formats/signed-line.ts'
 import { indexName } from '../../services/formats/object-name.ts'
@@ -231,14 +231,7 @@ export class World {
       }
       case 'heartbeat': {
         const term = await this.#term(process)
-        return this.#append(process, {
-          kind: 'heartbeat',
-          generation: 1,
-          lane: 0,
-          term,
-          timeline: 1,
-          end: formatLsn(catalog.generation!.end),
-        })
+        return this.#append(process, heartbeatOf(term, catalog.generation!.end))
       }
       case 'audit':
         return this.#append(process, {
@@ -254,15 +247,7 @@ export class World {
       case 'base':
         return this.#base(process)
       case 'gap':
-        return this.#append(process, {
-          kind: 'gap',
-          generation: 1,
-          id: this.#randomness.uuid(),
-          from: formatLsn(catalog.generation!.to),
-          to: null,
-          reason: 'test',
-          scope: { kind: 'table', oid: 1, schema: 'public', name: 'a' },
-        })
+        return this.#append(process, gapOf(this.#randomness.uuid(), catalog.generation!.to))
       case 'close-gap': {
         const gap = catalog.openGaps[0]
         if (gap === undefined) return
@@ -301,17 +286,7 @@ export class World {
     const base = this.#randomness.uuid()
     const object = await this.#object(process, `schema/g1/${'0'.repeat(16)}-${base}.schema`)
     await this.#append(process, { kind: 'schema', generation: 1, at, snapshot: '1:1:', object })
-    await this.#append(process, {
-      kind: 'base',
-      generation: 1,
-      base,
-      from: at,
-      closing: at,
-      tables: [],
-      dropped: [],
-      rows: '0',
-      bytes: '0',
-    })
+    await this.#append(process, baseOf(base, at))
   }
 
   /** What keepers do, several at once: each decides by what it knows. */
@@ -324,24 +299,8 @@ export class World {
       return this.#append(process, { kind: 'removed', id: last.id })
     const base = catalog.generation!.bases.at(-1)
     if (task !== 'retire' || base === undefined) return
-    const at = formatLsn(base.from)
-    await this.#append(process, {
-      kind: 'retire',
-      id: this.#randomness.uuid(),
-      floor: {
-        generation: 1,
-        base: base.id,
-        before: at,
-        schemasFrom: at,
-        ddl: null,
-        gone: [],
-        roots: '0',
-        pages: '0',
-      },
-      objects: '0',
-      bytes: '0',
-      removeAfter: new Date(this.#clock.now()).toISOString(),
-    })
+    const removeAfter = new Date(this.#clock.now()).toISOString()
+    await this.#append(process, retireOf(this.#randomness.uuid(), base.id, formatLsn(base.from), removeAfter))
   }
 
   /** What everybody reads now is what the model allows. */

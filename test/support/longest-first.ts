@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** What takes long, the longest first, as measured. A file that is not here comes behind them. */
 const LONGEST = [
   'fault/damage',
+  'fault/mishaps',
   'fault/compactors',
   'integration/first-run',
   'fault/stores',

@@ -1,0 +1,134 @@
+/** What befalls a running backup: a second Tidemark, a slot or a plugin that is gone, a crash between two entries, a full disk. */
+import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { chmod, mkdir, rm, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { openBackup } from '../../services/app/compose.ts'
+import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+
+const SETUP =
+  'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
+
+test('two Tidemarks on one store: the first is fenced, nothing is doubled', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })
+  // The slot keeps a second stream out; a zombie that lost its claim without knowing is what the claim is for.
+  await repository.claim(0)
+  await backup.source.query("INSERT INTO m VALUES (90000, 'fenced')")
+  await expect(backup.running).rejects.toMatchObject({ code: 'WRITER_FENCED' })
+  await backup.crash()
+  await backup.up()
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('a slot that was dropped is a gap and a new generation once it is asked for; made again, it is refused', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await backup.source.query("INSERT INTO m VALUES (70000, 'in the gap')")
+  // A clone has no slot either: nothing begins by itself, and nothing is made in the source.
+  await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_MISSING' })
+  await backup.crash()
+  expect(backup.repository.catalog.generations).toHaveLength(1)
+  await backup.up({ newGeneration: 'asked for' })
+  await backup.durable()
+  expect(backup.events.some((event) => event.event === 'generation')).toBe(true)
+  const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  await expect(backup.restore(formatLsn(toLsn(gap.from + 8n)))).rejects.toMatchObject({ code: 'GAP' })
+  await backup.stop()
+  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await backup.source.query("INSERT INTO m VALUES (70001, 'in the next gap')")
+  await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [backup.slot])
+  await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_AHEAD' })
+  await backup.crash()
+})
+
+test('an output plugin that cannot be loaded does not cost the slot', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  const { source, database } = backup
+  // Our own functions are called before the stream begins: their language is there.
+  const only = join(backup.folder, 'libraries')
+  await mkdir(only, { mode: 0o755 })
+  await chmod(backup.folder, 0o755)
+  const { rows } = await source.query<{ at: string }>(
+    `SELECT setting AS at FROM pg_config WHERE name = 'PKGLIBDIR'`,
+  )
+  await symlink(join(rows[0]!.at, 'plpgsql.so'), join(only, 'plpgsql.so'))
+  await source.query(`ALTER DATABASE ${database} SET dynamic_library_path = '${only}'`)
+  await expect(backup.up({ waitFor: 'generation' })).rejects.toMatchObject({
+    code: 'SOURCE_UNSUITABLE',
+    message: expect.stringContaining('pgoutput') as string,
+  })
+  await backup.crash()
+  await source.query(`ALTER DATABASE ${database} RESET dynamic_library_path`)
+  await source.query("INSERT INTO m VALUES (80000, 'meanwhile')")
+  await backup.up()
+  await backup.durable()
+  expect(backup.repository.catalog.generations).toHaveLength(1)
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('a crash between the entry of a hole and the generation behind it: the old one does not go on', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  const repository = await backup.openRepository()
+  const old = repository.catalog.generation!
+  await repository.append({
+    kind: 'gap',
+    generation: old.facts.generation,
+    id: randomUUID(),
+    from: formatLsn(old.end),
+    to: null,
+    reason: 'asked for',
+    scope: { kind: 'stream' },
+  })
+  await backup.source.query("INSERT INTO m VALUES (90000, 'behind the hole')")
+  await backup.up({ waitFor: 'base' })
+  await backup.durable()
+  expect(backup.repository.catalog.generations).toHaveLength(2)
+  expect(backup.repository.catalog.gaps.filter((gap) => gap.scope.kind === 'stream')).toHaveLength(1)
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('disk full while writing: nothing is acknowledged, and it goes on by itself', async (context) => {
+  const mount = join('/tmp', `tidemark-full-${process.pid}`)
+  await mkdir(mount, { recursive: true })
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', mount], { stdio: 'ignore' })
+  } catch {
+    await rm(mount, { recursive: true })
+    context.skip('a small tmpfs cannot be mounted here (needs root)')
+  }
+  try {
+    await using backup = await Backup.prepare({ setup: 'CREATE TABLE m (id bigint PRIMARY KEY, body text)' })
+    Object.defineProperty(backup, 'storeUrl', { value: join(mount, 'store') })
+    await backup.init()
+    await backup.up()
+    for (let i = 0; i < 5; i++)
+      await backup.source.query(
+        `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000}, ${i * 1000 + 999}) g`,
+      )
+    await backup.until(() =>
+      backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_FULL'),
+    )
+    execFileSync('mount', ['-o', 'remount,size=40m', mount])
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  } finally {
+    execFileSync('umount', ['-l', mount])
+    await rm(mount, { recursive: true, force: true })
+  }
+})

@@ -1,0 +1,94 @@
+/** What is refused before anything is done: sources, settings and rights that do not serve; and what uninstall leaves: nothing. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { parseConfig } from '../../services/app/config.ts'
+import { Backup } from '../support/backup.ts'
+import { tidemark } from '../support/cli.ts'
+
+const SETUP =
+  'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
+
+test('sources that would lose changes or harm the application are refused', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.stop()
+  await backup.source.query(`ALTER PUBLICATION ${backup.slot} SET (publish = 'insert')`)
+  await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
+  await backup.source.query(
+    `ALTER PUBLICATION ${backup.slot} SET (publish = 'insert, update, delete, truncate')`,
+  )
+  await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl DISABLE')
+  await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
+  await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
+  await using other = await Backup.prepare({ setup: SETUP })
+  await expect(backup.up({ sourceUrl: other.sourceUrl })).rejects.toMatchObject({
+    code: expect.stringMatching(/SOURCE_CHANGED|SLOT_MISSING|PUBLICATION_UNSAFE/) as string,
+  })
+})
+
+test('uninstall leaves nothing behind', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.stop()
+  const answer = await tidemark(
+    ['uninstall', '--yes', '--json', '--config', backup.configPath],
+    backup.folder,
+  )
+  expect(answer.last.ok, answer.stdout).toBe(true)
+  const left = await backup.source.query(
+    `SELECT nspname AS x FROM pg_namespace WHERE nspname LIKE 'tidemark%' UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()`,
+  )
+  expect(left.rows).toEqual([])
+})
+
+test('init: wrong URL, wrong password, no privilege, consent', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE nokey (v int)' })
+  const run = async (source: string, extra: string[] = []) =>
+    (
+      await tidemark(
+        [
+          'init',
+          '--source',
+          source,
+          '--store',
+          join(backup.folder, 'st'),
+          '--keys',
+          join(backup.folder, 'ke'),
+          '--config',
+          join(backup.folder, 'c.yaml'),
+          '--json',
+          ...extra,
+        ],
+        backup.folder,
+      )
+    ).last.error?.code
+  expect(await run('not a url')).toBe('CONFIG_INVALID')
+  expect(await run('postgresql://postgres@127.0.0.1:1/x')).toBe('SOURCE_UNREACHABLE')
+  expect(await run(backup.sourceUrl.replace(backup.database, 'no_such_database'))).toBe('SOURCE_UNSUITABLE')
+  expect(await run(backup.sourceUrl)).toBe('CONSENT_NEEDED')
+  await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [
+    `own_${backup.database}`,
+  ])
+  expect(await run(backup.sourceUrl, ['--yes', '--name', `own_${backup.database}`])).toBe('SOURCE_UNSUITABLE')
+  expect(
+    (
+      await backup.source.query('SELECT 1 FROM pg_replication_slots WHERE slot_name = $1', [
+        `own_${backup.database}`,
+      ])
+    ).rowCount,
+  ).toBe(1)
+  await backup.source.query(`CREATE ROLE weak_${backup.database} LOGIN`)
+  const weak = new URL(backup.sourceUrl)
+  weak.username = `weak_${backup.database}`
+  expect(await run(weak.toString(), ['--yes'])).toMatch(/SOURCE_PRIVILEGE|SOURCE_UNSUITABLE/)
+  await backup.source.query(`DROP ROLE weak_${backup.database}`)
+  expect((await backup.source.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'tidemark'`)).rowCount).toBe(
+    0,
+  )
+})
+
+test('settings that are unknown or out of range are all named', () => {
+  const text =
+    'version: 1\nsource: { url: x, slot: tidemark, publication: p, colour: red }\nstore: { url: s }\nroll: { age: 5 days }\nsped: 1\n'
+  expect(() => parseConfig(text, '/tidemark.yaml')).toThrow(
+    /source\.colour.*roll\.age.*sped|sped.*source\.colour/s,
+  )
+})
