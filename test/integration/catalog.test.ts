@@ -283,13 +283,15 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     })
     const { source } = backup
     await backup.durable()
-    // In one go, so that no reading of the schema comes between.
+    // No reading of the schema comes between.
+    await backup.stop()
     const results =
       (await source.query(`BEGIN; ALTER TABLE one RENAME TO other; ALTER TABLE two RENAME TO one; ALTER TABLE other RENAME TO two; ALTER TYPE e RENAME TO f; COMMIT;
       SELECT pg_current_wal_insert_lsn()::text AS l; BEGIN; CREATE TABLE later (id int); COMMIT`)) as unknown as {
         readonly rows: readonly { readonly l: string }[]
       }[]
     const at = results.find(({ rows }) => rows.length > 0)!.rows[0]!.l
+    await backup.up()
     await backup.durable()
     const notes = (await backup.restore(at)).result!.notes.filter((note) => note.includes('check it by hand'))
     expect(notes).toEqual([
