@@ -11,17 +11,22 @@ CREATE TABLE p (id int, k int NOT NULL, v text DEFAULT 'x', PRIMARY KEY (id, k))
 DO $$ BEGIN FOR i IN 0..19 LOOP EXECUTE format('CREATE TABLE p%s PARTITION OF p FOR VALUES FROM (%s) TO (%s)', i, i * 10, i * 10 + 10); END LOOP; END $$;
 INSERT INTO p SELECT g, g, 'v' || g FROM generate_series(0, 199) g;`
 
-/** Records that a command makes, by kind. */
-async function recordsOf(client: pg.Client, command: string): Promise<Record<string, number>> {
+/** Records that a command makes: how many of each kind, and all of them by name. */
+async function recordsOf(
+  client: pg.Client,
+  command: string,
+): Promise<{ readonly counts: Record<string, number>; readonly names: readonly string[] }> {
   // Of its own transaction: what looks after the catalog beside it leaves records of its own.
   await client.query('BEGIN')
   const [own] = (await client.query<{ xid: string }>('SELECT pg_current_xact_id()::text AS xid')).rows
   await client.query(`${command}; COMMIT`)
-  const found = await client.query<{ kind: string; n: number }>(
-    'SELECT kind, count(*)::int AS n FROM tidemark.ddl WHERE xid = $1 GROUP BY 1',
+  const { rows } = await client.query<{ kind: string; name: string }>(
+    `SELECT kind, concat_ws(' ', command, kind, (facts::jsonb)->>'name', oid) AS name FROM tidemark.ddl WHERE xid = $1 ORDER BY id`,
     [own!.xid],
   )
-  return Object.fromEntries(found.rows.map((row) => [row.kind, row.n]))
+  const counts: Record<string, number> = {}
+  for (const { kind } of rows) counts[kind] = (counts[kind] ?? 0) + 1
+  return { counts, names: rows.map(({ name }) => name) }
 }
 
 async function equalToSource(backup: Backup): Promise<void> {
@@ -90,7 +95,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       ['CREATE INDEX p_named ON p (named)', { table: 1, descendant: 20 }],
       ['CREATE TABLE plain (id serial PRIMARY KEY, n int UNIQUE)', { table: 1, sequence: 1 }],
     ] as const) {
-      expect(await recordsOf(source, command), command).toEqual(records)
+      const { counts, names } = await recordsOf(source, command)
+      expect(counts, `${command}: ${names.join(', ')}`).toEqual(records)
       await source.query('UPDATE p SET id = id + 1000 WHERE id % 7 = 1').catch(() => undefined)
       const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
         .l
