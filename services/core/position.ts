@@ -58,3 +58,15 @@ export function comparePosition(a: Position, b: Position): number {
   const byLsn = compareLsn(a.lsn, b.lsn)
   return byLsn !== 0 ? byLsn : a.ordinal - b.ordinal
 }
+
+const PAGE_BYTES = 8192n
+/** SizeOfXLogShortPHD */
+const PAGE_HEADER_BYTES = 24n
+
+/**
+ * Where the last record ended, of the place where the next one begins (pg_current_wal_insert_lsn): at the start of a page they
+ * are a header apart, and a stream comes no further than the first on a server that writes nothing.
+ */
+export function endOfRecords(insert: Lsn): Lsn {
+  return insert % PAGE_BYTES === PAGE_HEADER_BYTES ? toLsn(insert - PAGE_HEADER_BYTES) : insert
+}

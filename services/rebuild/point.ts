@@ -4,7 +4,15 @@
  * before the first transaction whose commit time is later.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, isLsnText, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import {
+  compareLsn,
+  endOfRecords,
+  formatLsn,
+  isLsnText,
+  type Lsn,
+  parseLsn,
+  toLsn,
+} from '../core/position.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
 import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
@@ -305,7 +313,8 @@ async function finish(
 ): Promise<ResolvedPoint> {
   // The end itself, as pg_current_wal_lsn() gives it, means what was written below it; what may commit right there is
   // not known yet. The report says so: the position reached is the one below.
-  const lsn = asked === generation.end && compareLsn(asked, generation.to) > 0 ? toLsn(asked - 1n) : asked
+  const isEnd = asked === generation.end || endOfRecords(asked) === generation.end
+  const lsn = isEnd && compareLsn(asked, generation.to) > 0 ? toLsn(generation.end - 1n) : asked
   const base = generation.bases.findLast((b) => closes(b.closing, lsn))
   if (base === undefined) {
     const opens = generation.bases[0]!

@@ -108,6 +108,32 @@ test('behind what the source is known to have committed, whatever our clock says
   await expect(backup.restore(behind)).rejects.toMatchObject({ code: 'POINT_AFTER_HEAD' })
 })
 
+test('the end as the server says it at the start of a page, behind the header', async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE m (id int PRIMARY KEY); INSERT INTO m VALUES (1)',
+  })
+  await backup.durable()
+  await backup.stop()
+  const held = shown(await digests(backup.sourceUrl))
+  const writer = await backup.openRepository()
+  await writer.claim(LANE)
+  const { facts, timeline, end } = writer.catalog.generation!
+  const page = toLsn((end / 8192n + 1n) * 8192n)
+  await writer.append({
+    kind: 'heartbeat',
+    generation: facts.generation,
+    lane: LANE,
+    term: writer.catalog.claims.get(LANE)!.term,
+    timeline,
+    end: formatLsn(page),
+  })
+  const restored = await backup.restore(formatLsn(toLsn(page + 24n)))
+  expect(shown(await digests(restored.url))).toEqual(held)
+  await expect(backup.restore(formatLsn(toLsn(page + 32n)))).rejects.toMatchObject({
+    code: 'POINT_AFTER_HEAD',
+  })
+})
+
 test('of a source at rest, once its own clock is known to have passed', async () => {
   await using backup = await Backup.start({
     setup: 'CREATE TABLE m (id int PRIMARY KEY); INSERT INTO m VALUES (1)',

@@ -1,7 +1,15 @@
 /** Source port for PostgreSQL 14-18: wiring only. */
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn, toLsn } from '../../core/position.ts'
+import {
+  compareLsn,
+  endOfRecords,
+  formatLsn,
+  LSN_ZERO,
+  type Lsn,
+  maxLsn,
+  parseLsn,
+} from '../../core/position.ts'
 import type {
   CatalogRepair,
   IdentityCare,
@@ -185,7 +193,7 @@ export class PostgresSource implements Source {
       )
       const [row] = rows
       if (row === undefined) throw new TidemarkError('PROTOCOL', 'the source did not say its time')
-      return { at: insertPosition(parseLsn(row.at)), time: BigInt(row.time) }
+      return { at: endOfRecords(parseLsn(row.at)), time: BigInt(row.time) }
     })
   }
 
@@ -310,13 +318,4 @@ export async function identifySource(
   } finally {
     await client.end()
   }
-}
-
-const PAGE_BYTES = 8192n
-/** SizeOfXLogShortPHD: where a page holds nothing else yet, what was written ends at the page's start. */
-const PAGE_HEADER_BYTES = 24n
-
-/** Where the next record begins, as the place where the last one ended: that is how far a stream comes on an idle server. */
-function insertPosition(lsn: Lsn): Lsn {
-  return lsn % PAGE_BYTES === PAGE_HEADER_BYTES ? toLsn(lsn - PAGE_HEADER_BYTES) : lsn
 }
