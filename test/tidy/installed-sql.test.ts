@@ -43,7 +43,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   6: '85d38767447f9948dc764edffe52ab04e3e9d5906c6091ae3fd9508ec00379f5',
   7: '655f5417f9f0a878fccbbca5c13f88c56f18b0db51097267248ae33af21e3cb6',
   8: 'ee1e68dde9b9c04e1f3c78aef1eaed9573537def65a1146cb6ba2559d07dd224',
-  9: '8cb5f3e920ff394381ae7970aa50e42c021551db49d45919eb466a8dc123d742',
+  9: '2c7b24b3e75d39e642b50c0694277451b0787a7b06705cb3361d4c7e0bd682b3',
 }
 
 test('what is installed is what its version says', async () => {

@@ -169,8 +169,9 @@ BEGIN
   IF tg_tag = 'ALTER TABLE' AND COALESCE(current_setting('tidemark.unlisted', true), '') <> '' THEN
     PERFORM tidemark.list_again();
   END IF;
-  FOR c IN SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
-             FROM pg_catalog.pg_event_trigger_ddl_commands() LOOP
+  -- A serial column's sequence is made before it is altered, in whatever order its hashes lie.
+  FOR c IN SELECT d.* FROM (SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
+                              FROM pg_catalog.pg_event_trigger_ddl_commands()) d ORDER BY d.command_tag = 'ALTER SEQUENCE' LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
     -- Our own publication is no part of the application's schema. Planned where there is one to ask for.
     IF c.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass OR c.classid = 'pg_catalog.pg_publication_rel'::pg_catalog.regclass THEN
