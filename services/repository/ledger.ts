@@ -83,7 +83,7 @@ export class Ledger {
       for await (const name of store.list(ledgerPrefix(1)))
         throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
       throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, {
-        next: 'check --store; a new backup starts with: tidemark init',
+        next: 'check --store, and that its disk is mounted; a new backup starts with: tidemark init',
       })
     }
     if (hashBytes(genesis) !== trust.genesis)

@@ -1,7 +1,8 @@
 /** What befalls a running backup: a second Tidemark, a slot or a plugin that is gone, a crash between two entries, a full disk. */
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, rm, symlink } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openBackup } from '../../services/app/compose.ts'
@@ -131,4 +132,20 @@ test('disk full while writing: nothing is acknowledged, and it goes on by itself
     execFileSync('umount', ['-l', mount])
     await rm(mount, { recursive: true, force: true })
   }
+})
+
+test('the folder of the store goes away, as an unmounted disk does, and comes back', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  const away = `${backup.storeUrl}-away`
+  await rename(backup.storeUrl, away)
+  await backup.source.query("INSERT INTO m VALUES (80000, 'written meanwhile')")
+  await backup.until(() =>
+    backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE'),
+  )
+  expect(existsSync(backup.storeUrl)).toBe(false)
+  await rename(away, backup.storeUrl)
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
 })

@@ -1,6 +1,6 @@
 /** What a folder store says is there survives power loss, whoever put it there. */
 import { execFileSync } from 'node:child_process'
-import { chmod, chown, mkdtemp, open, rm, stat } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -29,6 +29,45 @@ test('"exists" comes behind a sync of the folder, as "created" does', async () =
     await handle.close()
     await rm(root, { recursive: true })
   }
+})
+
+test('a folder that went away is an outage, no empty store, and is not made anew', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'tidemark-folder-'))
+  const away = `${root}-away`
+  const gone = { code: 'STORE_UNREACHABLE', message: expect.stringContaining('mounted') as string }
+  try {
+    const store = new FolderStore(join(root, 'store'), systemRandomness)
+    expect(await store.size('a/b')).toBe(undefined)
+    await store.putIfAbsent('a/b', [Buffer.from('x')])
+    await rename(join(root, 'store'), away)
+    // In a folder that was there, and in one that never was.
+    for (const name of ['b/c', 'a/c', 'a/c'])
+      await expect(store.putIfAbsent(name, [Buffer.from('y')])).rejects.toMatchObject(gone)
+    await expect(store.get('a/b')).rejects.toMatchObject(gone)
+    await expect(store.digest('a/b')).rejects.toMatchObject(gone)
+    await expect(store.size('a/b')).rejects.toMatchObject(gone)
+    await expect(store.list('')[Symbol.asyncIterator]().next()).rejects.toMatchObject(gone)
+    expect(await readdir(root)).toEqual([])
+    await rename(away, join(root, 'store'))
+    expect(await store.putIfAbsent('a/c', [Buffer.from('y')])).toBe('created')
+    await expect(store.get('a/d')).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
+    // A part of it alone is made again.
+    await rm(join(root, 'store', '.tmp'), { recursive: true })
+    await expect(store.putIfAbsent('a/d', [Buffer.from('z')])).rejects.toMatchObject({
+      code: 'STORE_UNREACHABLE',
+    })
+    expect(await store.putIfAbsent('a/d', [Buffer.from('z')])).toBe('created')
+  } finally {
+    await rm(root, { recursive: true, force: true })
+    await rm(away, { recursive: true, force: true })
+  }
+})
+
+test.skipIf(process.platform !== 'linux')('a folder that no file system makes is refused', async () => {
+  const store = new FolderStore('/proc/tidemark/store', systemRandomness)
+  await expect(store.putIfAbsent('a/b', [Buffer.from('x')])).rejects.toMatchObject({
+    code: 'STORE_READ_ONLY',
+  })
 })
 
 const [OWNER, OTHER, GROUP] = [54321, 54322, 54323]

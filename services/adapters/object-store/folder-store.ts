@@ -6,11 +6,10 @@
  */
 import { createHash } from 'node:crypto'
 import { close as closeFd, constants, open as openFd, read as readFd } from 'node:fs'
-import { type FileHandle, link, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, link, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
-import { isMistake } from '../../core/mistake.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import {
   isObjectName,
   type KeptObject,
@@ -18,7 +17,9 @@ import {
   type ObjectStore,
 } from '../../core/ports/object-store.ts'
 import type { Clock, Randomness } from '../../core/clock.ts'
+import { errno, isRefusal, notThere, storeError } from './folder-errors.ts'
 import { giveFile, giveFolder, type Ownership, ownershipOf, refusedBy } from './folder-owner.ts'
+import { makeFolder, tryFolder } from './make-folder.ts'
 
 const PIECE_BYTES = 256 * 1024
 const DIGESTS_TOGETHER = 4
@@ -41,6 +42,8 @@ export class FolderStore implements ObjectStore {
   readonly #digesting = new Set<Promise<void>>()
   #ownership: Ownership | undefined
   #reserved: Promise<void> | undefined
+  /** Something of it was there: it is never made anew from then on. */
+  #isKnown = false
 
   constructor(root: string, randomness: Randomness) {
     this.#root = resolve(root)
@@ -106,14 +109,45 @@ export class FolderStore implements ObjectStore {
       return 'created'
     } catch (error) {
       await unlink(temporary).catch(() => undefined)
+      if (errno(error) === 'ENOENT') throw await this.#vanished(error)
       throw isRefusal(error) ? await refusedBy(dirname(final), name) : storeError(error, name)
     }
+  }
+
+  /** A folder that was there is not: what is below it is looked for anew, once the whole is back. */
+  async #vanished(cause: unknown): Promise<TidemarkError> {
+    this.#folders.clear()
+    this.#reserved = undefined
+    const isThere = await stat(this.#root).then(
+      () => true,
+      () => false,
+    )
+    return new TidemarkError(
+      'STORE_UNREACHABLE',
+      isThere ? `folders vanished from ${this.#root} while it was written` : notThere(this.#root),
+      { cause },
+    )
+  }
+
+  /**
+   * Of a folder that this process has seen, nothing is missing because all of it is: a disk that is not mounted any more is
+   * no empty store.
+   */
+  async #missing(error: unknown, name: string): Promise<TidemarkError> {
+    if (errno(error) === 'ENOENT' && this.#isKnown)
+      try {
+        await stat(this.#root)
+      } catch {
+        return new TidemarkError('STORE_UNREACHABLE', notThere(this.#root), { cause: error })
+      }
+    return storeError(error, name)
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     let file: FileHandle | undefined
     try {
       file = await open(this.#path(name), 'r')
+      this.#isKnown = true
       const size = (await file.stat()).size
       const start = range?.start ?? 0
       const end = range?.end ?? size
@@ -129,7 +163,7 @@ export class FolderStore implements ObjectStore {
       }
       return out
     } catch (error) {
-      throw isRefusal(error) ? await refusedBy(this.#path(name), name) : storeError(error, name)
+      throw isRefusal(error) ? await refusedBy(this.#path(name), name) : await this.#missing(error, name)
     } finally {
       await file?.close()
     }
@@ -168,7 +202,7 @@ export class FolderStore implements ObjectStore {
         if (reading === undefined) return { bytes: at, sha256: hash.digest('hex') }
       }
     } catch (error) {
-      throw storeError(error, name)
+      throw await this.#missing(error, name)
     } finally {
       await reading?.catch(() => undefined)
       this.#pieces.push(pieces)
@@ -180,8 +214,9 @@ export class FolderStore implements ObjectStore {
     try {
       return (await stat(this.#path(name))).size
     } catch (error) {
-      if (errno(error) === 'ENOENT') return undefined
-      throw storeError(error, name)
+      const known = await this.#missing(error, name)
+      if (known.code === 'STORE_NOT_FOUND') return undefined
+      throw known
     }
   }
 
@@ -195,8 +230,9 @@ export class FolderStore implements ObjectStore {
     try {
       entries = await readdir(join(this.#root, folder), { withFileTypes: true })
     } catch (error) {
-      if (errno(error) === 'ENOENT') return
-      throw storeError(error, folder)
+      const known = await this.#missing(error, folder === '' ? this.#root : folder)
+      if (known.code === 'STORE_NOT_FOUND') return
+      throw known
     }
     // A folder sorts as its name with the slash behind it, as whole names do.
     const keyed = entries.map((entry) => ({
@@ -293,17 +329,26 @@ export class FolderStore implements ObjectStore {
     return join(this.#root, name)
   }
 
+  /** The root with what it hangs on; what is below it never makes the root anew. */
+  async #make(path: string, { folderMode }: Ownership): Promise<boolean> {
+    if (path === this.#root) return makeFolder(path, folderMode)
+    const outcome = await tryFolder(path, folderMode)
+    if (outcome === 'no parent') throw await this.#vanished(undefined)
+    return outcome === 'made'
+  }
+
   /** Makes a folder and its parents durable before anything is put into it. */
   async #folder(path: string, ownership: Ownership): Promise<void> {
     if (this.#folders.has(path)) return
     if (path !== this.#root && path !== dirname(path)) {
       if (path.startsWith(this.#root)) await this.#folder(dirname(path), ownership)
     }
-    const made = await mkdir(path, { recursive: true, mode: ownership.folderMode })
-    if (made !== undefined) {
+    if (path === this.#root && this.#isKnown) await stat(path)
+    else if (await this.#make(path, ownership)) {
       await giveFolder(path, ownership)
       await syncFolder(dirname(path))
     }
+    if (path === this.#root) this.#isKnown = true
     this.#folders.add(path)
   }
 }
@@ -327,37 +372,5 @@ async function syncFolder(path: string): Promise<void> {
     await folder.sync()
   } finally {
     await folder.close()
-  }
-}
-
-function errno(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined
-}
-
-function isRefusal(error: unknown): boolean {
-  const code = errno(error)
-  return code === 'EACCES' || code === 'EPERM'
-}
-
-function storeError(error: unknown, name: string): TidemarkError {
-  if (error instanceof TidemarkError) return error
-  if (isMistake(error)) return asTidemarkError(error)
-  const code = errno(error)
-  switch (code) {
-    case 'ENOENT':
-      return new TidemarkError('STORE_NOT_FOUND', `no object ${name}`, { cause: error })
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new TidemarkError('STORE_FULL', `no room left while writing ${name}`, { cause: error })
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return new TidemarkError('STORE_READ_ONLY', `not permitted: ${name}`, { cause: error })
-    default:
-      return new TidemarkError(
-        'STORE_UNREACHABLE',
-        `the folder answered ${code ?? 'an unknown error'} for ${name}`,
-        { cause: error },
-      )
   }
 }
