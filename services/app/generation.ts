@@ -1,11 +1,13 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
+import type pg from 'pg'
 import { createSlot, dropSlot } from '../adapters/postgres/install.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { identifySource } from '../adapters/postgres/postgres-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import type { ReadSchema } from '../adapters/postgres/catalog/read-schema.ts'
 import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { systemRandomness } from '../core/clock.ts'
-import type { TidemarkError } from '../core/errors.ts'
+import { TidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import { schemaName } from '../formats/object-name.ts'
 import { statementsDigest } from '../formats/schema-change.ts'
@@ -26,12 +28,14 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
   const identity = await identifySource(url)
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
+    await refuseUninstalled(client)
     await dropSlot(client, slot)
     const consistentPoint = await createSlot(url, slot, identity.serverVersion)
-    const nextXid =
-      (await client.query<{ x: string }>('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x')).rows[0]
-        ?.x ?? '0'
-    const facts = await readWholeSchema(client)
+    const { nextXid, facts } = await readBehindSlot(client).catch(async (error: unknown) => {
+      // No generation names it yet: left behind, it would hold the source's WAL for ever.
+      await dropSlot(client, slot).catch(() => undefined)
+      throw error
+    })
     const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
     await repository.append({
       kind: 'generation',
@@ -67,6 +71,28 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
   } finally {
     await client.end()
   }
+}
+
+async function readBehindSlot(client: pg.Client): Promise<{ nextXid: string; facts: ReadSchema }> {
+  const { rows } = await client.query<{ x: string }>(
+    'SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x',
+  )
+  return { nextXid: rows[0]?.x ?? '0', facts: await readWholeSchema(client) }
+}
+
+/** @throws TidemarkError SOURCE_UNSUITABLE before anything is made in the source */
+async function refuseUninstalled(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ there: boolean }>(
+    `SELECT to_regclass('tidemark.ddl') IS NOT NULL AS there`,
+  )
+  if (rows[0]?.there === true) return
+  throw new TidemarkError(
+    'SOURCE_UNSUITABLE',
+    'Tidemark is not installed in the source: it was uninstalled',
+    {
+      next: 'tidemark init in another folder, with another --store: a new backup; this one can still be restored',
+    },
+  )
 }
 
 /** The old generation ends in a hole that stands in the ledger before the new one does. */

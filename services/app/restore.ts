@@ -88,6 +88,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const begun = options.into === undefined ? undefined : await begunRestore(options.into)
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)
+  refuseUnknown(repository, plan, options.exceptTables)
   const report = { ...planReport(plan), resumes: begun?.asked === options.at }
   options.onPlan?.(report)
   if (options.into === undefined || options.dryRun) {
@@ -206,6 +207,24 @@ async function pointOf(
       { next, cause: error },
     )
   })
+}
+
+/** @throws TidemarkError USAGE for a table to be left out that the backup has never heard of: it is mistyped */
+function refuseUnknown({ catalog }: Repository, plan: RestorePlan, names: readonly string[]): void {
+  const known = new Set([
+    ...plan.schema.statements.flatMap(({ objects }) =>
+      objects.map((object) => `${object.schema ?? ''}.${object.table ?? object.name}`),
+    ),
+    ...catalog.gaps.flatMap(({ scope }) => (scope.kind === 'table' ? [`${scope.schema}.${scope.name}`] : [])),
+    ...plan.point.base.tables.map(({ body }) => `${body.schema}.${body.name}`),
+  ])
+  const unknown = names.find((name) => !known.has(name))
+  if (unknown === undefined) return
+  const tables = plan.tables.map((table) => `${table.schema}.${table.name}`)
+  throw new TidemarkError(
+    'USAGE',
+    `--except-table ${unknown.slice(0, 120)}: there is no such table at this point; there are ${tables.slice(0, 20).join(', ')}${tables.length > 20 ? ', …' : ''}`,
+  )
 }
 
 /** The same restore again resumes; another one does not. */

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseConfig } from '../../services/app/config.ts'
+import { addHold } from '../../services/app/holds.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -37,6 +38,36 @@ test('uninstall leaves nothing behind', async () => {
     `SELECT nspname AS x FROM pg_namespace WHERE nspname LIKE 'tidemark%' UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()`,
   )
   expect(left.rows).toEqual([])
+  // What would go on with the old backup makes nothing in the source that nobody takes away again.
+  for (const again of [[], ['--new-generation']]) {
+    const refused = await tidemark(['up', '--json', '--config', backup.configPath, ...again], backup.folder)
+    expect(refused.last.error?.code).toBe(again.length === 0 ? 'SLOT_MISSING' : 'SOURCE_UNSUITABLE')
+  }
+  const slots = await backup.source.query(
+    'SELECT slot_name FROM pg_replication_slots WHERE database = current_database()',
+  )
+  expect(slots.rows).toEqual([])
+})
+
+test('what is mistyped is not taken for something that is not there', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await expect(backup.restore('latest', { exceptTables: ['public.n'] })).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringContaining('there are public.m') as string,
+  })
+  const left = await backup.restore('latest', { exceptTables: ['public.m'] })
+  expect(left.plan.excluded).toEqual(['public.m'])
+  await expect(
+    addHold({
+      place: { storeUrl: backup.storeUrl, keys: backup.keys },
+      reason: 'a dispute',
+      from: undefined,
+      to: undefined,
+      until: '2020-01-01T00:00:00Z',
+      signal: new AbortController().signal,
+    }),
+  ).rejects.toMatchObject({ code: 'USAGE' })
 })
 
 test('init: wrong URL, wrong password, no privilege, consent', async () => {
