@@ -102,6 +102,9 @@ export class TableHistory {
     throw new TidemarkError(
       'FOLD_MISMATCH',
       `${this.name}: at ${formatLsn(place.lsn)} rows with columns that no recorded version of the table has`,
+      {
+        next: `tidemark backup base  (points behind it are whole), or restore with --except-table ${this.name}`,
+      },
     )
   }
 
@@ -119,7 +122,8 @@ export class TableHistory {
 
   /**
    * The attribute number of each of the relation's columns at a step; undefined where they are not that step's: it has
-   * every stored column, and beyond them at most generated ones.
+   * every stored column, and beyond them at most generated ones. The stream has columns by their numbers: the same names in
+   * another order are other columns, as while two names were swapped without a record.
    */
   attnumsOf(relation: RelationVersion, step: number): readonly number[] | undefined {
     const { facts, columns } = this.steps[step]!
@@ -128,7 +132,8 @@ export class TableHistory {
     let found = 0
     for (const { name, typeOid } of relation.columns) {
       const column = byName.get(name)
-      if (column === undefined || column.typeOid !== typeOid) return undefined
+      if (column === undefined || column.typeOid !== typeOid || column.attnum <= (attnums.at(-1) ?? 0))
+        return undefined
       if (column.generated === '') found++
       attnums.push(column.attnum)
     }
