@@ -65,8 +65,6 @@ export interface HoldChange {
 
 /** The ledger first: from then on nothing that it holds is retired. */
 export async function addHold({ place, reason, from, to, until, signal }: HoldRequest): Promise<HoldChange> {
-  if (until !== undefined && Date.parse(until) <= systemClock.now())
-    throw new TidemarkError('USAGE', `--until ${until} is over already: nothing would be held`)
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write' })
   const [first] = repository.catalog.generations.filter((generation) => generation.bases.length > 0)
   if (first === undefined)

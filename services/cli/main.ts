@@ -91,6 +91,11 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
+    // What an option's own reader refuses, before there is a command that could say it.
+    if (error instanceof TidemarkError) {
+      new Output(args.includes('--json')).failure(error, 'tidemark')
+      return error.exitCode
+    }
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return 0
     if (args.includes('--json'))

@@ -2,7 +2,6 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseConfig } from '../../services/app/config.ts'
-import { addHold } from '../../services/app/holds.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -58,16 +57,13 @@ test('what is mistyped is not taken for something that is not there', async () =
   })
   const left = await backup.restore('latest', { exceptTables: ['public.m'] })
   expect(left.plan.excluded).toEqual(['public.m'])
-  await expect(
-    addHold({
-      place: { storeUrl: backup.storeUrl, keys: backup.keys },
-      reason: 'a dispute',
-      from: undefined,
-      to: undefined,
-      until: '2020-01-01T00:00:00Z',
-      signal: new AbortController().signal,
-    }),
-  ).rejects.toMatchObject({ code: 'USAGE' })
+  const over = ['hold', 'add', '--reason', 'a dispute', '--until', '2020-01-01T00:00:00Z']
+  const held = await tidemark([...over, '--json', '--config', backup.configPath], backup.folder)
+  expect(held.last.error).toMatchObject({
+    code: 'USAGE',
+    message: expect.stringContaining('is over') as string,
+  })
+  expect(held.code).toBe(2)
 })
 
 test('init: wrong URL, wrong password, no privilege, consent', async () => {

@@ -1,6 +1,7 @@
 /** hold add, list, release. */
 import type { Command } from 'commander'
 import { addHold, type HoldChange, type HoldReport, listHolds, releaseHold } from '../../app/holds.ts'
+import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { countText, type Output, table } from '../../terminal/output.ts'
@@ -32,6 +33,8 @@ function instantOf(text: string): string {
       'USAGE',
       `--until takes a time with its zone such as 2027-01-31T00:00:00Z, not "${text.slice(0, 30)}"`,
     )
+  if (at <= systemClock.now())
+    throw new TidemarkError('USAGE', `--until ${text} is over already: nothing would be held`)
   return new Date(at).toISOString()
 }
 
