@@ -198,10 +198,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'ANALYZE',
         'TRUNCATE calm',
         'REFRESH MATERIALIZED VIEW kept',
-        'CREATE TEMP TABLE other (id serial)',
+        'DROP TABLE IF EXISTS pg_temp.other; CREATE TEMP TABLE other (id serial)',
       ]) {
-        await source.query(sql)
-        expect(await readings.isOld(source), sql).toBe(false)
+        let isOld = true
+        // Roles and databases that other tests make on this server are in the digest too: not every time.
+        for (let left = 10; isOld && left > 0; left--) {
+          await source.query(sql)
+          isOld = await readings.isOld(source)
+          if (isOld) expect(await next(), sql).toEqual([])
+        }
+        expect(isOld, sql).toBe(false)
       }
       for (const sql of RECORDED) {
         // A subtransaction writes the rows, and another one the record.
