@@ -87,7 +87,7 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
   })
 
   test('listings that hide the newest names: nothing that decides rests on them', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const { url } = await s3.bucket({ through: proxy.port })
     await using backup = await prepare(url)
@@ -107,7 +107,8 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
     proxy.fate = (method, asked) =>
       method === 'GET' && asked.includes('list-type=2') ? { kind: 'rewrite', body: newest } : { kind: 'pass' }
     try {
-      for (let round = 1; round < 4; round++) {
+      // A checkpoint gives way to whoever appends beside it, so how many there are to be hidden is not ours to say.
+      for (let round = 1; round < 4 || (hidden <= 10 && round < 20); round++) {
         await backup.up()
         for (let id = 1; id < 4; id++) {
           await write(backup, round * 10 + id)
