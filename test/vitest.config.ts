@@ -20,8 +20,8 @@ export default defineConfig({
         : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
-    // Most tests wait more than they compute: four keep two cores busy.
-    maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 4),
+    // Tests wait as well as compute: three keep two cores busy, and a fourth would only make each of them slower.
+    maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 3),
     sequence: { sequencer: LongestFirst },
     // Node runs the files as it runs the product: without Vite's transformation, each file starts two seconds earlier.
     experimental: { viteModuleRunner: false, nodeLoader: false },
