@@ -46,6 +46,7 @@ test('a folder that went away is an outage, no empty store, and is not made anew
     await expect(store.get('a/b')).rejects.toMatchObject(gone)
     await expect(store.digest('a/b')).rejects.toMatchObject(gone)
     await expect(store.size('a/b')).rejects.toMatchObject(gone)
+    await expect(store.remove('a/b')).rejects.toMatchObject(gone)
     await expect(store.list('')[Symbol.asyncIterator]().next()).rejects.toMatchObject(gone)
     expect(await readdir(root)).toEqual([])
     await rename(away, join(root, 'store'))

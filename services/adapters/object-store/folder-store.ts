@@ -257,7 +257,8 @@ export class FolderStore implements ObjectStore {
       await unlink(path)
       await syncFolder(dirname(path))
     } catch (error) {
-      if (errno(error) !== 'ENOENT') throw storeError(error, name)
+      const known = await this.#missing(error, name)
+      if (known.code !== 'STORE_NOT_FOUND') throw known
     }
   }
 
@@ -268,7 +269,8 @@ export class FolderStore implements ObjectStore {
         yield { name, at: facts.mtimeMs, bytes: facts.size, version: undefined }
       } catch (error) {
         // Removed by somebody since it was listed.
-        if (errno(error) !== 'ENOENT') throw storeError(error, name)
+        const known = await this.#missing(error, name)
+        if (known.code !== 'STORE_NOT_FOUND') throw known
       }
     }
   }
