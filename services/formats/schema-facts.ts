@@ -13,6 +13,8 @@ const rights = {
 
 const sequenceOptions = z.object({
   ...rights,
+  /** Of an identity column's sequence in newer records alone. */
+  oid: z.number().optional(),
   comment: z.string().nullable().optional(),
   persistence: z.string().optional(),
   schema: z.string(),

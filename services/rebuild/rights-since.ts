@@ -12,6 +12,11 @@ export class RightsSince {
   see(record: DdlRecord): void {
     switch (record.kind) {
       case 'table':
+        this.#rights.delete(`pg_class:${record.oid}`)
+        // It tells those of its identity columns' sequences as well.
+        for (const { sequence } of record.facts.columns)
+          if (sequence?.oid !== undefined) this.#rights.delete(`pg_class:${sequence.oid}`)
+        break
       case 'sequence':
         this.#rights.delete(`pg_class:${record.oid}`)
         break
@@ -35,8 +40,11 @@ export class RightsSince {
   applied(statements: readonly SchemaStatement[]): SchemaStatement[] {
     const told = [...this.#rights.values()]
     const names = told.map((rights) => ` ON ${addressOf(rights)} `)
+    // The sequence of an identity column is made, with its rights, by the statements of its table.
+    const sequences = told.flatMap((rights, i) => (rights.on === 'SEQUENCE' ? [names[i]!] : []))
     const isReplaced = ({ of, sql }: SchemaStatement): boolean =>
-      of === undefined ? names.some((name) => sql.includes(name)) : this.#rights.has(of)
+      (of !== undefined && this.#rights.has(of)) ||
+      (of === undefined ? names : sequences).some((name) => sql.includes(name))
     const kept = statements.filter(
       (s) => !/^(?:SET ROLE \S+; )?(?:GRANT|REVOKE) /.test(s.sql) || !isReplaced(s),
     )

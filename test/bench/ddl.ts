@@ -24,6 +24,8 @@ const PLAIN = {
   'CREATE TABLE': 'CREATE TABLE a (id int PRIMARY KEY, v text, m mood)',
   'CREATE TABLE, serial and index':
     'CREATE TABLE b (id serial PRIMARY KEY, n int UNIQUE, v text, CHECK (n > 0))',
+  'CREATE TABLE, identity': 'CREATE TABLE c (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)',
+  'ALTER SEQUENCE, of an identity': 'ALTER SEQUENCE c_id_seq RENAME TO c_ids',
   'ADD COLUMN': 'ALTER TABLE a ADD COLUMN w int',
   'DROP COLUMN': 'ALTER TABLE a DROP COLUMN w',
   COMMENT: "COMMENT ON TABLE a IS 'comment #'",
@@ -36,6 +38,7 @@ const PLAIN = {
   'DROP FUNCTION': 'DROP FUNCTION f()',
   'DROP TABLE': 'DROP TABLE a',
   'DROP TABLE, serial and index': 'DROP TABLE b',
+  'DROP TABLE, identity': 'DROP TABLE c',
 }
 const PARTITIONED = {
   COMMENT: "COMMENT ON TABLE p IS 'comment #'",

@@ -9,7 +9,7 @@ DO $$ BEGIN FOR i IN 0..${partitions - 1} LOOP EXECUTE format('CREATE TABLE ${na
 
 const FEW = 10
 const MANY = 80
-const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t (v); CREATE TYPE mood AS ENUM ('calm');
+const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t (v); CREATE TYPE mood AS ENUM ('calm'); CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
 ${partitioned('few', FEW)} ${partitioned('many', MANY)}`
 
 /** Rows that the server read for a command, which is rolled back. */
@@ -56,6 +56,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       'CREATE VIEW w AS SELECT * FROM t',
       "ALTER TYPE mood ADD VALUE 'happy'",
       'DROP TABLE t',
+      'CREATE TABLE n (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)',
+      'ALTER SEQUENCE numbered_id_seq RENAME TO numbers',
     ]
     const first = new Map<string, number>()
     for (const command of commands) first.set(command, await added(a, b, command))

@@ -78,6 +78,29 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
   })
 
+  test("an identity column's sequence that gets another name behind a point is no fresh one there", async () => {
+    await using backup = await Backup.start({
+      version,
+      setup:
+        'CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)',
+    })
+    const { source } = backup
+    await source.query("SELECT nextval('i_id_seq') FROM generate_series(1, 50); INSERT INTO u VALUES (1)")
+    await sampled(backup)
+    await source.query("SELECT nextval('i_id_seq') FROM generate_series(1, 20); INSERT INTO u VALUES (2)")
+    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    // The first sample of a process has every sequence there is, and nothing of one that is gone.
+    await backup.stop()
+    await source.query('ALTER SEQUENCE i_id_seq RENAME TO other; INSERT INTO u VALUES (3)')
+    await backup.up()
+    await source.query('INSERT INTO u VALUES (4)')
+    await sampled(backup)
+    const [name, [value]] = Object.entries(await states((await backup.restore(at)).url))[0]!
+    expect(name).toBe('public.i_id_seq')
+    expect(Number(value)).toBeGreaterThanOrEqual(70)
+    expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
+  })
+
   test('a sequence comes back as it was, called or not, owned or not', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup

@@ -23,6 +23,17 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.table_of(oid, oid) FROM PUBLIC;
 
+-- The table whose identity column a sequence is a part of: NULL for any other sequence.
+CREATE OR REPLACE FUNCTION tidemark.identity_table(sequence oid) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  RETURN (SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = sequence AND d.objsubid = 0
+             AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'i');
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.identity_table(oid) FROM PUBLIC;
+
 -- The statements that make an object again which is neither a table nor a type nor a sequence: it may be gone before
 -- anybody has read it. NULL where the server gives no definition.
 CREATE OR REPLACE FUNCTION tidemark.definition(class oid, object oid) RETURNS jsonb
@@ -116,7 +127,7 @@ DECLARE
 BEGIN
   IF kind = 'sequence' THEN
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) SELECT pg_catalog.pg_current_xact_id()::text, tag, 'sequence', 'pg_class', object, f::text
-      FROM tidemark.sequence_facts(object) f WHERE NOT (f ->> 'identity')::boolean;
+      FROM tidemark.sequence_facts(object) f WHERE f IS NOT NULL;
     IF tag LIKE 'ALTER %' THEN
       PERFORM tidemark.record_dependents(class, object);
     END IF;
@@ -169,9 +180,10 @@ BEGIN
   IF tg_tag = 'ALTER TABLE' AND COALESCE(current_setting('tidemark.unlisted', true), '') <> '' THEN
     PERFORM tidemark.list_again();
   END IF;
-  -- A serial column's sequence is made before it is altered, in whatever order its hashes lie.
+  -- A serial column's sequence is made before it is altered, in whatever order its hashes lie; what is named for itself comes
+  -- before the sequence of one of its columns.
   FOR c IN SELECT d.* FROM (SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
-                              FROM pg_catalog.pg_event_trigger_ddl_commands()) d ORDER BY d.command_tag = 'ALTER SEQUENCE' LOOP
+                              FROM pg_catalog.pg_event_trigger_ddl_commands()) d ORDER BY d.object_type = 'sequence', d.command_tag = 'ALTER SEQUENCE' LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
     -- Our own publication is no part of the application's schema. Planned where there is one to ask for.
     IF c.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass OR c.classid = 'pg_catalog.pg_publication_rel'::pg_catalog.regclass THEN
@@ -180,14 +192,27 @@ BEGIN
          WHERE p.oid = c.objid OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.oid = c.objid AND r.prpubid = p.oid));
     END IF;
     BEGIN
+      IF c.object_type = 'sequence' THEN
+        -- Made, owned and altered by one command: one record.
+        CONTINUE WHEN c.objid = ANY (recorded);
+        recorded := recorded || c.objid;
+        affected := tidemark.identity_table(c.objid);
+        IF affected IS NULL THEN
+          PERFORM tidemark.record_object(c.command_tag, c.classid, c.objid, c.object_type, c.object_identity);
+          CONTINUE;
+        END IF;
+        -- The sequence of an identity column is a part of its table, with its name and options.
+        IF affected <> ALL (recorded) THEN
+          recorded := recorded || affected;
+          PERFORM tidemark.record_one(c.command_tag, affected);
+        END IF;
+        IF c.command_tag LIKE 'ALTER %' THEN
+          PERFORM tidemark.record_dependents(c.classid, c.objid);
+        END IF;
+        CONTINUE;
+      END IF;
       affected := tidemark.table_of(c.classid, c.objid);
       IF affected IS NULL THEN
-        -- A serial column's sequence is made and then owned: one command, one record.
-        CONTINUE WHEN c.object_type = 'sequence' AND c.objid = ANY (recorded);
-        -- No NULL among them: nothing is unequal to all of a list with one in it.
-        IF c.object_type = 'sequence' THEN
-          recorded := recorded || c.objid;
-        END IF;
         PERFORM tidemark.record_object(c.command_tag, c.classid, c.objid, c.object_type, c.object_identity);
       ELSIF affected <> ALL (recorded) THEN
         -- One command, one record of the table, however many of its parts it names.

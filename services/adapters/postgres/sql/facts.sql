@@ -22,7 +22,7 @@ REVOKE ALL ON FUNCTION tidemark.access_method(oid) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION tidemark.identity_sequence(wanted oid, attnum int2) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT jsonb_build_object('schema', sn.nspname, 'name', sc.relname, 'start', s.seqstart::text, 'increment', s.seqincrement::text,
+SELECT jsonb_build_object('oid', sc.oid::bigint, 'schema', sn.nspname, 'name', sc.relname, 'start', s.seqstart::text, 'increment', s.seqincrement::text,
          'min', s.seqmin::text, 'max', s.seqmax::text, 'cache', s.seqcache::text, 'cycle', s.seqcycle,
          'acl', to_jsonb(sc.relacl::text[]), 'aclDefault', CASE WHEN sc.relacl IS NOT NULL THEN to_jsonb(acldefault('s', sc.relowner)::text[]) END,
          'comment', obj_description(sc.oid, 'pg_class'), 'persistence', sc.relpersistence)
