@@ -93,15 +93,33 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
     else if (!next.leads && leader !== undefined) {
       end(leader)
       leader = undefined
+    } else if (leader !== undefined) void renew(leader)
+  }
+  /**
+   * Chosen again: whoever claimed the lane meanwhile leads no more. Stopped for a while, this process may know nothing of it, and
+   * what it ordered then nobody builds.
+   */
+  const renew = async (mine: Running): Promise<void> => {
+    try {
+      await repository.confirmClaim()
+    } catch (error) {
+      // Anything else befalls the leader itself.
+      if (asTidemarkError(error).code !== 'WRITER_FENCED' || leader !== mine || !role.leads || over) return
+      end(mine)
+      leader = undefined
+      if (!draining.aborted) beginToLead()
     }
   }
   const beginToLead = (): void => {
-    const mine: NonNullable<typeof leader> = run((stop) =>
-      lead(options, board, stop, all, {
+    const before = [...leaving]
+    const mine: NonNullable<typeof leader> = run(async (stop) => {
+      // The claim is the process's: under a new one an older leader must not write.
+      await Promise.allSettled(before)
+      await lead(options, board, stop, all, {
         stillLeads: () => role.leads,
         onLeader: (cuts) => (mine.cuts = cuts),
-      }),
-    )
+      })
+    })
     leader = mine
     void mine.task.finally(() => {
       if (leader === mine) leader = undefined
@@ -184,12 +202,19 @@ async function lead(
 ): Promise<void> {
   const { repository, generation, policy, say, onPoint, draining } = options
   const number = generation.facts.generation
-  const ended = AbortSignal.any([stop, all])
-  await repository.ledger.refresh()
-  const term = await repository.claim(0)
-  const log = await options.openLog()
-  const drain = (): void => log.end()
+  const anew = new AbortController()
+  const ended = AbortSignal.any([stop, all, anew.signal])
+  // The replicator found a hole: what was read of the log is left, and read from there on.
+  const off = repository.ledger.onEntry(({ body }) => {
+    if (body?.kind === 'lanes' && body.generation === number)
+      anew.abort(new DOMException('the log begins anew', 'AbortError'))
+  })
+  let log: ChangeLog | undefined
+  const drain = (): void => log?.end()
   try {
+    await repository.ledger.refresh()
+    const term = await repository.claim(0)
+    log = await options.openLog()
     if (ended.aborted) return
     say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     draining.addEventListener('abort', drain, { once: true })
@@ -226,7 +251,8 @@ async function lead(
       await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
     if (group.stillLeads() && !ended.aborted) throw error
   } finally {
+    off()
     draining.removeEventListener('abort', drain)
-    await log.close()
+    await log?.close()
   }
 }

@@ -41,7 +41,7 @@ export class CutLeader {
     if (answer.term === this.#options.term) this.#pending.get(answer.number)?.resolve(answer)
   }
 
-  /** @throws TidemarkError what building threw, where no second try can mend it */
+  /** @throws TidemarkError what building threw, where no second try can mend it; WRITER_FENCED */
   async build(cut: OpenCut, signal: AbortSignal): Promise<MadeCut> {
     const { board, repository, generation, term, segmentBytes, clock, randomness } = this.#options
     const number = ++this.#number
@@ -67,6 +67,8 @@ export class CutLeader {
       for (let lane = number; ; lane++) {
         this.#pending.set(number, answered)
         try {
+          // Nobody builds for a leader that another one has followed.
+          if (lane > number) await repository.confirmClaim()
           await board.post(sealOrder(repository, { ...order, lane: lane % board.lanes }))
         } catch (error) {
           const known = await backoff.wait(error, signal)

@@ -220,6 +220,36 @@ describe.skipIf(NO_KAFKA !== undefined)('compactors', () => {
     expect((await backup.openRepository()).catalog.gaps).toEqual([])
   })
 
+  test('a leader that was stopped and is chosen again, because its successor left, leads anew', {
+    timeout: 480_000,
+  }, async () => {
+    await using backup = await prepare('again')
+    const replicator = start(backup, 'replicator')
+    const first = start(backup, 'compactor')
+    await first.said('"streaming"')
+    await until(() => leads(first), 'the first leads', [first])
+    const second = start(backup, 'compactor')
+    const all = [replicator, first, second]
+    await until(() => builds(second), 'both have lanes', all)
+    await write(backup, 1)
+    await durable(backup, all)
+    const stopped = leads(first) ? first : second
+    const other = stopped === first ? second : first
+    stopped.child.kill('SIGSTOP')
+    await write(backup, 2)
+    await until(() => leads(other), 'the other leads', all)
+    await write(backup, 3)
+    await durable(backup, all)
+    await stopAll([other])
+    await write(backup, 4)
+    stopped.child.kill('SIGCONT')
+    await write(backup, 5)
+    await durable(backup, [replicator, stopped])
+    await stopAll([replicator, stopped])
+    await equalToSource(backup)
+    expect((await backup.openRepository()).catalog.gaps).toEqual([])
+  })
+
   test('a leader that was stopped, replaced and goes on again is fenced and helps', {
     timeout: 480_000,
   }, async () => {

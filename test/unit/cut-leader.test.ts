@@ -88,3 +88,34 @@ test('answers of another term, and errors that may pass, are not taken for the c
   })
   expect(lanes.length).toBe(3)
 })
+
+test('a leader that another one has followed does not wait for ever for those who build', async () => {
+  const { repository } = await MemoryPipeline.create([])
+  const term = await repository.claim(0)
+  let posts = 0
+  const board = {
+    lanes: 3,
+    post: async () => {
+      if (++posts > 20) throw new Error('it asks for ever')
+      if (posts > 1) return
+      await repository.append({ kind: 'claim', lane: 0, term: term + 1, writer: systemRandomness.uuid() })
+    },
+  } as unknown as CutBoard
+  const clock = {
+    ...systemClock,
+    elapsed: () => 0,
+    sleep: () => new Promise<void>((resolve) => setImmediate(resolve)),
+  }
+  const leader = new CutLeader({
+    board,
+    repository,
+    generation: 1,
+    term,
+    segmentBytes: 1,
+    clock,
+    randomness: systemRandomness,
+  })
+  await expect(leader.build(cut, AbortSignal.timeout(60_000))).rejects.toMatchObject({
+    code: 'WRITER_FENCED',
+  })
+})
