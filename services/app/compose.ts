@@ -236,6 +236,14 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
   })
 }
 
+/** @throws TidemarkError LOG_REFUSED, LOG_UNREACHABLE what `examineLog` finds that must not be */
+export async function refuseLog(config: Pick<Config, 'kafka'>): Promise<void> {
+  const refused = (await examineLog(config)).find((finding) => finding.level === 'refuse')
+  if (refused === undefined) return
+  const code = refused.code === 'LOG_UNREACHABLE' ? refused.code : 'LOG_REFUSED'
+  throw new TidemarkError(code, refused.what, { next: refused.fix })
+}
+
 export interface LogRequest {
   readonly config: Config
   readonly role: 'both' | 'replicator' | 'compactor'
@@ -267,15 +275,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       )
     return new DirectChangeLog(LIMITS.changeLogBytes)
   }
-  if (request.role !== 'compactor') {
-    const refused = (await examineLog(config)).find((finding) => finding.level === 'refuse')
-    if (refused !== undefined)
-      throw new TidemarkError(
-        refused.code === 'LOG_UNREACHABLE' ? refused.code : 'LOG_REFUSED',
-        refused.what,
-        { next: refused.fix },
-      )
-  }
+  if (request.role !== 'compactor') await refuseLog(config)
   const { log } = generation
   // Loaded when it is wanted: the registry's client alone takes longer to load than everything else together.
   const { KafkaChangeLog } = await import('../adapters/kafka/kafka-change-log.ts')

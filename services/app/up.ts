@@ -23,7 +23,7 @@ import { isFailover, replaceGeneration, unfinishedReplacement } from './generati
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
-import { beginLogAnew, lostLog } from './log-anew.ts'
+import { beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
 import { baseEvents, compactorEvents, replicatorEvents, type UpEvent } from './up-events.ts'
 
@@ -125,10 +125,11 @@ export class Up {
   async #attempts(signal: AbortSignal, draining: AbortSignal): Promise<void> {
     const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
-    let anew: string | undefined
+    let anew: Hole | undefined
     const { catalog } = this.#options.repository
     while (!signal.aborted && !draining.aborted) {
       const before = catalog.generation?.end
+      const since = logSince(this.#options.repository)
       try {
         // A crash between the hole's entry and the new generation's: the old one must not go on behind its hole.
         if (this.#role !== 'compactor') fresh ??= await unfinishedReplacement(this.#options.repository)
@@ -142,9 +143,8 @@ export class Up {
           this.#lossAccepted = false
         }
         if (anew !== undefined) {
-          if (!(await beginLogAnew(this.#options.repository, this.#options.config, anew)))
-            throw new TidemarkError('LOG_HOLE', anew)
-          this.#say({ event: 'log-anew', reason: anew })
+          await beginLogAnew(this.#options.repository, this.#options.config, anew)
+          this.#say({ event: 'log-anew', reason: anew.reason })
           anew = undefined
         }
         if ((await this.#attempt(signal, draining)) === 'done') break
@@ -160,28 +160,23 @@ export class Up {
           fresh = known.message
           continue
         }
-        // The compactor's side finds the hole, and writes the ledger.
-        if (
-          known.code === 'LOG_HOLE' &&
-          this.#role !== 'replicator' &&
-          this.#options.config.kafka !== undefined
-        ) {
+        if (known.code === 'LOG_HOLE' && this.#options.config.kafka !== undefined) {
           // Tried in the loop, so that an outage on the way is waited out.
-          anew = known.message
+          anew = { reason: known.message, since, isReplicator: this.#role === 'replicator' }
           await backoff.pause(AbortSignal.any([signal, draining])).catch(() => undefined)
           continue
         }
-        if (
-          known.code === 'SLOT_AHEAD' &&
-          lostLog(this.#options.repository, this.#options.config) !== undefined
-        ) {
-          fresh = lostLog(this.#options.repository, this.#options.config)
+        const lost = await lostLog(this.#options.repository, this.#options.config, known)
+        if (typeof lost === 'string') {
+          fresh = lost
           continue
         }
         const say = ({ code, message }: TidemarkError): void => this.#say({ event: 'retry', code, message })
-        await backoff.wait(known, AbortSignal.any([signal, draining]), say).catch((waited: unknown) => {
-          if (!(waited instanceof DOMException)) throw waited
-        })
+        await backoff
+          .wait(lost ?? known, AbortSignal.any([signal, draining]), say)
+          .catch((waited: unknown) => {
+            if (!(waited instanceof DOMException)) throw waited
+          })
       }
     }
   }
@@ -276,6 +271,7 @@ export class Up {
     // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
     const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
     if (!trustsLog) await source.check(generation.end)
+    await nameLog(repository, this.#options.config)
     const term = await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const log = await this.#openLog(generation, signal)
     if (trustsLog) {

@@ -349,7 +349,9 @@ export class Catalog {
     generation.timeline = Math.max(generation.timeline, entry.body.timeline)
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
-    generation.log = entry.body.log
+    // What the log had before it began anew was stored all the same: where it goes on stands already.
+    const { log } = entry.body
+    if (log === null || Number(log.since) >= Number(generation.log?.since ?? 0)) generation.log = log
     if (entry.body.checked !== null)
       generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
   }

@@ -1,30 +1,17 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
 import { kafkaError } from '../../services/adapters/kafka/connection.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
-import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
 import { NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
+import { items, openKafkaLog, shownItem } from '../support/kafka-log.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
 
 let bench: SharedKafka
-let terms = 0
 const signal = new AbortController().signal
-
-async function items(count: number): Promise<LogItem[]> {
-  const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
-  for (let id = 0; id < count; id++)
-    source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
-  const out: LogItem[] = []
-  for await (const item of source.stream(LSN_ZERO, signal)) {
-    out.push(item)
-    if (out.length === count) return out
-  }
-  return out
-}
 
 /** One transaction in parts of one change each. */
 async function inParts(count: number): Promise<TransactionPart[]> {
@@ -58,44 +45,12 @@ async function inParts(count: number): Promise<TransactionPart[]> {
   return []
 }
 
-const shown = (item: LogItem): string =>
-  item.kind === 'changes'
-    ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}`
-    : item.kind
-
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   beforeAll(async () => {
     bench = await sharedKafka()
   }, 300_000)
 
-  const open = (prefix: string): Promise<KafkaChangeLog> =>
-    KafkaChangeLog.open(
-      {
-        settings: {
-          brokers: bench.kafka.bootstrap,
-          clientId: 'test',
-          tls: undefined,
-          sasl: undefined,
-          clock: systemClock,
-        },
-        registry: { url: bench.registry.url },
-        role: 'both',
-        prefix,
-        partitions: 3,
-        replicationFactor: 1,
-        generation: 1,
-        term: ++terms,
-        after: LSN_ZERO,
-        place: undefined,
-        acknowledge: 'segment',
-        tombstones: false,
-        partitionBy: new Map(),
-        confirm: () => Promise.resolve(),
-        clock: systemClock,
-        randomness: systemRandomness,
-      },
-      signal,
-    )
+  const open = (prefix: string): Promise<KafkaChangeLog> => openKafkaLog(bench, prefix)
 
   test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
     const log = await open('order')
@@ -107,7 +62,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const reading = (async () => {
       // A taker that is slower than the log: the last unit is still being taken when the end has been said.
       for await (const item of log.read(signal)) {
-        got.push(shown(item))
+        got.push(shownItem(item))
         if (got.length === sent.length) all.resolve()
         if (got.length > sent.length) break
         await new Promise((resolve) => setTimeout(resolve, 5))
@@ -119,7 +74,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await other.append({ kind: 'heartbeat', at: toLsn(1n << 40n), timeline: 1 }, signal)
     other.end()
     await reading
-    expect(got).toEqual(sent.map(shown))
+    expect(got).toEqual(sent.map(shownItem))
     await log.close()
     await other.close()
   })
@@ -163,10 +118,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     log.end()
     const got: string[] = []
     const read = async (): Promise<void> => {
-      for await (const item of log.read(signal)) got.push(shown(item))
+      for await (const item of log.read(signal)) got.push(shownItem(item))
     }
     await expect(read()).rejects.toMatchObject({ code: 'LOG_UNKNOWN' })
-    expect(got).not.toContain(shown(behind))
+    expect(got).not.toContain(shownItem(behind))
     await log.close()
   })
 

@@ -17,7 +17,7 @@ async function write(backup: Backup, round: number): Promise<void> {
   for (let i = 0; i < 5; i++) {
     const id = 10_000 + round * 1000 + i * 10
     await backup.source.query(
-      `BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET id = id + 100000, body = body || 'x' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO bare VALUES (${round}), (${round}); DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare); COMMIT`,
+      `BEGIN; INSERT INTO m SELECT g, repeat(md5(g::text), 30) FROM generate_series(${id}, ${id + 5}) g; UPDATE m SET id = id + 10000000, body = body || 'x' WHERE id = ${id}; DELETE FROM m WHERE id = ${id + 1}; INSERT INTO bare VALUES (${round}), (${round}); DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare); COMMIT`,
     )
     await new Promise((resolve) => setTimeout(resolve, 30))
   }

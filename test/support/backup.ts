@@ -15,7 +15,7 @@ import { acceptedLoss } from '../../services/app/accepted-loss.ts'
 import { type Config, type CopyPlace, type KafkaConfig, readConfig } from '../../services/app/config.ts'
 import { init } from '../../services/app/init.ts'
 import { restore, type RestoreReport } from '../../services/app/restore.ts'
-import { Up } from '../../services/app/up.ts'
+import { type Role, Up } from '../../services/app/up.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import type { TableDigest } from '../../services/core/ports/target.ts'
 import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
@@ -190,6 +190,8 @@ export class Backup implements AsyncDisposable {
       readonly newGeneration?: string
       readonly largestRow?: number
       readonly waitFor?: UpEvent['event']
+      /** One side alone, of a log in Kafka. */
+      readonly role?: Role
     } = {},
   ): Promise<void> {
     const { repository, anchors, anchored, copies } = await openBackup({
@@ -219,6 +221,7 @@ export class Backup implements AsyncDisposable {
       repository,
       anchors,
       copies,
+      ...(options.role === undefined ? {} : { role: options.role }),
       newGeneration: lost ?? options.newGeneration,
       lossAccepted: lost !== undefined,
       ...(this.#options.onPoint === undefined ? {} : { onPoint: this.#options.onPoint }),

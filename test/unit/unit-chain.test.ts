@@ -14,8 +14,8 @@ const unit = (term: number, number: number, previous: string, generation = 1): U
   bytes: 0,
   ddl: [],
 })
-const chain = (over: { since?: number; at?: bigint; unit?: string } = {}): UnitChain =>
-  new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', ...over })
+const chain = (over: { since?: number; at?: bigint; unit?: string; isPart?: boolean } = {}): UnitChain =>
+  new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', isPart: false, ...over })
 
 function read(of: UnitChain, units: readonly Unit[], from = 0n): void {
   for (const [i, one] of units.entries()) of.check(one, from + BigInt(i))
@@ -23,12 +23,13 @@ function read(of: UnitChain, units: readonly Unit[], from = 0n): void {
 
 test('units that follow each other, over writers', () => {
   read(chain(), [unit(5, 1, ''), unit(5, 2, '5.1'), unit(9, 1, '5.2'), unit(9, 2, '9.1')])
-  // A reader may begin in the middle.
-  read(chain(), [unit(5, 2, '5.1'), unit(5, 3, '5.2')], 7n)
+  // Who reads a part of the log begins in the middle.
+  read(chain({ isPart: true }), [unit(5, 2, '5.1'), unit(5, 3, '5.2')], 7n)
 })
 
 test.each([
   ['one that is missing', [unit(5, 1, ''), unit(5, 3, '5.2')]],
+  ['a beginning that is gone before anything was read', [unit(5, 2, '5.1'), unit(5, 3, '5.2')]],
   ['a topic that was made anew while it was read', [unit(5, 1, ''), unit(9, 1, '')]],
   ['an older writer behind a newer one', [unit(9, 1, ''), unit(5, 1, '9.1')]],
 ])('%s is a hole', (_, units) => {

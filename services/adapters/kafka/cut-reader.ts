@@ -50,12 +50,9 @@ export class CutReader {
         registry: this.#registry,
         topic: transactionsTopic(prefix),
         generation,
-        log: '',
         after: cut.after,
-        from: cut.from,
-        at: cut.first,
-        since: cut.since,
-        unit: '',
+        place: { log: '', from: cut.from, at: cut.first, since: cut.since, unit: '' },
+        isPart: true,
       })
     }
     const reader = this.#reader

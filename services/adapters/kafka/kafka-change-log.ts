@@ -19,14 +19,15 @@ import {
   type TransactionPart,
 } from '../../core/transaction.ts'
 import { kafkaError, type KafkaSettings, logName, openCluster, openKafka } from './connection.ts'
-import { TailReader } from './log-tail.ts'
+import { type LogTail, TailReader } from './log-tail.ts'
 import { OpenUnit } from './open-unit.ts'
+import { PartitionEnds } from './partition-ends.ts'
 import { Registry, type RegistrySettings } from './registry.ts'
 import { type TableRecordOptions, TableRecords } from './table-records.ts'
 import { transactionsTopic } from './topic-name.ts'
 import { Topics } from './topics.ts'
 import { UnitReader } from './unit-reader.ts'
-import { type LogTail, UnitWriter } from './unit-writer.ts'
+import { UnitWriter } from './unit-writer.ts'
 
 export interface KafkaLogOptions {
   readonly settings: KafkaSettings
@@ -67,6 +68,8 @@ const LINGER_MS = 10
 const BATCH_BYTES = 600 * 1024
 /** A unit's own record: transactions and control records. */
 const PROGRESS_BYTES = 200 * 1024
+
+const NOTHING: LogTail = { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
@@ -116,6 +119,7 @@ export class KafkaChangeLog implements ChangeLog {
     const kafka = openKafka(options.settings)
     const admin = kafka.admin()
     const cluster = openCluster(options.settings)
+    let writer: UnitWriter | undefined
     try {
       await admin.connect()
       await cluster.connect()
@@ -126,66 +130,60 @@ export class KafkaChangeLog implements ChangeLog {
       const log = logName(clusterId, options.prefix)
       const ends = (await admin.fetchTopicOffsets(transactions))[0]
       const low = BigInt(ends?.low ?? '0')
-      const place = options.place?.log === log ? options.place : { from: low, at: low, since: 0, unit: '' }
+      const place =
+        options.place?.log === log ? options.place : { log, from: low, at: low, since: 0, unit: '' }
       if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at)
         throw new TidemarkError(
           'LOG_HOLE',
-          `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was made anew`,
+          `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was shortened or made anew`,
         )
       const registry = new Registry(options.registry)
-      const tailReader = new TailReader({
-        cluster,
-        topic: transactions,
-        generation: options.generation,
-        from: place.from,
-        since: place.since,
-      })
-      const { generation, term, clock, randomness } = options
-      const writer =
-        options.role === 'compactor'
-          ? undefined
-          : new UnitWriter({
-              kafka,
-              topics,
-              registry,
-              transactions,
-              transactionalId: `${options.prefix}.replicator`,
-              lanes: options.partitions,
-              generation,
-              term,
-              clock,
-              randomness,
-              confirm: options.confirm,
-              tail: (s) => tailReader.read(s),
-              ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
-              ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
-            })
-      const tail = (await writer?.open(signal)) ?? {
-        complete: LSN_ZERO,
-        open: undefined,
-        last: undefined,
-        partitions: new Map(),
-      }
-      const drain: { check?: () => void } = {}
+      const { generation, term, clock, randomness, after } = options
+      const drain: { check?: () => void; durable?: () => Lsn } = {}
+      if (options.role !== 'compactor')
+        writer = new UnitWriter({
+          kafka,
+          topics,
+          registry,
+          transactions,
+          transactionalId: `${options.prefix}.replicator`,
+          lanes: options.partitions,
+          generation,
+          term,
+          clock,
+          randomness,
+          confirm: options.confirm,
+          tail: new TailReader({
+            cluster,
+            ends: new PartitionEnds(admin, clock),
+            topic: transactions,
+            generation,
+            place,
+            isStored: (lsn) =>
+              compareLsn(lsn, after) <= 0 || compareLsn(lsn, drain.durable?.() ?? LSN_ZERO) < 0,
+            clock,
+          }),
+          ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
+          ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
+        })
+      const tail = (await writer?.open(signal)) ?? NOTHING
       const reader = new UnitReader({
         onDone: () => drain.check?.(),
         cluster,
         registry,
         topic: transactions,
         generation,
-        log,
-        after: options.after,
-        from: place.from,
-        at: place.at,
-        since: place.since,
-        unit: place.unit,
+        after,
+        place,
         outline: options.outline === true,
         ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }),
       })
       const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
       drain.check = () => opened.#checkDrained()
+      drain.durable = () => opened.durable
       return opened
     } catch (error) {
+      await writer?.close()
       await admin.disconnect().catch(() => undefined)
       await cluster.disconnect().catch(() => undefined)
       throw kafkaError(error, 'the change log')

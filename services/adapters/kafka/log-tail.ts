@@ -1,65 +1,180 @@
-/** Reads the topic of transactions to its end: where the log stands, without touching a row. */
+/**
+ * Reads the topic of transactions to its end: where the log stands, without touching a row. The log is believed only where it
+ * shows the last unit that is known of it, at its place: one that was shortened or made anew ends with an older unit, and
+ * whoever went on behind that would chain over a hole.
+ */
 import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { Clock } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import { LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
+import type { LogPlace } from '../../core/transaction.ts'
+import { type PartitionEnd, type PartitionEnds, partitionKey } from './partition-ends.ts'
 import { PartitionReader } from './partition-reader.ts'
-import { decodeUnit, HEADER, type Unit, type UnitPartition } from './unit.ts'
-import type { LogTail } from './unit-writer.ts'
+import { decodeUnit, HEADER, type Unit, unitName, type UnitPartition } from './unit.ts'
 
 /** The wire format's head. */
 export const HEAD_BYTES = 5
+/** What keeps committed records from being read ends with its transaction: after a minute of ours, by the broker's word. */
+const HELD_TRIES = 20
+const HELD_PAUSE_MS = 100
+
+export interface TailUnit {
+  readonly term: number
+  readonly unit: number
+  readonly previous: string
+  readonly offset: bigint
+}
+
+export interface LogTail {
+  /** End of the last complete transaction in the log. */
+  readonly complete: Lsn
+  /** A transaction that is in the log in part: up to and with this many of its changes. */
+  readonly open: { readonly lsn: Lsn; readonly through: number } | undefined
+  /** The last committed unit, and its offset in the topic of transactions. */
+  readonly last: TailUnit | undefined
+  readonly partitions: ReadonlyMap<string, UnitPartition>
+}
+
+export interface TailReaderOptions {
+  readonly cluster: Cluster
+  readonly ends: PartitionEnds
+  readonly topic: string
+  readonly generation: number
+  readonly place: LogPlace
+  /** Whether the store has the transaction that commits there: its records need not be in the log any more. */
+  readonly isStored: (lsn: Lsn) => boolean
+  readonly clock: Clock
+}
 
 export class TailReader {
-  readonly #cluster: Cluster
-  readonly #topic: string
-  readonly #generation: number
-  readonly #from: bigint
-  readonly #since: number
-  #reader: PartitionReader | undefined
+  readonly #options: TailReaderOptions
   readonly #partitions = new Map<string, UnitPartition>()
+  /** By partition: the last offset that a unit of ours wrote there, and its newest transaction. */
+  readonly #written = new Map<string, { readonly offset: bigint; readonly lsn: Lsn }>()
   #complete: Lsn = LSN_ZERO
   #open: LogTail['open']
-  #last: LogTail['last']
+  #last: TailUnit | undefined
+  /** What the log has to show. */
+  #expected: { readonly name: string; readonly offset: bigint } | undefined
 
-  constructor(options: {
-    readonly cluster: Cluster
-    readonly topic: string
-    readonly generation: number
-    readonly from: bigint
-    readonly since: number
-  }) {
-    this.#cluster = options.cluster
-    this.#topic = options.topic
-    this.#generation = options.generation
-    this.#from = options.from
-    this.#since = options.since
+  constructor(options: TailReaderOptions) {
+    this.#options = options
+    const { unit, at } = options.place
+    if (unit !== '') this.#expected = { name: unit, offset: at }
   }
 
-  /** Goes on from where the call before ended. */
+  /**
+   * Goes on from the last unit that is known, which it has to see again.
+   *
+   * @throws TidemarkError LOG_HOLE where the log no longer has what it had
+   */
   async read(signal: AbortSignal): Promise<LogTail> {
-    this.#reader ??= new PartitionReader(this.#cluster, this.#topic, 0, this.#from, HEADER)
-    for (
-      let record = await this.#reader.available(signal);
-      record !== undefined;
-      record = await this.#reader.available(signal)
-    ) {
+    const { cluster, topic, place } = this.#options
+    const end = await this.#end(signal)
+    const start = this.#last === undefined ? place.from : this.#last.offset
+    const reader = new PartitionReader(cluster, topic, 0, start > end.low ? start : end.low, HEADER)
+    // Retention took it, and it stood before what is left: readers prove by the chain what follows.
+    let isProven = this.#expected === undefined || end.low > this.#expected.offset
+    if (isProven && this.#expected !== undefined) this.#last ??= namedUnit(this.#expected)
+    for (;;) {
+      const record = await this.#next(reader, end, signal)
+      const expected = this.#expected
+      if (!isProven && (record === undefined || record.offset > expected!.offset)) throw this.#shortened(end)
+      if (record === undefined) break
       if (record.value === null || record.stamp === undefined) continue
-      this.#apply(decodeUnit(record.value.subarray(HEAD_BYTES)), record.offset)
+      const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
+      if (!isProven && record.offset === expected!.offset) {
+        if (unitName(unit) !== expected!.name) throw this.#shortened(end)
+        isProven = true
+      }
+      this.#apply(unit, record.offset)
     }
+    if (this.#last !== undefined) this.#expected = { name: unitName(this.#last), offset: this.#last.offset }
+    await this.#proveRecords(signal)
     return { complete: this.#complete, open: this.#open, last: this.#last, partitions: this.#partitions }
   }
 
+  /** A unit that this process committed: from now on the log has to show it. */
+  committed(unit: Unit, offset: bigint): void {
+    this.#apply(unit, offset)
+    this.#expected = { name: unitName(unit), offset }
+  }
+
+  async #end(signal: AbortSignal): Promise<PartitionEnd> {
+    const { topic, ends } = this.#options
+    const end = (await ends.of([topic], signal)).get(partitionKey({ topic, partition: 0 }))
+    if (end === undefined && this.#expected === undefined)
+      throw new TidemarkError('LOG_UNREACHABLE', `${topic} is not there`)
+    if (end === undefined || (this.#expected !== undefined && end.high <= this.#expected.offset))
+      throw this.#shortened(end)
+    return end
+  }
+
+  /** Undefined at the end; what others' open transactions hold back is waited for. */
+  async #next(reader: PartitionReader, end: PartitionEnd, signal: AbortSignal) {
+    for (let left = HELD_TRIES; ; left--) {
+      const record = await reader.available(signal)
+      if (record !== undefined || reader.next >= end.high) return record
+      if (left <= 0)
+        throw new TidemarkError(
+          'LOG_UNREACHABLE',
+          `${this.#options.topic} cannot be read beyond offset ${reader.next}: a transaction is open there`,
+        )
+      await this.#options.clock.sleep(HELD_PAUSE_MS, signal)
+    }
+  }
+
+  #shortened(end: PartitionEnd | undefined): TidemarkError {
+    const { topic } = this.#options
+    const { name, offset } = this.#expected!
+    return new TidemarkError(
+      'LOG_HOLE',
+      `${topic} had unit ${name} at offset ${offset}, and ${end === undefined ? 'is not there' : `ends at ${end.high} without it`}: it was shortened or made anew`,
+    )
+  }
+
+  /** Records that the store does not have yet have to be there; where others are gone, their partition goes on from its end. */
+  async #proveRecords(signal: AbortSignal): Promise<void> {
+    const { ends, isStored } = this.#options
+    const found = await ends.of(
+      [...this.#partitions.values()].map(({ topic }) => topic),
+      signal,
+    )
+    for (const [key, partition] of this.#partitions) {
+      const high = found.get(key)?.high ?? 0n
+      const written = this.#written.get(key)
+      if (written !== undefined && written.offset >= high && !isStored(written.lsn))
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${partition.topic}/${partition.partition} had records up to offset ${written.offset}, and ends at ${high}: it was shortened or made anew`,
+        )
+      if (partition.offset >= high) this.#partitions.set(key, { ...partition, offset: high - 1n })
+    }
+  }
+
   #apply(unit: Unit, offset: bigint): void {
-    for (const partition of unit.partitions)
-      this.#partitions.set(`${partition.topic}\0${partition.partition}`, partition)
-    this.#last = { term: unit.term, unit: unit.unit, offset }
-    if (unit.generation !== this.#generation || unit.term < this.#since) return
+    for (const partition of unit.partitions) this.#partitions.set(partitionKey(partition), partition)
+    this.#last = { term: unit.term, unit: unit.unit, previous: unit.previous, offset }
+    const { generation, place } = this.#options
+    if (unit.generation !== generation || unit.term < place.since) return
+    let newest = LSN_ZERO
     for (const entry of unit.entries) {
       if (entry.kind !== 'transaction') continue
-      if (entry.end === null) this.#open = { lsn: parseLsn(entry.lsn), through: entry.first + entry.count }
+      const lsn = parseLsn(entry.lsn)
+      newest = maxLsn(newest, lsn)
+      if (entry.end === null) this.#open = { lsn, through: entry.first + entry.count }
       else {
         this.#open = undefined
         this.#complete = maxLsn(this.#complete, parseLsn(entry.end))
       }
     }
+    for (const partition of unit.partitions)
+      if (partition.records > 0)
+        this.#written.set(partitionKey(partition), { offset: partition.offset, lsn: newest })
   }
+}
+
+function namedUnit({ name, offset }: { readonly name: string; readonly offset: bigint }): TailUnit {
+  const [term, unit] = name.split('.').map(Number)
+  return { term: term ?? 0, unit: unit ?? 0, previous: '', offset }
 }

@@ -23,6 +23,8 @@ const ABORT = 0
 /** A topic that moves is absent for a moment; each try asks for the metadata again. */
 const ABSENT_TRIES = 10
 const ABSENT_PAUSE_MS = 400
+/** Empty answers, one after the other, until a partition that ends too early is believed: a new leader learns its end within half a minute. */
+const SHORT_TRIES = 120
 
 export class PartitionReader {
   readonly topic: string
@@ -33,8 +35,17 @@ export class PartitionReader {
   next: bigint
   readonly #records: LogRecord[] = []
   readonly #aborting = new Set<string>()
+  readonly #shortTries: number
 
-  constructor(cluster: Cluster, topic: string, partition: number, from: bigint, header: string) {
+  constructor(
+    cluster: Cluster,
+    topic: string,
+    partition: number,
+    from: bigint,
+    header: string,
+    shortTries: number = SHORT_TRIES,
+  ) {
+    this.#shortTries = shortTries
     this.#cluster = cluster
     this.topic = topic
     this.partition = partition
@@ -42,9 +53,22 @@ export class PartitionReader {
     this.#header = header
   }
 
-  /** The committed records up to and with an offset that is known to be written; waits for them. */
+  /**
+   * The committed records up to and with an offset that is known to be written; waits for them.
+   *
+   * @throws TidemarkError LOG_HOLE where the partition does not reach that far any more
+   */
   async upTo(offset: bigint, signal: AbortSignal): Promise<LogRecord[]> {
-    while (this.next <= offset) await this.#fetch(signal, WAIT_MS, true)
+    for (let tries = 0; this.next <= offset; ) {
+      const before = this.next
+      const { high } = await this.#fetch(signal, WAIT_MS, true)
+      tries = this.next > before || high > offset ? 0 : tries + 1
+      if (tries >= this.#shortTries)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${this.topic}/${this.partition} had records up to offset ${offset}, and ends at ${high}: it was shortened or made anew`,
+        )
+    }
     let count = 0
     while (count < this.#records.length && this.#records[count]!.offset <= offset) count++
     return this.#records.splice(0, count)
@@ -69,19 +93,23 @@ export class PartitionReader {
   async available(signal: AbortSignal): Promise<LogRecord | undefined> {
     while (this.#records.length === 0) {
       const before = this.next
-      const end = await this.#fetch(signal, 1)
+      const { stable: end } = await this.#fetch(signal, 1)
       if (this.#records.length === 0 && (this.next >= end || this.next === before)) return undefined
     }
     return this.#records.shift()
   }
 
   /**
-   * Returns the last stable offset.
+   * Returns where what is committed ends, and what is written.
    *
    * @param isThere whether the log is known to have records here
    * @throws TidemarkError LOG_HOLE where the log no longer has the offset
    */
-  async #fetch(signal: AbortSignal, maxWaitTime = WAIT_MS, isThere = this.next > 0n): Promise<bigint> {
+  async #fetch(
+    signal: AbortSignal,
+    maxWaitTime = WAIT_MS,
+    isThere = this.next > 0n,
+  ): Promise<{ readonly stable: bigint; readonly high: bigint }> {
     let fetched: Awaited<ReturnType<PartitionReader['ask']>>
     for (let left = ABSENT_TRIES; ; left--) {
       signal.throwIfAborted()
@@ -109,7 +137,7 @@ export class PartitionReader {
     }
     signal.throwIfAborted()
     this.accept(fetched)
-    return BigInt(fetched.lastStableOffset)
+    return { stable: BigInt(fetched.lastStableOffset), high: BigInt(fetched.highWatermark) }
   }
 
   /** Takes in what a fetch from `next` brought. */

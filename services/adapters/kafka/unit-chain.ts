@@ -13,6 +13,8 @@ export interface ChainOptions {
   /** Where the ledger says that the log goes on, and the unit that was read there; empty where none was. */
   readonly at: bigint
   readonly unit: string
+  /** What is read first may follow anything. */
+  readonly isPart: boolean
 }
 
 export class UnitChain {
@@ -32,7 +34,7 @@ export class UnitChain {
 
   /** Every unit in its order. @throws TidemarkError LOG_HOLE */
   check(unit: Unit, offset: bigint): void {
-    const { topic, at, unit: expected } = this.#options
+    const { topic, at, unit: expected, isPart } = this.#options
     const name = unitName(unit)
     const last = this.#last
     const counts = this.counts(unit)
@@ -48,6 +50,12 @@ export class UnitChain {
         `${topic}: the unit at offset ${offset} follows ${unit.previous === '' ? 'none' : unit.previous}, and ${last.name} was read before it`,
       )
     }
+    // Nothing of the log was read yet: what counts begins with its first unit.
+    if (counts && last === undefined && expected === '' && !isPart && unit.previous !== '')
+      throw new TidemarkError(
+        'LOG_HOLE',
+        `${topic}: the first unit, at offset ${offset}, follows ${unit.previous}: what lay before it is gone`,
+      )
     if (!this.#isProven && expected !== '' && offset >= at) {
       if (offset !== at || name !== expected)
         throw new TidemarkError(

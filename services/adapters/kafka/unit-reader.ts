@@ -29,16 +29,11 @@ export interface UnitReaderOptions {
   readonly registry: Registry
   readonly topic: string
   readonly generation: number
-  /** Names the log in the ledger. */
-  readonly log: string
   /** Transactions that commit at or before this are in the store already. */
   readonly after: Lsn
-  readonly from: bigint
-  readonly at: bigint
-  /** Units of lower terms are passed over. */
-  readonly since: number
-  /** The unit that was read at `at`; empty where the log is read from its beginning or begins anew. */
-  readonly unit: string
+  readonly place: LogPlace
+  /** Reads from some unit on, whatever lies before it: somebody else has proven that. */
+  readonly isPart?: boolean
   /** Brings what units say of their transactions, and not the rows. */
   readonly outline?: boolean
   /** All items of the unit at this offset have been taken. */
@@ -82,14 +77,16 @@ export class UnitReader {
 
   constructor(options: UnitReaderOptions) {
     this.#options = options
-    this.#from = options.from
-    this.#chain = new UnitChain(options)
-    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, options.from, HEADER)
+    const { place, isPart } = options
+    this.#from = place.from
+    this.#chain = new UnitChain({ ...options, ...place, isPart: isPart === true })
+    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, place.from, HEADER)
   }
 
   /** @throws TidemarkError LOG_HOLE where records are missing */
   async *read(signal: AbortSignal): AsyncIterable<LogItem> {
-    const { at, after, unit } = this.#options
+    const { after } = this.#options
+    const { at, unit } = this.#options.place
     const next = (): Promise<ReadUnit> => this.#unit(signal, (offset) => offset >= at || unit === '', after)
     for (let ahead = next(); ; ) {
       const { offset, items } = await ahead
@@ -211,13 +208,7 @@ export class UnitReader {
     )
     for (const records of read) for (const record of records) await this.#change(record, changes)
     for (const partition of unit.partitions) this.#note(partition)
-    const place: LogPlace = {
-      log: this.#options.log,
-      from: this.#from,
-      at: offset,
-      since: this.#options.since,
-      unit: unitName(unit),
-    }
+    const place: LogPlace = { ...this.#options.place, from: this.#from, at: offset, unit: unitName(unit) }
     const taken = new Map<string, number>()
     for (const sorted of changes.values()) sorted.splice(0, sorted.length, ...inOrder(sorted))
     for (const entry of unit.entries) {

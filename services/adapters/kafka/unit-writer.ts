@@ -6,10 +6,11 @@
 import type { Kafka, Producer, ProducerRecord, RecordMetadata, TopicMessages } from 'kafkajs'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Lsn } from '../../core/position.ts'
 import { Backoff } from '../../core/running-state.ts'
 import { kafkaError } from './connection.ts'
+import type { LogTail, TailReader, TailUnit } from './log-tail.ts'
 import type { OpenUnit } from './open-unit.ts'
+import { partitionKey } from './partition-ends.ts'
 import type { Registry } from './registry.ts'
 import type { TableRecords } from './table-records.ts'
 import { wireHead } from './table-records.ts'
@@ -32,16 +33,8 @@ const BATCH_BYTES = 900 * 1024
 const WHOLE = { isLink: false, isTombstone: false, piece: 0, pieces: 1 }
 /** All topic-partitions are named this often: readers start from there. */
 const FULL_EVERY_MS = 60_000
-
-export interface LogTail {
-  /** End of the last complete transaction in the log. */
-  readonly complete: Lsn
-  /** A transaction that is in the log in part: up to and with this many of its changes. */
-  readonly open: { readonly lsn: Lsn; readonly through: number } | undefined
-  /** The last committed unit, and its offset in the topic of transactions. */
-  readonly last: { readonly term: number; readonly unit: number; readonly offset: bigint } | undefined
-  readonly partitions: ReadonlyMap<string, UnitPartition>
-}
+/** One after the other, that Kafka refuses although nobody else has the claim: a broker that was set back has forgotten the producer. */
+const FENCED_TRIES = 5
 
 export interface UnitWriterOptions {
   readonly kafka: Kafka
@@ -56,8 +49,7 @@ export interface UnitWriterOptions {
   readonly randomness: Randomness
   /** Asked before older writers are fenced: a writer that lost its claim must not fence the one that has it. */
   readonly confirm: () => Promise<void>
-  /** Reads the committed log to its end. */
-  readonly tail: (signal: AbortSignal) => Promise<LogTail>
+  readonly tail: TailReader
   readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
   readonly onPoint?: (point: string) => unknown
 }
@@ -69,7 +61,9 @@ export class UnitWriter {
   /** Of this term; every try has its own. */
   #unit = 0
   #partitions = new Map<string, UnitPartition>()
-  #previous = ''
+  /** The last unit in the log. */
+  #last: TailUnit | undefined
+  #isOpen = false
   #fullAt = Number.NEGATIVE_INFINITY
   #unitSchema: Buffer | undefined
   readonly #heads = new Map<TableRecords, { readonly key: Buffer; readonly value: Buffer }>()
@@ -94,13 +88,14 @@ export class UnitWriter {
 
   /** Resolves once the unit is in the log; returns its offset in the topic of transactions. */
   async write(unit: OpenUnit, signal: AbortSignal): Promise<bigint> {
-    const { term } = this.#options
     const tried = new Set<number>()
+    let fenced = 0
     return this.#retrying(signal, async () => {
       if (this.#producer === undefined || this.#sent >= UNITS_PER_PRODUCER) {
-        const tail = await this.#begin(signal)
+        const before = this.#last
+        const { last } = await this.#begin(signal, tried)
         // The answer was lost, the commit was not: this very unit is the last one in the log.
-        if (tail.last?.term === term && tried.has(tail.last.unit)) return tail.last.offset
+        if (last !== undefined && last.offset !== before?.offset) return last.offset
       }
       const number = ++this.#unit
       tried.add(number)
@@ -109,8 +104,18 @@ export class UnitWriter {
       } catch (error) {
         await this.#drop()
         this.#options.topics.forget()
-        throw error
+        throw await this.#unlessFenced(error, ++fenced)
       }
+    })
+  }
+
+  /** Fenced by nobody who has the claim: the broker was set back, or gave the transaction up. */
+  async #unlessFenced(error: unknown, times: number): Promise<unknown> {
+    if (!(error instanceof TidemarkError) || error.code !== 'LOG_FENCED' || times >= FENCED_TRIES)
+      return error
+    await this.#options.confirm()
+    return new TidemarkError('LOG_UNREACHABLE', `${error.message}, and no other process has the claim`, {
+      cause: error,
     })
   }
 
@@ -118,7 +123,8 @@ export class UnitWriter {
     await this.#drop()
   }
 
-  async #begin(signal: AbortSignal): Promise<LogTail> {
+  /** @param tried units of which one may be in the log behind the last one that is known */
+  async #begin(signal: AbortSignal, tried: ReadonlySet<number> = new Set()): Promise<LogTail> {
     await this.#drop()
     await this.#options.confirm()
     const producer = this.#options.kafka.producer({
@@ -138,10 +144,27 @@ export class UnitWriter {
     }
     this.#producer = producer
     this.#sent = 0
-    const tail = await this.#options.tail(signal)
+    const tail = await this.#options.tail.read(signal)
+    if (this.#isOpen) this.#proveLast(tail.last, tried)
+    this.#isOpen = true
     this.#partitions = new Map(tail.partitions)
-    this.#previous = tail.last === undefined ? '' : unitName(tail.last)
+    this.#last = tail.last
     return tail
+  }
+
+  /** Behind the last unit that is known there is nothing, or the one whose answer is outstanding. */
+  #proveLast(found: TailUnit | undefined, tried: ReadonlySet<number>): void {
+    const last = this.#last
+    if (found === undefined || found.offset === last?.offset) return
+    const { term, transactions } = this.#options
+    const previous = last === undefined ? '' : unitName(last)
+    if (found.term === term && tried.has(found.unit) && found.previous === previous) return
+    throw found.term > term
+      ? new TidemarkError('LOG_FENCED', `${transactions} has units of a newer writer`)
+      : new TidemarkError(
+          'LOG_HOLE',
+          `${transactions} has unit ${unitName(found)} behind ${previous === '' ? 'nothing' : previous}, and this process did not write it`,
+        )
   }
 
   async #once(unit: OpenUnit, number: number): Promise<bigint> {
@@ -151,7 +174,7 @@ export class UnitWriter {
     const slab = new Slab(unit.bytes)
     for (const pending of unit.partitions.values()) {
       await this.#options.topics.ensure(pending.topic, this.#options.lanes)
-      let last = partitions.get(`${pending.topic}\0${pending.partition}`)?.number ?? 0
+      let last = partitions.get(partitionKey(pending))?.number ?? 0
       const batches: TopicMessages['messages'][] = []
       let bytes = BATCH_BYTES
       for (const record of pending.records) {
@@ -190,8 +213,9 @@ export class UnitWriter {
         if (i === rounds.length - 1) onPoint?.('unit-sent')
         for (const { topic, messages } of round) {
           const partition = messages[0]!.partition!
-          const key = `${topic}\0${partition}`
+          const key = partitionKey({ topic, partition })
           const base = baseOffset(answers, topic, partition)
+          this.#proveOffset(base, partitions.get(key))
           partitions.set(key, {
             topic,
             partition,
@@ -202,8 +226,7 @@ export class UnitWriter {
           })
         }
       }
-      for (const { topic, partition } of unit.partitions.values())
-        changed.push(partitions.get(`${topic}\0${partition}`)!)
+      for (const pending of unit.partitions.values()) changed.push(partitions.get(partitionKey(pending))!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
       const progress: Unit = {
         generation,
@@ -218,7 +241,7 @@ export class UnitWriter {
         full,
         bytes: unit.bytes,
         ddl: unit.ddl,
-        previous: this.#previous,
+        previous: this.#last === undefined ? '' : unitName(this.#last),
       }
       const record: ProducerRecord = {
         topic: transactions,
@@ -233,17 +256,32 @@ export class UnitWriter {
         ],
       }
       const offset = baseOffset(await transaction.send(record), transactions, 0)
+      if (this.#last !== undefined)
+        this.#proveOffset(offset, { topic: transactions, partition: 0, offset: this.#last.offset })
       onPoint?.('unit-progress')
       await transaction.commit()
       onPoint?.('unit-committed')
       this.#sent++
-      this.#previous = unitName({ term, unit: number })
+      this.#last = { term, unit: number, previous: progress.previous, offset }
+      this.#options.tail.committed(progress, offset)
       this.#partitions = partitions
       if (full) this.#fullAt = now
       return offset
     } catch (error) {
       throw kafkaError(error, 'a unit of the change log')
     }
+  }
+
+  /** A topic that is made anew between two units takes records without a word: then the log is looked at again. */
+  #proveOffset(
+    offset: bigint,
+    before: Pick<UnitPartition, 'topic' | 'partition' | 'offset'> | undefined,
+  ): void {
+    if (before === undefined || offset > before.offset) return
+    throw new TidemarkError(
+      'LOG_UNREACHABLE',
+      `${before.topic}/${before.partition} took a record at offset ${offset}, and had one at ${before.offset}`,
+    )
   }
 
   async #headsOf(table: TableRecords): Promise<{ readonly key: Buffer; readonly value: Buffer }> {

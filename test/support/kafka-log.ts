@@ -1,0 +1,65 @@
+/** A change log on a real Kafka without the jobs around it. */
+import { KafkaChangeLog, type KafkaLogOptions } from '../../services/adapters/kafka/kafka-change-log.ts'
+import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { LSN_ZERO } from '../../services/core/position.ts'
+import type { LogItem } from '../../services/core/transaction.ts'
+import type { SharedKafka } from './kafka-desk.ts'
+
+const signal = new AbortController().signal
+let terms = 0
+
+/** Each one fences those before it. */
+export function openKafkaLog(
+  bench: SharedKafka,
+  prefix: string,
+  over: Partial<KafkaLogOptions> = {},
+): Promise<KafkaChangeLog> {
+  return KafkaChangeLog.open(
+    {
+      settings: {
+        brokers: bench.kafka.bootstrap,
+        clientId: 'test',
+        tls: undefined,
+        sasl: undefined,
+        clock: systemClock,
+      },
+      registry: { url: bench.registry.url },
+      role: 'both',
+      prefix,
+      partitions: 3,
+      replicationFactor: 1,
+      generation: 1,
+      term: ++terms,
+      after: LSN_ZERO,
+      place: undefined,
+      acknowledge: 'segment',
+      tombstones: false,
+      partitionBy: new Map(),
+      confirm: () => Promise.resolve(),
+      clock: systemClock,
+      randomness: systemRandomness,
+      ...over,
+    },
+    signal,
+  )
+}
+
+/** Transactions of one row each, of a table t. */
+export async function items(count: number): Promise<LogItem[]> {
+  const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
+  for (let id = 0; id < count; id++)
+    source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
+  const out: LogItem[] = []
+  for await (const item of source.stream(LSN_ZERO, signal)) {
+    out.push(item)
+    if (out.length === count) return out
+  }
+  return out
+}
+
+export function shownItem(item: LogItem): string {
+  return item.kind === 'changes'
+    ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}`
+    : item.kind
+}
