@@ -21,6 +21,7 @@ import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { quoteTable } from '../core/relation.ts'
+import { isProbe } from '../formats/object-name.ts'
 import { Ledger } from '../repository/ledger.ts'
 import { Repository } from '../repository/repository.ts'
 import { openStore } from './compose.ts'
@@ -75,7 +76,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
   const store = await openStore(options.storeUrl)
   for (const place of options.anchors ?? []) await openStore(place)
   for await (const name of store.list(''))
-    throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
+    if (!isProbe(name)) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
   const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const findings = await examine(client)
@@ -99,7 +100,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
         { next: 'tidemark init with another --name' },
       )
     }
-    const unsafe = refusalOf(await examineStore(store, 'primary'))
+    const unsafe = refusalOf(await examineStore(store, 'primary', 'thorough'))
     if (unsafe !== undefined) throw unsafe
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }

@@ -172,7 +172,14 @@ export function isBulk(name: string): boolean {
   return name.startsWith('segments/') || name.startsWith('base/')
 }
 
+/** Below it is what a store was tried with: where nothing can be taken away, some of it stays. */
+export const PROBES = 'probe/'
+
+export function isProbe(name: string): boolean {
+  return name.startsWith(PROBES)
+}
+
 /** Objects that come and go, and are locked by nobody. */
 export function isPassing(name: string): boolean {
-  return name.startsWith('probe/') || name.startsWith('role/') || name.startsWith(TRIMS)
+  return isProbe(name) || name.startsWith('role/') || name.startsWith(TRIMS)
 }

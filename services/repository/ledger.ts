@@ -15,7 +15,7 @@ import {
   type LedgerEntry,
 } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
-import { ledgerName, ledgerPrefix } from '../formats/object-name.ts'
+import { isProbe, ledgerName, ledgerPrefix } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
 import type { CatalogEntry } from './catalog-entry.ts'
 import { type AnyEntry, EntryReader, isBroken, READ_AHEAD } from './entry-reader.ts'
@@ -63,7 +63,7 @@ export class Ledger {
     signer: Signer,
   ): Promise<string> {
     for await (const name of store.list(''))
-      throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
+      if (!isProbe(name)) throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
     const file = encodeEntry(1n, null, new Date(clock.now()).toISOString(), body, signer)
     if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists')
       throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')

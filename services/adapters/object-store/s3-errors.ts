@@ -4,6 +4,20 @@ import { isMistake } from '../../core/mistake.ts'
 
 /** Answers to a listing of versions where there is no such thing, or no right to it. */
 export const NO_VERSIONS = new Set(['NotImplemented', 'AccessDenied', 'MethodNotAllowed'])
+const NO_LOCK_HERE = new Set([
+  'ObjectLockConfigurationNotFoundError',
+  'NoSuchObjectLockConfiguration',
+  'InvalidBucketObjectLockConfiguration',
+])
+
+/** Answers to a question after a setting of the bucket where it is not set, or there is no such setting. */
+export const NO_LOCKS = new Set([...NO_LOCK_HERE, 'NotImplemented', 'MethodNotAllowed'])
+
+/** Answers to a put of what may be there already: to a race that was lost, or to an object that is locked. */
+export function isLost(code: string): boolean {
+  return ['ConditionalRequestConflict', 'OperationAborted', 'AccessDenied'].includes(code)
+}
+
 const REFUSALS = new Set([
   'AccessDenied',
   'InvalidAccessKeyId',
@@ -42,10 +56,16 @@ export function s3Error(
       ...options,
       next: 'set region= in the URL of the store',
     })
-  if (code === 'ObjectLockConfigurationNotFoundError' || isWithoutLock(code, error))
+  if (NO_LOCK_HERE.has(code) || isWithoutLock(code, error))
     return new TidemarkError(
       'STORE_NO_LOCK',
       `the bucket ${store.bucket} has no object lock, and ${name} is to be locked`,
+      options,
+    )
+  if (['NotImplemented', 'MethodNotAllowed'].includes(code))
+    return new TidemarkError(
+      'STORE_REFUSED',
+      `${store.place} answers ${code} for ${name}: it cannot do what was asked of it`,
       options,
     )
   if (REFUSALS.has(code))

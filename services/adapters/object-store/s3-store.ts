@@ -6,7 +6,7 @@
  * An answer that was lost comes back as `exists` when the put is tried again (hazard 85); callers compare.
  */
 import { createHash } from 'node:crypto'
-import { type BucketItem, Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
+import type { Client } from 'minio/dist/esm/minio.mjs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -15,29 +15,24 @@ import {
   type KeptObject,
   type ObjectDigest,
   type ObjectStore,
+  type RaceOutcome,
   type StoreFacts,
   type StoreLock,
 } from '../../core/ports/object-store.ts'
 import { isBulk, isPassing } from '../../formats/object-name.ts'
-import { AmbientProvider, FileProvider } from './s3-credentials.ts'
 import { digestOf } from './digest-of.ts'
-import { codeOf, NO_VERSIONS, s3Error } from './s3-errors.ts'
+import { hasLock, type ListedKey, versioningOf } from './s3-answers.ts'
+import { agentFor, connectS3, endpointOf, type S3Place } from './s3-client.ts'
+import { codeOf, isLost, NO_LOCKS, NO_VERSIONS, s3Error } from './s3-errors.ts'
+import { listKeys, listVersions, queryOf } from './s3-listing.ts'
+import { isLocked, S3Locks } from './s3-locks.ts'
+import { raceCreates } from './s3-race.ts'
 import { readAgain, SILENT_TRIES } from './read-again.ts'
-import { TimedAgent, TimedPlainAgent } from './timed-agent.ts'
 
-export interface S3Settings {
+export interface S3Settings extends S3Place {
   readonly bucket: string
   /** Of all names; empty, or with a slash at its end. */
   readonly prefix: string
-  /** http or https, host, port; AWS's own where it is not given. */
-  readonly endpoint: string | undefined
-  readonly region: string
-  /** Bucket in the path; else in the name of the host. */
-  readonly pathStyle: boolean
-  /** PEM of an own certificate authority. */
-  readonly ca: string | undefined
-  /** A file with credentials; the environment, or the machine's role, where it is not given. */
-  readonly credentials: { readonly file: string; readonly profile: string } | undefined
   /** Of the objects that are many and large; the bucket's default where it is not given. */
   readonly storageClass: string | undefined
   readonly lock: { readonly mode: 'governance' | 'compliance'; readonly forMs: number } | undefined
@@ -47,10 +42,8 @@ export interface S3Settings {
 }
 
 const SOCKETS = 16
-/** For the client: whichever version is the newest. */
-const NEWEST = ''
-/** One PUT takes this much; no object of ours comes near it. */
-const LARGEST_PUT = 5 * 1024 ** 3
+/** AWS answers 403 for what is locked, MinIO 400; only where it is locked is that an answer. */
+const LOCKED = new Set(['AccessDenied', 'InvalidRequest', 'ObjectLocked', 'Forbidden'])
 
 export class S3Store implements ObjectStore {
   readonly place: string
@@ -62,35 +55,18 @@ export class S3Store implements ObjectStore {
 
   constructor(settings: S3Settings) {
     this.#settings = settings
-    const { endpoint, region, bucket, prefix, pathStyle, ca, credentials } = settings
-    const url = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`)
+    const { endpoint, bucket, prefix } = settings
     this.#silenceMs = (settings.silenceMs ?? LIMITS.storeSilenceMs) / SILENT_TRIES
-    const isSecure = url.protocol === 'https:'
-    this.place = `s3://${bucket}/${prefix}${endpoint === undefined ? '' : ` at ${url.host}`}`
-    const kept = { keepAlive: true, maxSockets: SOCKETS }
-    this.#client = new Client({
-      endPoint: url.hostname,
-      ...(url.port === '' ? {} : { port: Number(url.port) }),
-      useSSL: isSecure,
-      region,
-      pathStyle,
-      partSize: LARGEST_PUT,
-      // Its own tries write to the terminal.
-      retryOptions: { disableRetry: true },
-      transportAgent: isSecure
-        ? new TimedAgent({ ...kept, ...(ca === undefined ? {} : { ca }) }, this.#silenceMs)
-        : new TimedPlainAgent(kept, this.#silenceMs),
-      credentialsProvider:
-        credentials === undefined
-          ? new AmbientProvider(isSecure ? new TimedAgent({}, this.#silenceMs) : undefined)
-          : new FileProvider(credentials.file, credentials.profile),
-    })
+    this.place = `s3://${bucket}/${prefix}${endpoint === undefined ? '' : ` at ${endpointOf(settings).host}`}`
+    this.#client = connectS3(settings, agentFor(settings, SOCKETS, this.#silenceMs), this.#silenceMs)
     if (settings.lock !== undefined)
-      this.lock = {
-        ...settings.lock,
-        extend: (name, until) => this.#extend(name, until),
-        hold: (name, on) => this.#hold(name, on),
-      }
+      this.lock = new S3Locks(settings.lock, {
+        client: this.#client,
+        bucket,
+        key: (name) => this.#key(name),
+        retrying: (action) => this.#retrying(action),
+        asCoded: (error, name) => this.#error(error, name),
+      })
   }
 
   async putIfAbsent(
@@ -119,10 +95,9 @@ export class S3Store implements ObjectStore {
       )
       return 'created'
     } catch (error) {
-      // 409: another put of the same name is under way (or a delete); the caller looks at what is there.
       if (codeOf(error) === 'PreconditionFailed') return 'exists'
-      if (codeOf(error) === 'ConditionalRequestConflict' && (await this.size(name)) !== undefined)
-        return 'exists'
+      // Another put of the same name is under way, or the object is there and locked: that it is there is what counts.
+      if (isLost(codeOf(error)) && (await this.#isThere(name))) return 'exists'
       throw this.#error(error, name)
     }
   }
@@ -142,37 +117,6 @@ export class S3Store implements ObjectStore {
           }
         : {}),
     }
-  }
-
-  async #extend(name: string, until: number): Promise<void> {
-    const { bucket, lock } = this.#settings
-    await this.#locking(name, () =>
-      this.#client.putObjectRetention(bucket, this.#key(name), {
-        mode: lock!.mode === 'governance' ? RETENTION_MODES.GOVERNANCE : RETENTION_MODES.COMPLIANCE,
-        retainUntilDate: new Date(until).toISOString(),
-        versionId: NEWEST,
-      }),
-    )
-  }
-
-  async #hold(name: string, on: boolean): Promise<void> {
-    await this.#locking(name, async () =>
-      this.#client.setObjectLegalHold(this.#settings.bucket, this.#key(name), {
-        status: on ? LEGAL_HOLD_STATUS.ENABLED : LEGAL_HOLD_STATUS.DISABLED,
-      }),
-    )
-  }
-
-  async #locking(name: string, action: () => Promise<void>): Promise<void> {
-    await this.#retrying(async () => {
-      try {
-        await action()
-      } catch (error) {
-        // Hidden by a deletion: 405.
-        const known = this.#error(error, name)
-        if (known.code !== 'STORE_NOT_FOUND' && codeOf(error) !== 'MethodNotAllowed') throw known
-      }
-    })
   }
 
   /** Reading again is always right; a put is tried again by those who know what an `exists` means to them. */
@@ -237,13 +181,54 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async *list(prefix: string): AsyncIterable<string> {
-    const { bucket, prefix: own } = this.#settings
+  async race(name: string, bodies: readonly Buffer[]): Promise<readonly RaceOutcome[]> {
+    const errors = await raceCreates(this.#settings, this.#key(name), bodies, this.#silenceMs)
+    return errors.map((error) => {
+      if (error === undefined) return 'created'
+      if (codeOf(error) === 'PreconditionFailed') return 'exists'
+      if (isLost(codeOf(error)) && codeOf(error) !== 'AccessDenied') return 'failed'
+      const known = this.#error(error, name)
+      if (known.code !== 'STORE_UNREACHABLE') throw known
+      return 'failed'
+    })
+  }
+
+  /** Who may not put may not look, perhaps: the refusal of the put says more. */
+  async #isThere(name: string): Promise<boolean> {
     try {
-      for await (const item of this.#client.listObjectsV2(bucket, own + prefix, true)) {
-        const { name } = item as BucketItem
-        if (name !== undefined) yield name.slice(own.length)
+      return (await this.size(name)) !== undefined
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code === 'STORE_REFUSED') return false
+      throw error
+    }
+  }
+
+  /** What the bucket or an object answers to a question about itself. */
+  #ask(query: string, objectName?: string): Promise<string> {
+    return this.#retrying(async () => {
+      try {
+        const answer = await this.#client.makeRequestAsync({
+          method: 'GET',
+          bucketName: this.#settings.bucket,
+          ...(objectName === undefined ? {} : { objectName }),
+          query,
+        })
+        const parts: Buffer[] = []
+        for await (const part of answer) parts.push(part as Buffer)
+        return Buffer.concat(parts).toString('utf8')
+      } catch (error) {
+        const known = this.#error(error, objectName ?? 'a question about the bucket')
+        if (known.code === 'STORE_UNREACHABLE') throw known
+        throw error
       }
+    })
+  }
+
+  async *list(prefix: string): AsyncIterable<string> {
+    const { prefix: own } = this.#settings
+    try {
+      for await (const { key } of listKeys((query) => this.#ask(query), own + prefix))
+        yield key.slice(own.length)
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
     }
@@ -257,32 +242,40 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  /** Deletion markers too: they hide what is under them, and take room like the rest. Without versions to be had, what is there now. */
+  /**
+   * Deletion markers too: they hide what is under them, and take room like the rest. What is there now where the service knows no versions, or
+   * lists none of what is there.
+   */
   async *kept(prefix: string): AsyncIterable<KeptObject> {
-    const { bucket, prefix: own } = this.#settings
     try {
-      for (const versions of [true, false]) {
-        try {
-          const listing = versions
-            ? this.#client.listObjects(bucket, own + prefix, true, { IncludeVersion: true })
-            : this.#client.listObjectsV2(bucket, own + prefix, true)
-          for await (const item of listing) {
-            const { name, versionId, lastModified, size } = item as ListedVersion
-            if (name !== undefined)
-              yield {
-                name: name.slice(own.length),
-                at: lastModified?.getTime() ?? 0,
-                bytes: size ?? 0,
-                version: versionId === 'null' ? undefined : versionId,
-              }
-          }
-          return
-        } catch (error) {
-          if (!versions || !NO_VERSIONS.has(codeOf(error))) throw error
-        }
+      let isEmpty = true
+      for await (const { key, at, bytes, version } of this.#versionsBelow(prefix)) {
+        isEmpty = false
+        yield { name: this.#nameOf(key), at, bytes, version }
       }
+      if (!isEmpty) return
+      for await (const { key, at, bytes } of listKeys(
+        (query) => this.#ask(query),
+        this.#settings.prefix + prefix,
+      ))
+        yield { name: this.#nameOf(key), at, bytes, version: undefined }
     } catch (error) {
       throw this.#error(error, `${prefix}*`)
+    }
+  }
+
+  #nameOf(key: string): string {
+    return key.slice(this.#settings.prefix.length)
+  }
+
+  /** None where there is no such thing, or no right to it. */
+  async *#versionsBelow(prefix: string): AsyncGenerator<ListedKey> {
+    try {
+      // `null`: written while the bucket had no versions, and no version to be named where it has none now.
+      for await (const one of listVersions((query) => this.#ask(query), this.#settings.prefix + prefix))
+        yield one.version === 'null' ? { ...one, version: undefined } : one
+    } catch (error) {
+      if (!NO_VERSIONS.has(codeOf(error))) throw error
     }
   }
 
@@ -295,54 +288,29 @@ export class S3Store implements ObjectStore {
       )
       return 'purged'
     } catch (error) {
-      // AWS answers 403 for what is locked, MinIO 400; only where it is locked is that an answer.
       if (
-        ['AccessDenied', 'InvalidRequest', 'ObjectLocked'].includes(codeOf(error)) &&
-        (await this.#isLocked(name, version))
+        LOCKED.has(codeOf(error)) &&
+        (await isLocked((query) => this.#ask(query, this.#key(name)), version, this.#settings.clock.now()))
       )
         return 'locked'
       throw this.#error(error, name)
     }
   }
 
-  async #isLocked(name: string, version: string | undefined): Promise<boolean> {
-    const { bucket } = this.#settings
-    const which = { versionId: version ?? NEWEST }
-    const answers = await Promise.allSettled([
-      this.#client.getObjectRetention(bucket, this.#key(name), which),
-      this.#client.getObjectLegalHold(bucket, this.#key(name), which),
-    ])
-    const [retention, hold] = answers.map((answer) =>
-      answer.status === 'fulfilled' ? (answer.value as unknown) : undefined,
-    )
-    const until = (retention as { retainUntilDate?: string } | undefined)?.retainUntilDate
-    return (
-      (until !== undefined && Date.parse(until) > this.#settings.clock.now()) ||
-      hold === 'ON' ||
-      (hold as { status?: string } | undefined)?.status === 'ON'
-    )
-  }
-
   /** In a bucket with versions: what was overwritten or deleted since, the newest first. */
   async *versions(name: string): AsyncIterable<Buffer> {
-    const { bucket } = this.#settings
     const key = this.#key(name)
     try {
-      const versions: { readonly id: string; readonly at: number }[] = []
-      for await (const item of this.#client.listObjects(bucket, key, true, { IncludeVersion: true })) {
-        const { name: found, versionId, lastModified, isDeleteMarker } = item as ListedVersion
-        if (found === key && versionId !== undefined && versionId !== 'null' && isDeleteMarker !== true)
-          versions.push({ id: versionId, at: lastModified?.getTime() ?? 0 })
-      }
-      for (const { id } of versions.sort((a, b) => b.at - a.at)) {
+      const found: ListedKey[] = []
+      for await (const one of this.#versionsBelow(name))
+        if (one.key === key && one.version !== undefined && !one.isMarker) found.push(one)
+      for (const { version } of found.sort((a, b) => b.at - a.at)) {
         const parts: Buffer[] = []
-        for await (const part of await this.#client.getObject(bucket, key, { versionId: id }))
-          parts.push(part as Buffer)
+        const body = await this.#client.getObject(this.#settings.bucket, key, { versionId: version! })
+        for await (const part of body) parts.push(part as Buffer)
         yield Buffer.concat(parts)
       }
     } catch (error) {
-      // A service without versions, or credentials that may not list them: none are known.
-      if (NO_VERSIONS.has(codeOf(error))) return
       throw this.#error(error, name)
     }
   }
@@ -353,33 +321,38 @@ export class S3Store implements ObjectStore {
 
   /** What correctness and retention need to know of this bucket. */
   async facts(): Promise<StoreFacts> {
-    const { bucket } = this.#settings
     try {
-      const versioning = await this.#client.getBucketVersioning(bucket)
-      const { headers } = await this.#client.makeRequestAsync(
-        { method: 'HEAD', bucketName: bucket },
-        '',
-        [200],
-        this.#settings.region,
-      )
       return {
-        versioning: versioning.Status === 'Enabled',
-        objectLock: await this.#hasObjectLock(),
-        now: headers.date === undefined ? undefined : Date.parse(headers.date),
+        versioning: await this.#whether('versioning', versioningOf),
+        objectLock: await this.#whether('object-lock', hasLock),
+        now: await this.#now(),
       }
     } catch (error) {
       throw this.#error(error, "the bucket's settings")
     }
   }
 
-  async #hasObjectLock(): Promise<boolean> {
+  /** A service without such a setting has it off. */
+  async #whether(setting: string, read: (answer: string) => boolean): Promise<boolean> {
     try {
-      const config: unknown = await this.#client.getObjectLockConfig(this.#settings.bucket)
-      return typeof config === 'object' && config !== null && 'objectLockEnabled' in config
+      return read(await this.#ask(queryOf({ [setting]: '' })))
     } catch (error) {
-      if (['ObjectLockConfigurationNotFoundError', 'NotImplemented'].includes(codeOf(error))) return false
+      if (NO_LOCKS.has(codeOf(error))) return false
       throw error
     }
+  }
+
+  async #now(): Promise<number | undefined> {
+    const { bucket, region } = this.#settings
+    const answer = await this.#client.makeRequestAsync(
+      { method: 'HEAD', bucketName: bucket },
+      '',
+      [200],
+      region,
+    )
+    // Nobody reads what has no body: its socket would be kept open until the deadline of a request.
+    answer.resume()
+    return answer.headers.date === undefined ? undefined : Date.parse(answer.headers.date)
   }
 
   #key(name: string): string {
@@ -394,15 +367,6 @@ export class S3Store implements ObjectStore {
       region: this.#settings.region,
     })
   }
-}
-
-/** As a service's listing of versions has it. */
-interface ListedVersion {
-  readonly name?: string
-  readonly versionId?: string
-  readonly lastModified?: Date
-  readonly size?: number
-  readonly isDeleteMarker?: boolean
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -3,6 +3,8 @@ import { Agent as PlainAgent, type AgentOptions as PlainOptions } from 'node:htt
 import { Agent, type AgentOptions } from 'node:https'
 import type { Socket } from 'node:net'
 
+type OnSocket = (socket: Socket) => void
+
 /**
  * A socket that says nothing for so long while somebody waits is dead. The agent has to know the time as well: it sets its
  * own on each socket that it keeps for the next request, and without one that is none.
@@ -16,28 +18,38 @@ function watched<S extends Pick<Socket, 'setTimeout' | 'destroy'>>(socket: S, si
 
 export class TimedAgent extends Agent {
   readonly #silenceMs: number
-  constructor(options: AgentOptions, silenceMs: number) {
+  readonly #onSocket: OnSocket | undefined
+  /** @param onSocket told of each new connection before it is there */
+  constructor(options: AgentOptions, silenceMs: number, onSocket?: OnSocket) {
     super({ ...options, timeout: silenceMs })
     this.#silenceMs = silenceMs
+    this.#onSocket = onSocket
   }
   override createConnection(
     ...args: Parameters<Agent['createConnection']>
   ): ReturnType<Agent['createConnection']> {
     const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket, this.#silenceMs)
+    if (socket === undefined || socket === null) return socket
+    this.#onSocket?.(socket as Socket)
+    return watched(socket as Socket, this.#silenceMs)
   }
 }
 
 export class TimedPlainAgent extends PlainAgent {
   readonly #silenceMs: number
-  constructor(options: PlainOptions, silenceMs: number) {
+  readonly #onSocket: OnSocket | undefined
+  /** @param onSocket told of each new connection before it is there */
+  constructor(options: PlainOptions, silenceMs: number, onSocket?: OnSocket) {
     super({ ...options, timeout: silenceMs })
     this.#silenceMs = silenceMs
+    this.#onSocket = onSocket
   }
   override createConnection(
     ...args: Parameters<PlainAgent['createConnection']>
   ): ReturnType<PlainAgent['createConnection']> {
     const socket = super.createConnection(...args)
-    return socket === undefined || socket === null ? socket : watched(socket as Socket, this.#silenceMs)
+    if (socket === undefined || socket === null) return socket
+    this.#onSocket?.(socket as Socket)
+    return watched(socket as Socket, this.#silenceMs)
   }
 }

@@ -42,10 +42,18 @@ export interface ObjectStore {
   versions?(name: string): AsyncIterable<Buffer>
   /** Puts an object back as it should be, where it is missing or wrong. Nothing is lost where that fails. */
   repair?(name: string, bytes: Buffer): Promise<void>
+  /**
+   * Several creates of one name that nobody had before, as near to one moment as the store's protocol lets. Only where a service in
+   * between decides who wins; elsewhere `putIfAbsent`s at once are as near.
+   */
+  race?(name: string, bodies: readonly Buffer[]): Promise<readonly RaceOutcome[]>
   facts?(): Promise<StoreFacts>
   /** Takes away what is left of uploads that never ended, once none can still go on; how many. Only where a store keeps such. */
   sweep?(clock: Clock): Promise<number>
 }
+
+/** `failed`: an answer that does not say who won. */
+export type RaceOutcome = 'created' | 'exists' | 'failed'
 
 export interface ObjectDigest {
   readonly bytes: number
