@@ -69,6 +69,24 @@ export function withChange(before: SchemaFacts, change: SchemaChange): SchemaFac
   }
 }
 
+/** Older versions kept an object that was dropped while it was read without the SQL that makes it. */
+export function withoutUnread(facts: SchemaFacts): SchemaFacts {
+  const isUnread = ({ sql }: { readonly sql: string | null }): boolean => sql === null
+  const unread = facts.statements.filter(isUnread)
+  if (unread.length === 0) return facts
+  return {
+    ...facts,
+    statements: facts.statements.filter((statement) => !isUnread(statement)),
+    notes: [
+      ...facts.notes,
+      ...unread.map(
+        ({ objects }) =>
+          `${objects.map(({ kind, schema, name }) => `${kind} ${schema === undefined ? '' : `${schema}.`}${name}`).join(', ')}: dropped while the schema was read, and not made; a point behind its drop does not need it`,
+      ),
+    ],
+  }
+}
+
 function textOf({ sql, phase, rank, objects, of }: SchemaStatement): string {
   const names = objects.map((o) => [o.kind, o.schema, o.table, o.name])
   return JSON.stringify(of === undefined ? [sql, phase, rank, names] : [sql, phase, rank, names, of])
@@ -119,7 +137,8 @@ function changedList<T>(before: readonly T[], change: ListChange<T>): T[] {
 
 const run = z.tuple([z.int().nonnegative(), z.int().positive()])
 const statement = z.object({
-  sql: z.string(),
+  // Without SQL where an older version kept what was dropped while it was read: schema-readings.ts.
+  sql: z.string().nullable(),
   phase: z.enum(['before', 'after']),
   rank: z.number(),
   of: z.string().optional(),

@@ -1,7 +1,7 @@
 /** Readings of the schema as a generation has them: a whole one, and the changes that continue it. */
 import type { SchemaFacts } from '../core/transaction.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
-import { parseSchemaChange, type ReadingEntry, withChange } from '../formats/schema-change.ts'
+import { parseSchemaChange, type ReadingEntry, withChange, withoutUnread } from '../formats/schema-change.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 
@@ -31,7 +31,7 @@ export class SchemaReadings {
     for (let at = 0; at < changes.length; at += TOGETHER)
       for (const bytes of await Promise.all(changes.slice(at, at + TOGETHER).map((e) => this.#fetch(e))))
         facts = withChange(facts, parseSchemaChange(bytes))
-    return facts
+    return withoutUnread(facts)
   }
 
   /** The objects that this reading found changed without a record. */

@@ -260,3 +260,53 @@ test('where protection cannot be made, grants are withheld', async () => {
     await outside.end()
   }
 })
+
+test('where a REVOKE cannot be made, the grants beside it are withheld', async () => {
+  const role = `r${Date.now().toString(36)}`
+  const outside = new pg.Client(serverUrl('18'))
+  await outside.connect()
+  await outside.query(`CREATE ROLE ${role}`)
+  try {
+    await using backup = await Backup.start({
+      setup: `CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+        CREATE FUNCTION closed() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION closed() FROM PUBLIC; GRANT EXECUTE ON FUNCTION closed() TO ${role};
+        CREATE FUNCTION plain() RETURNS int LANGUAGE sql AS 'SELECT 2'; GRANT EXECUTE ON FUNCTION plain() TO ${role}`,
+    })
+    // The target's own administrators let nobody revoke.
+    const into = await backup.emptyDatabase()
+    const refused = `RAISE EXCEPTION 'nobody revokes here'`
+    await ask(
+      into,
+      `CREATE FUNCTION never() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN ${refused}; END $$; CREATE EVENT TRIGGER never ON ddl_command_start WHEN TAG IN ('REVOKE') EXECUTE FUNCTION never()`,
+    )
+    const { url, told, script } = await restored(backup, { into })
+    expect(told).toContain('function public.closed')
+    expect(script).toContain('withheld: a REVOKE could not be made')
+    expect(script).toMatch(/GRANT EXECUTE ON FUNCTION "public"\."closed"\(\)/)
+    const rights = `SELECT has_function_privilege('${role}', 'plain()', 'EXECUTE') AS plain, EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname = 'closed' AND a.grantee = '${role}'::regrole) AS closed`
+    expect(await ask(url, rights)).toEqual([{ plain: true, closed: false }])
+    await sameRows(backup, url)
+  } finally {
+    await outside.query(`DROP OWNED BY ${role}`)
+    await outside.query(`DROP ROLE ${role}`)
+    await outside.end()
+  }
+})
+
+test('an index over a function that its owner declared IMMUTABLE against its extension', async () => {
+  await using backup = await Backup.start({
+    setup: `CREATE EXTENSION unaccent; ALTER FUNCTION unaccent(text) IMMUTABLE; CREATE TABLE people (id int PRIMARY KEY, name text); INSERT INTO people VALUES (1, 'Zoë');
+      CREATE INDEX people_plain ON people (unaccent(name)); CREATE MATERIALIZED VIEW empty AS SELECT 1 AS one WITH NO DATA; CREATE MATERIALIZED VIEW filled AS SELECT unaccent(name) AS n FROM people`,
+  })
+  // Once more behind the reading, and in a transaction of its own.
+  await backup.source.query('CREATE EXTENSION fuzzystrmatch')
+  await backup.source.query('ALTER FUNCTION soundex(text) VOLATILE')
+  await backup.source.query('ALTER FUNCTION soundex(text) IMMUTABLE')
+  await backup.source.query('CREATE INDEX people_sound ON people (soundex(name))')
+  await backup.durable()
+  const { url, told } = await restored(backup)
+  expect(told).toEqual([])
+  await sameRows(backup, url)
+  const state = `SELECT (SELECT indisvalid FROM pg_index WHERE indexrelid = 'people_plain'::regclass) AS valid, (SELECT provolatile::text FROM pg_proc WHERE oid = 'unaccent(text)'::regprocedure) AS v, (SELECT array_agg(relispopulated ORDER BY relname) FROM pg_class WHERE relkind = 'm' AND relnamespace = 'public'::regnamespace) AS filled`
+  expect(await ask(url, state)).toEqual([{ valid: true, v: 'i', filled: [false, true] }])
+})

@@ -12,6 +12,7 @@ import { foreignTables } from './foreign-tables.ts'
 import { initialRights } from './initial-rights.ts'
 import type { CatalogKind } from './kind.ts'
 import { accessMethods, languages, transforms } from './languages.ts'
+import { memberFunctions } from './member-functions.ts'
 import { operatorClasses, operatorFamilies, operators } from './operators.ts'
 import { publications } from './publications.ts'
 import { roles } from './roles.ts'
@@ -33,6 +34,7 @@ export const KINDS: readonly CatalogKind[] = [
   roles,
   schemas,
   extensions,
+  memberFunctions,
   baseTypes,
   types,
   tables,

@@ -27,8 +27,11 @@ export async function readObjects(
     if (some?.length === 0) return
     try {
       await catalog.rows('SAVEPOINT reading')
-      objects.push(...(await kind.read(catalog, some)))
+      const found = await kind.read(catalog, some)
       await catalog.rows('RELEASE SAVEPOINT reading')
+      for (const object of found)
+        if (object.statements.every(isWhole)) objects.push(object)
+        else failed.set(object.oid, 'it was dropped while it was read')
       return
     } catch (error) {
       if (!isOfObject(error)) throw error
@@ -45,6 +48,11 @@ export async function readObjects(
   }
   await read(only)
   return { objects, failed }
+}
+
+/** What a printing function says of an object that is gone by now is NULL, whatever the snapshot shows. */
+function isWhole(statement: { readonly sql: string | null }): boolean {
+  return statement.sql !== null
 }
 
 async function oidsOf(catalog: Catalog, kind: CatalogKind): Promise<number[]> {

@@ -16,7 +16,7 @@ import { KINDS } from './kinds.ts'
 import { readObjects } from './read-objects.ts'
 import { type Made, uncovered } from './uncovered.ts'
 import { untoldChanges } from './untold.ts'
-import { changedKeys, readVersions, VERSIONED, type Versions } from './versions.ts'
+import { changedKeys, readLightVersions, readVersions, VERSIONED, type Versions } from './versions.ts'
 
 export type ReadSchema = SchemaFacts & { readonly reading: string; readonly head: string }
 
@@ -42,6 +42,8 @@ interface Round {
   readonly writers: ReadonlyMap<string, ReadonlySet<number>>
   /** class:oid of what was printed in this round. */
   readonly printed: ReadonlySet<string>
+  /** Rows of what is read each time. */
+  readonly light: Versions
   readonly failed: ReadonlyMap<string, string>
 }
 
@@ -85,7 +87,7 @@ export class SchemaReader {
     const known = { versions: this.#versions, objects: this.#known(), unsettled: this.#unsettled }
     for (let left = rounds; ; left--) {
       const round = await this.#round(client, catalog, earlier)
-      const disturbed = await this.#disturbed(catalog, round.printed)
+      const disturbed = await this.#disturbed(catalog, round)
       for (const [key, why] of round.failed) if (!disturbed.has(key)) this.#unread.set(key, why)
       this.#unsettled = disturbed
       if (disturbed.size > 0 && left > 0) continue
@@ -148,8 +150,9 @@ export class SchemaReader {
   }
 
   /** What was printed and changed before it was over. */
-  async #disturbed(catalog: Catalog, printed: ReadonlySet<string>): Promise<Set<string>> {
+  async #disturbed(catalog: Catalog, { printed, light }: Round): Promise<Set<string>> {
     const changed = changedKeys(this.#versions!, (await readVersions(catalog)).versions)
+    for (const key of changedKeys(light, await readLightVersions(catalog))) changed.add(key)
     if (changed.size === 0) return changed
     const all = new Set([...changed, ...(await dependentsOf(catalog, changed))])
     return new Set([...all].filter((key) => printed.has(key)))
@@ -168,6 +171,7 @@ export class SchemaReader {
       const { versions, writers } = await readVersions(catalog, since)
       const digest = await catalogDigest(catalog)
       const failed = new Map<string, string>()
+      const versionsOfLight = await readLightVersions(catalog)
       const light = await this.#readLight(catalog, failed)
       const changed = new Set([...changedKeys(this.#versions ?? new Map(), versions), ...light.changed])
       const wanted =
@@ -175,12 +179,13 @@ export class SchemaReader {
           ? undefined
           : new Set([...changed, ...(await dependentsOf(catalog, changed)), ...this.#unsettled])
       const printed = await this.#readVersioned(catalog, wanted, failed)
+      for (const key of versionsOfLight.keys()) printed.add(key)
       this.#versions = versions
       const facts = {
         ...(await this.#facts(catalog, moment?.snapshot ?? '', seen)),
         head: before?.head ?? '0/0',
       }
-      return { facts, upTo: behind?.head ?? '0/0', digest, writers, printed, failed }
+      return { facts, upTo: behind?.head ?? '0/0', digest, writers, printed, light: versionsOfLight, failed }
     } finally {
       await client.query('ROLLBACK')
     }

@@ -7,6 +7,32 @@ import type { Catalog } from './kind.ts'
 /** The classes whose objects are many and costly to print; those of all others are read each time. */
 export const VERSIONED: ReadonlySet<string> = new Set(['pg_class', 'pg_type', 'pg_proc'])
 
+/** Those, apart from what all databases share: roles and databases come and go with other people's work. */
+const LIGHT_CLASSES: readonly string[] = [
+  'pg_am',
+  'pg_cast',
+  'pg_collation',
+  'pg_conversion',
+  'pg_default_acl',
+  'pg_event_trigger',
+  'pg_extension',
+  'pg_foreign_data_wrapper',
+  'pg_foreign_server',
+  'pg_language',
+  'pg_namespace',
+  'pg_opclass',
+  'pg_operator',
+  'pg_opfamily',
+  'pg_publication',
+  'pg_statistic_ext',
+  'pg_transform',
+  'pg_ts_config',
+  'pg_ts_dict',
+  'pg_ts_parser',
+  'pg_ts_template',
+  'pg_user_mapping',
+]
+
 /** Of each object (class:oid), a text that is another one after any change to it. */
 export type Versions = ReadonlyMap<string, string>
 
@@ -86,6 +112,22 @@ export async function readVersions(catalog: Catalog, since?: bigint): Promise<Ve
   for (const { key, writers: text } of found)
     if (text !== null) writers.set(key, new Set(text.split(' ').map(Number)))
   return { versions, writers }
+}
+
+/**
+ * Of the classes that are read each time, the row of each object alone: enough to tell what went away, or became another,
+ * while it was printed.
+ */
+export async function readLightVersions(catalog: Catalog): Promise<Versions> {
+  const readable = await catalog.rows<{ name: string }>(
+    `SELECT name FROM unnest('{${LIGHT_CLASSES.join(',')}}'::text[]) name WHERE has_table_privilege('pg_catalog.' || name, 'SELECT')`,
+  )
+  const parts = readable.map(
+    ({ name }) =>
+      `SELECT '${name}:' || o.oid AS key, o.xmin::text || o.ctid::text AS version FROM pg_catalog.${name} o WHERE o.oid >= 16384`,
+  )
+  const found = await catalog.rows<{ key: string; version: string }>(parts.join(' UNION ALL '))
+  return new Map(found.map(({ key, version }) => [key, version]))
 }
 
 /** What is there in one of the two alone, or is another. */
