@@ -115,8 +115,9 @@ export async function schemaAt(
     if (facts === undefined) continue
     oldest = facts
     // Facts that saw a transaction behind the point, or one that the stream has not shown yet, know too much.
+    const isUnsettled = (facts.unsettled ?? []).length > 0
     const knowsLater =
-      untold.isBehindPoint(entry) ||
+      untold.isBehindPoint(entry, isUnsettled) ||
       facts.ddlSeen.some((xid) => {
         const at = place.get(xid)
         return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
@@ -124,7 +125,7 @@ export async function schemaAt(
       // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
       records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
     if (!knowsLater) {
-      chosen = { ...facts, notes: [...facts.notes, ...(await untold.notes(entry, readings))] }
+      chosen = { ...facts, notes: [...facts.notes, ...(await untold.notes(entry, isUnsettled, readings))] }
       break
     }
   }

@@ -19,16 +19,20 @@ export class UntoldChanges {
     this.#point = point
   }
 
-  /** Whether the reading has a change that was not made yet at the point. */
-  isBehindPoint(reading: ReadingEntry): boolean {
-    return this.#upTo(reading).some(
+  /**
+   * Whether the reading has a change that was not made yet at the point.
+   *
+   * @param isUnsettled whether it was made while objects changed: it may have what the next one tells
+   */
+  isBehindPoint(reading: ReadingEntry, isUnsettled: boolean): boolean {
+    return this.#upTo(reading, isUnsettled).some(
       ({ body: { untold } }) => untold !== undefined && compareLsn(parseLsn(untold.from), this.#point) >= 0,
     )
   }
 
   /** What is not certain where this reading serves the point. */
-  async notes(chosen: ReadingEntry, readings: SchemaReadings): Promise<string[]> {
-    const known = new Set(this.#upTo(chosen))
+  async notes(chosen: ReadingEntry, isUnsettled: boolean, readings: SchemaReadings): Promise<string[]> {
+    const known = new Set(this.#upTo(chosen, isUnsettled))
     const notes: string[] = []
     for (const entry of this.#readings) {
       const { untold } = entry.body
@@ -45,7 +49,7 @@ export class UntoldChanges {
     return notes
   }
 
-  #upTo(reading: ReadingEntry): readonly ReadingEntry[] {
-    return this.#readings.slice(0, this.#readings.indexOf(reading) + 1)
+  #upTo(reading: ReadingEntry, isUnsettled: boolean): readonly ReadingEntry[] {
+    return this.#readings.slice(0, this.#readings.indexOf(reading) + (isUnsettled ? 2 : 1))
   }
 }

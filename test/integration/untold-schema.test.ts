@@ -5,11 +5,14 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { SchemaReadings } from '../../services/adapters/postgres/schema-reader.ts'
 import type { RestoreReport } from '../../services/app/restore.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import type { ReadingEntry } from '../../services/formats/schema-change.ts'
+import { UntoldChanges } from '../../services/rebuild/untold-changes.ts'
 import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
 
 const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text DEFAULT 'a'); INSERT INTO t VALUES (1, 'x'); CREATE TABLE calm (id int PRIMARY KEY);
@@ -165,6 +168,23 @@ async function unseen(client: pg.Client, sql: readonly string[]): Promise<void> 
   for (const name of triggers) await client.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
 }
 
+/** Returns the position right behind it, LSN as text. */
+async function unseenAtOnce(client: pg.Client, sql: readonly string[]): Promise<string> {
+  const triggers = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']
+  const commands = [
+    'BEGIN',
+    ...triggers.map((name) => `ALTER EVENT TRIGGER ${name} DISABLE`),
+    ...sql,
+    ...triggers.map((name) => `ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`),
+    'COMMIT',
+    'SELECT pg_current_wal_insert_lsn()::text AS l',
+  ]
+  const answers = (await client.query(commands.join('; '))) as unknown as readonly pg.QueryResult<{
+    l: string
+  }>[]
+  return answers.at(-1)!.rows[0]!.l
+}
+
 const untoldOf = (backup: Backup): readonly { readonly from: string; readonly to: string }[] =>
   backup.repository.catalog.generation!.schemas.flatMap(({ body }) => body.untold ?? [])
 const saidOf = (report: RestoreReport): string[] =>
@@ -188,6 +208,15 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         ;({ reading } = change)
         return change.untold?.objects ?? []
       }
+      // Roles and databases that other tests make on this server are in the digest too: then a reading finds nothing.
+      const isOldByItself = async (): Promise<boolean> => {
+        for (let left = 10; left > 0; left--) {
+          if (!(await readings.isOld(source))) return false
+          const found = await next()
+          if (found.length > 0) return true
+        }
+        return true
+      }
       for (const sql of CALM) {
         for (const one of sql.split('; ')) await source.query(one)
         expect(await next(), sql).toEqual([])
@@ -201,11 +230,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'DROP TABLE IF EXISTS pg_temp.other; CREATE TEMP TABLE other (id serial)',
       ]) {
         let isOld = true
-        // Roles and databases that other tests make on this server are in the digest too: not every time.
         for (let left = 10; isOld && left > 0; left--) {
           await source.query(sql)
-          isOld = await readings.isOld(source)
-          if (isOld) expect(await next(), sql).toEqual([])
+          isOld = await isOldByItself()
         }
         expect(isOld, sql).toBe(false)
       }
@@ -220,12 +247,61 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         // Another object's record explains nothing.
         await source.query(`COMMENT ON TABLE calm IS '${name}'`)
         expect(await next(), name).not.toEqual([])
-        expect(await readings.isOld(source), name).toBe(false)
+        expect(await isOldByItself(), name).toBe(false)
       }
       // No event trigger sees these.
       await source.query(`ALTER ROLE ${role} SET work_mem = '8MB'`)
       expect(await readings.isOld(source)).toBe(true)
       await source.query(`ALTER ROLE ${role} RESET work_mem`)
+    })
+  })
+
+  test('a change that comes while it is printed is told by the next reading', async () => {
+    await withRole(version, async (role) => {
+      await using backup = await Backup.prepare({ version, setup: `${SETUP}; GRANT SELECT ON t TO ${role}` })
+      await backup.init()
+      const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+      // Behind the snapshot, and before anything is printed.
+      const send = client.query.bind(client) as (...args: unknown[]) => unknown
+      let change: (() => Promise<unknown>) | undefined
+      Object.assign(client, {
+        query: async (...args: unknown[]) => {
+          const answer = await send(...args)
+          if (change === undefined || !/pg_current_snapshot/.test(String(args[0]))) return answer
+          const action = change
+          change = undefined
+          await action()
+          return answer
+        },
+      })
+      try {
+        const reader = new SchemaReader()
+        await reader.read(client)
+        // So that it is printed again: the text comes from behind the snapshot.
+        await backup.source.query(`COMMENT ON FUNCTION one() IS 'recorded'`)
+        change = () =>
+          unseenAtOnce(
+            backup.source,
+            CHANGES.map(([, sql]) => sql.replaceAll('ROLE_A', role)),
+          )
+        const torn = await reader.read(client, 0)
+        expect(torn.unsettled).not.toEqual([])
+        const next = await reader.read(client)
+        const told = [...(torn.untold?.objects ?? []), ...(next.untold?.objects ?? [])].join()
+        for (const object of [
+          'policy public.t.made',
+          'function public.one',
+          'constraint public.t.low',
+          'statistics public.pairs',
+        ])
+          expect(told).toContain(object)
+        const entries = [torn, next].map((body) => ({ body }) as unknown as ReadingEntry)
+        const before = parseLsn(torn.head)
+        expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, true)).toBe(true)
+        expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, false)).toBe(false)
+      } finally {
+        await client.end()
+      }
     })
   })
 
@@ -245,12 +321,17 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         await move()
         return compareLsn(backup.repository.catalog.generation!.checked, parseLsn(at)) >= 0
       })
-      await unseen(
+      // At once: a reading that other tests' roles bring about has all of it or nothing.
+      const between = await unseenAtOnce(
         source,
         CHANGES.map(([, sql]) => sql.replaceAll('ROLE_A', role)),
       )
-      const between = await move()
-      await backup.until(() => untoldOf(backup).length > 0)
+      await source.query(`COMMENT ON TABLE calm IS 'read again'`)
+      await backup.until(async () => {
+        await move()
+        const { body } = backup.repository.catalog.generation!.schemas.at(-1)!
+        return untoldOf(backup).length > 0 && compareLsn(parseLsn(body.head!), parseLsn(between)) >= 0
+      })
       const behind = await move()
       const after = await answers(backup.sourceUrl, questions)
       await backup.durable()

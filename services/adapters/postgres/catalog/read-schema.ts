@@ -53,6 +53,7 @@ export class SchemaReader {
   /** Of the others, by OID. */
   readonly #objects = new Map<CatalogKind, Map<number, CatalogObject>>()
   #versions: Versions | undefined
+  #lightVersions: Versions = new Map()
   /** Those that a round printed while they changed: printed again by the next one. */
   #unsettled: ReadonlySet<string> = new Set()
   /** What could not be read of an object that did not change meanwhile: class:oid to the note. */
@@ -84,7 +85,12 @@ export class SchemaReader {
   async read(client: pg.Client, rounds = ROUNDS, stored?: EarlierReading): Promise<ReadSchema> {
     const catalog = await openCatalog(client)
     const earlier = this.#earlier ?? stored
-    const known = { versions: this.#versions, objects: this.#known(), unsettled: this.#unsettled }
+    const known = {
+      versions: this.#versions,
+      light: this.#lightVersions,
+      objects: this.#known(),
+      unsettled: this.#unsettled,
+    }
     for (let left = rounds; ; left--) {
       const round = await this.#round(client, catalog, earlier)
       const disturbed = await this.#disturbed(catalog, round)
@@ -125,6 +131,7 @@ export class SchemaReader {
     catalog: Catalog,
     known: {
       readonly versions: Versions | undefined
+      readonly light: Versions
       readonly objects: ReadonlyMap<string, readonly CatalogObject[]>
       readonly unsettled: ReadonlySet<string>
     },
@@ -140,7 +147,12 @@ export class SchemaReader {
       known.versions === undefined
         ? new Set([...writers.keys()].filter((key) => after.has(key)))
         : new Set([...changedKeys(known.versions, this.#versions!), ...light, ...known.unsettled])
+    const own = [
+      ...changedKeys(known.versions ?? new Map(), this.#versions!),
+      ...changedKeys(known.light, this.#lightVersions),
+    ]
     return untoldChanges(catalog, {
+      torn: new Set(own.filter((key) => known.unsettled.has(key))),
       snapshot: earlier.snapshot,
       before: known.versions === undefined ? undefined : known.objects,
       after,
@@ -180,6 +192,7 @@ export class SchemaReader {
           : new Set([...changed, ...(await dependentsOf(catalog, changed)), ...this.#unsettled])
       const printed = await this.#readVersioned(catalog, wanted, failed)
       for (const key of versionsOfLight.keys()) printed.add(key)
+      this.#lightVersions = versionsOfLight
       this.#versions = versions
       const facts = {
         ...(await this.#facts(catalog, moment?.snapshot ?? '', seen)),

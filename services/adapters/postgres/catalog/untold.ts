@@ -15,6 +15,8 @@ export interface Compared {
   readonly after: ReadonlyMap<string, readonly CatalogObject[]>
   /** Those whose own rows changed, as class:oid, or that may have; what only depends on them is left out. */
   readonly changed: ReadonlySet<string>
+  /** Those that the reading before printed while they changed: their text there may be the one of now. */
+  readonly torn: ReadonlySet<string>
   /** By class:oid, 32 bits of each transaction that wrote rows of it and may be newer than the reading before. */
   readonly writers: ReadonlyMap<string, ReadonlySet<number>>
 }
@@ -34,9 +36,9 @@ const RIGHTS_ALONE = /^(pg_init_privs|pg_default_acl):/
 
 /** @returns the objects, for people */
 export async function untoldChanges(catalog: Catalog, compared: Compared): Promise<string[]> {
-  const { before, after, changed } = compared
-  const differing = [...changed].filter(
-    (key) => before === undefined || textOf(before.get(key)) !== textOf(after.get(key)),
+  const { before, after, changed, torn } = compared
+  const differing = [...new Set([...changed, ...torn])].filter(
+    (key) => before === undefined || torn.has(key) || textOf(before.get(key)) !== textOf(after.get(key)),
   )
   if (differing.length === 0) return []
   const records = (
