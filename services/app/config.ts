@@ -2,12 +2,12 @@
  * tidemark.yaml: validated once, normalised once. After this no setting is optional and no unit is text.
  * schemas/config.schema.json is made from the same schema.
  */
-import { readFileSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { Subjects } from '../core/relation.ts'
+import { fileText, secretText, settingsText } from './settings-file.ts'
 import { LARGEST_ROW, type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -283,14 +283,9 @@ export interface Config {
 export const CONFIG_NAME = 'tidemark.yaml'
 
 /** @throws TidemarkError CONFIG_MISSING, CONFIG_INVALID (names every wrong setting) */
+/** @throws TidemarkError CONFIG_MISSING, CONFIG_INVALID */
 export function readConfig(path: string = CONFIG_NAME): Config {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new TidemarkError('CONFIG_MISSING', `${path} cannot be read`, { cause: error })
-  }
-  return parseConfig(text, resolve(path))
+  return parseConfig(settingsText(path), resolve(path))
 }
 
 export function parseConfig(text: string, path: string): Config {
@@ -390,27 +385,6 @@ function kafkaLogin(sasl: NonNullable<z.infer<typeof kafkaSettings>['sasl']>, fo
     clientId,
     scope,
     clientSecret: fileText(sasl.clientSecretFile, folder, 'kafka.sasl.clientSecretFile'),
-  }
-}
-
-/** A secret stands in the file, or in a file of its own that the setting names. */
-function secretText(
-  setting: { url?: string | undefined; urlFile?: string | undefined },
-  folder: string,
-  name: string,
-): string {
-  if ((setting.url === undefined) === (setting.urlFile === undefined))
-    throw new TidemarkError('CONFIG_INVALID', `${name}: give either url or urlFile`)
-  if (setting.url !== undefined) return setting.url
-  return fileText(setting.urlFile!, folder, `${name}.urlFile`)
-}
-
-function fileText(file: string, folder: string, name: string): string {
-  const path = isAbsolute(file) ? file : join(folder, file)
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw new TidemarkError('CONFIG_INVALID', `${name}: ${path} cannot be read`, { cause: error })
   }
 }
 

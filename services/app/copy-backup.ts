@@ -36,7 +36,7 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
     (await setOrphansAside(ledger, store, repository.catalog.stream, repository.signer))
   const before = await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number))
   let bytes = 0
-  const head = await mirror({
+  const copying = mirror({
     ledger,
     stream: repository.catalog.stream,
     to: store,
@@ -49,6 +49,9 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
       onEntry?.({ number: entry.number, of: ledger.headNumber, bytes })
     },
   })
+  const head = await copying.catch((error: unknown) => {
+    throw ofCopy(error, store.place)
+  })
   return {
     place: store.place,
     entries: head,
@@ -57,6 +60,18 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
     orphans: orphans === undefined ? 0 : Number(orphans.to - orphans.from + 1n),
     audit: await audit(repository, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`),
   }
+}
+
+/** What the store that is copied to has no room or no rights for is no fault of the backup's own. */
+function ofCopy(error: unknown, place: string): unknown {
+  if (!(error instanceof TidemarkError) || (error.code !== 'STORE_FULL' && error.code !== 'STORE_READ_ONLY'))
+    return error
+  return new TidemarkError(error.code, `the copy in ${place}: ${error.message}`, {
+    cause: error,
+    means:
+      'The copy is not complete, and the backup that it is made of is as it was. What is there already stays.',
+    next: `${error.code === 'STORE_FULL' ? 'make room' : 'give write access'} in ${place}, then the same command again: it goes on where it ended`,
+  })
 }
 
 /**

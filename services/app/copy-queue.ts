@@ -41,6 +41,18 @@ export class CopyQueue {
     this.#events = events
   }
 
+  /** Gaps of the ledger, whoever wrote them: an earlier process may have left some in the log. Returns what ends it. */
+  wantOpenGaps(): () => void {
+    const { catalog, ledger } = this.#repository
+    const want = (): void => {
+      for (const gap of catalog.openGaps)
+        if (gap.scope.kind === 'table') this.want({ id: gap.id, oid: gap.scope.oid })
+    }
+    const off = ledger.onEntry((entry) => entry.body?.kind === 'gap' && want())
+    want()
+    return off
+  }
+
   /** A gap of the ledger; each is closed once. */
   want(gap: { readonly id: string; readonly oid: number }): void {
     if (this.#known.has(gap.id)) return

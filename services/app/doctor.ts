@@ -3,7 +3,7 @@ import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examinePartitioning } from '../adapters/postgres/partition-identity.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
-import { connect } from '../adapters/postgres/session.ts'
+import { connect, connectionError } from '../adapters/postgres/session.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
 import { isRowTooLarge, largestRowHere } from '../core/row-limit.ts'
@@ -44,9 +44,11 @@ export async function doctor(
       )
       if (config.kafka !== undefined)
         findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
-      const schema = await readWholeSchema(client)
-      notCovered = schema.notes
-      if (options.scratch !== undefined) {
+      // Its reader asks what Tidemark has in the source.
+      const isInstalled = findings.every(({ code }) => code !== 'INSTALLATION_MISSING')
+      const schema = isInstalled ? await readWholeSchema(client) : undefined
+      notCovered = schema?.notes ?? []
+      if (schema !== undefined && options.scratch !== undefined) {
         const signal = options.signal ?? new AbortController().signal
         const result = await examineSchema(client, schema.statements, options.scratch, signal)
         tried = result.findings
@@ -56,7 +58,7 @@ export async function doctor(
       await client.end()
     }
   } catch (error) {
-    findings.push(asFinding(error))
+    findings.push(asFinding(connectionError(error, 'source')))
   }
   for (const [url, use] of [
     [config.storeUrl, 'primary'] as const,

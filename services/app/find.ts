@@ -71,12 +71,15 @@ export async function read(
       `--from ${formatLsn(from.lsn)} lies behind --to ${formatLsn(to.lsn)}: nothing can lie between them`,
       { next: 'the same with --from and --to exchanged' },
     )
-  if (!(await isKnown(repository, to.generation, table)))
+  const known = await knownTables(repository, to.generation)
+  if (!known.has(`${table.schema}.${table.name}`)) {
+    const names = [...known].sort()
     throw new TidemarkError(
       'USAGE',
-      `the backup knows no table ${table.schema}.${table.name} before ${formatLsn(to.lsn)}`,
+      `the backup knows no table ${table.schema}.${table.name} before ${formatLsn(to.lsn)}; there are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`,
       { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
     )
+  }
   const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
   let lines = 0
   for await (const line of readHistory(repository, table, from, to, options.key)) {
@@ -86,15 +89,11 @@ export async function read(
   return { lines, audit: where }
 }
 
-/** By a copy or by a record, under this name at any time: an unknown name is a slip, and no table without changes. */
-async function isKnown(
-  repository: Repository,
-  generation: Generation,
-  table: { readonly schema: string; readonly name: string },
-): Promise<boolean> {
-  const isIt = (one: { readonly schema: string; readonly name: string }): boolean =>
-    one.schema === table.schema && one.name === table.name
-  for (const { body } of generation.tables.values()) if (isIt(body)) return true
-  const records = await readDdl(repository, generation)
-  return records.some(({ record }) => record.kind === 'table' && isIt(record.facts))
+/** By a copy or by a record, under every name that they had: an unknown name is a slip, and no table without changes. */
+async function knownTables(repository: Repository, generation: Generation): Promise<ReadonlySet<string>> {
+  const known = new Set<string>()
+  for (const { body } of generation.tables.values()) known.add(`${body.schema}.${body.name}`)
+  for (const { record } of await readDdl(repository, generation))
+    if (record.kind === 'table') known.add(`${record.facts.schema}.${record.facts.name}`)
+  return known
 }

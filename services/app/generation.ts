@@ -1,16 +1,20 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
 import type pg from 'pg'
 import { createSlot, dropSlot } from '../adapters/postgres/install.ts'
+import { requirePublication } from '../adapters/postgres/examine-publication.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { identifySource } from '../adapters/postgres/postgres-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import { requireInstallation } from '../adapters/postgres/upgrade.ts'
 import type { ReadSchema } from '../adapters/postgres/catalog/read-schema.ts'
 import { readWholeSchema } from '../adapters/postgres/schema-reader.ts'
 import { systemRandomness } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
-import { formatLsn } from '../core/position.ts'
+import type { ErrorCode } from '../core/error-codes.ts'
+import type { TidemarkError } from '../core/errors.ts'
+import { formatLsn, type Lsn } from '../core/position.ts'
 import { schemaName } from '../formats/object-name.ts'
 import { statementsDigest } from '../formats/schema-change.ts'
+import type { Gap } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { Config } from './config.ts'
 
@@ -20,6 +24,8 @@ export interface GenerationRequest {
   readonly slot: string
   readonly publication: string
   readonly reason: string
+  /** Where the old generation's hole begins; its end where it is not given. */
+  readonly from?: Lsn | undefined
 }
 
 /** A slot of this name that no generation names is dropped and made anew: nothing can rest on it. */
@@ -28,7 +34,9 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
   const identity = await identifySource(url)
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
-    await refuseUninstalled(client)
+    // Before anything is made: a stream without these would have holes that nobody sees.
+    await requireInstallation(client)
+    await requirePublication(client, publication)
     await dropSlot(client, slot)
     const consistentPoint = await createSlot(url, slot, identity.serverVersion)
     const { nextXid, facts } = await readBehindSlot(client).catch(async (error: unknown) => {
@@ -80,37 +88,17 @@ async function readBehindSlot(client: pg.Client): Promise<{ nextXid: string; fac
   return { nextXid: rows[0]?.x ?? '0', facts: await readWholeSchema(client) }
 }
 
-/** @throws TidemarkError SOURCE_UNSUITABLE before anything is made in the source */
-async function refuseUninstalled(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ there: boolean }>(
-    `SELECT to_regclass('tidemark.ddl') IS NOT NULL AS there`,
-  )
-  if (rows[0]?.there === true) return
-  throw new TidemarkError(
-    'SOURCE_UNSUITABLE',
-    'Tidemark is not installed in the source: it was uninstalled',
-    {
-      next: 'tidemark init in another folder, with another --store: a new backup; this one can still be restored',
-    },
-  )
-}
-
 /** The old generation ends in a hole that stands in the ledger before the new one does. */
 export async function replaceGeneration(request: GenerationRequest): Promise<number> {
   const { repository, reason } = request
   const old = repository.catalog.generation
-  // Once for each hole, however often making the generation behind it is tried.
-  if (
-    old !== undefined &&
-    !repository.catalog.gaps.some(
-      (gap) => gap.scope.kind === 'stream' && gap.generation === old.facts.generation && gap.from === old.end,
-    )
-  ) {
+  // Once, however often making the generation behind it is tried.
+  if (old !== undefined && openHole(repository) === undefined) {
     await repository.append({
       kind: 'gap',
       generation: old.facts.generation,
       id: systemRandomness.uuid(),
-      from: formatLsn(old.end),
+      from: formatLsn(request.from ?? old.end),
       to: null,
       reason,
       scope: { kind: 'stream' },
@@ -122,18 +110,46 @@ export async function replaceGeneration(request: GenerationRequest): Promise<num
 /** Why the newest generation was to be replaced, where its hole stands in the ledger and nothing behind it does. */
 export async function unfinishedReplacement(repository: Repository): Promise<string | undefined> {
   await repository.ledger.refresh()
-  const { generation, gaps } = repository.catalog
+  return openHole(repository)?.reason
+}
+
+function openHole({ catalog: { generation, gaps } }: Repository): Gap | undefined {
   return gaps.find(
     (gap) =>
       gap.scope.kind === 'stream' &&
       gap.generation === generation?.facts.generation &&
       gap.to === undefined &&
       gap.closedAt === undefined,
-  )?.reason
+  )
+}
+
+/** What was to be read went past unseen: of these nothing else can be done than to begin anew, once what is missing is there. */
+const ENDINGS: ReadonlySet<ErrorCode> = new Set([
+  'SLOT_LOST',
+  'PUBLICATION_MISSING',
+  'PUBLICATION_UNSAFE',
+  'INSTALLATION_MISSING',
+])
+
+/**
+ * Why the generation ends with this error, and where its hole begins; undefined where it goes on. The hole is recorded,
+ * never passed over: a new generation begins with its own base.
+ */
+export async function endingOf(
+  error: TidemarkError,
+  options: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
+): Promise<{ readonly reason: string; readonly from: Lsn | undefined } | undefined> {
+  if (!ENDINGS.has(error.code) && !(await isFailover(error, options))) return undefined
+  // What was lost in these ways went unseen since the last look, and what came since may lack it.
+  const sinceLook = error.code === 'PUBLICATION_UNSAFE' || error.code === 'INSTALLATION_MISSING'
+  return {
+    reason: error.message,
+    from: sinceLook ? options.repository.catalog.generation?.checked : undefined,
+  }
 }
 
 /** A slot that is missing begins no generation by itself, but where this address always means the primary, and there was a promotion. */
-export async function isFailover(
+async function isFailover(
   error: TidemarkError,
   { config, repository }: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
 ): Promise<boolean> {

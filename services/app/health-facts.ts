@@ -1,5 +1,6 @@
 /** What health and metrics say: from what the process knows, never by asking source or store. */
 import { systemClock } from '../core/clock.ts'
+import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { SourceReading } from './source-gauge.ts'
 import { lagOf } from './status.ts'
@@ -32,7 +33,7 @@ export function healthFacts(
         generation === undefined || reading === undefined
           ? Number.NaN
           : lagOf(reading.head, generation, now).bytes,
-      openGaps: gaps.filter((gap) => gap.closedAt === undefined && gap.to === undefined).length,
+      openGaps: gaps.filter((gap) => gapEnd(repository.catalog, gap) === undefined).length,
       budgetSeconds: reading === undefined ? Number.NaN : budgetSecondsOf(reading),
       ...state(),
     }

@@ -15,12 +15,10 @@ import type { IdentityChange } from '../adapters/postgres/identities.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { examine } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
-import { upgradeInstallation } from '../adapters/postgres/upgrade.ts'
 import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
-import { quoteTable } from '../core/relation.ts'
 import { isProbe } from '../formats/object-name.ts'
 import { Ledger } from '../repository/ledger.ts'
 import { Repository } from '../repository/repository.ts'
@@ -28,6 +26,7 @@ import { openStore } from './compose.ts'
 import { operator } from './operator.ts'
 import { examineStore } from './examine-store.ts'
 import { configText, type KafkaChoice } from './config.ts'
+import { type Consent, requireConsent } from './consent.ts'
 import { beginGeneration } from './generation.ts'
 import { refusalOf } from './refusal.ts'
 
@@ -46,14 +45,7 @@ export interface InitOptions {
   /** The change log; direct where it is not given. */
   readonly kafka?: KafkaChoice | undefined
   /** Asked before replica identities are changed or rights are given; false stops with CONSENT_NEEDED. */
-  readonly consent: (wanted: ConsentRequest) => Promise<boolean>
-}
-
-/** What `init` may only do when it was said in words. */
-export interface ConsentRequest {
-  readonly identities: readonly IdentityChange[]
-  /** A role that gets REPLICATION, BYPASSRLS and pg_read_all_data. */
-  readonly grantTo: string | undefined
+  readonly consent: Consent
 }
 
 export interface InitReport {
@@ -106,9 +98,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const installation: Installation = { stream, publication: options.name, slot: options.name }
     const plan = await planInstallation(client, installation)
     const { identities } = plan
-    const wanted: ConsentRequest = { identities, grantTo: options.grantTo }
-    if ((identities.length > 0 || options.grantTo !== undefined) && !(await options.consent(wanted)))
-      throw new TidemarkError('CONSENT_NEEDED', consentNeeded(wanted))
+    await requireConsent({ identities, grantTo: options.grantTo }, options.consent)
     const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
     const mode = await install(client, installation, identities, systemClock)
     try {
@@ -149,21 +139,6 @@ export async function init(options: InitOptions): Promise<InitReport> {
   }
 }
 
-function consentNeeded({ identities, grantTo: role }: ConsentRequest): string {
-  const tables = identities.map((change) => `${quoteTable(change)} (${change.after})`)
-  const more = tables.length > 10 ? ' …' : ''
-  return [
-    ...(tables.length === 0
-      ? []
-      : [
-          `${tables.length} tables have no replica identity that serves: once published, their UPDATE and DELETE would fail. init would set: ${tables.slice(0, 10).join(', ')}${more}`,
-        ]),
-    ...(role === undefined
-      ? []
-      : [`the role ${role} would get REPLICATION, BYPASSRLS and pg_read_all_data: it reads every table`]),
-  ].join('; ')
-}
-
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
   const file = await open(options.configPath, 'wx', 0o600)
   try {
@@ -181,16 +156,6 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
     await file.sync()
   } finally {
     await file.close()
-  }
-}
-
-/** Replaces what an older Tidemark put into the source. @returns the version that was there */
-export async function upgradeSource(url: string): Promise<number> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    return await upgradeInstallation(client)
-  } finally {
-    await client.end()
   }
 }
 

@@ -1,5 +1,5 @@
 /** What ends `doctor` where it found something that keeps the backup from running: the fault's own code and meaning. */
-import { CODES, type ErrorCode } from '../core/error-codes.ts'
+import { isErrorCode } from '../core/error-codes.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 
@@ -10,13 +10,9 @@ export function refusalOf(findings: readonly Finding[]): TidemarkError | undefin
   if (first === undefined) return undefined
   const what = refused.length === 1 ? first.what : `${first.what}; and ${refused.length - 1} more findings`
   return new TidemarkError(
-    isCode(first.code) ? first.code : 'SOURCE_UNSUITABLE',
+    isErrorCode(first.code) ? first.code : 'SOURCE_UNSUITABLE',
     what,
     // A finding without a code of its own may be about the store or the keys as well.
-    { next: first.fix, ...(isCode(first.code) ? {} : { means: 'Nothing was changed.' }) },
+    { next: first.fix, ...(isErrorCode(first.code) ? {} : { means: 'Nothing was changed.' }) },
   )
-}
-
-function isCode(code: string): code is ErrorCode {
-  return Object.hasOwn(CODES, code)
 }

@@ -93,6 +93,13 @@ export type Say = (event: UpEvent) => void
 /** Named points of the write path, for crash tests. */
 export type OnPoint = ((point: string) => void | Promise<void>) | undefined
 
+export function orphansEvent(
+  place: string,
+  { lineage, from, to }: { readonly lineage: number; readonly from: bigint; readonly to: bigint },
+): UpEvent {
+  return { event: 'orphans', place, lineage, from: String(from), to: String(to) }
+}
+
 export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
   return {
     onDurable: (d: {

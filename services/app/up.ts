@@ -7,7 +7,7 @@ import type { RollPolicy } from '../compactor/roll-policy.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { formatLsn, maxLsn } from '../core/position.ts'
+import { formatLsn, type Lsn, maxLsn } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
 import { Replicator } from '../replicator/replicator.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
@@ -19,13 +19,13 @@ import { openLog, openSource, takeBackCopies } from './compose.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
-import { isFailover, replaceGeneration, unfinishedReplacement } from './generation.ts'
+import { endingOf, replaceGeneration, unfinishedReplacement } from './generation.ts'
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
 import { beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
-import { baseEvents, compactorEvents, replicatorEvents, type UpEvent } from './up-events.ts'
+import { baseEvents, compactorEvents, orphansEvent, replicatorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
 export type Role = 'both' | 'replicator' | 'compactor'
@@ -100,13 +100,7 @@ export class Up {
     }
     if (this.#role !== 'replicator')
       for (const { place, orphans } of await takeBackCopies(this.#options.repository))
-        this.#say({
-          event: 'orphans',
-          place,
-          lineage: orphans.lineage,
-          from: String(orphans.from),
-          to: String(orphans.to),
-        })
+        this.#say(orphansEvent(place, orphans))
     const over = new AbortController()
     const beside = this.#beside(AbortSignal.any([signal, draining.signal, over.signal]))
     try {
@@ -125,6 +119,8 @@ export class Up {
   async #attempts(signal: AbortSignal, draining: AbortSignal): Promise<void> {
     const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
+    let from: Lsn | undefined
+    let isBeginning = false
     let anew: Hole | undefined
     const { catalog } = this.#options.repository
     while (!signal.aborted && !draining.aborted) {
@@ -134,9 +130,11 @@ export class Up {
         // A crash between the hole's entry and the new generation's: the old one must not go on behind its hole.
         if (this.#role !== 'compactor') fresh ??= await unfinishedReplacement(this.#options.repository)
         if (fresh !== undefined) {
-          await this.#newGeneration(fresh)
-          fresh = undefined
+          isBeginning = true
+          await this.#newGeneration(fresh, from)
+          fresh = from = undefined
         }
+        isBeginning = false
         if (this.#lossAccepted) {
           // Only now that the gap and the new generation stand in the ledger.
           await this.#options.anchors?.discard()
@@ -155,9 +153,11 @@ export class Up {
         if (catalog.generation?.end !== before) backoff.reset()
         const known = asTidemarkError(error)
         if (known.code === 'INTERRUPTED' && draining.aborted) break
-        if (known.code === 'SLOT_LOST' || (await isFailover(known, this.#options))) {
-          // The hole is recorded, never passed over: the old generation ends, a new one begins with its own base.
-          fresh = known.message
+        const ending = await endingOf(known, this.#options)
+        // Tried once in a row: of what stands in the way of a new generation a person has to hear.
+        if (ending !== undefined && !isBeginning) {
+          fresh = ending.reason
+          from = ending.from
           continue
         }
         if (known.code === 'LOG_HOLE' && this.#options.config.kafka !== undefined) {
@@ -214,7 +214,7 @@ export class Up {
     this.#budget?.see(event)
   }
 
-  async #newGeneration(reason: string): Promise<void> {
+  async #newGeneration(reason: string, from: Lsn | undefined): Promise<void> {
     const { repository, config } = this.#options
     await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const generation = await replaceGeneration({
@@ -223,6 +223,7 @@ export class Up {
       slot: config.source.slot,
       publication: config.source.publication,
       reason,
+      from,
     })
     this.#say({ event: 'generation', generation, reason })
   }
@@ -259,14 +260,11 @@ export class Up {
     draining: AbortSignal,
   ): Promise<void> {
     const { repository } = this.#options
-    const slot = await source.slot()
-    if (slot?.active === true) {
+    const taken = await source.slotTaken()
+    if (taken !== undefined) {
       // Taken by a successor while this process was stopped or cut off: it ends, rather than wait to take it back.
       await repository.confirmClaim()
-      throw new TidemarkError(
-        'SLOT_TAKEN',
-        `slot ${slot.name} is read by process ${slot.activePid ?? 0} of the server`,
-      )
+      throw taken
     }
     // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
     const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
@@ -285,9 +283,10 @@ export class Up {
     const number = generation.facts.generation
     this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     const stop = new AbortController()
-    // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish.
+    // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish: behind `past` the stream has a hole.
     const hard = AbortSignal.any([signal, stop.signal])
-    const intake = AbortSignal.any([hard, draining])
+    const past = new AbortController()
+    const intake = AbortSignal.any([hard, draining, past.signal])
     const copies = new CopyQueue(source, repository, number, {
       ...baseEvents((event) => this.#say(event), this.#options.onPoint),
       onCopying: (oid, isUnderWay) => replicator.copying(oid, isUnderWay),
@@ -323,15 +322,15 @@ export class Up {
           )
     const replicating = replicator.run(intake).then(
       () => log.end(),
-      (error: unknown) => (draining.aborted && !hard.aborted ? log.end() : end(error)),
+      (error: unknown) => {
+        const isHole = asTidemarkError(error).code === 'PUBLICATION_MISSING'
+        if (isHole) failure ??= error
+        if (hard.aborted || (!isHole && !draining.aborted)) return end(error)
+        past.abort(new DOMException('the stream is over', 'AbortError'))
+        return log.end()
+      },
     )
-    // Gaps of the ledger, whoever wrote them: an earlier process may have left some in the log.
-    const want = (): void => {
-      for (const gap of repository.catalog.openGaps)
-        if (gap.scope.kind === 'table') copies.want({ id: gap.id, oid: gap.scope.oid })
-    }
-    const off = repository.ledger.onEntry((entry) => entry.body?.kind === 'gap' && want())
-    want()
+    const off = copies.wantOpenGaps()
     const copying = copies
       .run(
         intake,

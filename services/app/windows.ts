@@ -1,5 +1,6 @@
 /** What can be restored: windows, markers and gaps, from the ledger alone. */
 import { formatLsn } from '../core/position.ts'
+import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
 import { closedAt, reachedAt } from '../repository/source-time.ts'
 
@@ -15,6 +16,9 @@ export interface GapReport {
   readonly scope: string
   readonly from: string
   readonly to: string | null
+  /** The generation that `to` is a position of. */
+  readonly toGeneration: number | null
+  /** Whether points at the end of the backup lie in it. */
   readonly open: boolean
   readonly reason: string
 }
@@ -54,22 +58,19 @@ export function readWindows(repository: Repository): WindowsReport {
       },
     ]
   })
-  const gaps = catalog.gaps.map(
-    (gap): GapReport => ({
+  const gaps = catalog.gaps.map((gap): GapReport => {
+    const end = gapEnd(catalog, gap)
+    return {
       id: gap.id,
       generation: gap.generation,
       scope: gap.scope.kind === 'stream' ? 'stream' : `${gap.scope.schema}.${gap.scope.name}`,
       from: formatLsn(gap.from),
-      to:
-        gap.closedAt === undefined
-          ? gap.to === undefined
-            ? null
-            : formatLsn(gap.to)
-          : formatLsn(gap.closedAt),
-      open: gap.closedAt === undefined && gap.to === undefined,
+      to: end === undefined ? null : formatLsn(end.at),
+      toGeneration: end?.generation ?? null,
+      open: end === undefined,
       reason: gap.reason,
-    }),
-  )
+    }
+  })
   const markers = catalog.generations.flatMap((g) =>
     g.markers.map((m) => ({ name: m.body.name, position: m.body.at, writtenAt: m.writtenAt })),
   )

@@ -41,6 +41,16 @@ export class Context {
     return config
   }
 
+  /** For commands that can do without. */
+  configIfThere(): Config | undefined {
+    try {
+      return this.config()
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') return undefined
+      throw error
+    }
+  }
+
   /** A database that is restored into. */
   warnOfTarget(url: string | undefined): void {
     if (url !== undefined) this.output.warn(clearDatabase(url, 'target', process.env['PGSSLMODE']))

@@ -8,7 +8,7 @@ export class BoundedQueue<T> {
   #items: (T | undefined)[] = []
   #head = 0
   #bytes = 0
-  #ended = false
+  #ended: { readonly error: unknown } | boolean = false
   #failure: { readonly error: unknown } | undefined
   #room: Deferred<void> | undefined
   #more: Deferred<void> | undefined
@@ -49,8 +49,9 @@ export class BoundedQueue<T> {
     }
   }
 
-  end(): void {
-    this.#ended = true
+  /** Behind what is in it. @param error what the consumer gets then, in the place of an end */
+  end(error?: unknown): void {
+    this.#ended = error === undefined ? true : { error }
     this.#more?.resolve()
     this.#more = undefined
   }
@@ -68,6 +69,7 @@ export class BoundedQueue<T> {
       if (this.#failure !== undefined) throw this.#failure.error
       const item = this.#items[this.#head]
       if (item === undefined) {
+        if (typeof this.#ended === 'object') throw this.#ended.error
         if (this.#ended) return
         this.#more ??= deferred()
         await unlessAborted(this.#more.promise, signal)

@@ -2,7 +2,7 @@
  * The codes of errors: for each the exit code, whether trying again can help, what it means for the data and the next
  * command to type.
  */
-import { type CodeFacts, KEPT as kept } from './code-facts.ts'
+import { type CodeFacts, KEPT as kept, MAKE_AGAIN } from './code-facts.ts'
 import { KEY_CODES } from './key-codes.ts'
 import { SCHEMA_CODES } from './schema-codes.ts'
 import { STORE_CODES } from './store-codes.ts'
@@ -40,7 +40,7 @@ export const CODES = {
     exit: 3,
     retry: 'again',
     means: `${kept} WAL waits on the source, within its budget.`,
-    next: 'tidemark doctor',
+    next: 'see that the server runs and can be reached from here, or correct the source URL, then: tidemark doctor',
   },
   SOURCE_LOGIN_REFUSED: {
     exit: 3,
@@ -113,11 +113,29 @@ export const CODES = {
       'The slot was advanced past what the ledger holds: changes between the two are gone from the slot. Nothing was read.',
     next: 'tidemark up --new-generation',
   },
+  PUBLICATION_MISSING: {
+    exit: 3,
+    retry: 'person',
+    means: `The publication is gone, or was for a while: what was written then is not in the stream, and making it again brings nothing back. That is a gap of every table. ${kept}`,
+    next: MAKE_AGAIN,
+  },
   PUBLICATION_UNSAFE: {
     exit: 3,
     retry: 'person',
-    means: 'Changes would be left out of the stream silently. Nothing was read.',
-    next: 'tidemark doctor',
+    means: `Changes are left out of the stream. What was written since then is a gap of every table, whatever is set right. ${kept}`,
+    next: MAKE_AGAIN,
+  },
+  INSTALLATION_MISSING: {
+    exit: 3,
+    retry: 'person',
+    means: `The schema tidemark is not in the source: somebody dropped it, or \`tidemark uninstall\` did. Schema changes are not recorded since then: a gap of every table. ${kept}`,
+    next: MAKE_AGAIN,
+  },
+  EVENT_TRIGGERS: {
+    exit: 3,
+    retry: 'person',
+    means: `Schema changes would not be recorded. Nothing was read. ${kept}`,
+    next: 'tidemark init --upgrade --source URL  (of the role that ran init: makes them again), then: tidemark up',
   },
   INSTALLATION_OLD: {
     exit: 3,
@@ -327,3 +345,7 @@ export const CODES = {
 } as const satisfies Record<string, CodeFacts>
 
 export type ErrorCode = keyof typeof CODES
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(CODES, code)
+}

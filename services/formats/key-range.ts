@@ -25,6 +25,7 @@ type KeyValue = number | bigint | Buffer
 /** A key longer than this has no range: an index stays small. */
 const KEY_BYTES = 256
 
+const INTEGER = /^-?\d{1,20}$/
 const NUMBERS: ReadonlySet<ValueKind> = new Set(['int', 'long'])
 const TEXTS: ReadonlySet<ValueKind> = new Set(['text', 'uuid'])
 
@@ -166,12 +167,24 @@ export function mayHold(span: KeySpan | undefined, key: readonly string[]): bool
   const wanted: KeyValue[] = []
   for (const [i, text] of key.slice(0, smallest.length).entries()) {
     const isNumber = smallest[i]!.startsWith('#')
-    if (isNumber && !/^-?\d{1,20}$/.test(text)) return false
+    if (isNumber && !INTEGER.test(text)) return false
     wanted.push(isNumber ? BigInt(text) : Buffer.from(text, 'utf8'))
   }
   return (
     compareKeys(wanted, smallest.map(valueOf)) >= 0 && compareKeys(wanted, span.largest.map(valueOf)) <= 0
   )
+}
+
+/** What of the key no row of this table can have, in words; undefined where there is no span or nothing is wrong. */
+export function impossibleKey(span: KeySpan | undefined, key: readonly string[]): string | undefined {
+  if (span === undefined) return undefined
+  const { smallest } = span
+  if (key.length > smallest.length)
+    return `it has ${key.length} values, and the key of the table ${smallest.length}`
+  const at = key.findIndex((text, i) => smallest[i]!.startsWith('#') && !INTEGER.test(text))
+  return at < 0
+    ? undefined
+    : `value ${at + 1} is not a whole number, and that column of the key holds nothing else`
 }
 
 function valueOf(text: string): KeyValue {

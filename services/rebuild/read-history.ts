@@ -1,8 +1,9 @@
 /** A table's changes between two points, in commit order, as plain objects: for people and for JSON lines. */
+import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { ByteSource } from '../formats/byte-source.ts'
-import { mayHold } from '../formats/key-range.ts'
+import { impossibleKey, mayHold } from '../formats/key-range.ts'
 import type { SegmentIndex } from '../formats/segment-index.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import { textOfField } from '../formats/value-printer.ts'
@@ -80,7 +81,14 @@ export async function* readHistory(
   }
 }
 
-/** For each object, which of its blocks may hold what is wanted. The index has them in their order. */
+const KEY_FORM =
+  'the same with --key and the leading values of the replica identity, as the server prints them; without --key every row is told'
+
+/**
+ * For each object, which of its blocks may hold what is wanted. The index has them in their order.
+ *
+ * @throws TidemarkError USAGE where no row can have this key
+ */
 function neededBlocks(
   index: SegmentIndex,
   objects: number,
@@ -88,10 +96,13 @@ function neededBlocks(
   key: readonly string[],
 ): boolean[][] {
   const needed = Array.from({ length: objects }, (): boolean[] => [])
-  for (const block of index.blocks)
-    needed[block.object]?.push(
-      oids.has(index.tables[block.table]!.oid) && (key.length === 0 || mayHold(block.keys, key)),
-    )
+  for (const block of index.blocks) {
+    const isWanted = oids.has(index.tables[block.table]!.oid)
+    const wrong = isWanted && key.length > 0 ? impossibleKey(block.keys, key) : undefined
+    if (wrong !== undefined)
+      throw new TidemarkError('USAGE', `--key can fit no row: ${wrong}`, { next: KEY_FORM })
+    needed[block.object]?.push(isWanted && (key.length === 0 || mayHold(block.keys, key)))
+  }
   return needed
 }
 

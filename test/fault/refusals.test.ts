@@ -17,7 +17,7 @@ test('sources that would lose changes or harm the application are refused', asyn
     `ALTER PUBLICATION ${backup.slot} SET (publish = 'insert, update, delete, truncate')`,
   )
   await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl DISABLE')
-  await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
+  await expect(backup.up()).rejects.toMatchObject({ code: 'EVENT_TRIGGERS' })
   await backup.source.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
   await using other = await Backup.prepare({ setup: SETUP })
   await expect(backup.up({ sourceUrl: other.sourceUrl })).rejects.toMatchObject({
@@ -40,7 +40,7 @@ test('uninstall leaves nothing behind', async () => {
   // What would go on with the old backup makes nothing in the source that nobody takes away again.
   for (const again of [[], ['--new-generation']]) {
     const refused = await tidemark(['up', '--json', '--config', backup.configPath, ...again], backup.folder)
-    expect(refused.last.error?.code).toBe(again.length === 0 ? 'SLOT_MISSING' : 'SOURCE_UNSUITABLE')
+    expect(refused.last.error?.code).toBe(again.length === 0 ? 'SLOT_MISSING' : 'INSTALLATION_MISSING')
   }
   const slots = await backup.source.query(
     'SELECT slot_name FROM pg_replication_slots WHERE database = current_database()',

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
 import { doctor } from '../../services/app/doctor.ts'
-import { upgradeSource } from '../../services/app/init.ts'
+import { upgradeSource } from '../../services/app/upgrade-source.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 import { installVersion } from '../support/installed.ts'
 
@@ -32,6 +32,10 @@ async function intruder(
       `CREATE TEMP VIEW ${name} AS SELECT ${columns} FROM pg_catalog.${name} WHERE public.gain()`,
     )
   return { role, client }
+}
+
+async function upgrade(backup: Backup): Promise<number> {
+  return (await upgradeSource({ url: backup.sourceUrl })).from
 }
 
 async function isSuperuser(backup: Backup, role: string): Promise<boolean> {
@@ -89,7 +93,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       expect(
         (await doctor(backup.config)).findings.filter((f) => f.level === 'refuse').map((f) => f.code),
       ).toEqual(['INSTALLATION_OLD'])
-      expect(await upgradeSource(backup.sourceUrl)).toBe(1)
+      expect(await upgrade(backup)).toBe(1)
       for (const sql of EVERY_TRIGGER) await client.query(sql)
       expect(await isSuperuser(backup, role)).toBe(false)
       await client.end()
@@ -101,7 +105,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       const restored = await backup.restore('latest')
       expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
       // Again: nothing changes, and nothing fails.
-      expect(await upgradeSource(backup.sourceUrl)).toBeGreaterThan(1)
+      expect(await upgrade(backup)).toBeGreaterThan(1)
     } finally {
       await client.end()
       await backup.source.query(`ALTER ROLE ${role} NOSUPERUSER; DROP OWNED BY ${role} CASCADE`)
@@ -122,10 +126,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const records = async (): Promise<unknown[]> =>
       (await source.query('SELECT kind, command, facts FROM tidemark.ddl ORDER BY id, xid')).rows
     const before = await records()
-    expect(await upgradeSource(backup.sourceUrl)).toBe(3)
+    expect(await upgrade(backup)).toBe(3)
     // What an upgrade does to our own objects is no change of the application's schema, nor is what it does again.
     expect(await records()).toEqual(before)
-    await upgradeSource(backup.sourceUrl)
+    await upgrade(backup)
     expect(await records()).toEqual(before)
     const triggers = await source.query<{ name: string }>(
       `SELECT evtname AS name FROM pg_event_trigger WHERE evtname LIKE 'tidemark%' ORDER BY 1`,
@@ -158,7 +162,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await source.query('CREATE TABLE made (id int NOT NULL, v text); INSERT INTO made VALUES (1, $$a$$)')
     await source.query('ALTER TABLE made ADD PRIMARY KEY (id)')
     expect(await identity('made')).toBe('f')
-    await upgradeSource(backup.sourceUrl)
+    await upgrade(backup)
     const found = (await doctor(backup.config)).findings
     expect(found.filter((f) => f.code === 'IDENTITY_UNKNOWN').map((f) => f.fix)).toEqual([
       expect.stringContaining('ALTER TABLE ONLY "public"."own" REPLICA IDENTITY DEFAULT'),
@@ -181,7 +185,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await installVersion(backup, 1)
     const { source } = backup
     await source.query('BEGIN; LOCK TABLE tidemark.installation IN ROW EXCLUSIVE MODE')
-    const both = Promise.all([upgradeSource(backup.sourceUrl), upgradeSource(backup.sourceUrl)])
+    const both = Promise.all([upgrade(backup), upgrade(backup)])
     await expect
       .poll(
         async () =>
@@ -206,7 +210,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         code === 'EVENT_TRIGGERS' ? [fix] : [],
       )
     expect(await found()).toEqual([expect.stringMatching(/^tidemark init --upgrade /)])
-    await upgradeSource(backup.sourceUrl)
+    await upgrade(backup)
     expect(await found()).toEqual([])
   })
 

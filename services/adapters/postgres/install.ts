@@ -64,7 +64,11 @@ export async function install(
 }
 
 /** Schema, functions and the one row that says whose they are, with the mode that the role's rights allow. */
-async function prepare(client: pg.Client, installation: Installation): Promise<InstallationMode> {
+async function prepare(
+  client: pg.Client,
+  installation: Installation,
+  again = false,
+): Promise<InstallationMode> {
   for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
   await client.query(
     'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
@@ -72,6 +76,7 @@ async function prepare(client: pg.Client, installation: Installation): Promise<I
   )
   await client.query('SAVEPOINT rights')
   try {
+    if (again) await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
     await publish(client, 'triggers')
     await client.query('ROLLBACK TO rights')
     return 'triggers'
@@ -85,12 +90,13 @@ async function prepare(client: pg.Client, installation: Installation): Promise<I
 
 /** A list of tables where the role may not make a publication of all, or where a table has to be left out of it. */
 async function publish(client: pg.Client, mode: InstallationMode): Promise<void> {
-  if (mode === 'triggers') {
-    await client.query(await installedSql('event-triggers'))
-    await client.query(await installedSql('create-event-triggers'))
-    await client.query(await installedSql('alter-trigger'))
-  }
+  if (mode === 'triggers') await makeTriggers(client)
   await client.query('SELECT tidemark.publish($1)', [mode === 'triggers'])
+}
+
+async function makeTriggers(client: pg.Client): Promise<void> {
+  for (const script of ['event-triggers', 'create-event-triggers', 'alter-trigger'])
+    await client.query(await installedSql(script))
 }
 
 async function installing<T>(
@@ -126,6 +132,47 @@ async function installing<T>(
   } finally {
     await client.query('SET lock_timeout = 0')
   }
+}
+
+/**
+ * The publication again, where somebody dropped it or made it leave out changes. What passed meanwhile is gone from the stream, so
+ * a row is written while there is none: whoever reads on meets it there, and cannot pass over the hole.
+ */
+export async function publishAgain(
+  client: pg.Client,
+  { publication, mode }: { readonly publication: string; readonly mode: InstallationMode },
+): Promise<void> {
+  await installing(client, 'COMMIT', () =>
+    client.query(`DROP PUBLICATION IF EXISTS ${quoteName(publication)}`),
+  )
+  await installing(client, 'COMMIT', () => client.query('SELECT tidemark.touch()'))
+  await installing(client, 'COMMIT', () => client.query('SELECT tidemark.publish($1)', [mode === 'triggers']))
+}
+
+/** What `installAgain` would do to tables of the application. */
+export function planAgain(client: pg.Client, installation: Installation): Promise<InstallationPlan> {
+  return installing(client, 'ROLLBACK', async () => {
+    const mode = await prepare(client, installation, true)
+    return { mode, identities: await identityChanges(client) }
+  })
+}
+
+/** Everything but the slot, where somebody dropped the schema `tidemark`: the backup's stream goes on behind a hole. */
+export async function installAgain(
+  client: pg.Client,
+  installation: Installation,
+  identities: readonly IdentityChange[],
+  clock: Clock,
+): Promise<InstallationMode> {
+  const { publication } = installation
+  const mode = await installing(client, 'COMMIT', () => prepare(client, installation, true))
+  await giveIdentities(client, identities, clock)
+  await installing(client, 'COMMIT', async () => {
+    await client.query(await installedSql('first-records'))
+    if (mode === 'triggers') await makeTriggers(client)
+  })
+  await publishAgain(client, { publication, mode })
+  return mode
 }
 
 /** What a role needs of our schema; an upgrade gives it again for what is new. */
@@ -187,6 +234,16 @@ export async function readInstallation(client: pg.Client): Promise<Installation 
     if (sqlState(error) === '42P01' || sqlState(error) === '3F000') return undefined
     throw connectionError(error, 'source')
   }
+}
+
+/** @returns undefined where the row that says it is gone */
+export async function readMode(
+  client: pg.Client,
+): Promise<{ readonly publication: string; readonly mode: InstallationMode } | undefined> {
+  const { rows } = await client.query<{ publication: string; mode: InstallationMode }>(
+    'SELECT publication, mode FROM tidemark.installation',
+  )
+  return rows[0]
 }
 
 /** Makes the permanent slot; waits for every transaction that is open now. */

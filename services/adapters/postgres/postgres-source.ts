@@ -1,5 +1,7 @@
 /** Source port for PostgreSQL 14-18: wiring only. */
+import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
+import { isErrorCode } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import {
   compareLsn,
@@ -24,17 +26,19 @@ import type {
 import { NO_SUBJECTS, type Subjects } from '../../core/relation.ts'
 import type { LogItem, SchemaChange, SchemaFacts, SequenceReading } from '../../core/transaction.ts'
 import type { TextEncoding } from '../../formats/change-schema.ts'
+import { publicationState } from './examine-publication.ts'
 import { HistoryProof } from './history-proof.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examine } from './preflight.ts'
 import { SchemaReadings } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
 import { connect, connectionError } from './session.ts'
-import { checkSlot, missingSlot, readSlot } from './slot.ts'
+import { checkSlot, missingSlot, readSlot, slotTaken } from './slot.ts'
 import { SourceQuestions } from './source-questions.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, keepFull, readLeftOut } from './tend-identities.ts'
 import { checkFork, readTimelines, timelineOf } from './timeline.ts'
+import { requireInstallation } from './upgrade.ts'
 import { WalStream } from './wal-stream.ts'
 
 export interface PostgresSourceOptions {
@@ -53,6 +57,9 @@ export interface PostgresSourceOptions {
   /** What the ledger holds of the transactions that commit from `from` on. */
   readonly stored?: (from: Lsn) => Promise<StoredHistory>
 }
+
+/** The server says them itself, in their place: what was written before the publication went still comes. */
+const SAID_LATER: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
 
 /** What the ledger knows of this source: checked before a byte is read. */
 export interface ExpectedSource {
@@ -95,6 +102,12 @@ export class PostgresSource implements Source {
 
   slot(): Promise<SlotState | undefined> {
     return this.#questions.ask((client) => readSlot(client, this.#options.slot))
+  }
+
+  /** Whoever else reads the slot. */
+  async slotTaken(): Promise<TidemarkError | undefined> {
+    const slot = await this.slot()
+    return slot?.active === true ? slotTaken(slot) : undefined
   }
 
   async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
@@ -143,20 +156,14 @@ export class PostgresSource implements Source {
       await this.#questions.ask((client) =>
         examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
       )
-    ).filter((f) => f.level === 'refuse' && f.code !== 'SENDERS')
+    ).filter((f) => f.level === 'refuse' && !SAID_LATER.has(f.code))
     const first = refused[0]
     if (first === undefined)
       await this.#questions.ask((client) => keepFull(client, this.#options.keepFull ?? []))
     else {
-      throw new TidemarkError(
-        first.code === 'INSTALLATION_OLD' || first.code === 'INSTALLATION_NEWER'
-          ? first.code
-          : first.code === 'PUBLICATION' || first.code === 'EVENT_TRIGGERS'
-            ? 'PUBLICATION_UNSAFE'
-            : 'SOURCE_UNSUITABLE',
-        first.what,
-        { next: first.fix },
-      )
+      throw new TidemarkError(isErrorCode(first.code) ? first.code : 'SOURCE_UNSUITABLE', first.what, {
+        next: first.fix,
+      })
     }
     return identity
   }
@@ -251,11 +258,31 @@ export class PostgresSource implements Source {
   }
 
   tendIdentities(): Promise<IdentityCare> {
-    return this.#questions.ask((client) => this.#identities.tend(client))
+    return this.#questions.ask(async (client) =>
+      (await this.#isPublished(client)) ? this.#identities.tend(client) : { recorded: [], changes: [] },
+    )
   }
 
   leftOut(): Promise<readonly LeftOutTable[]> {
-    return this.#questions.ask(readLeftOut)
+    return this.#questions.ask(async (client) => {
+      const tables = await readLeftOut(client)
+      // Without a publication all of them are, and the stream itself says so.
+      return (await this.#isPublished(client)) ? tables : []
+    })
+  }
+
+  /**
+   * False where somebody dropped the publication. Where it went and came the stream tells exactly, as soon as something is
+   * decoded that was written without it: so something is written.
+   *
+   * @throws TidemarkError INSTALLATION_MISSING, PUBLICATION_UNSAFE
+   */
+  async #isPublished(client: pg.Client): Promise<boolean> {
+    await requireInstallation(client)
+    const { state, what } = await publicationState(client, this.#options.publication)
+    if (state === 'unsafe') throw new TidemarkError('PUBLICATION_UNSAFE', what)
+    if (state === 'missing') await client.query('SELECT tidemark.touch()')
+    return state === 'whole'
   }
 
   /**

@@ -1,7 +1,9 @@
 /** Findings about a source: each with what it means and the fix. `refuse` stops init and up; `warn` is said. */
 import type pg from 'pg'
 import type { Finding } from '../../core/finding.ts'
+import { quoteName } from '../../core/relation.ts'
 import { examineIdentities } from './examine-identities.ts'
+import { examinePublication, examineTriggers } from './examine-publication.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { examineInstallation } from './upgrade.ts'
 
@@ -68,10 +70,15 @@ export async function examine(
       'COMMIT PREPARED or ROLLBACK PREPARED the old ones (pg_prepared_xacts)',
     )
   const role = await one(
-    `SELECT rolsuper::text AS super, rolreplication::text AS replication, rolbypassrls::text AS bypass FROM pg_roles WHERE rolname = current_user`,
+    `SELECT rolname AS name, rolsuper::text AS super, rolreplication::text AS replication, rolbypassrls::text AS bypass FROM pg_roles WHERE rolname = current_user`,
   )
   if (role['super'] !== 'true' && role['replication'] !== 'true')
-    say('refuse', 'REPLICATION', 'the role may not replicate', 'ALTER ROLE … REPLICATION')
+    say(
+      'refuse',
+      'REPLICATION',
+      `the role ${role['name']} may not replicate`,
+      `ALTER ROLE ${quoteName(role['name'] ?? '')} REPLICATION  (by a superuser)`,
+    )
   if (role['super'] !== 'true' && role['bypass'] !== 'true') {
     const secured = await one(`SELECT count(*)::text AS n FROM pg_class WHERE relrowsecurity`)
     if (secured['n'] !== '0')
@@ -79,7 +86,7 @@ export async function examine(
         'refuse',
         'ROW_SECURITY',
         `${secured['n']} tables have row-level security, which would hide rows from the base`,
-        'ALTER ROLE … BYPASSRLS',
+        `ALTER ROLE ${quoteName(role['name'] ?? '')} BYPASSRLS  (by a superuser)`,
       )
   }
   const others = await client.query<{ name: string }>(
@@ -96,10 +103,14 @@ export async function examine(
   }
   if (options.publication !== undefined) {
     const installed = await examineInstallation(client)
-    findings.push(...installed, ...(await examinePublication(client, options.publication)))
+    const mode = await installedMode(client)
+    const publication = await examinePublication(client, options.publication, mode)
+    findings.push(...installed, ...publication)
     // Other versions have other triggers; theirs are asked for once the versions agree.
-    if (installed.length === 0) findings.push(...(await examineTriggers(client)))
-    findings.push(...(await examineIdentities(client)))
+    if (installed.length === 0) findings.push(...(await examineTriggers(client, mode)))
+    // Without a publication every table is left out of it, for that one reason.
+    if (publication.every(({ level }) => level !== 'refuse'))
+      findings.push(...(await examineIdentities(client)))
   }
   if (options.slot !== undefined) {
     const slot = await one(
@@ -108,89 +119,20 @@ export async function examine(
     )
     if (slot['status'] === undefined)
       say(
-        'warn',
-        'SLOT',
+        'refuse',
+        'SLOT_MISSING',
         `the slot ${options.slot} does not exist: somebody dropped it, or this is a copy of the source`,
         'where this is the database to protect: tidemark up --new-generation  (a gap, and a new base)',
       )
     else if (slot['status'] === 'lost')
-      say('warn', 'SLOT', `the slot ${options.slot} is lost`, 'tidemark up  (starts a new generation)')
+      say(
+        'refuse',
+        'SLOT_LOST',
+        `the slot ${options.slot} is lost: the source removed WAL that it still needed`,
+        'tidemark up  (starts a new generation, with a new base)',
+      )
   }
   return findings
-}
-
-/** What would leave changes out silently (hazard 22). */
-async function examinePublication(client: pg.Client, publication: string): Promise<Finding[]> {
-  const found = await client.query<{
-    all: boolean
-    i: boolean
-    u: boolean
-    d: boolean
-    t: boolean
-    root: boolean
-  }>(
-    'SELECT puballtables AS all, pubinsert AS i, pubupdate AS u, pubdelete AS d, pubtruncate AS t, pubviaroot AS root FROM pg_publication WHERE pubname = $1',
-    [publication],
-  )
-  const row = found.rows[0]
-  const fix = `DROP PUBLICATION and: CREATE PUBLICATION … FOR ALL TABLES; or tidemark uninstall and init again`
-  if (row === undefined)
-    return [
-      { level: 'refuse', code: 'PUBLICATION', what: `the publication ${publication} does not exist`, fix },
-    ]
-  const findings: Finding[] = []
-  if ((await installedMode(client)) === 'polling') {
-    findings.push({
-      level: 'warn',
-      code: 'POLLING',
-      what: 'there are no event triggers: every schema change is found by asking, and is a gap of its table until the table has been read again',
-      fix: 'tidemark uninstall, and init with a superuser URL',
-    })
-  }
-  // Row filters and column lists: PostgreSQL 15 and later.
-  const filtered = await client.query<{ n: string }>(
-    `SELECT count(*)::text AS n FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)`,
-    [publication],
-  )
-  if (filtered.rows[0]?.n !== '0')
-    findings.push({
-      level: 'refuse',
-      code: 'PUBLICATION',
-      what: `the publication ${publication} filters rows or columns`,
-      fix,
-    })
-  if (!(row.i && row.u && row.d && row.t))
-    findings.push({
-      level: 'refuse',
-      code: 'PUBLICATION',
-      what: `the publication ${publication} leaves out operations`,
-      fix,
-    })
-  if (row.root)
-    findings.push({
-      level: 'refuse',
-      code: 'PUBLICATION',
-      what: `the publication ${publication} publishes through partition roots: TRUNCATE and DETACH of partitions would be lost`,
-      fix,
-    })
-  return findings
-}
-
-async function examineTriggers(client: pg.Client): Promise<Finding[]> {
-  if ((await installedMode(client)) === 'polling') return []
-  const triggers = await client.query<{ n: string }>(
-    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
-  )
-  if (triggers.rows[0]?.n !== '3')
-    return [
-      {
-        level: 'refuse',
-        code: 'EVENT_TRIGGERS',
-        what: 'an event trigger of Tidemark is gone or disabled: schema changes would not be seen',
-        fix: 'tidemark init --upgrade --source URL  (of the role that ran init): makes them again',
-      },
-    ]
-  return []
 }
 
 async function installedMode(client: pg.Client): Promise<string | undefined> {

@@ -5,9 +5,11 @@
  */
 import type { Socket } from 'node:net'
 import pg from 'pg'
+import pgpass from 'pgpass'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { quoteName } from '../../core/relation.ts'
 
 /** Fixed for base, stream, restore and digest alike. */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
@@ -18,6 +20,8 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   bytea_output: 'hex',
   lc_monetary: 'C',
   search_path: 'pg_catalog',
+  // PostgreSQL 18 tells by a warning, and by nothing else, that rows were written while the publication was gone.
+  client_min_messages: 'warning',
   quote_all_identifiers: 'off',
   xmloption: 'content',
   row_security: 'off',
@@ -66,6 +70,7 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
     keepAlive: true,
     ...(options.replication === true ? { replication: 'database' } : {}),
   } as pg.ClientConfig)
+  askForPassword(client, options.role)
   // Without a listener an error between two queries would end the process; every query rejects by itself anyway.
   client.on('error', () => undefined)
   options.signal?.addEventListener('abort', () => void backendOf(client).socket.destroy(), { once: true })
@@ -75,8 +80,52 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
     return client
   } catch (error) {
     await client.end().catch(() => undefined)
-    throw connectionError(error, options.role)
+    throw loginError(error, options, client)
   }
+}
+
+/** Where neither the URL nor PGPASSWORD has one: from PGPASSFILE or ~/.pgpass, and only when the server asks. */
+function askForPassword(client: pg.Client, role: 'source' | 'target'): void {
+  // What `pg` takes in its settings, a URL without a password would set aside again.
+  const inner = client as unknown as { password: string | null | (() => Promise<string>) }
+  if (inner.password !== null && inner.password !== '') return
+  const { host, port, database, user } = client
+  inner.password = async () => {
+    const found = await new Promise<string | undefined>((resolve) =>
+      pgpass({ host, port, database, user }, resolve),
+    )
+    if (found !== undefined) return found
+    throw new TidemarkError(
+      role === 'source' ? 'SOURCE_LOGIN_REFUSED' : 'TARGET_UNREACHABLE',
+      `the server asks for a password of ${user ?? ''}, and there is none: neither in the URL, nor in PGPASSWORD, PGPASSFILE or ~/.pgpass`,
+      {
+        next: 'a line HOST:PORT:DATABASE:USER:PASSWORD in ~/.pgpass (mode 0600), or in the file that PGPASSFILE names',
+      },
+    )
+  }
+}
+
+/** With where it was to lead, without user and password. */
+function loginError(
+  error: unknown,
+  { url, role, replication }: ConnectionOptions,
+  client: pg.Client,
+): TidemarkError {
+  if (replication === true && sqlState(error) === '42501')
+    return new TidemarkError(
+      'SOURCE_PRIVILEGE',
+      `the role ${client.user ?? ''} may not replicate: ${serverText(error)}`,
+      {
+        cause: error,
+        next: `ALTER ROLE ${quoteName(client.user ?? '')} REPLICATION  (by a superuser), then: tidemark up`,
+      },
+    )
+  const known = connectionError(error, role)
+  if (known.code !== 'SOURCE_UNREACHABLE' && known.code !== 'TARGET_UNREACHABLE') return known
+  return new TidemarkError(known.code, `${placeOf(url)}: ${known.message}`, {
+    cause: error,
+    next: known.next,
+  })
 }
 
 async function fixSettings(client: pg.Client): Promise<void> {
@@ -154,7 +203,7 @@ export function connectionError(error: unknown, role: 'source' | 'target'): Tide
   if (
     state === '28P01' ||
     state === '28000' ||
-    (error instanceof Error && /password|SASL/.test(error.message))
+    (error instanceof Error && state === undefined && /password|SASL/.test(error.message))
   ) {
     return new TidemarkError(
       role === 'source' ? 'SOURCE_LOGIN_REFUSED' : 'TARGET_UNREACHABLE',

@@ -3,6 +3,7 @@
  * be exploitable or record too little, so nothing is read through them.
  */
 import type pg from 'pg'
+import { MAKE_AGAIN } from '../../core/code-facts.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -15,6 +16,8 @@ export const INSTALLED_VERSION = 10
 
 const UPGRADE = 'tidemark init --upgrade --source URL  (of the role that ran init)'
 
+const NOT_INSTALLED = 'what Tidemark records schema changes with, the schema tidemark, is not in the source'
+
 /** @returns undefined where nothing is installed */
 export async function installedVersion(client: pg.Client): Promise<number | undefined> {
   const there = await client.query<{ installation: boolean; version: boolean }>(
@@ -25,9 +28,24 @@ export async function installedVersion(client: pg.Client): Promise<number | unde
   return (await client.query<{ version: number }>('SELECT tidemark.version() AS version')).rows[0]?.version
 }
 
+/** @throws TidemarkError INSTALLATION_MISSING */
+export async function requireInstallation(client: pg.Client): Promise<void> {
+  if ((await installedVersion(client)) === undefined)
+    throw new TidemarkError('INSTALLATION_MISSING', NOT_INSTALLED)
+}
+
 export async function examineInstallation(client: pg.Client): Promise<Finding[]> {
   const version = await installedVersion(client)
-  if (version === undefined || version === INSTALLED_VERSION) return []
+  if (version === INSTALLED_VERSION) return []
+  if (version === undefined)
+    return [
+      {
+        level: 'refuse',
+        code: 'INSTALLATION_MISSING',
+        what: NOT_INSTALLED,
+        fix: MAKE_AGAIN,
+      },
+    ]
   if (version > INSTALLED_VERSION)
     return [
       {
@@ -125,8 +143,8 @@ async function withoutRecording(client: pg.Client): Promise<void> {
 async function upgradable(client: pg.Client): Promise<number> {
   const version = await installedVersion(client)
   if (version === undefined)
-    throw new TidemarkError('SOURCE_UNSUITABLE', 'there is no Tidemark in this database', {
-      next: 'tidemark init',
+    throw new TidemarkError('INSTALLATION_MISSING', NOT_INSTALLED, {
+      next: 'the same in the folder of tidemark.yaml, or with --config FILE; for a new backup: tidemark init',
     })
   if (version > INSTALLED_VERSION)
     throw new TidemarkError(

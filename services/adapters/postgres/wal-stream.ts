@@ -13,9 +13,9 @@ import { Feedback } from './feedback.ts'
 import type { HistoryProof } from './history-proof.ts'
 import { OUR_SCHEMA } from './names.ts'
 import { type SilenceLimits, watchSilence } from './silence.ts'
-import { streamError } from './slot.ts'
+import { publicationHole, streamError } from './slot.ts'
 import { type RefusedRow, TransactionAssembler } from './transaction-assembler.ts'
-import { WireSession } from './wire-session.ts'
+import { type Notice, WireSession } from './wire-session.ts'
 
 const XLOG_DATA = 0x77 // w
 const KEEPALIVE = 0x6b // k
@@ -52,6 +52,8 @@ export class WalStream {
   #heartbeatWanted = false
   /** Whether the source has the history that is stored; nothing is acknowledged before. */
   #isProven = true
+  /** What comes behind is no part of the stream. */
+  #isOver = false
 
   constructor(options: WalStreamOptions) {
     this.#options = options
@@ -123,6 +125,7 @@ export class WalStream {
           limit: this.#largestRow + XLOG_HEADER,
           onRefused: (head, bytes) => assembler.refused(head, XLOG_HEADER, bytes - XLOG_HEADER),
         },
+        (notice) => this.#notice(notice),
       )
       void watchSilence(
         {
@@ -141,7 +144,13 @@ export class WalStream {
       )
       ended.then(
         () => this.#queue.fail(new TidemarkError('SOURCE_UNREACHABLE', 'the source ended the stream')),
-        (error) => this.#queue.fail(error),
+        async (error) => {
+          if (this.#isOver) return
+          const known = await streamError(error, this.#options.slotState)
+          // What came before is whole, and stays: it is the last that the stream has.
+          if (known.code === 'PUBLICATION_MISSING') this.#queue.end(known)
+          else this.#queue.fail(known)
+        },
       )
       yield* this.#queue.read(signal)
     } catch (error) {
@@ -181,7 +190,16 @@ export class WalStream {
     })
   }
 
+  /** In its place in the stream: nothing that comes behind it counts. */
+  #notice({ routine, message }: Notice): void {
+    if (routine !== 'LoadPublications' || this.#isOver) return
+    this.#queue.end(publicationHole(message))
+    this.#isOver = true
+    this.#session?.close()
+  }
+
   #emit(item: LogItem): void {
+    if (this.#isOver) return
     if (item.kind === 'changes' && item.endLsn !== undefined) this.#received = item.endLsn
     if (!this.#queue.push(item)) this.#session?.pause()
   }

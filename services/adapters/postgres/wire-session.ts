@@ -18,6 +18,7 @@ const COPY_OUT_RESPONSE = 0x48 // H
 const COPY_BOTH_RESPONSE = 0x57 // W
 const DATA_ROW = 0x44 // D
 const ERROR = 0x45 // E
+const NOTICE = 0x4e // N
 const READY = 0x5a // Z
 
 /** Sees each CopyData body: [start, end) of the buffer, valid during the call only. */
@@ -30,7 +31,17 @@ export interface CopyDataLimit {
   readonly onRefused: (head: Buffer, bytes: number) => void
 }
 
+/** What the server says beside the data, without ending anything, in its place among them. */
+export interface Notice {
+  readonly message: string
+  /** The server's function that says it; unlike the message never translated. */
+  readonly routine: string
+}
+
+export type NoticeHandler = (notice: Notice) => void
+
 interface Exchange {
+  onNotice: NoticeHandler | undefined
   onCopyData: CopyDataHandler | undefined
   limit: CopyDataLimit | undefined
   onStarted: (() => void) | undefined
@@ -147,9 +158,12 @@ export class WireSession {
     sql: string,
     onCopyData: CopyDataHandler,
     limit?: CopyDataLimit,
+    onNotice?: NoticeHandler,
   ): Promise<{ readonly ended: Promise<void> }> {
     const started = Promise.withResolvers<void>()
-    const ended = this.#run(sql, { onCopyData, limit, onStarted: started.resolve }).then(() => undefined)
+    const ended = this.#run(sql, { onCopyData, limit, onNotice, onStarted: started.resolve }).then(
+      () => undefined,
+    )
     ended.catch(started.reject)
     await started.promise
     return { ended }
@@ -169,7 +183,7 @@ export class WireSession {
 
   #run(
     sql: string,
-    handlers: Partial<Pick<Exchange, 'onCopyData' | 'limit' | 'onStarted'>> = {},
+    handlers: Partial<Pick<Exchange, 'onCopyData' | 'limit' | 'onNotice' | 'onStarted'>> = {},
   ): Promise<Outcome> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed)
     if (this.#exchange !== undefined)
@@ -178,6 +192,7 @@ export class WireSession {
     const exchange: Exchange = {
       onCopyData: handlers.onCopyData,
       limit: handlers.limit,
+      onNotice: handlers.onNotice,
       onStarted: handlers.onStarted,
       rows: [],
       tag: '',
@@ -262,6 +277,9 @@ export class WireSession {
         if (exchange !== undefined) exchange.error ??= serverError(buffer, start, end)
         else this.#end(connectionError(serverError(buffer, start, end), this.#options.role))
         break
+      case NOTICE:
+        exchange?.onNotice?.(serverError(buffer, start, end))
+        break
       case COPY_IN_RESPONSE:
       case COPY_OUT_RESPONSE:
       case COPY_BOTH_RESPONSE:
@@ -316,16 +334,22 @@ function dataRow(buffer: Buffer, start: number): (string | null)[] {
   return row
 }
 
-/** ErrorResponse: fields of a type byte and a string. Detail and context may hold row values and are left out. */
-function serverError(buffer: Buffer, start: number, end: number): Error {
+/** ErrorResponse and NoticeResponse: fields of a type byte and a string. Detail and context may hold row values and are left out. */
+function serverError(
+  buffer: Buffer,
+  start: number,
+  end: number,
+): Error & { readonly code: string; readonly routine: string } {
   let message = 'server error'
   let code = ''
+  let routine = ''
   for (let at = start; at < end && buffer[at] !== 0; ) {
     const stop = buffer.indexOf(0, at + 1)
     const text = buffer.toString('utf8', at + 1, stop)
     if (buffer[at] === 0x4d) message = text
     if (buffer[at] === 0x43) code = text
+    if (buffer[at] === 0x52) routine = text
     at = stop + 1
   }
-  return Object.assign(new Error(message), { code })
+  return Object.assign(new Error(message), { code, routine })
 }

@@ -1,13 +1,17 @@
 /** init, uninstall. */
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { type ConsentRequest, init, removeFromSource, upgradeSource } from '../../app/init.ts'
+import type { ConsentRequest } from '../../app/consent.ts'
+import { init, removeFromSource } from '../../app/init.ts'
+import { upgradeSource } from '../../app/upgrade-source.ts'
 import { openBackup, placeOf } from '../../app/compose.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import { KEPT } from '../../core/code-facts.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import { quoteTable } from '../../core/relation.ts'
 import type { KafkaChoice } from '../../app/config.ts'
+import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 
 function kafkaChoice(options: {
@@ -65,6 +69,44 @@ function identityText(change: ConsentRequest['identities'][number]): string {
   return `  ALTER TABLE ${quoteTable(change)} REPLICA IDENTITY ${change.after}${change.index === undefined ? '' : ` ${change.index}`}${was}`
 }
 
+async function askedConsent({ output, yes }: Context, changes: ConsentRequest): Promise<boolean> {
+  if (yes) return true
+  if (output.json || process.stdin.isTTY !== true) return false
+  for (const line of consentText(changes)) output.line(line)
+  const question = createInterface({ input: process.stdin, output: process.stdout })
+  const answer = await question.question('Go on? (yes/no) ')
+  question.close()
+  return answer.trim().toLowerCase() === 'yes'
+}
+
+async function upgrade(
+  context: Context,
+  options: { readonly source?: string; readonly grantTo?: string },
+): Promise<void> {
+  const { output } = context
+  const config = context.configIfThere()
+  const url = options.source ?? config?.source.url
+  if (url === undefined)
+    throw new TidemarkError('USAGE', 'init --upgrade needs --source URL, or tidemark.yaml')
+  const { from, published } = await upgradeSource({
+    url,
+    config,
+    grantTo: options.grantTo,
+    consent: (changes) => askedConsent(context, changes),
+  })
+  output.line(
+    from === 0
+      ? 'Nothing of Tidemark was in the source: made again.'
+      : `Replaced version ${from} of what Tidemark puts into the source.`,
+  )
+  if (published)
+    output.line(
+      'The publication was made anew: what was written without it is a gap of every table. The next tidemark up records it, and begins a new generation with a new base.',
+    )
+  output.line('Next: tidemark up')
+  output.result({ upgradedFrom: from, published })
+}
+
 /** There is no tidemark.yaml to correct, and nothing for `doctor` to examine, before this has come to its end. */
 async function withoutSettings<T>(running: Promise<T>): Promise<T> {
   try {
@@ -74,8 +116,12 @@ async function withoutSettings<T>(running: Promise<T>): Promise<T> {
     const next = error.next
       .replace('correct tidemark.yaml', 'correct the URLs of the command')
       .replace(/tidemark doctor$/, 'the same tidemark init again')
-    if (next === error.next) throw error
-    throw new TidemarkError(error.code, error.message, { cause: error, means: error.means, next })
+    // What is said of a backup that stands is nothing to go by where there is none.
+    const means = error.means.includes(KEPT)
+      ? 'There is no backup yet, and nothing of one was left in the source.'
+      : error.means
+    if (next === error.next && means === error.means) throw error
+    throw new TidemarkError(error.code, error.message, { cause: error, means, next })
   }
 }
 
@@ -84,7 +130,10 @@ export function registerInit(program: Command, run: Run): void {
     .command('init')
     .description('prepare a source and a store: keys, tidemark.yaml, publication, slot, event triggers')
     .option('--source <URL>', 'postgresql://user@host:port/database')
-    .option('--upgrade', 'replace what an older Tidemark put into the source, and nothing else')
+    .option(
+      '--upgrade',
+      'replace what an older Tidemark put into the source, and make again what is gone of it',
+    )
     .option('--name <NAME>', 'name of slot and publication', 'tidemark')
     .option(
       '--grant-to <ROLE>',
@@ -114,11 +163,7 @@ export function registerInit(program: Command, run: Run): void {
           replicationFactor: string
         }>()
         if (options.upgrade === true) {
-          const from = await upgradeSource(options.source ?? context.config().source.url)
-          context.output.line(
-            `Replaced version ${from} of what Tidemark puts into the source. Next: tidemark up`,
-          )
-          context.output.result({ upgradedFrom: from })
+          await upgrade(context, options)
           return
         }
         const { source } = options
@@ -142,15 +187,7 @@ export function registerInit(program: Command, run: Run): void {
             recipients: options.recipients,
             grantTo: options.grantTo,
             kafka: kafkaChoice(options),
-            consent: async (changes) => {
-              if (context.yes) return true
-              if (output.json || process.stdin.isTTY !== true) return false
-              for (const line of consentText(changes)) output.line(line)
-              const question = createInterface({ input: process.stdin, output: process.stdout })
-              const answer = await question.question('Go on? (yes/no) ')
-              question.close()
-              return answer.trim().toLowerCase() === 'yes'
-            },
+            consent: (changes) => askedConsent(context, changes),
           }),
         )
         for (const finding of report.findings)

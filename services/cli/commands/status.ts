@@ -4,7 +4,7 @@ import { anchorLines } from '../../app/anchor-lines.ts'
 import { openBackup } from '../../app/compose.ts'
 import { copyLines } from '../../app/store-set.ts'
 import { readStatus } from '../../app/status.ts'
-import { readWindows } from '../../app/windows.ts'
+import { type GapReport, readWindows } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
@@ -31,6 +31,11 @@ function spanText(seconds: number): string {
       : seconds < 172_800
         ? `${(seconds / 3600).toFixed(1)} h`
         : `${(seconds / 86_400).toFixed(1)} days`
+}
+
+function gapEndText({ to, generation, toGeneration }: GapReport): string {
+  if (to === null) return 'open'
+  return toGeneration === generation ? to : `${to}, the first base of generation ${toGeneration}`
 }
 
 export function registerStatus(program: Command, run: Run): void {
@@ -108,7 +113,7 @@ export function registerStatus(program: Command, run: Run): void {
           )
         for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}`)
         for (const g of report.gaps)
-          output.line(`  gap     ${g.scope}  ${g.from} to ${g.to ?? 'open'}: ${g.reason}`)
+          output.line(`  gap     ${g.scope}  ${g.from} to ${gapEndText(g)}: ${g.reason}`)
         output.result(report)
       }),
     )

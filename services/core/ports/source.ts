@@ -36,6 +36,8 @@ export interface SlotState {
   readonly restart: Lsn
   readonly active: boolean
   readonly activePid: number | undefined
+  /** Of who reads it, as far as the role may know: its program, where it is, since when. */
+  readonly reader?: string | undefined
   /** wal_status: reserved, extended, unreserved, lost */
   readonly walStatus: string
   /** Bytes of WAL that may still be written before the slot is lost; undefined without a limit. */

@@ -1,0 +1,77 @@
+/** `init --upgrade`: brings what Tidemark has in a source to what this program needs, also where somebody took it away. */
+import {
+  grantTo,
+  installAgain,
+  type Installation,
+  type InstallationMode,
+  planAgain,
+  publishAgain,
+  readMode,
+} from '../adapters/postgres/install.ts'
+import { publicationState } from '../adapters/postgres/examine-publication.ts'
+import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import { installedVersion, upgradeInstallation } from '../adapters/postgres/upgrade.ts'
+import { systemClock } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
+import { openBackup, placeOf } from './compose.ts'
+import type { Config } from './config.ts'
+import { type Consent, requireConsent } from './consent.ts'
+
+export interface UpgradeOptions {
+  readonly url: string
+  /** Of the backup that the source belongs to; without it nothing is made that is gone. */
+  readonly config?: Config | undefined
+  readonly grantTo?: string | undefined
+  /** Asked where everything has to be made anew, with what that changes beyond the schema. */
+  readonly consent?: Consent
+}
+
+export interface UpgradeReport {
+  /** The version that was there; 0 where there was nothing. */
+  readonly from: number
+  /** Whether the publication was made anew: what was written without it is a gap of every table. */
+  readonly published: boolean
+}
+
+/** @throws TidemarkError SOURCE_UNSUITABLE, SOURCE_PRIVILEGE, INSTALLATION_NEWER, CONSENT_NEEDED */
+export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeReport> {
+  const client = await connect({ url: options.url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    if ((await installedVersion(client)) === undefined && options.config !== undefined) {
+      const { slot, publication } = options.config.source
+      const { repository } = await openBackup({ ...placeOf(options.config), role: 'writer' })
+      const installation: Installation = { stream: repository.catalog.stream, publication, slot }
+      const { identities } = await planAgain(client, installation)
+      const role = options.grantTo ?? otherRole(options.config.source.url, options.url)
+      await requireConsent({ identities, grantTo: role }, options.consent)
+      await installAgain(client, installation, identities, systemClock)
+      if (role !== undefined) await grantTo(client, role)
+      return { from: 0, published: true }
+    }
+    const from = await upgradeInstallation(client)
+    const { publication, mode } = await installed(client)
+    if ((await publicationState(client, publication)).state === 'whole') return { from, published: false }
+    await publishAgain(client, { publication, mode })
+    return { from, published: true }
+  } finally {
+    await client.end()
+  }
+}
+
+async function installed(
+  client: Parameters<typeof readMode>[0],
+): Promise<{ readonly publication: string; readonly mode: InstallationMode }> {
+  const found = await readMode(client)
+  if (found === undefined)
+    throw new TidemarkError('SOURCE_UNSUITABLE', 'the installation in this database is not complete', {
+      next: 'tidemark uninstall, and init again',
+    })
+  return found
+}
+
+/** The role of `up`, where another one installs. */
+function otherRole(up: string, installing: string): string | undefined {
+  const [role, installer] = [up, installing].map((url) => decodeURIComponent(new URL(url).username))
+  return role === undefined || role === '' || role === installer ? undefined : role
+}
