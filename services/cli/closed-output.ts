@@ -1,15 +1,27 @@
 /** Whoever reads what a command says may stop reading, as `head` does: the command's work and its exit code stay as they are. */
 import { once } from 'node:events'
+import { TidemarkError } from '../core/errors.ts'
 
 /** Thrown where nothing is left to do but to write to an output that nobody reads. */
 export class OutputClosed extends Error {}
 
-/** For the whole process: without a listener the first line behind the end would end it with a stack. */
+let lost: NodeJS.ErrnoException | undefined
+
+/** For the whole process: without a listener the first line that cannot be written would end it with a stack. */
 export function outliveReaders(): void {
-  for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (!isClosing(error)) throw error
-    })
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (!isClosing(error)) lost ??= error
+  })
+  // Whoever would be told of it reads this very output.
+  process.stderr.on('error', () => undefined)
+}
+
+/** What keeps standard output from being written (a full disk, a terminal that is gone), other than a reader that has enough. */
+export function outputFailure(): TidemarkError | undefined {
+  if (lost === undefined) return undefined
+  return new TidemarkError('OUTPUT_FAILED', `standard output cannot be written: ${lost.code ?? lost.name}`, {
+    cause: lost,
+  })
 }
 
 /** Waits where the reader is slower. @throws OutputClosed */
@@ -19,7 +31,8 @@ export async function writeSlowly(text: string): Promise<void> {
   try {
     await once(process.stdout, 'drain')
   } catch (error) {
-    throw isClosing(error) ? new OutputClosed() : error
+    // outputFailure() says what it was.
+    throw new OutputClosed('standard output is over', { cause: error })
   }
 }
 

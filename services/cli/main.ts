@@ -18,14 +18,31 @@ import { registerScrub } from './commands/scrub.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerUp } from './commands/up.ts'
 import { registerVerify } from './commands/verify.ts'
-import { OutputClosed, outliveReaders } from './closed-output.ts'
+import { OutputClosed, outliveReaders, outputFailure } from './closed-output.ts'
 import { Context, type SharedOptions } from './context.ts'
 import { exitCodeTable, Output } from '../terminal/output.ts'
 import type { Run } from './run.ts'
 
 export async function main(args: readonly string[]): Promise<number> {
-  let exit = 0
   outliveReaders()
+  const exit = await command(args)
+  await written(process.stdout)
+  const failure = outputFailure()
+  if (failure === undefined) return exit
+  // Standard output is gone, whatever form was asked for.
+  new Output(false).failure(failure, 'tidemark')
+  return exit === 0 ? failure.exitCode : exit
+}
+
+/** A stream says of a line that it could not write a turn later. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) =>
+    setImmediate(() => (stream.writable ? stream.write('', () => resolve()) : resolve())),
+  )
+}
+
+async function command(args: readonly string[]): Promise<number> {
+  let exit = 0
   const stop = new AbortController()
   const onSignal = (): void => stop.abort(new DOMException('interrupted', 'AbortError'))
   const run: Run = async (command, action) => {

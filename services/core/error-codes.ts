@@ -30,6 +30,13 @@ export const CODES = {
     means: 'Nothing was read or written.',
     next: 'stop what listens there, or choose another: --http-port N  (0: one that is free)',
   },
+  OUTPUT_FAILED: {
+    exit: 1,
+    retry: 'person',
+    means:
+      'What the command was to do is done, as far as no other error says otherwise; what it said is lost.',
+    next: 'make room where standard output goes, then, for a command that only says something, the same again',
+  },
   CONSENT_NEEDED: {
     exit: 2,
     retry: 'person',
