@@ -22,7 +22,7 @@ export async function audit(
     if (await repository.audit(command, what, who)) return 'ledger'
   } catch (error) {
     const known = asTidemarkError(error)
-    // A full or vanished store, a copy, or keys that may no longer sign, must not keep anybody from restoring; the trace goes to the file.
+    // A full or vanished store, a copy, a broken ledger, or keys that may no longer sign, must not keep anybody from restoring; the trace goes to the file.
     if (
       known.code !== 'STORE_FULL' &&
       known.code !== 'STORE_UNREACHABLE' &&
@@ -30,6 +30,7 @@ export async function audit(
       known.code !== 'STORE_REFUSED' &&
       known.code !== 'STORE_NO_LOCK' &&
       known.code !== 'STORE_IS_COPY' &&
+      known.code !== 'LEDGER_BROKEN' &&
       known.code !== 'SIGNER_REFUSED'
     )
       throw error

@@ -16,6 +16,7 @@ import type { TransactionPart } from '../core/transaction.ts'
 import type { KafkaSettings } from '../adapters/kafka/connection.ts'
 import type { OrderedRange } from '../compactor/cut-worker.ts'
 import type { Generation } from '../repository/generation.ts'
+import { breakLine } from '../rebuild/behind-break.ts'
 import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import type { Trusting } from '../repository/checkpoint.ts'
 import { CopySet } from '../repository/copy-set.ts'
@@ -77,6 +78,8 @@ export async function openBackup(
     readonly use?: 'read' | 'write'
     /** `keepers` for what takes away or gives rights: no writer's checkpoint is believed, and everything behind a keeper's is proven. */
     readonly trusting?: Trusting
+    /** Up to where the ledger is broken, instead of not at all; `troubles` tells. For what only reads. */
+    readonly upToBreak?: boolean
   },
 ): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
@@ -90,6 +93,7 @@ export async function openBackup(
     clock: systemClock,
     randomness: systemRandomness,
     trusting: options.trusting,
+    upToBreak: options.upToBreak,
   })
   const { ledger } = repository
   if (store instanceof CopySet) {
@@ -113,7 +117,9 @@ export async function openBackup(
     stream: keys.trust.stream,
     clock: systemClock,
   })
-  const compared = use === 'write' && options.acceptLoss !== true ? await compareCopies(ledger, copies) : []
+  // Behind a break, a copy and an anchor know better in a way that is told already.
+  const isCompared = options.acceptLoss !== true && ledger.broken === undefined
+  const compared = use === 'write' && isCompared ? await compareCopies(ledger, copies) : []
   if (store instanceof CopySet)
     for (const [i, { outcome }] of compared.entries())
       if (outcome === 'returning') store.returning.add(copies[i]!.store)
@@ -128,6 +134,7 @@ export async function openBackup(
         : [
             `the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`,
           ]),
+      ...(ledger.broken === undefined ? [] : [breakLine(ledger.broken)]),
       ...garbageFindings(repository).map(({ code, what }) => `${code}: ${what}`),
       ...repository.catalog.repeated.map(
         (number) => `ledger entry ${number} says the same as one before it, and is passed over`,
@@ -136,7 +143,7 @@ export async function openBackup(
       ...troubles(),
     ],
     compared,
-    anchored: options.acceptLoss === true ? undefined : await anchors.check(),
+    anchored: isCompared ? await anchors.check() : undefined,
   }
 }
 

@@ -84,7 +84,11 @@ export interface RestoreReport {
 }
 
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
-  const { repository, anchored, troubles } = await openBackup({ ...options, role: 'restore' })
+  const { repository, anchored, troubles } = await openBackup({
+    ...options,
+    role: 'restore',
+    upToBreak: true,
+  })
   const begun = options.into === undefined ? undefined : await begunRestore(options.into)
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)

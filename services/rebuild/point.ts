@@ -21,6 +21,7 @@ import type { Base, Generation } from '../repository/generation.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
+import { behindBreak, mayBeBehind } from './behind-break.ts'
 
 export type Point =
   | { readonly kind: 'latest' }
@@ -102,8 +103,20 @@ export async function readIndex(
   )
 }
 
-/** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE */
+/** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE; LEDGER_BROKEN where the point may lie behind a break */
 export async function resolvePoint(repository: Repository, point: Point): Promise<ResolvedPoint> {
+  const { broken } = repository.ledger
+  if (broken === undefined) return resolve(repository, point)
+  // The newest that is proven is not the newest that there was: whoever wants it has to say it.
+  if (point.kind === 'latest') throw behindBreak(repository, broken)
+  try {
+    return await resolve(repository, point)
+  } catch (error) {
+    throw mayBeBehind(error) ? behindBreak(repository, broken) : error
+  }
+}
+
+async function resolve(repository: Repository, point: Point): Promise<ResolvedPoint> {
   const { catalog } = repository
   const generations = catalog.generations.filter((generation) => generation.bases.length > 0)
   const newest = generations.at(-1)

@@ -15,19 +15,14 @@ import {
   type LedgerEntry,
 } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
-import { isProbe, ledgerName, ledgerPrefix } from '../formats/object-name.ts'
+import { isProbe, ledgerName } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
 import type { CatalogEntry } from './catalog-entry.ts'
 import { type AnyEntry, EntryReader, isBroken, READ_AHEAD } from './entry-reader.ts'
 import { type Garbage, garbageAt } from './garbage.ts'
+import { proveGenesis, type TrustedSigners } from './genesis.ts'
 import { Lineages } from './lineages.ts'
-import { Signers, type TrustedSigner } from './signers.ts'
-
-export interface TrustedSigners {
-  readonly stream: string
-  readonly genesis: string
-  readonly signers: readonly TrustedSigner[]
-}
+import { Signers } from './signers.ts'
 
 export class Ledger {
   readonly store: ObjectStore
@@ -43,6 +38,10 @@ export class Ledger {
   readonly #attempts = new Attempts()
   /** What has the number behind the last entry, and is none. */
   garbage: Garbage | undefined
+  /** Whoever only reads may stand before a break, and has what lies before it. */
+  standsBeforeBreak = false
+  /** What is wrong with the entry behind the last one, where that is so: nothing behind it is trusted. */
+  broken: TidemarkError | undefined
   /** Refuses what cannot come next by throwing LEDGER_BROKEN. */
   admits: (entry: CatalogEntry) => void = () => undefined
   /** Appends and refreshes of one process go one after the other. */
@@ -78,19 +77,7 @@ export class Ledger {
    */
   static async connect(store: ObjectStore, clock: Clock, trust: TrustedSigners): Promise<Ledger> {
     const ledger = new Ledger(store, clock, trust)
-    const genesis = await ledger.#reader.file(1n)
-    if (genesis === undefined) {
-      for await (const name of store.list(ledgerPrefix(1)))
-        throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
-      throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, {
-        next: 'check --store, and that its disk is mounted; a new backup starts with: tidemark init',
-      })
-    }
-    if (hashBytes(genesis) !== trust.genesis)
-      throw new TidemarkError(
-        'STORE_FOREIGN',
-        `the ledger in ${store.place} does not begin with the genesis entry of these keys`,
-      )
+    await proveGenesis(store, await ledger.#reader.file(1n), trust.genesis)
     return ledger
   }
 
@@ -184,7 +171,7 @@ export class Ledger {
 
   /** Goes on into the lineages that begin directly behind the head, as promotions leave them. */
   async followPromotions(): Promise<void> {
-    for (;;) {
+    while (this.broken === undefined) {
       const name = ledgerName(this.lineages.current + 1, this.#headNumber + 1n)
       const file = await this.#reader.object(name)
       if (file === undefined) return
@@ -226,6 +213,7 @@ export class Ledger {
   recoverDeleted(): Promise<number> {
     return this.#inTurn(async () => {
       for (let count = 0; ; count++) {
+        if (this.broken !== undefined) return count
         const entry = await this.#deleted(this.#headNumber + 1n)
         if (entry === undefined) return count
         this.#take(entry, this.lineages.nameOf(entry.number))
@@ -263,6 +251,7 @@ export class Ledger {
 
   async #append(body: EntryBody, signer: Signer, guard: () => void): Promise<LedgerEntry> {
     if (this.isCopy) throw new TidemarkError('STORE_IS_COPY', `${this.store.place} is a copy`)
+    if (this.broken !== undefined) throw this.broken
     for (;;) {
       const landed = this.#attempts.landed(body)
       if (landed !== undefined) {
@@ -320,8 +309,18 @@ export class Ledger {
     }
   }
 
-  /** False where there is no entry, but something that was never one: the ledger ends before it. */
+  /** False where there is no entry that could be taken in: the ledger ends before it. */
   async #acceptRight(file: Buffer | undefined, number: bigint): Promise<boolean> {
+    try {
+      return await this.#acceptEntry(file, number)
+    } catch (error) {
+      if (!this.standsBeforeBreak || !isBroken(error)) throw error
+      this.broken = error
+      return false
+    }
+  }
+
+  async #acceptEntry(file: Buffer | undefined, number: bigint): Promise<boolean> {
     const name = this.lineages.nameOf(number)
     let entry: AnyEntry
     try {

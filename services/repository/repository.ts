@@ -13,7 +13,8 @@ import type { Catalog } from './catalog.ts'
 import { newestCheckpoint, type Trusting, writeCheckpoint } from './checkpoint.ts'
 import { fetchChecked, Keyring, putNew, storedAs } from './keyring.ts'
 import { READ_AHEAD } from './entry-reader.ts'
-import { Ledger, type TrustedSigners } from './ledger.ts'
+import type { TrustedSigners } from './genesis.ts'
+import { Ledger } from './ledger.ts'
 
 const PROOF_TRIES = 5
 
@@ -26,6 +27,8 @@ export interface RepositoryOptions {
   readonly randomness: Randomness
   /** Whose checkpoints are taken for what lies behind them; any signer's where it is not given. */
   readonly trusting?: Trusting | undefined
+  /** Reads up to where the ledger is broken, instead of not at all: `ledger.broken` tells. Nothing can be written then. */
+  readonly upToBreak?: boolean | undefined
 }
 
 export interface SealedObject {
@@ -69,6 +72,7 @@ export class Repository {
 
   static async open(options: RepositoryOptions): Promise<Repository> {
     const ledger = await Ledger.connect(options.store, options.clock, options.trust)
+    ledger.standsBeforeBreak = options.upToBreak === true
     ledger.isCopy = (await options.store.size(COPY_MARK)) !== undefined
     const catalog = await newestCheckpoint(ledger, options.trusting)
     const repository = new Repository(ledger, catalog, options)

@@ -5,7 +5,7 @@ import { FolderStore } from '../../services/adapters/object-store/folder-store.t
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/rebuild/point.ts'
-import type { TrustedSigners } from '../../services/repository/ledger.ts'
+import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
 const [store, trust] = process.argv.slice(2)

@@ -13,7 +13,7 @@ import { LIMITS } from '../../services/core/limits.ts'
 import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import type { EntryOf } from '../../services/formats/ledger-entry.ts'
 import type { AnyEntry } from '../../services/repository/entry-reader.ts'
-import type { TrustedSigners } from '../../services/repository/ledger.ts'
+import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 import type { Figure } from './main.ts'
 

@@ -14,7 +14,8 @@ import {
 import type { Signer } from '../../services/formats/signed-line.ts'
 import type { Trusting } from '../../services/repository/checkpoint.ts'
 import type { Generation } from '../../services/repository/generation.ts'
-import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
+import type { TrustedSigners } from '../../services/repository/genesis.ts'
+import { Ledger } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
 export class LedgerBench {

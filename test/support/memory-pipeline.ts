@@ -15,7 +15,8 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 import { planRestore, type RestorePlan } from '../../services/rebuild/plan.ts'
 import { type Point, resolvePoint } from '../../services/rebuild/point.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
-import { Ledger, type TrustedSigners } from '../../services/repository/ledger.ts'
+import type { TrustedSigners } from '../../services/repository/genesis.ts'
+import { Ledger } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
 export class MemoryPipeline {

@@ -13,13 +13,14 @@ import { bytesText, table } from '../../terminal/output.ts'
 /** Either side of the keys folder serves: nothing is opened. */
 export async function openAnySide(
   context: Context,
+  how: { readonly upToBreak?: boolean } = {},
 ): Promise<Awaited<ReturnType<typeof openBackup>> & { sourceUrl: string | undefined }> {
   const place = context.place()
   try {
-    return { ...(await openBackup({ ...place, role: 'writer' })), sourceUrl: place.sourceUrl }
+    return { ...(await openBackup({ ...place, ...how, role: 'writer' })), sourceUrl: place.sourceUrl }
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'KEY_MISSING') throw error
-    return { ...(await openBackup({ ...place, role: 'restore' })), sourceUrl: place.sourceUrl }
+    return { ...(await openBackup({ ...place, ...how, role: 'restore' })), sourceUrl: place.sourceUrl }
   }
 }
 
@@ -98,9 +99,11 @@ export function registerStatus(program: Command, run: Run): void {
     .description('what can be restored: windows, bases, markers, gaps')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { repository } = await openAnySide(context)
+        const { repository, troubles } = await openAnySide(context, { upToBreak: true })
         const report = readWindows(repository)
         const { output } = context
+        const { broken } = repository.ledger
+        if (broken !== undefined) for (const line of troubles()) output.line(`WARNING: ${line}`)
         if (report.windows.length === 0)
           output.line('Nothing can be restored yet: there is no finished base.')
         for (const w of report.windows)
@@ -114,7 +117,7 @@ export function registerStatus(program: Command, run: Run): void {
         for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}`)
         for (const g of report.gaps)
           output.line(`  gap     ${g.scope}  ${g.from} to ${gapEndText(g)}: ${g.reason}`)
-        output.result(report)
+        output.result({ ...report, broken: broken === undefined ? null : broken.message })
       }),
     )
 }

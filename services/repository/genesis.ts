@@ -1,0 +1,36 @@
+/** The first entry: what tells one backup from another. */
+import { TidemarkError } from '../core/errors.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
+import { hashBytes } from '../formats/ledger-entry.ts'
+import { ledgerPrefix } from '../formats/object-name.ts'
+import type { TrustedSigner } from './signers.ts'
+
+/** What a reader brings along. */
+export interface TrustedSigners {
+  readonly stream: string
+  readonly genesis: string
+  readonly signers: readonly TrustedSigner[]
+}
+
+/**
+ * @param file of entry 1, where there is one
+ * @throws TidemarkError STORE_FOREIGN where it is another one than the keys belong to, STORE_NOT_FOUND where there is no ledger, LEDGER_BROKEN
+ */
+export async function proveGenesis(
+  store: ObjectStore,
+  file: Buffer | undefined,
+  hash: string,
+): Promise<void> {
+  if (file === undefined) {
+    for await (const name of store.list(ledgerPrefix(1)))
+      throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
+    throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, {
+      next: 'check --store, and that its disk is mounted; a new backup starts with: tidemark init',
+    })
+  }
+  if (hashBytes(file) !== hash)
+    throw new TidemarkError(
+      'STORE_FOREIGN',
+      `the ledger in ${store.place} does not begin with the genesis entry of these keys`,
+    )
+}
