@@ -7,13 +7,20 @@ process.env.TIDEMARK_TEST_SCOPE = args.includes('--soak')
   ? 'soak'
   : args.includes('--all-versions')
     ? 'all-versions'
-    : 'default'
+    : args.includes('--stores')
+      ? 'stores'
+      : 'default'
 // Both together: long histories on every version.
 if (args.includes('--all-versions')) process.env.TIDEMARK_TEST_VERSIONS = 'all'
 const hours = args.indexOf('--hours')
 if (hours >= 0) process.env.TIDEMARK_HOURS = args[hours + 1]
 const rest = args.filter(function (a, i) {
-  return a !== '--soak' && a !== '--all-versions' && (hours < 0 || (i !== hours && i !== hours + 1))
+  return (
+    a !== '--soak' &&
+    a !== '--all-versions' &&
+    a !== '--stores' &&
+    (hours < 0 || (i !== hours && i !== hours + 1))
+  )
 })
 // With --hours alone, what has no end of its own but that.
 if (hours >= 0 && rest.length === 0) rest.push('test/integration/grown-history')

@@ -17,7 +17,9 @@ export default defineConfig({
             'test/fault/crash.test.ts',
             'test/fault/kafka-network.test.ts',
           ]
-        : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
+        : scope === 'stores'
+          ? ['test/stores/**/*.test.ts']
+          : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
     // Tests wait as well as compute: three keep two cores busy, and a fourth would only make each of them slower.
@@ -28,7 +30,7 @@ export default defineConfig({
     setupFiles: ['test/support/compiled.ts'],
     retry: 0,
     // Guards against a hang, not measures: a busy machine takes several times as long as a quiet one.
-    testTimeout: scope === 'soak' ? 900_000 : 240_000,
+    testTimeout: scope === 'default' || scope === 'all-versions' ? 240_000 : 900_000,
     hookTimeout: 240_000,
     teardownTimeout: 30_000,
     // A failure in the background fails the run: nothing is swallowed.

@@ -81,9 +81,9 @@ export function pageOf(xml: string): ListedPage {
       ...page.DeleteMarker.map((one) => listed(one, true)),
     ],
     isTruncated: page.IsTruncated === 'true',
-    token: page.NextContinuationToken,
-    keyMarker: page.NextKeyMarker,
-    versionMarker: page.NextVersionIdMarker,
+    token: said(page.NextContinuationToken),
+    keyMarker: said(page.NextKeyMarker),
+    versionMarker: said(page.NextVersionIdMarker),
   }
 }
 
@@ -92,9 +92,14 @@ function listed(one: z.output<typeof Listed>, isMarker: boolean): ListedKey {
     key: one.Key,
     at: Date.parse(one.LastModified ?? '') || 0,
     bytes: Number(one.Size ?? 0),
-    version: one.VersionId === '' ? undefined : one.VersionId,
+    version: said(one.VersionId),
     isMarker,
   }
+}
+
+/** An element with nothing inside says nothing. */
+function said(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value
 }
 
 /** @throws UnreadableAnswer */

@@ -10,8 +10,15 @@ const NO_LOCK_HERE = new Set([
   'InvalidBucketObjectLockConfiguration',
 ])
 
-/** Answers to a question after a setting of the bucket where it is not set, or there is no such setting. */
-export const NO_LOCKS = new Set([...NO_LOCK_HERE, 'NotImplemented', 'MethodNotAllowed'])
+/** An answer to a question after a setting of the bucket where it is not set, or there is no such setting. */
+export function isUnset(error: unknown): boolean {
+  const code = codeOf(error)
+  return (
+    NO_LOCK_HERE.has(code) ||
+    isWithoutLock(code, error) ||
+    ['NotImplemented', 'MethodNotAllowed'].includes(code)
+  )
+}
 
 /** Answers to a put of what may be there already: to a race that was lost, or to an object that is locked. */
 export function isLost(code: string): boolean {

@@ -25,16 +25,22 @@ export async function* listKeys(ask: Ask, prefix: string): AsyncGenerator<Listed
 
 /** Every version of everything, and what hides some: of each key the newest first, the hiding ones of a page behind its versions. */
 export async function* listVersions(ask: Ask, prefix: string): AsyncGenerator<ListedKey> {
+  let before = new Set<string>()
   for (let from: Readonly<Record<string, string>> = {}; ; ) {
     const page = pageOf(await ask(queryOf({ versions: '', 'max-keys': String(PAGE), prefix, ...from })))
-    yield* page.keys
+    const seen = new Set<string>()
+    for (const one of page.keys) {
+      const version = `${one.key} ${one.version ?? ''}`
+      seen.add(version)
+      // Some services begin a page with what the one before ended with.
+      if (!before.has(version)) yield one
+    }
     if (!page.isTruncated) return
+    before = seen
     const last = page.keys.reduce((a, { key }) => (key > a ? key : a), '')
     from = goingOn(from, {
       'key-marker': page.keyMarker ?? last,
-      ...(page.versionMarker === undefined || page.versionMarker === ''
-        ? {}
-        : { 'version-id-marker': page.versionMarker }),
+      ...(page.versionMarker === undefined ? {} : { 'version-id-marker': page.versionMarker }),
     })
   }
 }

@@ -1,4 +1,5 @@
 /** Locks of single objects in an S3 bucket ("Using S3 Object Lock", Amazon S3 user guide). */
+import type { IncomingHttpHeaders } from 'node:http'
 import { type Client, LEGAL_HOLD_STATUS, RETENTION_MODES } from 'minio/dist/esm/minio.mjs'
 import type { TidemarkError } from '../../core/errors.ts'
 import type { StoreLock } from '../../core/ports/object-store.ts'
@@ -62,20 +63,24 @@ export class S3Locks implements StoreLock {
   }
 }
 
-/**
- * Whether an object, or one version of it, is locked now.
- *
- * @param ask gives the answer to a GET of the object with this query
- */
-export async function isLocked(
-  ask: (query: string) => Promise<string>,
-  version: string | undefined,
-  now: number,
-): Promise<boolean> {
+/** Questions about one object, with this query. */
+interface Asking {
+  /** The headers of a HEAD. */
+  readonly head: (query: string) => Promise<IncomingHttpHeaders>
+  /** The answer to a GET. */
+  readonly get: (query: string) => Promise<string>
+}
+
+/** Whether an object, or one version of it, is locked now: by its own headers, or where a service does not give them, by its settings. */
+export async function isLocked(asking: Asking, version: string | undefined, now: number): Promise<boolean> {
   const which = version === undefined ? {} : { versionId: version }
+  const headers = await asking.head(queryOf(which)).catch((): IncomingHttpHeaders => ({}))
+  const kept = headers['x-amz-object-lock-retain-until-date']
+  if (typeof kept === 'string' && Date.parse(kept) > now) return true
+  if (headers['x-amz-object-lock-legal-hold'] === 'ON') return true
   const [retention, hold] = await Promise.allSettled([
-    ask(queryOf({ retention: '', ...which })).then(retainedUntil),
-    ask(queryOf({ 'legal-hold': '', ...which })).then(isHeld),
+    asking.get(queryOf({ retention: '', ...which })).then(retainedUntil),
+    asking.get(queryOf({ 'legal-hold': '', ...which })).then(isHeld),
   ])
   const until = retention.status === 'fulfilled' ? retention.value : undefined
   return (until !== undefined && until > now) || (hold.status === 'fulfilled' && hold.value)

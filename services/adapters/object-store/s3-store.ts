@@ -6,6 +6,7 @@
  * An answer that was lost comes back as `exists` when the put is tried again (hazard 85); callers compare.
  */
 import { createHash } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Client } from 'minio/dist/esm/minio.mjs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
@@ -23,7 +24,7 @@ import { isBulk, isPassing } from '../../formats/object-name.ts'
 import { digestOf } from './digest-of.ts'
 import { hasLock, type ListedKey, versioningOf } from './s3-answers.ts'
 import { agentFor, connectS3, endpointOf, type S3Place } from './s3-client.ts'
-import { codeOf, isLost, NO_LOCKS, NO_VERSIONS, s3Error } from './s3-errors.ts'
+import { codeOf, isLost, isUnset, NO_VERSIONS, s3Error } from './s3-errors.ts'
 import { listKeys, listVersions, queryOf } from './s3-listing.ts'
 import { isLocked, S3Locks } from './s3-locks.ts'
 import { raceCreates } from './s3-race.ts'
@@ -288,13 +289,24 @@ export class S3Store implements ObjectStore {
       )
       return 'purged'
     } catch (error) {
-      if (
-        LOCKED.has(codeOf(error)) &&
-        (await isLocked((query) => this.#ask(query, this.#key(name)), version, this.#settings.clock.now()))
-      )
-        return 'locked'
+      if (LOCKED.has(codeOf(error)) && (await this.#isLocked(name, version))) return 'locked'
       throw this.#error(error, name)
     }
+  }
+
+  #isLocked(name: string, version: string | undefined): Promise<boolean> {
+    const objectName = this.#key(name)
+    const asking = {
+      head: async (query: string): Promise<IncomingHttpHeaders> => {
+        const { bucket: bucketName, region } = this.#settings
+        const request = { method: 'HEAD', bucketName, objectName, query }
+        const answer = await this.#client.makeRequestAsync(request, '', [200], region)
+        answer.resume()
+        return answer.headers
+      },
+      get: (query: string) => this.#ask(query, objectName),
+    }
+    return isLocked(asking, version, this.#settings.clock.now())
   }
 
   /** In a bucket with versions: what was overwritten or deleted since, the newest first. */
@@ -337,7 +349,7 @@ export class S3Store implements ObjectStore {
     try {
       return read(await this.#ask(queryOf({ [setting]: '' })))
     } catch (error) {
-      if (NO_LOCKS.has(codeOf(error))) return false
+      if (isUnset(error)) return false
       throw error
     }
   }

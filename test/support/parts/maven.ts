@@ -93,6 +93,28 @@ export async function fetchArchive(name: string, artifact: Coordinates, classifi
   return folder
 }
 
+/** A jar that runs by itself, from the registry; its path. */
+export async function fetchRunnable(artifact: Coordinates, classifier: string): Promise<string> {
+  const { group, artifact: name, version } = artifact
+  const repository = join(CACHE, 'maven')
+  const jar = join(repository, ...group.split('.'), name, version, `${name}-${version}-${classifier}.jar`)
+  if (existsSync(jar)) return jar
+  console.log(`fetching ${name} ${version} (once; kept in ${repository})`)
+  await run(
+    'mvn',
+    [
+      '-B',
+      '-q',
+      `-Dmaven.repo.local=${repository}`,
+      'org.apache.maven.plugins:maven-dependency-plugin:2.8:get',
+      `-Dartifact=${group}:${name}:${version}:jar:${classifier}`,
+      '-Dtransitive=false',
+    ],
+    { maxBuffer: 1 << 26 },
+  )
+  return jar
+}
+
 async function finish(work: string, folder: string): Promise<void> {
   await writeFile(join(work, 'complete'), '')
   await rename(work, folder).catch(async (error: unknown) => {
