@@ -60,6 +60,30 @@ describe('a service that looks first and writes later', () => {
   })
 })
 
+test('a service that keeps versions and lists none: what takes room is told all the same, and doctor says so', async () => {
+  await using hasty = await HastyS3.open()
+  hasty.hidesVersions = true
+  const store = await openStore(hasty.url(credentials))
+  await store.putIfAbsent('segments/a', [Buffer.from('12345')])
+  const kept: string[] = []
+  for await (const { name, bytes } of store.kept('segments/')) kept.push(`${name} ${bytes}`)
+  expect(kept).toEqual(['segments/a 5'])
+  expect(await levels(store, 'mirrored')).toEqual(['warn STORE_UNSAFE', 'warn STORE_HIDES_VERSIONS'])
+})
+
+test('a listing of what takes room that lacks what is there', async () => {
+  const store = new MemoryStore()
+  const kept = store.kept.bind(store)
+  store.kept = async function* (prefix) {
+    let isFirst = true
+    for await (const object of kept(prefix)) {
+      if (!isFirst) yield object
+      isFirst = false
+    }
+  }
+  expect(await levels(store, 'primary')).toEqual(['warn STORE_LISTS_LESS'])
+})
+
 test("a store that keeps another writer's object than the one it told so", async () => {
   const store = new MemoryStore()
   const put = store.putIfAbsent.bind(store)

@@ -12,10 +12,11 @@ interface Held {
 
 export class HastyS3 implements AsyncDisposable {
   readonly objects = new Map<string, Held>()
-  /** Creates that were under way at once are all refused with this. */
+  /** Every create is refused with this, as one among many that are under way. */
   busy: { readonly status: number; readonly code: string } | undefined
+  /** It says that it keeps versions, and lists none. */
+  hidesVersions = false
   readonly #server: Server
-  #creating = 0
 
   private constructor(server: Server) {
     this.#server = server
@@ -31,7 +32,7 @@ export class HastyS3 implements AsyncDisposable {
     return hasty
   }
 
-  /** Of a store in it; `query` begins with `&`. */
+  /** Of a store in it. */
   url(credentialsFile: string): string {
     const { port } = this.#server.address() as AddressInfo
     return `s3://bucket/chat?endpoint=${encodeURIComponent(`http://127.0.0.1:${port}`)}&credentials=${encodeURIComponent(credentialsFile)}`
@@ -57,16 +58,11 @@ export class HastyS3 implements AsyncDisposable {
   async #put(key: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const isThere = request.headers['if-none-match'] === '*' && this.objects.has(key)
     const { busy } = this
-    this.#creating++
     const parts: Buffer[] = []
-    for await (const part of request) {
-      parts.push(part as Buffer)
-    }
-    const others = this.#creating > 1
+    for await (const part of request) parts.push(part as Buffer)
     // Those that come with this one see it under way.
     await new Promise(setImmediate)
-    this.#creating--
-    if (busy !== undefined && others) fail(response, busy.status, busy.code)
+    if (busy !== undefined) fail(response, busy.status, busy.code)
     else if (isThere) fail(response, 412, 'PreconditionFailed')
     else {
       this.objects.set(key, { body: Buffer.concat(parts), at: new Date() })
@@ -79,11 +75,15 @@ export class HastyS3 implements AsyncDisposable {
       response.writeHead(200).end()
       return
     }
-    if (query.has('versioning')) return xml(response, '<GetBucketVersioningOutput/>')
+    if (query.has('versioning'))
+      return xml(
+        response,
+        `<GetBucketVersioningOutput>${this.hidesVersions ? '<Status>Enabled</Status>' : ''}</GetBucketVersioningOutput>`,
+      )
     if (query.has('object-lock')) return fail(response, 404, 'ObjectLockConfigurationNotFoundError')
     const versions = query.has('versions')
     const rows = [...this.objects]
-      .filter(([key]) => key.startsWith(query.get('prefix') ?? ''))
+      .filter(([key]) => key.startsWith(query.get('prefix') ?? '') && !(versions && this.hidesVersions))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([key, { body, at }]) => {
         const row = `<Key>${key}</Key><LastModified>${at.toISOString()}</LastModified><Size>${body.length}</Size>`

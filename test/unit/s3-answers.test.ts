@@ -104,6 +104,17 @@ describe('listings', () => {
     expect(queryOf({ b: "!'()* ~", a: '' })).toBe('a=&b=%21%27%28%29%2A%20~')
   })
 
+  test('what a page begins with again is told once', async () => {
+    const one = (key: string, version: string): string =>
+      `<Version><Key>chat/${key}</Key><VersionId>${version}</VersionId></Version>`
+    const { keys, queries } = await asked(listVersions, [
+      page(`<NextKeyMarker></NextKeyMarker>${one('a', '2')}${one('a', '1')}`, true),
+      page(`${one('a', '1')}${one('a', '0')}${one('b', '1')}`, false),
+    ])
+    expect(keys).toEqual(['chat/a', 'chat/a', 'chat/a', 'chat/b'])
+    expect(queries[1]).toContain('key-marker=chat%2Fa&')
+  })
+
   test('goes on behind the last key where a service gives no mark', async () => {
     const { queries } = await asked(listKeys, [
       page('<Contents><Key>chat/1</Key></Contents>', true),
