@@ -1,7 +1,7 @@
 /** One pass over the segments of a plan, each object opened once: every table's changes go to its fold. */
 import type { Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import { type Lsn, parseLsn } from '../core/position.ts'
+import { type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { foldRooms, IN_MEMORY } from './fold-room.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
@@ -106,6 +106,7 @@ async function blocksByTable(
   return blocks
 }
 
+/** Without a copy nothing is in it: rows in front of the table's first record are refused by the fold, never passed over. */
 function basePosition(table: TablePlan): Lsn {
-  return table.base === undefined ? table.history.steps[0]!.lsn : parseLsn(table.base.body.position)
+  return table.base === undefined ? toLsn(0n) : parseLsn(table.base.body.position)
 }

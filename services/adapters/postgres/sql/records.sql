@@ -150,6 +150,11 @@ BEGIN
     IF tidemark.untold(wanted, latest.id, latest.columns, state.shape) THEN
       said := 'REPAIR';
     END IF;
+  -- Without a record: made by this transaction, or nobody knows when. No command writes the rows of the system's own columns again.
+  ELSIF latest.id IS NULL AND tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum = -1 AND age(a.xmin) > age(pg_catalog.pg_current_xact_id()::xid)) THEN
+      said := 'REPAIR';
+    END IF;
   END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
   VALUES (pg_catalog.pg_current_xact_id()::text, said, 'table', 'pg_class', wanted, state.parent, state.facts::text, state.shape);
