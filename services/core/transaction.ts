@@ -127,6 +127,8 @@ export type ControlRecord =
 export interface SequenceSample {
   readonly schema: string
   readonly name: string
+  /** Absent in older backups. Names change hands: only this tells which sequence it is. */
+  readonly oid?: number
   /** Text of the 64-bit value. */
   readonly lastValue: string
   readonly isCalled: boolean
@@ -140,6 +142,8 @@ export interface SequenceSample {
 export interface SequenceReading {
   readonly schema: string
   readonly name: string
+  /** Not of every source. */
+  readonly oid?: number
   readonly lastValue: string
   readonly isCalled: boolean
   /** Text; negative for a descending sequence. */
@@ -158,14 +162,14 @@ export interface SampledSequences {
    */
   readonly extent?: 'full' | 'changes'
   /** In `changes`: sequences that are no longer there under this name. */
-  readonly gone?: readonly { readonly schema: string; readonly name: string }[]
+  readonly gone?: readonly Pick<SequenceSample, 'schema' | 'name' | 'oid'>[]
 }
 
 /** Two samples, one after the other, as one: what was recorded last counts. */
 export function mergeSamples<T extends SampledSequences>(earlier: SampledSequences, later: T): T {
   if (later.extent !== 'changes') return later
   const samples = new Map(earlier.samples.map((sample) => [sequenceKey(sample), sample]))
-  const setBack = new Set(earlier.samples.filter((sample) => sample.setBack).map(sequenceKey))
+  const setBack = new Set(earlier.samples.filter((sample) => sample.setBack).map(sequenceIdentity))
   const gone = new Map((earlier.gone ?? []).map((name) => [sequenceKey(name), name]))
   for (const name of later.gone ?? []) {
     samples.delete(sequenceKey(name))
@@ -173,7 +177,7 @@ export function mergeSamples<T extends SampledSequences>(earlier: SampledSequenc
   }
   for (const sample of later.samples) {
     const key = sequenceKey(sample)
-    samples.set(key, setBack.has(key) ? { ...sample, setBack: true } : sample)
+    samples.set(key, setBack.has(sequenceIdentity(sample)) ? { ...sample, setBack: true } : sample)
     gone.delete(sequenceKey(sample))
   }
   const { extent: _, ...rest } = later
@@ -183,6 +187,11 @@ export function mergeSamples<T extends SampledSequences>(earlier: SampledSequenc
     gone: [...gone.values()],
     ...(earlier.extent === undefined ? {} : { extent: earlier.extent }),
   }
+}
+
+/** Names change hands. */
+export function sequenceIdentity(sequence: Pick<SequenceSample, 'schema' | 'name' | 'oid'>): string {
+  return sequence.oid === undefined ? sequenceKey(sequence) : String(sequence.oid)
 }
 
 export function sequenceKey(sequence: { readonly schema: string; readonly name: string }): string {

@@ -4,7 +4,7 @@ import { TidemarkError } from '../core/errors.ts'
 import type { Lsn } from '../core/position.ts'
 import type { SampledSequences } from '../core/transaction.ts'
 
-const name = { schema: z.string(), name: z.string() }
+const name = { schema: z.string(), name: z.string(), oid: z.number().exactOptional() }
 const sample = z.object({
   ...name,
   lastValue: z.string().regex(/^-?\d{1,20}$/),

@@ -194,7 +194,7 @@ export class Rebuild {
   ): Promise<{ readonly unmade: readonly Unmade[]; readonly notes: readonly string[] }> {
     const build = [...steps.build, ...compromises.later].sort((a, b) => a.rank - b.rank)
     const sequences = await sequencesAt(this.#repository, this.#plan.point, this.#plan.ddl)
-    for (const note of sequenceNotes(sequences)) maker.note(note)
+    for (const note of sequenceNotes(sequences, this.#plan.schema.statements)) maker.note(note)
     const check = [...sequenceStatements(sequences), ...steps.check].sort((a, b) => a.rank - b.rank)
     const total = build.length + steps.rights.length + check.length + steps.last.length
     let done = 0

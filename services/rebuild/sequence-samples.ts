@@ -6,12 +6,15 @@ import type { PagedEntry } from '../formats/checkpoint.ts'
 import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
+import { SequenceNames } from './sequence-names.ts'
 import type { PlacedRecord } from './table-history.ts'
 import { closes, readIndex, type ResolvedPoint } from './point.ts'
 
 export interface SequenceAt extends SequenceSample {
   /** It may have moved between its sample and the point. */
   readonly isBehind: boolean
+  /** What it had come to some time behind the point, text: further than that it was not at the point, unless it was set back since. */
+  readonly later?: string
 }
 
 export interface SequencesAt {
@@ -45,20 +48,28 @@ export async function sequencesAt(
     if (isBehind(sample.at)) history.push(sample)
     else exact = sample
   }
-  const altered = new Set([
-    ...alteredAfter(records, point.lsn, beyond),
-    // It may have been set back behind the point: then the sample before it is nearer to what it gave.
-    ...((isMoved ? exact : undefined)?.samples.filter((sample) => sample.setBack).map(sequenceKey) ?? []),
-  ])
-  await addEarlier(repository, point, history, altered.size > 0 ? undefined : exact, isBehind)
+  const names = new SequenceNames(records, point.lsn, beyond)
+  // It may have been set back behind the point: then the sample before it is nearer to what it gave.
+  const isSetBack = isMoved && exact?.samples.some((sample) => sample.setBack) === true
+  const needsEarlier = exact === undefined || names.isAnyAltered || isSetBack
+  await addEarlier(repository, point, history, needsEarlier ? undefined : exact, isBehind)
   history.sort((a, b) => compareLsn(a.at, b.at))
-  if ((exact === undefined || altered.size > 0) && history.length === 0) {
+  if (needsEarlier && history.length === 0) {
     const base = await baseSample(repository, point)
     if (base === undefined && exact === undefined) return { sequences: [], restUncalled: false }
     if (base !== undefined && (exact !== undefined || isBehind(base.at))) history.push(base)
     else exact ??= base
   }
-  return atPoint(history, exact, altered)
+  names.learn(history)
+  const behind = exact === undefined ? undefined : names.then(exact)
+  return atPoint(
+    history.map((sample) => names.then(sample)),
+    behind,
+    new Set([
+      ...names.altered,
+      ...((isMoved ? behind : undefined)?.samples.filter((sample) => sample.setBack).map(sequenceKey) ?? []),
+    ]),
+  )
 }
 
 /** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
@@ -122,30 +133,6 @@ async function baseSample(
   return undefined
 }
 
-/**
- * Sequences whose name stands for another one, or that begin anew, behind the point: a sample behind it tells nothing of
- * what they gave before. Its values are read after what it says has been received, but before the next sample.
- */
-function alteredAfter(
-  records: readonly PlacedRecord[],
-  point: Lsn,
-  beyond: Lsn | undefined,
-): ReadonlySet<string> {
-  const altered = new Set<string>()
-  for (const { lsn, record } of records) {
-    if (compareLsn(lsn, point) <= 0 || (beyond !== undefined && compareLsn(lsn, beyond) > 0)) continue
-    if (record.kind === 'sequence') altered.add(sequenceKey(record.facts))
-    if (record.kind === 'drop' && record.facts.type === 'sequence') {
-      const [schema = '', name = ''] = record.facts.names ?? []
-      altered.add(sequenceKey({ schema, name }))
-    }
-    if (record.kind === 'table')
-      for (const { sequence } of record.facts.columns)
-        if (sequence !== null) altered.add(sequenceKey(sequence))
-  }
-  return altered
-}
-
 function atPoint(
   history: readonly SampledSequences[],
   exact: SampledSequences | undefined,
@@ -170,13 +157,22 @@ function atPoint(
     const advance = BigInt(sample.advance ?? 0)
     if (advance > (advances.get(key) ?? 0n)) advances.set(key, advance)
   }
+  // Which sequence it is, its OID says: it was altered behind the point, and may have been set back.
+  const later = new Map(
+    (exact?.samples ?? [])
+      .filter((sample) => sample.oid !== undefined && altered.has(sequenceKey(sample)) && !sample.setBack)
+      .map((sample) => [sequenceKey(sample), sample]),
+  )
+  for (const [key, sample] of later) if (!seen.has(key)) seen.set(key, sample)
   const sequences: SequenceAt[] = []
   for (const [key, sample] of seen) {
     const held = known.get(key)
     // Renamed or dropped before the sample behind the point: an older one has it.
     if (held === undefined && restUncalled) continue
+    const further = later.get(key)?.lastValue
     sequences.push({
       ...(held ?? sample),
+      ...(held !== undefined || further === undefined ? {} : { later: further }),
       advance: String(advances.get(key) ?? 0n),
       isBehind: exact === undefined || held === undefined,
     })

@@ -3,7 +3,7 @@
  * the point, and never below what rows use. Every step stays on the sequence's own lattice (start, start + increment, …),
  * which others may rely on, and within its minimum and maximum.
  */
-import { quoteLiteral } from '../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import type { SequenceAt, SequencesAt } from './sequence-samples.ts'
 
@@ -83,16 +83,39 @@ export function sequenceStatements({ sequences, restUncalled }: SequencesAt): Sc
 function setValues(sequences: readonly SequenceAt[]): string {
   const rows = sequences.map(
     (s) =>
-      `(${quoteLiteral(s.schema)}, ${quoteLiteral(s.name)}, ${s.lastValue}::numeric, ${s.isCalled}, ${s.isBehind}, ${s.advance ?? '0'}::numeric)`,
+      `(${quoteLiteral(s.schema)}, ${quoteLiteral(s.name)}, ${s.lastValue}::numeric, ${s.later ?? s.lastValue}::numeric, ${s.isCalled}, ${s.isBehind}, ${s.advance ?? '0'}::numeric)`,
   )
   return `SELECT pg_catalog.setval(s.seqrelid::pg_catalog.regclass, (CASE WHEN v.behind THEN ${RAISED('w.value', 'v.advance')} ELSE w.value END)::bigint, v.called OR v.behind)
-  FROM (VALUES ${rows.join(', ')}) AS v(schema, name, value, called, behind, advance)
+  FROM (VALUES ${rows.join(', ')}) AS v(schema, name, value, later, called, behind, advance)
   JOIN pg_catalog.pg_namespace n ON n.nspname = v.schema JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = v.name JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
-  CROSS JOIN LATERAL (SELECT LEAST(GREATEST(v.value, s.seqmin), s.seqmax) AS value) w`
+  CROSS JOIN LATERAL (SELECT LEAST(GREATEST(CASE WHEN s.seqincrement > 0 THEN GREATEST(v.value, v.later) ELSE LEAST(v.value, v.later) END, s.seqmin), s.seqmax) AS value) w`
 }
 
-/** For the report: which sequences were set further than they were seen, and by how much. */
-export function sequenceNotes({ sequences }: SequencesAt): string[] {
+/** For the report: which sequences were set further than they were seen, and by how much. @param schema what makes them */
+export function sequenceNotes(at: SequencesAt, schema: readonly SchemaStatement[]): string[] {
+  return [...notesOfBehind(at), ...notesOfUnseen(at, schema)]
+}
+
+/** Made and gone again between two samples, or not ours to read: how far they had come, nobody knows. */
+function notesOfUnseen(
+  { sequences, restUncalled }: SequencesAt,
+  schema: readonly SchemaStatement[],
+): string[] {
+  if (restUncalled) return []
+  const seen = new Set(sequences.map(quoteTable))
+  const made = schema.flatMap(({ sql }) =>
+    sql.startsWith('CREATE ')
+      ? [...sql.matchAll(/\bSEQUENCE (?:NAME )?("(?:[^"]|"")+"\."(?:[^"]|"")+")/g)].map((match) => match[1]!)
+      : [],
+  )
+  const unseen = [...new Set(made)].filter((name) => !seen.has(name))
+  if (unseen.length === 0) return []
+  return [
+    `no sample tells what ${unseen.length} sequences gave before this point: each goes on 32 times its cache and increment behind its start, or behind the rows that it numbered (${unseen.slice(0, 20).join(', ')}${unseen.length > 20 ? ', …' : ''})`,
+  ]
+}
+
+function notesOfBehind({ sequences }: SequencesAt): string[] {
   const behind = sequences.filter((sequence) => sequence.isBehind)
   if (behind.length === 0) return []
   const moving = behind.filter((sequence) => BigInt(sequence.advance ?? 0) > 0n)

@@ -7,6 +7,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Lsn } from '../core/position.ts'
 import {
   type SampledSequences,
+  sequenceIdentity,
   sequenceKey,
   type SequenceReading,
   type SequenceSample,
@@ -35,7 +36,7 @@ export class SequenceWatch {
   /** @param readings every sequence that can be read, taken after everything up to `at` was received */
   sample(at: Lsn, readings: readonly SequenceReading[]): SampledSequences {
     this.#turnDay()
-    const now = new Map(readings.map((reading) => [sequenceKey(reading), reading]))
+    const now = new Map(readings.map((reading) => [sequenceIdentity(reading), reading]))
     const changed: SequenceReading[] = []
     const setBack = new Set<string>()
     for (const [key, reading] of now) {
@@ -47,10 +48,11 @@ export class SequenceWatch {
         changed.push(reading)
       }
     }
-    const gone = [...this.#known].flatMap(([key, { schema, name }]) =>
-      now.has(key) ? [] : [{ schema, name }],
-    )
-    for (const name of gone) this.#advances.delete(sequenceKey(name))
+    const names = new Set(readings.map(sequenceKey))
+    const gone = [...this.#known.values()]
+      .filter((before) => !names.has(sequenceKey(before)))
+      .map(({ schema, name, oid }) => ({ schema, name, ...(oid === undefined ? {} : { oid }) }))
+    for (const key of this.#known.keys()) if (!now.has(key)) this.#advances.delete(key)
     this.#known = now
     if (++this.#sinceFull >= LIMITS.fullSampleEvery) {
       this.#sinceFull = 0
@@ -83,26 +85,28 @@ export class SequenceWatch {
     }
   }
 
-  #sampleOf(
-    { schema, name, lastValue, isCalled }: SequenceReading,
-    setBack: ReadonlySet<string>,
-  ): SequenceSample {
-    const held = this.#advances.get(sequenceKey({ schema, name }))
+  #sampleOf(reading: SequenceReading, setBack: ReadonlySet<string>): SequenceSample {
+    const { schema, name, oid, lastValue, isCalled } = reading
+    const held = this.#advances.get(sequenceIdentity(reading))
     const advance = held === undefined ? 0n : held.today > held.before ? held.today : held.before
     return {
       schema,
       name,
+      ...(oid === undefined ? {} : { oid }),
       lastValue,
       isCalled,
       ...(advance === 0n ? {} : { advance: String(advance) }),
-      ...(setBack.has(sequenceKey({ schema, name })) ? { setBack: true as const } : {}),
+      ...(setBack.has(sequenceIdentity(reading)) ? { setBack: true as const } : {}),
     }
   }
 }
 
 function isOther(before: SequenceReading, after: SequenceReading): boolean {
   return (
-    before.lastValue !== after.lastValue || before.isCalled !== after.isCalled || before.file !== after.file
+    sequenceKey(before) !== sequenceKey(after) ||
+    before.lastValue !== after.lastValue ||
+    before.isCalled !== after.isCalled ||
+    before.file !== after.file
   )
 }
 

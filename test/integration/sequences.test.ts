@@ -51,6 +51,7 @@ const SETUP = `
   CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
   CREATE SEQUENCE packed; CREATE TABLE p (id bigint PRIMARY KEY DEFAULT (1000000 * nextval('packed')));
   CREATE SEQUENCE idle;
+  CREATE SEQUENCE far; SELECT setval('far', 5000); CREATE SEQUENCE near; SELECT nextval('near');
 `
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
@@ -101,6 +102,27 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
   })
 
+  test('what the only sample of a sequence says under its next name counts for the name of before', async () => {
+    await using backup = await Backup.start({ version, setup: 'CREATE TABLE u (id int PRIMARY KEY)' })
+    const { source } = backup
+    await source.query('INSERT INTO u VALUES (0)')
+    await sampled(backup)
+    await backup.stop()
+    await source.query(`CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE SEQUENCE own; CREATE SEQUENCE taken; INSERT INTO u VALUES (1);
+      SELECT nextval('i_id_seq'), nextval('own') FROM generate_series(1, 70)`)
+    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    await source.query(
+      'ALTER SEQUENCE i_id_seq RENAME TO other; ALTER SEQUENCE taken RENAME TO i_id_seq; ALTER SEQUENCE own RENAME TO taken; INSERT INTO u VALUES (2)',
+    )
+    await backup.up()
+    await source.query('INSERT INTO u VALUES (3)')
+    await sampled(backup)
+    const then = await states((await backup.restore(at)).url)
+    expect(Object.keys(then)).toEqual(['public.i_id_seq', 'public.own', 'public.taken'])
+    for (const name of ['public.i_id_seq', 'public.own'])
+      expect(Number(then[name]![0]), name).toBeGreaterThanOrEqual(70)
+  })
+
   test('a sequence comes back as it was, called or not, owned or not', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup
@@ -136,6 +158,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 400);
       INSERT INTO d SELECT FROM generate_series(1, 400); INSERT INTO p SELECT FROM generate_series(1, 3); SELECT nextval('at_51');
       INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 20); SELECT nextval('"near Max"'); CREATE SEQUENCE fresh; SELECT nextval('fresh');
+      ALTER SEQUENCE far RENAME TO other; ALTER SEQUENCE near RENAME TO far; ALTER SEQUENCE other RENAME TO near;
       INSERT INTO i SELECT FROM generate_series(1, 400); INSERT INTO t (v) VALUES ('last')`)
     // The rows alone: the reading of `fresh` would wait for the roll age.
     await backup.reached(await backup.head())
@@ -156,6 +179,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       'idle',
       'fresh',
       'i_id_seq',
+      'far',
+      'near',
     ])
       expect(await next(name), name).toBeGreaterThan(Number(was[`public.${name}`]![0]))
     expect(await next('down')).toBeLessThan(Number(was['public.down']![0]))

@@ -99,3 +99,25 @@ test('the greatest advance of the last day, in the direction of the sequence', (
   now += DAY_MS
   expect(advance(reading('up', 4), reading('down', -10, true, '-5'))).toEqual(['2', '5'])
 })
+
+test('sequences that change names are told from each other by their OIDs', () => {
+  now = 0
+  const watch = new SequenceWatch(clock)
+  const of = (oid: number, name: string, value: number): SequenceReading => ({ ...reading(name, value), oid })
+  watch.sample(toLsn(1n), [of(1, 'a', 50), of(2, 'b', 5)])
+  const swapped = watch.sample(toLsn(2n), [of(1, 'b', 50), of(2, 'a', 9)])
+  expect(swapped).toMatchObject({ extent: 'changes', gone: [] })
+  expect(
+    swapped.samples.map(({ name, oid, lastValue, advance, setBack }) => [
+      name,
+      oid,
+      lastValue,
+      advance,
+      setBack,
+    ]),
+  ).toEqual([
+    ['b', 1, '50', undefined, undefined],
+    ['a', 2, '9', '4', undefined],
+  ])
+  expect(watch.sample(toLsn(3n), [of(1, 'b', 50)]).gone).toEqual([{ schema: 'public', name: 'a', oid: 2 }])
+})

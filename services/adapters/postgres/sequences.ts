@@ -143,8 +143,8 @@ END $tidemark$`)
 }
 
 function readings(rows: readonly Row[]): readonly SequenceReading[] {
-  return rows.flatMap(({ schema, name, increment, file, value, called }) =>
-    value === null ? [] : [{ schema, name, increment, file, lastValue: value, isCalled: called }],
+  return rows.flatMap(({ oid, schema, name, increment, file, value, called }) =>
+    value === null ? [] : [{ schema, name, oid, increment, file, lastValue: value, isCalled: called }],
   )
 }
 
