@@ -19,6 +19,8 @@ export function withDescent(before: TableFacts, change: DescendantFacts): TableF
     replicaIdentity: change.replicaIdentity,
     identityBefore: change.replicaIdentity === before.replicaIdentity ? before.identityBefore : null,
     columns,
+    // A parent's new column may be one that the table had before, in another place.
+    inheritsInOrder: change.columns == null ? before.inheritsInOrder : undefined,
     constraints: [...before.constraints.filter((c) => !goneConstraints.has(c.name)), ...constraints],
     indexes: [...before.indexes.filter((x) => !renewed.has(`${x.schema}.${x.name}`)), ...indexes],
     keyColumns:

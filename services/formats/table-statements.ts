@@ -51,9 +51,9 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
     const inherits =
       table.parents !== null &&
       table.partitionBound === null &&
-      // Older facts do not say it: where all columns are its own, INHERIT may have come later.
-      (table.inheritsInOrder ?? table.columns.some((c) => !c.local)) &&
-      inheritedFirst(table.columns) &&
+      // Some facts do not say it: where all columns are its own, INHERIT may have come later, and whether one that is its
+      // own is a parent's as well is not known.
+      (table.inheritsInOrder ?? (table.columns.some((c) => !c.local) && inheritedFirst(table.columns))) &&
       // Before 16 CREATE takes no expression for a column that a parent has as well; INHERIT behind it does.
       !(table.columns.every((c) => c.local) && table.columns.some((c) => c.generated !== ''))
     sayTable(say, table, inherits)

@@ -226,7 +226,8 @@ export function patchedSchema(
     for (const step of history?.steps ?? []) gone.add(`table ${step.facts.schema}.${step.facts.name}`)
     const last = history?.last
     if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
-    added.push(...tableStatements(last.facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })))
+    const facts = withOrder(last.facts, histories)
+    added.push(...tableStatements(facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })))
   }
   // A table that kept its name while another one of that name was dropped stays as the facts have it.
   const hasOids = facts.statements.some((statement) => statement.of !== undefined)
@@ -258,6 +259,23 @@ export function patchedSchema(
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
   return { statements, notes }
+}
+
+/** What a command at a parent leaves unsaid of its children: whether INHERITS gives the columns in the order that they have. */
+function withOrder(facts: TableFacts, histories: ReadonlyMap<number, TableHistory>): TableFacts {
+  if (facts.inheritsInOrder !== undefined || facts.parents === null || facts.partitionBound !== null)
+    return facts
+  const given = new Set<string>()
+  for (const { schema, name } of facts.parents) {
+    const parent = [...histories.values()].find(
+      ({ last, droppedAt }) =>
+        droppedAt === undefined && last?.facts.schema === schema && last.facts.name === name,
+    )
+    if (parent === undefined) return facts
+    for (const column of parent.last!.facts.columns) given.add(column.name)
+  }
+  const own = facts.columns.map((column) => column.name)
+  return { ...facts, inheritsInOrder: [...given].every((name, place) => own[place] === name) }
 }
 
 /** Types and sequences that were called otherwise at the reading, where something that was read then still names them so. */

@@ -1,4 +1,5 @@
 /** Columns that look alike and are others: dropped and added again, exchanged by name, made ordinary; rows must not mix. */
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 import { formatLsn } from '../../services/core/position.ts'
@@ -31,6 +32,20 @@ const HISTORY: readonly string[] = [
   `INSERT INTO keyed (id, v) VALUES (1, 'last'), (1, 'last')`,
 ]
 
+async function columnsOf(url: string): Promise<readonly string[]> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    const { rows } = await client.query<{ text: string }>(
+      `SELECT concat_ws(': ', c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)) AS text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' GROUP BY c.relname ORDER BY 1`,
+    )
+    return rows.map(({ text }) => text)
+  } finally {
+    await client.end()
+  }
+}
+
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('a column dropped and added again is another column, at every point', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
@@ -46,6 +61,32 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       const restored = await backup.restore(at, index % 2 === 0 ? {} : { memoryBytes: 1000 })
       expect(shown(await digests(restored.url)), HISTORY[index]).toEqual(expected)
     }
+  })
+
+  test("a child's columns stay in their order, whatever its parents got since", async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE parent (a int); CREATE TABLE child (b int, c int, a int) INHERITS (parent); CREATE TABLE grandchild (d int, e int) INHERITS (child);
+        INSERT INTO grandchild VALUES (1, 2, 3, 4, 5)`,
+    })
+    const { source } = backup
+    await backup.durable()
+    await backup.stop()
+    // No reading of the schema comes between.
+    const points: { readonly at: string; readonly expected: readonly string[] }[] = []
+    for (const sql of [
+      'ALTER TABLE parent ADD COLUMN c int',
+      'ALTER TABLE child ADD COLUMN d int',
+      'ALTER TABLE parent ADD COLUMN f int',
+      'ALTER TABLE ONLY parent ALTER COLUMN f SET DEFAULT 6; INSERT INTO child VALUES (7, 8, 9, 10, 11)',
+    ]) {
+      await source.query(sql)
+      points.push({ at: formatLsn(await backup.head()), expected: await columnsOf(backup.sourceUrl) })
+    }
+    await backup.up()
+    await backup.durable()
+    for (const { at, expected } of points)
+      expect(await columnsOf((await backup.restore(at)).url)).toEqual(expected)
   })
 
   test('a generated column that becomes an ordinary one keeps its values, in the base and in partitions', async () => {
