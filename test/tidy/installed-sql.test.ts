@@ -44,7 +44,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   7: '655f5417f9f0a878fccbbca5c13f88c56f18b0db51097267248ae33af21e3cb6',
   8: 'ee1e68dde9b9c04e1f3c78aef1eaed9573537def65a1146cb6ba2559d07dd224',
   9: '2c7b24b3e75d39e642b50c0694277451b0787a7b06705cb3361d4c7e0bd682b3',
-  10: '490f2e1b4210d939bcb48a2254eff4b4ac7a92c3eba2f57cc84f1c7ff9dbdd66',
+  10: '498a220f4902fb788bb0a6375fd3d5b18182cc4d1f53c3af8a930973f47ba3f8',
 }
 
 test('what is installed is what its version says', async () => {

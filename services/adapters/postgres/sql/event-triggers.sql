@@ -241,13 +241,14 @@ BEGIN
   SELECT COALESCE(bool_or(d.object_type = 'table column'), false) AS columns, COALESCE(bool_or(d.object_type = 'table constraint'), false) AS constraints, COALESCE(bool_or(d.object_type = 'index'), false) AS indexes,
          -- What a sequence or a function took with it, not what went with its own table.
          COALESCE(bool_or(d.object_type = 'default value' AND d.normal), false) AS defaults
-    INTO went FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary AND d.schema_name <> 'tidemark';
+    -- Up to PostgreSQL 14 a default value has no schema here.
+    INTO went FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE NOT d.is_temporary AND COALESCE(d.schema_name, d.address_names[1], '') <> 'tidemark';
   -- ALTER TABLE records its table and what it reached at its end. Here: what other commands took from tables.
   IF (went.columns OR went.defaults) AND tg_tag <> 'ALTER TABLE' THEN
     FOR one IN
       SELECT DISTINCT c.oid FROM pg_catalog.pg_event_trigger_dropped_objects() d
         JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN d.object_type = 'table column' THEN d.objid WHEN d.object_type = 'default value' AND d.normal THEN to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid END
-       WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') <> 'tidemark' AND c.relkind IN ('r', 'p')
+       WHERE NOT d.is_temporary AND c.relnamespace <> 'tidemark'::regnamespace AND c.relkind IN ('r', 'p')
     LOOP
       BEGIN
         PERFORM tidemark.record_one(tg_tag, one);
