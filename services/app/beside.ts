@@ -12,6 +12,7 @@ export interface BesideOptions {
   readonly copies: readonly OpenedCopy[]
   readonly scrubDays: number
   readonly say: Say
+  readonly onCopied: (place: string, entry: bigint) => void
   readonly writeAnchors: () => Promise<void>
   /** Several processes may write: one of them does this. */
   readonly leads: () => boolean
@@ -19,7 +20,7 @@ export interface BesideOptions {
 }
 
 export async function runBeside(
-  { repository, copies, scrubDays, say, writeAnchors, leads, isConnected }: BesideOptions,
+  { repository, copies, scrubDays, say, onCopied, writeAnchors, leads, isConnected }: BesideOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const { ledger, catalog } = repository
@@ -33,6 +34,7 @@ export async function runBeside(
         signer: () => repository.signer,
         copies,
         say,
+        onCopied,
         isOurs: leads,
       },
       signal,

@@ -5,13 +5,16 @@ import type { Anchors } from '../repository/anchors.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import type { Say } from './up-events.ts'
 
+/** @returns whether there are anchors, and the head stands in all of them now */
 export async function writeAnchors(
   anchors: Anchors | undefined,
   signer: () => Signer,
   say: Say,
-): Promise<void> {
-  if (anchors === undefined || anchors.isEmpty) return
-  for (const failure of await anchors.write(signer())) say({ event: 'anchor-failed', ...failure })
+): Promise<boolean> {
+  if (anchors === undefined || anchors.isEmpty) return false
+  const failures = await anchors.write(signer())
+  for (const failure of failures) say({ event: 'anchor-failed', ...failure })
+  return failures.length === 0
 }
 
 export async function keepAnchors(write: () => Promise<void>, signal: AbortSignal): Promise<void> {

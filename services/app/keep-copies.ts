@@ -23,6 +23,8 @@ export interface CopiesOptions {
   readonly signer: () => Signer
   readonly copies: readonly OpenedCopy[]
   readonly say: Say
+  /** A copy has everything up to this entry. */
+  readonly onCopied: (place: string, entry: bigint) => void
   /** Several processes may write: one of them fills the copies. */
   readonly isOurs: () => boolean
 }
@@ -37,7 +39,7 @@ export async function keepCopies(options: CopiesOptions, signal: AbortSignal): P
 }
 
 async function keepCopy(
-  { ledger, stream, floor, signer, say, isOurs }: CopiesOptions,
+  { ledger, stream, floor, signer, say, onCopied, isOurs }: CopiesOptions,
   { store, place }: OpenedCopy,
   signal: AbortSignal,
 ): Promise<void> {
@@ -62,6 +64,7 @@ async function keepCopy(
         })
         if (before === undefined || failing) say({ event: 'copy', place: store.place, entry: String(done) })
         failing = false
+        onCopied(store.place, done)
         backoff.reset()
       }
       await systemClock.sleep(FOLLOW_MS, signal)

@@ -9,11 +9,13 @@ import { LIMITS } from '../core/limits.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { Lsn } from '../core/position.ts'
 
-type Asked = Pick<Source, 'head' | 'slot'>
+type Asked = Pick<Source, 'head' | 'moment' | 'slot'>
 
 export interface SourceReading {
   /** Newest WAL position of the server. */
   readonly head: Lsn
+  /** What the source's clock is ahead of ours; it stamps commits. */
+  readonly aheadMs: number
   /** Bytes of WAL that may still be written before the slot is lost; undefined without a limit. */
   readonly safeBytes: number | undefined
   /** Since the reading before; undefined for the first one. */
@@ -71,9 +73,13 @@ export class SourceGauge {
     const at = this.#clock.elapsed()
     // A source that was closed meanwhile would open a connection again.
     if (current() !== source) return undefined
+    const { time } = await source.moment()
+    const aheadMs = Number(time / 1000n) - this.#clock.now()
+    if (current() !== source) return undefined
     const slot = await source.slot()
     return {
       head,
+      aheadMs,
       at,
       safeBytes: slot?.safeBytes,
       walBytesPerSecond:

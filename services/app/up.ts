@@ -20,6 +20,7 @@ import { CopyQueue } from './copy-queue.ts'
 import type { Config } from './config.ts'
 import { followLedger } from './follow-ledger.ts'
 import { endingOf, replaceGeneration, unfinishedReplacement } from './generation.ts'
+import type { HealthBoard } from './health-board.ts'
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
@@ -38,6 +39,8 @@ export interface UpOptions {
   readonly config: Config
   readonly repository: Repository
   readonly onEvent: (event: UpEvent) => void
+  /** Hears what mirrored copies have, and that the ledger's head stands in every anchor. */
+  readonly board?: Pick<HealthBoard, 'copied' | 'anchored'>
   /** Named points of the write path, for crash tests. */
   readonly onPoint?: (point: string) => void | Promise<void>
   /** Why the old slot is given up. */
@@ -54,6 +57,8 @@ export class Up {
   #streamingSaid = false
   #stop: (() => void) | undefined
   #source: ReturnType<typeof openSource> | undefined
+  /** What came of the source and what of it is durable, while there is a stream. */
+  flow: (() => { readonly received: Lsn; readonly durable: Lsn }) | undefined
   /** Whether the last attempt reached the source and the store; readiness asks. */
   connected = false
   /** Not for a compactor alone, which has no way to the source. */
@@ -191,6 +196,7 @@ export class Up {
         copies,
         scrubDays: this.#options.config.scrubDays ?? 0,
         say: (event) => this.#say(event),
+        onCopied: (place, entry) => this.#options.board?.copied(place, entry),
         writeAnchors: () => this.#writeAnchors(),
         leads: () => this.#leads,
         isConnected: () => this.connected,
@@ -202,11 +208,12 @@ export class Up {
   async #writeAnchors(): Promise<void> {
     const { anchors, repository } = this.#options
     if (this.#role === 'replicator' || this.#lossAccepted) return
-    await writeAnchors(
+    const isWritten = await writeAnchors(
       anchors,
       () => repository.signer,
       (event) => this.#say(event),
     )
+    if (isWritten) this.#options.board?.anchored()
   }
 
   #say(event: UpEvent): void {
@@ -308,6 +315,7 @@ export class Up {
       randomness: systemRandomness,
       events: replicatorEvents((event) => this.#say(event)),
     })
+    this.flow = () => ({ received: replicator.received, durable: log.durable })
     let failure: unknown
     const end = (error: unknown): void => {
       failure ??= error

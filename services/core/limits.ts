@@ -49,6 +49,8 @@ export const LIMITS = {
   backoffMs: [200, 15_000] as const,
   /** A heartbeat entry is written this often while the source is idle. */
   heartbeatMs: 60_000,
+  /** Changes that are not durable so long after the roll age are no longer protected. */
+  protectedMs: 30_000,
   /** Every so manieth sample of the sequences holds all of them; the others what changed. */
   fullSampleEvery: 32,
   /** Sequences that were never called and are read one by one with each sample, where the server is older than 18. */

@@ -81,6 +81,11 @@ export class Replicator {
     this.#schema = new SchemaLog(options)
   }
 
+  /** End of the last transaction that came whole. */
+  get received(): Lsn {
+    return this.#received
+  }
+
   /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
   async run(signal: AbortSignal): Promise<void> {
     const { source, log, from, hard = signal } = this.#options

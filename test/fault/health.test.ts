@@ -1,7 +1,8 @@
 /** Health is answered from what the process knows: a source that says nothing holds nobody up, and nobody asks it per request. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
@@ -55,4 +56,70 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       line.close()
     }
   })
+})
+
+test('a store that is gone: ready all the same, not protected, and the reason is said; back again, protected', {
+  timeout: 300_000,
+}, async () => {
+  await using backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+  })
+  await backup.init()
+  const settings = parse(await readFile(backup.configPath, 'utf8')) as object
+  await writeFile(backup.configPath, stringify({ ...settings, roll: { age: '1s', size: '1MiB' } }))
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"streaming"')
+    const { address } = JSON.parse(up.output.split('\n').find((text) => text.includes('"listening"'))!) as {
+      address: string
+    }
+    await backup.until(async () => (await ask(address, '/protected')).status === 200)
+    const store = backup.storeUrl.replace(/^file:\/\//, '')
+    await rename(store, `${store}.away`)
+    await backup.source.query('INSERT INTO t VALUES (2)')
+    await backup.until(async () => (await ask(address, '/protected')).status === 503, 200_000)
+    const { reason } = JSON.parse((await ask(address, '/protected')).text) as { reason: string }
+    expect(reason).toMatch(/^changes that came \d+ s ago are not durable; STORE_UNREACHABLE: /)
+    expect((await ask(address, '/readyz')).status).toBe(200)
+    const { text } = await ask(address, '/metrics')
+    expect(text).toMatch(/tidemark_protected 0\n/)
+    expect(text).toMatch(/tidemark_retries_total\{code="STORE_UNREACHABLE"\} [1-9]/)
+    expect(text).toMatch(/tidemark_store_errors_total\{code="STORE_UNREACHABLE"\} [1-9]/)
+    expect(text).toMatch(/tidemark_base_age_seconds \d/)
+    await rename(`${store}.away`, store)
+    await backup.until(async () => (await ask(address, '/protected')).status === 200, 200_000)
+    expect((await ask(address, '/metrics')).text).toMatch(/tidemark_protected 1\n/)
+  } finally {
+    up.child.kill('SIGKILL')
+    await up.finished
+  }
+})
+
+test('copies and anchors: which are behind, and since when', async () => {
+  await using backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+    anchors: true,
+  })
+  await backup.init()
+  const copy = join(backup.folder, 'copy')
+  const settings = parse(await readFile(backup.configPath, 'utf8')) as object
+  await writeFile(backup.configPath, stringify({ ...settings, copies: [{ url: copy, mode: 'mirrored' }] }))
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"streaming"')
+    const { address } = JSON.parse(up.output.split('\n').find((text) => text.includes('"listening"'))!) as {
+      address: string
+    }
+    const figures = /tidemark_copy_up\{place="[^"]+"\} 1[^]*tidemark_anchor_age_seconds \d/
+    await backup.until(async () => figures.test((await ask(address, '/metrics')).text))
+    await rename(copy, `${copy}.away`)
+    await backup.source.query('INSERT INTO t VALUES (2)')
+    const behind =
+      /tidemark_copy_up\{place="[^"]+"\} 0[^]*tidemark_copy_behind_entries\{place="[^"]+"\} [1-9]/
+    await backup.until(async () => behind.test((await ask(address, '/metrics')).text))
+    expect((await ask(address, '/protected')).status).toBe(200)
+  } finally {
+    up.child.kill('SIGKILL')
+    await up.finished
+  }
 })

@@ -49,6 +49,7 @@ function source(heads: readonly (Lsn | Promise<Lsn> | Error)[]) {
       const next = heads[Math.min(at++, heads.length - 1)]!
       return next instanceof Error ? Promise.reject(next) : Promise.resolve(next)
     },
+    moment: () => Promise.resolve({ at: toLsn(1n), time: 5_000_000n }),
     slot: () => Promise.resolve(SLOT),
   }
 }
@@ -98,6 +99,7 @@ test('a source that is closed between two questions is not asked the second', as
       isThere = false
       return Promise.resolve(toLsn(1n))
     },
+    moment: () => Promise.resolve({ at: toLsn(1n), time: 0n }),
     slot: () => {
       slots++
       return Promise.resolve(SLOT)

@@ -6,7 +6,7 @@ import type { Config } from '../../app/config.ts'
 import { acceptedLoss } from '../../app/accepted-loss.ts'
 import { garbageFindings, openBackup, placeOf } from '../../app/compose.ts'
 import { crashPoint } from '../../app/crash-point.ts'
-import { healthFacts } from '../../app/health-facts.ts'
+import { HealthBoard } from '../../app/health-board.ts'
 import { createLogger } from '../../app/logger.ts'
 import { SourceGauge } from '../../app/source-gauge.ts'
 import { type Role, Up } from '../../app/up.ts'
@@ -113,6 +113,9 @@ const ALARMS = {
   'schema-differs': 'the schema was known wrongly',
 } as const
 
+/** How often it is looked at whether changes wait. */
+const LOOK_MS = 1000
+
 /** Events of what is tried again by itself. */
 const WARNINGS = {
   'upkeep-failed': 'upkeep failed',
@@ -128,7 +131,10 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
   program
     .command(name)
     .description(what)
-    .option('--http-port <N>', 'where /healthz, /readyz and /metrics are (default: http in tidemark.yaml)')
+    .option(
+      '--http-port <N>',
+      'where /healthz, /readyz, /protected and /metrics are (default: http in tidemark.yaml)',
+    )
     .option('--new-generation', 'give up the old slot: a gap, a new generation and a new base')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
@@ -143,9 +149,16 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         for (const finding of [...keys.findings, ...garbageFindings(repository)]) output.warn(finding)
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
-        const state = { stopping: false, streaming: false }
+        const gauge = new SourceGauge(systemClock)
+        const board: HealthBoard = new HealthBoard({
+          repository,
+          source: () => gauge.reading,
+          flow: () => up.flow?.(),
+          rollMs: config.roll.ageMs,
+          clock: systemClock,
+        })
         let lastProgress = 0
-        const up = new Up({
+        const up: Up = new Up({
           config,
           repository,
           role,
@@ -158,8 +171,9 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true
               ? 'asked for'
               : undefined),
+          board,
           onEvent: (event) => {
-            if (event.event === 'streaming') state.streaming = true
+            board.see(event)
             if (event.event === 'base-progress') {
               if (performance.now() - lastProgress < 1000) return
               lastProgress = performance.now()
@@ -181,22 +195,16 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         })
         const hard = new AbortController()
         const onSignal = (): void => {
-          if (state.stopping) {
+          if (board.stopping) {
             hard.abort(new DOMException('second signal', 'AbortError'))
             return
           }
-          state.stopping = true
+          board.stopping = true
           up.drain()
         }
         process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-        const gauge = new SourceGauge(systemClock)
-        const server = healthServer(
-          healthFacts(
-            repository,
-            () => gauge.reading,
-            () => state,
-          ),
-        )
+        const server = healthServer(() => board.facts())
+        const looking = setInterval(() => board.look(), LOOK_MS)
         try {
           const address = await listen(server, config.http.host, httpPort(command, role, config))
           output.event({ event: 'listening', address })
@@ -204,6 +212,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           output.result({ end: repository.catalog.generation?.facts.generation })
         } finally {
           process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
+          clearInterval(looking)
           await server.close()
         }
       }),

@@ -1,0 +1,81 @@
+/**
+ * Whether what the source commits becomes durable in time: for alarms and people, not for a supervisor. A writer that is
+ * restarted or kept out of a rollout because its store is away would be just where it is needed least.
+ */
+import { LIMITS } from '../core/limits.ts'
+import { compareLsn, type Lsn } from '../core/position.ts'
+import { parseInstant } from '../formats/temporal.ts'
+import type { Generation } from '../repository/generation.ts'
+import { knownUntil } from '../repository/source-time.ts'
+
+export interface Protection {
+  readonly ok: boolean
+  /** For people; undefined where all is well. */
+  readonly reason: string | undefined
+  /** Every commit up to then is in the backup, by the source's clock; undefined before the first base. */
+  readonly knownUntil: string | undefined
+}
+
+/** Since when changes that came are not durable. */
+export class WaitingChanges {
+  #oldest: { readonly end: Lsn; readonly at: number } | undefined
+  #newest: { readonly end: Lsn; readonly at: number } | undefined
+
+  /** @param at ms of a clock that only goes on, the same for `sinceMs` */
+  see(received: Lsn, durable: Lsn, at: number): void {
+    if (compareLsn(received, durable) <= 0) {
+      this.#oldest = undefined
+      this.#newest = undefined
+      return
+    }
+    // What came between the two was not looked at: it counts from the newer one on.
+    if (this.#oldest === undefined || compareLsn(this.#oldest.end, durable) <= 0)
+      this.#oldest =
+        this.#newest !== undefined && compareLsn(this.#newest.end, durable) > 0
+          ? this.#newest
+          : { end: received, at }
+    if (this.#newest === undefined || compareLsn(this.#newest.end, received) < 0)
+      this.#newest = { end: received, at }
+  }
+
+  /** 0 where nothing waits. */
+  sinceMs(at: number): number {
+    return this.#oldest === undefined ? 0 : Math.max(0, at - this.#oldest.at)
+  }
+}
+
+/**
+ * @param found.sourceNow ms since 1970, by the source's clock as far as it is known
+ * @param found.waitingMs how long the oldest change that came has not been durable
+ * @param found.trouble what is being tried again, if anything
+ */
+export function protection(
+  generation: Generation | undefined,
+  found: {
+    readonly sourceNow: number
+    readonly waitingMs: number
+    readonly rollMs: number
+    readonly trouble: string | undefined
+  },
+): Protection {
+  if (generation?.base === undefined)
+    return { ok: false, reason: reasonOf('no base is durable yet', found), knownUntil: undefined }
+  const known = knownUntil(generation)
+  const patience = found.rollMs + LIMITS.protectedMs
+  const age = found.sourceNow - Number(parseInstant(known) / 1000n)
+  const reason =
+    found.waitingMs > patience
+      ? `changes that came ${Math.round(found.waitingMs / 1000)} s ago are not durable`
+      : age > patience + LIMITS.heartbeatMs
+        ? `nothing behind ${known} is known: that was ${Math.round(age / 1000)} s ago`
+        : undefined
+  return {
+    ok: reason === undefined,
+    reason: reason === undefined ? undefined : reasonOf(reason, found),
+    knownUntil: known,
+  }
+}
+
+function reasonOf(reason: string, { trouble }: { readonly trouble: string | undefined }): string {
+  return trouble === undefined ? reason : `${reason}; ${trouble}`
+}
