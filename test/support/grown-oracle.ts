@@ -124,7 +124,8 @@ function told(report: RestoreReport): (entry: string) => boolean {
       (one) =>
         (one.schema === schema || one.schema === '' || schema === '-') &&
         words.includes(one.name) &&
-        (one.table === undefined || words.includes(one.table)),
+        // The entry of an index does not name its table, and there is one index of a name in a schema.
+        (one.table === undefined || words.includes(one.table) || type === 'INDEX'),
     )
   }
 }
