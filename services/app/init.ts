@@ -1,6 +1,6 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
-import { access, open } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { access, constants, mkdir, open } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../adapters/keys/key-folder.ts'
 import {
   grantTo,
@@ -99,6 +99,9 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const plan = await planInstallation(client, installation)
     const { identities } = plan
     await requireConsent({ identities, grantTo: options.grantTo }, options.consent)
+    // Whether this account may, before anything is made in source and store.
+    await mkdir(options.keys, { recursive: true, mode: 0o700 })
+    await access(dirname(resolve(options.configPath)), constants.W_OK)
     const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
     const mode = await install(client, installation, identities, systemClock)
     try {

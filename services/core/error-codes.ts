@@ -37,6 +37,12 @@ export const CODES = {
       'What the command was to do is done, as far as no other error says otherwise; what it said is lost.',
     next: 'make room where standard output goes, then, for a command that only says something, the same again',
   },
+  FILE_REFUSED: {
+    exit: 2,
+    retry: 'person',
+    means: kept,
+    next: 'let this account read and write there, or make room, or run where it may; then the same command again',
+  },
   CONSENT_NEEDED: {
     exit: 2,
     retry: 'person',

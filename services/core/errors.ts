@@ -43,6 +43,8 @@ export function asTidemarkError(error: unknown): TidemarkError {
   if (error instanceof TidemarkError) return error
   if (error instanceof Error && error.name === 'AbortError')
     return new TidemarkError('INTERRUPTED', 'stopped', { cause: error })
+  const refused = fileRefused(error)
+  if (refused !== undefined) return refused
   const name = error instanceof Error ? error.name : typeof error
   const where =
     error instanceof Error
@@ -55,6 +57,25 @@ export function asTidemarkError(error: unknown): TidemarkError {
     cause: error,
   })
 }
+
+/** What the system says of a file or a folder that nobody here has looked after: nothing that we got wrong. */
+function fileRefused(error: unknown): TidemarkError | undefined {
+  if (!(error instanceof Error) || !('code' in error) || !('path' in error)) return undefined
+  const { code, path } = error
+  if (typeof code !== 'string' || typeof path !== 'string' || !REFUSALS.has(code)) return undefined
+  return new TidemarkError('FILE_REFUSED', `${path}: ${code}`, { cause: error })
+}
+
+const REFUSALS: ReadonlySet<string> = new Set([
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'ENOSPC',
+  'EDQUOT',
+  'ENOTDIR',
+  'EMFILE',
+  'ENFILE',
+])
 
 /** A broken assumption of our own: a bug, never an operating error. */
 export function must<T>(value: T | undefined | null, what: string): T {

@@ -111,8 +111,9 @@ async function upgrade(
 async function withoutSettings<T>(running: Promise<T>): Promise<T> {
   try {
     return await running
-  } catch (error) {
-    if (!(error instanceof TidemarkError)) throw error
+  } catch (thrown) {
+    const error = asTidemarkError(thrown)
+    if (error.code === 'INTERNAL') throw thrown
     const next = error.next
       .replace('correct tidemark.yaml', 'correct the URLs of the command')
       .replace(/tidemark doctor$/, 'the same tidemark init again')
