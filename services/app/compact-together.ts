@@ -47,7 +47,7 @@ interface Running {
 /** Runs until it is drained, a new generation begins elsewhere (`again`), or something fails. */
 export async function compactTogether(options: CompactOptions): Promise<'done' | 'again'> {
   const { config, repository, generation, signal, draining, say, onPoint } = options
-  const sharing = await openCutSharing(config, generation)
+  const sharing = await openCutSharing(config, generation, repository.catalog.stream)
   const { board } = sharing
   const failed = deferred<never>()
   const hard = new AbortController()
@@ -212,6 +212,10 @@ async function lead(
   let log: ChangeLog | undefined
   const drain = (): void => log?.end()
   try {
+    // The replicator names the log before it writes the first unit: nothing else in it is of this backup.
+    while (generation.log === null && !ended.aborted && !draining.aborted)
+      await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
+    if (ended.aborted || generation.log === null) return
     await repository.ledger.refresh()
     const term = await repository.claim(0)
     log = await options.openLog()

@@ -12,7 +12,7 @@ import { largestRowHere } from '../core/row-limit.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { CutBoard } from '../core/ports/cut-board.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import type { TransactionPart } from '../core/transaction.ts'
+import type { LogPlace, TransactionPart } from '../core/transaction.ts'
 import type { KafkaSettings } from '../adapters/kafka/connection.ts'
 import type { OrderedRange } from '../compactor/cut-worker.ts'
 import type { Generation } from '../repository/generation.ts'
@@ -255,6 +255,8 @@ export interface LogRequest {
   readonly config: Config
   readonly role: 'both' | 'replicator' | 'compactor'
   readonly generation: Generation
+  /** The backup's id. */
+  readonly stream: string
   /** Grows over all writers of the log. */
   readonly term: number
   /** Transactions without their rows. */
@@ -295,21 +297,13 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       partitions: kafka.partitions,
       replicationFactor: kafka.replicationFactor,
       generation: generation.facts.generation,
+      stream: request.stream,
       term,
       after: generation.to,
       acknowledge: kafka.acknowledge,
       tombstones: kafka.tombstones,
       partitionBy: kafka.partitionBy,
-      place:
-        log === null
-          ? undefined
-          : {
-              log: log.log,
-              from: BigInt(log.from),
-              at: BigInt(log.at),
-              since: Number(log.since),
-              unit: log.unit,
-            },
+      place: log === null ? undefined : logPlace(log),
       confirm: request.confirm,
       outline: request.outline === true,
       clock: systemClock,
@@ -322,10 +316,22 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
   )
 }
 
+function logPlace(log: NonNullable<Generation['log']>): LogPlace {
+  return {
+    log: log.log,
+    from: BigInt(log.from),
+    at: BigInt(log.at),
+    since: Number(log.since),
+    unit: log.unit,
+    idsFrom: log.idsFrom === undefined ? undefined : BigInt(log.idsFrom),
+  }
+}
+
 /** What compactors share: the board of cuts, and a reader for what is ordered. */
 export async function openCutSharing(
   config: Config,
   generation: Generation,
+  stream: string,
 ): Promise<{
   readonly board: CutBoard
   readonly parts: (range: OrderedRange, signal: AbortSignal) => AsyncIterable<TransactionPart>
@@ -344,6 +350,7 @@ export async function openCutSharing(
   const board = await KafkaCutBoard.open({
     settings,
     prefix: kafka.prefix,
+    stream,
     lanes: kafka.partitions,
     replicationFactor: kafka.replicationFactor,
     clock: systemClock,
@@ -354,6 +361,8 @@ export async function openCutSharing(
       registry: kafka.registry,
       prefix: kafka.prefix,
       generation: generation.facts.generation,
+      stream,
+      idsFrom: () => (generation.log === null ? undefined : logPlace(generation.log).idsFrom),
     })
     return {
       board,
@@ -369,17 +378,7 @@ export async function openCutSharing(
   }
 }
 
-/** Where the change log ends now; undefined for one that keeps nothing. */
-export async function logEnd(
-  config: Config,
-): Promise<{ readonly log: string; readonly at: bigint } | undefined> {
-  const { kafka } = config
-  if (kafka === undefined) return undefined
-  const { findLogEnd } = await import('../adapters/kafka/log-end.ts')
-  return findLogEnd(kafkaSettingsOf(kafka), kafka.prefix, kafka.replicationFactor, systemClock)
-}
-
-function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
+export function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
   return {
     brokers: kafka.brokers,
     clientId: 'tidemark',

@@ -24,7 +24,7 @@ import type { HealthBoard } from './health-board.ts'
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
-import { beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
+import { aheadOfStore, beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
 import { baseEvents, compactorEvents, orphansEvent, replicatorEvents, type UpEvent } from './up-events.ts'
 
@@ -167,7 +167,7 @@ export class Up {
         }
         if (known.code === 'LOG_HOLE' && this.#options.config.kafka !== undefined) {
           // Tried in the loop, so that an outage on the way is waited out.
-          anew = { reason: known.message, since, isReplicator: this.#role === 'replicator' }
+          anew = { reason: known.message, since, role: this.#role }
           await backoff.pause(AbortSignal.any([signal, draining])).catch(() => undefined)
           continue
         }
@@ -275,18 +275,15 @@ export class Up {
     }
     // With `acknowledge: log` the source may be ahead of the store, up to what the log holds.
     const trustsLog = this.#options.config.kafka?.acknowledge === 'log'
-    if (!trustsLog) await source.check(generation.end)
-    await nameLog(repository, this.#options.config)
+    const ahead = await aheadOfStore(() => source.check(generation.end), trustsLog)
+    await nameLog(repository, this.#options.config, ahead)
     const term = await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const log = await this.#openLog(generation, signal)
-    if (trustsLog) {
-      try {
-        await source.check(maxLsn(generation.end, log.complete))
-      } catch (error) {
+    if (trustsLog)
+      await source.check(maxLsn(generation.end, log.complete)).catch(async (error: unknown) => {
         await log.close()
         throw error
-      }
-    }
+      })
     const number = generation.facts.generation
     this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
     const stop = new AbortController()
@@ -383,6 +380,7 @@ export class Up {
       config,
       role: this.#role,
       generation,
+      stream: repository.catalog.stream,
       term: Number(repository.claimedAt),
       confirm: () => repository.confirmClaim(),
       outline,

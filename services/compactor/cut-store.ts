@@ -80,6 +80,7 @@ export class CutStore {
               at: String(cut.place.at),
               since: String(cut.place.since),
               unit: cut.place.unit,
+              ...(cut.place.idsFrom === undefined ? {} : { idsFrom: String(cut.place.idsFrom) }),
             },
       checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
       objects: [...made.objects],

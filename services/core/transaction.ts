@@ -88,6 +88,8 @@ export interface LogPlace {
   readonly since: number
   /** What lies at `at`: proves that the log is still the same. Empty where nothing was read yet. */
   readonly unit: string
+  /** From here on everything of ours has the stream's id; undefined where older versions may still write. */
+  readonly idsFrom: bigint | undefined
 }
 
 /** A row of the DDL record table as the stream has it; formats/ddl-record.ts parses it. */

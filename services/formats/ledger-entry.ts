@@ -27,6 +27,7 @@ const loggedPlace = z.object({
   at: count,
   /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'),
   /** What lay at `at`. */ unit: z.string().default(''),
+  /** From here on units have the stream's id. */ idsFrom: count.optional(),
 })
 export const logPlace = loggedPlace.nullable()
 /** An object and the epoch key that it is sealed under. */
@@ -206,7 +207,13 @@ export const entryBody = z.discriminatedUnion('kind', [
     tables: z.array(z.object({ ...table, rows: count, digest: z.string() })),
   }),
   /** The change log begins anew at a place: what it held before was lost, and the source sends everything behind the store's end again. */
-  z.object({ kind: z.literal('lanes'), generation: z.int(), log: loggedPlace, reason: z.string() }),
+  z.object({
+    kind: z.literal('lanes'),
+    generation: z.int(),
+    log: loggedPlace,
+    reason: z.string(),
+    /** What the log has before it counts: only the place is said anew. */ goesOn: z.literal(true).optional(),
+  }),
   /**
    * What the ledger says with this entry, in one object (formats/checkpoint.ts); `pages` hold the segments and sequences
    * entries numbered `from` to `to` that stood in no page before. The entry directly before is the last one it knows.

@@ -270,7 +270,8 @@ export class Catalog {
         break
       case 'lanes':
         // Writers that come after this entry have a higher term than its number.
-        this.#of(body.generation).log = { ...body.log, since: entry.number.toString() }
+        this.#of(body.generation).log =
+          body.goesOn === true ? body.log : { ...body.log, since: entry.number.toString() }
         break
       case 'lineage':
         this.promotions.push({ ...numbered, body })

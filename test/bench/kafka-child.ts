@@ -38,6 +38,7 @@ const log = await KafkaChangeLog.open(
     partitions: 4,
     replicationFactor: 1,
     generation: 1,
+    stream: repository.catalog.stream,
     term: Number(repository.claimedAt),
     after: generation.to,
     place: undefined,

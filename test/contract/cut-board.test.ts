@@ -35,6 +35,7 @@ const BOARDS: Readonly<Record<string, () => Group>> = {
                 clock: systemClock,
               },
               prefix,
+              stream: '00000000-0000-4000-8000-000000000001',
               lanes: LANES,
               replicationFactor: 1,
               clock: systemClock,

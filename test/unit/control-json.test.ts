@@ -66,7 +66,7 @@ test('a mark that a record carries and nobody here knows is told, not passed ove
 })
 
 test('a unit in another form is one of another version', () => {
-  expect(() => decodeUnit(Buffer.from('no unit at all'))).toThrow(
+  expect(() => decodeUnit(Buffer.from('no unit at all'), Buffer.from('1.2.3.0.2'))).toThrow(
     expect.objectContaining({ code: 'LOG_UNKNOWN' }),
   )
 })

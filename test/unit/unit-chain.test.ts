@@ -13,6 +13,7 @@ const unit = (term: number, number: number, previous: string, generation = 1): U
   full: false,
   bytes: 0,
   ddl: [],
+  stream: '',
 })
 const chain = (over: { since?: number; at?: bigint; unit?: string; isPart?: boolean } = {}): UnitChain =>
   new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', isPart: false, ...over })

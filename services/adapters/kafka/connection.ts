@@ -11,6 +11,7 @@ import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
 import { bearerTokens, type TokenSettings } from './bearer-token.ts'
+import { streamMark } from './unit.ts'
 
 export interface KafkaSettings {
   readonly brokers: readonly string[]
@@ -69,6 +70,16 @@ export function openKafka(settings: KafkaSettings): Kafka {
 /** How the ledger names a log: another cluster, or another prefix, is another log. */
 export function logName(clusterId: string, prefix: string): string {
   return `kafka:${clusterId}:${prefix}`
+}
+
+/** The writer's name at the brokers: who opens it again fences the one before. Other backups have other names. */
+export function transactionalId(prefix: string, stream: string): string {
+  return `${olderTransactionalId(prefix)}.${streamMark(stream)}`
+}
+
+/** As versions named it whose units have no stream. */
+export function olderTransactionalId(prefix: string): string {
+  return `${prefix}.replicator`
 }
 
 /** kafkajs' cluster connects again whenever it is asked for a broker: also by a fetch that ends with the disconnect. */

@@ -11,6 +11,9 @@ export interface CutReaderOptions {
   readonly registry: RegistrySettings
   readonly prefix: string
   readonly generation: number
+  readonly stream: string
+  /** Where units begin to have the stream's id, as the ledger says now. */
+  readonly idsFrom: () => bigint | undefined
 }
 
 /** Where reading starts to have everything that is needed, and what is wanted. */
@@ -42,7 +45,7 @@ export class CutReader {
 
   /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
   async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
-    const { prefix, generation } = this.#options
+    const { prefix, generation, stream, idsFrom } = this.#options
     if (this.#reader?.reaches(cut.first) !== true || this.#since !== cut.since) {
       this.#since = cut.since
       this.#reader = new UnitReader({
@@ -50,8 +53,9 @@ export class CutReader {
         registry: this.#registry,
         topic: transactionsTopic(prefix),
         generation,
+        stream,
         after: cut.after,
-        place: { log: '', from: cut.from, at: cut.first, since: cut.since, unit: '' },
+        place: { log: '', from: cut.from, at: cut.first, since: cut.since, unit: '', idsFrom: idsFrom() },
         isPart: true,
       })
     }

@@ -18,7 +18,14 @@ import {
   type LogPlace,
   type TransactionPart,
 } from '../../core/transaction.ts'
-import { kafkaError, type KafkaSettings, logName, openCluster, openKafka } from './connection.ts'
+import {
+  kafkaError,
+  type KafkaSettings,
+  logName,
+  openCluster,
+  openKafka,
+  transactionalId,
+} from './connection.ts'
 import { type LogTail, TailReader } from './log-tail.ts'
 import { OpenUnit } from './open-unit.ts'
 import { PartitionEnds } from './partition-ends.ts'
@@ -40,6 +47,8 @@ export interface KafkaLogOptions {
   readonly tombstones: boolean
   readonly partitionBy: TableRecordOptions['partitionBy']
   readonly generation: number
+  /** The backup's id. */
+  readonly stream: string
   readonly term: number
   /** Commit LSN of the last transaction in the store. */
   readonly after: Lsn
@@ -130,15 +139,22 @@ export class KafkaChangeLog implements ChangeLog {
       const log = logName(clusterId, options.prefix)
       const ends = (await admin.fetchTopicOffsets(transactions))[0]
       const low = BigInt(ends?.low ?? '0')
+      if (options.role === 'compactor' && options.place?.log !== log)
+        throw new TidemarkError(
+          'LOG_UNREACHABLE',
+          'the ledger does not name this log yet: the replicator will',
+        )
       const place =
-        options.place?.log === log ? options.place : { log, from: low, at: low, since: 0, unit: '' }
+        options.place?.log === log
+          ? options.place
+          : { log, from: low, at: low, since: 0, unit: '', idsFrom: low }
       if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at)
         throw new TidemarkError(
           'LOG_HOLE',
           `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was shortened or made anew`,
         )
       const registry = new Registry(options.registry)
-      const { generation, term, clock, randomness, after } = options
+      const { generation, stream, term, clock, randomness, after } = options
       const drain: { check?: () => void; durable?: () => Lsn } = {}
       if (options.role !== 'compactor')
         writer = new UnitWriter({
@@ -146,7 +162,8 @@ export class KafkaChangeLog implements ChangeLog {
           topics,
           registry,
           transactions,
-          transactionalId: `${options.prefix}.replicator`,
+          transactionalId: transactionalId(options.prefix, stream),
+          stream,
           lanes: options.partitions,
           generation,
           term,
@@ -158,6 +175,7 @@ export class KafkaChangeLog implements ChangeLog {
             ends: new PartitionEnds(admin, clock),
             topic: transactions,
             generation,
+            stream,
             place,
             isStored: (lsn) =>
               compareLsn(lsn, after) <= 0 || compareLsn(lsn, drain.durable?.() ?? LSN_ZERO) < 0,
@@ -173,6 +191,7 @@ export class KafkaChangeLog implements ChangeLog {
         registry,
         topic: transactions,
         generation,
+        stream,
         after,
         place,
         outline: options.outline === true,

@@ -13,7 +13,7 @@ import { kafkaError, type KafkaSettings, openCluster, openKafka, RETRY } from '.
 import { PartitionReader } from './partition-reader.ts'
 import { boardTopic, lanesTopic, transactionsTopic } from './topic-name.ts'
 import { Topics } from './topics.ts'
-import { HEADER } from './unit.ts'
+import { HEADER, streamMark } from './unit.ts'
 
 /** A member that says nothing for so long is gone. */
 const SESSION_MS = 10_000
@@ -27,6 +27,8 @@ const LOOK_BACK = 512n
 export interface KafkaCutBoardOptions {
   readonly settings: KafkaSettings
   readonly prefix: string
+  /** The backup's id: compactors of others are another group. */
+  readonly stream: string
   readonly lanes: number
   readonly replicationFactor: number
   readonly clock: Clock
@@ -89,14 +91,14 @@ export class KafkaCutBoard implements CutBoard {
 
   /** Rejects where the group does not take us in; what comes later rejects `failed`. */
   async #joinOnce(listener: (role: CutRole) => void): Promise<void> {
-    const { prefix } = this.#options
+    const { prefix, stream } = this.#options
     const leading = transactionsTopic(prefix)
     const lanes = lanesTopic(prefix)
     // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
     const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
     const consumer = this.#kafka.consumer({
       retry,
-      groupId: `${prefix}.compactors`,
+      groupId: `${prefix}.compactors.${streamMark(stream)}`,
       sessionTimeout: SESSION_MS,
       heartbeatInterval: HEARTBEAT_MS,
       rebalanceTimeout: 2 * SESSION_MS,

@@ -10,7 +10,7 @@ import { LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
 import type { LogPlace } from '../../core/transaction.ts'
 import { type PartitionEnd, type PartitionEnds, partitionKey } from './partition-ends.ts'
 import { PartitionReader } from './partition-reader.ts'
-import { decodeUnit, HEADER, type Unit, unitName, type UnitPartition } from './unit.ts'
+import { decodeUnit, HEADER, isOurs, type Unit, unitName, type UnitPartition } from './unit.ts'
 
 /** The wire format's head. */
 export const HEAD_BYTES = 5
@@ -40,6 +40,7 @@ export interface TailReaderOptions {
   readonly ends: PartitionEnds
   readonly topic: string
   readonly generation: number
+  readonly stream: string
   readonly place: LogPlace
   /** Whether the store has the transaction that commits there: its records need not be in the log any more. */
   readonly isStored: (lsn: Lsn) => boolean
@@ -82,7 +83,8 @@ export class TailReader {
       if (!isProven && (record === undefined || record.offset > expected!.offset)) throw this.#shortened(end)
       if (record === undefined) break
       if (record.value === null || record.stamp === undefined) continue
-      const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
+      const unit = decodeUnit(record.value.subarray(HEAD_BYTES), record.stamp)
+      if (!isOurs(unit, record.offset, { stream: this.#options.stream, idsFrom: place.idsFrom })) continue
       if (!isProven && record.offset === expected!.offset) {
         if (unitName(unit) !== expected!.name) throw this.#shortened(end)
         isProven = true

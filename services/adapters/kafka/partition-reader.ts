@@ -6,12 +6,15 @@ import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
+import { STREAM_HEADER } from './unit.ts'
 
 export interface LogRecord {
   readonly offset: bigint
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly stamp: Buffer | undefined
+  /** Whose it is, as its header says. */
+  readonly stream: Buffer | undefined
 }
 
 /** For each partition, and there may be hundreds; the broker sends at least one batch. */
@@ -163,6 +166,7 @@ export class PartitionReader {
         key: message.key,
         value: message.value,
         stamp: message.headers?.[this.#header],
+        stream: message.headers?.[STREAM_HEADER],
       })
     }
   }

@@ -22,13 +22,23 @@ import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './r
 import type { Registry } from './registry.ts'
 import { UnitChain } from './unit-chain.ts'
 import { type OwnRecord, ownRecords } from './unit-records.ts'
-import { decodeUnit, HEADER, type Unit, unitName, type UnitPartition, type UnitTransaction } from './unit.ts'
+import {
+  decodeUnit,
+  HEADER,
+  isOurs,
+  type Unit,
+  unitName,
+  type UnitPartition,
+  type UnitTransaction,
+} from './unit.ts'
 
 export interface UnitReaderOptions {
   readonly cluster: Cluster
   readonly registry: Registry
   readonly topic: string
   readonly generation: number
+  /** The backup's id: what has another one is passed over. */
+  readonly stream: string
   /** Transactions that commit at or before this are in the store already. */
   readonly after: Lsn
   readonly place: LogPlace
@@ -72,6 +82,7 @@ export class UnitReader {
   /** The last unit of the last range: the next one may begin in it. */
   #kept: { readonly offset: bigint; readonly parts: readonly TransactionPart[] } | undefined
   #ddl: RawDdlRecord[] = []
+  readonly #strangers = new Set<string>()
   /** Offset of the last unit whose items have all been handed out. */
   done = -1n
 
@@ -154,11 +165,23 @@ export class UnitReader {
         this.#options.onForeign?.({ topic: this.#options.topic, partition: 0, offset: String(record.offset) })
         continue
       }
-      const unit = decodeUnit(record.value.subarray(HEAD_BYTES))
+      const unit = decodeUnit(record.value.subarray(HEAD_BYTES), record.stamp)
+      const { stream, place } = this.#options
+      if (!isOurs(unit, record.offset, { stream, idsFrom: place.idsFrom })) {
+        this.#stranger(unit, record.offset)
+        continue
+      }
       this.#chain.check(unit, record.offset)
       if (unit.full) this.#from = record.offset
       return { unit, offset: record.offset }
     }
+  }
+
+  /** Another backup writes into these topics: its units are passed over, and said once. */
+  #stranger(unit: Unit, offset: bigint): void {
+    if (this.#strangers.has(unit.stream)) return
+    this.#strangers.add(unit.stream)
+    this.#options.onForeign?.({ topic: this.#options.topic, partition: 0, offset: String(offset) })
   }
 
   /** Its records are somebody else's work. */

@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from '../../core/errors.ts'
 import type { LogRecord, PartitionReader } from './partition-reader.ts'
-import { parseStamp, type Unit, type UnitPartition } from './unit.ts'
+import { parseStamp, streamMark, type Unit, type UnitPartition } from './unit.ts'
 
 /** One change's record, or its pieces. */
 export interface OwnRecord {
@@ -29,6 +29,7 @@ export interface OwnRecordsOptions {
 /** Links and tombstones are left out. @throws TidemarkError LOG_HOLE, LOG_UNKNOWN */
 export async function ownRecords(options: OwnRecordsOptions): Promise<OwnRecord[]> {
   const { reader, unit, partition, before, signal } = options
+  const mark = streamMark(unit.stream)
   let number = partition.number - partition.records
   if (before !== undefined && before.number !== number)
     throw hole(partition, `number ${before.number + 1} is missing, its unit begins with ${number + 1}`)
@@ -41,6 +42,8 @@ export async function ownRecords(options: OwnRecordsOptions): Promise<OwnRecord[
       continue
     }
     if (stamp.generation !== unit.generation || stamp.term !== unit.term || stamp.unit !== unit.unit) continue
+    // Another backup counts its units as this one does.
+    if ((record.stream?.toString('latin1') ?? '') !== mark) continue
     if (stamp.unknown !== undefined)
       throw new TidemarkError(
         'LOG_UNKNOWN',

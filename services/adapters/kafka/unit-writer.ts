@@ -19,7 +19,10 @@ import {
   encodeUnit,
   HEADER,
   stampText,
+  STREAM_HEADER,
+  streamMark,
   type Unit,
+  UNIT_FORMAT,
   UNIT_SCHEMA,
   unitName,
   type UnitPartition,
@@ -41,6 +44,8 @@ export interface UnitWriterOptions {
   readonly topics: Topics
   readonly registry: Registry
   readonly transactions: string
+  /** The backup's id. */
+  readonly stream: string
   readonly transactionalId: string
   readonly lanes: number
   readonly generation: number
@@ -168,7 +173,8 @@ export class UnitWriter {
   }
 
   async #once(unit: OpenUnit, number: number): Promise<bigint> {
-    const { generation, term, transactions, onPoint } = this.#options
+    const { generation, term, transactions, stream, onPoint } = this.#options
+    const mark = streamMark(stream)
     const partitions = new Map(this.#partitions)
     const rounds: TopicMessages[][] = []
     const slab = new Slab(unit.bytes)
@@ -196,7 +202,10 @@ export class UnitWriter {
               : record.value,
           partition: pending.partition,
           timestamp: record.timestamp,
-          headers: { [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record) },
+          headers: {
+            [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record),
+            [STREAM_HEADER]: mark,
+          },
         })
       }
       for (const [i, messages] of batches.entries())
@@ -242,6 +251,7 @@ export class UnitWriter {
         bytes: unit.bytes,
         ddl: unit.ddl,
         previous: this.#last === undefined ? '' : unitName(this.#last),
+        stream,
       }
       const record: ProducerRecord = {
         topic: transactions,
@@ -251,7 +261,10 @@ export class UnitWriter {
             partition: 0,
             key: null,
             value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]),
-            headers: { [HEADER]: stampText(generation, term, number, 0, '-', WHOLE) },
+            headers: {
+              [HEADER]: stampText(generation, term, number, 0, UNIT_FORMAT, WHOLE),
+              [STREAM_HEADER]: mark,
+            },
           },
         ],
       }

@@ -49,6 +49,8 @@ export interface Unit {
   readonly ddl: readonly string[]
   /** The unit before it in the log, as `unitName` says; empty for the first. */
   readonly previous: string
+  /** Whose backup it is of; empty in units of older versions. */
+  readonly stream: string
 }
 
 export function unitName(unit: { readonly term: number; readonly unit: number }): string {
@@ -108,10 +110,20 @@ export const UNIT_SCHEMA = {
     { name: 'bytes', type: 'long', default: 0 },
     { name: 'ddl', type: { type: 'array', items: 'string' }, default: [] },
     { name: 'previous', type: 'string', default: '' },
+    { name: 'stream', type: 'string', default: '', doc: "the backup's id" },
   ],
 } as const
 
-const TYPE = avro.Type.forSchema(UNIT_SCHEMA as unknown as avro.Schema, { wrapUnions: true })
+const typeOf = (schema: unknown): avro.Type =>
+  avro.Type.forSchema(schema as avro.Schema, { wrapUnions: true })
+const TYPE = typeOf(UNIT_SCHEMA)
+/** What stands in the place of a shape in the stamp of a unit's own record: which schema wrote it. */
+export const UNIT_FORMAT = '2'
+/** Units are decoded by the schema that they were written by; it never depends on a registry that may have lost it. */
+const WRITERS: ReadonlyMap<string, avro.Type> = new Map([
+  ['-', typeOf({ ...UNIT_SCHEMA, fields: UNIT_SCHEMA.fields.filter(({ name }) => name !== 'stream') })],
+  [UNIT_FORMAT, TYPE],
+])
 
 export function encodeUnit(unit: Unit): Buffer {
   return TYPE.toBuffer({
@@ -131,10 +143,13 @@ export function encodeUnit(unit: Unit): Buffer {
   })
 }
 
-/** @throws TidemarkError LOG_UNKNOWN where the bytes are no unit that this version knows */
-export function decodeUnit(bytes: Buffer): Unit {
+/** @param stamp of the unit's record @throws TidemarkError LOG_UNKNOWN where the bytes are no unit that this version knows */
+export function decodeUnit(bytes: Buffer, stamp: Buffer | undefined): Unit {
+  const writer = WRITERS.get(parseStamp(stamp)?.shape ?? '')
+  if (writer === undefined)
+    throw new TidemarkError('LOG_UNKNOWN', 'a unit of a format that this version does not know')
   try {
-    const raw = TYPE.fromBuffer(bytes) as {
+    const raw = writer.fromBuffer(bytes) as {
       generation: number
       term: number
       unit: number
@@ -159,6 +174,7 @@ export function decodeUnit(bytes: Buffer): Unit {
       bytes: number
       ddl: string[]
       previous: string
+      stream?: string
     }
     return {
       generation: raw.generation,
@@ -168,6 +184,7 @@ export function decodeUnit(bytes: Buffer): Unit {
       bytes: raw.bytes,
       ddl: raw.ddl,
       previous: raw.previous,
+      stream: raw.stream ?? '',
       partitions: raw.partitions.map((p) => ({
         topic: p.topic,
         partition: p.partition,
@@ -207,6 +224,23 @@ export function decodeUnit(bytes: Buffer): Unit {
  * three pieces of a change that is too large for one record.
  */
 export const HEADER = 'tidemark'
+/** Of every record too: whose backup it is of, in short. Records of older versions have none. */
+export const STREAM_HEADER = 'stream'
+
+/** Sixteen digits of the stream's id: enough to tell backups apart. */
+export function streamMark(stream: string): string {
+  return stream.replaceAll('-', '').slice(0, 16)
+}
+
+/** Whether a unit belongs to the backup: by its id, or without one from before units had it. @param idsFrom where units begin to have it */
+export function isOurs(
+  unit: Unit,
+  offset: bigint,
+  ours: { readonly stream: string; readonly idsFrom: bigint | undefined },
+): boolean {
+  if (unit.stream !== '') return unit.stream === ours.stream
+  return ours.idsFrom === undefined || offset < ours.idsFrom
+}
 
 export interface RecordStamp {
   readonly generation: number

@@ -15,9 +15,10 @@ import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 
 function kafkaChoice(options: {
+  readonly name: string
   readonly kafka?: string
   readonly registry?: string
-  readonly prefix: string
+  readonly prefix?: string
   readonly partitions: string
   readonly replicationFactor: string
 }): KafkaChoice | undefined {
@@ -33,7 +34,7 @@ function kafkaChoice(options: {
   return {
     brokers: options.kafka.split(','),
     registry: options.registry,
-    prefix: options.prefix,
+    prefix: options.prefix ?? options.name.replaceAll('_', '-').slice(0, 60),
     partitions,
     replicationFactor,
   }
@@ -142,7 +143,7 @@ export function registerInit(program: Command, run: Run): void {
     )
     .option('--kafka <HOST:PORT,…>', 'Kafka as the change log, with --registry')
     .option('--registry <URL>', 'a Confluent-compatible schema registry')
-    .option('--prefix <PREFIX>', 'of the topics', 'tidemark')
+    .option('--prefix <PREFIX>', 'of the topics; that of no other backup on the cluster (default: the name)')
     .option('--partitions <N>', 'of each topic', '4')
     .option('--replication-factor <N>', 'of each topic', '3')
     .option('--recipients <KIND>', 'rsa (the writer cannot read) or aes', 'rsa')
@@ -159,7 +160,7 @@ export function registerInit(program: Command, run: Run): void {
           grantTo?: string
           kafka?: string
           registry?: string
-          prefix: string
+          prefix?: string
           partitions: string
           replicationFactor: string
         }>()

@@ -1,0 +1,155 @@
+/** Backups that share a cluster, and logs that an older version wrote: no row of one ends up in another, and none is lost. */
+import { Kafka as KafkaJs, logLevel } from 'kafkajs'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { openSource } from '../../services/app/compose.ts'
+import type { KafkaConfig } from '../../services/app/config.ts'
+import { formatLsn, type Lsn } from '../../services/core/position.ts'
+import type { LogItem } from '../../services/core/transaction.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
+import { kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { writeOlder } from '../support/older-writer.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
+
+const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT g, 'old' FROM generate_series(1, 20) g`
+let bench: SharedKafka
+
+describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
+  beforeAll(async () => {
+    bench = await sharedKafka()
+  }, 300_000)
+
+  async function prepare(): Promise<Backup> {
+    const backup = await Backup.prepare({ setup: SETUP })
+    await backup.init()
+    return backup
+  }
+
+  async function equalToSource(backup: Backup): Promise<void> {
+    expect(shown(await digests((await backup.restore('latest')).url))).toEqual(
+      shown(await digests(backup.sourceUrl)),
+    )
+  }
+
+  const insert = async (backup: Backup, first: number, count: number): Promise<void> => {
+    for (let id = first; id < first + count; id++)
+      await backup.source.query(`INSERT INTO m VALUES (${id}, '${backup.database}')`)
+  }
+
+  test('a second backup is refused topics that another one writes, and the first goes on', {
+    timeout: 300_000,
+  }, async () => {
+    await using first = await prepare()
+    await using second = await prepare()
+    const kafka = kafkaSettings(bench, 'one-prefix')
+    await first.up({ kafka })
+    await insert(first, 1000, 20)
+    await first.durable()
+    await expect(second.up({ kafka })).rejects.toMatchObject({ code: 'LOG_FOREIGN' })
+    await insert(first, 2000, 5)
+    await first.durable()
+    await second.up({ kafka: kafkaSettings(bench, 'another-prefix') })
+    await insert(second, 1000, 10)
+    await second.durable()
+    for (const backup of [first, second]) {
+      await equalToSource(backup)
+      await backup.stop()
+    }
+  })
+
+  test('two that began on the same topics at the same moment: each restores its own rows', {
+    timeout: 300_000,
+  }, async () => {
+    await using first = await prepare()
+    await using second = await prepare()
+    const kafka = kafkaSettings(bench, 'same-moment')
+    await Promise.all([first.up({ kafka }), second.up({ kafka })])
+    for (let i = 0; i < 10; i++) {
+      await insert(first, 1000 + 2 * i, 2)
+      await insert(second, 1000 + i, 1)
+    }
+    for (const backup of [first, second]) {
+      await backup.durable()
+      await backup.crash()
+      await backup.up({ kafka })
+      await insert(backup, 3000, 3)
+      await backup.durable()
+      await equalToSource(backup)
+      await backup.stop()
+    }
+  })
+
+  /** The ledger and the log as an older version leaves them, with the source's next transactions in units without an id. */
+  async function older(backup: Backup, kafka: KafkaConfig, isAcknowledged: boolean): Promise<Lsn> {
+    const repository = await backup.openRepository()
+    const generation = repository.catalog.generation!
+    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    const [end] = await admin.fetchTopicOffsets(`${kafka.prefix}.transactions`)
+    await admin.disconnect()
+    const log = { log: generation.log!.log, from: end!.high, at: end!.high, since: '0', unit: '' }
+    const entry = await repository.append({
+      kind: 'lanes',
+      generation: 1,
+      log,
+      reason: 'as an older version',
+    })
+    await insert(backup, 4000, 10)
+    const items: LogItem[] = []
+    const source = openSource({ ...backup.config, kafka }, generation)
+    try {
+      for await (const item of source.stream(generation.end, AbortSignal.timeout(120_000))) {
+        if (item.kind === 'changes') items.push(item)
+        if (items.length === 10) break
+      }
+    } finally {
+      await source.close()
+    }
+    await writeOlder(bench, kafka.prefix, kafka.partitions, {
+      generation: 1,
+      term: Number(entry.number) + 1,
+      items,
+    })
+    const last = items.at(-1)!
+    const reached = last.kind === 'changes' ? last.endLsn! : generation.end
+    if (isAcknowledged)
+      await backup.until(async () => {
+        const answer = await backup.source
+          .query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [backup.slot, formatLsn(reached)])
+          .catch(() => undefined)
+        return answer !== undefined
+      })
+    return reached
+  }
+
+  test.each(['segment', 'log'] as const)(
+    'an upgrade in mid-stream, with units of an older version that nobody has read, acknowledged with the %s',
+    { timeout: 300_000 },
+    async (acknowledge) => {
+      await using backup = await prepare()
+      const kafka = kafkaSettings(bench, `upgrade-${acknowledge}`, { acknowledge })
+      await backup.up({ kafka })
+      await insert(backup, 1000, 5)
+      await backup.durable()
+      await backup.stop()
+      await older(backup, kafka, acknowledge === 'log')
+      await insert(backup, 5000, 5)
+      await backup.up({ kafka })
+      await insert(backup, 6000, 5)
+      await backup.durable()
+      await equalToSource(backup)
+      const { log } = backup.repository.catalog.generation!
+      expect(log?.idsFrom).toBeDefined()
+      expect(backup.repository.catalog.gaps).toEqual([])
+      expect(backup.repository.catalog.generations.length).toBe(1)
+      // Once more, with nothing of the older version left to read.
+      await backup.stop()
+      await backup.up({ kafka })
+      await insert(backup, 7000, 5)
+      await backup.durable()
+      await backup.stop()
+      await equalToSource(backup)
+      expect(backup.repository.catalog.gaps).toEqual([])
+    },
+  )
+})
