@@ -240,6 +240,40 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await equalToSource(backup)
   })
 
+  test.each(['segment', 'log'] as const)(
+    'retention removes everything that is stored, the transactions too, acknowledged with the %s: no hole, no gap',
+    { timeout: 200_000 },
+    async (acknowledge) => {
+      const prefix = `trimmed-${acknowledge}`
+      await using backup = await prepare(prefix, { acknowledge })
+      const first = [start(backup, 'replicator'), start(backup, 'compactor')]
+      await first[1]!.said('"streaming"')
+      await insert(backup, 1000)
+      await stored(backup, first)
+      await ended(first)
+      await admin(async (client) => {
+        for (const topic of [`${prefix}.public.m`, `${prefix}.transactions`])
+          await client.deleteTopicRecords({
+            topic,
+            partitions: (await client.fetchTopicOffsets(topic)).map(({ partition, high }) => ({
+              partition,
+              offset: high,
+            })),
+          })
+      })
+      const second = [start(backup, 'replicator'), start(backup, 'compactor')]
+      await second[1]!.said('"streaming"')
+      await insert(backup, 2000)
+      await stored(backup, second)
+      await ended(second)
+      for (const one of second) expect(one.output).not.toContain('log-anew')
+      await equalToSource(backup)
+      const { catalog } = await backup.openRepository()
+      expect(catalog.gaps).toEqual([])
+      expect(catalog.generations.length).toBe(1)
+    },
+  )
+
   test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', {
     timeout: 200_000,
   }, async () => {

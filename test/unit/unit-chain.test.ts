@@ -15,8 +15,19 @@ const unit = (term: number, number: number, previous: string, generation = 1): U
   ddl: [],
   stream: '',
 })
-const chain = (over: { since?: number; at?: bigint; unit?: string; isPart?: boolean } = {}): UnitChain =>
-  new UnitChain({ topic: 't', generation: 1, since: 0, at: 0n, unit: '', isPart: false, ...over })
+const chain = (
+  over: { since?: number; at?: bigint; unit?: string; isPart?: boolean; isTrimmed?: boolean } = {},
+): UnitChain =>
+  new UnitChain({
+    topic: 't',
+    generation: 1,
+    since: 0,
+    at: 0n,
+    unit: '',
+    isPart: false,
+    isTrimmed: false,
+    ...over,
+  })
 
 function read(of: UnitChain, units: readonly Unit[], from = 0n): void {
   for (const [i, one] of units.entries()) of.check(one, from + BigInt(i))
@@ -57,4 +68,15 @@ test('what came before the log began anew, and other generations, do not count',
     expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
   )
   read(chain(), [unit(3, 1, '', 0), unit(3, 2, 'nothing', 0), unit(5, 1, '3.2')])
+})
+
+test('where the unit at the place is gone, what is read first follows it', () => {
+  const trimmed = { at: 3n, unit: '5.4', isTrimmed: true }
+  read(chain(trimmed), [unit(5, 5, '5.4'), unit(9, 1, '5.5')], 7n)
+  expect(() => read(chain(trimmed), [unit(5, 6, '5.5')], 7n)).toThrow(
+    expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
+  )
+  expect(() => read(chain(trimmed), [unit(9, 1, '')], 7n)).toThrow(
+    expect.objectContaining({ code: 'LOG_HOLE' }) as Error,
+  )
 })

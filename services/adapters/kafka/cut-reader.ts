@@ -39,6 +39,7 @@ export class CutReader {
       await reader.#cluster.connect()
       return reader
     } catch (error) {
+      await reader.close()
       throw kafkaError(error, 'the change log')
     }
   }
@@ -46,7 +47,9 @@ export class CutReader {
   /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
   async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
     const { prefix, generation, stream, idsFrom } = this.#options
-    if (this.#reader?.reaches(cut.first) !== true || this.#since !== cut.since) {
+    // One that stood still is not led through what lies between: it may be stored, and gone.
+    const isBehind = this.#reader !== undefined && this.#reader.done < cut.from
+    if (this.#reader?.reaches(cut.first) !== true || isBehind || this.#since !== cut.since) {
       this.#since = cut.since
       this.#reader = new UnitReader({
         cluster: this.#cluster,

@@ -194,6 +194,7 @@ export class KafkaChangeLog implements ChangeLog {
         stream,
         after,
         place,
+        low,
         outline: options.outline === true,
         ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }),
       })

@@ -15,6 +15,8 @@ export interface ChainOptions {
   readonly unit: string
   /** What is read first may follow anything. */
   readonly isPart: boolean
+  /** The unit at the place is no longer there: what is read first has to follow it. */
+  readonly isTrimmed: boolean
 }
 
 export class UnitChain {
@@ -25,6 +27,9 @@ export class UnitChain {
 
   constructor(options: ChainOptions) {
     this.#options = options
+    if (!options.isTrimmed) return
+    this.#last = { name: options.unit, counts: true }
+    this.#isProven = true
   }
 
   /** Of this generation, and not from before the log began anew. */

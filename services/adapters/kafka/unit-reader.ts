@@ -42,6 +42,8 @@ export interface UnitReaderOptions {
   /** Transactions that commit at or before this are in the store already. */
   readonly after: Lsn
   readonly place: LogPlace
+  /** The first offset that the topic still has: what retention took before the place is stored, and missed by nobody. */
+  readonly low?: bigint
   /** Reads from some unit on, whatever lies before it: somebody else has proven that. */
   readonly isPart?: boolean
   /** Brings what units say of their transactions, and not the rows. */
@@ -88,10 +90,15 @@ export class UnitReader {
 
   constructor(options: UnitReaderOptions) {
     this.#options = options
-    const { place, isPart } = options
-    this.#from = place.from
-    this.#chain = new UnitChain({ ...options, ...place, isPart: isPart === true })
-    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, place.from, HEADER)
+    const { place, isPart, low = place.from } = options
+    this.#from = low > place.from ? low : place.from
+    this.#chain = new UnitChain({
+      ...options,
+      ...place,
+      isPart: isPart === true,
+      isTrimmed: low > place.at && place.unit !== '',
+    })
+    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, this.#from, HEADER)
   }
 
   /** @throws TidemarkError LOG_HOLE where records are missing */

@@ -31,7 +31,8 @@ export async function ownRecords(options: OwnRecordsOptions): Promise<OwnRecord[
   const { reader, unit, partition, before, signal } = options
   const mark = streamMark(unit.stream)
   let number = partition.number - partition.records
-  if (before !== undefined && before.number !== number)
+  // A writer that found none of the units before it, because they are stored and gone, counts from the beginning.
+  if (before !== undefined && before.number !== number && number !== 0)
     throw hole(partition, `number ${before.number + 1} is missing, its unit begins with ${number + 1}`)
   const own: OwnRecord[] = []
   for (const record of await recordsOf(reader, partition, signal)) {
