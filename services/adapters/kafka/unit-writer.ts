@@ -3,7 +3,13 @@
  * error (hazard 75). What became of an unanswered commit is read back from the log itself, after the old producer is
  * fenced, so that a unit is in the log once.
  */
-import type { Kafka, Producer, ProducerRecord, RecordMetadata, TopicMessages } from 'kafkajs'
+import kafkajs, {
+  type Kafka,
+  type Producer,
+  type ProducerRecord,
+  type RecordMetadata,
+  type TopicMessages,
+} from 'kafkajs'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { Backoff } from '../../core/running-state.ts'
@@ -33,6 +39,8 @@ const UNITS_PER_PRODUCER = 100_000
 const TRANSACTION_MS = 60_000
 /** Of one batch: the broker's default limit is 1 MiB. */
 const BATCH_BYTES = 900 * 1024
+/** Above this a unit's own record is compressed: names of thousands of partitions repeat themselves. */
+const PLAIN_BYTES = 64 * 1024
 const WHOLE = { isLink: false, isTombstone: false, piece: 0, pieces: 1 }
 /** All topic-partitions are named this often: readers start from there. */
 const FULL_EVERY_MS = 60_000
@@ -253,14 +261,16 @@ export class UnitWriter {
         previous: this.#last === undefined ? '' : unitName(this.#last),
         stream,
       }
+      const encoded = encodeUnit(progress)
       const record: ProducerRecord = {
         topic: transactions,
         acks: -1,
+        ...(encoded.length > PLAIN_BYTES ? { compression: kafkajs.CompressionTypes.GZIP } : {}),
         messages: [
           {
             partition: 0,
             key: null,
-            value: Buffer.concat([this.#unitSchema!, encodeUnit(progress)]),
+            value: Buffer.concat([this.#unitSchema!, encoded]),
             headers: {
               [HEADER]: stampText(generation, term, number, 0, UNIT_FORMAT, WHOLE),
               [STREAM_HEADER]: mark,
