@@ -125,6 +125,20 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await log.close()
   })
 
+  test('commits that the source stamps hours ahead, or years ago, are taken; their times are kept', async () => {
+    const log = await open('times')
+    const times = [BigInt(Date.now()) * 1000n + 7_200_000_000n, 1_000_000_000_000_000n]
+    const sent = (await items(2)).map((item, i) =>
+      item.kind === 'changes' ? { ...item, head: { ...item.head, committedAt: times[i]! } } : item,
+    )
+    for (const item of sent) await log.append(item, signal)
+    log.end()
+    const got: bigint[] = []
+    for await (const item of log.read(signal)) if (item.kind === 'changes') got.push(item.head.committedAt)
+    expect(got).toEqual(times)
+    await log.close()
+  })
+
   test('a failure ends both sides with it', async () => {
     const log = await open('failure')
     const failure = new Error('the store is gone')

@@ -79,6 +79,27 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     }
   })
 
+  test('tables whose topics are one to Kafka get two, and keep them', { timeout: 300_000 }, async () => {
+    await using backup = await Backup.prepare({
+      setup: `CREATE SCHEMA a; CREATE SCHEMA a_b; CREATE TABLE a.b_c (id int PRIMARY KEY); CREATE TABLE a_b.c (id int PRIMARY KEY)`,
+    })
+    await backup.init()
+    const kafka = kafkaSettings(bench, 'alike')
+    for (let round = 0; round < 2; round++) {
+      await backup.up({ kafka })
+      for (const table of ['a.b_c', 'a_b.c', 'a.b_c', 'a_b.c'])
+        await backup.source.query(`INSERT INTO ${table} SELECT coalesce(max(id), 0) + 1 FROM ${table}`)
+      await backup.durable()
+      await backup.stop()
+      const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+      await admin.connect()
+      const topics = (await admin.listTopics()).filter((topic) => topic.startsWith('alike.a'))
+      await admin.disconnect()
+      expect(topics.sort()).toEqual(['alike.a.b_c', expect.stringMatching(/^alike\.a_b\.c-[0-9a-f]{16}$/)])
+    }
+    await equalToSource(backup)
+  })
+
   /** The ledger and the log as an older version leaves them, with the source's next transactions in units without an id. */
   async function older(backup: Backup, kafka: KafkaConfig, isAcknowledged: boolean): Promise<Lsn> {
     const repository = await backup.openRepository()

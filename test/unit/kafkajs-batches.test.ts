@@ -36,8 +36,10 @@ test('writes what kafkajs writes, and takes its place', async () => {
       fc.boolean(),
       fc.bigInt({ min: -1n, max: 2n ** 62n }),
       fc.integer({ min: 0, max: 2 ** 31 - 1 }),
-      async (list, transactional, producerId, firstSequence) => {
+      fc.constantFrom(0, 1),
+      async (list, transactional, producerId, firstSequence, compression) => {
         const fields = {
+          compression,
           transactional,
           producerId,
           firstSequence,

@@ -12,8 +12,8 @@ export interface PendingRecord extends TableRecord {
   readonly piece: number
   readonly pieces: number
   readonly table: TableRecords
-  /** Milliseconds: the commit's time. */
-  readonly timestamp: string
+  /** The commit's time in microseconds. */
+  readonly committed: string
 }
 
 export interface PendingPartition {
@@ -50,7 +50,7 @@ export class OpenUnit {
   /** @param first index of the part's first change in its transaction */
   part(part: TransactionPart, first: number, tables: readonly TableRecords[]): void {
     const { bytes, offsets, shapeOf, count } = part.changes
-    const timestamp = String(part.head.committedAt / 1000n)
+    const committed = String(part.head.committedAt)
     for (let i = 0; i < count; i++) {
       const table = tables[shapeOf[i]!]!
       for (const record of table.of(bytes, offsets[i]!, offsets[i + 1]!)) {
@@ -60,7 +60,7 @@ export class OpenUnit {
             pieces === 1
               ? record.value
               : record.value.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES)
-          this.#add({ ...record, value, piece, pieces, table, timestamp })
+          this.#add({ ...record, value, piece, pieces, table, committed })
         }
       }
     }

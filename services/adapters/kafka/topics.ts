@@ -3,6 +3,7 @@ import kafkajs, { type Admin } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
+import { metricName, withDigest } from './topic-name.ts'
 
 const TRIES = 50
 
@@ -11,6 +12,8 @@ export class Topics {
   readonly #clock: Clock
   readonly #replicationFactor: number
   readonly #known = new Map<string, Promise<void>>()
+  /** Wanted names, and the topics' own. */
+  readonly #names = new Map<string, string>()
 
   constructor(admin: Admin, clock: Clock, replicationFactor: number) {
     this.#admin = admin
@@ -29,6 +32,27 @@ export class Topics {
     return made
   }
 
+  /**
+   * The name that a topic has, or gets: the wanted one, and another one where Kafka would take that for the name of a topic that is
+   * there. Topics keep the names that they have.
+   */
+  async named(wanted: string): Promise<string> {
+    const known = this.#names.get(wanted)
+    if (known !== undefined) return known
+    let there: readonly string[]
+    try {
+      there = await this.#admin.listTopics()
+    } catch (error) {
+      throw kafkaError(error, 'the list of topics')
+    }
+    const other = withDigest(wanted)
+    const taken = [...there, ...this.#names.values()]
+    const isTaken = !taken.includes(wanted) && taken.some((topic) => metricName(topic) === metricName(wanted))
+    const name = taken.includes(other) || isTaken ? other : wanted
+    this.#names.set(wanted, name)
+    return name
+  }
+
   /** Topics are looked at again: somebody may have deleted one. */
   forget(): void {
     this.#known.clear()
@@ -44,7 +68,11 @@ export class Topics {
             topic,
             numPartitions: partitions,
             replicationFactor: this.#replicationFactor,
-            configEntries: [{ name: 'cleanup.policy', value: 'delete' }],
+            configEntries: [
+              { name: 'cleanup.policy', value: 'delete' },
+              // Clocks of sources and of ours may be ahead: retention goes by the brokers'.
+              { name: 'message.timestamp.type', value: 'LogAppendTime' },
+            ],
           },
         ],
       })
@@ -65,7 +93,7 @@ export class Topics {
         await this.#clock.sleep(50)
       }
     } catch (error) {
-      throw kafkaError(error, `topic ${topic}`)
+      throw refusal(error, topic) ?? kafkaError(error, `topic ${topic}`)
     }
   }
 
@@ -79,4 +107,30 @@ export class Topics {
       throw error
     }
   }
+}
+
+/** What a cluster says of a topic that it will not make, now or later. */
+const REFUSED: Readonly<Record<string, string>> = {
+  INVALID_TOPIC_EXCEPTION:
+    'give the backup another kafka.prefix; or remove the topic whose name is the same to Kafka',
+  POLICY_VIOLATION:
+    "make the topic by the cluster's policy, with cleanup.policy=delete; or let Tidemark make it",
+  INVALID_CONFIG:
+    "make the topic by the cluster's policy, with cleanup.policy=delete; or let Tidemark make it",
+  INVALID_PARTITIONS: 'set kafka.partitions to what the cluster allows, with a new kafka.prefix',
+  INVALID_REPLICATION_FACTOR: 'set kafka.replicationFactor to what the cluster has brokers for',
+  TOPIC_AUTHORIZATION_FAILED: 'grant Create, Describe, Read and Write on topics of the prefix',
+  CLUSTER_AUTHORIZATION_FAILED: 'grant Create on topics of the prefix',
+}
+
+function refusal(error: unknown, topic: string): TidemarkError | undefined {
+  // kafkajs answers for a list of topics: here there is one.
+  const of = (error as { errors?: readonly unknown[] } | null)?.errors?.[0] ?? error
+  const type = (of as { type?: unknown } | null)?.type
+  const next = typeof type === 'string' ? REFUSED[type] : undefined
+  if (next === undefined) return undefined
+  return new TidemarkError('LOG_REFUSED', `topic ${topic} cannot be made: Kafka answers ${String(type)}`, {
+    cause: error,
+    next,
+  })
 }

@@ -3,13 +3,7 @@
  * error (hazard 75). What became of an unanswered commit is read back from the log itself, after the old producer is
  * fenced, so that a unit is in the log once.
  */
-import kafkajs, {
-  type Kafka,
-  type Producer,
-  type ProducerRecord,
-  type RecordMetadata,
-  type TopicMessages,
-} from 'kafkajs'
+import kafkajs, { type Kafka, type Producer, type ProducerRecord, type TopicMessages } from 'kafkajs'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { Backoff } from '../../core/running-state.ts'
@@ -17,11 +11,13 @@ import { kafkaError } from './connection.ts'
 import type { LogTail, TailReader, TailUnit } from './log-tail.ts'
 import type { OpenUnit } from './open-unit.ts'
 import { partitionKey } from './partition-ends.ts'
+import { baseOffset, joined, Slab } from './unit-messages.ts'
 import type { Registry } from './registry.ts'
 import type { TableRecords } from './table-records.ts'
 import { wireHead } from './table-records.ts'
 import type { Topics } from './topics.ts'
 import {
+  COMMITTED_HEADER,
   encodeUnit,
   HEADER,
   stampText,
@@ -186,9 +182,17 @@ export class UnitWriter {
     const partitions = new Map(this.#partitions)
     const rounds: TopicMessages[][] = []
     const slab = new Slab(unit.bytes)
+    const { topics, lanes, clock } = this.#options
+    // Of writing: a commit's time may lie behind what a topic keeps, or, by the source's clock, ahead of what brokers take.
+    const timestamp = String(clock.now())
+    const written = new Set<string>()
     for (const pending of unit.partitions.values()) {
-      await this.#options.topics.ensure(pending.topic, this.#options.lanes)
-      let last = partitions.get(partitionKey(pending))?.number ?? 0
+      const topic = await topics.named(pending.topic)
+      const { partition } = pending
+      await topics.ensure(topic, lanes)
+      const key = partitionKey({ topic, partition })
+      written.add(key)
+      let last = partitions.get(key)?.number ?? 0
       const batches: TopicMessages['messages'][] = []
       let bytes = BATCH_BYTES
       for (const record of pending.records) {
@@ -208,18 +212,18 @@ export class UnitWriter {
             : record.piece === 0
               ? slab.join(heads.value, record.value)
               : record.value,
-          partition: pending.partition,
-          timestamp: record.timestamp,
+          partition,
+          timestamp,
           headers: {
             [HEADER]: stampText(generation, term, number, last, record.table.shape.id, record),
             [STREAM_HEADER]: mark,
+            [COMMITTED_HEADER]: record.committed,
           },
         })
       }
-      for (const [i, messages] of batches.entries())
-        (rounds[i] ??= []).push({ topic: pending.topic, messages })
+      for (const [i, messages] of batches.entries()) (rounds[i] ??= []).push({ topic, messages })
     }
-    const now = this.#options.clock.elapsed()
+    const now = clock.elapsed()
     try {
       const transaction = await this.#producer!.transaction()
       onPoint?.('unit-begun')
@@ -243,7 +247,7 @@ export class UnitWriter {
           })
         }
       }
-      for (const pending of unit.partitions.values()) changed.push(partitions.get(partitionKey(pending))!)
+      for (const key of written) changed.push(partitions.get(key)!)
       const full = now - this.#fullAt >= FULL_EVERY_MS
       const progress: Unit = {
         generation,
@@ -251,9 +255,7 @@ export class UnitWriter {
         unit: number,
         entries: unit.entries,
         partitions: full
-          ? [...partitions].map(([key, p]) =>
-              unit.partitions.has(key) ? p : { ...p, first: p.offset, records: 0 },
-            )
+          ? [...partitions].map(([key, p]) => (written.has(key) ? p : { ...p, first: p.offset, records: 0 }))
           : changed,
         full,
         bytes: unit.bytes,
@@ -270,6 +272,7 @@ export class UnitWriter {
           {
             partition: 0,
             key: null,
+            timestamp,
             value: Buffer.concat([this.#unitSchema!, encoded]),
             headers: {
               [HEADER]: stampText(generation, term, number, 0, UNIT_FORMAT, WHOLE),
@@ -310,10 +313,11 @@ export class UnitWriter {
   async #headsOf(table: TableRecords): Promise<{ readonly key: Buffer; readonly value: Buffer }> {
     let heads = this.#heads.get(table)
     if (heads === undefined) {
-      const { registry } = this.#options
+      const { registry, topics } = this.#options
+      const topic = await topics.named(table.topic)
       heads = {
-        key: wireHead(await registry.register(`${table.topic}-key`, table.keySchema)),
-        value: wireHead(await registry.register(`${table.topic}-value`, table.valueSchema)),
+        key: wireHead(await registry.register(`${topic}-key`, table.keySchema)),
+        value: wireHead(await registry.register(`${topic}-value`, table.valueSchema)),
       }
       this.#heads.set(table, heads)
     }
@@ -339,48 +343,4 @@ export class UnitWriter {
       }
     }
   }
-}
-
-/** One buffer for all keys and values of a unit: thousands of small ones cost more than what is in them. */
-class Slab {
-  #buffer: Buffer
-  #at = 0
-
-  constructor(bytes: number) {
-    this.#buffer = Buffer.allocUnsafeSlow(Math.max(1024, bytes))
-  }
-
-  join(head: Buffer, body: Buffer): Buffer {
-    const length = head.length + body.length
-    if (this.#at + length > this.#buffer.length) {
-      this.#buffer = Buffer.allocUnsafeSlow(Math.max(64 * 1024, length))
-      this.#at = 0
-    }
-    const start = this.#at
-    for (let i = 0; i < head.length; i++) this.#buffer[start + i] = head[i]!
-    body.copy(this.#buffer, start + head.length)
-    this.#at = start + length
-    return this.#buffer.subarray(start, this.#at)
-  }
-}
-
-/** A topic once, with the messages of all its partitions. */
-function joined(round: readonly TopicMessages[]): TopicMessages[] {
-  const topics = new Map<string, TopicMessages>()
-  for (const { topic, messages } of round) {
-    const held = topics.get(topic)
-    if (held === undefined) topics.set(topic, { topic, messages: [...messages] })
-    else held.messages.push(...messages)
-  }
-  return [...topics.values()]
-}
-
-function baseOffset(answers: readonly RecordMetadata[], topic: string, partition: number): bigint {
-  const answer = answers.find((a) => a.topicName === topic && a.partition === partition)
-  if (answer?.baseOffset === undefined)
-    throw new TidemarkError(
-      'LOG_UNREACHABLE',
-      `Kafka took records for ${topic}/${partition} and did not say where they are`,
-    )
-  return BigInt(answer.baseOffset)
 }

@@ -227,6 +227,9 @@ export const HEADER = 'tidemark'
 /** Of every record too: whose backup it is of, in short. Records of older versions have none. */
 export const STREAM_HEADER = 'stream'
 
+/** Of every record of a change: when its transaction committed, in microseconds since 1970 by the source's clock. */
+export const COMMITTED_HEADER = 'committed'
+
 /** Sixteen digits of the stream's id: enough to tell backups apart. */
 export function streamMark(stream: string): string {
   return stream.replaceAll('-', '').slice(0, 16)
