@@ -1,8 +1,11 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { kafkaError } from '../../services/adapters/kafka/connection.ts'
+import { kafkaError, openCluster } from '../../services/adapters/kafka/connection.ts'
+import { PartitionReader } from '../../services/adapters/kafka/partition-reader.ts'
+import { HEADER } from '../../services/adapters/kafka/unit.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { systemClock } from '../../services/core/clock.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
 import { NO_KAFKA } from '../support/kafka-bench.ts'
@@ -123,6 +126,25 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await expect(read()).rejects.toMatchObject({ code: 'LOG_UNKNOWN' })
     expect(got).not.toContain(shownItem(behind))
     await log.close()
+  })
+
+  test('a partition that ends before a record that is known to be written is a hole, and not waited for', async () => {
+    const log = await open('short')
+    for (const item of await items(1)) await log.append(item, signal)
+    log.end()
+    for await (const item of log.read(signal)) expect(item.kind).toBe('changes')
+    await log.close()
+    const cluster = openCluster({
+      brokers: bench.kafka.bootstrap,
+      clientId: 'test',
+      tls: undefined,
+      sasl: undefined,
+      clock: systemClock,
+    })
+    await cluster.connect()
+    const reader = new PartitionReader(cluster, 'short.transactions', 0, 0n, HEADER, 3)
+    await expect(reader.upTo(100n, signal)).rejects.toMatchObject({ code: 'LOG_HOLE' })
+    await cluster.disconnect()
   })
 
   test('commits that the source stamps hours ahead, or years ago, are taken; their times are kept', async () => {

@@ -1,12 +1,15 @@
 /** Backups that share a cluster, and logs that an older version wrote: no row of one ends up in another, and none is lost. */
+import { readFile, writeFile } from 'node:fs/promises'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { openSource } from '../../services/app/compose.ts'
+import { parse, stringify } from 'yaml'
+import { examineLog, openSource } from '../../services/app/compose.ts'
 import type { KafkaConfig } from '../../services/app/config.ts'
 import { formatLsn, type Lsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
-import { kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
+import { Running } from '../support/cli.ts'
+import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
 import { writeOlder } from '../support/older-writer.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
@@ -98,6 +101,99 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       expect(topics.sort()).toEqual(['alike.a.b_c', expect.stringMatching(/^alike\.a_b\.c-[0-9a-f]{16}$/)])
     }
     await equalToSource(backup)
+  })
+
+  test('topics that somebody set to zstd are read', { timeout: 300_000 }, async () => {
+    await using backup = await prepare()
+    const kafka = kafkaSettings(bench, 'squeezed')
+    await backup.up({ kafka })
+    await insert(backup, 1000, 5)
+    await backup.durable()
+    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.alterConfigs({
+      validateOnly: false,
+      resources: ['squeezed.public.m', 'squeezed.transactions'].map((name) => ({
+        type: 2,
+        name,
+        configEntries: [{ name: 'compression.type', value: 'zstd' }],
+      })),
+    })
+    await admin.disconnect()
+    await backup.source.query(`INSERT INTO m SELECT g, repeat('x', 500) FROM generate_series(2000, 2400) g`)
+    await backup.durable()
+    await backup.stop()
+    await equalToSource(backup)
+  })
+
+  test('doctor names the topics whose own settings lose records or keep them from being read', async () => {
+    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    const topic = (name: string, entries: Readonly<Record<string, string>>) => ({
+      topic: name,
+      numPartitions: name.endsWith('transactions') ? 1 : 3,
+      configEntries: Object.entries(entries).map(([key, value]) => ({ name: key, value })),
+    })
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: [
+        topic('settings.transactions', { 'cleanup.policy': 'compact', 'retention.ms': '60000' }),
+        topic('settings.public.a', { 'unclean.leader.election.enable': 'true', 'max.message.bytes': '1000' }),
+        topic('settings.public.b', { 'compression.type': 'lz4', 'min.insync.replicas': '1' }),
+        topic('settings.public.c', { 'compression.type': 'lz4' }),
+      ],
+    })
+    await admin.disconnect()
+    const findings = await examineLog({
+      kafka: { ...kafkaSettings(bench, 'settings'), replicationFactor: 3 },
+    })
+    const said = findings.map(({ level, code, what }) => `${level} ${code} ${what}`)
+    for (const wanted of [
+      'refuse KAFKA_COMPACTED cleanup.policy is compact of settings.transactions',
+      'warn KAFKA_RETENTION retention.ms is 60000 of settings.transactions',
+      'refuse KAFKA_UNCLEAN unclean.leader.election.enable is true of settings.public.a',
+      'refuse KAFKA_MESSAGE_BYTES max.message.bytes is 1000 of settings.public.a',
+      'warn KAFKA_MIN_INSYNC min.insync.replicas is 1 of settings.public.b',
+    ])
+      expect(
+        said.some((one) => one.startsWith(wanted)),
+        `${wanted}: ${said.join('; ')}`,
+      ).toBe(true)
+    expect(said.find((one) => one.includes('KAFKA_COMPRESSION'))).toMatch(
+      /settings\.public\.[bc], settings\.public\.[bc]/,
+    )
+  })
+
+  test('a replicator that cannot open its log ends, with what it had opened', {
+    timeout: 300_000,
+  }, async () => {
+    await using backup = await prepare()
+    const kafka = kafkaSettings(bench, 'unopened')
+    await backup.up({ kafka })
+    await insert(backup, 1000, 5)
+    await backup.durable()
+    await backup.stop()
+    const stranger = new KafkaJs({
+      brokers: [...bench.kafka.bootstrap],
+      logLevel: logLevel.NOTHING,
+    }).producer()
+    await stranger.connect()
+    // Of a format that is younger than this version.
+    await stranger.send({
+      topic: 'unopened.transactions',
+      messages: [{ partition: 0, value: 'younger', headers: { tidemark: '1.9.1.0.99' } }],
+    })
+    await stranger.disconnect()
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
+    await writeFile(
+      backup.configPath,
+      stringify({ ...settings, log: 'kafka', kafka: kafkaSection(kafka), http: { port: 0 } }),
+    )
+    const replicator = new Running(['replicator', '--json', '--config', backup.configPath], {
+      cwd: backup.folder,
+    })
+    // A connection that stays open would hold the process for ten minutes, until the broker gives it up.
+    expect((await replicator.finished).code).toBe(6)
   })
 
   /** The ledger and the log as an older version leaves them, with the source's next transactions in units without an id. */

@@ -3,6 +3,7 @@ import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify, parse } from 'yaml'
+import { transactionalId } from '../../services/adapters/kafka/connection.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { examineLog, openBackup } from '../../services/app/compose.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
@@ -248,7 +249,11 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       brokers: [...bench.kafka.bootstrap],
       logLevel: logLevel.NOTHING,
       retry: { initialRetryTime: 5 },
-    }).producer({ transactionalId: 'zombie.replicator', idempotent: true, maxInFlightRequests: 1 })
+    }).producer({
+      transactionalId: transactionalId('zombie', backup.repository.catalog.stream),
+      idempotent: true,
+      maxInFlightRequests: 1,
+    })
     await other.connect()
     await (await other.transaction()).abort()
     await other.disconnect()

@@ -1,5 +1,6 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
 import './kafkajs-batches.ts'
+import './kafkajs-codecs.ts'
 import './kafkajs-connecting.ts'
 import './kafkajs-sending.ts'
 import './kafkajs-throttling.ts'
@@ -141,6 +142,10 @@ const FATAL: Readonly<Record<string, 'LOG_FENCED' | 'LOG_REFUSED' | 'LOG_HOLE'>>
   CLUSTER_AUTHORIZATION_FAILED: 'LOG_REFUSED',
   SASL_AUTHENTICATION_FAILED: 'LOG_REFUSED',
   MESSAGE_TOO_LARGE: 'LOG_REFUSED',
+  // A topic that is compacted takes no record without a key.
+  INVALID_RECORD: 'LOG_REFUSED',
+  POLICY_VIOLATION: 'LOG_REFUSED',
+  UNSUPPORTED_COMPRESSION_TYPE: 'LOG_REFUSED',
   OFFSET_OUT_OF_RANGE: 'LOG_HOLE',
 }
 
@@ -148,7 +153,22 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   if (error instanceof TidemarkError) return error
   const type = typeOf(error)
   const fatal = FATAL[type]
-  if (fatal !== undefined) return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, { cause: error })
+  if (fatal !== undefined)
+    return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, {
+      cause: error,
+      ...(fatal === 'LOG_REFUSED'
+        ? { next: "tidemark doctor  (names the topic's or the login's setting)" }
+        : {}),
+    })
+  if (causes(error).some(({ name }) => name === 'KafkaJSNotImplemented'))
+    return new TidemarkError(
+      'LOG_REFUSED',
+      `${what}: records are compressed by snappy or lz4, which cannot be read here`,
+      {
+        cause: error,
+        next: "set compression.type of the backup's topics to producer, gzip or zstd, and delete what they have: the source sends it again",
+      },
+    )
   const untrusted = causes(error).find(
     (cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code),
   )

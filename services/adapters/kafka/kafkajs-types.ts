@@ -2,3 +2,6 @@
 
 /** Kafka protocol, DescribeConfigs, resource_type. */
 export const ConfigResourceTypes = { TOPIC: 2, BROKER: 4 } as const
+
+/** The same, config_source: the topic's own. */
+export const ConfigSources = { TOPIC: 1 } as const

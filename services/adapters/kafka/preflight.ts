@@ -3,6 +3,7 @@ import { ConfigResourceTypes } from './kafkajs-types.ts'
 import type { Finding } from '../../core/finding.ts'
 import { kafkaError, type KafkaSettings, openKafka } from './connection.ts'
 import { boardTopic, transactionsTopic } from './topic-name.ts'
+import { examineTopics } from './topic-settings.ts'
 
 export interface KafkaExamination {
   readonly settings: KafkaSettings
@@ -19,6 +20,10 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
   const findings: Finding[] = []
   const say = (level: Finding['level'], code: string, what: string, fix: string): void =>
     void findings.push({ level, code, what, fix })
+  const hole =
+    wanted.acknowledge === 'log'
+      ? ', which is a gap: a new generation follows'
+      : ', and the source sends everything behind it again'
   const admin = openKafka(wanted.settings).admin()
   try {
     await admin.connect()
@@ -76,7 +81,7 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
         say(
           'warn',
           'KAFKA_RETENTION',
-          `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${wanted.acknowledge === 'log' ? ', which is a gap: a new generation follows' : ', and the source sends everything behind it again'}`,
+          `topics keep ${hours.toFixed(1)} hours: a compactor that stands still for longer finds a hole${hole}`,
           `set log.retention.hours to ${RETENTION_HOURS} or more`,
         )
     }
@@ -93,28 +98,15 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
             'set kafka.partitions to what the topics have, or use another prefix',
           )
       }
-      const configs = await admin.describeConfigs({
-        includeSynonyms: false,
-        resources: ours.map((name) => ({
-          type: ConfigResourceTypes.TOPIC,
-          name,
-          configNames: ['cleanup.policy', 'unclean.leader.election.enable'],
-        })),
-      })
-      for (const resource of configs.resources) {
-        if (
-          resource.configEntries.some(
-            (entry) => entry.configName === 'cleanup.policy' && entry.configValue.includes('compact'),
-          )
-        )
-          say(
-            'refuse',
-            'KAFKA_COMPACTED',
-            `topic ${resource.resourceName} is compacted: history vanishes from it`,
-            `set cleanup.policy of ${resource.resourceName} to delete`,
-          )
-      }
     }
+    findings.push(
+      ...(await examineTopics(admin, ours, {
+        replicationFactor: wanted.replicationFactor,
+        batchBytes: BATCH_BYTES,
+        retentionHours: RETENTION_HOURS,
+        hole,
+      })),
+    )
     return findings
   } catch (error) {
     const known = kafkaError(error, 'the cluster')

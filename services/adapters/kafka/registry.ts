@@ -21,7 +21,11 @@ export class Registry {
   onIncompatible: ((subject: string) => void) | undefined
 
   constructor(settings: RegistrySettings) {
-    this.#place = settings.url
+    const place = new URL(settings.url)
+    // A password in it would be in every line that tells of it.
+    place.username = ''
+    place.password = ''
+    this.#place = place.toString()
     this.#client = new SchemaRegistryClient({
       baseURLs: [settings.url],
       createAxiosDefaults: { timeout: TIMEOUT_MS },
