@@ -7,7 +7,7 @@
 #   PGBIN     folder with initdb, postgres, psql, pg_dump, pg_config of that version      (default: pg_config --bindir)
 #   PGOS      unprivileged account that runs the server when this runs as root            (default: nobody)
 #   WORK      work folder                                                                 (default: a fresh one in TMPDIR; about 2 GB)
-#   PORT      of the server; +1 is up's http port                                         (default: 56300)
+#   PORT      of the server; +1 is up's http port                                         (default: 16300, below what the system gives to clients)
 #   ALLOW     file of allowed differences: one regular expression a line, against "PLAN|KIND|NAME|WHAT" (# comments)
 #                                                                                         (default: allowance beside this file)
 #   SNAPS     schedule lines (counted from 1) whose state is dumped and restored          (default: 6 11 16 22 last)
@@ -19,7 +19,7 @@
 # Last line: one summary. Exit 0 only if everything is equal apart from the allowance.
 set -u
 T=$(cd "$1" && pwd); R=$(cd "$2" && pwd)
-PGBIN=${PGBIN:-$(pg_config --bindir)}; PGOS=${PGOS:-nobody}; PORT=${PORT:-56300}
+PGBIN=${PGBIN:-$(pg_config --bindir)}; PGOS=${PGOS:-nobody}; PORT=${PORT:-16300}
 WORK=${WORK:-$(mktemp -d)}; mkdir -p "$WORK"; WORK=$(cd "$WORK" && pwd); chmod 755 "$WORK"
 SKIP=${SKIP:-}
 STAGES=${STAGES:-control stream base restore report}; HERE=$(cd "$(dirname "$0")" && pwd); ALLOW=${ALLOW:-$HERE/allowance}; [ -f "$ALLOW" ] || ALLOW=/dev/null
