@@ -15,7 +15,11 @@ export type UpEvent =
       readonly estimatedRows: number
     }
   | { readonly event: 'base-table'; readonly table: string; readonly rows: number; readonly bytes: number }
-  | { readonly event: 'base-waiting'; readonly pids: readonly number[] }
+  | {
+      readonly event: 'base-waiting'
+      readonly pids: readonly number[]
+      readonly prepared: readonly string[]
+    }
   | { readonly event: 'base'; readonly closing: string; readonly rows: string; readonly bytes: string }
   | { readonly event: 'streaming'; readonly generation: number; readonly position: string }
   | {
@@ -143,7 +147,7 @@ export function replicatorEvents(say: Say): ReplicatorEvents {
 
 export function baseEvents(say: Say, onPoint: OnPoint): BaseEvents {
   return {
-    onWaiting: (pids) => say({ event: 'base-waiting', pids }),
+    onWaiting: (blockers) => say({ event: 'base-waiting', ...blockers }),
     onTable: (t) =>
       say({ event: 'base-table', table: `${t.schema}.${t.name}`, rows: t.rows, bytes: t.bytes }),
     onProgress: (p) => say({ event: 'base-progress', ...p }),

@@ -8,6 +8,7 @@ import { expect, test } from 'vitest'
 import { openBackup } from '../../services/app/compose.ts'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { Running } from '../support/cli.ts'
 
 const SETUP =
   'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
@@ -148,4 +149,25 @@ test('the folder of the store goes away, as an unmounted disk does, and comes ba
   await backup.durable()
   const restored = await backup.restore('latest')
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('a prepared transaction that a copy waits for is named: it has no process that anybody could look for', async () => {
+  await using backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)',
+  })
+  await backup.init()
+  const gid = `left ${backup.database}`
+  await backup.source.query(`BEGIN; INSERT INTO u VALUES (1); PREPARE TRANSACTION '${gid}'`)
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"base-waiting"')
+    const told = up.output.split('\n').find((line) => line.includes('"base-waiting"'))!
+    expect((JSON.parse(told) as { prepared: string[] }).prepared).toContain(gid)
+    await backup.source.query(`COMMIT PREPARED '${gid}'`)
+    await up.said('"streaming"')
+  } finally {
+    await backup.source.query(`ROLLBACK PREPARED '${gid}'`).catch(() => undefined)
+    up.child.kill('SIGKILL')
+    await up.finished
+  }
 })

@@ -19,6 +19,7 @@ import type {
   SlotState,
   SourceMoment,
   Snapshot,
+  SnapshotBlockers,
   Source,
   SourceIdentity,
   StoredHistory,
@@ -207,7 +208,7 @@ export class PostgresSource implements Source {
   async snapshot(options: {
     readonly only?: ReadonlySet<number>
     readonly signal: AbortSignal
-    onWaiting?(pids: readonly number[]): void
+    onWaiting?(blockers: SnapshotBlockers): void
   }): Promise<Snapshot> {
     const { encoding } = await this.identify()
     return SourceSnapshot.open({

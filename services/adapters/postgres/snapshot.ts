@@ -6,6 +6,7 @@
 import type pg from 'pg'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import type { SnapshotBlockers } from '../../core/ports/source.ts'
 import { type Lsn, parseLsn } from '../../core/position.ts'
 import { quoteLiteral, quoteName } from '../../core/relation.ts'
 import { APPLICATION_NAME } from './names.ts'
@@ -22,7 +23,7 @@ export async function exportSnapshot(options: {
   slot: string
   clock: Clock
   signal: AbortSignal
-  onWaiting?: (pids: readonly number[]) => void
+  onWaiting?: (blockers: SnapshotBlockers) => void
 }): Promise<ExportedSnapshot> {
   const client = await connect({
     url: options.url,
@@ -64,7 +65,7 @@ export async function exportSnapshot(options: {
 function watchBlockers(
   url: string,
   clock: Clock,
-  onWaiting: (pids: readonly number[]) => void,
+  onWaiting: (blockers: SnapshotBlockers) => void,
   outer: AbortSignal,
 ): AbortController {
   const stop = new AbortController()
@@ -77,7 +78,14 @@ function watchBlockers(
         const found = await client.query<{ pid: number }>(
           'SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 20',
         )
-        if (found.rows.length > 0) onWaiting(found.rows.map((row) => row.pid))
+        const prepared = await client.query<{ gid: string }>(
+          'SELECT gid FROM pg_prepared_xacts ORDER BY prepared LIMIT 20',
+        )
+        const blockers = {
+          pids: found.rows.map((row) => row.pid),
+          prepared: prepared.rows.map((row) => row.gid),
+        }
+        if (blockers.pids.length + blockers.prepared.length > 0) onWaiting(blockers)
         await clock.sleep(5_000, signal)
       }
     } finally {

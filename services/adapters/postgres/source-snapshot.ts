@@ -3,7 +3,13 @@ import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import type { CopyResult, Snapshot, SnapshotTable, TablePartRange } from '../../core/ports/source.ts'
+import type {
+  CopyResult,
+  Snapshot,
+  SnapshotBlockers,
+  SnapshotTable,
+  TablePartRange,
+} from '../../core/ports/source.ts'
 import type { Lsn } from '../../core/position.ts'
 import { ROW_NOT_SENT } from '../../core/row-limit.ts'
 import { type RelationVersion, type Subjects, type TableVersion, withSubjects } from '../../core/relation.ts'
@@ -43,7 +49,7 @@ export interface SnapshotOptions {
   readonly largestRow: number
   readonly only?: ReadonlySet<number>
   readonly signal: AbortSignal
-  onWaiting?(pids: readonly number[]): void
+  onWaiting?(blockers: SnapshotBlockers): void
 }
 
 export class SourceSnapshot implements Snapshot {

@@ -23,7 +23,7 @@ function words(event: UpEvent): string | undefined {
     case 'base-table':
       return `  base: ${event.table}, ${countText(event.rows)} rows, ${bytesText(event.bytes)}`
     case 'base-waiting':
-      return `  waiting for open transactions of processes ${event.pids.join(', ')}`
+      return `  waiting for open transactions${event.pids.length === 0 ? '' : ` of processes ${event.pids.join(', ')}`}${event.prepared.length === 0 ? '' : `${event.pids.length === 0 ? '' : ', and'} that are prepared: ${event.prepared.join(', ')} (COMMIT PREPARED or ROLLBACK PREPARED ends one)`}`
     case 'base':
       return `base durable: ${countText(event.rows)} rows, ${bytesText(event.bytes)}, closes at ${event.closing}`
     case 'streaming':

@@ -135,6 +135,14 @@ export interface SourceMoment {
   readonly time: bigint
 }
 
+/** Open transactions that a snapshot waits for. */
+export interface SnapshotBlockers {
+  /** Processes of the server. */
+  readonly pids: readonly number[]
+  /** Names of prepared transactions, which have no process: COMMIT PREPARED or ROLLBACK PREPARED ends them. */
+  readonly prepared: readonly string[]
+}
+
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
   slot(): Promise<SlotState | undefined>
@@ -149,7 +157,7 @@ export interface Source {
   snapshot(options: {
     readonly only?: ReadonlySet<number>
     readonly signal: AbortSignal
-    onWaiting?(pids: readonly number[]): void
+    onWaiting?(blockers: SnapshotBlockers): void
   }): Promise<Snapshot>
   /**
    * The schema as it is now, whole. DDL that goes on meanwhile neither fails it nor holds it up.
