@@ -17,7 +17,11 @@ async function run(
 ): Promise<{ ok: boolean; error?: { code: string; message: string }; anchors?: string[] }> {
   const lines: string[] = []
   const write = process.stdout.write.bind(process.stdout)
-  process.stdout.write = ((text: string) => (lines.push(text), true)) as typeof process.stdout.write
+  process.stdout.write = ((text: string, onWritten?: () => void) => {
+    lines.push(text)
+    onWritten?.()
+    return true
+  }) as typeof process.stdout.write
   try {
     await main([...args, '--json'])
   } finally {
