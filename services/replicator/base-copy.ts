@@ -9,14 +9,7 @@ import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { GapNotice } from '../core/transaction.ts'
-import type {
-  CopyResult,
-  Snapshot,
-  SnapshotBlockers,
-  SnapshotTable,
-  Source,
-  TablePartRange,
-} from '../core/ports/source.ts'
+import type { CopyResult, Snapshot, SnapshotTable, Source, TablePartRange } from '../core/ports/source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { release } from '../core/release.ts'
 import type { TableVersion } from '../core/relation.ts'
@@ -31,7 +24,7 @@ import type { Repository } from '../repository/repository.ts'
 import { type CopiedPart, TableWork } from './table-work.ts'
 
 export interface BaseEvents {
-  onWaiting?(blockers: SnapshotBlockers): void
+  onWaiting?: Parameters<Source['snapshot']>[0]['onWaiting']
   /** A table with a row that is too large to be taken has a gap instead of a copy. */
   onRefused?(gap: GapNotice): void
   onTable?(event: {
