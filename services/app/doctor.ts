@@ -10,6 +10,7 @@ import { isRowTooLarge, largestRowHere } from '../core/row-limit.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { examineLog, garbageFindings, openBackup, openStore, placeOf } from './compose.ts'
 import type { Config } from './config.ts'
+import { ledgerName } from '../formats/object-name.ts'
 import { examineStore } from './examine-store.ts'
 import { examineSchema } from './scratch.ts'
 import { readWindows } from './windows.ts'
@@ -65,7 +66,10 @@ export async function doctor(
     ...(config.copies ?? []).map(({ url, mode }) => [url, mode] as const),
   ]) {
     try {
-      findings.push(...(await examineStore(await openStore(url), use)))
+      const store = await openStore(url)
+      // A disk that is not mounted: nothing may be made in its place. That the backup is missing is said below.
+      if (use === 'primary' && (await store.size(ledgerName(1, 1n))) === undefined) continue
+      findings.push(...(await examineStore(store, use)))
     } catch (error) {
       findings.push(asFinding(error))
     }

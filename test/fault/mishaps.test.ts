@@ -2,11 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, rename, rm, symlink } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openBackup } from '../../services/app/compose.ts'
-import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { doctor } from '../../services/app/doctor.ts'
+import { compareLsn, formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 
@@ -145,6 +146,41 @@ test('the folder of the store goes away, as an unmounted disk does, and comes ba
     backup.events.some((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE'),
   )
   expect(existsSync(backup.storeUrl)).toBe(false)
+  await rename(away, backup.storeUrl)
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
+
+test('an empty folder stands where the store was, as under an unmounted disk: nothing is written or acknowledged', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  const away = `${backup.storeUrl}-away`
+  await rename(backup.storeUrl, away)
+  // A folder that is not there is made by nobody, whoever looks.
+  const { findings } = await doctor(backup.config)
+  expect(findings.map(({ code }) => code)).toContain('STORE_NOT_FOUND')
+  expect(existsSync(backup.storeUrl)).toBe(false)
+  await mkdir(backup.storeUrl)
+  const slot = async (): Promise<string> =>
+    (
+      await backup.source.query<{ lsn: string }>(
+        'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',
+        [backup.slot],
+      )
+    ).rows[0]!.lsn
+  const written = (
+    await backup.source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+  ).rows[0]!.lsn
+  await backup.source.query("INSERT INTO m VALUES (80000, 'written meanwhile')")
+  await backup.until(
+    () =>
+      backup.events.filter((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE').length >=
+      3,
+  )
+  expect(compareLsn(parseLsn(await slot()), parseLsn(written))).toBeLessThanOrEqual(0)
+  expect(await readdir(backup.storeUrl)).toEqual([])
+  await rm(backup.storeUrl, { recursive: true })
   await rename(away, backup.storeUrl)
   await backup.durable()
   const restored = await backup.restore('latest')

@@ -1,6 +1,6 @@
 /** What a folder store says is there survives power loss, whoever put it there. */
 import { execFileSync } from 'node:child_process'
-import { chmod, chown, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -61,6 +61,39 @@ test('a folder that went away is an outage, no empty store, and is not made anew
   } finally {
     await rm(root, { recursive: true, force: true })
     await rm(away, { recursive: true, force: true })
+  }
+})
+
+test('an empty folder in the place of the store takes nothing, and what is not in it is not missing', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'tidemark-folder-'))
+  const [place, away] = [join(root, 'store'), join(root, 'away')]
+  const other = { code: 'STORE_UNREACHABLE', message: expect.stringContaining('mounted') as string }
+  try {
+    const writer = new FolderStore(place, systemRandomness)
+    await writer.putIfAbsent('a/b', [Buffer.from('x')])
+    const reader = new FolderStore(place, systemRandomness)
+    await reader.get('a/b')
+    await rename(place, away)
+    await mkdir(place)
+    for (const store of [writer, reader]) {
+      await expect(store.putIfAbsent('a/c', [Buffer.from('y')])).rejects.toMatchObject(other)
+      await expect(store.get('a/b')).rejects.toMatchObject(other)
+      await expect(store.size('a/b')).rejects.toMatchObject(other)
+      await expect(store.digest('a/b')).rejects.toMatchObject(other)
+      await expect(store.remove('a/b')).rejects.toMatchObject(other)
+      await expect(store.list('')[Symbol.asyncIterator]().next()).rejects.toMatchObject(other)
+    }
+    expect(await readdir(place)).toEqual([])
+    // Mounted again, under another number: what was stored is there.
+    await rm(place, { recursive: true })
+    await cp(away, place, { recursive: true })
+    for (const [store, name] of [
+      [writer, 'a/c'],
+      [reader, 'a/d'],
+    ] as const)
+      expect(await store.putIfAbsent(name, [Buffer.from('y')])).toBe('created')
+  } finally {
+    await rm(root, { recursive: true, force: true })
   }
 })
 

@@ -20,6 +20,7 @@ import type { Clock, Randomness } from '../../core/clock.ts'
 import { errno, isRefusal, notThere, storeError } from './folder-errors.ts'
 import { giveFile, giveFolder, type Ownership, ownershipOf, refusedBy } from './folder-owner.ts'
 import { makeFolder, tryFolder } from './make-folder.ts'
+import { SameFolder } from './same-folder.ts'
 
 const PIECE_BYTES = 256 * 1024
 const DIGESTS_TOGETHER = 4
@@ -44,10 +45,12 @@ export class FolderStore implements ObjectStore {
   #reserved: Promise<void> | undefined
   /** Something of it was there: it is never made anew from then on. */
   #isKnown = false
+  readonly #same: SameFolder
 
   constructor(root: string, randomness: Randomness) {
     this.#root = resolve(root)
     this.place = this.#root
+    this.#same = new SameFolder(this.#root)
     this.#randomness = randomness
   }
 
@@ -78,6 +81,7 @@ export class FolderStore implements ObjectStore {
     const temporary = join(this.#root, TEMPORARY, this.#randomness.bytes(NAME_BYTES).toString('hex'))
     signal?.throwIfAborted()
     try {
+      await this.#same.prove()
       const ownership = (this.#ownership ??= await ownershipOf(this.#root))
       await this.#folder(dirname(temporary), ownership)
       await this.#folder(dirname(final), ownership)
@@ -101,14 +105,20 @@ export class FolderStore implements ObjectStore {
         if (errno(error) !== 'EEXIST') throw error
         // Whoever put it there may not have come to its own sync yet: what we say is there survives power loss too.
         await syncFolder(dirname(final))
+        await this.#same.prove()
+        await this.#same.saw(name)
         return 'exists'
       } finally {
         await unlink(temporary)
       }
       await syncFolder(dirname(final))
+      // Exchanged meanwhile: it may lie in the other one.
+      await this.#same.prove()
+      await this.#same.saw(name)
       return 'created'
     } catch (error) {
       await unlink(temporary).catch(() => undefined)
+      if (error instanceof TidemarkError && error.code === 'STORE_UNREACHABLE') this.#forget()
       if (errno(error) === 'ENOENT') throw await this.#vanished(error)
       throw isRefusal(error) ? await refusedBy(dirname(final), name) : storeError(error, name)
     }
@@ -116,8 +126,7 @@ export class FolderStore implements ObjectStore {
 
   /** A folder that was there is not: what is below it is looked for anew, once the whole is back. */
   async #vanished(cause: unknown): Promise<TidemarkError> {
-    this.#folders.clear()
-    this.#reserved = undefined
+    this.#forget()
     const isThere = await stat(this.#root).then(
       () => true,
       () => false,
@@ -129,6 +138,11 @@ export class FolderStore implements ObjectStore {
     )
   }
 
+  #forget(): void {
+    this.#folders.clear()
+    this.#reserved = undefined
+  }
+
   /**
    * Of a folder that this process has seen, nothing is missing because all of it is: a disk that is not mounted any more is
    * no empty store.
@@ -137,7 +151,9 @@ export class FolderStore implements ObjectStore {
     if (errno(error) === 'ENOENT' && this.#isKnown)
       try {
         await stat(this.#root)
-      } catch {
+        await this.#same.prove()
+      } catch (other) {
+        if (other instanceof TidemarkError) return other
         return new TidemarkError('STORE_UNREACHABLE', notThere(this.#root), { cause: error })
       }
     return storeError(error, name)
@@ -148,6 +164,7 @@ export class FolderStore implements ObjectStore {
     try {
       file = await open(this.#path(name), 'r')
       this.#isKnown = true
+      await this.#same.saw(name)
       const size = (await file.stat()).size
       const start = range?.start ?? 0
       const end = range?.end ?? size
@@ -221,6 +238,7 @@ export class FolderStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<string> {
+    await this.#same.prove()
     const cut = prefix.lastIndexOf('/') + 1
     yield* this.#walk(prefix.slice(0, cut), prefix)
   }
@@ -253,7 +271,9 @@ export class FolderStore implements ObjectStore {
 
   async remove(name: string): Promise<void> {
     const path = this.#path(name)
+    await this.#same.prove()
     try {
+      this.#same.gone(name)
       await unlink(path)
       await syncFolder(dirname(path))
     } catch (error) {
