@@ -84,6 +84,16 @@ test('an empty folder in the place of the store takes nothing, and what is not i
       await expect(store.list('')[Symbol.asyncIterator]().next()).rejects.toMatchObject(other)
     }
     expect(await readdir(place)).toEqual([])
+    // An older copy of the store in its place has what was read, and not what was put last.
+    const older = join(root, 'older')
+    await cp(away, older, { recursive: true })
+    await rm(place, { recursive: true })
+    await rename(away, place)
+    expect(await writer.putIfAbsent('a/newest', [Buffer.from('z')])).toBe('created')
+    await rename(place, away)
+    await rename(older, place)
+    expect(await writer.get('a/b')).toEqual(Buffer.from('x'))
+    await expect(writer.putIfAbsent('a/c', [Buffer.from('y')])).rejects.toMatchObject(other)
     // Mounted again, under another number: what was stored is there.
     await rm(place, { recursive: true })
     await cp(away, place, { recursive: true })

@@ -106,7 +106,7 @@ export class FolderStore implements ObjectStore {
         // Whoever put it there may not have come to its own sync yet: what we say is there survives power loss too.
         await syncFolder(dirname(final))
         await this.#same.prove()
-        await this.#same.saw(name)
+        await this.#same.stored(name)
         return 'exists'
       } finally {
         await unlink(temporary)
@@ -114,7 +114,7 @@ export class FolderStore implements ObjectStore {
       await syncFolder(dirname(final))
       // Exchanged meanwhile: it may lie in the other one.
       await this.#same.prove()
-      await this.#same.saw(name)
+      await this.#same.stored(name)
       return 'created'
     } catch (error) {
       await unlink(temporary).catch(() => undefined)
@@ -164,7 +164,7 @@ export class FolderStore implements ObjectStore {
     try {
       file = await open(this.#path(name), 'r')
       this.#isKnown = true
-      await this.#same.saw(name)
+      await this.#same.read(name)
       const size = (await file.stat()).size
       const start = range?.start ?? 0
       const end = range?.end ?? size

@@ -20,11 +20,16 @@ export class SameFolder {
     this.#root = root
   }
 
-  /** The object is there, and so is the store. */
-  async saw(name: string): Promise<void> {
+  /** The object was put into the folder that was proven. */
+  async stored(name: string): Promise<void> {
     if (name.startsWith(PROBES)) return
     this.#witness = name
     this.#id ??= await idOf(this.#root)
+  }
+
+  /** The object was read. It proves less than one that was put: an older copy of the store has it as well. */
+  async read(name: string): Promise<void> {
+    if (this.#id === undefined) await this.stored(name)
   }
 
   gone(name: string): void {
