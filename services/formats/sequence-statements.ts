@@ -17,7 +17,6 @@ export function sequenceStatements(s: SequenceFacts): SchemaStatement[] {
     const { owner, acl = null, aclDefault = null } = s
     const rights = rightsCommands({ on: `SEQUENCE ${name}`, owner, acl, aclDefault })
     for (const command of rights) say(RANK.rights, command)
-    // A sequence and the table that owns it have one owner: ownership by the column comes last of all.
     if (s.ownedBy !== null) say(RANK.rights + 1, `ALTER SEQUENCE ${name} OWNED BY ${s.ownedBy}`)
   })
 }

@@ -4,6 +4,7 @@
  */
 import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import { RANK, ROLE_ATTRIBUTES } from '../formats/rank.ts'
+import { isOwnedBy, ownedByTables, unquoted } from './owned-sequences.ts'
 
 export interface SchemaSteps {
   /** Before the rows. */
@@ -47,7 +48,7 @@ export function schemaSteps(
   give: { readonly roleAttributes: boolean } = { roleAttributes: false },
 ): SchemaSteps {
   const known = { contained: containedDomains(statements), partitioned: partitionedTables(statements) }
-  const all = statements
+  const all = ownedByTables(statements)
     .filter((s) => give.roleAttributes || s.objects[0]?.kind !== ROLE_ATTRIBUTES)
     .flatMap((s) => [...loose(s, known)])
     .map((s, place) => ({ s, place }))
@@ -84,6 +85,11 @@ function* loose(s: SchemaStatement, { contained, partitioned }: Known): Generato
     yield { ...s, phase: 'before', rank: RANK.attach - 1 }
     return
   }
+  // In front of the owner, which takes the sequence along: the server refuses a sequence of another owner than its table's.
+  if (isOwnedBy(s)) {
+    yield { ...s, phase: 'before', rank: RANK.attach - 2 }
+    return
+  }
   if (s.sql.startsWith('CREATE DOMAIN ')) {
     yield* looseDomain(s, contained)
     return
@@ -117,10 +123,6 @@ function partitionedTables(statements: readonly SchemaStatement[]): ReadonlySet<
         : [],
     ),
   )
-}
-
-function unquoted(name: string): string {
-  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name
 }
 
 function* looseDomain(s: SchemaStatement, contained: ReadonlySet<string>): Generator<SchemaStatement> {

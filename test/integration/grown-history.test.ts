@@ -68,6 +68,12 @@ async function restoreAround(
     }
 }
 
+function writeScript(version: string, seed: number, history: GrownHistory): string {
+  const script = join(tmpdir(), `grown-history-${version}-${seed}.sql`)
+  writeFileSync(script, `${history.script.join('\n')}\n`)
+  return script
+}
+
 async function oneHistory(
   version: string,
   seed: number,
@@ -96,7 +102,9 @@ async function oneHistory(
   let differences = 0
   for (const [index, point] of points.entries()) {
     const last = index === points.length - 1
-    const { report, except } = await restoreAround(backup, last ? 'latest' : point.at)
+    const restored = restoreAround(backup, last ? 'latest' : point.at)
+    restored.catch(() => writeScript(version, seed, history))
+    const { report, except } = await restored
     if (report.unmadeFile !== null) await rm(report.unmadeFile)
     const unsaid = await untold(dump, point, report, except, history.script)
     differences += unsaid.length
@@ -112,8 +120,7 @@ async function oneHistory(
   if (process.env['TIDEMARK_REFUSALS'] !== undefined)
     console.log([...history.refusals].sort((a, b) => b[1] - a[1]).slice(0, 40), history.taken)
   if (found.length > 0) {
-    const script = join(tmpdir(), `grown-history-${version}-${seed}.sql`)
-    writeFileSync(script, `${history.script.join('\n')}\n`)
+    const script = writeScript(version, seed, history)
     found.unshift(`${line}; what ran: ${script}`)
     // At once: a long run tells what it found before it ends.
     console.log(found.join('\n'))

@@ -65,8 +65,18 @@ export async function see(pgDump: string, url: string, ran: number): Promise<See
   }
 }
 
+/**
+ * A row's text lacks the types of NULLs for attributes that its type got later: read again, it has them. One and the same
+ * value, which a restore of pg_dump's own prints so as well.
+ */
+function withoutTypesOfNulls(sql: string): string {
+  return sql.replaceAll(/\bROW\((?:[^()']|\([\d,]+\)|'(?:[^']|'')*')*\)::/g, (row) =>
+    row.replaceAll(/\bNULL::[\w". ]+(?:\([\d,]+\))?(?:\[\])*(?=[,)])/g, 'NULL'),
+  )
+}
+
 function catalogOf(pgDump: string, url: string): Map<string, string> {
-  return new Map(dumpEntries(pgDump, url))
+  return new Map([...dumpEntries(pgDump, url)].map(([key, sql]) => [key, withoutTypesOfNulls(sql)]))
 }
 
 /** An object that a note is about: its schema, and the table that it is a part of. */

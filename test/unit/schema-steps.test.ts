@@ -76,3 +76,34 @@ test('a grant by another than the owner is one too; the database tells its searc
   expect(databasePath([statement(90, database, 'database')])).toBe(`'app', '$user'`)
   expect(databasePath([statement(0, 'CREATE TABLE "s"."t" ()')])).toBeUndefined()
 })
+
+test('a sequence that a column owns goes with the owner of its table, whoever owned it when it was read', () => {
+  const sequence = (rank: number, sql: string): SchemaStatement => statement(rank, sql, 'sequence', 'q')
+  const of = (rank: number, sql: string): SchemaStatement => statement(rank, sql, 'table', 'T "x"')
+  const steps = schemaSteps([
+    sequence(0, 'CREATE SEQUENCE "s"."q"'),
+    of(0, 'CREATE TABLE "s"."T ""x""" ()'),
+    of(80, 'ALTER TABLE "s"."T ""x""" OWNER TO "new"'),
+    sequence(80, 'ALTER SEQUENCE "s"."q" OWNER TO "old"'),
+    sequence(80, 'REVOKE ALL ON SEQUENCE "s"."q" FROM "old"'),
+    sequence(80, 'GRANT ALL ON SEQUENCE "s"."q" TO "old" WITH GRANT OPTION'),
+    sequence(80, 'SET ROLE "old"; GRANT SELECT ON SEQUENCE "s"."q" TO "older"; RESET ROLE'),
+    sequence(81, 'ALTER SEQUENCE "s"."q" OWNED BY s."T ""x""".c'),
+    // The table of this one is not there.
+    statement(80, 'ALTER SEQUENCE "s"."r" OWNER TO "old"', 'sequence', 'r'),
+    statement(81, 'ALTER SEQUENCE "s"."r" OWNED BY s.gone.c', 'sequence', 'r'),
+  ])
+  expect(steps.before.map((s) => s.sql)).toEqual([
+    'CREATE SEQUENCE "s"."q"',
+    'CREATE TABLE "s"."T ""x""" ()',
+    'ALTER SEQUENCE "s"."q" OWNED BY s."T ""x""".c',
+    'ALTER SEQUENCE "s"."r" OWNED BY s.gone.c',
+    'ALTER TABLE "s"."T ""x""" OWNER TO "new"',
+  ])
+  expect(steps.rights.map((s) => s.sql)).toEqual([
+    'REVOKE ALL ON SEQUENCE "s"."q" FROM "new"',
+    'GRANT ALL ON SEQUENCE "s"."q" TO "new" WITH GRANT OPTION',
+    'SET ROLE "new"; GRANT SELECT ON SEQUENCE "s"."q" TO "older"; RESET ROLE',
+    'ALTER SEQUENCE "s"."r" OWNER TO "old"',
+  ])
+})
