@@ -1,5 +1,5 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
-import type { BackupPlace } from '../app/compose.ts'
+import type { BackupPlace } from '../app/open-backup.ts'
 import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'

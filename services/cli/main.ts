@@ -2,23 +2,8 @@
 import { Command, CommanderError } from 'commander'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { namedPasswords } from '../core/exposure.ts'
-import { registerBackup } from './commands/backup.ts'
-import { registerCopy } from './commands/copy.ts'
-import { registerDemo } from './commands/demo.ts'
-import { registerDoctor } from './commands/doctor.ts'
-import { registerFind } from './commands/find.ts'
-import { registerHold } from './commands/hold.ts'
-import { registerInit } from './commands/init.ts'
-import { registerKeys } from './commands/keys.ts'
-import { registerMark } from './commands/mark.ts'
-import { registerPrune } from './commands/prune.ts'
-import { registerRead } from './commands/read.ts'
-import { registerRestore } from './commands/restore.ts'
-import { registerScrub } from './commands/scrub.ts'
-import { registerStatus } from './commands/status.ts'
-import { registerUp } from './commands/up.ts'
-import { registerVerify } from './commands/verify.ts'
 import { OutputClosed, outliveReaders, outputFailure } from './closed-output.ts'
+import { registersFor } from './command-table.ts'
 import { Context, type SharedOptions } from './context.ts'
 import { exitCodeTable, Output } from '../terminal/output.ts'
 import type { Run } from './run.ts'
@@ -85,25 +70,7 @@ async function command(args: readonly string[]): Promise<number> {
     .addHelpText('after', `\nExit codes:\n   0  done\n${exitCodeTable()}\n`)
     .exitOverride()
     .configureOutput({ writeErr: (text) => void process.stderr.write(text) })
-  for (const register of [
-    registerInit,
-    registerDoctor,
-    registerUp,
-    registerStatus,
-    registerBackup,
-    registerMark,
-    registerFind,
-    registerRead,
-    registerRestore,
-    registerVerify,
-    registerCopy,
-    registerScrub,
-    registerPrune,
-    registerHold,
-    registerKeys,
-    registerDemo,
-  ])
-    register(program, run)
+  for (const register of await registersFor(args)) register(program, run)
   inherit(program)
   try {
     await program.parseAsync([...args], { from: 'user' })

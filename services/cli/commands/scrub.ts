@@ -1,7 +1,7 @@
 /** scrub. */
 import type { Command } from 'commander'
 import { audit } from '../../app/audit.ts'
-import { openBackup } from '../../app/compose.ts'
+import { openBackup } from '../../app/open-backup.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'

@@ -1,7 +1,7 @@
 /** status, windows. */
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
-import { openBackup } from '../../app/compose.ts'
+import { openBackup } from '../../app/open-backup.ts'
 import { copyLines } from '../../app/store-set.ts'
 import { readStatus } from '../../app/status.ts'
 import { type GapReport, readWindows } from '../../app/windows.ts'

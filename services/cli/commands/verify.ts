@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
 import { audit } from '../../app/audit.ts'
-import { openBackup } from '../../app/compose.ts'
+import { openBackup } from '../../app/open-backup.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
