@@ -6,7 +6,7 @@ import { headOf } from '../repository/lineages.ts'
 import { compareHead, mirror, refuseLaterLineage } from '../repository/mirror.ts'
 import { setOrphansAside } from '../repository/orphans.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, openStore, takeBackCopies } from './compose.ts'
+import { type BackupPlace, openBackup, openStore, takeBackCopies } from './open-backup.ts'
 
 export interface CopyRequest {
   readonly from: BackupPlace

@@ -8,7 +8,7 @@ import { readDdl } from '../rebuild/schema-at.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup } from './compose.ts'
+import { type BackupPlace, openBackup } from './open-backup.ts'
 
 export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace {
   readonly around: string | undefined

@@ -12,7 +12,7 @@ import { closes, parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, storesOf } from './compose.ts'
+import { type BackupPlace, openBackup, storesOf } from './open-backup.ts'
 
 export interface HoldReport {
   readonly id: string

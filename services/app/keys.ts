@@ -11,7 +11,7 @@ import { systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup } from './compose.ts'
+import { type BackupPlace, openBackup } from './open-backup.ts'
 
 export interface RecipientReport {
   readonly recipient: string

@@ -7,7 +7,7 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { compareLsn, LSN_ZERO, parseLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
-import { openBackup, placeOf } from './compose.ts'
+import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 
 const WAIT_MS = 20_000

@@ -33,7 +33,7 @@ import {
 } from '../repository/retention.ts'
 import { readTrim, writeTrim } from '../repository/trim.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, storesOf } from './compose.ts'
+import { type BackupPlace, openBackup, storesOf } from './open-backup.ts'
 
 export interface PruneOptions {
   readonly place: BackupPlace

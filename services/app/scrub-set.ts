@@ -1,7 +1,7 @@
 /** All stores of an opened backup, scrubbed. */
 import { CopySet } from '../repository/copy-set.ts'
 import { scrub, type ScrubOptions, type ScrubReport } from '../repository/scrub.ts'
-import type { OpenedBackup } from './compose.ts'
+import type { OpenedBackup } from './open-backup.ts'
 
 export function scrubSet(
   { repository, copies }: Pick<OpenedBackup, 'repository' | 'copies'>,

@@ -4,7 +4,8 @@ import { TidemarkError } from '../core/errors.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import type { Repository } from '../repository/repository.ts'
-import { openBackup, placeOf, openSource } from './compose.ts'
+import { openSource } from './compose.ts'
+import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 
 export async function takeBase(

@@ -14,7 +14,7 @@ import { connect } from '../adapters/postgres/session.ts'
 import { installedVersion, upgradeInstallation } from '../adapters/postgres/upgrade.ts'
 import { systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { openBackup, placeOf } from './compose.ts'
+import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 import { type Consent, requireConsent } from './consent.ts'
 

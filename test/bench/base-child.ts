@@ -1,5 +1,6 @@
 /** A base in a process of its own. */
-import { openBackup, openSource } from '../../services/app/compose.ts'
+import { openSource } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 

@@ -34,7 +34,7 @@ CREATE TABLE receipts (message_id bigint NOT NULL, user_id bigint NOT NULL, read
 
 /** The backup that is rebuilt: a base from before the changes (taken by `prepareBase`) and the changes as segments. */
 async function drainInto(workplace: Workplace): Promise<void> {
-  const { openBackup } = await import('../../services/app/compose.ts')
+  const { openBackup } = await import('../../services/app/open-backup.ts')
   const { repository } = await openBackup({
     storeUrl: workplace.storeUrl,
     keys: workplace.keys,

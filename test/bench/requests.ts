@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { openBackup, placeOf } from '../../services/app/compose.ts'
+import { openBackup, placeOf } from '../../services/app/open-backup.ts'
 import { readConfig } from '../../services/app/config.ts'
 import { init } from '../../services/app/init.ts'
 import { Up } from '../../services/app/up.ts'

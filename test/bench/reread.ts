@@ -1,6 +1,6 @@
 /** A table of a million rows whose rewrite cannot be carried over: how long its gap stays open. */
 import pg from 'pg'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { Up } from '../../services/app/up.ts'
 import type { Figure } from './main.ts'
 import type { Workplace } from './workplace.ts'

@@ -3,7 +3,7 @@ import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { main } from '../../services/cli/main.ts'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 

@@ -2,7 +2,7 @@
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import { keepUp } from '../../services/app/upkeep.ts'
 import { systemClock } from '../../services/core/clock.ts'

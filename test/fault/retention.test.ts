@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app/holds.ts'
 import { copyBackup } from '../../services/app/copy-backup.ts'
-import { openBackup, openStore } from '../../services/app/compose.ts'
+import { openBackup, openStore } from '../../services/app/open-backup.ts'
 import { undoPrune } from '../../services/app/prune.ts'
 import { encodeRoot } from '../../services/formats/checkpoint.ts'
 import { encodeEntry, hashBytes } from '../../services/formats/ledger-entry.ts'

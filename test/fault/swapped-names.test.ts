@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, serverUrl, shown, oneVersion, withDatabase } from '../support/backup.ts'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { takeBase } from '../../services/app/take-base.ts'
 import { verifyAgainstSource } from '../../services/app/verify.ts'
 

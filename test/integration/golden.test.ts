@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { restore } from '../../services/app/restore.ts'
 import { verifyStore } from '../../services/app/verify.ts'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { Backup, digests } from '../support/backup.ts'
 
 const GOLDEN = new URL('../golden/', import.meta.url).pathname

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { readFile, writeFile } from 'node:fs/promises'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { shapeOfSchema } from '../../services/formats/change-schema.ts'
 import { openContainer } from '../../services/formats/container.ts'
 import { mayHold } from '../../services/formats/key-range.ts'

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { placeOf } from '../../services/app/compose.ts'
+import { placeOf } from '../../services/app/open-backup.ts'
 import {
   addRecipientFile,
   listRecipients,

@@ -1,5 +1,5 @@
 /** One look at a store, in a process of its own: says when all is done, and then has nothing left to do. */
-import { openStore } from '../../services/app/compose.ts'
+import { openStore } from '../../services/app/open-backup.ts'
 import { examineStore } from '../../services/app/examine-store.ts'
 
 const store = await openStore(process.argv[2]!)

@@ -1,6 +1,6 @@
 /** One step of the large rows in a process of its own: `base`, `stream` up to a position, or `restore`; prints its peak memory. */
 import { readFileSync } from 'node:fs'
-import { openBackup, placeOf } from '../../services/app/compose.ts'
+import { openBackup, placeOf } from '../../services/app/open-backup.ts'
 import { readConfig } from '../../services/app/config.ts'
 import { restore } from '../../services/app/restore.ts'
 import { Up } from '../../services/app/up.ts'

@@ -1,7 +1,7 @@
 /** A backup with two bases and schema changes all along, and what tests of retention ask of it. */
 import { expect } from 'vitest'
 import type { CopyPlace } from '../../services/app/config.ts'
-import { openBackup } from '../../services/app/compose.ts'
+import { openBackup } from '../../services/app/open-backup.ts'
 import { prune, type PruneReport } from '../../services/app/prune.ts'
 import { takeBase } from '../../services/app/take-base.ts'
 import { verifyStore } from '../../services/app/verify.ts'
