@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
+import { Registry } from '../../services/adapters/kafka/registry.ts'
 import { examineLog, openSource } from '../../services/app/compose.ts'
 import type { KafkaConfig } from '../../services/app/config.ts'
 import { formatLsn, type Lsn } from '../../services/core/position.ts'
@@ -57,6 +58,18 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     for (const backup of [first, second]) {
       await equalToSource(backup)
       await backup.stop()
+    }
+  })
+
+  test('clients that register the same new subject at the same moment get one id', async () => {
+    const schema = JSON.stringify({ type: 'record', name: 'r', fields: [{ name: 'x', type: 'long' }] })
+    for (let round = 0; round < 5; round++) {
+      const ids = await Promise.all(
+        Array.from({ length: 6 }, () =>
+          new Registry({ url: bench.registry.url }).register(`at-once-${round}-value`, schema),
+        ),
+      )
+      expect(new Set(ids).size).toBe(1)
     }
   })
 

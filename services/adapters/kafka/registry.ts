@@ -70,7 +70,7 @@ export class Registry {
       const known = (await this.#client.getAllVersions(subject).catch(ifMissing([] as number[]))).length > 0
       if (!known) {
         const id = await this.#client.register(subject, { schemaType: 'AVRO', schema })
-        await this.#client.updateCompatibility(subject, LEVEL as never)
+        await this.#setCompatibility(subject, LEVEL)
         return id
       }
       try {
@@ -81,13 +81,24 @@ export class Registry {
       // The database has changed already: its new version is registered all the same, and said so. Every record names its
       // own schema, so nothing that was written before becomes unreadable.
       this.onIncompatible?.(subject)
-      await this.#client.updateCompatibility(subject, 'NONE' as never)
+      await this.#setCompatibility(subject, 'NONE')
       try {
         return await this.#client.register(subject, { schemaType: 'AVRO', schema })
       } finally {
-        await this.#client.updateCompatibility(subject, LEVEL as never)
+        await this.#setCompatibility(subject, LEVEL)
       }
     })
+  }
+
+  /** Asked again where another client made the subject's setting at the same moment: some registries answer 409 to one of two. */
+  async #setCompatibility(subject: string, level: string): Promise<void> {
+    const set = (): Promise<unknown> => this.#client.updateCompatibility(subject, level as never)
+    try {
+      await set()
+    } catch (error) {
+      if (statusOf(error) !== 409) throw error
+      await set()
+    }
   }
 
   async #try<T>(action: () => Promise<T>): Promise<T> {
