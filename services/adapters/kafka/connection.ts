@@ -1,4 +1,5 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
+import './kafkajs-absent-topics.ts'
 import './kafkajs-batches.ts'
 import './kafkajs-codecs.ts'
 import './kafkajs-connecting.ts'

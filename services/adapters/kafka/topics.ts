@@ -60,22 +60,7 @@ export class Topics {
 
   async #make(topic: string, partitions: number): Promise<void> {
     try {
-      // waitForLeaders of kafkajs fails on a fresh cluster: the metadata is asked for here.
-      const isNew = await this.#admin.createTopics({
-        waitForLeaders: false,
-        topics: [
-          {
-            topic,
-            numPartitions: partitions,
-            replicationFactor: this.#replicationFactor,
-            configEntries: [
-              { name: 'cleanup.policy', value: 'delete' },
-              // Clocks of sources and of ours may be ahead: retention goes by the brokers'.
-              { name: 'message.timestamp.type', value: 'LogAppendTime' },
-            ],
-          },
-        ],
-      })
+      const isNew = await this.#create(topic, partitions)
       for (let left = TRIES; ; left--) {
         const there = (await this.#admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined))
           ?.topics[0]?.partitions
@@ -94,6 +79,32 @@ export class Topics {
       }
     } catch (error) {
       throw refusal(error, topic) ?? kafkaError(error, `topic ${topic}`)
+    }
+  }
+
+  /** False where it is there. Asked twice: the first answer may be about another topic that this client has used and that is gone. */
+  async #create(topic: string, numPartitions: number): Promise<boolean> {
+    // waitForLeaders of kafkajs fails on a fresh cluster: the metadata is asked for by the caller.
+    const wanted = {
+      waitForLeaders: false,
+      topics: [
+        {
+          topic,
+          numPartitions,
+          replicationFactor: this.#replicationFactor,
+          configEntries: [
+            { name: 'cleanup.policy', value: 'delete' },
+            // Clocks of sources and of ours may be ahead: retention goes by the brokers'.
+            { name: 'message.timestamp.type', value: 'LogAppendTime' },
+          ],
+        },
+      ],
+    }
+    try {
+      return await this.#admin.createTopics(wanted)
+    } catch (error) {
+      if ((error as { readonly type?: unknown } | null)?.type !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
+      return this.#admin.createTopics(wanted)
     }
   }
 
