@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import { TailReader } from '../../services/adapters/kafka/log-tail.ts'
 import { openBackup } from '../../services/app/open-backup.ts'
 import type { KafkaConfig } from '../../services/app/config.ts'
 import { Up } from '../../services/app/up.ts'
@@ -230,6 +231,47 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     } finally {
       await backup[Symbol.asyncDispose]()
     }
+  })
+
+  test('the answer to a commit is lost, and the log cannot be looked at: the unit is in it once', {
+    timeout: 600_000,
+  }, async () => {
+    const signal = new AbortController().signal
+    let state: 'good' | 'loses' | 'lost' = 'good'
+    await using stack = new AsyncDisposableStack()
+    const log = await openKafkaLog(bench, 'unanswered', {
+      onPoint: (point) => {
+        if (point !== 'unit-committed' || state !== 'loses') return
+        state = 'lost'
+        throw new TidemarkError('LOG_UNREACHABLE', 'the answer is lost')
+      },
+    })
+    stack.defer(() => log.close())
+    const looks = vi.spyOn(TailReader.prototype, 'read')
+    stack.defer(() => void looks.mockRestore())
+    looks.mockRejectedValueOnce(new TidemarkError('LOG_UNREACHABLE', 'the end of the log'))
+    const sent = await items(3)
+    const got: string[] = []
+    const reading = (async () => {
+      for await (const item of log.read(signal)) {
+        got.push(shownItem(item))
+        if (got.length === sent.length) return
+      }
+    })()
+    for (const [i, item] of sent.entries()) {
+      if (i === 1) state = 'loses'
+      await log.append(item, signal)
+      for (const deadline = performance.now() + LIMIT_MS; log.waitingUnits > 0; ) {
+        expect(performance.now()).toBeLessThan(deadline)
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    }
+    await reading
+    expect(state).toBe('lost')
+    expect(looks.mock.calls.length).toBe(2)
+    expect(got).toEqual(sent.map(shownItem))
+    // Of each unit: its record, and the end of its transaction.
+    expect((await ends('unanswered.transactions'))[0]).toBe(2 * sent.length)
   })
 
   test('the answer to a commit is lost, and the end of the log with it: the unit is sent again, or the log is not believed', {

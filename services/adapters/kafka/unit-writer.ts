@@ -143,18 +143,20 @@ export class UnitWriter {
       transactionTimeout: TRANSACTION_MS,
       allowAutoTopicCreation: false,
     })
+    let tail: LogTail
     try {
       await producer.connect()
       // The first transaction makes kafkajs ask for a producer id, which fences: an empty one, given up.
       await (await producer.transaction()).abort()
+      // Nothing is sent by a producer before the log has shown where it ends: the last unit may be in it unanswered.
+      tail = await this.#options.tail.read(signal)
+      if (this.#isOpen) this.#proveLast(tail.last, tried)
     } catch (error) {
       await producer.disconnect().catch(() => undefined)
       throw kafkaError(error, 'a producer for the change log')
     }
     this.#producer = producer
     this.#sent = 0
-    const tail = await this.#options.tail.read(signal)
-    if (this.#isOpen) this.#proveLast(tail.last, tried)
     this.#isOpen = true
     this.#partitions = new Map(tail.partitions)
     this.#last = tail.last
