@@ -1,4 +1,4 @@
-/** Copies beside the stream: the base first, then tables with a gap, one after the other. */
+/** Copies beside the stream: the base first, then tables with a gap, those that wait under one snapshot. */
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
@@ -82,37 +82,44 @@ export class CopyQueue {
     }
     for (;;) {
       const next = await this.#next(signal)
-      this.#events.onCopying?.(next.oid, true)
-      const outcome = await copy().closeGap(next, signal)
-      this.#events.onCopying?.(next.oid, false)
-      if (outcome === 'refused') {
-        // The row may go, or the limit be raised, which takes a new start.
-        const pauseMs = Math.min(2 * next.pauseMs, LIMITS.refusedCopyMs[1])
-        this.#wanted.push({ ...next, due: systemClock.elapsed() + next.pauseMs, pauseMs })
-        continue
-      }
-      const closedAt = this.#closedAt(next.id)
-      if (closedAt !== undefined) await this.#reached(closedAt, signal)
-      say({ event: 'gap-closed', id: next.id })
+      for (const { oid } of next) this.#events.onCopying?.(oid, true)
+      const refused = await copy().closeGaps(next, signal)
+      for (const { oid } of next) this.#events.onCopying?.(oid, false)
+      for (const gap of next)
+        if (refused.has(gap.id)) this.#later(gap)
+        else {
+          const closedAt = this.#closedAt(gap.id)
+          if (closedAt !== undefined) await this.#reached(closedAt, signal)
+          say({ event: 'gap-closed', id: gap.id })
+        }
     }
+  }
+
+  /** The row may go, or the limit be raised, which takes a new start. */
+  #later(gap: WantedCopy): void {
+    const pauseMs = Math.min(2 * gap.pauseMs, LIMITS.refusedCopyMs[1])
+    this.#wanted.push({ ...gap, due: systemClock.elapsed() + gap.pauseMs, pauseMs })
   }
 
   #closedAt(id: string): Lsn | undefined {
     return this.#repository.catalog.gaps.find((gap) => gap.id === id)?.closedAt
   }
 
-  /** The next gap that is due and whose table is in the stream again: a copy of one that is left out would be old at once. */
-  async #next(signal: AbortSignal): Promise<WantedCopy> {
+  /** The gaps that are due and whose tables are in the stream again: a copy of one that is left out would be old at once. */
+  async #next(signal: AbortSignal): Promise<readonly WantedCopy[]> {
     for (;;) {
       const now = systemClock.elapsed()
       const due = this.#wanted.filter((gap) => gap.due <= now)
       const leftOut = new Set(due.length === 0 ? [] : (await this.#source.leftOut()).map(({ oid }) => oid))
-      for (const next of due) {
-        if (leftOut.has(next.oid)) continue
-        this.#wanted.splice(this.#wanted.indexOf(next), 1)
+      const next = new Map<number, WantedCopy>()
+      for (const gap of due) {
+        if (leftOut.has(gap.oid) || next.has(gap.oid)) continue
+        if (next.size >= LIMITS.gapsOfOneCopy) break
+        this.#wanted.splice(this.#wanted.indexOf(gap), 1)
         // The copy of another gap of its table has closed it.
-        if (this.#closedAt(next.id) === undefined) return next
+        if (this.#closedAt(gap.id) === undefined) next.set(gap.oid, gap)
       }
+      if (next.size > 0) return [...next.values()]
       const first = this.#wanted.reduce((least, gap) => Math.min(least, gap.due), Number.POSITIVE_INFINITY)
       await this.#woken(
         signal,

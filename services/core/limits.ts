@@ -69,6 +69,8 @@ export const LIMITS = {
   /** And for one that readers wait behind: as in sql/identity.sql. */
   tableLockMs: 100,
   tableLockPauseMs: 250,
+  /** Gaps of tables that one snapshot closes: what it holds at the source while it lasts is bounded. */
+  gapsOfOneCopy: 1000,
   /** A table whose copy met a row too large to be taken is copied again after the first; the pause doubles up to the second. */
   refusedCopyMs: [5_000, 1_800_000],
   /** Replica identities and the publication are looked at this often. */

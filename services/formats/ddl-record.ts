@@ -70,6 +70,11 @@ const otherFacts = z.object({
   rights: z.array(rightsFacts).nullish(),
 })
 
+/** Tables with rows that the publication kept from the stream. */
+const publicationFacts = z.object({
+  tables: z.array(z.object({ oid: z.number(), schema: z.string(), name: z.string() })),
+})
+
 export type DdlRecord = {
   readonly id: bigint
   readonly xid: string
@@ -85,6 +90,7 @@ export type DdlRecord = {
   | { readonly kind: 'drop'; readonly facts: z.infer<typeof dropFacts> }
   | { readonly kind: 'rewrite'; readonly facts: z.infer<typeof rewriteFacts> }
   | { readonly kind: 'other'; readonly facts: z.infer<typeof otherFacts> }
+  | { readonly kind: 'publication'; readonly facts: z.infer<typeof publicationFacts> }
 )
 
 const SCHEMAS = {
@@ -95,6 +101,7 @@ const SCHEMAS = {
   drop: dropFacts,
   rewrite: rewriteFacts,
   other: otherFacts,
+  publication: publicationFacts,
 } as const
 
 /** @throws TidemarkError OBJECT_CORRUPT where a record has no known form */

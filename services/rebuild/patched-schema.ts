@@ -88,6 +88,7 @@ class Changes {
         this.#seeTable(record.oid, undefined)
         break
       case 'rewrite':
+      case 'publication':
         break
       case 'type':
         this.goneOf.add(`pg_type:${record.oid}`)

@@ -9,19 +9,17 @@ import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
 import type { GapNotice } from '../core/transaction.ts'
-import type { CopyResult, Snapshot, SnapshotTable, Source, TablePartRange } from '../core/ports/source.ts'
+import type { Snapshot, SnapshotTable, Source } from '../core/ports/source.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { release } from '../core/release.ts'
 import type { TableVersion } from '../core/relation.ts'
 import { isRowTooLarge } from '../core/row-limit.ts'
-import { baseSchema } from '../formats/change-schema.ts'
-import { type Block, compressBlock, compressRow, containerFile } from '../formats/container.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
-import { basePartName, schemaName, tableVersionName } from '../formats/object-name.ts'
+import { schemaName, tableVersionName } from '../formats/object-name.ts'
 import { ofReading, statementsDigest } from '../formats/schema-change.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
-import { type CopiedPart, TableWork } from './table-work.ts'
+import { copyPart, type Progress } from './part-copy.ts'
+import { TableWork } from './table-work.ts'
 
 export interface BaseEvents {
   onWaiting?: Parameters<Source['snapshot']>[0]['onWaiting']
@@ -51,14 +49,21 @@ export interface BaseCopyOptions {
   readonly events: BaseEvents
 }
 
+export interface OpenGap {
+  readonly id: string
+  readonly oid: number
+}
+
+interface Copies {
+  /** The copy that one of the table belongs to. */
+  of(oid: number): string
+  readonly only?: ReadonlySet<number>
+  readonly done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>
+  onDone?(table: EntryOf<'table'>): Promise<void>
+}
+
 /** Snapshots that may be needed because tables keep moving under the copy. */
 const ROUNDS = 20
-
-interface Progress {
-  rows: number
-  rawBytes: number
-  estimatedRows: number
-}
 
 export class BaseCopy {
   readonly #options: BaseCopyOptions
@@ -80,10 +85,10 @@ export class BaseCopy {
       (t) => t.number > newest && !this.#isResnapshot(t.body.base),
     )
     const base = unfinished.at(-1)?.body.base ?? randomness.uuid()
-    const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
+    const done: Copies['done'] = new Map()
     for (const table of unfinished)
       if (table.body.base === base) done.set(table.body.oid, { entry: table.number, body: table.body })
-    const { closing, dropped, refused } = await this.#rounds(base, undefined, done, signal)
+    const { closing, dropped, refused } = await this.#rounds({ of: () => base, done }, signal)
     for (const gap of refused.values()) await this.#openGap(gap)
     let end = closing
     let rows = 0n
@@ -129,17 +134,32 @@ export class BaseCopy {
   }
 
   /**
-   * Reads one table again and closes its gap, and those that rows too large to be taken have left up to there. The gap's
-   * id is the id of the copy. `refused`: there is such a row still.
+   * Reads the tables of these gaps again under one snapshot. Each gap is closed once its table is stored, with those that rows
+   * too large to be taken have left up to there. A gap's id is the id of its copy.
+   *
+   * @returns the gaps whose tables have such a row still
    */
-  async closeGap(
-    gap: { readonly id: string; readonly oid: number },
-    signal: AbortSignal,
-  ): Promise<'closed' | 'refused'> {
-    const done = new Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>()
-    const { closing, refused } = await this.#rounds(gap.id, new Set([gap.oid]), done, signal)
-    if (refused.size > 0) return 'refused'
-    const at = done.get(gap.oid)?.body.position ?? formatLsn(closing)
+  async closeGaps(gaps: readonly OpenGap[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const wanted = new Map(gaps.map((gap) => [gap.oid, gap]))
+    const closed = new Set<string>()
+    const close = async (gap: OpenGap, at: string): Promise<void> => {
+      await this.#closeGap(gap, at)
+      closed.add(gap.id)
+    }
+    const copies: Copies = {
+      of: (oid) => wanted.get(oid)!.id,
+      only: new Set(wanted.keys()),
+      done: new Map(),
+      onDone: ({ oid, position }) => close(wanted.get(oid)!, position),
+    }
+    const { closing, refused } = await this.#rounds(copies, signal)
+    // What is left is gone: behind the snapshot there is nothing to read.
+    for (const gap of gaps)
+      if (!closed.has(gap.id) && !refused.has(gap.oid)) await close(gap, formatLsn(closing))
+    return new Set(gaps.flatMap(({ id, oid }) => (refused.has(oid) ? [id] : [])))
+  }
+
+  async #closeGap(gap: OpenGap, at: string): Promise<void> {
     const { repository, generation } = this.#options
     const others = repository.catalog.openGaps.filter(
       ({ id, from, reason, scope }) =>
@@ -150,15 +170,13 @@ export class BaseCopy {
         compareLsn(from, parseLsn(at)) < 0,
     )
     for (const { id } of [gap, ...others]) await repository.append({ kind: 'gap-closed', generation, id, at })
-    return 'closed'
   }
 
   async #rounds(
-    base: string,
-    only: ReadonlySet<number> | undefined,
-    done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
+    copies: Copies,
     signal: AbortSignal,
   ): Promise<{ closing: Lsn; dropped: number[]; refused: ReadonlyMap<number, GapNotice> }> {
+    const { only, done } = copies
     const { source, events, randomness } = this.#options
     const refused = new Map<number, GapNotice>()
     const vanished = new Set<number>()
@@ -176,7 +194,7 @@ export class BaseCopy {
         const wanted = snapshot.tables.filter(({ version: { oid } }) => !done.has(oid) && !refused.has(oid))
         this.#progress.estimatedRows =
           this.#progress.rows + wanted.reduce((sum, table) => sum + table.rows, 0)
-        const left = await this.#copyTables(snapshot, base, wanted, done, signal)
+        const left = await this.#copyTables(snapshot, copies, wanted, signal)
         for (const oid of left.vanished) vanished.add(oid)
         for (const { version, reason } of left.refused)
           refused.set(version.oid, {
@@ -227,9 +245,8 @@ export class BaseCopy {
   /** All parts of all tables over a few connections, big tables first; a table's entry follows its last part. */
   async #copyTables(
     snapshot: Snapshot,
-    base: string,
+    copies: Copies,
     tables: readonly SnapshotTable[],
-    done: Map<number, { readonly entry: bigint; readonly body: EntryOf<'table'> }>,
     outer: AbortSignal,
   ): Promise<{
     moved: number
@@ -244,8 +261,14 @@ export class BaseCopy {
     const worker = async (): Promise<void> => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
         const { table, part, index } = next
+        const { oid } = table.table.version
+        const base = copies.of(oid)
         if (table.outcome === undefined) {
-          const result = await this.#copyPart(snapshot, base, table.table, part, index, signal)
+          const result = await copyPart(
+            { ...this.#options, progress: this.#progress },
+            { snapshot, base, table: table.table, part, index },
+            signal,
+          )
           if (result.kind === 'copied') table.parts.set(index, result)
           else {
             table.outcome = result.kind
@@ -253,8 +276,10 @@ export class BaseCopy {
           }
         }
         table.left--
-        if (table.left === 0 && table.outcome === undefined)
-          done.set(table.table.version.oid, await this.#tableEntry(snapshot, base, table))
+        if (table.left > 0 || table.outcome !== undefined) continue
+        const entry = await this.#tableEntry(snapshot, base, table)
+        copies.done.set(oid, entry)
+        await copies.onDone?.(entry.body)
       }
     }
     await Promise.all(
@@ -273,84 +298,6 @@ export class BaseCopy {
         .filter((table) => table.outcome === 'refused')
         .map(({ table: { version }, reason }) => ({ version, reason })),
     }
-  }
-
-  async #copyPart(
-    snapshot: Snapshot,
-    base: string,
-    table: SnapshotTable,
-    part: TablePartRange,
-    index: number,
-    signal: AbortSignal,
-  ): Promise<CopiedPart | Exclude<CopyResult, { readonly kind: 'copied' }>> {
-    const { repository, generation, randomness } = this.#options
-    const schema = baseSchema(table.shape)
-    const objects: CopiedPart['objects'] = []
-    let blocks: Promise<Block>[] = []
-    let pending = 0
-    let raw = 0
-    let rows = 0
-    let totalRaw = 0
-    let storing: Promise<void> = Promise.resolve()
-    const store = (held: Promise<Block>[], heldRows: number): Promise<void> => {
-      const before = storing
-      const run = async (): Promise<void> => {
-        const finished = await Promise.all(held)
-        await before
-        const { chunks } = containerFile(schema, randomness.bytes(16), finished)
-        const name = basePartName(generation, base, table.version.oid, index, repository.nonce())
-        const sealed = await repository.seal(name, chunks, {
-          kind: 'base',
-          generation: String(generation),
-          table: String(table.version.oid),
-        })
-        await repository.put(sealed, signal)
-        await this.#options.events.onPoint?.('base-part-stored')
-        objects.push({ ...sealed.object, rows: String(heldRows) })
-      }
-      storing = run()
-      storing.catch(() => undefined)
-      return storing
-    }
-    const result = await snapshot.copy(
-      table,
-      part,
-      (bytes, count) => {
-        const size = bytes.length
-        const isLarge = count === 1 && size >= LIMITS.blockBytes
-        const block = isLarge ? compressRow([bytes]) : compressBlock(bytes, count)
-        block.catch(() => undefined)
-        blocks.push(block)
-        pending++
-        const settled = block.then(() => {
-          pending--
-          release(bytes)
-        })
-        settled.catch(() => undefined)
-        raw += size
-        rows += count
-        totalRaw += size
-        this.#progress.rows += count
-        this.#progress.rawBytes += size
-        this.#options.events.onProgress?.({ ...this.#progress })
-        if (raw >= LIMITS.basePartBytes) {
-          const wait = store(blocks, rows)
-          blocks = []
-          raw = 0
-          rows = 0
-          return wait
-        }
-        return pending >= LIMITS.compressionsInFlight / 2 ? settled : undefined
-      },
-      signal,
-    )
-    if (result.kind !== 'copied') {
-      await storing
-      return result
-    }
-    if (blocks.length > 0) await store(blocks, rows)
-    await storing
-    return { kind: 'copied', rows: result.rows, rawBytes: totalRaw, objects }
   }
 
   async #tableEntry(

@@ -8,6 +8,9 @@ import { type DescendantFacts, type TableFacts, tableColumn } from '../formats/s
 
 export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
 
+export const LISTED =
+  'the publication became a list of tables: what transactions that were open then had written before is not in the stream'
+
 export class DdlWatch {
   readonly #randomness: Randomness
 
@@ -31,6 +34,9 @@ export class DdlWatch {
           reason: record.command === 'LEAVE OUT' ? LEFT_OUT : 'its schema changed without a record',
           ...repaired,
         })
+      if (record.kind === 'publication')
+        for (const table of record.facts.tables)
+          this.#open(gaps, table.oid, { from: part.head.lsn, reason: LISTED, ...table })
       if (record.kind !== 'rewrite') continue
       const after = tableAfter(records, index, record.oid)
       // Dropped again in the same transaction, or no longer published: there is nothing to read again.

@@ -268,11 +268,13 @@ BEGIN
                 FROM pg_catalog.pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table constraint' AND NOT o.is_temporary AND o.schema_name <> 'tidemark' GROUP BY 1) d
         JOIN pg_catalog.pg_class c ON c.oid = d.oid;
     END IF;
+    -- A row that is written between DROP and CREATE of our own publication could not be sent: it would look like a hole.
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
     SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', d.classid::pg_catalog.regclass::text, d.objid,
            json_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_json(d.address_names))::text
       FROM pg_catalog.pg_event_trigger_dropped_objects() d
      WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') NOT IN ('tidemark', 'pg_toast')
+       AND NOT (tg_tag = 'DROP PUBLICATION' AND COALESCE(current_setting('tidemark.listing', true), '') = 'on' AND d.object_type LIKE 'publication%')
        -- Not what is a part of something that has its own record.
        AND d.object_type NOT IN ('table column', 'view column', 'foreign table column', 'composite type column', 'default value', 'table constraint', 'domain constraint', 'toast table',
          'operator of access method', 'function of access method');
@@ -336,6 +338,8 @@ BEGIN
   IF current_setting('server_version_num')::int >= 170000 THEN
     EXECUTE format('ALTER FUNCTION %s SET event_triggers = off', altering);
     ALTER FUNCTION tidemark.ensure_published(oid, text) SET event_triggers = off;
+    -- What other people's triggers write between DROP and CREATE of the publication could not be sent.
+    ALTER FUNCTION tidemark.publish_list() SET event_triggers = off;
   ELSE
     EXECUTE format('ALTER FUNCTION %s SET session_replication_role = replica SET tidemark.altering = on', altering);
   END IF;

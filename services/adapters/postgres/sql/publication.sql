@@ -51,21 +51,33 @@ $$;
 REVOKE ALL ON FUNCTION tidemark.publication_options() FROM PUBLIC;
 
 -- Makes the publication anew as a list of every table whose UPDATE and DELETE work under it. In one transaction: whoever reads
--- the stream sees the old one up to here and the new one from here.
+-- the stream sees the old one up to here and the new one from here. Except for what transactions that are open now wrote
+-- before: the server looks that up in the catalog as it was then, where the new publication has no table yet. Whether there
+-- are such transactions is not asked: one may begin to write before this one commits. One record stands for all tables.
 CREATE OR REPLACE FUNCTION tidemark.publish_list() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   wanted name := (SELECT i.publication FROM tidemark.installation i);
+  replaces boolean := EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = wanted);
   tables text;
+  published jsonb;
   options text := tidemark.publication_options();
 BEGIN
-  SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname) INTO tables
+  SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname),
+         jsonb_agg(jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname)) FILTER (WHERE n.nspname <> 'tidemark')
+    INTO tables, published
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = 'tidemark' AND c.relname IN ('ddl', 'marker', 'installation')
       OR CASE WHEN tidemark.is_streamed(c.oid) THEN NOT (SELECT i.fails FROM tidemark.identity_of(c.oid) i) END;
+  PERFORM set_config('tidemark.listing', 'on', true);
   EXECUTE format('DROP PUBLICATION IF EXISTS %I', wanted);
+  PERFORM set_config('tidemark.listing', '', true);
   EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (%s)', wanted, tables, options);
+  IF replaces THEN
+    INSERT INTO tidemark.ddl (xid, command, kind, class, facts)
+    VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'publication', 'pg_publication', jsonb_build_object('tables', COALESCE(published, '[]'))::text);
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publish_list() FROM PUBLIC;
