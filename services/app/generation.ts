@@ -37,6 +37,8 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
     // Before anything is made: a stream without these would have holes that nobody sees.
     await requireInstallation(client)
     await requirePublication(client, publication)
+    // All tables are read anew: what somebody did to the publication before is past.
+    await client.query('SELECT tidemark.note_publication()')
     await dropSlot(client, slot)
     const consistentPoint = await createSlot(url, slot, identity.serverVersion)
     const { nextXid, facts } = await readBehindSlot(client).catch(async (error: unknown) => {

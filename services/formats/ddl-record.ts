@@ -72,6 +72,10 @@ const otherFacts = z.object({
 
 /** Tables with rows that the publication kept from the stream. */
 const publicationFacts = z.object({
+  /** Tidemark itself made a list of it. Else somebody changed it, between two looks. */
+  listed: z.boolean().optional(),
+  /** Not tables in it, but the publication, or what it has of Tidemark's own: anything may be missing. */
+  altered: z.boolean().optional(),
   tables: z.array(z.object({ oid: z.number(), schema: z.string(), name: z.string() })),
 })
 

@@ -1,5 +1,6 @@
 /** Looks at DDL records as they pass: which of them leave a table in a state that the stream cannot tell. */
 import type { Randomness } from '../core/clock.ts'
+import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, type Lsn } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
@@ -10,6 +11,12 @@ export const LEFT_OUT = 'it is left out of the publication: no replica identity 
 
 export const LISTED =
   'the publication became a list of tables: what transactions that were open then had written before is not in the stream'
+
+export const PUT_BACK =
+  'somebody took it out of the publication and put it back, or put it there: what was written between is not in the stream'
+
+const ALTERED =
+  'somebody changed the publication, or took it away and made it again, between two looks: what was written meanwhile may have been left out'
 
 export class DdlWatch {
   readonly #randomness: Randomness
@@ -22,6 +29,7 @@ export class DdlWatch {
    * The table gaps that this transaction opens.
    *
    * @param checked where the catalog last agreed with the records: what a repair tells happened somewhere behind it
+   * @throws TidemarkError PUBLICATION_UNSAFE where more may be missing than a gap of a table tells
    */
   gapsOf(part: TransactionPart, checked: Lsn): GapNotice[] {
     const records = part.ddl.map(parseDdlRecord)
@@ -36,7 +44,14 @@ export class DdlWatch {
         })
       if (record.kind === 'publication')
         for (const table of record.facts.tables)
-          this.#open(gaps, table.oid, { from: part.head.lsn, reason: LISTED, ...table })
+          this.#open(gaps, table.oid, {
+            ...(record.facts.listed === true
+              ? { from: part.head.lsn, reason: LISTED }
+              : { from: checked, reason: PUT_BACK }),
+            ...table,
+          })
+      if (record.kind === 'publication' && record.facts.altered === true)
+        throw new TidemarkError('PUBLICATION_UNSAFE', ALTERED)
       if (record.kind !== 'rewrite') continue
       const after = tableAfter(records, index, record.oid)
       // Dropped again in the same transaction, or no longer published: there is nothing to read again.

@@ -12,10 +12,12 @@ export interface PublicationState {
 
 /** Whether every change of every table that it names comes, as it was made (hazard 22). Reads the catalog alone. */
 export async function publicationState(client: pg.Client, publication: string): Promise<PublicationState> {
-  const found = await client.query<{ operations: boolean; root: boolean; filtered: boolean }>(
+  const found = await client.query<{ operations: boolean; root: boolean; filtered: boolean; own: boolean }>(
     // Row filters and column lists: PostgreSQL 15 and later.
     `SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS operations, p.pubviaroot AS root,
-            EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)) AS filtered
+            EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)) AS filtered,
+            p.puballtables OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'tidemark' AND c.relname IN ('ddl', 'marker', 'installation') AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)) AS own
        FROM pg_catalog.pg_publication p WHERE p.pubname = $1`,
     [publication],
   )
@@ -24,6 +26,7 @@ export async function publicationState(client: pg.Client, publication: string): 
   const wrong = [
     ...(row.filtered ? ['filters rows or columns'] : []),
     ...(row.operations ? [] : ['leaves out operations']),
+    ...(row.own ? [] : ['leaves out tables of the schema tidemark, which tell schema changes']),
     ...(row.root
       ? ['publishes through partition roots: TRUNCATE and DETACH of partitions would be lost']
       : []),

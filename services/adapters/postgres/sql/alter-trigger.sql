@@ -16,10 +16,12 @@ BEGIN
       SELECT c.oid FROM named JOIN pg_catalog.pg_class c ON c.relname = parts[array_upper(parts, 1)] JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND (array_length(parts, 1) = 1 OR n.nspname = parts[1])
        WHERE n.nspname <> 'tidemark'
       UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid)
-    SELECT c.oid, n.nspname, c.relname, p.pubname FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    SELECT c.oid, n.nspname, c.relname, p.pubname, r.oid AS entry FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_publication_rel r ON r.prrelid = c.oid JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid AND p.pubname = (SELECT publication FROM tidemark.installation)
   LOOP
     EXECUTE format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', one.pubname, one.nspname, one.relname);
+    -- One that somebody had put there stays noted as it was: it is found as before.
+    DELETE FROM tidemark.published w WHERE w.oid = one.oid::bigint AND w.entry = one.entry::text;
     unlisted := unlisted || one.oid;
   END LOOP;
   PERFORM set_config('tidemark.unlisted', array_to_string(unlisted, ','), true);
@@ -37,10 +39,13 @@ BEGIN
     RETURN;
   END IF;
   FOR one IN
-    SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.oid = ANY (string_to_array(current_setting('tidemark.unlisted'), ',')::oid[]) AND tidemark.is_streamed(c.oid) AND NOT EXISTS (SELECT FROM tidemark.published_as(c.oid))
   LOOP
     EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', (SELECT publication FROM tidemark.installation), one.nspname, one.relname);
+    IF NOT EXISTS (SELECT FROM tidemark.published w WHERE w.oid = one.oid::bigint) THEN
+      PERFORM tidemark.note_listed(one.oid);
+    END IF;
   END LOOP;
   PERFORM set_config('tidemark.unlisted', '', true);
 EXCEPTION WHEN OTHERS THEN

@@ -82,6 +82,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms
 AS $$
 DECLARE
   one record;
+  ours boolean;
 BEGIN
   SELECT n.nspname, c.relname, c.relreplident::text AS current, (tidemark.identity_of(c.oid)).index AS index,
          (SELECT ic.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i') AS current_index
@@ -95,7 +96,9 @@ BEGIN
   -- their stored ones as well from here on: whoever reads the stream looks at the columns that come with it.
   IF target = 'f' AND current_setting('server_version_num')::int >= 180000 AND NOT tidemark.publishes_stored()
     AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's') THEN
+    ours := tidemark.is_publication_ours();
     EXECUTE format('ALTER PUBLICATION %I SET (publish_generated_columns = stored)', (SELECT publication FROM tidemark.installation));
+    UPDATE tidemark.published w SET entry = e.entry FROM tidemark.publication_entries() e WHERE ours AND w.oid = 0 AND e.oid = 0;
   END IF;
   -- Where the table still has what Tidemark gave last, what was before that counts; else its owner has chosen anew.
   INSERT INTO tidemark.identity AS g (oid, given, before, before_index) VALUES (wanted, target, one.current, one.current_index)

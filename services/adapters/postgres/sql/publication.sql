@@ -31,6 +31,85 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publishes_all() FROM PUBLIC;
 
+-- The publication in the catalog: each table of a list by the OID of its place there, and the publication itself by its OID and
+-- the writer of its row, which neither VACUUM nor a freeze changes. What is made again, or changed and changed back, has another.
+CREATE OR REPLACE FUNCTION tidemark.publication_entries() RETURNS TABLE (oid bigint, entry text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+WITH ours AS (SELECT p.oid, p.xmin AS writer FROM pg_catalog.pg_publication p WHERE p.pubname = (SELECT publication FROM tidemark.installation))
+SELECT 0, concat_ws(':', o.oid, o.writer) FROM ours o
+UNION ALL SELECT r.prrelid::bigint, r.oid::text FROM pg_catalog.pg_publication_rel r JOIN ours o ON o.oid = r.prpubid
+$$;
+REVOKE ALL ON FUNCTION tidemark.publication_entries() FROM PUBLIC;
+
+-- Everything is as it is meant to be: behind changes of ours, and where all tables are read anew. May be called by Tidemark's role.
+CREATE OR REPLACE FUNCTION tidemark.note_publication() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  DELETE FROM tidemark.published w WHERE NOT EXISTS (SELECT FROM tidemark.publication_entries() e WHERE e.oid = w.oid AND e.entry = w.entry);
+  INSERT INTO tidemark.published (oid, entry) SELECT e.oid, e.entry FROM tidemark.publication_entries() e WHERE NOT EXISTS (SELECT FROM tidemark.published w WHERE w.oid = e.oid);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_publication() FROM PUBLIC;
+
+-- Behind a change of ours of one table's place: a record tells what may be missing of it, or nothing is.
+CREATE OR REPLACE FUNCTION tidemark.note_listed(wanted oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  DELETE FROM tidemark.published w WHERE w.oid = wanted::bigint;
+  INSERT INTO tidemark.published (oid, entry) SELECT r.prrelid, r.oid::text FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+   WHERE r.prrelid = wanted AND p.pubname = (SELECT publication FROM tidemark.installation);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_listed(oid) FROM PUBLIC;
+
+-- Whether the publication itself is the one that Tidemark left.
+CREATE OR REPLACE FUNCTION tidemark.is_publication_ours() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM tidemark.published w JOIN pg_catalog.pg_publication p ON w.entry = concat_ws(':', p.oid, p.xmin)
+                  WHERE w.oid = 0 AND p.pubname = (SELECT publication FROM tidemark.installation));
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.is_publication_ours() FROM PUBLIC;
+
+-- Records what somebody changed of the publication since it was last looked at, as a gap from there on: of tables that went and
+-- came, whose rows between the stream does not have; and `altered` where that may be true of all tables and of the records of
+-- schema changes. Where there is no publication the stream tells it, and what is not in it any more is a table that is left out.
+CREATE OR REPLACE FUNCTION tidemark.compare_publication() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  seen record;
+BEGIN
+  WITH RECURSIVE differing AS (
+    SELECT COALESCE(w.oid, e.oid) AS oid, e.entry FROM tidemark.published w FULL JOIN tidemark.publication_entries() e ON e.oid = w.oid WHERE w.entry IS DISTINCT FROM e.entry),
+  -- A parent publishes its partitions.
+  reached(oid) AS (
+    SELECT d.oid::oid FROM differing d WHERE d.entry IS NOT NULL AND d.oid <> 0
+    UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN reached r ON i.inhparent = r.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+  SELECT EXISTS (SELECT FROM differing) AS differs,
+         EXISTS (SELECT FROM differing d WHERE d.oid = 0 OR d.oid IN ('tidemark.ddl'::regclass::oid::bigint, 'tidemark.marker'::regclass::oid::bigint, 'tidemark.installation'::regclass::oid::bigint)) AS altered,
+         (SELECT jsonb_agg(jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname) ORDER BY c.oid)
+            FROM reached r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE tidemark.is_streamed(c.oid)) AS tables
+    INTO seen;
+  IF NOT seen.differs OR NOT EXISTS (SELECT FROM tidemark.publication_entries() e WHERE e.oid = 0) THEN
+    RETURN false;
+  END IF;
+  PERFORM tidemark.note_publication();
+  IF NOT seen.altered AND seen.tables IS NULL THEN
+    RETURN false;
+  END IF;
+  INSERT INTO tidemark.ddl (xid, command, kind, class, facts)
+  VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'publication', 'pg_publication', jsonb_build_object('altered', seen.altered, 'tables', COALESCE(seen.tables, '[]'))::text);
+  RETURN true;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.compare_publication() FROM PUBLIC;
+
 -- What every publication of ours says beside its tables. With the stored generated columns where the one that is there has
 -- them, or a table with REPLICA IDENTITY FULL needs them.
 CREATE OR REPLACE FUNCTION tidemark.publication_options() RETURNS text
@@ -55,28 +134,40 @@ REVOKE ALL ON FUNCTION tidemark.publication_options() FROM PUBLIC;
 -- before: the server looks that up in the catalog as it was then, where the new publication has no table yet. Whether there
 -- are such transactions is not asked: one may begin to write before this one commits. One record stands for all tables.
 CREATE OR REPLACE FUNCTION tidemark.publish_list() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = on SET jit = off
 AS $$
 DECLARE
   wanted name := (SELECT i.publication FROM tidemark.installation i);
   replaces boolean := EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = wanted);
+  ours boolean := tidemark.is_publication_ours();
   tables text;
   published jsonb;
   options text := tidemark.publication_options();
 BEGIN
+  -- Nearly every table has a key that serves, which two sets tell at once: asked one by one, thousands would take seconds.
+  WITH keyed AS MATERIALIZED (
+    SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indisprimary AND x.indisvalid AND x.indimmediate),
+  generated AS MATERIALIZED (
+    SELECT DISTINCT a.attrelid FROM pg_catalog.pg_attribute a WHERE a.attgenerated <> '' AND a.attnum > 0 AND NOT a.attisdropped)
   SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname),
          jsonb_agg(jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname)) FILTER (WHERE n.nspname <> 'tidemark')
     INTO tables, published
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = 'tidemark' AND c.relname IN ('ddl', 'marker', 'installation')
-      OR CASE WHEN tidemark.is_streamed(c.oid) THEN NOT (SELECT i.fails FROM tidemark.identity_of(c.oid) i) END;
+      OR CASE WHEN c.relkind <> 'r' THEN false
+              WHEN c.relreplident = 'd' AND c.oid IN (SELECT k.indrelid FROM keyed k) AND c.oid NOT IN (SELECT g.attrelid FROM generated g)
+                THEN c.relpersistence = 'p' AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tidemark', 'pg_toast')
+              WHEN tidemark.is_streamed(c.oid) THEN NOT (SELECT i.fails FROM tidemark.identity_of(c.oid) i) END;
   PERFORM set_config('tidemark.listing', 'on', true);
   EXECUTE format('DROP PUBLICATION IF EXISTS %I', wanted);
   PERFORM set_config('tidemark.listing', '', true);
   EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (%s)', wanted, tables, options);
+  PERFORM tidemark.note_publication();
   IF replaces THEN
+    -- What somebody did to the one before is found all the same.
+    UPDATE tidemark.published SET entry = '' WHERE oid = 0 AND NOT ours;
     INSERT INTO tidemark.ddl (xid, command, kind, class, facts)
-    VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'publication', 'pg_publication', jsonb_build_object('tables', COALESCE(published, '[]'))::text);
+    VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'publication', 'pg_publication', jsonb_build_object('listed', true, 'tables', COALESCE(published, '[]'))::text);
   END IF;
 END
 $$;
@@ -90,6 +181,7 @@ BEGIN
   -- A publication of all tables can leave none out.
   IF may_all AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE tidemark.is_streamed(c.oid) AND (SELECT i.fails FROM tidemark.identity_of(c.oid) i)) THEN
     EXECUTE format('CREATE PUBLICATION %I FOR ALL TABLES WITH (%s)', (SELECT publication FROM tidemark.installation), tidemark.publication_options());
+    PERFORM tidemark.note_publication();
   ELSE
     PERFORM tidemark.publish_list();
   END IF;
@@ -119,14 +211,16 @@ BEGIN
   ELSIF NOT EXISTS (SELECT FROM tidemark.published_as(wanted)) THEN
     IF state.serves THEN
       EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', state.publication, state.nspname, state.relname);
+      PERFORM tidemark.note_listed(wanted);
       -- Only a table that is new and empty has no rows that passed before.
       RETURN CASE WHEN tag <> 'CREATE TABLE' THEN 'REPAIR' END;
     ELSIF tag LIKE 'CREATE TABLE%' OR tag = 'SELECT INTO' THEN
       RETURN 'LEAVE OUT';
     END IF;
   ELSIF state.fails THEN
-    FOR one IN SELECT n.nspname, c.relname FROM tidemark.published_as(wanted) a JOIN pg_catalog.pg_class c ON c.oid = a JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LOOP
+    FOR one IN SELECT c.oid, n.nspname, c.relname FROM tidemark.published_as(wanted) a JOIN pg_catalog.pg_class c ON c.oid = a JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LOOP
       EXECUTE format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', state.publication, one.nspname, one.relname);
+      PERFORM tidemark.note_listed(one.oid);
     END LOOP;
     RETURN 'LEAVE OUT';
   END IF;

@@ -56,6 +56,7 @@ BEGIN
       IF installed.polling AND tidemark.is_streamed(one.id) AND (SELECT i.serves FROM tidemark.identity_of(one.id) i)
         AND NOT EXISTS (SELECT FROM tidemark.published_as(one.id)) THEN
         EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', installed.publication, one.nspname, one.relname);
+        PERFORM tidemark.note_listed(one.id);
       END IF;
       PERFORM tidemark.record_one('REPAIR', one.id);
       repaired := true;
@@ -95,6 +96,11 @@ BEGIN
       jsonb_build_object('type', 'table', 'identity', format('%I.%I', one.facts ->> 'schema', one.facts ->> 'name'), 'names', jsonb_build_array(one.facts ->> 'schema', one.facts ->> 'name'))::text);
     repaired := true;
   END LOOP;
+  BEGIN
+    repaired := tidemark.compare_publication() OR repaired;
+  EXCEPTION WHEN lock_not_available THEN
+    failed := failed || installed.publication::text;
+  END;
   recorded := CASE WHEN repaired THEN pg_catalog.pg_current_xact_id()::text END;
 END
 $$;

@@ -56,4 +56,10 @@ CREATE TABLE tidemark.identity (
 CREATE TABLE tidemark.identity_kept (
   name text PRIMARY KEY
 );
+-- The publication as Tidemark left it (tidemark.publication_entries): what somebody took out and put back looks the same otherwise.
+CREATE TABLE tidemark.published (
+  -- Of a table; 0 stands for the publication itself.
+  oid   bigint PRIMARY KEY,
+  entry text NOT NULL
+);
 REVOKE ALL ON ALL TABLES IN SCHEMA tidemark FROM PUBLIC;

@@ -56,8 +56,9 @@ BEGIN
   IF tidemark.publishes_all() THEN
     PERFORM tidemark.publish_list();
   ELSE
-    FOR one IN SELECT n.nspname, c.relname FROM tidemark.published_as(wanted) a JOIN pg_catalog.pg_class c ON c.oid = a JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LOOP
+    FOR one IN SELECT c.oid, n.nspname, c.relname FROM tidemark.published_as(wanted) a JOIN pg_catalog.pg_class c ON c.oid = a JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LOOP
       EXECUTE format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', (SELECT publication FROM tidemark.installation), one.nspname, one.relname);
+      PERFORM tidemark.note_listed(one.oid);
     END LOOP;
   END IF;
   PERFORM tidemark.record_table('LEAVE OUT', wanted);
@@ -98,6 +99,7 @@ BEGIN
     IF NOT published THEN
       EXECUTE (SELECT format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', i.publication, n.nspname, c.relname)
                  FROM tidemark.installation i CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = wanted);
+      PERFORM tidemark.note_listed(wanted);
     END IF;
     -- Where UPDATE and DELETE failed so far, or the identity did serve, the stream has everything: no gap.
     PERFORM tidemark.record_table(CASE WHEN published AND told AND (state.serves OR state.fails) THEN 'IDENTITY' ELSE 'REPAIR' END, wanted);
