@@ -351,7 +351,9 @@ async function finish(
       'POINT_AFTER_HEAD',
       `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`,
       older === undefined
-        ? {}
+        ? {
+            next: 'the same a minute later, while tidemark up runs: the end of a source that writes nothing is taken once a minute, and its last place only once more is written; or --at latest  (all that the backup has)',
+          }
         : {
             next: `tidemark windows; or --at ${formatLsn(lsn)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover`,
           },

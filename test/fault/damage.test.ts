@@ -243,15 +243,18 @@ describe('one finished backup, damaged in copies', () => {
   })
 
   test('points: without a zone, before the window, after the head, unknown', async () => {
-    const at = async (point: string) =>
+    const said = async (point: string) =>
       (await run(['restore', '--dry-run', '--at', point, '--store', backup.storeUrl, '--keys', backup.keys]))
-        .last.error?.code
+        .last.error
+    const at = async (point: string) => (await said(point))?.code
     expect(await at('2026-01-01T10:00:00')).toBe('POINT_INVALID')
     expect(await at('yesterday')).toBe('POINT_INVALID')
     expect(await at('2001-01-01T10:00:00Z')).toBe('POINT_BEFORE_WINDOW')
     expect(await at('0/1')).toBe('POINT_BEFORE_WINDOW')
     expect(await at('2901-01-01T10:00:00Z')).toBe('POINT_AFTER_HEAD')
     expect(await at('FFFFFFF/0')).toBe('POINT_AFTER_HEAD')
+    // The source's own place just now is such a point, too.
+    expect((await said('FFFFFFF/0'))?.next).toMatch(/a minute later.*--at latest/)
     expect(await at('xid:1')).toBe('POINT_UNKNOWN')
     expect(await at('marker:none')).toBe('POINT_UNKNOWN')
     expect(await at('marker:release-1')).toBeUndefined()
