@@ -1,6 +1,6 @@
 /** Our own publication changes beside transactions that are open: what the server cannot send then is a gap, never silent. */
 import { describe, expect, test } from 'vitest'
-import { compareLsn, formatLsn } from '../../services/core/position.ts'
+import { compareLsn, formatLsn, parseLsn } from '../../services/core/position.ts'
 import { LISTED, PUT_BACK } from '../../services/replicator/ddl-watch.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 import { leftOut } from '../support/identities.ts'
@@ -67,6 +67,25 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const gaps = backup.repository.catalog.gaps.filter(({ reason }) => reason === LISTED)
     expect(gaps.map(({ scope }) => scope.kind === 'table' && scope.name).sort()).toEqual(['a', 'b', 'c'])
     await equalToSource(backup)
+  })
+
+  test('a schema change whose record was written before the publication became a list is said to be uncertain', async () => {
+    await using backup = await Backup.start({ version, setup: SETUP })
+    const open = await backup.client()
+    await open.query('BEGIN; CREATE VIEW unsent AS SELECT id FROM a')
+    await backup.source.query(strict ? VIRTUAL : 'SELECT tidemark.publish_list()')
+    await backup.reached(await backup.head())
+    await open.query('COMMIT')
+    const point = await backup.head()
+    await backup.source.query('INSERT INTO b VALUES (1)')
+    await backup.until(() =>
+      backup.repository.catalog.generation!.schemas.some(
+        ({ body: { untold } }) =>
+          untold !== undefined &&
+          compareLsn(parseLsn(untold.from), point) < 0 &&
+          compareLsn(parseLsn(untold.to), point) >= 0,
+      ),
+    )
   })
 
   test.runIf(strict)('the publication that up makes a list of is no hole in the stream', async () => {

@@ -23,6 +23,8 @@ export interface Compared {
 
 interface Told {
   readonly xid: string
+  /** Its transaction made a list of the publication. */
+  readonly listed: boolean
   readonly command: string
   /** What wrote the record: a subtransaction behind the one that wrote the rows. */
   readonly writer: string
@@ -43,10 +45,10 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   if (differing.length === 0) return []
   const records = (
     await catalog.rows<Told>(
-      `SELECT d.xid, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
+      `SELECT d.xid, d.kind = 'publication' AND d.facts LIKE '%"listed"%' AS listed, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
     )
-  ).filter(({ xid }) => !isVisible(compared.snapshot, xid))
+  ).filter((record, _, all) => !isVisible(compared.snapshot, record.xid) && wasSent(record, all, compared))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
   const rows = new Map([...compared.writers, ...(await lightWriters(catalog, compared, differing))])
   const found = new Set<string>()
@@ -66,6 +68,17 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
     if (!isTold) for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
   }
   return [...found]
+}
+
+/**
+ * False where the stream may lack the record: its transaction may have been open when the publication became a list, and rows from
+ * before that cannot be sent. Too many are left out rather than one too few: what it made is said to be uncertain for once.
+ */
+function wasSent({ xid }: Told, all: readonly Told[], { snapshot }: Compared): boolean {
+  const next = BigInt(snapshot.split(':')[1] ?? '0')
+  return all
+    .filter((record) => record.listed && record.xid !== xid)
+    .every((listed) => isVisible(snapshot, listed.xid) && BigInt(xid) >= next)
 }
 
 /** 64 bits of a transaction that is not older than the snapshot's oldest. */
