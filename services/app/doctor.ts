@@ -12,6 +12,7 @@ import { examineLog } from './compose.ts'
 import { garbageFindings, openBackup, openStore, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 import { ledgerName } from '../formats/object-name.ts'
+import { askedSource, examineSource } from './examine-source.ts'
 import { examineStore } from './examine-store.ts'
 import { examineSchema } from './scratch.ts'
 import { readWindows } from './windows.ts'
@@ -75,6 +76,21 @@ export async function doctor(
       findings.push(asFinding(error))
     }
   }
+  findings.push(...(await examineBackup(config, findings)))
+  findings.push(...(await examineLog(config)))
+  if (await restoreKeysHere(config.keys))
+    findings.push({
+      level: 'warn',
+      code: 'RESTORE_KEYS_HERE',
+      what: 'keys/restore lies on this host: whoever takes it can read the backup',
+      fix: 'move the folder keys/restore to a safe place (restores need it)',
+    })
+  return { findings: [...findings, ...tried], notCovered, tried }
+}
+
+/** What the backup itself shows, and whether the source can go on from it. @param said already, of the source */
+async function examineBackup(config: Config, said: readonly Finding[]): Promise<Finding[]> {
+  const findings: Finding[] = []
   try {
     const { repository, keys, anchored, compared } = await openBackup({ ...placeOf(config), role: 'writer' })
     for (const copy of compared)
@@ -126,18 +142,13 @@ export async function doctor(
             ? 'make the row smaller, or source.largestRow in tidemark.yaml larger, then: tidemark up  (reads the table again)'
             : 'tidemark up  (reads the table again, or has begun a new generation)',
         })
+    const trouble = await examineSource(askedSource(config), repository)
+    if (trouble !== undefined && !said.some(({ code }) => code === trouble.code))
+      findings.push(asFinding(trouble))
   } catch (error) {
     findings.push(asFinding(error))
   }
-  findings.push(...(await examineLog(config)))
-  if (await restoreKeysHere(config.keys))
-    findings.push({
-      level: 'warn',
-      code: 'RESTORE_KEYS_HERE',
-      what: 'keys/restore lies on this host: whoever takes it can read the backup',
-      fix: 'move the folder keys/restore to a safe place (restores need it)',
-    })
-  return { findings: [...findings, ...tried], notCovered, tried }
+  return findings
 }
 
 /** A limit that leaves no room for what it lets in. */

@@ -3,10 +3,11 @@ import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock } from '../core/clock.ts'
-import { asTidemarkError } from '../core/errors.ts'
+import { asTidemarkError, type TidemarkError } from '../core/errors.ts'
 import { type Lsn, parseLsn } from '../core/position.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
+import { type AskedSource, examineSource } from './examine-source.ts'
 import { type GapReport, readWindows } from './windows.ts'
 
 export interface Lag {
@@ -37,7 +38,7 @@ export interface StatusReport {
   readonly slot: { readonly name: string; readonly active: boolean; readonly walStatus: string } | null
   readonly generation: number | null
   readonly bytesStored: string
-  /** Why there are no figures of the source. */
+  /** Why there are no figures of the source; or why `up` will not go on with it. */
   readonly sourceError: { readonly code: string; readonly message: string } | null
 }
 
@@ -45,20 +46,22 @@ const RATE_SAMPLE_MS = 500
 
 export async function readStatus(
   repository: Repository,
-  sourceUrl: string | undefined,
+  source: AskedSource | undefined,
 ): Promise<StatusReport> {
   const { windows, gaps } = readWindows(repository)
   const last = windows.at(-1)
   const { generation } = repository.catalog
   let live: { lag: Lag; budget: Budget; slot: StatusReport['slot'] } | undefined
   let sourceError: StatusReport['sourceError'] = null
-  if (sourceUrl !== undefined && generation !== undefined) {
+  if (source !== undefined && generation !== undefined) {
+    let trouble: TidemarkError | undefined
     try {
-      live = await askSource(sourceUrl, generation)
+      live = await askSource(source.url, generation)
+      trouble = await examineSource(source, repository)
     } catch (error) {
-      const known = asTidemarkError(error)
-      sourceError = { code: known.code, message: known.message }
+      trouble = asTidemarkError(error)
     }
+    if (trouble !== undefined) sourceError = { code: trouble.code, message: trouble.message }
   }
   let bytes = 0n
   for (const g of repository.catalog.generations) {

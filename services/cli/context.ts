@@ -1,6 +1,7 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
 import type { BackupPlace } from '../app/open-backup.ts'
 import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
+import { askedSource, type AskedSource } from '../app/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import { Output } from '../terminal/output.ts'
@@ -57,7 +58,7 @@ export class Context {
   }
 
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */
-  place(): BackupPlace & { readonly sourceUrl: string | undefined } {
+  place(): BackupPlace & { readonly source: AskedSource | undefined } {
     const { store, copy, keys, anchor, acceptLoss } = this.#options
     const others = copy?.map((url) => ({
       url,
@@ -66,7 +67,7 @@ export class Context {
       bandwidth: undefined,
     }))
     if (store !== undefined && keys !== undefined)
-      return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, sourceUrl: undefined }
+      return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, source: undefined }
     let config: Config
     try {
       config = this.config()
@@ -86,7 +87,7 @@ export class Context {
       keys: keys ?? config.keys,
       anchors: anchor ?? (store === undefined ? config.anchors : undefined),
       acceptLoss,
-      sourceUrl: config.source.url,
+      source: askedSource(config),
     }
   }
 }

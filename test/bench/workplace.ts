@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type pg from 'pg'
 import { newKeys } from '../../services/adapters/keys/key-folder.ts'
-import { identifySource } from '../../services/adapters/postgres/postgres-source.ts'
+import { identifySource } from '../../services/adapters/postgres/same-source.ts'
 import { openSource } from '../../services/app/compose.ts'
 import { openBackup, openStore } from '../../services/app/open-backup.ts'
 import { init } from '../../services/app/init.ts'

@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { doctor } from '../../services/app/doctor.ts'
 import { upgradeSource } from '../../services/app/upgrade-source.ts'
+import { askedSource } from '../../services/app/examine-source.ts'
+import { readStatus } from '../../services/app/status.ts'
 import { readWindows } from '../../services/app/windows.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
@@ -163,5 +165,30 @@ test.each(oneVersion())(
       await backup.crash()
       await source.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
     }
+  },
+)
+
+test.each(oneVersion())(
+  'doctor and status say of the source what up would refuse, and nothing beside a job that runs (%s)',
+  async (version) => {
+    await using backup = await Backup.start({ version, setup: SETUP })
+    const { source } = backup
+    const said = async (): Promise<(string | undefined)[]> => [
+      ...(await refusedBy(backup)),
+      (await readStatus(await backup.openRepository(), askedSource(backup.config))).sourceError?.code,
+    ]
+    for (let round = 0; round < 5; round++) {
+      await source.query(`INSERT INTO a VALUES (${100 + round}, 'x')`)
+      expect(await said()).toEqual([undefined])
+    }
+    await backup.durable()
+    await backup.stop()
+    await source.query(`INSERT INTO a VALUES (200, 'x')`)
+    expect(await said()).toEqual([undefined])
+    await source.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [backup.slot])
+    expect(await said()).toEqual(['SLOT_AHEAD', 'SLOT_AHEAD'])
+    await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_AHEAD' })
+    await source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+    expect(await said()).toEqual(['SLOT_MISSING', 'SLOT_MISSING'])
   },
 )

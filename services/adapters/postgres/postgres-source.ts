@@ -3,15 +3,7 @@ import type pg from 'pg'
 import type { Clock, Randomness } from '../../core/clock.ts'
 import { isErrorCode } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import {
-  compareLsn,
-  endOfRecords,
-  formatLsn,
-  LSN_ZERO,
-  type Lsn,
-  maxLsn,
-  parseLsn,
-} from '../../core/position.ts'
+import { compareLsn, endOfRecords, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
 import type {
   CatalogRepair,
   IdentityCare,
@@ -34,11 +26,12 @@ import { examine } from './preflight.ts'
 import { SchemaReadings } from './schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
 import { connect, connectionError } from './session.ts'
-import { checkSlot, missingSlot, readSlot, slotTaken } from './slot.ts'
+import { type ExpectedSource, identifySource, proveSameSource } from './same-source.ts'
+import { readSlot, slotTaken } from './slot.ts'
 import { SourceQuestions } from './source-questions.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, keepFull, readLeftOut } from './tend-identities.ts'
-import { checkFork, readTimelines, timelineOf } from './timeline.ts'
+import { timelineOf } from './timeline.ts'
 import { requireInstallation } from './upgrade.ts'
 import { WalStream } from './wal-stream.ts'
 
@@ -61,15 +54,6 @@ export interface PostgresSourceOptions {
 
 /** The server says them itself, in their place: what was written before the publication went still comes. */
 const SAID_LATER: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
-
-/** What the ledger knows of this source: checked before a byte is read. */
-export interface ExpectedSource {
-  readonly systemId: string
-  readonly databaseOid: number
-  readonly timeline: number
-  /** Up to where everything is stored. */
-  readonly end: Lsn
-}
 
 export class PostgresSource implements Source {
   readonly #options: PostgresSourceOptions
@@ -136,23 +120,8 @@ export class PostgresSource implements Source {
   /** Everything that must hold before a byte is read: the same database, no fork, the slot not ahead, nothing filtered. */
   async check(from: Lsn): ReturnType<typeof identifySource> {
     const identity = await identifySource(this.#options.url)
-    const { systemId, databaseOid } = this.#expected
-    if (identity.systemId !== systemId || identity.databaseOid !== databaseOid) {
-      throw new TidemarkError(
-        'SOURCE_CHANGED',
-        `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
-      )
-    }
     const slot = await this.slot()
-    if (slot === undefined) throw missingSlot(this.#options.slot)
-    checkFork(identity.timelines, { timeline: this.#expected.timeline, end: from })
-    const head = await this.head()
-    if (compareLsn(head, this.#expected.end) < 0)
-      throw new TidemarkError(
-        'SOURCE_DIVERGED',
-        `the source ends at ${formatLsn(head)}, before ${formatLsn(this.#expected.end)}, which is stored: it was set back to an older state`,
-      )
-    checkSlot(slot, this.#options.slot, from)
+    proveSameSource({ identity, slot, head: await this.head() }, this.#options.slot, this.#expected, from)
     const refused = (
       await this.#questions.ask((client) =>
         examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
@@ -318,32 +287,4 @@ export class PostgresSource implements Source {
 
 export function textEncoding(encoding: string): TextEncoding {
   return encoding === 'SQL_ASCII' ? 'bytes' : 'utf8'
-}
-
-export async function identifySource(
-  url: string,
-): Promise<SourceIdentity & { readonly timelines: Awaited<ReturnType<typeof readTimelines>> }> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
-  try {
-    const timelines = await readTimelines(client)
-    const row = (
-      await client.query<{ oid: number; database: string; version: string; encoding: string }>(
-        `SELECT d.oid, d.datname AS database, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding FROM pg_database d WHERE d.datname = current_database()`,
-      )
-    ).rows[0]
-    if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
-    return {
-      systemId: timelines.systemId,
-      databaseOid: Number(row.oid),
-      database: row.database,
-      timeline: timelines.current,
-      serverVersion: Number(row.version),
-      encoding: row.encoding,
-      timelines,
-    }
-  } catch (error) {
-    throw connectionError(error, 'source')
-  } finally {
-    await client.end()
-  }
 }

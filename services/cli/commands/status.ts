@@ -1,9 +1,10 @@
 /** status, windows. */
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
+import type { AskedSource } from '../../app/examine-source.ts'
 import { openBackup } from '../../app/open-backup.ts'
 import { copyLines } from '../../app/store-set.ts'
-import { readStatus } from '../../app/status.ts'
+import { readStatus, type StatusReport } from '../../app/status.ts'
 import { type GapReport, readWindows } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
@@ -14,13 +15,13 @@ import { bytesText, table } from '../../terminal/output.ts'
 export async function openAnySide(
   context: Context,
   how: { readonly upToBreak?: boolean } = {},
-): Promise<Awaited<ReturnType<typeof openBackup>> & { sourceUrl: string | undefined }> {
+): Promise<Awaited<ReturnType<typeof openBackup>> & { source: AskedSource | undefined }> {
   const place = context.place()
   try {
-    return { ...(await openBackup({ ...place, ...how, role: 'writer' })), sourceUrl: place.sourceUrl }
+    return { ...(await openBackup({ ...place, ...how, role: 'writer' })), source: place.source }
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'KEY_MISSING') throw error
-    return { ...(await openBackup({ ...place, ...how, role: 'restore' })), sourceUrl: place.sourceUrl }
+    return { ...(await openBackup({ ...place, ...how, role: 'restore' })), source: place.source }
   }
 }
 
@@ -39,14 +40,20 @@ function gapEndText({ to, generation, toGeneration }: GapReport): string {
   return toGeneration === generation ? to : `${to}, the first base of generation ${toGeneration}`
 }
 
+function slotText({ slot, sourceError }: StatusReport): string {
+  if (slot !== null)
+    return `${slot.name}, ${slot.active ? 'being read' : 'not being read'}, ${slot.walStatus}`
+  return sourceError?.code === 'SLOT_MISSING' ? 'is not there' : 'unknown'
+}
+
 export function registerStatus(program: Command, run: Run): void {
   program
     .command('status')
     .description('what is durable, how far behind the source it is, gaps, WAL budget')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { repository, sourceUrl, anchored, compared } = await openAnySide(context)
-        const status = await readStatus(repository, sourceUrl)
+        const { repository, source, anchored, compared } = await openAnySide(context)
+        const status = await readStatus(repository, source)
         const { output } = context
         const rows = [
           [
@@ -78,18 +85,16 @@ export function registerStatus(program: Command, run: Run): void {
                 ? "unlimited: WAL may fill the source's disk while Tidemark is away (tidemark doctor)"
                 : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`,
           ],
-          [
-            'slot',
-            status.slot === null
-              ? 'unknown'
-              : `${status.slot.name}, ${status.slot.active ? 'being read' : 'not being read'}, ${status.slot.walStatus}`,
-          ],
+          ['slot', slotText(status)],
           ['stored', bytesText(status.bytesStored)],
         ]
         for (const line of copyLines(compared)) rows.push(['copy', line])
         for (const line of anchorLines(anchored)) rows.push(['anchor', line])
         if (status.sourceError !== null)
-          rows.push(['source', `${status.sourceError.code}: ${status.sourceError.message}`])
+          rows.push([
+            'source',
+            `${status.sourceError.code}: ${status.sourceError.message}  (tidemark doctor)`,
+          ])
         output.line(table(rows))
         output.result({ ...status, copies: compared, anchors: anchorLines(anchored) })
       }),

@@ -1,0 +1,44 @@
+/** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
+import { askSameSource } from '../adapters/postgres/same-source.ts'
+import { asTidemarkError, type TidemarkError } from '../core/errors.ts'
+import type { Repository } from '../repository/repository.ts'
+import type { Config } from './config.ts'
+
+export interface AskedSource {
+  readonly url: string
+  /** Acknowledged with the log, the source may be ahead of the store. */
+  readonly trustsLog: boolean
+}
+
+export function askedSource(config: Pick<Config, 'source' | 'kafka'>): AskedSource {
+  return { url: config.source.url, trustsLog: config.kafka?.acknowledge === 'log' }
+}
+
+/** Undefined where the source can go on from where the backup ends, or where no generation has begun. */
+export async function examineSource(
+  { url, trustsLog }: AskedSource,
+  repository: Repository,
+): Promise<TidemarkError | undefined> {
+  const { generation } = repository.catalog
+  if (generation === undefined) return undefined
+  const number = generation.facts.generation
+  try {
+    await askSameSource(url, generation.facts.slot, async () => {
+      await repository.ledger.refresh()
+      const now = repository.catalog.generation ?? generation
+      return {
+        systemId: now.facts.systemId,
+        databaseOid: now.facts.databaseOid,
+        timeline: now.timeline,
+        end: now.end,
+      }
+    })
+    return undefined
+  } catch (error) {
+    const known = asTidemarkError(error)
+    if (known.code === 'SLOT_AHEAD' && trustsLog) return undefined
+    // A job has begun another one meanwhile, with another slot.
+    if (repository.catalog.generation?.facts.generation !== number) return undefined
+    return known
+  }
+}
