@@ -1,7 +1,13 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
-import { access, constants, mkdir, open } from 'node:fs/promises'
+import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../adapters/keys/key-folder.ts'
+import {
+  newKeys,
+  openKeys,
+  type RecipientKind,
+  type RecipientPair,
+  refuseUsedFolder,
+} from '../adapters/keys/key-folder.ts'
 import {
   grantTo,
   install,
@@ -17,9 +23,10 @@ import { examine } from '../adapters/postgres/preflight.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
-import { TidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { Finding } from '../core/finding.ts'
-import { isProbe } from '../formats/object-name.ts'
+import { isProbe, ledgerName } from '../formats/object-name.ts'
 import { Ledger } from '../repository/ledger.ts'
 import { Repository } from '../repository/repository.ts'
 import { openStore } from './open-backup.ts'
@@ -61,10 +68,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     () => true,
     () => false,
   )
-  if (exists)
-    throw new TidemarkError('CONFIG_INVALID', `${options.configPath} exists already`, {
-      next: 'tidemark up, or init with another --config',
-    })
+  if (exists) throw settingsThere(options.configPath)
   const store = await openStore(options.storeUrl)
   for (const place of options.anchors ?? []) await openStore(place)
   for await (const name of store.list(''))
@@ -102,6 +106,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     // Whether this account may, before anything is made in source and store.
     await mkdir(options.keys, { recursive: true, mode: 0o700 })
     await access(dirname(resolve(options.configPath)), constants.W_OK)
+    await refuseUsedFolder(options.keys)
     const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
     const mode = await install(client, installation, identities, systemClock)
     try {
@@ -133,17 +138,47 @@ export async function init(options: InitOptions): Promise<InitReport> {
       await writeConfig(options, installation)
       return { findings, identities, generation, stream, mode }
     } catch (error) {
-      // The source is left as it was; the keys folder and the store hold nothing of use and are named in the error.
+      // The source is left as it was.
       await uninstall(client, installation, systemClock)
-      throw error
+      throw await leftBehind(error, store, options)
     }
   } finally {
     await client.end()
   }
 }
 
+/** What was begun of a backup that there is not is in the way of the next try, and of nothing else. */
+async function leftBehind(error: unknown, store: ObjectStore, options: InitOptions): Promise<unknown> {
+  const known = asTidemarkError(error)
+  if (known.code === 'INTERNAL') return error
+  // What cannot be looked at may have something, and is named too.
+  const isBegun = await store.size(ledgerName(1, 1n)).then(
+    (size) => size !== undefined,
+    () => true,
+  )
+  const hasKeys = await readdir(options.keys).then(
+    (names) => names.length > 0,
+    () => true,
+  )
+  const left = [...(hasKeys ? [`the folder ${options.keys}`] : []), ...(isBegun ? [store.place] : [])]
+  if (left.length === 0) return error
+  return new TidemarkError(known.code, known.message, {
+    cause: error,
+    means: `There is no backup yet, and nothing of one was left in the source. What was begun of it is in ${left.join(' and ')}.`,
+    next: `mend what is said above, empty ${left.join(' and ')}, then the same tidemark init again`,
+  })
+}
+
+function settingsThere(path: string): TidemarkError {
+  return new TidemarkError('CONFIG_INVALID', `${path} exists already`, {
+    next: 'tidemark up, or init with another --config',
+  })
+}
+
 async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
-  const file = await open(options.configPath, 'wx', 0o600)
+  const file = await open(options.configPath, 'wx', 0o600).catch((error: unknown) => {
+    throw (error as { readonly code?: unknown }).code === 'EEXIST' ? settingsThere(options.configPath) : error
+  })
   try {
     await file.writeFile(
       configText({

@@ -114,12 +114,32 @@ export class Keyring {
         "only the writer's public keys are at hand; reading needs the restore keys",
       )
     const sealed = await fetchChecked(this.#ledger, entry.body.object)
-    return { id, secret: await this.#provider.open(sealed, this.#context(entry.body.object.name)) }
+    try {
+      return { id, secret: await this.#provider.open(sealed, this.#context(entry.body.object.name)) }
+    } catch (error) {
+      throw error instanceof TidemarkError && error.code === 'KEY_WRONG'
+        ? sealedForOthers(error, entry.body.recipients)
+        : error
+    }
   }
 
   #context(object: string): SealContext {
     return { stream: this.#catalog.stream, kind: 'key', object }
   }
+}
+
+/** The folder may be the right one, and only older than the newest recipient. */
+function sealedForOthers(error: TidemarkError, recipients: readonly string[]): TidemarkError {
+  const [first] = recipients
+  if (first === undefined) return error
+  return new TidemarkError(
+    'KEY_WRONG',
+    `${error.message}: what was written then is sealed for ${recipients.join(', ')}`,
+    {
+      cause: error,
+      next: 'the same command with --keys DIR, a folder whose restore side has the private key of one of them: a copy of the keys folder from before tidemark keys rotate does not have it',
+    },
+  )
 }
 
 /** Puts an object under a name that carries a nonce: an `exists` can only be our own lost answer, and is checked. */

@@ -1,7 +1,9 @@
 /** What is refused before anything is done: sources, settings and rights that do not serve; and what uninstall leaves: nothing. */
+import { readdir, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseConfig } from '../../services/app/config.ts'
+import type { TidemarkError } from '../../services/core/errors.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -110,6 +112,37 @@ test('init: wrong URL, wrong password, no privilege, consent', async () => {
   expect((await backup.source.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'tidemark'`)).rowCount).toBe(
     0,
   )
+})
+
+test('init that fails on its way names what it left behind, and the source is as it was', async () => {
+  await using backup = await Backup.prepare({ setup: SETUP })
+  const clean = async (): Promise<void> => {
+    const { rows } = await backup.source.query(
+      `SELECT nspname AS x FROM pg_namespace WHERE nspname LIKE 'tidemark%' UNION ALL SELECT evtname FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication`,
+    )
+    expect(rows).toEqual([])
+  }
+  // Seen only when it is written.
+  await symlink(join(backup.folder, 'nowhere', 'file'), backup.configPath)
+  const failed = await backup.init().then(
+    () => undefined,
+    (error: unknown) => error as TidemarkError,
+  )
+  expect(failed).toMatchObject({
+    code: 'CONFIG_INVALID',
+    means: expect.stringMatching(/no backup yet.*left in the source/) as string,
+  })
+  await clean()
+  await rm(backup.configPath)
+  expect(failed!.next).toContain(backup.keys)
+  expect(failed!.next).toContain(backup.storeUrl)
+  await rm(backup.storeUrl, { recursive: true })
+  // Keys that are there are refused before anything is made.
+  await expect(backup.init()).rejects.toMatchObject({ code: 'KEY_FILE_INVALID' })
+  await clean()
+  expect(await readdir(backup.storeUrl)).not.toContain('ledger')
+  await rm(backup.keys, { recursive: true })
+  await backup.init()
 })
 
 test('settings that are unknown or out of range are all named', () => {

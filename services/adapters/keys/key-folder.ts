@@ -78,6 +78,25 @@ export function newPair(): Promise<RecipientPair> {
   return generate('rsa', { modulusLength: 3072 })
 }
 
+/** @throws TidemarkError KEY_FILE_INVALID where keys lie in the folder: it is never overwritten */
+export async function refuseUsedFolder(folder: string): Promise<void> {
+  for (const side of ['writer', 'restore']) {
+    const path = join(folder, side)
+    const names = await readdir(path).catch((error: unknown) => {
+      if ((error as { readonly code?: unknown }).code === 'ENOENT') return []
+      throw error
+    })
+    if (names.length > 0)
+      throw new TidemarkError(
+        'KEY_FILE_INVALID',
+        `${path} holds files already; a keys folder is never overwritten`,
+        {
+          next: 'choose another --keys folder',
+        },
+      )
+  }
+}
+
 /** Makes fresh keys; nothing touches the disk before `write`. */
 export async function newKeys(
   folder: string,
