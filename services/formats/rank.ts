@@ -22,6 +22,8 @@ export const RANK = {
   /** What changes what `behaviour` made. */
   state: 75,
   rights: 80,
+  /** A look at rows that are there. */
+  validate: 81,
   /** What acts on all that is made after it: default privileges, settings, event triggers. */
   settings: 90,
 } as const

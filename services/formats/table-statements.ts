@@ -153,6 +153,8 @@ function sayParents(say: Say, table: TableFacts, inherits: boolean): void {
   if (table.ofType !== null) say(RANK.behaviour, `ALTER TABLE ONLY ${name} OF ${table.ofType}`)
 }
 
+const UNCHECKED = / NOT (VALID|ENFORCED)$/
+
 /** A check reaches the children by itself; theirs of the same name and text then becomes one with it, in either order. */
 export function sayConstraints(say: Say, table: TableFacts, word = 'TABLE'): void {
   const name = quoteTable(table)
@@ -176,6 +178,9 @@ export function sayConstraints(say: Say, table: TableFacts, word = 'TABLE'): voi
         say(RANK.behaviour, `ALTER TABLE ${name} CLUSTER ON ${quoteName(k.index)}`, object)
     } else if (k.type === 'c') {
       if (!k.inherited) say(RANK.constraint, `ALTER ${word} ${name} ${add}`, object)
+      // A parent's NOT VALID comes down so, and may have been looked at here alone: the restore knows whether it has one.
+      else if (word === 'TABLE' && !UNCHECKED.test(k.definition))
+        say(RANK.validate, `ALTER TABLE ${name} VALIDATE CONSTRAINT ${quoteName(k.name)}`, object)
     } else if (k.type === 'f') {
       if (!k.hasParent)
         say(RANK.foreignKey, `ALTER TABLE ${table.kind === 'p' ? '' : 'ONLY '}${name} ${add}`, object)

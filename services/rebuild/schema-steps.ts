@@ -29,7 +29,7 @@ const ADD_CONSTRAINT = new RegExp(
 const EARLY_OWNERS: ReadonlySet<string> = new Set(['table', 'type', 'function', 'procedure', 'aggregate'])
 const WORD = `${NAME}|[^\\s."(]+`
 const REFERENCES = new RegExp(` REFERENCES (${WORD})\\.(${WORD})\\(`)
-const VALIDATE_RANK = RANK.rights + 1
+const VALIDATE = new RegExp(` VALIDATE CONSTRAINT (${NAME})$`)
 const UNCHECKED = / NOT (VALID|ENFORCED)$/
 
 /** By its owner, or by another who may grant. */
@@ -47,7 +47,11 @@ export function schemaSteps(
   statements: readonly SchemaStatement[],
   give: { readonly roleAttributes: boolean } = { roleAttributes: false },
 ): SchemaSteps {
-  const known = { contained: containedDomains(statements), partitioned: partitionedTables(statements) }
+  const known = {
+    contained: containedDomains(statements),
+    partitioned: partitionedTables(statements),
+    unchecked: uncheckedChecks(statements),
+  }
   const all = ownedByTables(statements)
     .filter((s) => give.roleAttributes || s.objects[0]?.kind !== ROLE_ATTRIBUTES)
     .flatMap((s) => [...loose(s, known)])
@@ -78,9 +82,11 @@ function partOf(s: SchemaStatement): keyof SchemaSteps {
 interface Known {
   readonly contained: ReadonlySet<string>
   readonly partitioned: ReadonlySet<string>
+  /** Quoted names of checks that their tables have as NOT VALID. */
+  readonly unchecked: ReadonlySet<string>
 }
 
-function* loose(s: SchemaStatement, { contained, partitioned }: Known): Generator<SchemaStatement> {
+function* loose(s: SchemaStatement, { contained, partitioned, unchecked }: Known): Generator<SchemaStatement> {
   if (isOwner(s) && EARLY_OWNERS.has(s.objects[0]?.kind ?? '')) {
     yield { ...s, phase: 'before', rank: RANK.attach - 1 }
     return
@@ -94,6 +100,9 @@ function* loose(s: SchemaStatement, { contained, partitioned }: Known): Generato
     yield* looseDomain(s, contained)
     return
   }
+  // Valid at a child comes from the parent, unless that one's is not valid.
+  const validated = s.rank === RANK.validate ? VALIDATE.exec(s.sql)?.[1] : undefined
+  if (validated !== undefined && !unchecked.has(validated)) return
   const match = ADD_CONSTRAINT.exec(s.sql)
   if (match === null) {
     yield s
@@ -112,7 +121,16 @@ function* loose(s: SchemaStatement, { contained, partitioned }: Known): Generato
     return
   }
   yield { ...s, sql: `${add} NOT VALID` }
-  yield { ...s, sql: `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`, phase: 'after', rank: VALIDATE_RANK }
+  yield { ...s, sql: `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`, phase: 'after', rank: RANK.validate }
+}
+
+function uncheckedChecks(statements: readonly SchemaStatement[]): ReadonlySet<string> {
+  return new Set(
+    statements.flatMap(({ sql }) => {
+      const [, , , name, kind] = ADD_CONSTRAINT.exec(sql) ?? []
+      return name !== undefined && kind === 'CHECK' && UNCHECKED.test(sql) ? [name] : []
+    }),
+  )
 }
 
 function partitionedTables(statements: readonly SchemaStatement[]): ReadonlySet<string> {
@@ -152,7 +170,7 @@ function* looseDomain(s: SchemaStatement, contained: ReadonlySet<string>): Gener
     }
     const constraint = new RegExp(`^CONSTRAINT (${NAME})`).exec(check)?.[1]
     if (!unchecked && constraint !== undefined)
-      yield { ...after, rank: VALIDATE_RANK, sql: `ALTER DOMAIN ${name} VALIDATE CONSTRAINT ${constraint}` }
+      yield { ...after, rank: RANK.validate, sql: `ALTER DOMAIN ${name} VALIDATE CONSTRAINT ${constraint}` }
   }
 }
 
