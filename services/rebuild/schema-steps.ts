@@ -86,7 +86,10 @@ interface Known {
   readonly unchecked: ReadonlySet<string>
 }
 
-function* loose(s: SchemaStatement, { contained, partitioned, unchecked }: Known): Generator<SchemaStatement> {
+function* loose(
+  s: SchemaStatement,
+  { contained, partitioned, unchecked }: Known,
+): Generator<SchemaStatement> {
   if (isOwner(s) && EARLY_OWNERS.has(s.objects[0]?.kind ?? '')) {
     yield { ...s, phase: 'before', rank: RANK.attach - 1 }
     return

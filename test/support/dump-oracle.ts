@@ -62,7 +62,7 @@ function givenIdentities(pgDump: string, url: string): [string, string][] {
     })
   if (ask(`SELECT to_regclass('tidemark.identity') IS NOT NULL`).trim() !== 't') return []
   const found = ask(
-    `SELECT format('%I.%I', n.nspname, c.relname), CASE g.before WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN format('USING INDEX %I', g.before_index) ELSE 'DEFAULT' END
+    `SELECT format('%I.%I', n.nspname, c.relname), CASE g.before WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN COALESCE('USING INDEX ' || quote_ident(g.before_index), 'DEFAULT') ELSE 'DEFAULT' END
        FROM tidemark.identity g JOIN pg_class c ON c.oid::bigint = g.oid AND c.relreplident::text = g.given JOIN pg_namespace n ON n.oid = c.relnamespace`,
   )
   return found

@@ -6,6 +6,7 @@ import type { RestoreReport } from '../../services/app/restore.ts'
 import pg from 'pg'
 import { digests, shown } from './backup.ts'
 import { dumpEntries } from './dump-oracle.ts'
+import type { Gap } from '../../services/repository/generation.ts'
 
 export interface SequenceState {
   readonly step: bigint
@@ -18,6 +19,8 @@ export interface Seen {
   readonly rows: readonly string[]
   readonly catalog: ReadonlyMap<string, string>
   readonly sequences: ReadonlyMap<string, SequenceState>
+  /** By OID, `schema.name`. */
+  readonly tables: ReadonlyMap<number, string>
   /** Statements that had run by then. */
   readonly ran: number
 }
@@ -61,8 +64,32 @@ export async function see(pgDump: string, url: string, ran: number): Promise<See
     rows: shown(await digests(url)),
     catalog: catalogOf(pgDump, url),
     sequences: await sequencesOf(url),
+    tables: await tablesOf(url),
     ran,
   }
+}
+
+function tablesOf(url: string): Promise<Map<number, string>> {
+  return withClient(url, async (client) => {
+    const found = await client.query<{ oid: number; name: string }>(
+      `SELECT c.oid, concat_ws('.', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'side') AND c.relkind IN ('r', 'p')`,
+    )
+    return new Map(found.rows.map(({ oid, name }) => [oid, name]))
+  })
+}
+
+/**
+ * What a point is to be compared without: the tables that the restore left out, and by their OIDs, because one that was renamed
+ * without a record is left out under the name that records had for it.
+ *
+ * @param gaps those that a restore to the point would cross
+ */
+export function leftOut(source: Seen, except: readonly string[], gaps: readonly Gap[]): string[] {
+  if (except.length === 0) return []
+  const oids = new Set(gaps.flatMap(({ scope }) => (scope.kind === 'table' ? [scope.oid] : [])))
+  return [
+    ...new Set([...except, ...[...source.tables].flatMap(([oid, name]) => (oids.has(oid) ? [name] : []))]),
+  ]
 }
 
 /**
@@ -159,6 +186,36 @@ function isUnseen(report: RestoreReport, name: string): boolean {
   )
 }
 
+/**
+ * Whether a child's CREATE TABLE only spells out columns that the source's leaves to its parents: as the README says of columns
+ * that the parent got behind the child's own. Their order is in the digest of the rows.
+ */
+function isOwnAsWell(sql: string, got: string | undefined): boolean {
+  if (got === undefined || !/^INHERITS \(/m.test(sql)) return false
+  const left = new Set(got.split('\n').map((line) => line.replace(/,$/, '')))
+  for (const line of sql.split('\n')) if (!left.delete(line.replace(/,$/, ''))) return false
+  return [...left].every((line) => /^ {4}(?!CONSTRAINT )/.test(line))
+}
+
+/** Its default then stands there too, and no more behind it. */
+function isDefaultOfOwn(
+  key: string,
+  sql: string,
+  source: ReadonlyMap<string, string>,
+  restored: ReadonlyMap<string, string>,
+): boolean {
+  const [, table = '', column = '', owner = ''] = /^DEFAULT (\S+) (\S+) (\(.*\))$/.exec(key) ?? []
+  const [, text] = / SET DEFAULT (.*);$/s.exec(sql) ?? []
+  const whole = `TABLE ${table} ${owner}`
+  const got = restored.get(whole)
+  return (
+    text !== undefined &&
+    isOwnAsWell(source.get(whole) ?? '', got) &&
+    new RegExp(`^ {4}${column} `, 'm').test(got ?? '') &&
+    got!.includes(` DEFAULT ${text}`)
+  )
+}
+
 /** One line for each difference that the report does not tell. */
 export async function untold(
   pgDump: string,
@@ -180,6 +237,7 @@ export async function untold(
   for (const [key, sql] of source.catalog) {
     const got = catalog.get(key)
     if (got === sql || isTold(key) || isExcept(key) || isExcept(sql)) continue
+    if (isOwnAsWell(sql, got) || isDefaultOfOwn(key, sql, source.catalog, catalog)) continue
     // The index of a partition that was left out: its own entry names the table, this one does not.
     const attached = /^INDEX ATTACH \w+\.(\w+) /.exec(key)?.[1]
     if (attached !== undefined && [...source.catalog].some((entry) => isIndexOfExcept(entry, attached)))
