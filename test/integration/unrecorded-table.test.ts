@@ -1,6 +1,9 @@
 /** Tables that were made with event triggers off, and what stands in front of their first record. */
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+
+const TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']
 
 const gapsOf = (backup: Backup): string[] =>
   backup.events.flatMap((event) => (event.event === 'gap' ? [event.table] : []))
@@ -9,11 +12,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('the first record of a table that was made with event triggers off is not its beginning', async () => {
     await using backup = await Backup.start({ version, setup: 'CREATE TABLE u (id int PRIMARY KEY)' })
     const { source } = backup
-    const triggers = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']
     const unseen = async (sql: string): Promise<void> => {
-      for (const name of triggers) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+      for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
       await source.query(sql)
-      for (const name of triggers) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+      for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
     }
     await backup.durable()
     // No comparison of the catalog comes between.
@@ -40,5 +42,60 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.durable()
     await expect(backup.restore()).rejects.toMatchObject({ code: 'FOLD_MISMATCH' })
     await backup.restore('latest', { exceptTables: ['public.other'] })
+  })
+
+  test('a drop hides nothing that its table went through without a record, and what was made with a table is there', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE SCHEMA side; CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE listed (id int PRIMARY KEY);
+        ${['swapped', 'truncated', 'packed', 'calm', 'sized'].map((name) => `CREATE TABLE ${name} (id int PRIMARY KEY, a int, b int); INSERT INTO ${name} VALUES (1, 1, 2);`).join(' ')}`,
+    })
+    const { source } = backup
+    const unseen = async (sql: string): Promise<void> => {
+      for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+      await source.query(sql)
+      for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    }
+    await backup.durable()
+    // No comparison of the catalog comes between.
+    await backup.stop()
+    await unseen(
+      'ALTER TABLE swapped RENAME a TO c; ALTER TABLE swapped RENAME b TO a; ALTER TABLE swapped RENAME c TO b; CREATE TABLE unknown (id int PRIMARY KEY); CREATE TABLE made (id serial PRIMARY KEY, v text)',
+    )
+    await source.query('INSERT INTO swapped VALUES (2, 3, 4); INSERT INTO unknown VALUES (1)')
+    await source.query(
+      'TRUNCATE truncated; ALTER TABLE sized ALTER a SET STATISTICS 7; ALTER TABLE sized ADD COLUMN c int',
+    )
+    await source.query('VACUUM FULL packed')
+    await source.query('ALTER TABLE made ADD COLUMN w int')
+    const { at } = (await source.query<{ at: string }>('SELECT pg_current_wal_insert_lsn()::text AS at'))
+      .rows[0]!
+    const rows = shown(await digests(backup.sourceUrl))
+    await source.query('ALTER TABLE made SET SCHEMA side')
+    for (const name of ['swapped', 'truncated', 'packed', 'calm', 'sized', 'unknown'])
+      await source.query(`DROP TABLE ${name}`)
+    await source.query(
+      'CREATE TABLE passing (id int); ALTER TABLE passing ADD COLUMN v text; DROP TABLE passing; BEGIN; CREATE TABLE passing (id int); ALTER TABLE passing RENAME id TO v; DROP TABLE passing; COMMIT',
+    )
+    await backup.up()
+    await backup.until(() => gapsOf(backup).length >= 3)
+    await backup.durable()
+    expect([...new Set(gapsOf(backup))].sort()).toEqual(['public.made', 'public.swapped', 'public.unknown'])
+    const exceptTables = ['public.swapped', 'public.unknown', 'public.made']
+    await expect(backup.restore(at)).rejects.toMatchObject({ code: 'GAP' })
+    await expect(backup.restore(at, { exceptTables: exceptTables.slice(1) })).rejects.toMatchObject({
+      code: 'GAP',
+    })
+    const restored = await backup.restore(at, { exceptTables })
+    expect(shown(await digests(restored.url))).toEqual(
+      rows.filter((row) => !exceptTables.some((name) => row.startsWith(`${name}:`))),
+    )
+    const client = new pg.Client(restored.url)
+    await client.connect()
+    expect((await client.query(`SELECT to_regclass('made_id_seq') AS name`)).rows).toEqual([
+      { name: 'made_id_seq' },
+    ])
+    await client.end()
+    expect(shown(await digests((await backup.restore()).url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
 })

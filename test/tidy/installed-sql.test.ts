@@ -47,6 +47,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   10: '498a220f4902fb788bb0a6375fd3d5b18182cc4d1f53c3af8a930973f47ba3f8',
   11: '3cef20a7cdd330a02412d9fa34f9d993da32c8a99369bce03deb03b269db13e6',
   12: 'bbfed1c98c9d584ae6b4cbd831b2c07c95874e417e91a95827556cf7f80c43b3',
+  13: '451a9a2c8600ab711745079421460b8a8b923abe89a61f2c2414e3989491ab0e',
 }
 
 test('what is installed is what its version says', async () => {

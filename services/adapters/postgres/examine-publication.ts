@@ -70,9 +70,9 @@ export async function examinePublication(
 export async function examineTriggers(client: pg.Client, mode: string | undefined): Promise<Finding[]> {
   if (mode !== 'triggers') return []
   const triggers = await client.query<{ n: string }>(
-    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
+    `SELECT count(*)::text AS n FROM pg_event_trigger WHERE evtname IN ('tidemark_before_drop', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite') AND evtenabled = 'A'`,
   )
-  if (triggers.rows[0]?.n === '3') return []
+  if (triggers.rows[0]?.n === '4') return []
   return [
     {
       level: 'refuse',

@@ -8,6 +8,7 @@ export const MARKER_TABLE = 'marker'
 export const EVENT_TRIGGERS = [
   'tidemark_alter',
   'tidemark_alter_start',
+  'tidemark_before_drop',
   'tidemark_ddl',
   'tidemark_drop',
   'tidemark_rewrite',

@@ -12,7 +12,7 @@ import { FUNCTIONS, grantFunctions, installedSql } from './install.ts'
 import { connectionError, serverText, sqlState } from './session.ts'
 
 /** Of the scripts in sql/, as sql/version.sql says it. 1 is what had no version. */
-export const INSTALLED_VERSION = 12
+export const INSTALLED_VERSION = 13
 
 const UPGRADE = 'tidemark init --upgrade --source URL  (of the role that ran init)'
 
@@ -98,7 +98,7 @@ export async function upgradeInstallation(client: pg.Client): Promise<number> {
     if (installed.mode === 'triggers') {
       await client.query(await installedSql('event-triggers'))
       // Made anew: one may be gone or disabled.
-      for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
+      for (const name of ['tidemark_before_drop', 'tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
         await client.query(`DROP EVENT TRIGGER IF EXISTS ${name}`)
       await client.query(await installedSql('create-event-triggers'))
       await client.query(await installedSql('alter-trigger'))

@@ -30,6 +30,8 @@ interface Told {
   readonly writer: string
   readonly oids: readonly string[]
   readonly names: readonly string[] | null
+  /** What the record made of its object, as the restore has it: `sequence schema.name`. */
+  readonly called: string | null
 }
 
 /** Commands that name no object: what they took away can be of any. */
@@ -46,7 +48,8 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   const records = (
     await catalog.rows<Told>(
       `SELECT d.xid, d.kind = 'publication' AND d.facts LIKE '%"listed"%' AS listed, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
-                ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
+                ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
+              CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name') END AS called FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
     )
   ).filter((record, _, all) => !isVisible(compared.snapshot, record.xid) && wasSent(record, all, compared))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
@@ -65,7 +68,11 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
               records.some((record) => mayBeOf(record, xid) && names(record, key, compared)),
           )
         : before === undefined || records.some((record) => names(record, key, compared))
-    if (!isTold) for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
+    if (isTold) continue
+    for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
+    // Made and renamed since the reading before: a restore has it under the name of its record.
+    const oid = key.split(':')[1]!
+    for (const { oids, called } of records) if (called !== null && oids[0] === oid) found.add(called)
   }
   return [...found]
 }

@@ -230,6 +230,40 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
+-- What no record tells of a table that is dropped now: behind the drop nobody can see it any more, and the table's rows would
+-- come back by what was recorded last. STABLE, so that it sees the catalog as it was when the command began; such a function may
+-- not write, so it leaves the tables' OIDs to on_drop, which runs behind it (event triggers run in the order of their names).
+CREATE OR REPLACE FUNCTION tidemark.on_before_drop() RETURNS event_trigger
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+  tables oid[];
+  untold text;
+BEGIN
+  IF COALESCE(current_setting('tidemark.untold_drops', true), '') <> '' THEN
+    PERFORM set_config('tidemark.untold_drops', '', true);
+  END IF;
+  SELECT array_agg(d.objid) INTO tables FROM pg_catalog.pg_event_trigger_dropped_objects() d
+   WHERE d.object_type = 'table' AND NOT d.is_temporary AND d.schema_name <> 'tidemark';
+  IF tables IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT array_agg(c.oid) INTO tables FROM pg_catalog.pg_class c WHERE c.oid = ANY (tables) AND c.relkind = 'r' AND c.relpersistence = 'p';
+  SELECT string_agg(s.id::text, ',') INTO untold
+    FROM tidemark.shapes(tables) s
+    LEFT JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = s.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+   WHERE CASE WHEN latest.columns LIKE '%|%|%' THEN tidemark.differs(latest.columns, s.shape) OR tidemark.rewritten(latest.columns, s.shape)
+              -- Without a record, and not of this transaction.
+              WHEN latest.columns IS NULL THEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = s.id AND a.attnum = -1 AND age(a.xmin) > age(pg_catalog.pg_current_xact_id()::xid)) END;
+  IF untold IS NOT NULL THEN
+    PERFORM set_config('tidemark.untold_drops', untold, true);
+  END IF;
+EXCEPTION WHEN OTHERS THEN
+  NULL;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION tidemark.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off
@@ -270,11 +304,15 @@ BEGIN
     END IF;
     -- A row that is written between DROP and CREATE of our own publication could not be sent: it would look like a hole.
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
-    SELECT pg_catalog.pg_current_xact_id()::text, tg_tag, 'drop', d.classid::pg_catalog.regclass::text, d.objid,
+    SELECT pg_catalog.pg_current_xact_id()::text,
+           CASE WHEN d.object_type = 'table' AND d.objid = ANY (string_to_array(current_setting('tidemark.untold_drops', true), ',')::oid[]) THEN 'REPAIR' ELSE tg_tag END,
+           'drop', d.classid::pg_catalog.regclass::text, d.objid,
            json_build_object('type', d.object_type, 'identity', d.object_identity, 'names', to_json(d.address_names))::text
       FROM pg_catalog.pg_event_trigger_dropped_objects() d
      WHERE NOT d.is_temporary AND COALESCE(d.schema_name, '') NOT IN ('tidemark', 'pg_toast')
        AND NOT (tg_tag = 'DROP PUBLICATION' AND COALESCE(current_setting('tidemark.listing', true), '') = 'on' AND d.object_type LIKE 'publication%')
+       -- That a dropped table leaves our own publication is no change of the application's schema.
+       AND NOT (tg_tag NOT LIKE '% PUBLICATION' AND d.object_type LIKE 'publication%' AND EXISTS (SELECT FROM tidemark.installation i WHERE d.object_identity = quote_ident(i.publication) OR d.object_identity LIKE '% in publication ' || quote_ident(i.publication)))
        -- Not what is a part of something that has its own record.
        AND d.object_type NOT IN ('table column', 'view column', 'foreign table column', 'composite type column', 'default value', 'table constraint', 'domain constraint', 'toast table',
          'operator of access method', 'function of access method');
@@ -327,6 +365,7 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION tidemark.on_ddl() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tidemark.on_before_drop() FROM PUBLIC;
 REVOKE ALL ON FUNCTION tidemark.on_drop() FROM PUBLIC;
 REVOKE ALL ON FUNCTION tidemark.on_rewrite() FROM PUBLIC;
 

@@ -158,6 +158,16 @@ BEGIN
   END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
   VALUES (pg_catalog.pg_current_xact_id()::text, said, 'table', 'pg_class', wanted, state.parent, state.facts::text, state.shape);
+  -- What came unseen may have brought sequences along: its columns own them, or their defaults name them.
+  IF said = 'REPAIR' THEN
+    INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
+    SELECT pg_catalog.pg_current_xact_id()::text, said, 'sequence', 'pg_class', q.oid, f::text
+      FROM (SELECT d.objid AS oid FROM pg_catalog.pg_depend d
+             WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = wanted AND d.refobjsubid > 0 AND d.deptype = 'a'
+            UNION SELECT d.refobjid FROM pg_catalog.pg_attrdef e JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = e.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+             WHERE e.adrelid = wanted) q
+      JOIN pg_catalog.pg_class c ON c.oid = q.oid AND c.relkind = 'S' CROSS JOIN LATERAL tidemark.sequence_facts(q.oid) f WHERE NOT (f ->> 'identity')::boolean;
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_state(text, oid) FROM PUBLIC;
