@@ -116,7 +116,8 @@ export function healthServer(facts: () => HealthFacts): FastifyInstance {
   })
   app.get('/metrics', async (_, reply) => {
     set(facts())
-    return reply.type(registry.contentType).send(await registry.metrics())
+    // The client writes Nan; the exposition format says NaN.
+    return reply.type(registry.contentType).send((await registry.metrics()).replaceAll(/ Nan$/gm, ' NaN'))
   })
   return app
 }

@@ -1,7 +1,11 @@
 /** For people: what comparing the store with its anchors told. */
 import type { AnchorReport } from '../repository/anchors.ts'
 
-export function anchorLines(reports: readonly AnchorReport[] | undefined): string[] {
+export function anchorLines(reports: readonly AnchorReport[] | undefined, isBroken: boolean): string[] {
+  if (isBroken)
+    return [
+      'not compared with any anchor: the ledger is broken, and what lies behind the break is not trusted anyway',
+    ]
   if (reports === undefined) return ['not compared with any anchor, as asked (--accept-loss)']
   if (reports.length === 0)
     return ['no anchor given: nobody can tell whether newer entries were cut off (--anchor URL)']

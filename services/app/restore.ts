@@ -110,7 +110,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       result: null,
       unmadeFile: null,
       proof: null,
-      anchors: anchorLines(anchored),
+      anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
       stores: troubles(),
       audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
     }
@@ -175,7 +175,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       result,
       unmadeFile,
       proof,
-      anchors: anchorLines(anchored),
+      anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
       stores: troubles(),
       audit: where,
     }

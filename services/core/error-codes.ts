@@ -47,7 +47,7 @@ export const CODES = {
     exit: 2,
     retry: 'person',
     means: 'Nothing was changed.',
-    next: 'read the list, then the same command with --yes',
+    next: 'if that is what you want: the same command with --yes',
   },
   SOURCE_UNREACHABLE: {
     exit: 3,
@@ -242,8 +242,9 @@ export const CODES = {
   LEDGER_BROKEN: {
     exit: 6,
     retry: 'person',
-    means: 'The ledger was altered or has lost an entry; nothing behind the break is trusted.',
-    next: 'tidemark verify',
+    means:
+      'The ledger was altered or has lost an entry; nothing behind the break is trusted. What lies before it is proven and can be restored.',
+    next: 'tidemark windows  (what can be restored); where a copy has the entry as it was: the same command with --copy URL, or bring the entry back from there',
   },
   LEDGER_OVERTAKEN: {
     exit: 4,

@@ -38,6 +38,7 @@ test.each(oneVersion())('two entries with one number: points before them come ba
   const report = await backup.restore(at)
   expect(shown(await digests(report.url))).toEqual(before)
   expect(report.stores.join('\n')).toMatch(/LEDGER_BROKEN: ledger entry \d+.*NOTHING BEHIND IT IS TRUSTED/)
+  expect(report.anchors).toEqual([expect.stringMatching(/ledger is broken/)])
   expect(report.audit).not.toBe('ledger')
   // Nobody gets an older state than he asked for.
   const refusal = {
@@ -57,4 +58,5 @@ test.each(oneVersion())('two entries with one number: points before them come ba
   ])
   const verified = await tidemark(['verify', ...args, '--json'], backup.folder)
   expect(verified.last.error?.code).toBe('LEDGER_BROKEN')
+  expect(verified.last.error?.next).toMatch(/^tidemark windows/)
 })

@@ -89,14 +89,19 @@ export function registerStatus(program: Command, run: Run): void {
           ['stored', bytesText(status.bytesStored)],
         ]
         for (const line of copyLines(compared)) rows.push(['copy', line])
-        for (const line of anchorLines(anchored)) rows.push(['anchor', line])
+        for (const line of anchorLines(anchored, repository.ledger.broken !== undefined))
+          rows.push(['anchor', line])
         if (status.sourceError !== null)
           rows.push([
             'source',
             `${status.sourceError.code}: ${status.sourceError.message}  (tidemark doctor)`,
           ])
         output.line(table(rows))
-        output.result({ ...status, copies: compared, anchors: anchorLines(anchored) })
+        output.result({
+          ...status,
+          copies: compared,
+          anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+        })
       }),
     )
   program

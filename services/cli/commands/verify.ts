@@ -44,7 +44,8 @@ export function registerVerify(program: Command, run: Run): void {
           options.chain === true
             ? await openAnySide(context)
             : await openBackup({ ...context.place(), role: 'restore' })
-        for (const line of anchorLines(anchored)) output.line(`anchor   ${line}`)
+        for (const line of anchorLines(anchored, repository.ledger.broken !== undefined))
+          output.line(`anchor   ${line}`)
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
         for (const d of report.damaged)
           output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
@@ -65,7 +66,11 @@ export function registerVerify(program: Command, run: Run): void {
         output.line(
           `${report.entries} ledger entries and ${countText(report.objects)} objects (${bytesText(report.bytes)}) are intact${report.decrypted ? ' and can be opened' : ''}. Head ${report.head.slice(0, 16)}…`,
         )
-        output.result({ ...report, anchors: anchorLines(anchored), audit: where })
+        output.result({
+          ...report,
+          anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+          audit: where,
+        })
       }),
     )
 }
