@@ -1,13 +1,8 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
 import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import {
-  newKeys,
-  openKeys,
-  type RecipientKind,
-  type RecipientPair,
-  refuseUsedFolder,
-} from '../adapters/keys/key-folder.ts'
+import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../adapters/keys/key-folder.ts'
+import { refuseUsedFolder } from '../adapters/keys/unused-folder.ts'
 import {
   grantTo,
   install,

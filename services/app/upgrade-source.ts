@@ -11,6 +11,7 @@ import {
 import { publicationState } from '../adapters/postgres/examine-publication.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { connect } from '../adapters/postgres/session.ts'
+import { readSlot } from '../adapters/postgres/slot.ts'
 import { installedVersion, upgradeInstallation } from '../adapters/postgres/upgrade.ts'
 import { systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
@@ -32,6 +33,8 @@ export interface UpgradeReport {
   readonly from: number
   /** Whether the publication was made anew: what was written without it is a gap of every table. */
   readonly published: boolean
+  /** Whether the backup's slot is there: without it, only a new generation goes on. */
+  readonly hasSlot: boolean
 }
 
 /** @throws TidemarkError SOURCE_UNSUITABLE, SOURCE_PRIVILEGE, INSTALLATION_NEWER, CONSENT_NEEDED */
@@ -47,13 +50,17 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
       await requireConsent({ identities, grantTo: role }, options.consent)
       await installAgain(client, installation, identities, systemClock)
       if (role !== undefined) await grantTo(client, role)
-      return { from: 0, published: true }
+      return { from: 0, published: true, hasSlot: (await readSlot(client, slot)) !== undefined }
     }
     const from = await upgradeInstallation(client)
     const { publication, mode } = await installed(client)
-    if ((await publicationState(client, publication)).state === 'whole') return { from, published: false }
+    const slot = options.config?.source.slot
+    // Without the settings nobody knows which one it is.
+    const hasSlot = slot === undefined || (await readSlot(client, slot)) !== undefined
+    if ((await publicationState(client, publication)).state === 'whole')
+      return { from, published: false, hasSlot }
     await publishAgain(client, { publication, mode })
-    return { from, published: true }
+    return { from, published: true, hasSlot }
   } finally {
     await client.end()
   }

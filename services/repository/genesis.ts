@@ -25,7 +25,9 @@ export async function proveGenesis(
     for await (const name of store.list(ledgerPrefix(1)))
       throw new TidemarkError('LEDGER_BROKEN', `ledger entry 1 is missing, while ${name} exists`)
     throw new TidemarkError('STORE_NOT_FOUND', `there is no ledger in ${store.place}`, {
-      next: 'check --store, and that its disk is mounted; a new backup starts with: tidemark init',
+      means:
+        'Nothing was read or written. A backup that was there has been moved, or its disk is not mounted.',
+      next: 'check store in tidemark.yaml, or --store, and that its disk is mounted; a new backup starts with tidemark init, with --keys and --config of its own (where the old one is gone for good, tidemark uninstall before it)',
     })
   }
   if (hashBytes(file) !== hash)

@@ -134,10 +134,10 @@ function sealedForOthers(error: TidemarkError, recipients: readonly string[]): T
   if (first === undefined) return error
   return new TidemarkError(
     'KEY_WRONG',
-    `${error.message}: what was written then is sealed for ${recipients.join(', ')}`,
+    `${error.message}; recipients of that epoch, the newest last: ${recipients.join(', ')}`,
     {
       cause: error,
-      next: 'the same command with --keys DIR, a folder whose restore side has the private key of one of them: a copy of the keys folder from before tidemark keys rotate does not have it',
+      next: 'the same command with --keys DIR, a folder whose restore side has the private key of the newest of them: a copy of the keys folder from before tidemark keys rotate does not have it',
     },
   )
 }

@@ -44,6 +44,11 @@ test('uninstall leaves nothing behind', async () => {
     const refused = await tidemark(['up', '--json', '--config', backup.configPath, ...again], backup.folder)
     expect(refused.last.error?.code).toBe(again.length === 0 ? 'SLOT_MISSING' : 'INSTALLATION_MISSING')
   }
+  const upgraded = await tidemark(
+    ['init', '--upgrade', '--json', '--config', backup.configPath],
+    backup.folder,
+  )
+  expect(upgraded.last).toMatchObject({ published: true, hasSlot: false })
   const slots = await backup.source.query(
     'SELECT slot_name FROM pg_replication_slots WHERE database = current_database()',
   )

@@ -135,3 +135,9 @@ test('a server that hangs up is an outage, in the handshake as well', async () =
   expect(asTidemarkError(error).code).toBe('SOURCE_UNREACHABLE')
   server.close()
 })
+
+test('a target without room says so, also while it is being connected to', () => {
+  const full = Object.assign(new Error('could not write init file'), { code: '53100' })
+  expect(connectionError(full, 'target').code).toBe('TARGET_FULL')
+  expect(connectionError(full, 'source').code).toBe('SOURCE_UNREACHABLE')
+})

@@ -78,25 +78,6 @@ export function newPair(): Promise<RecipientPair> {
   return generate('rsa', { modulusLength: 3072 })
 }
 
-/** @throws TidemarkError KEY_FILE_INVALID where keys lie in the folder: it is never overwritten */
-export async function refuseUsedFolder(folder: string): Promise<void> {
-  for (const side of ['writer', 'restore']) {
-    const path = join(folder, side)
-    const names = await readdir(path).catch((error: unknown) => {
-      if ((error as { readonly code?: unknown }).code === 'ENOENT') return []
-      throw error
-    })
-    if (names.length > 0)
-      throw new TidemarkError(
-        'KEY_FILE_INVALID',
-        `${path} holds files already; a keys folder is never overwritten`,
-        {
-          next: 'choose another --keys folder',
-        },
-      )
-  }
-}
-
 /** Makes fresh keys; nothing touches the disk before `write`. */
 export async function newKeys(
   folder: string,
@@ -214,7 +195,18 @@ export async function newSigner(
  */
 export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKeys> {
   const side = await firstWith([join(folder, role), folder], 'trust.json')
-  if (side === undefined) throw new TidemarkError('KEY_MISSING', `no ${role} keys in ${folder}`)
+  if (side === undefined)
+    throw new TidemarkError(
+      'KEY_MISSING',
+      `no ${role} keys in ${folder}`,
+      role === 'writer'
+        ? {
+            means:
+              'Nothing was read or written: who writes, and who reads the ledger, needs to know whose it is.',
+            next: 'bring the keys/writer folder of the host that ran tidemark up, then the same command with --keys DIR',
+          }
+        : {},
+    )
   const parsed = trustFile.safeParse(await json(join(side, 'trust.json')))
   if (!parsed.success)
     throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)

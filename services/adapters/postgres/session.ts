@@ -217,6 +217,8 @@ export function connectionError(error: unknown, role: 'source' | 'target'): Tide
       serverText(error),
       { cause: error },
     )
+  if (state === '53100' && role === 'target')
+    return new TidemarkError('TARGET_FULL', `the target has no room left (${state})`, { cause: error })
   if (state === '42501') return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
   if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
   if (state === undefined || /^(08|57|53)/.test(state) || /^E[A-Z]+$/.test(state)) {

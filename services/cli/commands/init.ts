@@ -89,7 +89,7 @@ async function upgrade(
   const url = options.source ?? config?.source.url
   if (url === undefined)
     throw new TidemarkError('USAGE', 'init --upgrade needs --source URL, or tidemark.yaml')
-  const { from, published } = await upgradeSource({
+  const { from, published, hasSlot } = await upgradeSource({
     url,
     config,
     grantTo: options.grantTo,
@@ -102,10 +102,10 @@ async function upgrade(
   )
   if (published)
     output.line(
-      'The publication was made anew: what was written without it is a gap of every table. The next tidemark up records it, and begins a new generation with a new base.',
+      `The publication was made anew: what was written without it is a gap of every table. The next tidemark up ${hasSlot ? '' : '--new-generation '}records it, and begins a new generation with a new base.`,
     )
-  output.line('Next: tidemark up')
-  output.result({ upgradedFrom: from, published })
+  output.line(hasSlot ? 'Next: tidemark up' : 'The slot is gone too. Next: tidemark up --new-generation')
+  output.result({ upgradedFrom: from, published, hasSlot })
 }
 
 /** There is no tidemark.yaml to correct, and nothing for `doctor` to examine, before this has come to its end. */
