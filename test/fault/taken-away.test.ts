@@ -81,8 +81,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
+})
 
-  test('the schema tidemark is dropped: made again as it was, behind a gap', async () => {
+test.each(oneVersion())(
+  'the schema tidemark is dropped: made again as it was, behind a gap (%s)',
+  async (version) => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup
     await backup.durable()
@@ -97,8 +100,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       next: expect.stringContaining('init --upgrade') as string,
     })
     await leadsOut(backup, /schema tidemark/)
-  })
-})
+  },
+)
 
 test.each(oneVersion())(
   'what is left out of the publication while up runs is a gap from the last look on (%s)',

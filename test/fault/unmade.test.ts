@@ -1,10 +1,10 @@
 /** Restores of databases in which something cannot be made as it was: all rows come back, and the rest is told. */
 import { readFile, rm, stat } from 'node:fs/promises'
 import pg from 'pg'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { restore } from '../../services/app/restore.ts'
 import { formatLsn } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, serverUrl, shown, oneVersion } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
 type Restored = Awaited<ReturnType<Backup['restore']>>
@@ -35,15 +35,16 @@ async function sameRows(backup: Backup, url: string): Promise<void> {
   expect(shown(await digests(url))).toEqual(shown(await digests(backup.sourceUrl)))
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
-  test('checks of parents and domains that some rows break come back as they were', async () => {
+test.each(oneVersion())(
+  'checks of parents and domains that some rows break come back as they were (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE p (a int CHECK (a > 0)); CREATE TABLE c (x int) INHERITS (p); CREATE TABLE cc () INHERITS (c); CREATE TABLE lone (a int CHECK (a < 9) NO INHERIT); CREATE TABLE kid () INHERITS (lone);
-        INSERT INTO p VALUES (1); INSERT INTO c VALUES (2, 2); INSERT INTO cc VALUES (3, 3); INSERT INTO kid VALUES (100);
-        CREATE DOMAIN d AS int; CREATE TABLE t (v d, w d[]); INSERT INTO t VALUES (-1, '{1}'); ALTER DOMAIN d DROP CONSTRAINT IF EXISTS none;
-        CREATE DOMAIN loose AS text DEFAULT 'a'')(' NOT NULL CHECK (VALUE <> ''); CREATE TABLE u (v loose); INSERT INTO u VALUES ('x');
-        CREATE DOMAIN held AS int CONSTRAINT small CHECK (VALUE < 10); CREATE TABLE h (v held[]); INSERT INTO h VALUES ('{1,2}')`,
+      INSERT INTO p VALUES (1); INSERT INTO c VALUES (2, 2); INSERT INTO cc VALUES (3, 3); INSERT INTO kid VALUES (100);
+      CREATE DOMAIN d AS int; CREATE TABLE t (v d, w d[]); INSERT INTO t VALUES (-1, '{1}'); ALTER DOMAIN d DROP CONSTRAINT IF EXISTS none;
+      CREATE DOMAIN loose AS text DEFAULT 'a'')(' NOT NULL CHECK (VALUE <> ''); CREATE TABLE u (v loose); INSERT INTO u VALUES ('x');
+      CREATE DOMAIN held AS int CONSTRAINT small CHECK (VALUE < 10); CREATE TABLE h (v held[]); INSERT INTO h VALUES ('{1,2}')`,
     })
     await backup.source.query(
       `CREATE DOMAIN n AS int; CREATE TABLE nt (v n); INSERT INTO nt VALUES (-5); ALTER DOMAIN n ADD CONSTRAINT pos CHECK (VALUE > 0) NOT VALID`,
@@ -56,15 +57,18 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(await ask(url, constraints)).toEqual(await ask(backup.sourceUrl, constraints))
     await expect(ask(url, 'INSERT INTO nt VALUES (-6)')).rejects.toThrow('pos')
     await expect(ask(url, `INSERT INTO h VALUES ('{11}')`)).rejects.toThrow('small')
-  })
+  },
+)
 
-  test('a table whose type, access method or key cannot be made: the rows come back, in columns of text', async () => {
+test.each(oneVersion())(
+  'a table whose type, access method or key cannot be made: the rows come back, in columns of text (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TYPE mood; CREATE FUNCTION mood_in(cstring) RETURNS mood LANGUAGE internal IMMUTABLE STRICT AS 'int4in'; CREATE FUNCTION mood_out(mood) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
-        CREATE TYPE mood (INPUT = mood_in, OUTPUT = mood_out, LIKE = int4); CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, '5'), (2, NULL);
-        CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE other (id int PRIMARY KEY, n int) USING heap2; INSERT INTO other VALUES (1, 7);
-        CREATE TABLE plain (id int PRIMARY KEY); INSERT INTO plain VALUES (1)`,
+      CREATE TYPE mood (INPUT = mood_in, OUTPUT = mood_out, LIKE = int4); CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, '5'), (2, NULL);
+      CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE other (id int PRIMARY KEY, n int) USING heap2; INSERT INTO other VALUES (1, 7);
+      CREATE TABLE plain (id int PRIMARY KEY); INSERT INTO plain VALUES (1)`,
     })
     const { url, told, script } = await restored(backup)
     expect(await ask(url, 'SELECT id, m::text FROM moods ORDER BY id')).toEqual([
@@ -76,13 +80,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     // Where the schema comes to cover these kinds, nothing is left to tell.
     for (const table of ['moods', 'other'])
       if (told.includes(`table public.${table}`)) expect(script).toContain(`CREATE TABLE "public"."${table}"`)
-  })
+  },
+)
 
-  test('rows that break a valid foreign key: NOT VALID, told by their number', async () => {
+test.each(oneVersion())(
+  'rows that break a valid foreign key: NOT VALID, told by their number (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, p int CONSTRAINT fk REFERENCES parent);
-        INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1); SET session_replication_role = replica; INSERT INTO child VALUES (2, 666), (3, 666), (4, 777); RESET session_replication_role`,
+      INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1); SET session_replication_role = replica; INSERT INTO child VALUES (2, 666), (3, 666), (4, 777); RESET session_replication_role`,
     })
     const report = await restored(backup)
     expect(report.told).toEqual(['constraint public.child.fk'])
@@ -94,13 +101,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       { convalidated: false },
     ])
     await expect(ask(report.url, 'INSERT INTO child VALUES (9, 999)')).rejects.toThrow('fk')
-  })
+  },
+)
 
-  test('values that name other objects: of a view, of one that was renamed', async () => {
+test.each(oneVersion())(
+  'values that name other objects: of a view, of one that was renamed (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t; CREATE TABLE names (id int PRIMARY KEY, r regclass); INSERT INTO names VALUES (1, 't'), (2, 'v');
-        CREATE TABLE stale (id int PRIMARY KEY, r regclass DEFAULT 't'::regclass); INSERT INTO stale VALUES (1, 't')`,
+      CREATE TABLE stale (id int PRIMARY KEY, r regclass DEFAULT 't'::regclass); INSERT INTO stale VALUES (1, 't')`,
     })
     await backup.source.query('ALTER TABLE t RENAME TO t2; INSERT INTO stale VALUES (2, $$v$$)')
     await backup.source.query(`UPDATE names SET r = 't2'::regclass WHERE id = 1`)
@@ -112,34 +122,37 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     ])
     expect((await ask<{ r: string }>(url, 'SELECT r::text FROM stale ORDER BY id')).length).toBe(2)
     expect(told).toEqual(['column public.stale.r'])
-  })
+  },
+)
 
-  test('indexes and keys of partitions that are half there', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup: `CREATE TABLE p (a int, b int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
-        CREATE INDEX pi ON ONLY p (b); CREATE INDEX p1i ON p1 (b); ALTER INDEX pi ATTACH PARTITION p1i; INSERT INTO p SELECT g, g FROM generate_series(0, 19) g`,
-    })
-    const { url, told } = await restored(backup)
-    expect(told).toEqual([])
-    await sameRows(backup, url)
-    const indexes = `SELECT indexrelid::regclass::text AS name, indisvalid, (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = indexrelid) AS parent FROM pg_index WHERE indrelid IN ('p'::regclass, 'p1'::regclass, 'p2'::regclass) ORDER BY 1`
-    expect(await ask(url, indexes)).toEqual(await ask(backup.sourceUrl, indexes))
+test.each(oneVersion())('indexes and keys of partitions that are half there (%s)', async (version) => {
+  await using backup = await Backup.start({
+    version,
+    setup: `CREATE TABLE p (a int, b int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+      CREATE INDEX pi ON ONLY p (b); CREATE INDEX p1i ON p1 (b); ALTER INDEX pi ATTACH PARTITION p1i; INSERT INTO p SELECT g, g FROM generate_series(0, 19) g`,
   })
+  const { url, told } = await restored(backup)
+  expect(told).toEqual([])
+  await sameRows(backup, url)
+  const indexes = `SELECT indexrelid::regclass::text AS name, indisvalid, (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = indexrelid) AS parent FROM pg_index WHERE indrelid IN ('p'::regclass, 'p1'::regclass, 'p2'::regclass) ORDER BY 1`
+  expect(await ask(url, indexes)).toEqual(await ask(backup.sourceUrl, indexes))
+})
 
-  test('what depends on a key or on a function is made once that is there', async () => {
+test.each(oneVersion())(
+  'what depends on a key or on a function is made once that is there (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE k (id int PRIMARY KEY, v text, n int); CREATE VIEW grouped AS SELECT id, v, count(*) FROM k GROUP BY id; INSERT INTO k VALUES (1, 'a', 2);
-        CREATE FUNCTION atomic() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT max(x.c) FROM (SELECT id, v, count(*) AS c FROM k GROUP BY id) x; END;
-        CREATE VIEW over AS SELECT atomic() AS a`,
+      CREATE FUNCTION atomic() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT max(x.c) FROM (SELECT id, v, count(*) AS c FROM k GROUP BY id) x; END;
+      CREATE VIEW over AS SELECT atomic() AS a`,
     })
     const { url, told } = await restored(backup)
     expect(told).toEqual([])
     await sameRows(backup, url)
     expect(await ask(url, 'SELECT * FROM over')).toEqual([{ a: '1' }])
-  })
-})
+  },
+)
 
 test('18: NOT NULL that rows break stays NOT VALID', async () => {
   await using backup = await Backup.start({

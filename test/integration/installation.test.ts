@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { upgradeSource } from '../../services/app/upgrade-source.ts'
-import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { installVersion } from '../support/installed.ts'
 
 /** A session of a role that may create in one schema, whose temporary views stand for relations of the catalog. */
@@ -145,62 +145,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     )
   })
 
-  test('FULL that version 1 gave and did not note: taken back where its record proves it, else named', async () => {
-    await using backup = await Backup.prepare({
-      version,
-      setup: 'CREATE TABLE own (id int PRIMARY KEY); ALTER TABLE own REPLICA IDENTITY FULL',
-    })
-    const { source } = backup
-    const identity = async (table: string): Promise<string> =>
-      (
-        await source.query<{ i: string }>('SELECT relreplident AS i FROM pg_class WHERE oid = $1::regclass', [
-          table,
-        ])
-      ).rows[0]!.i
-    await backup.init()
-    await installVersion(backup, 1)
-    await source.query('CREATE TABLE made (id int NOT NULL, v text); INSERT INTO made VALUES (1, $$a$$)')
-    await source.query('ALTER TABLE made ADD PRIMARY KEY (id)')
-    expect(await identity('made')).toBe('f')
-    await upgrade(backup)
-    const found = (await doctor(backup.config)).findings
-    expect(found.filter((f) => f.code === 'IDENTITY_UNKNOWN').map((f) => f.fix)).toEqual([
-      expect.stringContaining('ALTER TABLE ONLY "public"."own" REPLICA IDENTITY DEFAULT'),
-    ])
-    expect(found.filter((f) => f.code === 'IDENTITY_NEEDLESS').map((f) => f.what)).toEqual([
-      expect.stringContaining('"public"."made"'),
-    ])
-    await backup.up()
-    await backup.until(async () => (await identity('made')) === 'd')
-    await source.query("UPDATE made SET v = 'b'; DELETE FROM own")
-    await backup.durable()
-    expect(await identity('own')).toBe('f')
-    const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-  })
-
-  test('two upgrades at once: the second one finds what the first one left', async () => {
-    await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
-    await backup.init()
-    await installVersion(backup, 1)
-    const { source } = backup
-    await source.query('BEGIN; LOCK TABLE tidemark.installation IN ROW EXCLUSIVE MODE')
-    const both = Promise.all([upgrade(backup), upgrade(backup)])
-    await expect
-      .poll(
-        async () =>
-          (
-            await source.query(
-              `SELECT FROM pg_locks WHERE relation = 'tidemark.installation'::regclass AND NOT granted`,
-            )
-          ).rowCount,
-        { timeout: 60_000 },
-      )
-      .toBe(2)
-    await source.query('COMMIT')
-    expect((await both).sort()).toEqual([1, INSTALLED_VERSION])
-  })
-
   test('an event trigger that is gone or disabled is made again by the upgrade that doctor names', async () => {
     await using backup = await Backup.prepare({ version })
     await backup.init()
@@ -233,3 +177,65 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     }
   })
 })
+
+test.each(oneVersion())(
+  'two upgrades at once: the second one finds what the first one left (%s)',
+  async (version) => {
+    await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+    await backup.init()
+    await installVersion(backup, 1)
+    const { source } = backup
+    await source.query('BEGIN; LOCK TABLE tidemark.installation IN ROW EXCLUSIVE MODE')
+    const both = Promise.all([upgrade(backup), upgrade(backup)])
+    await expect
+      .poll(
+        async () =>
+          (
+            await source.query(
+              `SELECT FROM pg_locks WHERE relation = 'tidemark.installation'::regclass AND NOT granted`,
+            )
+          ).rowCount,
+        { timeout: 60_000 },
+      )
+      .toBe(2)
+    await source.query('COMMIT')
+    expect((await both).sort()).toEqual([1, INSTALLED_VERSION])
+  },
+)
+
+test.each(oneVersion())(
+  'FULL that version 1 gave and did not note: taken back where its record proves it, else named (%s)',
+  async (version) => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: 'CREATE TABLE own (id int PRIMARY KEY); ALTER TABLE own REPLICA IDENTITY FULL',
+    })
+    const { source } = backup
+    const identity = async (table: string): Promise<string> =>
+      (
+        await source.query<{ i: string }>('SELECT relreplident AS i FROM pg_class WHERE oid = $1::regclass', [
+          table,
+        ])
+      ).rows[0]!.i
+    await backup.init()
+    await installVersion(backup, 1)
+    await source.query('CREATE TABLE made (id int NOT NULL, v text); INSERT INTO made VALUES (1, $$a$$)')
+    await source.query('ALTER TABLE made ADD PRIMARY KEY (id)')
+    expect(await identity('made')).toBe('f')
+    await upgrade(backup)
+    const found = (await doctor(backup.config)).findings
+    expect(found.filter((f) => f.code === 'IDENTITY_UNKNOWN').map((f) => f.fix)).toEqual([
+      expect.stringContaining('ALTER TABLE ONLY "public"."own" REPLICA IDENTITY DEFAULT'),
+    ])
+    expect(found.filter((f) => f.code === 'IDENTITY_NEEDLESS').map((f) => f.what)).toEqual([
+      expect.stringContaining('"public"."made"'),
+    ])
+    await backup.up()
+    await backup.until(async () => (await identity('made')) === 'd')
+    await source.query("UPDATE made SET v = 'b'; DELETE FROM own")
+    await backup.durable()
+    expect(await identity('own')).toBe('f')
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  },
+)

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { parseLsn } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, serverUrl, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 
 const PARTITIONED = `
@@ -129,93 +129,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(gapsOf(backup)).toEqual([])
   })
 
-  test('what was made and dropped between two readings of the schema is there at a point between', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup: "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')",
-    })
-    const { source } = backup
-    // One transaction each, back to back: no reading of the schema can come between.
-    await source.query(
-      `CREATE SCHEMA brief; CREATE FUNCTION brief.twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2'; CREATE VIEW brief.shown AS SELECT id, brief.twice(id) AS twice FROM t; CREATE MATERIALIZED VIEW brief.kept AS SELECT * FROM brief.shown; CREATE VIEW brief.bare AS SELECT FROM t GROUP BY id`,
-    )
-    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
-    await source.query('DROP SCHEMA brief CASCADE')
-    await source.query(
-      'CREATE FUNCTION gone() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; DROP FUNCTION gone()',
-    )
-    await backup.durable()
-    const restored = await backup.restore(at)
-    const client = new pg.Client(restored.url)
-    await client.connect()
-    try {
-      expect((await client.query('SELECT * FROM brief.shown')).rows).toEqual([{ id: 1, twice: 2 }])
-      expect((await client.query('SELECT * FROM brief.kept')).rows).toEqual([{ id: 1, twice: 2 }])
-      expect((await client.query('SELECT FROM brief.bare')).rowCount).toBe(1)
-    } finally {
-      await client.end()
-    }
-  })
-
-  test('rights that change between two readings of the schema are right at a point between', async () => {
-    const admin = new pg.Client(serverUrl(version))
-    await admin.connect()
-    const role = `granted_${randomBytes(4).toString('hex')}`
-    await admin.query(`CREATE ROLE ${role}`)
-    try {
-      await using backup = await Backup.start({
-        version,
-        setup: `CREATE TABLE t (id int PRIMARY KEY, v text, w text); CREATE TABLE others (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t; CREATE SEQUENCE q; CREATE SCHEMA side; CREATE SCHEMA side2; CREATE TABLE "a""B" ();
-          CREATE TYPE e AS ENUM ('a'); CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t, shown TO ${role}; GRANT SELECT (w) ON t TO PUBLIC; GRANT ALL ON others TO ${role}`,
-      })
-      const { source } = backup
-      const rights = async (url: string): Promise<unknown> => {
-        const client = new pg.Client(url)
-        await client.connect()
-        try {
-          return (
-            await client.query(
-              `SELECT x.name, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(x.acl) a) AS acl FROM (
-                 SELECT oid::regclass::text AS name, COALESCE(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl FROM pg_class WHERE relname IN ('t', 'others', 'shown', 'q', 'made', 'inside', 'a"B')
-                 UNION ALL SELECT attname, attacl FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0
-                 UNION ALL SELECT proname, COALESCE(proacl, acldefault('f', proowner)) FROM pg_proc WHERE proname = 'f' UNION ALL SELECT typname, COALESCE(typacl, acldefault('T', typowner)) FROM pg_type WHERE typname = 'e'
-                 UNION ALL SELECT nspname, COALESCE(nspacl, acldefault('n', nspowner)) FROM pg_namespace WHERE nspname LIKE 'side%') x ORDER BY 1`,
-            )
-          ).rows
-        } finally {
-          await client.end()
-        }
-      }
-      await backup.durable()
-      const points: { readonly at: string; readonly rights: unknown }[] = []
-      for (const sql of [
-        `REVOKE SELECT ON t, shown FROM ${role}; GRANT UPDATE (v) ON t TO ${role}; REVOKE SELECT (w) ON t FROM PUBLIC`,
-        `REVOKE EXECUTE ON FUNCTION f FROM PUBLIC; GRANT USAGE ON SCHEMA side TO ${role} WITH GRANT OPTION; GRANT USAGE ON SEQUENCE q TO ${role}; REVOKE USAGE ON TYPE e FROM PUBLIC`,
-        `BEGIN; CREATE TABLE made (id int PRIMARY KEY); GRANT SELECT ON made TO ${role}; SAVEPOINT s; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ${role}; ROLLBACK TO s; REVOKE UPDATE ON others FROM ${role}; COMMIT`,
-        // A table that the transaction made before is nothing that the GRANT wrote.
-        `BEGIN; CREATE TABLE other (id int PRIMARY KEY); GRANT INSERT (w) ON t TO ${role}; COMMIT`,
-        `GRANT ALL ON t, shown, q TO ${role}; GRANT EXECUTE ON FUNCTION f TO PUBLIC; DROP TABLE made`,
-        `CREATE SCHEMA third CREATE TABLE inside (id int) GRANT SELECT ON inside, public."a""B", public.t TO ${role} GRANT REFERENCES ON public.others TO ${role}; GRANT INSERT ON "a""B", OTHERS TO ${role}`,
-        `ALTER TABLE t RENAME TO swap; ALTER TABLE others RENAME TO t; ALTER TABLE swap RENAME TO others; REVOKE ALL ON t FROM ${role}; GRANT DELETE ON t TO ${role}`,
-        `ALTER SCHEMA side RENAME TO swap; ALTER SCHEMA side2 RENAME TO side; ALTER SCHEMA swap RENAME TO side2; GRANT CREATE ON SCHEMA side TO ${role}`,
-      ]) {
-        for (const one of sql.split('; ')) await source.query(one)
-        const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
-          .rows[0]!.l
-        points.push({ at, rights: await rights(backup.sourceUrl) })
-      }
-      await backup.durable()
-      for (const point of points) {
-        const restored = await backup.restore(point.at)
-        expect(await rights(restored.url)).toEqual(point.rights)
-        expect(restored.result!.notes.filter((note) => /^(GRANT|REVOKE)/.test(note))).toEqual([])
-      }
-    } finally {
-      await admin.query(`DROP ROLE ${role}`).catch(() => undefined)
-      await admin.end()
-    }
-  })
-
   test('a recorded change of a type does not hide one that was made with event triggers off', async () => {
     await using backup = await Backup.start({
       version,
@@ -286,51 +199,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await equalToSource(backup)
   })
 
-  test('TRUNCATE and a change of the columns in one transaction is no gap', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup: `CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; CREATE TABLE u (a int, b text); INSERT INTO u VALUES (1, 'a'); ${PARTITIONED}`,
-    })
-    for (const change of [
-      'ALTER TABLE t ALTER v SET NOT NULL',
-      'ALTER TABLE t ADD COLUMN w int DEFAULT 1, ALTER v DROP NOT NULL',
-      'ALTER TABLE t RENAME COLUMN v TO named',
-      'ALTER TABLE t DROP COLUMN w',
-    ])
-      await backup.source.query(
-        `BEGIN; TRUNCATE t; ${change}; INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; COMMIT`,
-      )
-    await backup.source.query(
-      `BEGIN; TRUNCATE u; ALTER TABLE u ALTER b SET NOT NULL, ADD COLUMN c int; INSERT INTO u VALUES (1, 'b', 2); COMMIT;
-       BEGIN; TRUNCATE p; ALTER TABLE p ALTER v SET NOT NULL, ADD COLUMN w int; INSERT INTO p VALUES (1, 1, 'v', 2); COMMIT`,
-    )
-    await equalToSource(backup)
-    expect(gapsOf(backup)).toEqual([])
-  })
-
-  test('a gap gives the reasons of every part of the command that made it', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup: `CREATE TABLE g (id int PRIMARY KEY, v int, d int GENERATED ALWAYS AS (v * 2) STORED); INSERT INTO g VALUES (1, 1);
-        CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)`,
-    })
-    await backup.source.query('ALTER TABLE g ALTER d DROP EXPRESSION, ALTER v TYPE bigint')
-    await backup.source.query(
-      'ALTER TABLE t ALTER v TYPE text USING v || $$x$$, ADD COLUMN made uuid DEFAULT gen_random_uuid()',
-    )
-    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 2)
-    const reasons = Object.fromEntries(
-      backup.events.flatMap((event) => (event.event === 'gap' ? [[event.table, event.reason]] : [])),
-    )
-    expect(reasons).toEqual({
-      'public.g': 'a generated column became an ordinary one, and its values were never streamed',
-      'public.t': expect.stringMatching(
-        /rewritten by an expression.*; a column was added whose default/,
-      ) as string,
-    })
-    await equalToSource(backup)
-  })
-
   test('types that were changed with event triggers off: the tables that use them are read again', async () => {
     await using backup = await Backup.start({
       version,
@@ -387,6 +255,141 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await admin.end()
     }
   })
+})
+
+test.each(oneVersion())(
+  'made and dropped between two readings: there at a point between (%s)',
+  async (version) => {
+    await using backup = await Backup.start({
+      version,
+      setup: "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')",
+    })
+    const { source } = backup
+    // One transaction each, back to back: no reading of the schema can come between.
+    await source.query(
+      `CREATE SCHEMA brief; CREATE FUNCTION brief.twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2'; CREATE VIEW brief.shown AS SELECT id, brief.twice(id) AS twice FROM t; CREATE MATERIALIZED VIEW brief.kept AS SELECT * FROM brief.shown; CREATE VIEW brief.bare AS SELECT FROM t GROUP BY id`,
+    )
+    const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
+    await source.query('DROP SCHEMA brief CASCADE')
+    await source.query(
+      'CREATE FUNCTION gone() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; DROP FUNCTION gone()',
+    )
+    await backup.durable()
+    const restored = await backup.restore(at)
+    const client = new pg.Client(restored.url)
+    await client.connect()
+    try {
+      expect((await client.query('SELECT * FROM brief.shown')).rows).toEqual([{ id: 1, twice: 2 }])
+      expect((await client.query('SELECT * FROM brief.kept')).rows).toEqual([{ id: 1, twice: 2 }])
+      expect((await client.query('SELECT FROM brief.bare')).rowCount).toBe(1)
+    } finally {
+      await client.end()
+    }
+  },
+)
+
+test.each(oneVersion())('rights between two readings are right at a point there (%s)', async (version) => {
+  const admin = new pg.Client(serverUrl(version))
+  await admin.connect()
+  const role = `granted_${randomBytes(4).toString('hex')}`
+  await admin.query(`CREATE ROLE ${role}`)
+  try {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE t (id int PRIMARY KEY, v text, w text); CREATE TABLE others (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t; CREATE SEQUENCE q; CREATE SCHEMA side; CREATE SCHEMA side2; CREATE TABLE "a""B" ();
+        CREATE TYPE e AS ENUM ('a'); CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t, shown TO ${role}; GRANT SELECT (w) ON t TO PUBLIC; GRANT ALL ON others TO ${role}`,
+    })
+    const { source } = backup
+    const rights = async (url: string): Promise<unknown> => {
+      const client = new pg.Client(url)
+      await client.connect()
+      try {
+        return (
+          await client.query(
+            `SELECT x.name, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(x.acl) a) AS acl FROM (
+               SELECT oid::regclass::text AS name, COALESCE(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl FROM pg_class WHERE relname IN ('t', 'others', 'shown', 'q', 'made', 'inside', 'a"B')
+               UNION ALL SELECT attname, attacl FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0
+               UNION ALL SELECT proname, COALESCE(proacl, acldefault('f', proowner)) FROM pg_proc WHERE proname = 'f' UNION ALL SELECT typname, COALESCE(typacl, acldefault('T', typowner)) FROM pg_type WHERE typname = 'e'
+               UNION ALL SELECT nspname, COALESCE(nspacl, acldefault('n', nspowner)) FROM pg_namespace WHERE nspname LIKE 'side%') x ORDER BY 1`,
+          )
+        ).rows
+      } finally {
+        await client.end()
+      }
+    }
+    await backup.durable()
+    const points: { readonly at: string; readonly rights: unknown }[] = []
+    for (const sql of [
+      `REVOKE SELECT ON t, shown FROM ${role}; GRANT UPDATE (v) ON t TO ${role}; REVOKE SELECT (w) ON t FROM PUBLIC`,
+      `REVOKE EXECUTE ON FUNCTION f FROM PUBLIC; GRANT USAGE ON SCHEMA side TO ${role} WITH GRANT OPTION; GRANT USAGE ON SEQUENCE q TO ${role}; REVOKE USAGE ON TYPE e FROM PUBLIC`,
+      `BEGIN; CREATE TABLE made (id int PRIMARY KEY); GRANT SELECT ON made TO ${role}; SAVEPOINT s; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ${role}; ROLLBACK TO s; REVOKE UPDATE ON others FROM ${role}; COMMIT`,
+      // A table that the transaction made before is nothing that the GRANT wrote.
+      `BEGIN; CREATE TABLE other (id int PRIMARY KEY); GRANT INSERT (w) ON t TO ${role}; COMMIT`,
+      `GRANT ALL ON t, shown, q TO ${role}; GRANT EXECUTE ON FUNCTION f TO PUBLIC; DROP TABLE made`,
+      `CREATE SCHEMA third CREATE TABLE inside (id int) GRANT SELECT ON inside, public."a""B", public.t TO ${role} GRANT REFERENCES ON public.others TO ${role}; GRANT INSERT ON "a""B", OTHERS TO ${role}`,
+      `ALTER TABLE t RENAME TO swap; ALTER TABLE others RENAME TO t; ALTER TABLE swap RENAME TO others; REVOKE ALL ON t FROM ${role}; GRANT DELETE ON t TO ${role}`,
+      `ALTER SCHEMA side RENAME TO swap; ALTER SCHEMA side2 RENAME TO side; ALTER SCHEMA swap RENAME TO side2; GRANT CREATE ON SCHEMA side TO ${role}`,
+    ]) {
+      for (const one of sql.split('; ')) await source.query(one)
+      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
+        .l
+      points.push({ at, rights: await rights(backup.sourceUrl) })
+    }
+    await backup.durable()
+    for (const point of points) {
+      const restored = await backup.restore(point.at)
+      expect(await rights(restored.url)).toEqual(point.rights)
+      expect(restored.result!.notes.filter((note) => /^(GRANT|REVOKE)/.test(note))).toEqual([])
+    }
+  } finally {
+    await admin.query(`DROP ROLE ${role}`).catch(() => undefined)
+    await admin.end()
+  }
+})
+
+test.each(oneVersion())('TRUNCATE and other columns in one transaction are no gap (%s)', async (version) => {
+  await using backup = await Backup.start({
+    version,
+    setup: `CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; CREATE TABLE u (a int, b text); INSERT INTO u VALUES (1, 'a'); ${PARTITIONED}`,
+  })
+  for (const change of [
+    'ALTER TABLE t ALTER v SET NOT NULL',
+    'ALTER TABLE t ADD COLUMN w int DEFAULT 1, ALTER v DROP NOT NULL',
+    'ALTER TABLE t RENAME COLUMN v TO named',
+    'ALTER TABLE t DROP COLUMN w',
+  ])
+    await backup.source.query(
+      `BEGIN; TRUNCATE t; ${change}; INSERT INTO t SELECT g, g FROM generate_series(1, 20) g; COMMIT`,
+    )
+  await backup.source.query(
+    `BEGIN; TRUNCATE u; ALTER TABLE u ALTER b SET NOT NULL, ADD COLUMN c int; INSERT INTO u VALUES (1, 'b', 2); COMMIT;
+     BEGIN; TRUNCATE p; ALTER TABLE p ALTER v SET NOT NULL, ADD COLUMN w int; INSERT INTO p VALUES (1, 1, 'v', 2); COMMIT`,
+  )
+  await equalToSource(backup)
+  expect(gapsOf(backup)).toEqual([])
+})
+
+test.each(oneVersion())('a gap gives all reasons of the command that made it (%s)', async (version) => {
+  await using backup = await Backup.start({
+    version,
+    setup: `CREATE TABLE g (id int PRIMARY KEY, v int, d int GENERATED ALWAYS AS (v * 2) STORED); INSERT INTO g VALUES (1, 1);
+      CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)`,
+  })
+  await backup.source.query('ALTER TABLE g ALTER d DROP EXPRESSION, ALTER v TYPE bigint')
+  await backup.source.query(
+    'ALTER TABLE t ALTER v TYPE text USING v || $$x$$, ADD COLUMN made uuid DEFAULT gen_random_uuid()',
+  )
+  await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 2)
+  const reasons = Object.fromEntries(
+    backup.events.flatMap((event) => (event.event === 'gap' ? [[event.table, event.reason]] : [])),
+  )
+  expect(reasons).toEqual({
+    'public.g': 'a generated column became an ordinary one, and its values were never streamed',
+    'public.t': expect.stringMatching(
+      /rewritten by an expression.*; a column was added whose default/,
+    ) as string,
+  })
+  await equalToSource(backup)
 })
 
 const TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite']

@@ -54,8 +54,9 @@ const SETUP = `
   CREATE SEQUENCE far; SELECT setval('far', 5000); CREATE SEQUENCE near; SELECT nextval('near');
 `
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
-  test('what was set back behind a point, without a record, gives no value of before it again', async () => {
+test.each(oneVersion())(
+  'what was set back behind a point, without a record, gives no value of before it again (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup:
@@ -77,9 +78,12 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(Number(restored['public.t_id_seq']![0])).toBeGreaterThanOrEqual(300)
     // At the end they are what they are.
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
-  })
+  },
+)
 
-  test("an identity column's sequence that gets another name behind a point is no fresh one there", async () => {
+test.each(oneVersion())(
+  "an identity column's sequence that gets another name behind a point is no fresh one there (%s)",
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup:
@@ -100,16 +104,19 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(name).toBe('public.i_id_seq')
     expect(Number(value)).toBeGreaterThanOrEqual(70)
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
-  })
+  },
+)
 
-  test('what the only sample of a sequence says under its next name counts for the name of before', async () => {
+test.each(oneVersion())(
+  'what the only sample of a sequence says under its next name counts for the name of before (%s)',
+  async (version) => {
     await using backup = await Backup.start({ version, setup: 'CREATE TABLE u (id int PRIMARY KEY)' })
     const { source } = backup
     await source.query('INSERT INTO u VALUES (0)')
     await sampled(backup)
     await backup.stop()
     await source.query(`CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE SEQUENCE own; CREATE SEQUENCE taken; INSERT INTO u VALUES (1);
-      SELECT nextval('i_id_seq'), nextval('own') FROM generate_series(1, 70)`)
+    SELECT nextval('i_id_seq'), nextval('own') FROM generate_series(1, 70)`)
     const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!.l
     await source.query(
       'ALTER SEQUENCE i_id_seq RENAME TO other; ALTER SEQUENCE taken RENAME TO i_id_seq; ALTER SEQUENCE own RENAME TO taken; INSERT INTO u VALUES (2)',
@@ -121,18 +128,21 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(Object.keys(then)).toEqual(['public.i_id_seq', 'public.own', 'public.taken'])
     for (const name of ['public.i_id_seq', 'public.own'])
       expect(Number(then[name]![0]), name).toBeGreaterThanOrEqual(70)
-  })
+  },
+)
 
-  test('a sequence comes back as it was, called or not, owned or not', async () => {
+test.each(oneVersion())(
+  'a sequence comes back as it was, called or not, owned or not (%s)',
+  async (version) => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup
     // The base's own reading has the states of before.
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
     await source.query(`
-      SELECT setval('at_51', 61, false); ALTER SEQUENCE restarted RESTART WITH 900;
-      INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 40); INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 5);
-      INSERT INTO d SELECT FROM generate_series(1, 7); SELECT nextval('round') FROM generate_series(1, 10); SELECT nextval('"near Max"');
-      INSERT INTO i SELECT FROM generate_series(1, 3); INSERT INTO p SELECT FROM generate_series(1, 3)`)
+    SELECT setval('at_51', 61, false); ALTER SEQUENCE restarted RESTART WITH 900;
+    INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 40); INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 5);
+    INSERT INTO d SELECT FROM generate_series(1, 7); SELECT nextval('round') FROM generate_series(1, 10); SELECT nextval('"near Max"');
+    INSERT INTO i SELECT FROM generate_series(1, 3); INSERT INTO p SELECT FROM generate_series(1, 3)`)
     await sampled(backup)
     const { url, result } = await backup.restore('latest')
     expect(await states(url)).toEqual(await states(backup.sourceUrl))
@@ -148,18 +158,21 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await source.query(`SELECT nextval('still'), setval('at_51', 40, false); INSERT INTO t (v) VALUES ('z')`)
     await sampled(backup)
     expect(await states((await backup.restore('latest')).url)).toEqual(await states(backup.sourceUrl))
-  })
+  },
+)
 
-  test('without a sample behind the last commit each goes on further, and the report says so', async () => {
+test.each(oneVersion())(
+  'without a sample behind the last commit each goes on further, and the report says so (%s)',
+  async (version) => {
     // Cuts by size alone: no sample comes for minutes.
     await using backup = await Backup.start({ version, rollMs: 600_000, segmentBytes: 1, setup: SETUP })
     const { source } = backup
     await source.query(`
-      INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 400);
-      INSERT INTO d SELECT FROM generate_series(1, 400); INSERT INTO p SELECT FROM generate_series(1, 3); SELECT nextval('at_51');
-      INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 20); SELECT nextval('"near Max"'); CREATE SEQUENCE fresh; SELECT nextval('fresh');
-      ALTER SEQUENCE far RENAME TO other; ALTER SEQUENCE near RENAME TO far; ALTER SEQUENCE other RENAME TO near;
-      INSERT INTO i SELECT FROM generate_series(1, 400); INSERT INTO t (v) VALUES ('last')`)
+    INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 400);
+    INSERT INTO d SELECT FROM generate_series(1, 400); INSERT INTO p SELECT FROM generate_series(1, 3); SELECT nextval('at_51');
+    INSERT INTO u SELECT nextval('by_application') FROM generate_series(1, 20); SELECT nextval('"near Max"'); CREATE SEQUENCE fresh; SELECT nextval('fresh');
+    ALTER SEQUENCE far RENAME TO other; ALTER SEQUENCE near RENAME TO far; ALTER SEQUENCE other RENAME TO near;
+    INSERT INTO i SELECT FROM generate_series(1, 400); INSERT INTO t (v) VALUES ('last')`)
     // The rows alone: the reading of `fresh` would wait for the roll age.
     await backup.reached(await backup.head())
     await backup.crash()
@@ -192,8 +205,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       `INSERT INTO t (v) VALUES ('goes on'); INSERT INTO d DEFAULT VALUES; INSERT INTO i DEFAULT VALUES`,
     )
     await client.end()
-  })
-})
+  },
+)
 
 test('rows raise a sequence within its limits, on its lattice, and only where they are its numbers', async () => {
   const client = new pg.Client(serverUrl('18'))

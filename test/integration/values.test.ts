@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { random } from '../../services/demo/chat-traffic.ts'
-import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
@@ -211,8 +211,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
+})
 
-  test('keys that swap, move in chains, are deleted and used again', async () => {
+test.each(oneVersion())(
+  'keys that swap, move in chains, are deleted and used again (%s)',
+  async (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE s (n int PRIMARY KEY, body text); INSERT INTO s SELECT i, repeat(md5(i::text), 3000) FROM generate_series(1, 20) i;`,
@@ -231,51 +234,51 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.durable()
     const restored = await backup.restore('latest')
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-  })
+  },
+)
 
-  test('SQL_ASCII databases keep bytes that are no UTF-8', async () => {
-    const createDatabase = "ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-    await using backup = await Backup.start({
-      version,
-      createDatabase,
-      setup: `SET client_encoding = SQL_ASCII; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'caf\\351');`,
-    })
-    await backup.source.query("SET client_encoding = SQL_ASCII; INSERT INTO t VALUES (2, E'\\377\\200 tail')")
-    await backup.durable()
-    const restored = await backup.restore('latest')
-    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+test.each(oneVersion())('SQL_ASCII databases keep bytes that are no UTF-8 (%s)', async (version) => {
+  const createDatabase = "ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+  await using backup = await Backup.start({
+    version,
+    createDatabase,
+    setup: `SET client_encoding = SQL_ASCII; CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'caf\\351');`,
   })
+  await backup.source.query("SET client_encoding = SQL_ASCII; INSERT INTO t VALUES (2, E'\\377\\200 tail')")
+  await backup.durable()
+  const restored = await backup.restore('latest')
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+})
 
-  test('a sequence gives no value twice after a restore', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup:
-        'CREATE TABLE s (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY, t text); CREATE SEQUENCE alone START 1000 INCREMENT 10;',
-    })
-    await backup.source.query(
-      "INSERT INTO s (t) SELECT 'x' FROM generate_series(1, 50); SELECT nextval('alone'), nextval('alone')",
-    )
-    await backup.durable()
-    await backup.source.query("INSERT INTO s (t) VALUES ('y')")
-    await backup.durable()
-    // The sample comes behind the rows; a restore waits for nothing, so the test does.
-    await backup.until(() =>
-      backup.repository.catalog.generation!.segments.unpaged.some((entry) => entry.body.kind === 'sequences'),
-    )
-    const { url } = await backup.restore('latest')
-    const pg = await import('pg')
-    const client = new pg.default.Client(url)
-    client.on('error', () => undefined)
-    await client.connect()
-    const inserted = (
-      await client.query<{ id: number; i: number }>("INSERT INTO s (t) VALUES ('after') RETURNING id, i")
-    ).rows[0]!
-    const alone = Number((await client.query<{ n: string }>("SELECT nextval('alone') AS n")).rows[0]!.n)
-    await client.end()
-    expect(inserted.id).toBeGreaterThan(51)
-    expect(inserted.i).toBeGreaterThan(51)
-    // Exact where a sample lies behind the point, further on where none does; always a value of its own.
-    expect(alone).toBeGreaterThanOrEqual(1020)
-    expect(alone % 10).toBe(0)
+test.each(oneVersion())('a sequence gives no value twice after a restore (%s)', async (version) => {
+  await using backup = await Backup.start({
+    version,
+    setup:
+      'CREATE TABLE s (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY, t text); CREATE SEQUENCE alone START 1000 INCREMENT 10;',
   })
+  await backup.source.query(
+    "INSERT INTO s (t) SELECT 'x' FROM generate_series(1, 50); SELECT nextval('alone'), nextval('alone')",
+  )
+  await backup.durable()
+  await backup.source.query("INSERT INTO s (t) VALUES ('y')")
+  await backup.durable()
+  // The sample comes behind the rows; a restore waits for nothing, so the test does.
+  await backup.until(() =>
+    backup.repository.catalog.generation!.segments.unpaged.some((entry) => entry.body.kind === 'sequences'),
+  )
+  const { url } = await backup.restore('latest')
+  const pg = await import('pg')
+  const client = new pg.default.Client(url)
+  client.on('error', () => undefined)
+  await client.connect()
+  const inserted = (
+    await client.query<{ id: number; i: number }>("INSERT INTO s (t) VALUES ('after') RETURNING id, i")
+  ).rows[0]!
+  const alone = Number((await client.query<{ n: string }>("SELECT nextval('alone') AS n")).rows[0]!.n)
+  await client.end()
+  expect(inserted.id).toBeGreaterThan(51)
+  expect(inserted.i).toBeGreaterThan(51)
+  // Exact where a sample lies behind the point, further on where none does; always a value of its own.
+  expect(alone).toBeGreaterThanOrEqual(1020)
+  expect(alone % 10).toBe(0)
 })
