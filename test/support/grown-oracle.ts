@@ -103,7 +103,30 @@ function withoutTypesOfNulls(sql: string): string {
 }
 
 function catalogOf(pgDump: string, url: string): Map<string, string> {
-  return new Map([...dumpEntries(pgDump, url)].map(([key, sql]) => [key, withoutTypesOfNulls(sql)]))
+  const entries = new Map([...dumpEntries(pgDump, url)].map(([key, sql]) => [key, withoutTypesOfNulls(sql)]))
+  for (const sql of [...entries.values()]) {
+    const [, table = '', column = ''] = ADD_IDENTITY.exec(sql) ?? []
+    for (const [key, made] of entries)
+      if (key.startsWith(`TABLE ${table} (`)) entries.set(key, withoutDefault(made, column))
+  }
+  return entries
+}
+
+const ADD_IDENTITY = /^ALTER TABLE (\S+) ALTER COLUMN (\S+) ADD GENERATED /m
+
+/**
+ * Of an identity column. A child can get its parent's default beside the identity; the server never uses it, and no command makes
+ * it again: what pg_dump prints of it is refused.
+ */
+function withoutDefault(sql: string, column: string): string {
+  return sql
+    .split('\n')
+    .map((line) =>
+      line.startsWith(`    ${column} `)
+        ? line.replace(/ DEFAULT (?:NULL|nextval\('[^']*'::regclass\))/, '')
+        : line,
+    )
+    .join('\n')
 }
 
 /** An object that a note is about: its schema, and the table that it is a part of. */
