@@ -22,8 +22,8 @@ export default defineConfig({
           : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
-    // Tests wait more than they compute: with three, a quarter of two cores has nothing to do.
-    maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 5),
+    // Tests wait more than they compute: with three, two cores are idle for a quarter of the time; with five, waits grow long.
+    maxWorkers: Number(process.env['TIDEMARK_TEST_WORKERS'] ?? 4),
     // A process for each file would load the product's modules anew: a third of a second of the processor, 122 times.
     // Files that follow each other in a worker share its modules; each still has databases and folders of its own.
     isolate: false,
