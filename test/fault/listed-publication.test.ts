@@ -206,4 +206,23 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.source.query(`ALTER PUBLICATION ${backup.slot} DROP TABLE tidemark.ddl`)
     await expect(backup.running).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
   })
+
+  test.runIf(strict)('a server without room for the locks of a list holds nothing up', async () => {
+    await using backup = await Backup.start({ version, setup: SETUP })
+    const { source } = backup
+    // As CREATE PUBLICATION fails with more tables than max_locks_per_transaction makes room for.
+    await source.query(
+      `CREATE OR REPLACE FUNCTION tidemark.tend_identity(wanted oid, OUT outcome text, OUT recorded text) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+         AS $$ BEGIN RAISE 'out of shared memory' USING ERRCODE = '53200'; END $$; SET event_triggers = off; ${VIRTUAL}; RESET event_triggers`,
+    )
+    await backup.until(() =>
+      backup.events.some((e) => e.event === 'identity' && e.table === 'public.virt' && e.now === 'locked'),
+    )
+    await source.query(`INSERT INTO a VALUES (1002, 'behind')`)
+    // Made unseen, it is read again.
+    await backup.until(() => backup.repository.catalog.gaps.length === 1 && openGaps(backup).length === 0)
+    await backup.durable()
+    expect(backup.events.filter(({ event }) => event === 'retry')).toEqual([])
+    await equalToSource(backup)
+  })
 })

@@ -57,9 +57,10 @@ export class IdentityKeeper {
       )
       return found.rows[0] ?? { outcome: null, recorded: null }
     } catch (error) {
-      // A broken connection is the caller's; anything the server says of one table must not keep the others waiting.
+      // A broken connection is the caller's; anything the server says of one table must not keep the others waiting. Nor is it an
+      // outage that there is no room for the locks of a list of all tables (53200).
       const state = sqlState(error)
-      if (state === undefined || !/^[0-9A-Z]{5}$/.test(state) || /^(08|57|53)/.test(state)) throw error
+      if (state === undefined || !/^[0-9A-Z]{5}$/.test(state) || /^(08|57|53(?!200))/.test(state)) throw error
       return 'locked'
     }
   }
