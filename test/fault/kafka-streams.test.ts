@@ -116,6 +116,50 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await equalToSource(backup)
   })
 
+  test('partitions that somebody adds to topics stay empty, and nothing stops', {
+    timeout: 300_000,
+  }, async () => {
+    await using backup = await prepare()
+    const kafka = kafkaSettings(bench, 'widened')
+    await backup.up({ kafka })
+    await insert(backup, 1000, 10)
+    await backup.durable()
+    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    await admin.createPartitions({
+      topicPartitions: [
+        { topic: 'widened.public.m', count: kafka.partitions + 2 },
+        { topic: 'widened.transactions', count: 2 },
+      ],
+    })
+    await admin.createTopics({ topics: [{ topic: 'widened.public.other', numPartitions: kafka.partitions }] })
+    await insert(backup, 2000, 10)
+    await backup.durable()
+    await backup.stop()
+    await backup.up({ kafka })
+    await insert(backup, 3000, 10)
+    await backup.durable()
+    await backup.stop()
+    const offsets = await admin.fetchTopicOffsets('widened.public.m')
+    await admin.disconnect()
+    const beyond = offsets.filter(({ partition }) => partition >= kafka.partitions)
+    expect(beyond.map(({ high }) => high)).toEqual(['0', '0'])
+    await equalToSource(backup)
+    const said = async (partitions: number) =>
+      (await examineLog({ kafka: { ...kafka, partitions } })).flatMap(({ level, code, what, fix }) =>
+        code === 'KAFKA_PARTITIONS' ? [`${level} ${what} | ${fix}`] : [],
+      )
+    expect((await said(kafka.partitions)).every((line) => line.startsWith('warn'))).toBe(true)
+    expect(await said(kafka.partitions)).toHaveLength(2)
+    // Another number of them would move keys; and one that not all have cannot be.
+    expect(await said(kafka.partitions - 1)).toEqual([
+      expect.stringMatching(new RegExp(`^refuse .*set kafka.partitions to ${kafka.partitions}`)),
+    ])
+    expect((await said(kafka.partitions + 2)).filter((line) => line.startsWith('refuse'))).toEqual([
+      expect.stringMatching(/widened.public.other has .*add partitions to this topic/),
+    ])
+  })
+
   test('topics that somebody set to zstd are read', { timeout: 300_000 }, async () => {
     await using backup = await prepare()
     const kafka = kafkaSettings(bench, 'squeezed')

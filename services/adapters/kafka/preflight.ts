@@ -2,7 +2,7 @@
 import { ConfigResourceTypes } from './kafkajs-types.ts'
 import type { Finding } from '../../core/finding.ts'
 import { kafkaError, type KafkaSettings, openKafka } from './connection.ts'
-import { boardTopic, transactionsTopic } from './topic-name.ts'
+import { examinePartitions } from './partition-counts.ts'
 import { examineTopics } from './topic-settings.ts'
 
 export interface KafkaExamination {
@@ -85,19 +85,10 @@ export async function examineKafka(wanted: KafkaExamination): Promise<readonly F
           `set log.retention.hours to ${RETENTION_HOURS} or more`,
         )
     }
-    const single = new Set([transactionsTopic(wanted.prefix), boardTopic(wanted.prefix)])
     if (ours.length > 0) {
-      const metadata = await admin.fetchTopicMetadata({ topics: ours })
-      for (const topic of metadata.topics) {
-        const expected = single.has(topic.name) ? 1 : wanted.partitions
-        if (topic.partitions.length !== expected)
-          say(
-            'refuse',
-            'KAFKA_PARTITIONS',
-            `topic ${topic.name} has ${topic.partitions.length} partitions, ${expected} are expected`,
-            'set kafka.partitions to what the topics have, or use another prefix',
-          )
-      }
+      const { topics } = await admin.fetchTopicMetadata({ topics: ours })
+      const counted = topics.map(({ name, partitions }) => ({ name, partitions: partitions.length }))
+      findings.push(...examinePartitions(counted, wanted))
     }
     findings.push(
       ...(await examineTopics(admin, ours, {

@@ -21,7 +21,7 @@ export class Topics {
     this.#replicationFactor = replicationFactor
   }
 
-  /** Resolves once the topic has all its partitions. @throws TidemarkError LOG_REFUSED where it has another number of them */
+  /** Resolves once the topic has all its partitions. @throws TidemarkError LOG_REFUSED where it has fewer */
   ensure(topic: string, partitions: number): Promise<void> {
     let made = this.#known.get(topic)
     if (made === undefined) {
@@ -64,13 +64,11 @@ export class Topics {
       for (let left = TRIES; ; left--) {
         const there = (await this.#admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined))
           ?.topics[0]?.partitions
-        if (there !== undefined && there.length !== partitions)
+        if (there !== undefined && there.length < partitions)
           throw new TidemarkError(
             'LOG_REFUSED',
-            `topic ${topic} has ${there.length} partitions, tidemark.yaml says ${partitions}`,
-            {
-              next: 'set kafka.partitions to what the topics have; the number changes only with a new prefix',
-            },
+            `topic ${topic} has ${there.length} partitions, and ${partitions} are written`,
+            { next: 'tidemark doctor  (says what it should have)' },
           )
         const isLed = there?.every((partition) => partition.leader >= 0) === true
         if (isLed && (!isNew || (await this.#answers(topic)))) return
