@@ -4,6 +4,7 @@ import { PostgresSource } from '../adapters/postgres/postgres-source.ts'
 import { PostgresTarget, type TargetOptions } from '../adapters/postgres/postgres-target.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { clearLog } from '../core/exposure.ts'
 import type { Finding } from '../core/finding.ts'
 import { LIMITS } from '../core/limits.ts'
 import { largestRowHere } from '../core/row-limit.ts'
@@ -49,13 +50,20 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
   const { kafka } = config
   if (kafka === undefined) return []
   const { examineKafka } = await import('../adapters/kafka/preflight.ts')
-  return examineKafka({
+  const clear = clearLog({
+    brokers: kafka.brokers,
+    hasTls: kafka.tls !== undefined,
+    hasLogin: kafka.sasl !== undefined,
+    registry: kafka.registry,
+  })
+  const found = await examineKafka({
     settings: kafkaSettingsOf(kafka),
     prefix: kafka.prefix,
     partitions: kafka.partitions,
     replicationFactor: kafka.replicationFactor,
     acknowledge: kafka.acknowledge,
   })
+  return [...clear, ...found]
 }
 
 /** @throws TidemarkError LOG_REFUSED, LOG_UNREACHABLE what `examineLog` finds that must not be */

@@ -54,3 +54,30 @@ export function clearService(address: string): Finding | undefined {
     fix: 'its https address in the recipient file of both sides of the keys folder',
   }
 }
+
+/** Logins of the change log and of its registry that go to another machine without encryption. */
+export function clearLog(log: {
+  readonly brokers: readonly string[]
+  readonly hasTls: boolean
+  readonly hasLogin: boolean
+  readonly registry: { readonly url: string; readonly password?: string | undefined }
+}): Finding[] {
+  const findings: Finding[] = []
+  const broker = log.brokers.find((address) => !isHere(address.replace(/:\d+$/, '')))
+  if (broker !== undefined && log.hasLogin && !log.hasTls)
+    findings.push({
+      level: 'warn',
+      code: 'KAFKA_CLEAR',
+      what: `the brokers (${broker}) are logged in to without TLS: the login and all rows go over the network in the clear`,
+      fix: 'kafka.tls in tidemark.yaml, with caFile where the authority is your own, and the listener that speaks it',
+    })
+  const { protocol, hostname, password } = new URL(log.registry.url)
+  if (protocol === 'http:' && !isHere(hostname) && (log.registry.password !== undefined || password !== ''))
+    findings.push({
+      level: 'warn',
+      code: 'REGISTRY_CLEAR',
+      what: `the schema registry ${hostname} is spoken to over http: its password goes over the network in the clear`,
+      fix: 'its https address as kafka.registry.url',
+    })
+  return findings
+}

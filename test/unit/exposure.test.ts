@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { addServiceRecipient } from '../../services/adapters/keys/recipient-files.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
-import { clearDatabase, namedPasswords } from '../../services/core/exposure.ts'
+import { clearDatabase, clearLog, namedPasswords } from '../../services/core/exposure.ts'
 
 test.each([
   ['postgresql://u@db.example/x', undefined, 'SOURCE_CLEAR'],
@@ -63,4 +63,21 @@ test('a Vault on another machine is not spoken to in the clear: a new one is ref
   await expect(addServiceRecipient(folder, { vault }, 'vault')).rejects.toMatchObject({ code: 'KEY_EXPOSED' })
   await writeFile(join(folder, 'writer', 'recipient-v.vault.json'), JSON.stringify({ vault }))
   expect((await openKeys(folder, 'writer')).findings).toMatchObject([{ code: 'KEYS_CLEAR' }])
+})
+
+test('logins of the log and its registry in the clear are said, unless they stay on this machine', () => {
+  const log = { brokers: ['localhost:9092', 'kafka.example:9092'], hasTls: false, hasLogin: true }
+  const codes = (over: Partial<Parameters<typeof clearLog>[0]>): string[] =>
+    clearLog({ ...log, registry: { url: 'http://registry.example', password: 'x' }, ...over }).map(
+      ({ code }) => code,
+    )
+  expect(codes({})).toEqual(['KAFKA_CLEAR', 'REGISTRY_CLEAR'])
+  expect(codes({ hasTls: true })).toEqual(['REGISTRY_CLEAR'])
+  expect(codes({ hasLogin: false, registry: { url: 'http://registry.example' } })).toEqual([])
+  expect(codes({ brokers: ['127.0.0.1:9092'], registry: { url: 'http://u:p@registry.example' } })).toEqual([
+    'REGISTRY_CLEAR',
+  ])
+  expect(
+    codes({ brokers: ['[::1]:9092'], registry: { url: 'https://registry.example', password: 'x' } }),
+  ).toEqual([])
 })
