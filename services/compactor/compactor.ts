@@ -142,6 +142,7 @@ export class Compactor {
           await this.#standing()
           await this.#store.sequences(record)
         } else {
+          if (record.checked) this.#cut.checked = record.at
           const earlier = this.#cut.sequences
           this.#cut.sequences = earlier === undefined ? record : mergeSamples(earlier, record)
         }

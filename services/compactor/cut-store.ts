@@ -82,7 +82,7 @@ export class CutStore {
               unit: cut.place.unit,
               ...(cut.place.idsFrom === undefined ? {} : { idsFrom: String(cut.place.idsFrom) }),
             },
-      checked: cut.sequences?.checked === true ? formatLsn(cut.sequences.at) : null,
+      checked: cut.checked === undefined ? null : formatLsn(cut.checked),
       objects: [...made.objects],
       index: made.index,
     }

@@ -29,6 +29,8 @@ export class OpenCut {
   readonly gaps: GapNotice[] = []
   readonly markers: { readonly at: Lsn; readonly name: string }[] = []
   sequences: (ControlRecord & { kind: 'sequences' }) | undefined
+  /** Up to here every schema change has its record. */
+  checked: Lsn | undefined
   hasDdl = false
   rawBytes = 0
   changes = 0

@@ -53,8 +53,8 @@ export class Replicator {
   readonly #watch: DdlWatch
   readonly #sequences: SequenceWatch
   #received: Lsn
-  /** Undefined before the first: what an earlier process received last may have no sample. */
-  #sampled: Lsn | undefined
+  /** The newest sample of sequences that was recorded; undefined before the first: what an earlier process received last may have none. */
+  #sampled: { readonly at: Lsn; readonly checked: boolean } | undefined
   /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
   #checked: Lsn
   /** Transactions in which missing records were made; until they have come, nothing counts as checked. */
@@ -171,7 +171,9 @@ export class Replicator {
     const { clock, sampleMs } = this.#options
     const pollMs = Math.min(sampleMs, LIMITS.identityPollMs)
     let pause = pollMs
-    let due = clock.elapsed() + sampleMs
+    // Comparing a large catalog takes long. Sequences do not wait for it: what no sample tells, a restore has to guess.
+    let compareDue = clock.elapsed() + sampleMs
+    let sampleDue = compareDue
     for (;;) {
       await clock.sleep(pause, signal)
       const asked = clock.elapsed()
@@ -180,26 +182,39 @@ export class Replicator {
       await this.#tend(signal)
       // Never for long, however slow the source is: the application's UPDATE may be failing meanwhile.
       pause = Math.min(Math.max(pollMs, 20 * (clock.elapsed() - asked)), 5 * LIMITS.identityPollMs)
-      if (clock.elapsed() < due) continue
+      const isCompared = clock.elapsed() >= compareDue
+      if (!isCompared && clock.elapsed() < sampleDue) continue
+      const checked = isCompared && (await this.#compare(at))
+      if (isCompared) compareDue = this.#after(asked)
       const sampling = clock.elapsed()
-      await this.#samples(at, signal)
-      due = clock.elapsed() + Math.max(sampleMs, 20 * (clock.elapsed() - sampling))
+      await this.#samples(at, checked, signal)
+      sampleDue = this.#after(sampling)
     }
   }
 
-  /**
-   * After the last transaction that was received: what the sequences say then is at least what it used, and what the
-   * catalog says has its record or gets it now.
-   */
-  async #samples(at: Lsn, signal: AbortSignal): Promise<void> {
+  /** When to ask again what was asked from `began` on. */
+  #after(began: number): number {
+    const { clock, sampleMs } = this.#options
+    return clock.elapsed() + Math.max(sampleMs, 20 * (clock.elapsed() - began))
+  }
+
+  /** Whether what the catalog says, behind the last transaction that was received, has its records; else it gets them now. */
+  async #compare(at: Lsn): Promise<boolean> {
     const { source, log } = this.#options
     const checked = await this.#check(at)
     if (await source.isReadingOld()) this.#schema.look()
     await source.forgetDdl(log.durable)
-    if (at === this.#sampled) return
+    return checked
+  }
+
+  /** After the last transaction that was received: what the sequences say then is at least what it used. */
+  async #samples(at: Lsn, checked: boolean, signal: AbortSignal): Promise<void> {
+    const { source, log } = this.#options
+    const before = this.#sampled
+    if (before?.at === at && (before.checked || !checked)) return
     const sampled = this.#sequences.sample(at, await source.sequences())
     await log.append({ kind: 'sequences', ...sampled, checked }, signal)
-    this.#sampled = at
+    this.#sampled = { at, checked }
   }
 
   /** Identities first; then a gap for each table that is left out, whoever did it, unless there is one. */
