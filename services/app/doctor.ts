@@ -143,12 +143,24 @@ async function examineBackup(config: Config, said: readonly Finding[]): Promise<
             : 'tidemark up  (reads the table again, or has begun a new generation)',
         })
     const trouble = await examineSource(askedSource(config), repository)
-    if (trouble !== undefined && !said.some(({ code }) => code === trouble.code))
-      findings.push(asFinding(trouble))
+    if (trouble !== undefined && !isSaid(trouble.code, said)) findings.push(asFinding(trouble))
   } catch (error) {
     findings.push(asFinding(error))
   }
   return findings
+}
+
+/** What only a comparison with the ledger tells. Any other trouble keeps the source from being asked, and has its finding. */
+const OF_LEDGER: ReadonlySet<string> = new Set([
+  'SOURCE_CHANGED',
+  'SOURCE_DIVERGED',
+  'SLOT_AHEAD',
+  'SLOT_LOST',
+  'SLOT_MISSING',
+])
+
+function isSaid(code: string, said: readonly Finding[]): boolean {
+  return said.some((finding) => finding.level === 'refuse' && (finding.code === code || !OF_LEDGER.has(code)))
 }
 
 /** A limit that leaves no room for what it lets in. */
