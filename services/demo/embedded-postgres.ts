@@ -3,7 +3,7 @@
  * PostgreSQL insists on an unprivileged user, and with install scripts switched off.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import {
   access,
   chmod,
@@ -346,11 +346,21 @@ async function isTraversable(path: string): Promise<boolean> {
   }
 }
 
+/** Below the ports that systems give to outgoing connections: whoever looks for one of those could have it before it is used. */
+const PORTS = { from: 10_000, to: 32_000 }
+const PORT_TRIES = 100
+
+/** A port of this machine that nobody listens on. @throws TidemarkError INTERNAL where there is none */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done, reject) => server.once('error', reject).listen(0, '127.0.0.1', done))
-  const address = server.address()
-  await new Promise<void>((done) => server.close(() => done()))
-  if (address === null || typeof address === 'string') throw new TidemarkError('INTERNAL', 'no free port')
-  return address.port
+  for (let left = PORT_TRIES; left > 0; left--) {
+    const port = randomInt(PORTS.from, PORTS.to)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((done) => {
+      server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true))
+    })
+    if (!isFree) continue
+    await new Promise<void>((done) => server.close(() => done()))
+    return port
+  }
+  throw new TidemarkError('INTERNAL', 'no free port')
 }
