@@ -44,7 +44,7 @@ async function leadsOut(backup: Backup, why: RegExp): Promise<void> {
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('the publication is dropped while up runs: what came before is durable, and the rest is a gap', async () => {
-    await using backup = await Backup.start({ version, setup: SETUP, rollMs: 60_000 })
+    await using backup = await Backup.start({ version, setup: SETUP, rollMs: 10_000 })
     const { source } = backup
     await source.query(`INSERT INTO a VALUES (999, 'before')`)
     const before = shown(await digests(backup.sourceUrl))
