@@ -85,7 +85,10 @@ export async function doctor(
       what: 'keys/restore lies on this host: whoever takes it can read the backup',
       fix: 'move the folder keys/restore to a safe place (restores need it)',
     })
-  return { findings: [...findings, ...tried], notCovered, tried }
+  // Advice for another database than the backup's would lead to changes in it: that it is another one goes before all else.
+  const all = [...findings, ...tried]
+  const isOther = ({ code }: Finding): boolean => code === 'SOURCE_CHANGED'
+  return { findings: [...all.filter(isOther), ...all.filter((one) => !isOther(one))], notCovered, tried }
 }
 
 /** What the backup itself shows, and whether the source can go on from it. @param said already, of the source */

@@ -17,6 +17,7 @@ import { systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
+import { askedSource, examineSource } from './examine-source.ts'
 import { type Consent, requireConsent } from './consent.ts'
 
 export interface UpgradeOptions {
@@ -44,6 +45,11 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
     if ((await installedVersion(client)) === undefined && options.config !== undefined) {
       const { slot, publication } = options.config.source
       const { repository } = await openBackup({ ...placeOf(options.config), role: 'writer' })
+      const trouble = await examineSource(
+        askedSource({ ...options.config, source: { ...options.config.source, url: options.url } }),
+        repository,
+      )
+      if (trouble?.code === 'SOURCE_CHANGED') throw trouble
       const installation: Installation = { stream: repository.catalog.stream, publication, slot }
       const { identities } = await planAgain(client, installation)
       const role = options.grantTo ?? otherRole(options.config.source.url, options.url)

@@ -42,6 +42,26 @@ export class Context {
     return config
   }
 
+  /** The settings, with the store and the keys that the flags name in their place. */
+  configHere(): Config {
+    const { store, copy, keys, anchor } = this.#options
+    const config = this.config()
+    const { storeUrl, copies } = store === undefined && copy === undefined ? config : this.place()
+    const { storeRole, copies: _, anchors, ...rest } = config
+    return {
+      ...rest,
+      ...(store === undefined && storeRole !== undefined ? { storeRole } : {}),
+      storeUrl,
+      ...(copies === undefined ? {} : { copies }),
+      keys: keys ?? config.keys,
+      ...(anchor !== undefined
+        ? { anchors: anchor }
+        : store === undefined && anchors !== undefined
+          ? { anchors }
+          : {}),
+    }
+  }
+
   /** For commands that can do without. */
   configIfThere(): Config | undefined {
     try {

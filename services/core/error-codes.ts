@@ -123,8 +123,8 @@ export const CODES = {
     exit: 3,
     retry: 'person',
     means:
-      'The slot was advanced past what the ledger holds: changes between the two are gone from the slot. Nothing was read.',
-    next: 'tidemark up --new-generation',
+      'The source was acknowledged with more than this ledger holds: either this is an older copy of the store, and the newer one has the rest; or somebody advanced the slot, and changes between the two are gone from it. Nothing was read.',
+    next: 'see that the store is the newest one (the right disk is mounted, no older copy lies in its place), then the same command; only where it is: tidemark up --new-generation  (a gap, and a new base)',
   },
   PUBLICATION_MISSING: {
     exit: 3,
@@ -231,7 +231,7 @@ export const CODES = {
     exit: 6,
     retry: 'person',
     means: 'A stored object is not what the ledger says. It was not used.',
-    next: 'tidemark verify  (names every damaged range)',
+    next: 'tidemark verify  (names every damaged range); tidemark scrub mends from a copy; without one, points before the damage can be restored, and with tidemark backup base new ones',
   },
   OBJECT_MISSING: {
     exit: 6,
@@ -244,7 +244,7 @@ export const CODES = {
     retry: 'person',
     means:
       'The ledger was altered or has lost an entry; nothing behind the break is trusted. What lies before it is proven and can be restored.',
-    next: 'tidemark windows  (what can be restored); where a copy has the entry as it was: the same command with --copy URL, or bring the entry back from there',
+    next: 'tidemark windows  (what can be restored); where a copy has the entry as it was: the same command with --copy URL, or bring the entry back from there; to protect the source again without it: tidemark uninstall, then tidemark init with another --store, --keys and --config',
   },
   LEDGER_OVERTAKEN: {
     exit: 4,

@@ -1,6 +1,6 @@
 /** What a restore to a point takes, before anything is touched: or an error that names the gap. */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Gap, Generation } from '../repository/generation.ts'
@@ -86,6 +86,19 @@ function gapsBehind(gaps: readonly Gap[], { generation, lsn, until }: ResolvedPo
   )
 }
 
+/** The nearest points that can be restored. */
+function besideGap(gap: Gap, generation: Generation, all: readonly Generation[]): string {
+  const before = toLsn(gap.from - 1n)
+  const behind = gap.closedAt ?? all.find(({ number }) => number > generation.number)?.bases[0]?.closing
+  const points = [
+    ...(generation.bases.some(({ closing }) => closes(closing, before))
+      ? [`--at ${formatLsn(before)}@${generation.facts.generation}  (the last state before the gap)`]
+      : []),
+    ...(behind === undefined ? [] : [`--at ${formatLsn(behind)}  (the first one behind it)`]),
+  ]
+  return points.length === 0 ? 'tidemark windows' : points.join(', or ')
+}
+
 /** @throws TidemarkError GAP, and what reading schema and ledger throws */
 export async function planRestore(
   repository: Repository,
@@ -116,6 +129,7 @@ export async function planRestore(
       throw new TidemarkError(
         'GAP',
         `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`,
+        { next: besideGap(gap, generation, repository.catalog.generations) },
       )
     const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
     const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined

@@ -1,7 +1,13 @@
 /** Which values the sequences had at a point: samples stand in the indexes of cuts, and in entries of their own. */
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
-import { mergeSamples, type SampledSequences, sequenceKey, type SequenceSample } from '../core/transaction.ts'
+import {
+  mergeSamples,
+  type SampledSequences,
+  sequenceIdentity,
+  sequenceKey,
+  type SequenceSample,
+} from '../core/transaction.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
 import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -51,7 +57,9 @@ export async function sequencesAt(
   const names = new SequenceNames(records, point.lsn, beyond)
   // It may have been set back behind the point: then the sample before it is nearer to what it gave.
   const isSetBack = isMoved && exact?.samples.some((sample) => sample.setBack) === true
-  const needsEarlier = exact === undefined || names.isAnyAltered || isSetBack
+  // A process compares with its own samples alone: at its first one, which is a full one, nobody has.
+  const isUncompared = isMoved && exact !== undefined && exact.extent !== 'changes'
+  const needsEarlier = exact === undefined || names.isAnyAltered || isSetBack || isUncompared
   await addEarlier(repository, point, history, needsEarlier ? undefined : exact, isBehind)
   history.sort((a, b) => compareLsn(a.at, b.at))
   if (needsEarlier && history.length === 0) {
@@ -67,9 +75,26 @@ export async function sequencesAt(
     behind,
     new Set([
       ...names.altered,
-      ...((isMoved ? behind : undefined)?.samples.filter((sample) => sample.setBack).map(sequenceKey) ?? []),
+      ...(isMoved && behind !== undefined ? setBackIn(behind, newestOf(history)) : []),
     ]),
   )
+}
+
+/** By identity. */
+function newestOf(history: readonly SampledSequences[]): ReadonlyMap<string, SequenceSample> {
+  return new Map(history.flatMap(({ samples }) => samples.map((one) => [sequenceIdentity(one), one])))
+}
+
+/** What a sample names as set back, or shows to be behind the one before it: one that goes down is taken for it, and only goes further. */
+function setBackIn(sample: SampledSequences, before: ReadonlyMap<string, SequenceSample>): string[] {
+  return sample.samples
+    .filter((one) => {
+      const earlier = before.get(sequenceIdentity(one))
+      return (
+        one.setBack === true || (earlier !== undefined && BigInt(one.lastValue) < BigInt(earlier.lastValue))
+      )
+    })
+    .map(sequenceKey)
 }
 
 /** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
@@ -157,10 +182,10 @@ function atPoint(
     const advance = BigInt(sample.advance ?? 0)
     if (advance > (advances.get(key) ?? 0n)) advances.set(key, advance)
   }
-  // Which sequence it is, its OID says: it was altered behind the point, and may have been set back.
+  // Which sequence it is, its OID says: it was altered behind the point. Where it was set back too, it is no further than before.
   const later = new Map(
     (exact?.samples ?? [])
-      .filter((sample) => sample.oid !== undefined && altered.has(sequenceKey(sample)) && !sample.setBack)
+      .filter((sample) => sample.oid !== undefined && altered.has(sequenceKey(sample)))
       .map((sample) => [sequenceKey(sample), sample]),
   )
   for (const [key, sample] of later) if (!seen.has(key)) seen.set(key, sample)

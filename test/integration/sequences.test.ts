@@ -55,6 +55,43 @@ const SETUP = `
 `
 
 test.each(oneVersion())(
+  'what was set back while nobody watched, or got another file while it moved on, gives no value again (%s)',
+  async (version) => {
+    await using backup = await Backup.start({
+      version,
+      setup: 'CREATE SEQUENCE s; CREATE SEQUENCE stepped; CREATE TABLE t (id int PRIMARY KEY)',
+      rollMs: 2_000,
+    })
+    const { source } = backup
+    const lsn = async (): Promise<string> =>
+      (await source.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
+    await source.query("SELECT nextval('s') FROM generate_series(1, 4000); INSERT INTO t VALUES (1)")
+    await sampled(backup)
+    // ALTER SEQUENCE gives it another file, and it goes on in the same transaction.
+    await source.query(
+      "ALTER SEQUENCE stepped INCREMENT BY 1000; SELECT nextval('stepped') FROM generate_series(1, 40)",
+    )
+    await source.query('INSERT INTO t VALUES (2)')
+    const stepped = await lsn()
+    await source.query('INSERT INTO t VALUES (3)')
+    await sampled(backup)
+    await backup.stop()
+    await source.query('INSERT INTO t VALUES (4)')
+    const before = await lsn()
+    await source.query("SELECT setval('s', 1); INSERT INTO t VALUES (5)")
+    await backup.up()
+    await source.query('INSERT INTO t VALUES (6)')
+    await sampled(backup)
+    const then = await states((await backup.restore(stepped)).url)
+    expect(Number(then['public.stepped']![0])).toBeGreaterThanOrEqual(39_001)
+    const restored = await states((await backup.restore(before)).url)
+    expect(Number(restored['public.s']![0])).toBeGreaterThanOrEqual(4000)
+    const latest = await states((await backup.restore('latest')).url)
+    expect(Number(latest['public.s']![0])).toBeLessThan(4000)
+  },
+)
+
+test.each(oneVersion())(
   'what was set back behind a point, without a record, gives no value of before it again (%s)',
   async (version) => {
     await using backup = await Backup.start({

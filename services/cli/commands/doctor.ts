@@ -33,7 +33,7 @@ export function registerDoctor(program: Command, run: Run): void {
 
 async function examineAll(context: Context, scratch: string | true | undefined): Promise<void> {
   const { output } = context
-  const config = context.config()
+  const config = context.configHere()
   const report = await withScratch(config.source.url, scratch, (url) =>
     doctor(config, { scratch: url, signal: context.signal }),
   )

@@ -225,7 +225,7 @@ export function registerInit(program: Command, run: Run): void {
         if (!context.yes && process.stdin.isTTY !== true)
           throw new TidemarkError(
             'CONSENT_NEEDED',
-            'uninstall drops the slot: the backup ends here and cannot be continued',
+            'uninstall drops the slot: what is written from here on is not in the backup, and a tidemark up that runs ends',
             { next: 'tidemark uninstall --yes' },
           )
         const { installation: removed, left } = await removeFromSource(source ?? config!.source.url)
