@@ -45,7 +45,7 @@ def blocks(path):
 
 
 def is_ours(k):
-    return (k[1] == 'tidemark' or 'tidemark' in k[2].split('.')[0].split(' ') or re.search(r'\btidemark(_ddl|_alter|_alter_start|_drop|_rewrite)?\b', k[2])
+    return (k[1] == 'tidemark' or 'tidemark' in k[2].split('.')[0].split(' ') or re.search(r'\btidemark(_ddl|_alter|_alter_start|_before_drop|_drop|_rewrite)?\b', k[2])
             or re.search(r'\btm_(stream|base)\b', k[2]))
 
 
