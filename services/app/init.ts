@@ -88,7 +88,9 @@ export async function init(options: InitOptions): Promise<InitReport> {
       throw new TidemarkError(
         'SOURCE_UNSUITABLE',
         `a replication slot named ${options.name} exists already, and it is not this installation's`,
-        { next: 'tidemark init with another --name' },
+        {
+          next: 'tidemark init with another --name; where it is what an init left that was cut off: tidemark uninstall --source URL --yes, then init again',
+        },
       )
     }
     const unsafe = refusalOf(await examineStore(store, 'primary', 'thorough'))

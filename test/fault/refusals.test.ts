@@ -148,6 +148,18 @@ test('init that fails on its way names what it left behind, and the source is as
   expect(await readdir(backup.storeUrl)).not.toContain('ledger')
   await rm(backup.keys, { recursive: true })
   await backup.init()
+  // As one leaves it that was killed: the advice leads out.
+  for (const left of [backup.keys, backup.storeUrl, backup.configPath]) await rm(left, { recursive: true })
+  await expect(backup.init()).rejects.toMatchObject({
+    code: 'SOURCE_UNSUITABLE',
+    next: expect.stringContaining('tidemark uninstall --source URL --yes') as string,
+  })
+  const uninstalled = await tidemark(
+    ['uninstall', '--source', backup.sourceUrl, '--yes', '--json'],
+    backup.folder,
+  )
+  expect(uninstalled.last.ok, uninstalled.stdout).toBe(true)
+  await backup.init()
 })
 
 test('settings that are unknown or out of range are all named', () => {

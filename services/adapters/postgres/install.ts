@@ -115,7 +115,7 @@ async function installing<T>(
     if (sqlState(error) === '42P06')
       throw new TidemarkError('SOURCE_UNSUITABLE', 'this database already has a schema named tidemark', {
         cause: error,
-        next: "tidemark uninstall  (with the other installation's tidemark.yaml)",
+        next: 'where it is what an init left that was cut off: tidemark uninstall --source URL --yes, then init again; another backup would end with it',
       })
     if (sqlState(error) === '42710')
       throw new TidemarkError('SOURCE_UNSUITABLE', serverText(error), {

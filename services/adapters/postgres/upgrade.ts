@@ -59,7 +59,7 @@ export async function examineInstallation(client: pg.Client): Promise<Finding[]>
     {
       level: 'refuse',
       code: 'INSTALLATION_OLD',
-      what: `the functions in the source are of version ${version}, this program needs version ${INSTALLED_VERSION}: through version 1 any role that may create tables can become superuser`,
+      what: `the functions in the source are of version ${version}, this program needs version ${INSTALLED_VERSION}${version > 1 ? '' : ': through it any role that may create tables can become superuser'}`,
       fix: UPGRADE,
     },
   ]
