@@ -220,7 +220,9 @@ async function byTime(
     throw new TidemarkError(
       'POINT_AFTER_HEAD',
       `${point.text} is ${formatInstant(point.micros)} in UTC; what the source committed is known until ${formatInstant(reached)}, by its own clock: something may have been committed since that the backup does not have yet`,
-      { next: `the same a minute later, while tidemark up runs; or --at latest  (all that the backup has)` },
+      {
+        next: `the same about a minute after that time has come, while tidemark up runs; or --at latest  (all that the backup has)`,
+      },
     )
   }
   const generation = generations.findLast((g) => parseInstant(openedAt(g)) <= point.micros) ?? generations[0]!
