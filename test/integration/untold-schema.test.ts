@@ -341,7 +341,12 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await backup.durable()
       const first = await backup.restore(at)
       expect(await answers(first.url, questions)).toEqual(before)
-      expect(saidOf(first)).toEqual([])
+      // A role of another test may have brought a reading about just then: the change is known since an earlier look.
+      const isSure = backup.repository.catalog.generation!.schemas.every(
+        ({ body: { untold } }) =>
+          untold === undefined || compareLsn(parseLsn(untold.from), parseLsn(at)) >= 0,
+      )
+      expect(saidOf(first).length === 0).toBe(isSure)
       const last = await backup.restore(behind)
       expect(await answers(last.url, questions)).toEqual(after)
       expect(saidOf(last)).toEqual([])
