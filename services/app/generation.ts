@@ -37,9 +37,10 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
     // Before anything is made: a stream without these would have holes that nobody sees.
     await requireInstallation(client)
     await requirePublication(client, publication)
-    // All tables are read anew: what somebody did to the publication before is past.
-    await client.query('SELECT tidemark.note_publication()')
     await dropSlot(client, slot)
+    // All tables are read anew: what somebody did to the publication before is past. Not earlier: as long as the slot is there,
+    // the generation before may go on, and has to find it.
+    await client.query('SELECT tidemark.note_publication()')
     const consistentPoint = await createSlot(url, slot, identity.serverVersion)
     const { nextXid, facts } = await readBehindSlot(client).catch(async (error: unknown) => {
       // No generation names it yet: left behind, it would hold the source's WAL for ever.

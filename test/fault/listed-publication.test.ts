@@ -1,4 +1,5 @@
 /** Our own publication changes beside transactions that are open: what the server cannot send then is a gap, never silent. */
+import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { compareLsn, formatLsn, parseLsn } from '../../services/core/position.ts'
 import { LISTED, PUT_BACK } from '../../services/replicator/ddl-watch.ts'
@@ -183,6 +184,42 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await equalToSource(backup)
     expect(shown(await digests((await backup.restore(`${formatLsn(point)}@1`)).url))).toEqual(before)
     expect(await isNoted(backup)).toBe(true)
+  })
+
+  test('a new generation that could not begin forgets nothing of what somebody did to the publication', async () => {
+    const role = `r_${randomBytes(4).toString('hex')}`
+    await using backup = await Backup.prepare({
+      version,
+      setup: `${SETUP}; CREATE ROLE ${role} LOGIN`,
+      grantTo: role,
+    })
+    const { source, slot } = backup
+    const url = new URL(backup.sourceUrl)
+    url.username = role
+    const sourceUrl = url.toString()
+    try {
+      await backup.init()
+      await backup.up({ sourceUrl })
+      await backup.durable()
+      await backup.stop()
+      await source.query(`ALTER PUBLICATION ${slot} SET (publish = 'insert')`)
+      await source.query(`UPDATE a SET v = 'unseen' WHERE id < 5`)
+      await source.query(`ALTER PUBLICATION ${slot} SET (publish = 'insert, update, delete, truncate')`)
+      await source.query('REVOKE EXECUTE ON FUNCTION pg_catalog.pg_drop_replication_slot(name) FROM PUBLIC')
+      await expect(backup.up({ sourceUrl, newGeneration: 'asked for' })).rejects.toMatchObject({
+        code: 'SOURCE_PRIVILEGE',
+      })
+      await source.query('GRANT EXECUTE ON FUNCTION pg_catalog.pg_drop_replication_slot(name) TO PUBLIC')
+      expect(await isNoted(backup)).toBe(false)
+      await backup.up({ sourceUrl })
+      await backup.until(() => backup.repository.catalog.generation?.facts.generation === 2)
+      await backup.until(() => backup.repository.catalog.generation?.base !== undefined)
+      await backup.durable()
+      await equalToSource(backup)
+    } finally {
+      await backup.crash()
+      await source.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    }
   })
 
   test('a list that somebody took away and made again, where nothing is committed between', async () => {
