@@ -48,6 +48,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   11: '3cef20a7cdd330a02412d9fa34f9d993da32c8a99369bce03deb03b269db13e6',
   12: 'bbfed1c98c9d584ae6b4cbd831b2c07c95874e417e91a95827556cf7f80c43b3',
   13: '451a9a2c8600ab711745079421460b8a8b923abe89a61f2c2414e3989491ab0e',
+  14: '86598198d206597a93053453433b7b62d52105e61e17c9ba2c7991fe0d766afb',
 }
 
 test('what is installed is what its version says', async () => {

@@ -260,7 +260,8 @@ BEGIN
     PERFORM set_config('tidemark.untold_drops', untold, true);
   END IF;
 EXCEPTION WHEN OTHERS THEN
-  NULL;
+  -- What could not be compared may have changed.
+  PERFORM set_config('tidemark.untold_drops', COALESCE(array_to_string(tables, ','), ''), true);
 END
 $$;
 
