@@ -15,6 +15,7 @@ import { readSlot } from '../adapters/postgres/slot.ts'
 import { installedVersion, upgradeInstallation } from '../adapters/postgres/upgrade.ts'
 import { systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import type { Repository } from '../repository/repository.ts'
 import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 import { askedSource, examineSource } from './examine-source.ts'
@@ -45,11 +46,7 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
     if ((await installedVersion(client)) === undefined && options.config !== undefined) {
       const { slot, publication } = options.config.source
       const { repository } = await openBackup({ ...placeOf(options.config), role: 'writer' })
-      const trouble = await examineSource(
-        askedSource({ ...options.config, source: { ...options.config.source, url: options.url } }),
-        repository,
-      )
-      if (trouble?.code === 'SOURCE_CHANGED') throw trouble
+      await refuseOther(options.config, options.url, repository)
       const installation: Installation = { stream: repository.catalog.stream, publication, slot }
       const { identities } = await planAgain(client, installation)
       const role = options.grantTo ?? otherRole(options.config.source.url, options.url)
@@ -69,6 +66,15 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
     return { from, published: true, hasSlot }
   } finally {
     await client.end()
+  }
+}
+
+/** Another database than the backup's is left alone. Who installs may not be let to ask for it, where who streams is. */
+async function refuseOther(config: Config, url: string, repository: Repository): Promise<void> {
+  for (const one of new Set([url, config.source.url])) {
+    const asked = askedSource({ ...config, source: { ...config.source, url: one } })
+    const trouble = await examineSource(asked, repository)
+    if (trouble?.code === 'SOURCE_CHANGED') throw trouble
   }
 }
 

@@ -1,5 +1,5 @@
 /** What is refused before anything is done: sources, settings and rights that do not serve; and what uninstall leaves: nothing. */
-import { readdir, rm, symlink } from 'node:fs/promises'
+import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseConfig } from '../../services/app/config.ts'
@@ -53,6 +53,28 @@ test('uninstall leaves nothing behind', async () => {
     'SELECT slot_name FROM pg_replication_slots WHERE database = current_database()',
   )
   expect(slots.rows).toEqual([])
+})
+
+test('another database is not adopted, and doctor looks at the store and the keys that are named', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  await using other = await Backup.prepare({ setup: SETUP })
+  const run = (...args: string[]) =>
+    tidemark([...args, '--json', '--config', backup.configPath], backup.folder)
+  const elsewhere = await run('doctor', '--store', join(backup.folder, 'nowhere'))
+  expect(elsewhere.last.error?.code).toBe('STORE_NOT_FOUND')
+  await other.init()
+  expect((await run('doctor', '--keys', other.keys)).last.error?.code).toBe('STORE_FOREIGN')
+  expect((await run('doctor')).last.error).toBeUndefined()
+  await using fresh = await Backup.prepare({ setup: SETUP })
+  const settings = await readFile(backup.configPath, 'utf8')
+  await writeFile(backup.configPath, settings.replaceAll(backup.database, fresh.database))
+  // In front of everything else that such a database lacks.
+  expect((await run('doctor')).last.error?.code).toBe('SOURCE_CHANGED')
+  expect((await run('init', '--upgrade', '--yes')).last.error?.code).toBe('SOURCE_CHANGED')
+  const made = await fresh.source.query(`SELECT FROM pg_namespace WHERE nspname = 'tidemark'`)
+  expect(made.rowCount).toBe(0)
 })
 
 test('what is mistyped is not taken for something that is not there', async () => {
