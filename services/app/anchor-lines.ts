@@ -1,8 +1,11 @@
 /** For people: what comparing the store with its anchors told. */
-import type { AnchorReport } from '../repository/anchors.ts'
+import type { OpenedBackup } from './open-backup.ts'
 
-export function anchorLines(reports: readonly AnchorReport[] | undefined, isBroken: boolean): string[] {
-  if (isBroken)
+export function anchorLines({
+  anchored: reports,
+  repository,
+}: Pick<OpenedBackup, 'anchored' | 'repository'>): string[] {
+  if (repository.ledger.broken !== undefined)
     return [
       'not compared with any anchor: the ledger is broken, and what lies behind the break is not trusted anyway',
     ]

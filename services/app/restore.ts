@@ -85,11 +85,8 @@ export interface RestoreReport {
 }
 
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
-  const { repository, anchored, troubles } = await openBackup({
-    ...options,
-    role: 'restore',
-    upToBreak: true,
-  })
+  const opened = await openBackup({ ...options, role: 'restore', upToBreak: true })
+  const { repository, troubles } = opened
   const begun = options.into === undefined ? undefined : await begunRestore(options.into)
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)
@@ -110,7 +107,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       result: null,
       unmadeFile: null,
       proof: null,
-      anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+      anchors: anchorLines(opened),
       stores: troubles(),
       audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
     }
@@ -175,7 +172,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       result,
       unmadeFile,
       proof,
-      anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+      anchors: anchorLines(opened),
       stores: troubles(),
       audit: where,
     }

@@ -5,7 +5,8 @@ import { upgradeSource } from '../../services/app/upgrade-source.ts'
 import { askedSource } from '../../services/app/examine-source.ts'
 import { readStatus } from '../../services/app/status.ts'
 import { readWindows } from '../../services/app/windows.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import type { TidemarkError } from '../../services/core/errors.ts'
+import { compareLsn, formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 
 const SETUP = `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 50) g; CREATE TABLE bare (v int); INSERT INTO bare VALUES (1), (1)`
@@ -89,12 +90,23 @@ test.each(oneVersion())(
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup
     await backup.durable()
+    await source.query(`INSERT INTO a VALUES (999, 'before')`)
+    const before = shown(await digests(backup.sourceUrl))
+    const point = await backup.head()
+    // Up to here everything was seen to be well.
+    await source.query('SELECT tidemark.touch()')
+    await backup.until(() => compareLsn(backup.repository.catalog.generation!.checked, point) >= 0)
     await source.query('DROP SCHEMA tidemark CASCADE')
     await source.query(UNSEEN)
     await expect(backup.running).rejects.toMatchObject({
       code: expect.stringMatching(/INSTALLATION_MISSING|SOURCE_UNSUITABLE/) as string,
     })
     expect(await refusedBy(backup)).toEqual(['INSTALLATION_MISSING'])
+    // What can be restored is named, and can be.
+    const refused = await backup.restore('latest').catch((error: unknown) => error as TidemarkError)
+    expect(refused).toMatchObject({ code: 'GAP', next: expect.stringMatching(/^--at \S+@1 /) as string })
+    const nearest = await backup.restore(/--at (\S+)/.exec((refused as TidemarkError).next)![1]!)
+    expect(shown(await digests(nearest.url))).toEqual(before)
     await expect(backup.up()).rejects.toMatchObject({
       code: 'INSTALLATION_MISSING',
       next: expect.stringContaining('init --upgrade') as string,
@@ -129,6 +141,10 @@ test.each(oneVersion())('the slot is dropped, and doctor says so in red (%s)', a
   await backup.stop()
   await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
   expect(await refusedBy(backup)).toEqual(['SLOT_MISSING'])
+  expect(await upgradeSource({ url: backup.sourceUrl, config: backup.config })).toMatchObject({
+    published: false,
+    hasSlot: false,
+  })
 })
 
 test.each(oneVersion())(

@@ -73,6 +73,7 @@ test('logins of the log and its registry in the clear are said, unless they stay
     )
   expect(codes({})).toEqual(['KAFKA_CLEAR', 'REGISTRY_CLEAR'])
   expect(codes({ hasTls: true })).toEqual(['REGISTRY_CLEAR'])
+  expect(codes({ hasTls: true, registry: { url: 'http://localhost', password: 'x' } })).toEqual([])
   expect(codes({ hasLogin: false, registry: { url: 'http://registry.example' } })).toEqual([])
   expect(codes({ brokers: ['127.0.0.1:9092'], registry: { url: 'http://u:p@registry.example' } })).toEqual([
     'REGISTRY_CLEAR',

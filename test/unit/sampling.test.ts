@@ -1,13 +1,15 @@
 /** How often a replicator asks its source: sequences do not wait for a catalog that takes long to compare. */
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { Compactor } from '../../services/compactor/compactor.ts'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
 import { unlessAborted } from '../../services/core/bounded-queue.ts'
-import { type Clock, systemRandomness } from '../../services/core/clock.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { type Clock, systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
+import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
 const BEYOND_MS = 300_000
 
@@ -24,6 +26,36 @@ class Timeline implements Clock {
     signal.throwIfAborted()
   }
 }
+
+test('a cut keeps up to where the catalog was compared, whatever samples follow', async () => {
+  const { repository } = await MemoryPipeline.create([])
+  const log = new DirectChangeLog()
+  const running = new Compactor({
+    log,
+    repository,
+    generation: 1,
+    term: await repository.claim(0),
+    policy: { segmentBytes: 1 << 20, ageMs: 3_600_000 },
+    clock: systemClock,
+    randomness: systemRandomness,
+    events: {},
+  }).run(new AbortController().signal)
+  const signal = new AbortController().signal
+  const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
+  source.commit([{ kind: 'insert', table: 't', id: 1, values: ['x'] }])
+  for await (const item of source.stream(LSN_ZERO, signal)) {
+    if (item.kind !== 'changes') continue
+    await log.append(item, signal)
+    const at = item.endLsn!
+    const sample = { kind: 'sequences' as const, extent: 'changes' as const, samples: [] }
+    await log.append({ ...sample, at, checked: true }, signal)
+    await log.append({ ...sample, at: toLsn(at + 8n), checked: false }, signal)
+    log.end()
+    await running
+    expect(repository.catalog.generation!.checked).toBe(at)
+    return
+  }
+})
 
 test('sequences are sampled while the catalog rests, and what was compared is said with the next sample', async () => {
   const clock = new Timeline()

@@ -52,7 +52,9 @@ export function registerStatus(program: Command, run: Run): void {
     .description('what is durable, how far behind the source it is, gaps, WAL budget')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { repository, source, anchored, compared } = await openAnySide(context)
+        const opened = await openAnySide(context)
+        const { repository, source, compared } = opened
+        const anchors = anchorLines(opened)
         const status = await readStatus(repository, source)
         const { output } = context
         const rows = [
@@ -89,8 +91,7 @@ export function registerStatus(program: Command, run: Run): void {
           ['stored', bytesText(status.bytesStored)],
         ]
         for (const line of copyLines(compared)) rows.push(['copy', line])
-        for (const line of anchorLines(anchored, repository.ledger.broken !== undefined))
-          rows.push(['anchor', line])
+        for (const line of anchors) rows.push(['anchor', line])
         if (status.sourceError !== null)
           rows.push([
             'source',
@@ -100,7 +101,7 @@ export function registerStatus(program: Command, run: Run): void {
         output.result({
           ...status,
           copies: compared,
-          anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+          anchors,
         })
       }),
     )

@@ -40,12 +40,13 @@ export function registerVerify(program: Command, run: Run): void {
           output.result({ ...report, audit: where })
           return
         }
-        const { repository, anchored } =
+        const opened =
           options.chain === true
             ? await openAnySide(context)
             : await openBackup({ ...context.place(), role: 'restore' })
-        for (const line of anchorLines(anchored, repository.ledger.broken !== undefined))
-          output.line(`anchor   ${line}`)
+        const { repository } = opened
+        const anchors = anchorLines(opened)
+        for (const line of anchors) output.line(`anchor   ${line}`)
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
         for (const d of report.damaged)
           output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
@@ -68,7 +69,7 @@ export function registerVerify(program: Command, run: Run): void {
         )
         output.result({
           ...report,
-          anchors: anchorLines(anchored, repository.ledger.broken !== undefined),
+          anchors,
           audit: where,
         })
       }),
