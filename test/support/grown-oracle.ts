@@ -80,16 +80,24 @@ function tablesOf(url: string): Promise<Map<number, string>> {
 
 /**
  * What a point is to be compared without: the tables that the restore left out, and by their OIDs, because one that was renamed
- * without a record is left out under the name that records had for it.
+ * without a record is left out under the name that records had for it; and the sequences of their identity columns, which keep
+ * their names when the tables change theirs.
  *
  * @param gaps those that a restore to the point would cross
  */
 export function leftOut(source: Seen, except: readonly string[], gaps: readonly Gap[]): string[] {
   if (except.length === 0) return []
   const oids = new Set(gaps.flatMap(({ scope }) => (scope.kind === 'table' ? [scope.oid] : [])))
-  return [
-    ...new Set([...except, ...[...source.tables].flatMap(([oid, name]) => (oids.has(oid) ? [name] : []))]),
-  ]
+  const tables = new Set([
+    ...except,
+    ...[...source.tables].flatMap(([oid, name]) => (oids.has(oid) ? [name] : [])),
+  ])
+  const sequences = [...source.catalog.values()].flatMap((sql) => {
+    const table = ADD_IDENTITY.exec(sql)?.[1]
+    const sequence = /^ +SEQUENCE NAME (\S+)$/m.exec(sql)?.[1]
+    return table !== undefined && sequence !== undefined && tables.has(table) ? [sequence] : []
+  })
+  return [...tables, ...sequences]
 }
 
 /**
