@@ -21,6 +21,7 @@ export interface HealthFacts {
   /** NaN while the source does not answer; so is the budget. */
   readonly lagBytes: number
   readonly openGaps: number
+  readonly damagedObjects: number
   /** Seconds of WAL budget at the current rate; +Infinity without a limit. */
   readonly budgetSeconds: number
   readonly copies: readonly {
@@ -54,6 +55,10 @@ function metrics(registry: Registry): (now: HealthFacts) => void {
     'WAL between the head of the source and what is durable; NaN while the source does not answer',
   )
   const gaps = gauge('tidemark_open_gaps', 'Recorded gaps that are not closed')
+  const damaged = gauge(
+    'tidemark_damaged_objects',
+    'Objects that scrub or verify found damaged or missing in a store, and not right again since',
+  )
   const budget = gauge(
     'tidemark_wal_budget_seconds',
     'Time until the slot is lost if nothing were read, at the current rate of writing; +Inf without a limit, NaN while the source does not answer',
@@ -81,6 +86,7 @@ function metrics(registry: Registry): (now: HealthFacts) => void {
     age.set(now.durableAgeSeconds)
     lag.set(now.lagBytes)
     gaps.set(now.openGaps)
+    damaged.set(now.damagedObjects)
     budget.set(now.budgetSeconds)
     streaming.set(now.streaming ? 1 : 0)
     for (const { place, isUp, behindEntries } of now.copies) {

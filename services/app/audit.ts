@@ -9,6 +9,22 @@ import { isMistake } from '../core/mistake.ts'
 import type { Repository } from '../repository/repository.ts'
 import { operator } from './operator.ts'
 
+const NOT_TAKEN: ReadonlySet<string> = new Set([
+  'STORE_FULL',
+  'STORE_UNREACHABLE',
+  'STORE_READ_ONLY',
+  'STORE_REFUSED',
+  'STORE_NO_LOCK',
+  'STORE_IS_COPY',
+  'LEDGER_BROKEN',
+  'SIGNER_REFUSED',
+])
+
+/** A full or vanished store, a copy, a broken ledger, or keys that may no longer sign. */
+export function isNotTaken(error: unknown): boolean {
+  return NOT_TAKEN.has(asTidemarkError(error).code)
+}
+
 export const LOCAL_AUDIT = 'tidemark-audit.log'
 
 /** @returns where the entry is: `ledger`, or the local file's path */
@@ -21,19 +37,8 @@ export async function audit(
   try {
     if (await repository.audit(command, what, who)) return 'ledger'
   } catch (error) {
-    const known = asTidemarkError(error)
-    // A full or vanished store, a copy, a broken ledger, or keys that may no longer sign, must not keep anybody from restoring; the trace goes to the file.
-    if (
-      known.code !== 'STORE_FULL' &&
-      known.code !== 'STORE_UNREACHABLE' &&
-      known.code !== 'STORE_READ_ONLY' &&
-      known.code !== 'STORE_REFUSED' &&
-      known.code !== 'STORE_NO_LOCK' &&
-      known.code !== 'STORE_IS_COPY' &&
-      known.code !== 'LEDGER_BROKEN' &&
-      known.code !== 'SIGNER_REFUSED'
-    )
-      throw error
+    // These must not keep anybody from restoring; the trace goes to the file.
+    if (!isNotTaken(error)) throw error
   }
   return leaveLocally(
     `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`,

@@ -14,6 +14,7 @@ import type { Config } from './config.ts'
 import { ledgerName } from '../formats/object-name.ts'
 import { askedSource, examineSource } from './examine-source.ts'
 import { examineStore } from './examine-store.ts'
+import { damageFindings } from './damage-report.ts'
 import { examineSchema } from './scratch.ts'
 import { readWindows } from './windows.ts'
 
@@ -127,7 +128,7 @@ async function examineBackup(config: Config, said: readonly Finding[]): Promise<
           fix: 'anchors: [URL] in tidemark.yaml, outside of the store',
         })
     }
-    findings.push(...keys.findings, ...garbageFindings(repository))
+    findings.push(...keys.findings, ...garbageFindings(repository), ...damageFindings(repository))
     if (keys.writerCanRead)
       findings.push({
         level: 'warn',

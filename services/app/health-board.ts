@@ -1,6 +1,7 @@
 /** What health and metrics say: from what the process knows and has seen, never by asking source or store. */
 import type { Clock } from '../core/clock.ts'
 import type { Lsn } from '../core/position.ts'
+import { damageOfNewest } from '../repository/damage-of-newest.ts'
 import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type Protection, protection, WaitingChanges } from './protection.ts'
@@ -23,6 +24,7 @@ export interface HealthReading {
   readonly durableAgeSeconds: number
   readonly lagBytes: number
   readonly openGaps: number
+  readonly damagedObjects: number
   readonly budgetSeconds: number
   readonly copies: readonly CopyState[]
   /** Seconds since each was done, NaN where it never was. */
@@ -106,7 +108,7 @@ export class HealthBoard {
   facts(): HealthReading {
     const { repository, source, clock, rollMs } = this.#options
     this.look()
-    const { generation, gaps, scrubbed } = repository.catalog
+    const { generation, gaps, scrubbed, damage, floor } = repository.catalog
     const reading = source()
     const now = clock.now()
     const age = (instant: string | number | undefined): number =>
@@ -118,6 +120,7 @@ export class HealthBoard {
         sourceNow: now + (reading?.aheadMs ?? 0),
         waitingMs: this.#waiting.sinceMs(clock.elapsed()),
         rollMs,
+        damaged: damageOfNewest(repository).length,
         trouble:
           this.#trouble !== undefined && clock.elapsed() - this.#trouble.at <= TROUBLE_MS
             ? this.#trouble.text
@@ -129,6 +132,7 @@ export class HealthBoard {
           ? Number.NaN
           : lagOf(reading.head, generation, now).bytes,
       openGaps: gaps.filter((gap) => gapEnd(repository.catalog, gap) === undefined).length,
+      damagedObjects: damage.above(floor).length + damage.more,
       budgetSeconds: reading === undefined ? Number.NaN : budgetSecondsOf(reading),
       copies: [...this.#copies].map(([place, { isUp, entry }]) => ({
         place,

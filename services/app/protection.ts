@@ -47,6 +47,7 @@ export class WaitingChanges {
 /**
  * @param found.sourceNow ms since 1970, by the source's clock as far as it is known
  * @param found.waitingMs how long the oldest change that came has not been durable
+ * @param found.damaged objects that the newest points need and no store has
  * @param found.trouble what is being tried again, if anything
  */
 export function protection(
@@ -56,6 +57,8 @@ export function protection(
     readonly waitingMs: number
     readonly rollMs: number
     readonly trouble: string | undefined
+    /** How much of what the newest points need is in no store. */
+    readonly damaged: number
   },
 ): Protection {
   if (generation?.base === undefined)
@@ -64,11 +67,13 @@ export function protection(
   const patience = found.rollMs + LIMITS.protectedMs
   const age = found.sourceNow - Number(parseInstant(known) / 1000n)
   const reason =
-    found.waitingMs > patience
-      ? `changes that came ${Math.round(found.waitingMs / 1000)} s ago are not durable`
-      : age > patience + LIMITS.heartbeatMs
-        ? `nothing behind ${known} is known: that was ${Math.round(age / 1000)} s ago`
-        : undefined
+    found.damaged > 0
+      ? `the newest points cannot be restored: ${found.damaged} objects are damaged in every store (tidemark doctor)`
+      : found.waitingMs > patience
+        ? `changes that came ${Math.round(found.waitingMs / 1000)} s ago are not durable`
+        : age > patience + LIMITS.heartbeatMs
+          ? `nothing behind ${known} is known: that was ${Math.round(age / 1000)} s ago`
+          : undefined
   return {
     ok: reason === undefined,
     reason: reason === undefined ? undefined : reasonOf(reason, found),

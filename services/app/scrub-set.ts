@@ -17,6 +17,7 @@ export function scrubSet(
     floor: catalog.floor,
     stores: [primary, ...copies.map((copy) => copy.store)],
     share,
+    known: catalog.damage.above(catalog.floor),
     signal,
     ...(onProgress === undefined ? {} : { onProgress }),
   })

@@ -7,6 +7,7 @@ import { asTidemarkError, type TidemarkError } from '../core/errors.ts'
 import { type Lsn, parseLsn } from '../core/position.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
+import { type DamageReport, readDamage } from './damage-report.ts'
 import { type AskedSource, examineSource } from './examine-source.ts'
 import { type GapReport, readWindows } from './windows.ts'
 
@@ -38,6 +39,7 @@ export interface StatusReport {
   readonly slot: { readonly name: string; readonly active: boolean; readonly walStatus: string } | null
   readonly generation: number | null
   readonly bytesStored: string
+  readonly damage: DamageReport
   /** Why there are no figures of the source; or why `up` will not go on with it. */
   readonly sourceError: { readonly code: string; readonly message: string } | null
 }
@@ -81,6 +83,7 @@ export async function readStatus(
     slot: live?.slot ?? null,
     generation: generation?.facts.generation ?? null,
     bytesStored: String(bytes),
+    damage: readDamage(repository),
     sourceError,
   }
 }

@@ -74,6 +74,12 @@ export type UpEvent =
     }
   /** Today's share of every store was looked at. */
   | {
+      readonly event: 'damage'
+      /** Known to be damaged still, and found right again. */
+      readonly objects: number
+      readonly repaired: number
+    }
+  | {
       readonly event: 'scrubbed'
       readonly part: number
       readonly parts: number

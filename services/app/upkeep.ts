@@ -13,6 +13,7 @@ import type { Repository } from '../repository/repository.ts'
 import { storesOf } from './open-backup.ts'
 import { scrubSet } from './scrub-set.ts'
 import type { OpenedCopy } from './store-set.ts'
+import { ofScrub, recordDamage } from './record-damage.ts'
 import type { Say } from './up-events.ts'
 
 const DAY_MS = 86_400_000
@@ -37,7 +38,7 @@ export async function keepUp(options: UpkeepOptions, signal: AbortSignal): Promi
       await clock.sleep(LIMITS.upkeepPauseMs, signal).catch(() => undefined)
       continue
     }
-    for (const task of [sweepUploads, scrubShare, extendLocks]) {
+    for (const task of [sweepUploads, lookAgain, scrubShare, extendLocks]) {
       try {
         await task(options, signal)
       } catch (error) {
@@ -63,6 +64,24 @@ async function sweepUploads({ repository, say, clock }: UpkeepOptions, signal: A
     }
   }
   if (failure !== undefined) throw failure
+}
+
+/** What is known to be damaged: somebody may have put it back, or another copy may have it by now. */
+export async function lookAgain(
+  { repository, copies, say }: Pick<UpkeepOptions, 'repository' | 'copies' | 'say'>,
+  signal: AbortSignal,
+): Promise<void> {
+  await repository.ledger.refresh()
+  const { catalog } = repository
+  const known = catalog.damage.above(catalog.floor).length
+  if (known === 0) return
+  const report = await scrubSet({ repository, copies }, 'known', signal)
+  await recordDamage(repository, ofScrub(report))
+  say({
+    event: 'damage',
+    objects: catalog.damage.above(catalog.floor).length,
+    repaired: report.intact.length,
+  })
 }
 
 /** The share of the day, once a day. */
@@ -93,6 +112,7 @@ export async function scrubShare(
     },
     repository.signer,
   )
+  await recordDamage(repository, ofScrub(report))
   say({
     event: 'scrubbed',
     part,

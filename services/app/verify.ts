@@ -20,6 +20,8 @@ export interface Damage {
   readonly what: string
   /** What it covers, for people. */
   readonly range: string
+  /** The last position that it is for. */
+  readonly until: string | null
 }
 
 export interface VerifyReport {
@@ -29,6 +31,8 @@ export interface VerifyReport {
   readonly bytes: string
   readonly decrypted: boolean
   readonly damaged: readonly Damage[]
+  /** What no store had before, and is right by now. */
+  readonly intact: readonly string[]
 }
 
 /** Objects that are read at once, and their bytes. */
@@ -43,6 +47,8 @@ export async function verifyStore(
   signal: AbortSignal,
 ): Promise<VerifyReport> {
   const damaged: Damage[] = []
+  const intact: string[] = []
+  const { damage } = repository.catalog
   let objects = 0
   let bytes = 0n
   const reading = new SideBySide(READ_TOGETHER, READ_BYTES)
@@ -54,9 +60,12 @@ export async function verifyStore(
         code: error.code,
         what: error.message,
         range: "the ledger's own index: every command reads around it",
+        until: null,
       })
     // What a checkpoint names has been compared with the entries already.
-    for (const { object, range, sealed } of entry.body?.kind === 'checkpoint' ? [] : namedObjects(entry)) {
+    for (const { object, range, until, sealed } of entry.body?.kind === 'checkpoint'
+      ? []
+      : namedObjects(entry)) {
       signal.throwIfAborted()
       if (isBelow(repository.catalog.floor, object.name)) continue
       // Some are read while another one is hashed.
@@ -65,6 +74,7 @@ export async function verifyStore(
           if (decrypt && sealed !== undefined)
             await repository.getSealed({ ...object, key: sealed.key }, sealed.context)
           else await proveObject(repository.ledger, object)
+          if (damage.get(object.name)?.elsewhere === false) intact.push(object.name)
         } catch (error) {
           const known = asTidemarkError(error)
           if (known.code !== 'OBJECT_CORRUPT' && known.code !== 'OBJECT_MISSING') throw error
@@ -74,6 +84,7 @@ export async function verifyStore(
             code: known.code,
             what: known.message,
             range,
+            until,
           })
         }
         objects++
@@ -91,6 +102,7 @@ export async function verifyStore(
     bytes: String(bytes),
     decrypted: decrypt,
     damaged,
+    intact,
   }
 }
 

@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { CODES, type ErrorCode } from '../core/error-codes.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import { count, lsn, sealedObject, segmentObject } from '../formats/ledger-entry.ts'
+import { count, lsn } from '../formats/entry-fields.ts'
+import { sealedObject, segmentObject } from '../formats/ledger-entry.ts'
 import { openSignedLine, signLine } from '../formats/signed-line.ts'
 import type { Repository } from '../repository/repository.ts'
 

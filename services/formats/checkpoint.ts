@@ -6,19 +6,8 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import {
-  count,
-  entryBody,
-  type EntryBody,
-  hash,
-  hashBytes,
-  instant,
-  logPlace,
-  lsn,
-  type NumberedEntry,
-  oid,
-  storedObject,
-} from './ledger-entry.ts'
+import { count, damagedObject, hash, instant, lsn, oid, storedObject } from './entry-fields.ts'
+import { entryBody, type EntryBody, hashBytes, logPlace, type NumberedEntry } from './ledger-entry.ts'
 
 /** The kinds that stand in pages: those that a running backup writes without end. */
 export type PagedKind = 'segments' | 'sequences'
@@ -55,6 +44,8 @@ const checkpointRoot = z.object({
   claims: z.array(z.object({ lane: z.int(), term: z.int(), writer: z.uuid() })),
   /** Every entry of the other kinds that still says something, as it was written. */
   entries: z.array(numbered),
+  /** What is known to be damaged; absent where nothing is, and in older checkpoints. */
+  damage: z.object({ found: z.array(damagedObject), more: z.int() }).exactOptional(),
   generations: z.array(
     z.object({
       generation: z.int(),

@@ -9,17 +9,11 @@ import { createHash } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
+import { count, damagedObject, hash, instant, lsn, oid, storedObject } from './entry-fields.ts'
 import { openSignedLine, type Signer, type SignerKeys, signLine } from './signed-line.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
 
-export const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
-export const count = z.string().regex(/^[0-9]{1,20}$/)
-export const hash = z.string().regex(/^[0-9a-f]{64}$/)
-export const instant = z.iso.datetime()
-export const oid = z.int().nonnegative()
-
-export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
 /** Where the change log has what comes next; null where the log keeps nothing. */
 const loggedPlace = z.object({
   log: z.string(),
@@ -285,13 +279,20 @@ export const entryBody = z.discriminatedUnion('kind', [
     left: count,
     away: z.array(z.string()),
   }),
+  /** What was found damaged in a store and could not be mended; and what was, and is right again. */
+  z.object({
+    kind: z.literal('damage'),
+    found: z.array(damagedObject),
+    intact: z.array(z.string()),
+    /** How many more were found than are named. */
+    more: z.int().nonnegative(),
+  }),
   z.object({ kind: z.literal('audit'), command: z.string(), operator: z.string(), what: z.string() }),
 ])
 
 export type EntryBody = z.infer<typeof entryBody>
 export type EntryKind = EntryBody['kind']
 export type EntryOf<K extends EntryKind> = Extract<EntryBody, { kind: K }>
-export type StoredObject = z.infer<typeof storedObject>
 export type SealedRef = z.infer<typeof sealedObject>
 export type FloorText = z.infer<typeof floor>
 export type GapEntryScope = z.infer<typeof gapScope>
@@ -328,6 +329,7 @@ const IGNORABLE: ReadonlySet<EntryKind> = new Set([
   'checkpoint',
   'locks',
   'scrub',
+  'damage',
   'orphans',
 ])
 

@@ -5,9 +5,10 @@
 import { must, TidemarkError } from '../core/errors.ts'
 import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
-import type { EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
+import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
 import { parseInstant } from '../formats/temporal.ts'
 import { judge } from './admission.ts'
+import { KnownDamage } from './known-damage.ts'
 import type { CatalogEntry, Retirement } from './catalog-entry.ts'
 import { type Floor, laterFloor, parseFloor } from './floor.ts'
 import { type Gap, Generation } from './generation.ts'
@@ -47,6 +48,7 @@ export class Catalog {
   readonly locks = new Map<string, EntryOf<'locks'>>()
   /** The newest one. */
   scrubbed: NumberedEntry<'scrub'> | undefined
+  readonly damage = new KnownDamage()
   /** A store that keeps less than the ledger has. */
   #limit: Floor | undefined
   readonly gaps: Gap[] = []
@@ -72,6 +74,7 @@ export class Catalog {
     catalog.stream = root.stream
     for (const { number, writtenAt, body } of root.entries)
       catalog.apply({ number: BigInt(number), writtenAt, body })
+    if (root.damage !== undefined) catalog.damage.resume(root.damage)
     for (const claim of root.claims)
       catalog.claims.set(claim.lane, { term: claim.term, writer: claim.writer })
     for (const stored of root.generations) {
@@ -108,6 +111,7 @@ export class Catalog {
       hash,
       claims: [...this.claims].map(([lane, claim]) => ({ lane, ...claim })).sort((a, b) => a.lane - b.lane),
       entries: [...this.#kept],
+      ...this.damage.stored(),
       generations: this.#generations.map((generation) => generation.stored(pages)),
     }
   }
@@ -315,20 +319,14 @@ export class Catalog {
         this.#removed(body.id)
         break
       case 'scrub':
-        this.#kept = this.#kept.filter(
-          (kept) => kept.body.kind !== 'scrub' || kept.number === entry.number.toString(),
-        )
+        this.#replaceKept(entry.number, ({ kind }) => kind === 'scrub')
         this.scrubbed = { ...numbered, body }
         break
+      case 'damage':
+        this.damage.apply(body)
+        break
       case 'locks':
-        this.#kept = this.#kept.filter(
-          (kept) =>
-            !(
-              kept.body.kind === 'locks' &&
-              kept.body.place === body.place &&
-              kept.number !== entry.number.toString()
-            ),
-        )
+        this.#replaceKept(entry.number, (kept) => kept.kind === 'locks' && kept.place === body.place)
         this.locks.set(body.place, body)
         break
       case 'checkpoint':
@@ -337,6 +335,11 @@ export class Catalog {
         this.#sinceCheckpoint = 0
         break
     }
+  }
+
+  /** Of those that an entry replaces, it alone. */
+  #replaceKept(by: bigint, isReplaced: (body: EntryBody) => boolean): void {
+    this.#kept = this.#kept.filter(({ number, body }) => !isReplaced(body) || number === by.toString())
   }
 
   #segments(entry: NumberedEntry<'segments'>, signer: string | undefined): void {

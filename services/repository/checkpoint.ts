@@ -14,7 +14,8 @@ import {
   type PagedEntry,
   storedEntry,
 } from '../formats/checkpoint.ts'
-import { type EntryOf, hashBytes, isSameBody, type StoredObject } from '../formats/ledger-entry.ts'
+import { type StoredObject } from '../formats/entry-fields.ts'
+import { type EntryOf, hashBytes, isSameBody } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import {
   checkpointName,
@@ -188,18 +189,20 @@ async function checkpointFaults(
 /** What a reader of this version takes from a root: one of before may say the same otherwise. */
 function meaningOf(bytes: Buffer): unknown {
   const root = decodeRoot(bytes)
-  const { entries, generations, ...rest } = Catalog.restored(root, () => Promise.resolve([])).root(
-    BigInt(root.number),
-    root.hash,
-    [],
-  )
+  // Damage is no part of what the backup says: an older writer passes over it, and leaves it out.
+  const {
+    entries,
+    generations,
+    damage: _,
+    ...rest
+  } = Catalog.restored(root, () => Promise.resolve([])).root(BigInt(root.number), root.hash, [])
   return {
     ...rest,
     // Those of restores went by the times of entries once.
     entries: entries.filter(({ body }) => body.kind !== 'hold' || body.purpose !== 'restore'),
     generations: generations.map((one) => ({
       ...one,
-      pages: one.pages.map(({ content: _, ...page }) => page),
+      pages: one.pages.map(({ content: __, ...page }) => page),
     })),
   }
 }

@@ -1,7 +1,8 @@
 /** One generation as the ledger has it: its segments, bases, tables and schemas, and where it begins and ends. */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
-import type { EntryOf, NumberedEntry, SealedRef, StoredObject } from '../formats/ledger-entry.ts'
+import type { StoredObject } from '../formats/entry-fields.ts'
+import type { EntryOf, NumberedEntry, SealedRef } from '../formats/ledger-entry.ts'
 import type { ReadingEntry } from '../formats/schema-change.ts'
 import type { Floor } from './floor.ts'
 import type { SegmentLog } from './segment-log.ts'

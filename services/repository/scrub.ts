@@ -4,7 +4,7 @@
  */
 import { asTidemarkError } from '../core/errors.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { type StoredObject } from '../formats/ledger-entry.ts'
+import type { DamagedObject, StoredObject } from '../formats/entry-fields.ts'
 import { proveLedger } from './checkpoint.ts'
 import { putBack } from './copy-set.ts'
 import { type Floor, isBelow } from './floor.ts'
@@ -13,7 +13,7 @@ import { readTrim } from './trim.ts'
 import { faultOf, isSame } from './keyring.ts'
 import type { AnyEntry } from './entry-reader.ts'
 import type { Ledger } from './ledger.ts'
-import { namedObjects } from './named-objects.ts'
+import { type NamedObject, namedObjects } from './named-objects.ts'
 
 export interface ScrubFault {
   readonly place: string
@@ -22,6 +22,9 @@ export interface ScrubFault {
   /** `mended`: put back. `lost`: no store of the set has it. `left`: the store would not take it. */
   readonly outcome: 'mended' | 'lost' | 'left'
   readonly what: string
+  /** Number of the entry that names it, and the last position that it is for. */
+  readonly entry: string
+  readonly until: string | null
 }
 
 export interface ScrubReport {
@@ -32,7 +35,12 @@ export interface ScrubReport {
     readonly away: string | null
   }[]
   readonly faults: readonly ScrubFault[]
+  /** What was damaged before, and is right in every store by now. */
+  readonly intact: readonly string[]
 }
+
+/** One of `parts` shares of the objects: which one; or what is known to be damaged alone. */
+export type ScrubShare = { readonly part: number; readonly parts: number } | 'known'
 
 export interface ScrubOptions {
   readonly ledger: Ledger
@@ -41,8 +49,9 @@ export interface ScrubOptions {
   readonly floor: Floor | undefined
   /** All stores of the set, the primary first. */
   readonly stores: readonly ObjectStore[]
-  /** One of `parts` shares of the objects: which one. */
-  readonly share: { readonly part: number; readonly parts: number }
+  readonly share: ScrubShare
+  /** What is known to be damaged. */
+  readonly known: readonly DamagedObject[]
   readonly signal: AbortSignal
   onProgress?(objects: number): void
 }
@@ -58,20 +67,28 @@ export async function scrub({
   floor,
   stores,
   share,
+  known,
   signal,
   onProgress,
 }: ScrubOptions): Promise<ScrubReport> {
   const faults: ScrubFault[] = []
+  const intact: string[] = []
+  const isKnown = new Set(known.map(({ object }) => object))
   const seen = await Promise.all(stores.map((store) => begin(store, ledger, stream)))
   let objects = 0
   /** One object in all stores that are to have it. */
-  const look = async (object: StoredObject, range: string, number: bigint): Promise<void> => {
+  const look = async (
+    { object, range, until }: Pick<NamedObject, 'object' | 'range' | 'until'>,
+    number: bigint,
+  ): Promise<void> => {
+    if (share === 'known' && !isKnown.has(object.name)) return
     const asked = seen.filter(
       (one) => one.away === null && number <= one.head && !isBelow(one.floor, object.name),
     )
     const found = await Promise.all(asked.map(async (one) => ({ one, what: await read(one, object) })))
     const right = found.filter(({ what }) => what === undefined).map(({ one }) => one.store)
     const wrong = found.filter(({ what }) => typeof what === 'string')
+    const before = faults.length
     let bytes: Buffer | undefined
     for (const { one, what } of wrong) {
       bytes ??= await anywhere([...right, ...stores], object)
@@ -81,19 +98,29 @@ export async function scrub({
         range,
         outcome: bytes === undefined ? 'lost' : await mend(one.store, object.name, bytes),
         what: what!,
+        entry: number.toString(),
+        until,
       })
     }
+    const isRight = faults.slice(before).every(({ outcome }) => outcome === 'mended')
+    if (isKnown.has(object.name) && isRight && seen.every(({ away }) => away === null))
+      intact.push(object.name)
     onProgress?.(++objects)
   }
-  for await (const entry of entriesOf(ledger, floor, share)) {
+  const entries = share === 'known' ? entriesNumbered(ledger, known) : entriesOf(ledger, floor, share)
+  for await (const entry of entries) {
     signal.throwIfAborted()
+    const name = ledger.lineages.nameOf(entry.number)
     await look(
-      { name: ledger.lineages.nameOf(entry.number), bytes: String(entry.bytes), sha256: entry.hash },
-      `ledger entry ${entry.number}`,
+      {
+        object: { name, bytes: String(entry.bytes), sha256: entry.hash },
+        range: `ledger entry ${entry.number}`,
+        until: null,
+      },
       entry.number,
     )
-    for (const { object, range } of namedObjects(entry))
-      if (!isBelow(floor, object.name)) await look(object, range, entry.number)
+    for (const named of namedObjects(entry))
+      if (!isBelow(floor, named.object.name)) await look(named, entry.number)
   }
   return {
     stores: seen.map(({ store, objects: count, bytes, away }) => ({
@@ -103,14 +130,20 @@ export async function scrub({
       away,
     })),
     faults,
+    intact,
   }
+}
+
+async function* entriesNumbered(ledger: Ledger, known: readonly DamagedObject[]): AsyncGenerator<AnyEntry> {
+  for (const number of new Set(known.map(({ entry }) => entry)))
+    yield await ledger.provenEntry(BigInt(number))
 }
 
 /** Everything with its chain; or a share, each entry by its signature, so that a day's work does not grow with the whole. */
 async function* entriesOf(
   ledger: Ledger,
   floor: Floor | undefined,
-  { part, parts }: ScrubOptions['share'],
+  { part, parts }: Exclude<ScrubShare, 'known'>,
 ): AsyncGenerator<AnyEntry> {
   if (parts === 1) {
     for await (const { entry } of proveLedger(ledger, floor)) yield entry

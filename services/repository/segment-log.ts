@@ -4,7 +4,8 @@
  */
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import { contentOf, type PagedEntry, type PageSummary } from '../formats/checkpoint.ts'
-import type { NumberedEntry, StoredObject } from '../formats/ledger-entry.ts'
+import type { StoredObject } from '../formats/entry-fields.ts'
+import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import { parseInstant } from '../formats/temporal.ts'
 
 /** What an entry covers, and what a page covers: for choosing. Times are RFC 3339, undefined where there is no commit. */

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/open-backup.ts'
+import { ofScrub, notRecorded, recordDamage } from '../../app/record-damage.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
@@ -28,15 +29,16 @@ export function registerScrub(program: Command, run: Run): void {
       daysOf,
       1,
     )
+    .option('--known', 'only what is known to be damaged')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const { days } = command.optsWithGlobals<{ days: number }>()
+        const { days, known } = command.optsWithGlobals<{ days: number; known?: boolean }>()
         const { output, signal } = context
         const opened = await openBackup({ ...context.place(), role: 'writer' })
         const progress = new Progress(output.json)
         const report = await scrubSet(
           opened,
-          { part: Math.floor(systemClock.now() / 86_400_000) % days, parts: days },
+          known === true ? 'known' : { part: Math.floor(systemClock.now() / 86_400_000) % days, parts: days },
           signal,
           (objects) => progress.show('scrub', objects, objects, 'objects'),
         ).finally(() => progress.stop())
@@ -50,6 +52,8 @@ export function registerScrub(program: Command, run: Run): void {
           output.line(
             `${fault.outcome === 'mended' ? 'MENDED' : 'DAMAGED'}  ${fault.object} in ${fault.place} (${fault.range}): ${fault.what}`,
           )
+        const recorded = await recordDamage(opened.repository, ofScrub(report))
+        for (const line of notRecorded(recorded)) output.line(line)
         const bad = report.faults.filter((fault) => fault.outcome !== 'mended')
         const where = await audit(
           opened.repository,

@@ -90,6 +90,7 @@ export function registerStatus(program: Command, run: Run): void {
           ['slot', slotText(status)],
           ['stored', bytesText(status.bytesStored)],
         ]
+        if (status.damage.objects > 0) rows.push(['DAMAGED', status.damage.what])
         for (const line of copyLines(compared)) rows.push(['copy', line])
         for (const line of anchors) rows.push(['anchor', line])
         if (status.sourceError !== null)

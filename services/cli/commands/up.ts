@@ -62,6 +62,8 @@ function words(event: UpEvent): string | undefined {
       return `the copy ${event.place} is behind: ${event.code}: ${event.message}; it is tried again`
     case 'scrubbed':
       return `scrubbed share ${event.part + 1} of ${event.parts}: ${countText(event.objects)} objects, ${event.mended} mended${event.lost > 0 ? `, ${event.lost} LOST in every store: tidemark verify names what they cover` : ''}${event.left > 0 ? `, ${event.left} damaged and not taken back by their store` : ''}${event.away.length > 0 ? `; not looked at: ${event.away.join(', ')}` : ''}`
+    case 'damage':
+      return `DAMAGED: ${event.objects} objects, ${event.repaired} more are right again: tidemark doctor`
     case 'locks':
       return `locked in ${event.place} until ${event.until}: ${countText(event.objects)} objects`
     case 'swept':
@@ -186,6 +188,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             const alarm = event.event in ALARMS ? ALARMS[event.event as keyof typeof ALARMS] : undefined
             if (alarm !== undefined) log.error(event, alarm)
             if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
+            if (event.event === 'damage' && event.objects > 0) log.error(event, 'damaged objects')
             // With --json the event itself is what a program reads: not twice.
             const warning =
               event.event in WARNINGS ? WARNINGS[event.event as keyof typeof WARNINGS] : undefined

@@ -3,8 +3,10 @@ import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
 import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/open-backup.ts'
+import { ofVerify, notRecorded, recordDamage } from '../../app/record-damage.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'
 import { openAnySide } from './status.ts'
@@ -20,24 +22,7 @@ export function registerVerify(program: Command, run: Run): void {
         const options = command.optsWithGlobals<{ chain?: boolean; againstSource?: boolean }>()
         const { output, signal } = context
         if (options.againstSource === true) {
-          const place = context.place()
-          const { repository } = await openBackup({ ...place, role: 'restore' })
-          const report = await verifyAgainstSource(repository, context.config().source.url, signal)
-          for (const t of report.tables)
-            output.line(
-              `${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`,
-            )
-          const where = await audit(repository, 'verify --against-source', report.position)
-          if (!report.equal)
-            throw new TidemarkError(
-              'NOT_PROVEN',
-              `the backup at ${report.position} differs from the source: ${report.tables
-                .filter((t) => !t.equal)
-                .map((t) => t.table)
-                .join(', ')}`,
-            )
-          output.line(`The backup equals the source at ${report.position}.`)
-          output.result({ ...report, audit: where })
+          await compareWithSource(context)
           return
         }
         const opened =
@@ -50,7 +35,9 @@ export function registerVerify(program: Command, run: Run): void {
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
         for (const d of report.damaged)
           output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
-        output.event({ damaged: report.damaged })
+        const recorded = await recordDamage(repository, ofVerify(report))
+        output.event({ damaged: report.damaged, recorded })
+        for (const line of notRecorded(recorded)) output.line(line)
         if (report.damaged.length > 0)
           throw new TidemarkError(
             report.damaged[0]!.code === 'OBJECT_MISSING' ? 'OBJECT_MISSING' : 'OBJECT_CORRUPT',
@@ -74,4 +61,26 @@ export function registerVerify(program: Command, run: Run): void {
         })
       }),
     )
+}
+
+async function compareWithSource(context: Context): Promise<void> {
+  const { output, signal } = context
+  const place = context.place()
+  const { repository } = await openBackup({ ...place, role: 'restore' })
+  const report = await verifyAgainstSource(repository, context.config().source.url, signal)
+  for (const t of report.tables)
+    output.line(
+      `${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`,
+    )
+  const where = await audit(repository, 'verify --against-source', report.position)
+  if (!report.equal)
+    throw new TidemarkError(
+      'NOT_PROVEN',
+      `the backup at ${report.position} differs from the source: ${report.tables
+        .filter((t) => !t.equal)
+        .map((t) => t.table)
+        .join(', ')}`,
+    )
+  output.line(`The backup equals the source at ${report.position}.`)
+  output.result({ ...report, audit: where })
 }

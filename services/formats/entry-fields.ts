@@ -1,0 +1,25 @@
+/** Fields that entries of the ledger and its checkpoints share. */
+import { z } from 'zod'
+
+export const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
+export const count = z.string().regex(/^[0-9]{1,20}$/)
+export const hash = z.string().regex(/^[0-9a-f]{64}$/)
+export const instant = z.iso.datetime()
+export const oid = z.int().nonnegative()
+
+export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
+export const damagedObject = z.object({
+  object: z.string(),
+  /** Number of the entry that names it. */
+  entry: count,
+  /** What it covers, for people. */
+  range: z.string(),
+  /** The last position that it is for; null for keys and entries of the ledger. */
+  until: lsn.nullable(),
+  /** Some store of the set has it right. */
+  elsewhere: z.boolean(),
+  what: z.string(),
+})
+
+export type StoredObject = z.infer<typeof storedObject>
+export type DamagedObject = z.infer<typeof damagedObject>
