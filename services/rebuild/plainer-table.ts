@@ -37,16 +37,15 @@ export function plainerTables(facts: TableFacts, missing: ReadonlySet<string>): 
   const all = facts.columns.map((column) => column.name)
   const words = (text: string, names: readonly string[]): string =>
     `${text}${names.length === 0 ? '' : `${text === '' ? '' : '; '}as text: ${names.join(', ')}`}`
+  const nearest = {
+    columns: typed,
+    accessMethod: null,
+    ...(ownNotNulls === undefined ? {} : { notNulls: ownNotNulls }),
+  }
   const forms: readonly [Partial<TableFacts>, readonly string[], string][] = [
-    [
-      {
-        columns: typed,
-        accessMethod: null,
-        ...(ownNotNulls === undefined ? {} : { notNulls: ownNotNulls }),
-      },
-      asText,
-      '',
-    ],
+    [nearest, asText, ''],
+    // Before anything is taken from its columns: a child whose parent was left out computes its values itself.
+    [{ ...nearest, ...alone }, asText, 'a table of its own'],
     [plainly, asText, 'without options, collations and generated values'],
     [{ ...plainly, ...alone }, asText, 'a table of its own'],
     [

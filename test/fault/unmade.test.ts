@@ -242,6 +242,26 @@ test('a table that is left out takes what refers to it along, as notes', async (
   expect(await ask(report.url, 'SELECT * FROM child')).toEqual([{ id: 1, p: 1 }])
 })
 
+test.each(oneVersion())(
+  'a child whose parent is left out is a table of its own, with the values that it generates (%s)',
+  async (version) => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE parent (id int PRIMARY KEY, n int, g int GENERATED ALWAYS AS (n * 3) STORED, t text COLLATE "C");
+        CREATE TABLE child (own text) INHERITS (parent); INSERT INTO child (id, n, t, own) VALUES (1, 2, 'a', 'b')`,
+    })
+    const report = await restored(backup, { exceptTables: ['public.parent'] })
+    expect(report.told).toEqual(['table public.child'])
+    expect(report.result!.unmade[0]!.instead).toBe('a table of its own')
+    expect(await ask(report.url, 'SELECT * FROM child')).toEqual([{ id: 1, n: 2, g: 6, t: 'a', own: 'b' }])
+    const [is] = await ask<{ g: string }>(
+      report.url,
+      `SELECT attgenerated AS g FROM pg_attribute WHERE attrelid = 'child'::regclass AND attname = 'g'`,
+    )
+    expect(is!.g).toBe('s')
+  },
+)
+
 test('where protection cannot be made, grants are withheld', async () => {
   const role = `r${Date.now().toString(36)}`
   const outside = new pg.Client(serverUrl('18'))

@@ -247,6 +247,38 @@ function isDefaultOfOwn(
   )
 }
 
+/**
+ * Whether a table came back whole under the name that records had for it, and the report says that both names may be older: two
+ * tables that changed their names without a record, of which one was left out.
+ */
+function isUnderOldName(
+  row: string,
+  source: Seen,
+  except: readonly string[],
+  isTold: (entry: string) => boolean,
+): boolean {
+  const [table = '', digest = ''] = row.split(': ')
+  return (
+    isTold(`TABLE ${table} (`) &&
+    except.some((name) => isTold(`TABLE ${name} (`) && source.rows.includes(`${name}: ${digest}`))
+  )
+}
+
+/**
+ * Whether a table was set to NOTHING where nothing records it: its UPDATE fails until Tidemark gives it an identity again, which
+ * may be before the schema is read.
+ */
+function isNothingOfTheMoment(key: string, how: string, script: readonly string[]): boolean {
+  const [, table] = /^REPLICA IDENTITY (\S+)$/.exec(key) ?? []
+  const set = script.lastIndexOf(
+    `ALTER TABLE ${(table ?? '').replace(/^public\./, '')} REPLICA IDENTITY NOTHING;`,
+  )
+  const off = script.slice(0, set + 1).lastIndexOf('SET event_triggers = off;')
+  return (
+    how === 'NOTHING' && set >= 0 && off >= 0 && !script.slice(off, set).includes('RESET event_triggers;')
+  )
+}
+
 /** One line for each difference that the report does not tell. */
 export async function untold(
   pgDump: string,
@@ -263,11 +295,14 @@ export async function untold(
   const rows = shown(await digests(restored.url))
   for (const row of source.rows)
     if (!rows.includes(row) && !except.includes(row.replace(/:.*$/, ''))) out.push(`rows: ${row}`)
-  for (const row of rows) if (!source.rows.includes(row)) out.push(`rows that are not so: ${row}`)
+  for (const row of rows)
+    if (!source.rows.includes(row) && !isUnderOldName(row, source, except, isTold))
+      out.push(`rows that are not so: ${row}`)
   const catalog = catalogOf(pgDump, restored.url)
   for (const [key, sql] of source.catalog) {
     const got = catalog.get(key)
     if (got === sql || isTold(key) || isExcept(key) || isExcept(sql)) continue
+    if (isNothingOfTheMoment(key, sql, script.slice(0, source.ran))) continue
     if (isOwnAsWell(sql, got) || isDefaultOfOwn(key, sql, source.catalog, catalog)) continue
     // The index of a partition that was left out: its own entry names the table, this one does not.
     const attached = /^INDEX ATTACH \w+\.(\w+) /.exec(key)?.[1]
