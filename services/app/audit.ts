@@ -25,17 +25,31 @@ export function isNotTaken(error: unknown): boolean {
   return NOT_TAKEN.has(asTidemarkError(error).code)
 }
 
+/** Commands that have nothing else to write. */
+const READS: ReadonlySet<string> = new Set([
+  'find',
+  'read',
+  'restore',
+  'restore --dry-run',
+  'verify',
+  'verify --chain',
+])
+
 export const LOCAL_AUDIT = 'tidemark-audit.log'
 
 /** @returns where the entry is: `ledger`, or the local file's path */
 export async function audit(
-  repository: Pick<Repository, 'audit'>,
+  repository: Pick<Repository, 'audit' | 'unasked'>,
   command: string,
   what: string,
 ): Promise<string> {
   const who = operator()
   try {
-    if (await repository.audit(command, what, who)) return 'ledger'
+    if (
+      !(READS.has(command) && repository.unasked.length > 0) &&
+      (await repository.audit(command, what, who))
+    )
+      return 'ledger'
   } catch (error) {
     // These must not keep anybody from restoring; the trace goes to the file.
     if (!isNotTaken(error)) throw error

@@ -8,7 +8,8 @@ import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'
-import { closes, parsePoint, resolvePoint } from '../rebuild/point.ts'
+import { parsePoint, resolvePoint } from '../rebuild/point.ts'
+import { closes } from '../repository/restorable.ts'
 import { namedObjects } from '../repository/named-objects.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
@@ -255,8 +256,8 @@ export class RestoreHold {
 
   /** False where the ledger cannot be written: nobody is kept from restoring by that. */
   async #append(body: EntryOf<'hold'> | EntryOf<'hold-released'>): Promise<boolean> {
-    const { ledger, canSign } = this.#repository
-    if (!canSign) return false
+    const { ledger, canSign, unasked } = this.#repository
+    if (!canSign || unasked.length > 0) return false
     try {
       await ledger.append(body, this.#repository.signer)
       return true

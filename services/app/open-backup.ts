@@ -72,7 +72,7 @@ export async function openBackup(
 ): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
   const use = options.use ?? (options.role === 'writer' ? 'write' : 'read')
-  const { store, copies, troubles } = await openStoreSet(options, use, openStore)
+  const { store, copies, troubles, away } = await openStoreSet(options, use, openStore)
   const repository = await Repository.open({
     store,
     trust: keys.trust,
@@ -111,6 +111,10 @@ export async function openBackup(
   if (store instanceof CopySet)
     for (const [i, { outcome }] of compared.entries())
       if (outcome === 'returning') store.returning.add(copies[i]!.store)
+  const anchored = isCompared ? await anchors.check() : undefined
+  // Each may know of entries that this store has lost.
+  const unasked = [...compared, ...(anchored ?? [])].filter(({ outcome }) => outcome === 'unreachable')
+  repository.unasked = [...away, ...unasked.map(({ place }) => place)]
   return {
     repository,
     keys,
@@ -131,7 +135,7 @@ export async function openBackup(
       ...troubles(),
     ],
     compared,
-    anchored: isCompared ? await anchors.check() : undefined,
+    anchored,
   }
 }
 

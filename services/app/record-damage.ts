@@ -76,6 +76,14 @@ export async function recordDamage(
   }
 }
 
+/** By whoever has nothing else to write: not where newer entries may be lost. */
+export async function recordAsReader(repository: Repository, looked: Looked): Promise<string | null> {
+  const { unasked } = repository
+  return unasked.length === 0
+    ? recordDamage(repository, looked)
+    : `${unasked.join(', ')} could not be asked whether this store has lost entries`
+}
+
 /** For people. @param recorded as `recordDamage` returns it */
 export function notRecorded(recorded: string | null): string[] {
   return recorded === null || recorded === 'ledger' ? [] : [`Not recorded in the ledger: ${recorded}`]

@@ -24,6 +24,8 @@ export interface StoreSet {
   readonly copies: readonly OpenedCopy[]
   /** What went wrong and was helped, for people. */
   readonly troubles: () => readonly string[]
+  /** Stores that could not be asked how far they reach, where they were asked. */
+  readonly away: readonly string[]
 }
 
 export interface CopyReport {
@@ -57,7 +59,7 @@ export async function openStoreSet(
   const copies = await Promise.all(
     (places.copies ?? []).map(async (place) => ({ place, store: await open(place.url) })),
   )
-  if (copies.length === 0) return { store: primary, copies, troubles: () => [] }
+  if (copies.length === 0) return { store: primary, copies, troubles: () => [], away: [] }
   const troubles = new Troubles()
   if (use === 'write') {
     const set = new CopySet({
@@ -66,7 +68,7 @@ export async function openStoreSet(
       use,
       events: troubles,
     })
-    return { store: set, copies, troubles: () => troubles.lines }
+    return { store: set, copies, troubles: () => troubles.lines, away: [] }
   }
   const all = [
     { store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 },
@@ -84,6 +86,7 @@ export async function openStoreSet(
     store: new CopySet({ primary: home, readFirst: best, copies: others, use, events: troubles }),
     copies,
     troubles: () => troubles.lines,
+    away: asked.filter(({ answer }) => 'error' in answer).map(({ store }) => store.place),
   }
 }
 

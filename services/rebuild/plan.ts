@@ -5,8 +5,9 @@ import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Gap, Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
+import { closes, gapsAt } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
-import { closes, type ResolvedPoint } from './point.ts'
+import type { ResolvedPoint } from './point.ts'
 import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
 import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
@@ -62,17 +63,6 @@ export function tableStarts(
       starts.set(table.body.oid, table)
   }
   return starts
-}
-
-/** Gaps that a restore to the point would cross. */
-export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): readonly Gap[] {
-  return gaps.filter(
-    (gap) =>
-      gap.generation === generation.facts.generation &&
-      compareLsn(gap.from, lsn) <= 0 &&
-      (gap.closedAt === undefined || !closes(gap.closedAt, lsn)) &&
-      (gap.scope.kind === 'table' || gap.to === undefined || compareLsn(gap.to, lsn) > 0),
-  )
 }
 
 /** Gaps of tables that begin behind the position of a time, before the next transaction: whether the time lies before them, nobody knows. */

@@ -18,6 +18,7 @@ import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.t
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Base, Generation } from '../repository/generation.ts'
+import { closes } from '../repository/restorable.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -285,7 +286,9 @@ function betweenGenerations(
 
 function openedAt(generation: Generation): string {
   const closed = closedAt(generation.bases[0]!)
-  return generation.lastCommittedAt === undefined ? closed : (generation.segments.firstCommittedAt ?? closed)
+  const first = generation.segments.firstCommittedAt
+  // The base is there from its closing on, however late the first commit behind it comes.
+  return first === undefined || parseInstant(closed) < parseInstant(first) ? closed : first
 }
 
 /** Before the base closes there is nothing to restore; a quiet time right behind it is the base itself. */
@@ -313,11 +316,6 @@ async function finishTime(
 function openEnded(point: ResolvedPoint): ResolvedPoint {
   const behind = point.next === undefined ? point.generation.end : toLsn(point.next.lsn - 1n)
   return { ...point, until: behind > point.lsn ? behind : point.lsn }
-}
-
-/** A copy at `position` holds what commits below it: a point right below it is covered too. */
-export function closes(position: Lsn, lsn: Lsn): boolean {
-  return position <= lsn + 1n
 }
 
 async function finish(

@@ -14,7 +14,8 @@ import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { SequenceNames } from './sequence-names.ts'
 import type { PlacedRecord } from './table-history.ts'
-import { closes, readIndex, type ResolvedPoint } from './point.ts'
+import { closes } from '../repository/restorable.ts'
+import { readIndex, type ResolvedPoint } from './point.ts'
 
 export interface SequenceAt extends SequenceSample {
   /** It may have moved between its sample and the point. */

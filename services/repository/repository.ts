@@ -49,6 +49,11 @@ export class Repository {
   #claimedAt = 0n
   #readFrom = 0n
   readonly #trusting: Trusting
+  /**
+   * Copies and anchors that could not be asked. One may know of newer entries that the store has lost, so whoever only reads puts
+   * nothing behind the last one: it would take the place of what can still be put back.
+   */
+  unasked: readonly string[] = []
   /** Ledger entries that had been deleted from the store and were read from its older versions. */
   recovered = 0
 

@@ -16,7 +16,7 @@ test('from a folder that this account cannot write, the trace goes to another on
   process.env['HOME'] = home
   process.seteuid!(54321)
   try {
-    const where = await audit({ audit: () => Promise.resolve(false) }, 'find', 'all tables')
+    const where = await audit({ unasked: [], audit: () => Promise.resolve(false) }, 'find', 'all tables')
     expect(where).toBe(join(home, LOCAL_AUDIT))
     expect(JSON.parse(await readFile(where, 'utf8'))).toMatchObject({ command: 'find', what: 'all tables' })
   } finally {

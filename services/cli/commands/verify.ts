@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
 import { audit } from '../../app/audit.ts'
 import { openBackup } from '../../app/open-backup.ts'
-import { ofVerify, notRecorded, recordDamage } from '../../app/record-damage.ts'
+import { ofVerify, notRecorded, recordAsReader } from '../../app/record-damage.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
@@ -35,7 +35,7 @@ export function registerVerify(program: Command, run: Run): void {
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
         for (const d of report.damaged)
           output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
-        const recorded = await recordDamage(repository, ofVerify(report))
+        const recorded = await recordAsReader(repository, ofVerify(report))
         output.event({ damaged: report.damaged, recorded })
         for (const line of notRecorded(recorded)) output.line(line)
         if (report.damaged.length > 0)

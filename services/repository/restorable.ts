@@ -1,0 +1,128 @@
+/** Which points can be restored, from the ledger alone: what is offered and what a restore accepts have to be the same. */
+import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import { parseInstant } from '../formats/temporal.ts'
+import type { Catalog } from './catalog.ts'
+import type { Base, Gap, Generation } from './generation.ts'
+import { isSegments } from './segment-log.ts'
+import { closedAt, reachedAt } from './source-time.ts'
+
+/** A copy at `position` holds what commits below it: a point right below it is covered too. */
+export function closes(position: Lsn, lsn: Lsn): boolean {
+  return position <= lsn + 1n
+}
+
+/** Gaps that a restore to the point would cross. */
+export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): readonly Gap[] {
+  return gaps.filter(
+    (gap) =>
+      gap.generation === generation.facts.generation &&
+      compareLsn(gap.from, lsn) <= 0 &&
+      (gap.closedAt === undefined || !closes(gap.closedAt, lsn)) &&
+      (gap.scope.kind === 'table' || gap.to === undefined || compareLsn(gap.to, lsn) > 0),
+  )
+}
+
+/** As a restore takes it: a place of an older generation may be one of a newer one too. */
+export function pointText(
+  { generations }: Pick<Catalog, 'generations'>,
+  { facts }: Generation,
+  lsn: Lsn,
+): string {
+  const newest = generations.findLast(({ bases }) => bases.length > 0)
+  return newest === undefined || newest.facts.generation === facts.generation
+    ? formatLsn(lsn)
+    : `${formatLsn(lsn)}@${facts.generation}`
+}
+
+/** The oldest base that a restore can begin from. */
+export function firstBase(generation: Generation): Base | undefined {
+  return generation.bases.find((base) => generation.isClosed(base))
+}
+
+export interface Range {
+  readonly from: Lsn
+  /** Inclusive; or the end of what is known, which stands for the last point below it. */
+  readonly to: Lsn
+  /** Times that are accepted as these points; undefined where none is sure to be. */
+  readonly fromTime: string | undefined
+  readonly toTime: string | undefined
+  /** Tables that have a gap there: a restore takes the others. */
+  readonly without: readonly string[]
+}
+
+/** Every point of a generation that can be restored, in ranges with the same tables. */
+export function restorableRanges({ gaps }: Pick<Catalog, 'gaps'>, generation: Generation): Range[] {
+  const base = firstBase(generation)
+  if (base === undefined) return []
+  const first = base.closing
+  const { end } = generation
+  const own = gaps.filter((gap) => gap.generation === generation.facts.generation)
+  const edges = [...own.flatMap(({ from, to, closedAt: at }) => [from, to, at]), first]
+    .filter((lsn) => lsn !== undefined)
+    .filter((lsn) => compareLsn(lsn, first) >= 0 && (compareLsn(lsn, end) < 0 || lsn === first))
+    .sort(compareLsn)
+  const ranges: Range[] = []
+  for (const [i, from] of edges.entries()) {
+    const next = edges[i + 1]
+    if (next === from) continue
+    const crossed = gapsAt(own, generation, from)
+    if (crossed.some(({ scope }) => scope.kind === 'stream')) continue
+    const without = namesOf(crossed)
+    const last = ranges.at(-1)
+    const isSame = last !== undefined && last.to === from - 1n && String(last.without) === String(without)
+    if (isSame) ranges.pop()
+    ranges.push({
+      from: isSame ? last.from : from,
+      to: next === undefined ? end : toLsn(next - 1n),
+      fromTime: isSame ? last.fromTime : from === first ? openingTime(generation, base, own) : undefined,
+      toTime: next === undefined ? closingTime(generation, own) : undefined,
+      without,
+    })
+  }
+  return ranges
+}
+
+/** What a restore makes of one point. */
+export function offered(
+  catalog: Pick<Catalog, 'gaps'>,
+  generation: Generation,
+  lsn: Lsn,
+): { readonly restorable: boolean; readonly without: readonly string[] } {
+  const base = firstBase(generation)
+  const isInside =
+    base !== undefined &&
+    closes(base.closing, lsn) &&
+    (compareLsn(lsn, generation.end) <= 0 || compareLsn(lsn, generation.to) <= 0)
+  if (!isInside) return { restorable: false, without: [] }
+  const crossed = gapsAt(catalog.gaps, generation, lsn)
+  return { restorable: crossed.every(({ scope }) => scope.kind === 'table'), without: namesOf(crossed) }
+}
+
+function namesOf(gaps: readonly Gap[]): string[] {
+  const names = gaps.flatMap(({ scope }) => (scope.kind === 'table' ? [`${scope.schema}.${scope.name}`] : []))
+  return [...new Set(names)].sort()
+}
+
+/** The time of a base means a place before the next transaction: where a gap begins before one, it may lie in that. */
+function openingTime(generation: Generation, base: Base, gaps: readonly Gap[]): string | undefined {
+  const time = closedAt(base)
+  const begins = gaps.map(({ from }) => from).filter((from) => compareLsn(from, base.closing) >= 0)
+  const { segments } = generation
+  const isBefore = (to: Lsn, latest: string | null): boolean =>
+    latest !== null &&
+    parseInstant(latest) > parseInstant(time) &&
+    begins.every((from) => compareLsn(to, from) < 0)
+  const isSure =
+    begins.length === 0 ||
+    segments.pages.some(({ range, latestCommittedAt }) => isBefore(parseLsn(range.to), latestCommittedAt)) ||
+    segments.unpaged.some(
+      (entry) => isSegments(entry) && isBefore(parseLsn(entry.body.to), entry.body.latestCommittedAt),
+    )
+  return isSure ? time : undefined
+}
+
+/** The newest time means the last transaction or any place behind it. */
+function closingTime(generation: Generation, gaps: readonly Gap[]): string | undefined {
+  const isSure = gaps.every(({ from }) => compareLsn(from, generation.to) <= 0)
+  return isSure ? reachedAt(generation) : undefined
+}
