@@ -9,7 +9,7 @@ import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type DamageReport, readDamage } from './damage-report.ts'
 import { type AskedSource, examineSource } from './examine-source.ts'
-import { type GapReport, readWindows } from './windows.ts'
+import { type GapReport, readWindows, type WindowReport } from './windows.ts'
 
 export interface Lag {
   /** WAL between the source's head and what is durable. */
@@ -33,6 +33,8 @@ export interface StatusReport {
     readonly fromTime: string | null
     readonly toTime: string | null
   }
+  /** Behind the window, where tables have a gap: what a restore takes without them; null where there is no such place. */
+  readonly partly: WindowReport | null
   readonly lag: Lag | null
   readonly gaps: readonly GapReport[]
   readonly budget: Budget | null
@@ -51,7 +53,8 @@ export async function readStatus(
   source: AskedSource | undefined,
 ): Promise<StatusReport> {
   const { windows, gaps } = readWindows(repository)
-  const last = windows.at(-1)
+  const last = windows.findLast(({ without }) => without.length === 0)
+  const newest = windows.at(-1)
   const { generation } = repository.catalog
   let live: { lag: Lag; budget: Budget; slot: StatusReport['slot'] } | undefined
   let sourceError: StatusReport['sourceError'] = null
@@ -77,6 +80,7 @@ export async function readStatus(
       fromTime: last?.from.time ?? null,
       toTime: last?.to.time ?? null,
     },
+    partly: newest === undefined || newest === last ? null : newest,
     lag: live?.lag ?? null,
     gaps,
     budget: live?.budget ?? null,

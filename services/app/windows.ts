@@ -1,13 +1,21 @@
 /** What can be restored: windows, markers and gaps, from the ledger alone. */
-import { formatLsn } from '../core/position.ts'
+import { formatLsn, parseLsn } from '../core/position.ts'
 import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
-import { closedAt, reachedAt } from '../repository/source-time.ts'
+import { offered, pointText, restorableRanges } from '../repository/restorable.ts'
 
+/** Every point of it can be restored; `to` is the last one. As `restore --at` takes them. */
 export interface WindowReport {
   readonly generation: number
-  readonly from: { readonly position: string; readonly time: string }
-  readonly to: { readonly position: string; readonly time: string; readonly lastCommittedAt: string | null }
+  /** Times are null inside of a generation, at the edges of gaps. */
+  readonly from: { readonly position: string; readonly time: string | null }
+  readonly to: {
+    readonly position: string
+    readonly time: string | null
+    readonly lastCommittedAt: string | null
+  }
+  /** Tables that have a gap there: a restore takes `--except-table` with each. */
+  readonly without: readonly string[]
 }
 
 export interface GapReport {
@@ -30,6 +38,8 @@ export interface WindowsReport {
     readonly name: string
     readonly position: string
     readonly writtenAt: string
+    readonly restorable: boolean
+    readonly without: readonly string[]
   }[]
   readonly bases: readonly {
     readonly id: string
@@ -38,26 +48,28 @@ export interface WindowsReport {
     readonly tables: number
     readonly rows: string
     readonly bytes: string
+    /** Its closing position. */
+    readonly restorable: boolean
+    readonly without: readonly string[]
   }[]
 }
 
 export function readWindows(repository: Repository): WindowsReport {
   const { catalog } = repository
-  const windows = catalog.generations.flatMap((generation): WindowReport[] => {
-    const first = generation.bases[0]
-    if (first === undefined) return []
-    return [
-      {
+  const windows = catalog.generations.flatMap((generation) =>
+    restorableRanges(catalog, generation).map(
+      ({ from, to, fromTime, toTime, without }): WindowReport => ({
         generation: generation.facts.generation,
-        from: { position: formatLsn(first.closing), time: closedAt(first) },
+        from: { position: pointText(catalog, generation, from), time: fromTime ?? null },
         to: {
-          position: formatLsn(generation.end),
-          time: reachedAt(generation),
-          lastCommittedAt: generation.lastCommittedAt ?? null,
+          position: pointText(catalog, generation, to),
+          time: toTime ?? null,
+          lastCommittedAt: (to === generation.end ? generation.lastCommittedAt : undefined) ?? null,
         },
-      },
-    ]
-  })
+        without,
+      }),
+    ),
+  )
   const gaps = catalog.gaps.map((gap): GapReport => {
     const end = gapEnd(catalog, gap)
     return {
@@ -72,16 +84,25 @@ export function readWindows(repository: Repository): WindowsReport {
     }
   })
   const markers = catalog.generations.flatMap((g) =>
-    g.markers.map((m) => ({ name: m.body.name, position: m.body.at, writtenAt: m.writtenAt })),
+    g.markers.map(({ body, writtenAt }) => {
+      const at = parseLsn(body.at)
+      return {
+        name: body.name,
+        position: pointText(catalog, g, at),
+        writtenAt,
+        ...offered(catalog, g, at),
+      }
+    }),
   )
   const bases = catalog.generations.flatMap((g) =>
     g.bases.map((b) => ({
       id: b.id,
-      closing: formatLsn(b.closing),
+      closing: pointText(catalog, g, b.closing),
       writtenAt: b.writtenAt,
       tables: b.tables.length,
       rows: b.entry.rows,
       bytes: b.entry.bytes,
+      ...offered(catalog, g, b.closing),
     })),
   )
   return { windows, gaps, markers, bases }

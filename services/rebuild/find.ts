@@ -1,8 +1,9 @@
 /** Finds transactions around a time from the indexes alone, the unusual first: what to restore to just before of. */
-import { formatLsn } from '../core/position.ts'
+import { parseLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
+import { offered, pointText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './point.ts'
 
@@ -18,6 +19,10 @@ export interface FoundTransaction {
     readonly deletes: number
     readonly truncates: number
   }[]
+  /** What a restore makes of the point, and of the one before it. */
+  readonly restorable: boolean
+  readonly without: readonly string[]
+  readonly before: { readonly restorable: boolean; readonly without: readonly string[] }
   /** How far it stands out; larger is more unusual. */
   readonly score: number
 }
@@ -41,14 +46,15 @@ export async function findTransactions(
 ): Promise<FoundTransaction[]> {
   const found: FoundTransaction[] = []
   const sizes: number[] = []
-  for (const generation of repository.catalog.generations) {
+  const { catalog } = repository
+  for (const generation of catalog.generations) {
     const around = (c: Coverage): boolean =>
       c.latestCommittedAt !== undefined &&
       parseInstant(c.latestCommittedAt) >= query.from &&
       parseInstant(c.firstCommittedAt!) - SKEW <= query.to
     for await (const entry of generation.segments.segments(around)) {
       const index = await readIndex(repository, entry)
-      for (const t of index.transactions) {
+      for (const [i, t] of index.transactions.entries()) {
         if (t.committedAt < query.from || t.committedAt > query.to) continue
         const tables = t.counts.map(([table, inserts, updates, deletes, truncates]) => {
           const { schema, name } = index.tables[table]!
@@ -63,7 +69,9 @@ export async function findTransactions(
         )
         if (!matches || rows < query.minRows) continue
         found.push({
-          position: formatLsn(t.lsn),
+          position: pointText(catalog, generation, t.lsn),
+          ...offered(catalog, generation, t.lsn),
+          before: offered(catalog, generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from)),
           xid: t.xid,
           committedAt: formatInstant(t.committedAt),
           rows,

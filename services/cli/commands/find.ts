@@ -4,6 +4,7 @@ import { find } from '../../app/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'
+import { offeredText, withoutText } from './status.ts'
 import { countText, table } from '../../terminal/output.ts'
 
 export function registerFind(program: Command, run: Run): void {
@@ -48,7 +49,7 @@ export function registerFind(program: Command, run: Run): void {
               (c) =>
                 `${c.table}: ${[c.inserts > 0 ? `${countText(c.inserts)} inserted` : '', c.updates > 0 ? `${countText(c.updates)} updated` : '', c.deletes > 0 ? `${countText(c.deletes)} deleted` : '', c.truncates > 0 ? 'truncated' : ''].filter((w) => w !== '').join(', ')}`,
             )
-            .join('; '),
+            .join('; ') + offeredText(t),
         ])
         output.line(
           rows.length === 0
@@ -58,7 +59,9 @@ export function registerFind(program: Command, run: Run): void {
         const first = report.transactions[0]
         if (first !== undefined)
           output.line(
-            `\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL`,
+            first.before.restorable
+              ? `\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL${withoutText(first.before.without)}`
+              : '\nThe moment before the first cannot be restored: tidemark windows says what can',
           )
         output.result(report)
       }),

@@ -5,7 +5,7 @@ import type { AskedSource } from '../../app/examine-source.ts'
 import { openBackup } from '../../app/open-backup.ts'
 import { copyLines } from '../../app/store-set.ts'
 import { readStatus, type StatusReport } from '../../app/status.ts'
-import { type GapReport, readWindows } from '../../app/windows.ts'
+import { type GapReport, readWindows, type WindowReport } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
@@ -40,6 +40,29 @@ function gapEndText({ to, generation, toGeneration }: GapReport): string {
   return toGeneration === generation ? to : `${to}, the first base of generation ${toGeneration}`
 }
 
+function endText(position: string | null, time: string | null): string {
+  return `${position ?? ''}${time === null ? '' : ` (${time})`}`
+}
+
+function windowText({ from, to, without }: WindowReport): string {
+  const range = `${endText(from.position, from.time)} to ${endText(to.position, to.time)}`
+  return `${range}${withoutText(without)}`
+}
+
+export function withoutText(without: readonly string[]): string {
+  return without.map((table) => ` --except-table ${table}`).join('')
+}
+
+export function offeredText({
+  restorable,
+  without,
+}: {
+  readonly restorable: boolean
+  readonly without: readonly string[]
+}): string {
+  return restorable ? withoutText(without) : '  (cannot be restored: outside of the windows)'
+}
+
 function slotText({ slot, sourceError }: StatusReport): string {
   if (slot !== null)
     return `${slot.name}, ${slot.active ? 'being read' : 'not being read'}, ${slot.walStatus}`
@@ -61,9 +84,12 @@ export function registerStatus(program: Command, run: Run): void {
           [
             'window',
             status.window.from === null
-              ? 'none yet: the base is not finished'
-              : `${status.window.from} (${status.window.fromTime}) to ${status.window.to} (${status.window.toTime})`,
+              ? status.partly === null
+                ? 'none yet: the base is not finished'
+                : 'no point has all tables'
+              : `${endText(status.window.from, status.window.fromTime)} to ${endText(status.window.to, status.window.toTime)}`,
           ],
+          ...(status.partly === null ? [] : [['partly', windowText(status.partly)]]),
           [
             'behind',
             status.lag === null
@@ -118,15 +144,12 @@ export function registerStatus(program: Command, run: Run): void {
         if (broken !== undefined) for (const line of troubles()) output.line(`WARNING: ${line}`)
         if (report.windows.length === 0)
           output.line('Nothing can be restored yet: there is no finished base.')
-        for (const w of report.windows)
-          output.line(
-            `generation ${w.generation}: ${w.from.position} (${w.from.time}) to ${w.to.position} (${w.to.time})`,
-          )
+        for (const w of report.windows) output.line(`generation ${w.generation}: ${windowText(w)}`)
         for (const b of report.bases)
           output.line(
-            `  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}`,
+            `  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}${offeredText(b)}`,
           )
-        for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}`)
+        for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}${offeredText(m)}`)
         for (const g of report.gaps)
           output.line(`  gap     ${g.scope}  ${g.from} to ${gapEndText(g)}: ${g.reason}`)
         output.result({ ...report, broken: broken === undefined ? null : broken.message })
