@@ -4,7 +4,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { SchemaChange } from '../../core/transaction.ts'
 import { schemaChange, statementsDigest } from '../../formats/schema-change.ts'
 import { catalogDigest } from './catalog/catalog-digest.ts'
-import { type EarlierReading, openCatalog, type ReadSchema, SchemaReader } from './catalog/read-schema.ts'
+import { type Look, Looks } from './catalog/looks.ts'
+import { openCatalog, type ReadSchema, SchemaReader } from './catalog/read-schema.ts'
 import { changedKeys } from './catalog/versions.ts'
 
 /** A whole reading, of which nothing is kept. */
@@ -27,6 +28,7 @@ export interface SchemaReadingsOptions {
 export class SchemaReadings {
   readonly #options: SchemaReadingsOptions
   #reader: SchemaReader | undefined
+  readonly #looks = new Looks()
   #last: ReadSchema | undefined
   #wholeAt = 0
   #changes = 0
@@ -38,9 +40,9 @@ export class SchemaReadings {
   }
 
   /** @param stored the ledger's newest reading, for the first one of a process */
-  whole(stored?: EarlierReading): Promise<ReadSchema> {
+  whole(stored?: Look): Promise<ReadSchema> {
     return this.#alone(async (client) => {
-      const fresh = new SchemaReader()
+      const fresh = new SchemaReader(this.#looks)
       // What the changes make of it, to be compared with it.
       const known = await this.#reader?.read(client)
       const fully = await fresh.read(client, undefined, known === undefined ? stored : undefined)
@@ -76,10 +78,13 @@ export class SchemaReadings {
     if (reader?.digest === undefined || this.#reading > 0) return false
     const [at] = (await client.query<{ head: string }>('SELECT pg_current_wal_insert_lsn()::text AS head'))
       .rows
+    const [seen] = (
+      await client.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot')
+    ).rows
     const digest = await catalogDigest(await openCatalog(client))
-    if (this.#reading > 0 || this.#reader !== reader || at === undefined) return false
+    if (this.#reading > 0 || this.#reader !== reader || at === undefined || seen === undefined) return false
     if (digest !== reader.digest) return true
-    reader.agreedAt(at.head)
+    reader.agreedAt({ ...at, ...seen })
     return false
   }
 

@@ -13,19 +13,13 @@ import { dependentsOf } from './dependents.ts'
 import { inOrder, type OrderedObject, readEdges } from './dependency-order.ts'
 import type { Catalog, CatalogKind, CatalogObject } from './kind.ts'
 import { KINDS } from './kinds.ts'
+import { type Look, Looks } from './looks.ts'
 import { readObjects } from './read-objects.ts'
 import { type Made, uncovered } from './uncovered.ts'
 import { untoldChanges } from './untold.ts'
 import { changedKeys, readLightVersions, readVersions, VERSIONED, type Versions } from './versions.ts'
 
 export type ReadSchema = SchemaFacts & { readonly reading: string; readonly head: string }
-
-/** A reading before this one. */
-export interface EarlierReading {
-  readonly snapshot: string
-  /** LSN, text: no change up to here was made after it. */
-  readonly head: string
-}
 
 /** Readings that may be disturbed before what is there is taken, with what is unsettled named. */
 const ROUNDS = 6
@@ -58,8 +52,16 @@ export class SchemaReader {
   #unsettled: ReadonlySet<string> = new Set()
   /** What could not be read of an object that did not change meanwhile: class:oid to the note. */
   readonly #unread = new Map<string, string>()
-  #earlier: EarlierReading | undefined
+  #earlier: Look | undefined
+  readonly #looks: Looks
   #digest: string | undefined
+  /** Of the last round: who wrote what it saw. */
+  #writers: ReadonlyMap<string, ReadonlySet<number>> = new Map()
+
+  /** @param looks those of the reader before this one, where there was one */
+  constructor(looks = new Looks()) {
+    this.#looks = looks
+  }
 
   /** What the catalog looked like, for comparing two readers. */
   get versions(): Versions | undefined {
@@ -71,9 +73,9 @@ export class SchemaReader {
     return this.#digest
   }
 
-  /** The catalog was found as the last reading saw it: no change up to this LSN is newer. */
-  agreedAt(head: string): void {
-    if (this.#earlier !== undefined) this.#earlier = { ...this.#earlier, head }
+  /** The catalog was found as the last reading saw it. */
+  agreedAt(look: Look): void {
+    if (this.#earlier !== undefined) this.#looks.add(look)
   }
 
   /**
@@ -82,10 +84,12 @@ export class SchemaReader {
    *
    * @param stored the ledger's newest reading, where this is the first one of a process: what changed since
    */
-  async read(client: pg.Client, rounds = ROUNDS, stored?: EarlierReading): Promise<ReadSchema> {
+  async read(client: pg.Client, rounds = ROUNDS, stored?: Look): Promise<ReadSchema> {
     const catalog = await openCatalog(client)
     const earlier = this.#earlier ?? stored
+    if (this.#earlier === undefined && stored !== undefined) this.#looks.add(stored)
     const known = {
+      writers: this.#writers,
       versions: this.#versions,
       light: this.#lightVersions,
       objects: this.#known(),
@@ -100,15 +104,18 @@ export class SchemaReader {
       const unread = [...this.#unread].map(([key, why]) => `${key} could not be read: ${why}`)
       const unsettled = [...disturbed].map((key) => Number(key.split(':')[1]))
       const untold = earlier === undefined ? [] : await this.#untold(catalog, known, earlier, round)
+      const from = this.#looks.since
       this.#earlier = round.facts
+      this.#looks.add(round.facts)
       this.#digest = round.digest
+      this.#writers = round.writers
       return {
         ...round.facts,
         notes: [...round.facts.notes, ...unread],
         unsettled,
-        ...(untold.length === 0 || earlier === undefined
+        ...(untold.length === 0 || from === undefined
           ? {}
-          : { untold: { from: earlier.head, to: round.upTo, objects: untold } }),
+          : { untold: { from, to: round.upTo, objects: untold } }),
       }
     }
   }
@@ -130,12 +137,13 @@ export class SchemaReader {
   #untold(
     catalog: Catalog,
     known: {
+      readonly writers: ReadonlyMap<string, ReadonlySet<number>>
       readonly versions: Versions | undefined
       readonly light: Versions
       readonly objects: ReadonlyMap<string, readonly CatalogObject[]>
       readonly unsettled: ReadonlySet<string>
     },
-    earlier: EarlierReading,
+    earlier: Look,
     { writers }: Round,
   ): Promise<string[]> {
     const after = this.#known()
@@ -158,6 +166,7 @@ export class SchemaReader {
       after,
       changed,
       writers,
+      seen: known.writers,
     })
   }
 
@@ -170,7 +179,7 @@ export class SchemaReader {
     return new Set([...all].filter((key) => printed.has(key)))
   }
 
-  async #round(client: pg.Client, catalog: Catalog, earlier: EarlierReading | undefined): Promise<Round> {
+  async #round(client: pg.Client, catalog: Catalog, earlier: Look | undefined): Promise<Round> {
     const [before] = await catalog.rows<{ head: string }>(HEAD)
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
     try {
@@ -179,7 +188,7 @@ export class SchemaReader {
       )
       const [behind] = await catalog.rows<{ head: string }>(HEAD)
       const seen = await catalog.rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
-      const since = earlier === undefined ? undefined : BigInt(earlier.snapshot.split(':')[0] ?? '0')
+      const since = BigInt((earlier ?? moment)?.snapshot.split(':')[0] ?? '0')
       const { versions, writers } = await readVersions(catalog, since)
       const digest = await catalogDigest(catalog)
       const failed = new Map<string, string>()

@@ -6,6 +6,7 @@
 import { isVisible } from '../../../core/snapshot.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import type { Catalog, CatalogObject } from './kind.ts'
+import { mayBeUnseen } from './looks.ts'
 
 export interface Compared {
   /** pg_current_snapshot() of the reading before. */
@@ -19,6 +20,8 @@ export interface Compared {
   readonly torn: ReadonlySet<string>
   /** By class:oid, 32 bits of each transaction that wrote rows of it and may be newer than the reading before. */
   readonly writers: ReadonlyMap<string, ReadonlySet<number>>
+  /** The same, as the reading before saw it: what it shows is no change, whichever transaction it is of. */
+  readonly seen: ReadonlyMap<string, ReadonlySet<number>>
 }
 
 interface Told {
@@ -56,9 +59,14 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   const rows = new Map([...compared.writers, ...(await lightWriters(catalog, compared, differing))])
   const found = new Set<string>()
   for (const key of differing) {
-    const writers = [...(rows.get(key) ?? [])].filter(
-      (xid) => !isVisible(compared.snapshot, full(compared.snapshot, xid)),
-    )
+    const seen = compared.seen.get(key)
+    const writers = [...(rows.get(key) ?? [])].filter((xid) => {
+      const whole = full(compared.snapshot, xid)
+      return (
+        !isVisible(compared.snapshot, whole) ||
+        (mayBeUnseen(compared.snapshot, BigInt(whole)) && seen?.has(xid) !== true)
+      )
+    })
     const isTold =
       writers.length > 0
         ? writers.every(
