@@ -9,6 +9,7 @@ import {
 import { installSigner, nextSigner } from '../adapters/keys/signer-files.ts'
 import { systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import { madeAt } from '../repository/keyring.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from './open-backup.ts'
@@ -17,7 +18,10 @@ export interface RecipientReport {
   readonly recipient: string
   /** Epoch keys that were sealed for it, in whatever object of the store. */
   readonly epochKeys: number
-  /** When the first and the last of them was made: it opens what was written from then on, up to the next epoch key. */
+  /**
+   * When the first and the last of them was made: it opens what was written from then on, up to the next epoch key. `from` is null
+   * where a version before sealed one anew and did not note when it was made.
+   */
   readonly from: string | null
   readonly to: string | null
   /** Whether the writer's folder has it: what `up` seals from its next start on is sealed for it. */
@@ -30,15 +34,17 @@ export async function listRecipients(place: BackupPlace): Promise<readonly Recip
 }
 
 function reports(repository: Repository, current: readonly string[]): RecipientReport[] {
-  const entries = [...repository.catalog.keys.values()].sort((a, b) => (a.number < b.number ? -1 : 1))
+  const entries = [...repository.catalog.keys.values()]
+    .map((entry) => ({ made: madeAt(entry), body: entry.body }))
+    .sort((a, b) => ((a.made ?? '') < (b.made ?? '') ? -1 : 1))
   const names = new Set([...entries.flatMap((entry) => entry.body.recipients), ...current])
   return [...names].map((recipient) => {
     const opened = entries.filter((entry) => entry.body.recipients.includes(recipient))
     return {
       recipient,
       epochKeys: opened.length,
-      from: opened[0]?.writtenAt ?? null,
-      to: opened.at(-1)?.writtenAt ?? null,
+      from: opened[0]?.made ?? null,
+      to: opened.at(-1)?.made ?? null,
       current: current.includes(recipient),
     }
   })

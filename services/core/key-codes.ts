@@ -25,7 +25,7 @@ export const KEY_CODES = {
     exit: 5,
     retry: 'person',
     means: 'The data is intact, but none of these keys opens it.',
-    next: 'use the keys folder that init wrote for this store',
+    next: 'use the restore keys of this store; after tidemark keys rotate, those of after it',
   },
   KEY_EXPOSED: {
     exit: 5,

@@ -86,7 +86,12 @@ export const entryBody = z.discriminatedUnion('kind', [
     kind: z.literal('key'),
     key: z.string(),
     object: storedObject,
+    /** All who can open `object` or one of `older`. */
     recipients: z.array(z.string()),
+    /** Of a key that was sealed anew: when it was made, whom `object` is sealed for, and the objects before it. Absent in older entries. */
+    made: instant.exactOptional(),
+    sealedFor: z.array(z.string()).exactOptional(),
+    older: z.array(storedObject).exactOptional(),
   }),
   z.object({
     kind: z.literal('schema'),

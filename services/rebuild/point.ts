@@ -90,6 +90,16 @@ export async function readTransactions(
   return (await readIndex(repository, entry)).transactions
 }
 
+/** Of what lies behind a point: it may be sealed for others by then, and the point is reached without it. */
+export async function unlessSealedForOthers<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'KEY_WRONG') return undefined
+    throw error
+  }
+}
+
 export async function readIndex(
   repository: Repository,
   entry: NumberedEntry<'segments'>,
@@ -371,7 +381,8 @@ async function finish(
     if (following === undefined) {
       const end = parseLsn(entry.body.to)
       const later = await firstSegments(generation.segments.entries((c) => compareLsn(c.to, end) > 0))
-      if (later !== undefined) following = (await readTransactions(repository, later))[0]
+      if (later !== undefined)
+        following = (await unlessSealedForOthers(readTransactions(repository, later)))?.[0]
     }
   }
   return { generation, base, lsn, until: lsn, at, next: following }

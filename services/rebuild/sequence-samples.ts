@@ -15,7 +15,7 @@ import { isSegments } from '../repository/segment-log.ts'
 import { SequenceNames } from './sequence-names.ts'
 import type { PlacedRecord } from './table-history.ts'
 import { closes } from '../repository/restorable.ts'
-import { readIndex, type ResolvedPoint } from './point.ts'
+import { readIndex, type ResolvedPoint, unlessSealedForOthers } from './point.ts'
 
 export interface SequenceAt extends SequenceSample {
   /** It may have moved between its sample and the point. */
@@ -46,7 +46,10 @@ export async function sequencesAt(
   for await (const entry of point.generation.segments.entries((c) => !isBehind(c.end))) {
     if (exact === undefined && isSegments(entry))
       isMoved ||= compareLsn(parseLsn(entry.body.to), point.lsn) > 0
-    const sample = await sampleOf(repository, entry)
+    const read = await unlessSealedForOthers(sampleOf(repository, entry).then((sample) => ({ sample })))
+    // To whoever restores, the backup ends here.
+    if (read === undefined) break
+    const { sample } = read
     if (sample === undefined) continue
     if (exact !== undefined) {
       beyond = sample.at

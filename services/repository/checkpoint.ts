@@ -199,12 +199,19 @@ function meaningOf(bytes: Buffer): unknown {
   return {
     ...rest,
     // Those of restores went by the times of entries once.
-    entries: entries.filter(({ body }) => body.kind !== 'hold' || body.purpose !== 'restore'),
+    entries: entries
+      .filter(({ body }) => body.kind !== 'hold' || body.purpose !== 'restore')
+      .map((entry) => (entry.body.kind === 'key' ? { ...entry, body: keyOfBefore(entry.body) } : entry)),
     generations: generations.map((one) => ({
       ...one,
       pages: one.pages.map(({ content: __, ...page }) => page),
     })),
   }
+}
+
+/** An older writer passes over what came later, and leaves it out. */
+function keyOfBefore({ kind, key, object, recipients }: EntryOf<'key'>): EntryOf<'key'> {
+  return { kind, key, object, recipients }
 }
 
 function bigintText(_: string, value: unknown): unknown {

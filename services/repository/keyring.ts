@@ -9,7 +9,7 @@ import type { ObjectDigest } from '../core/ports/object-store.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import { aesKeyring, type EpochKey, openWith, type SealContext, sealPieces } from '../formats/envelope.ts'
 import { type StoredObject } from '../formats/entry-fields.ts'
-import { hashBytes } from '../formats/ledger-entry.ts'
+import { hashBytes, type NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import { keyName } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
@@ -71,15 +71,19 @@ export class Keyring {
     const name = keyName(`${id}-${this.#randomness.bytes(4).toString('hex')}`)
     const sealed = await to.seal(secret, this.#context(name))
     await putNew(this.#ledger, name, [sealed])
-    const recipients = [
-      ...new Set([...(this.#catalog.keys.get(id)?.body.recipients ?? []), ...to.recipients]),
-    ]
+    const before = this.#catalog.keys.get(id)
+    const recipients = [...new Set([...(before?.body.recipients ?? []), ...to.recipients])]
+    const made = before === undefined ? undefined : madeAt(before)
+    const older = before === undefined ? [] : [...(before.body.older ?? []), before.body.object]
     await this.#ledger.append(
       {
         kind: 'key',
         key: id,
         object: { name, bytes: String(sealed.length), sha256: hashBytes(sealed) },
         recipients,
+        ...(made === undefined ? {} : { made }),
+        sealedFor: [...to.recipients],
+        older,
       },
       signer,
     )
@@ -114,14 +118,24 @@ export class Keyring {
         'KEY_MISSING',
         "only the writer's public keys are at hand; reading needs the restore keys",
       )
-    const sealed = await fetchChecked(this.#ledger, entry.body.object)
     try {
-      return { id, secret: await this.#provider.open(sealed, this.#context(entry.body.object.name)) }
+      return { id, secret: await this.#openObject(entry.body.object) }
     } catch (error) {
-      throw error instanceof TidemarkError && error.code === 'KEY_WRONG'
-        ? sealedForOthers(error, entry.body.recipients)
-        : error
+      if (!isWrong(error)) throw error
+      // A private key that was rotated away opens what was sealed for it, and the object of then stays.
+      for (const object of (entry.body.older ?? []).toReversed()) {
+        try {
+          return { id, secret: await this.#openObject(object) }
+        } catch (again) {
+          if (!isWrong(again)) throw again
+        }
+      }
+      throw sealedForOthers(error, entry)
     }
+  }
+
+  async #openObject(object: StoredObject): Promise<Buffer> {
+    return this.#provider.open(await fetchChecked(this.#ledger, object), this.#context(object.name))
   }
 
   #context(object: string): SealContext {
@@ -129,13 +143,24 @@ export class Keyring {
   }
 }
 
+function isWrong(error: unknown): error is TidemarkError {
+  return error instanceof TidemarkError && error.code === 'KEY_WRONG'
+}
+
+/** @returns when the epoch key was made; undefined where a version before noted only when it was sealed anew */
+export function madeAt({ writtenAt, body }: NumberedEntry<'key'>): string | undefined {
+  return body.made ?? (body.object.name === keyName(body.key) ? writtenAt : undefined)
+}
+
 /** The folder may be the right one, and only older than the newest recipient. */
-function sealedForOthers(error: TidemarkError, recipients: readonly string[]): TidemarkError {
+function sealedForOthers(error: TidemarkError, entry: NumberedEntry<'key'>): TidemarkError {
+  const { recipients } = entry.body
   const [first] = recipients
   if (first === undefined) return error
+  const made = madeAt(entry)
   return new TidemarkError(
     'KEY_WRONG',
-    `${error.message}; recipients of that epoch, the newest last: ${recipients.join(', ')}`,
+    `${error.message}; recipients of that epoch${made === undefined ? '' : `, which began at ${made}`}, the newest last: ${recipients.join(', ')}`,
     {
       cause: error,
       next: 'the same command with --keys DIR, a folder whose restore side has the private key of the newest of them: a copy of the keys folder from before tidemark keys rotate does not have it',

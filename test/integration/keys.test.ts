@@ -10,6 +10,7 @@ import {
   revokeRecipient,
   rotateRecipient,
 } from '../../services/app/keys.ts'
+import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -41,6 +42,7 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
   await round(backup, 1)
   const oldest = await backup.head()
   const asOfOldest = shown(await digests(backup.sourceUrl))
+  const lastOfFirst = formatLsn((await backup.openRepository()).catalog.generation!.to)
   const first = join(backup.folder, 'first')
   await cp(join(backup.keys, 'restore'), first, { recursive: true })
   for (let i = 2; i < 5; i++) {
@@ -70,6 +72,14 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
     message: expect.stringContaining(`${current[0]!.recipient}`) as string,
     next: expect.stringContaining('from before tidemark keys rotate') as string,
   })
+  // And all that was sealed for it: who was given it once restores what was written then.
+  await equalWith(backup, first, lastOfFirst, asOfOldest)
+  const listed = await listRecipients(placeOf(backup.config))
+  const made = listed.map((recipient) => recipient.from)
+  // Every one opens the first epoch key, by whatever object: since then, and not since it was sealed anew.
+  expect(new Set(made).size).toBe(1)
+  const rotatedAway = listed.find((recipient) => !recipient.current)!
+  expect(Date.parse(rotatedAway.to!)).toBeLessThan(Date.parse(listed.find((one) => one.current)!.to!))
   // The writer's side has public keys alone.
   for (const file of await readdir(join(backup.keys, 'writer')))
     if (file.startsWith('recipient-'))
@@ -156,4 +166,40 @@ test('private keys under a pass phrase, on the command line', async () => {
   expect(refused.stdout + refused.stderr).not.toContain('incorrect')
   const listed = await tidemark(['keys', 'list', '--json', '--config', backup.configPath], backup.folder)
   expect(listed.last).toMatchObject({ ok: true, recipients: [{ epochKeys: 2, current: true }] })
+})
+
+test('the writer keys are lost: the restore keys make others, which seal for the recipients of now', async () => {
+  await using backup = await Backup.prepare({ setup: SETUP })
+  await backup.init()
+  await round(backup, 1)
+  await rotateRecipient(placeOf(backup.config), signal)
+  await round(backup, 2)
+  const current = (await listRecipients(placeOf(backup.config))).find((one) => one.current)!
+  await rm(join(backup.keys, 'writer'), { recursive: true })
+  const out = join(backup.folder, 'recovered')
+  const up = await tidemark(['up', '--json', '--config', backup.configPath], backup.folder)
+  expect(up.last.error).toMatchObject({
+    code: 'KEY_MISSING',
+    next: expect.stringContaining('keys recover-writer') as string,
+  })
+  const args = ['keys', 'recover-writer', '--json', '--store', backup.storeUrl, '--out', out]
+  const run = (...more: string[]) =>
+    tidemark([...args, '--keys', join(backup.keys, 'restore'), ...more], backup.folder)
+  expect((await run()).last.error).toMatchObject({ code: 'CONSENT_NEEDED' })
+  const made = await run('--yes')
+  expect(made.last, made.stderr).toMatchObject({
+    ok: true,
+    recipients: [current.recipient],
+    missing: [],
+    audit: 'ledger',
+  })
+  expect((await run('--yes')).last.error).toMatchObject({ code: 'KEY_FILE_INVALID' })
+  expect((await readdir(join(out, 'writer'))).sort()).toEqual([
+    `${current.recipient.replace('rsa:', '')}.pub.pem`,
+    'signer.pem',
+    'trust.json',
+  ])
+  await cp(join(out, 'writer'), join(backup.keys, 'writer'), { recursive: true })
+  await round(backup, 3)
+  await equalWith(backup, join(backup.keys, 'restore'))
 })

@@ -188,25 +188,26 @@ export async function newSigner(
   }
 }
 
-/**
- * Opens one side of a keys folder. `folder` may be the folder above `writer/` and `restore/`, or the side itself.
- *
- * @throws TidemarkError KEY_MISSING, KEY_FILE_INVALID
- */
-export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKeys> {
+/** One side of a keys folder: `folder` may be the one above `writer/` and `restore/`, or the side itself. @throws TidemarkError KEY_MISSING */
+export async function sideOfKeys(folder: string, role: KeyRole): Promise<string> {
   const side = await firstWith([join(folder, role), folder], 'trust.json')
-  if (side === undefined)
-    throw new TidemarkError(
-      'KEY_MISSING',
-      `no ${role} keys in ${folder}`,
-      role === 'writer'
-        ? {
-            means:
-              'Nothing was read or written: who writes, and who reads the ledger, needs to know whose it is.',
-            next: 'bring the keys/writer folder of the host that ran tidemark up, then the same command with --keys DIR',
-          }
-        : {},
-    )
+  if (side !== undefined) return side
+  throw new TidemarkError(
+    'KEY_MISSING',
+    `no ${role} keys in ${folder}`,
+    role === 'writer'
+      ? {
+          means:
+            'Nothing was read or written: who writes, and who reads the ledger, needs to know whose it is.',
+          next: 'bring the keys/writer folder of the host that ran tidemark up, then the same command with --keys DIR; where it is lost: tidemark keys recover-writer --store URL --keys RESTORE --out DIR  (makes another one from the restore keys)',
+        }
+      : {},
+  )
+}
+
+/** Opens one side of a keys folder. @throws TidemarkError KEY_MISSING, KEY_FILE_INVALID */
+export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKeys> {
+  const side = await sideOfKeys(folder, role)
   const parsed = trustFile.safeParse(await json(join(side, 'trust.json')))
   if (!parsed.success)
     throw new TidemarkError('KEY_FILE_INVALID', `${join(side, 'trust.json')} is not understood`)

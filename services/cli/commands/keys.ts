@@ -1,4 +1,4 @@
-/** keys list, rotate, add-recipient, revoke. */
+/** keys list, rotate, rotate-signer, recover-writer, add-recipient, revoke. */
 import type { Command } from 'commander'
 import {
   addRecipientFile,
@@ -10,6 +10,7 @@ import {
   revokeRecipient,
   rotateRecipient,
 } from '../../app/keys.ts'
+import { recoverWriter } from '../../app/recover-writer.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { table } from '../../terminal/output.ts'
@@ -20,7 +21,7 @@ function lines(recipients: readonly RecipientReport[]): string {
     ...recipients.map((r) => [
       r.recipient,
       String(r.epochKeys),
-      r.from ?? '',
+      r.from ?? (r.epochKeys === 0 ? '' : 'not known'),
       r.to ?? '',
       r.current ? 'sealed for' : 'no longer sealed for',
     ]),
@@ -71,7 +72,9 @@ export function registerKeys(program: Command, run: Run): void {
         output.line(
           `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`,
         )
-        output.line('The old private key still opens the old objects, as long as they are in the store.')
+        output.line(
+          'The private keys of before still open what was written up to now, as long as it is in the store.',
+        )
         output.result(report)
       }),
     )
@@ -99,6 +102,34 @@ export function registerKeys(program: Command, run: Run): void {
         output.line(
           `Take keys/${role === 'writer' ? 'writer to every host that runs `tidemark up`, and start it again' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`,
         )
+        output.result(report)
+      }),
+    )
+  keys
+    .command('recover-writer')
+    .description(
+      "the writer's folder is lost: a new one from the restore keys, with a signing key in the place of the lost one's. --keys names the restore keys",
+    )
+    .requiredOption('--out <DIR>', 'where its folder writer/ is made')
+    .action(async (_, command: Command) =>
+      run(command, async (context) => {
+        const { out } = command.optsWithGlobals<{ out: string }>()
+        if (!context.yes)
+          throw new TidemarkError(
+            'CONSENT_NEEDED',
+            'a process that still signs with the key of the lost folder ends with SIGNER_REFUSED',
+          )
+        const report = await recoverWriter(context.place(), out)
+        const { output } = context
+        output.line(
+          `${out}/writer is made: ${report.signer} signs in the place of ${report.retired.join(', ')}.`,
+        )
+        output.line(`It seals for ${report.recipients.join(', ')}.`)
+        if (report.missing.length > 0)
+          output.line(
+            `Not for ${report.missing.join(', ')}: tidemark keys add-recipient with their public keys.`,
+          )
+        output.line(`Next: keys: ${out} in tidemark.yaml, then tidemark up`)
         output.result(report)
       }),
     )
