@@ -1,6 +1,7 @@
 /** `find` and `read`: what happened, from the backup alone. */
 import { TidemarkError } from '../core/errors.ts'
 import { compareLsn, formatLsn } from '../core/position.ts'
+import { formatInstant } from '../formats/temporal.ts'
 import { type FindQuery, findTransactions, type FoundTransaction } from '../rebuild/find.ts'
 import { parsePoint, resolvePoint } from '../rebuild/point.ts'
 import { type HistoryLine, readHistory } from '../rebuild/read-history.ts'
@@ -15,9 +16,15 @@ export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace
   readonly withinMinutes: number
 }
 
-export async function find(
-  options: FindOptions,
-): Promise<{ readonly transactions: readonly FoundTransaction[]; readonly audit: string }> {
+export interface FindReport {
+  /** What was searched, by the source's clock. */
+  readonly from: string
+  readonly to: string
+  readonly transactions: readonly FoundTransaction[]
+  readonly audit: string
+}
+
+export async function find(options: FindOptions): Promise<FindReport> {
   const { repository } = await openBackup({ ...options, role: 'restore' })
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
@@ -36,7 +43,12 @@ export async function find(
     from: centre - span,
     to: centre + span,
   })
-  return { transactions, audit: await audit(repository, 'find', options.table ?? 'all tables') }
+  return {
+    from: formatInstant(centre - span),
+    to: formatInstant(centre + span),
+    transactions,
+    audit: await audit(repository, 'find', options.table ?? 'all tables'),
+  }
 }
 
 export interface ReadOptions extends BackupPlace {

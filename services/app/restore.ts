@@ -8,7 +8,8 @@ import { TidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { IndexedTransaction } from '../formats/segment-index.ts'
-import { parsePoint, type ResolvedPoint, resolvePoint } from '../rebuild/point.ts'
+import { parsePoint, type ResolvedPoint, resolvePoint, unlessSealedForOthers } from '../rebuild/point.ts'
+import { type CountedTable, countsAt, schemaChangesAt } from '../rebuild/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
 import { databasePath } from '../rebuild/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
@@ -45,6 +46,9 @@ export interface Neighbour {
   readonly position: string
   readonly xid: number
   readonly committedAt: string
+  readonly tables: readonly CountedTable[]
+  /** Commands that changed the schema. */
+  readonly schema: readonly string[]
 }
 
 export interface PlanReport {
@@ -91,7 +95,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)
   refuseUnknown(repository, plan, options.exceptTables)
-  const report = { ...planReport(plan), resumes: begun?.asked === options.at }
+  const report = { ...(await planReport(repository, plan)), resumes: begun?.asked === options.at }
   options.onPlan?.(report)
   if (options.into === undefined || options.dryRun) {
     if (options.into !== undefined) {
@@ -237,22 +241,31 @@ function restoreId(plan: RestorePlan): string {
   return createHash('sha256').update(facts).digest('hex').slice(0, 16)
 }
 
-function neighbour(transaction: IndexedTransaction | undefined): Neighbour | null {
-  return transaction === undefined
-    ? null
-    : {
-        position: formatLsn(transaction.lsn),
-        xid: transaction.xid,
-        committedAt: formatInstant(transaction.committedAt),
-      }
+async function neighbour(
+  repository: Repository,
+  { point, ddl }: RestorePlan,
+  transaction: IndexedTransaction | undefined,
+): Promise<Neighbour | null> {
+  if (transaction === undefined) return null
+  const counts = await unlessSealedForOthers(countsAt(repository, point.generation, transaction.lsn))
+  return {
+    position: formatLsn(transaction.lsn),
+    xid: transaction.xid,
+    committedAt: formatInstant(transaction.committedAt),
+    tables: counts ?? [],
+    schema: schemaChangesAt(ddl, transaction.lsn),
+  }
 }
 
-export function planReport(plan: RestorePlan): Omit<PlanReport, 'resumes'> {
+export async function planReport(
+  repository: Repository,
+  plan: RestorePlan,
+): Promise<Omit<PlanReport, 'resumes'>> {
   return {
     point: {
       position: formatLsn(plan.point.lsn),
-      at: neighbour(plan.point.at),
-      next: neighbour(plan.point.next),
+      at: await neighbour(repository, plan, plan.point.at),
+      next: await neighbour(repository, plan, plan.point.next),
     },
     base: { id: plan.point.base.id, closing: formatLsn(plan.point.base.closing) },
     tables: plan.tables.map((t) => ({

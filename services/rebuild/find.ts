@@ -3,22 +3,20 @@ import { parseLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
-import { offered, pointText } from '../repository/restorable.ts'
+import { offered, pointText, stateBefore } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './point.ts'
+import { ddlOf } from './schema-at.ts'
+import { type CountedTable, countedTables, rowsOf, schemaChangesAt } from './transaction-text.ts'
 
 export interface FoundTransaction {
   readonly position: string
   readonly xid: number
   readonly committedAt: string
   readonly rows: number
-  readonly tables: readonly {
-    readonly table: string
-    readonly inserts: number
-    readonly updates: number
-    readonly deletes: number
-    readonly truncates: number
-  }[]
+  readonly tables: readonly CountedTable[]
+  /** Commands that changed the schema. */
+  readonly schema: readonly string[]
   /** What a restore makes of the point, and of the one before it. */
   readonly restorable: boolean
   readonly without: readonly string[]
@@ -54,37 +52,30 @@ export async function findTransactions(
       parseInstant(c.firstCommittedAt!) - SKEW <= query.to
     for await (const entry of generation.segments.segments(around)) {
       const index = await readIndex(repository, entry)
+      const records = entry.body.hasDdl ? await ddlOf(repository, entry) : []
       for (const [i, t] of index.transactions.entries()) {
         if (t.committedAt < query.from || t.committedAt > query.to) continue
-        const tables = t.counts.map(([table, inserts, updates, deletes, truncates]) => {
-          const { schema, name } = index.tables[table]!
-          return { table: `${schema}.${name}`, inserts, updates, deletes, truncates }
-        })
-        const rows = tables.reduce((sum, c) => sum + c.inserts + c.updates + c.deletes + c.truncates, 0)
+        const tables = countedTables(t, index.tables)
+        const schema = schemaChangesAt(records, t.lsn)
+        // Our own records of when and what: nothing of the application's.
+        if (tables.length === 0 && schema.length === 0) continue
+        const rows = rowsOf(tables)
         sizes.push(rows)
-        const matches = tables.some(
-          (c) =>
-            (query.table === undefined || c.table === query.table || c.table.endsWith(`.${query.table}`)) &&
-            (query.operation === undefined || countOf(c, query.operation) > 0),
-        )
-        if (!matches || rows < query.minRows) continue
+        if (!matches(query, tables, schema, rows)) continue
         found.push({
           position: pointText(catalog, generation, t.lsn),
           ...offered(catalog, generation, t.lsn),
-          before: offered(catalog, generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from)),
+          before: offered(
+            catalog,
+            generation,
+            stateBefore(generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from), t.lsn),
+          ),
           xid: t.xid,
           committedAt: formatInstant(t.committedAt),
           rows,
-          tables: tables.filter((c) => !c.table.startsWith('tidemark.') || tables.length === 1),
-          score: tables.reduce(
-            (sum, c) =>
-              sum +
-              c.inserts * WEIGHT[0]! +
-              c.updates * WEIGHT[1]! +
-              c.deletes * WEIGHT[2]! +
-              c.truncates * WEIGHT[3]!,
-            0,
-          ),
+          tables,
+          schema,
+          score: scoreOf(tables, schema),
         })
       }
     }
@@ -94,6 +85,39 @@ export async function findTransactions(
     .map((t) => ({ ...t, score: Math.round((t.score / Math.max(1, median)) * 10) / 10 }))
     .sort((a, b) => b.score - a.score)
     .slice(0, query.limit)
+}
+
+function matches(
+  query: FindQuery,
+  tables: readonly CountedTable[],
+  schema: readonly string[],
+  rows: number,
+): boolean {
+  const { table, operation, minRows } = query
+  const isWanted = (name: string): boolean =>
+    table === undefined || name === table || name.endsWith(`.${table}`)
+  if (
+    rows >= minRows &&
+    tables.some((c) => isWanted(c.table) && (operation === undefined || countOf(c, operation) > 0))
+  )
+    return true
+  // A schema change has no rows: whoever asks for so many, or for an operation, asks for another thing.
+  return (
+    operation === undefined && minRows <= 1 && schema.some((text) => isWanted(text.split(' ').at(-1) ?? ''))
+  )
+}
+
+function scoreOf(tables: readonly CountedTable[], schema: readonly string[]): number {
+  const ofRows = tables.reduce(
+    (sum, c) =>
+      sum +
+      c.inserts * WEIGHT[0]! +
+      c.updates * WEIGHT[1]! +
+      c.deletes * WEIGHT[2]! +
+      c.truncates * WEIGHT[3]!,
+    0,
+  )
+  return schema.reduce((sum, text) => sum + (text.startsWith('DROP ') ? WEIGHT[3]! : WEIGHT[2]!), ofRows)
 }
 
 /** Commit times in one entry need not be in order. */

@@ -18,7 +18,7 @@ import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.t
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Base, Generation } from '../repository/generation.ts'
-import { closes } from '../repository/restorable.ts'
+import { closes, stateBefore } from '../repository/restorable.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -209,7 +209,7 @@ async function byTransaction(
         return finish(repository, generation, found.lsn, transactions[at + 1])
       // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
       const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
-      return finish(repository, generation, previous, found)
+      return finish(repository, generation, stateBefore(generation, previous, found.lsn), found)
     }
   }
   throw new TidemarkError(

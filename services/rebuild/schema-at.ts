@@ -5,6 +5,7 @@
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
 import { parseDdlRecord } from '../formats/ddl-record.ts'
+import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { ByteSource } from '../formats/byte-source.ts'
@@ -30,41 +31,45 @@ export async function readDdl(repository: Repository, generation: Generation): P
         }),
       ),
     )
-  for await (const entry of generation.segments.segments((c) => c.hasDdl)) {
-    const found: PlacedRecord[] = []
-    for await (const block of changeBlocks(repository, entry.body, () => true)) {
-      const { relation } = block.layout
-      if (relation.schema !== 'tidemark' || relation.name !== 'ddl') continue
-      const cursor = new ChangeCursor(block)
-      while (cursor.next()) {
-        if (cursor.operation !== 0) continue
-        const source = new ByteSource(cursor.buffer, cursor.new.start, cursor.new.end)
-        const fields = new Map(
-          relation.columns.map((column, i) => [
-            column.name,
-            textOfField(source, block.layout.kinds[i]!).text,
-          ]),
-        )
-        const text = (name: string): string => fields.get(name) ?? ''
-        found.push({
-          lsn: cursor.lsn,
-          ordinal: cursor.ordinal,
-          record: parseDdlRecord({
-            id: text('id'),
-            xid: text('xid'),
-            command: text('command'),
-            kind: text('kind'),
-            oid: fields.get('oid') ?? null,
-            facts: fields.get('facts') ?? null,
-            class: fields.get('class'),
-          }),
-        })
-      }
-    }
-    found.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
-    records.push(...found)
-  }
+  for await (const entry of generation.segments.segments((c) => c.hasDdl))
+    records.push(...(await ddlOf(repository, entry)))
   return records
+}
+
+/** The records of one cut. */
+export async function ddlOf(
+  repository: Repository,
+  entry: NumberedEntry<'segments'>,
+): Promise<PlacedRecord[]> {
+  const found: PlacedRecord[] = []
+  for await (const block of changeBlocks(repository, entry.body, () => true)) {
+    const { relation } = block.layout
+    if (relation.schema !== 'tidemark' || relation.name !== 'ddl') continue
+    const cursor = new ChangeCursor(block)
+    while (cursor.next()) {
+      if (cursor.operation !== 0) continue
+      const source = new ByteSource(cursor.buffer, cursor.new.start, cursor.new.end)
+      const fields = new Map(
+        relation.columns.map((column, i) => [column.name, textOfField(source, block.layout.kinds[i]!).text]),
+      )
+      const text = (name: string): string => fields.get(name) ?? ''
+      found.push({
+        lsn: cursor.lsn,
+        ordinal: cursor.ordinal,
+        record: parseDdlRecord({
+          id: text('id'),
+          xid: text('xid'),
+          command: text('command'),
+          kind: text('kind'),
+          oid: fields.get('oid') ?? null,
+          facts: fields.get('facts') ?? null,
+          class: fields.get('class'),
+        }),
+      })
+    }
+  }
+  found.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
+  return found
 }
 
 /** DDL records apart from their segments, as JSON. */

@@ -39,6 +39,14 @@ export function firstBase(generation: Generation): Base | undefined {
   return generation.bases.find((base) => generation.isClosed(base))
 }
 
+/** Between two transactions the state is one: where the window opens in between, its first point has it. */
+export function stateBefore(generation: Generation, previous: Lsn, next: Lsn): Lsn {
+  const first = firstBase(generation)
+  if (first === undefined || closes(first.closing, previous) || compareLsn(first.closing, next) > 0)
+    return previous
+  return toLsn(first.closing - 1n)
+}
+
 export interface Range {
   readonly from: Lsn
   /** Inclusive; or the end of what is known, which stands for the last point below it. */

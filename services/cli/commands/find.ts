@@ -6,6 +6,7 @@ import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'
 import { offeredText, withoutText } from './status.ts'
 import { countText, table } from '../../terminal/output.ts'
+import { transactionWords } from '../../terminal/transaction-words.ts'
 
 export function registerFind(program: Command, run: Run): void {
   program
@@ -44,13 +45,9 @@ export function registerFind(program: Command, run: Run): void {
           `xid:${t.xid}`,
           t.position,
           `${countText(t.rows)} rows`,
-          t.tables
-            .map(
-              (c) =>
-                `${c.table}: ${[c.inserts > 0 ? `${countText(c.inserts)} inserted` : '', c.updates > 0 ? `${countText(c.updates)} updated` : '', c.deletes > 0 ? `${countText(c.deletes)} deleted` : '', c.truncates > 0 ? 'truncated' : ''].filter((w) => w !== '').join(', ')}`,
-            )
-            .join('; ') + offeredText(t),
+          transactionWords(t) + offeredText(t),
         ])
+        output.line(`Searched ${report.from} to ${report.to}.`)
         output.line(
           rows.length === 0
             ? 'No such transaction.'

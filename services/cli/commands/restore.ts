@@ -1,17 +1,29 @@
 /** restore. */
 import type { Command } from 'commander'
-import { type PlanReport, restore } from '../../app/restore.ts'
+import { type Neighbour, type PlanReport, restore } from '../../app/restore.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText, table } from '../../terminal/output.ts'
 import { Progress } from '../../terminal/progress.ts'
+import { transactionWords } from '../../terminal/transaction-words.ts'
+
+function neighbourText(one: Neighbour): string {
+  const did = transactionWords(one)
+  return `xid:${one.xid} at ${one.position}, committed ${one.committedAt}${did === '' ? '' : `: ${did}`}`
+}
+
+/** The time of a bad transaction, pasted, is a point that has it. */
+function takesAway({ tables, schema }: Neighbour): boolean {
+  return schema.length > 0 || tables.some(({ deletes, truncates }) => deletes + truncates > 0)
+}
 
 export function planLines(plan: PlanReport): string[] {
   const { at, next } = plan.point
   const lines = [
     `to        ${plan.point.position}${plan.resumes ? ', which the point meant when this restore began' : ''}`,
-    `  last in   ${at === null ? 'the base itself' : `xid:${at.xid} at ${at.position}, committed ${at.committedAt}`}`,
-    `  first out ${next === null ? 'nothing known yet' : `xid:${next.xid} at ${next.position}, committed ${next.committedAt}`}`,
+    `  last in   ${at === null ? 'the base itself' : neighbourText(at)}`,
+    ...(at !== null && takesAway(at) ? [`            without it: --at before:xid:${at.xid}`] : []),
+    `  first out ${next === null ? 'nothing known yet' : neighbourText(next)}`,
     `from      base ${plan.base.id} (closes at ${plan.base.closing}) and ${plan.segments} segments, ${bytesText(plan.bytes)}, ${countText(plan.changes)} changes`,
     `keys      ${plan.keys.length} epoch keys`,
     table([
