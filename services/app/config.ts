@@ -6,66 +6,11 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
+import type { Finding } from '../core/finding.ts'
 import type { Subjects } from '../core/relation.ts'
+import { duration, maybe, size, SIZES, UNITS } from './measured.ts'
 import { fileText, secretText, settingsText } from './settings-file.ts'
 import { LARGEST_ROW, type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
-const SIZES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
-
-function duration(least: string, most: string, missing: string) {
-  return measured(UNITS, least, most, missing, 'a time such as 5s or 500ms')
-}
-
-function size(least: string, most: string, missing: string) {
-  return measured(SIZES, least, most, missing, 'a size such as 32MiB')
-}
-
-function measured(
-  units: Readonly<Record<string, number>>,
-  least: string,
-  most: string,
-  missing: string,
-  what: string,
-) {
-  return text(units, least, most, `${what}; ${least} to ${most}, default ${missing}`, what)
-    .default(missing)
-    .transform((value) => read(units, value)!)
-}
-
-/** For settings that may be left out. */
-function maybe(units: typeof UNITS, least: string, most: string, description: string, what: string) {
-  return text(units, least, most, description, what)
-    .transform((value) => read(units, value)!)
-    .optional()
-}
-
-function read(units: Readonly<Record<string, number>>, value: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(value.trim())
-  const unit = units[match?.[2] ?? '']
-  return match === null || unit === undefined ? undefined : Number(match[1]) * unit
-}
-
-function text(
-  units: Readonly<Record<string, number>>,
-  least: string,
-  most: string,
-  description: string,
-  what: string,
-) {
-  const low = read(units, least)!
-  const high = read(units, most)!
-  return z
-    .string()
-    .superRefine((given, context) => {
-      const value = read(units, given)
-      if (value === undefined)
-        context.addIssue({ code: 'custom', message: `"${given.slice(0, 30)}" is not ${what}` })
-      else if (value < low || value > high)
-        context.addIssue({ code: 'custom', message: `${given} is outside ${least} to ${most}` })
-    })
-    .meta({ description })
-}
 
 const largestRow = maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB')
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
@@ -267,6 +212,8 @@ export interface Config {
   readonly retention?:
     | { readonly keepMs: number; readonly bases: number; readonly graceMs: number }
     | undefined
+  /** What is wrong with it, where it is not understood: nothing may be taken away by it. */
+  readonly retentionFault?: string | undefined
   /** 0 for never. */
   readonly scrubDays?: number
   readonly copies?: readonly CopyPlace[]
@@ -295,16 +242,14 @@ export function parseConfig(text: string, path: string): Config {
   } catch (error) {
     throw new TidemarkError('CONFIG_INVALID', `${path} is not YAML`, { cause: error })
   }
-  const parsed = configFile.safeParse(raw)
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((issue) => {
-      const where = issue.path.join('.')
-      return issue.code === 'unrecognized_keys'
-        ? `unknown setting ${issue.keys.map((key) => (where === '' ? key : `${where}.${key}`)).join(', ')}`
-        : `${where === '' ? 'the file' : where}: ${issue.message}`
-    })
-    throw new TidemarkError('CONFIG_INVALID', `${path}: ${faults.join('; ')}`)
+  let parsed = configFile.safeParse(raw)
+  let retentionFault: string | undefined
+  if (parsed.error?.issues.every(({ path: [section] }) => section === 'retention') === true) {
+    // What takes away is not to be tried with it; nothing else, and no restore at night, waits for a digit there.
+    retentionFault = faultsOf(parsed.error)
+    parsed = configFile.safeParse({ ...(raw as object), retention: undefined })
   }
+  if (!parsed.success) throw new TidemarkError('CONFIG_INVALID', `${path}: ${faultsOf(parsed.error)}`)
   const folder = dirname(path)
   const { source, store, copies, retention, scrub, keys, anchors, roll, http, log, kafka, logging, tables } =
     parsed.data
@@ -325,6 +270,7 @@ export function parseConfig(text: string, path: string): Config {
       retention === undefined
         ? undefined
         : { keepMs: retention.keep, bases: retention.bases, graceMs: retention.grace },
+    retentionFault,
     scrubDays: scrub.days,
     copies,
     keys: isAbsolute(keys) ? keys : join(folder, keys),
@@ -335,6 +281,28 @@ export function parseConfig(text: string, path: string): Config {
     subjects: new Map(Object.entries(tables).map(([name, table]) => [name, table.subjects])),
     logLevel: logging.level,
   }
+}
+
+export function retentionFinding({ path, retentionFault }: Config): Finding | undefined {
+  return retentionFault === undefined
+    ? undefined
+    : {
+        level: 'warn',
+        code: 'RETENTION_INVALID',
+        what: `${path}: ${retentionFault}; nothing is taken away`,
+        fix: 'correct retention: in tidemark.yaml',
+      }
+}
+
+function faultsOf(error: z.ZodError): string {
+  return error.issues
+    .map((issue) => {
+      const where = issue.path.join('.')
+      return issue.code === 'unrecognized_keys'
+        ? `unknown setting ${issue.keys.map((key) => (where === '' ? key : `${where}.${key}`)).join(', ')}`
+        : `${where === '' ? 'the file' : where}: ${issue.message}`
+    })
+    .join('; ')
 }
 
 function kafkaConfig(

@@ -10,9 +10,10 @@ import { isRowTooLarge, largestRowHere } from '../core/row-limit.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { examineLog } from './compose.ts'
 import { garbageFindings, openBackup, openStore, placeOf } from './open-backup.ts'
-import type { Config } from './config.ts'
+import { type Config, retentionFinding } from './config.ts'
 import { ledgerName } from '../formats/object-name.ts'
 import { askedSource, examineSource } from './examine-source.ts'
+import { examineAnchors } from './examine-anchors.ts'
 import { examineStore } from './examine-store.ts'
 import { damageFindings } from './damage-report.ts'
 import { examineSchema } from './scratch.ts'
@@ -35,6 +36,8 @@ export async function doctor(
   let tried: readonly Finding[] = []
   const clear = clearDatabase(config.source.url, 'source', process.env['PGSSLMODE'])
   if (clear !== undefined) findings.push(clear)
+  const retention = retentionFinding(config)
+  if (retention !== undefined) findings.push(retention)
   findings.push(...examineRowLimit(config.source.largestRow))
   try {
     const client = await connect({
@@ -112,6 +115,7 @@ async function examineBackup(config: Config, said: readonly Finding[]): Promise<
         what: 'the head of the ledger is anchored nowhere: who can write the store can cut off its newest entries unnoticed',
         fix: 'anchors: [URL] in tidemark.yaml, a folder or a store that the writers of this one cannot change',
       })
+    findings.push(...(await examineAnchors(config.anchors ?? [], anchored ?? [])))
     for (const { place, outcome, why } of anchored ?? []) {
       if (outcome === 'unreachable')
         findings.push({

@@ -11,6 +11,7 @@ import {
   planInstallation,
   readInstallation,
   uninstall,
+  uninstallRest,
 } from '../adapters/postgres/install.ts'
 import type { IdentityChange } from '../adapters/postgres/identities.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
@@ -168,7 +169,7 @@ async function leftBehind(error: unknown, store: ObjectStore, options: InitOptio
 
 function settingsThere(path: string): TidemarkError {
   return new TidemarkError('CONFIG_INVALID', `${path} exists already`, {
-    next: 'tidemark up, or init with another --config',
+    next: 'tidemark up; tidemark init --grant-to ROLE or --anchor URL adds these to the backup; or init with another --config',
   })
 }
 
@@ -197,12 +198,15 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
 /** Takes everything of ours out of the source. The store and the keys stay: they are the backup. */
 export async function removeFromSource(
   url: string,
+  /** As the settings have them: for a source in which somebody dropped the schema that says so. */
+  named?: { readonly slot: string; readonly publication: string },
 ): Promise<{ readonly installation: Installation | undefined; readonly left: readonly string[] }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const installation = await readInstallation(client)
-    const left = installation === undefined ? [] : await uninstall(client, installation, systemClock)
-    return { installation, left }
+    if (installation !== undefined)
+      return { installation, left: await uninstall(client, installation, systemClock) }
+    return { installation, left: named === undefined ? [] : await uninstallRest(client, named) }
   } finally {
     await client.end()
   }

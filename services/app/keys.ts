@@ -1,5 +1,5 @@
 /** `keys`: who can open what, new recipients for old and new epoch keys, and recipients for whom nothing more is sealed. */
-import { openKeys, type ServiceKey, type SignerRole } from '../adapters/keys/key-folder.ts'
+import { openKeys, type SignerRole } from '../adapters/keys/key-folder.ts'
 import {
   addRecipient,
   addServiceRecipient,
@@ -7,6 +7,7 @@ import {
   removeRecipient,
 } from '../adapters/keys/recipient-files.ts'
 import { installSigner, nextSigner } from '../adapters/keys/signer-files.ts'
+import type { ServiceKey } from '../adapters/keys/service-key.ts'
 import { systemRandomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { madeAt } from '../repository/keyring.ts'

@@ -1,6 +1,6 @@
 /** Opening a backup: its stores, its keys, its ledger, and what knows better. No source and no log: `compose.ts` wires those. */
 import { openStoreUrl } from '../adapters/object-store/store-url.ts'
-import { type KeyRole, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
+import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
@@ -28,7 +28,7 @@ export interface BackupPlace {
   readonly storeRole?: StoreRole | undefined
   /** Other stores with the same backup. */
   readonly copies?: readonly CopyPlace[] | undefined
-  readonly keys: string
+  readonly keys: KeysFolder
   /** Places where the ledger's head is anchored. */
   readonly anchors?: readonly string[] | undefined
   /** Takes the store as it is, whatever the anchors say. */

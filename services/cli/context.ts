@@ -1,6 +1,6 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
 import type { BackupPlace } from '../app/open-backup.ts'
-import { type Config, CONFIG_NAME, readConfig } from '../app/config.ts'
+import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/config.ts'
 import { askedSource, type AskedSource } from '../app/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'
@@ -39,6 +39,7 @@ export class Context {
   config(): Config {
     const config = readConfig(this.configPath)
     this.output.warn(clearDatabase(config.source.url, 'source', process.env['PGSSLMODE']))
+    this.output.warn(retentionFinding(config))
     return config
   }
 

@@ -8,6 +8,15 @@ export const instant = z.iso.datetime()
 export const oid = z.int().nonnegative()
 
 export const storedObject = z.object({ name: z.string(), bytes: count, sha256: hash })
+/** Of an epoch key that was sealed anew; `recipients` are then all who can open one of its objects. Absent in older entries. */
+export const ofResealedKey = {
+  made: instant.exactOptional(),
+  /** Who can open the newest object. */
+  sealedFor: z.array(z.string()).exactOptional(),
+  /** The objects before it. */
+  older: z.array(storedObject).exactOptional(),
+}
+
 export const damagedObject = z.object({
   object: z.string(),
   /** Number of the entry that names it. */

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, damagedObject, hash, instant, lsn, oid, storedObject } from './entry-fields.ts'
+import { count, damagedObject, hash, instant, lsn, ofResealedKey, oid, storedObject } from './entry-fields.ts'
 import { openSignedLine, type Signer, type SignerKeys, signLine } from './signed-line.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
@@ -86,12 +86,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     kind: z.literal('key'),
     key: z.string(),
     object: storedObject,
-    /** All who can open `object` or one of `older`. */
     recipients: z.array(z.string()),
-    /** Of a key that was sealed anew: when it was made, whom `object` is sealed for, and the objects before it. Absent in older entries. */
-    made: instant.exactOptional(),
-    sealedFor: z.array(z.string()).exactOptional(),
-    older: z.array(storedObject).exactOptional(),
+    ...ofResealedKey,
   }),
   z.object({
     kind: z.literal('schema'),

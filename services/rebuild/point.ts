@@ -22,6 +22,7 @@ import { closes, stateBefore } from '../repository/restorable.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
+import { unlessSealedForOthers } from './sealed-for-others.ts'
 import { behindBreak, mayBeBehind } from './behind-break.ts'
 
 export type Point =
@@ -88,16 +89,6 @@ export async function readTransactions(
   entry: NumberedEntry<'segments'>,
 ): Promise<readonly IndexedTransaction[]> {
   return (await readIndex(repository, entry)).transactions
-}
-
-/** Of what lies behind a point: it may be sealed for others by then, and the point is reached without it. */
-export async function unlessSealedForOthers<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading
-  } catch (error) {
-    if (error instanceof TidemarkError && error.code === 'KEY_WRONG') return undefined
-    throw error
-  }
 }
 
 export async function readIndex(

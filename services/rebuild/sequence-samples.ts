@@ -15,7 +15,8 @@ import { isSegments } from '../repository/segment-log.ts'
 import { SequenceNames } from './sequence-names.ts'
 import type { PlacedRecord } from './table-history.ts'
 import { closes } from '../repository/restorable.ts'
-import { readIndex, type ResolvedPoint, unlessSealedForOthers } from './point.ts'
+import { readIndex, type ResolvedPoint } from './point.ts'
+import { unlessSealedForOthers } from './sealed-for-others.ts'
 
 export interface SequenceAt extends SequenceSample {
   /** It may have moved between its sample and the point. */

@@ -151,4 +151,9 @@ test('doctor names a backup without an anchor, and an anchor inside the store', 
   expect(await codes([backup.storeUrl])).toContain('ANCHOR_INSIDE')
   expect(await codes([join(backup.folder, 'file')])).toContain('ANCHOR_UNREACHABLE')
   expect((await codes([anchor])).filter((code) => code.includes('ANCHOR'))).toEqual([])
+  expect(await readdir(join(anchor, 'probe')).catch(() => [])).toEqual([])
+  // It answers, and takes nothing: as where its disk is mounted read-only.
+  await rm(join(anchor, 'probe'), { recursive: true, force: true })
+  await writeFile(join(anchor, 'probe'), '')
+  expect(await codes([anchor])).toContain('ANCHOR_UNWRITABLE')
 })

@@ -55,6 +55,26 @@ test('uninstall leaves nothing behind', async () => {
   expect(slots.rows).toEqual([])
 })
 
+test('uninstall behind a DROP SCHEMA tidemark CASCADE takes away slot and publication, and names the tables with FULL', async () => {
+  await using backup = await Backup.start({ setup: `${SETUP}; CREATE TABLE keyless (v text)` })
+  await backup.stop()
+  await backup.source.query('DROP SCHEMA tidemark CASCADE')
+  const answer = await tidemark(
+    ['uninstall', '--yes', '--json', '--config', backup.configPath],
+    backup.folder,
+  )
+  expect(answer.last, answer.stdout).toMatchObject({
+    ok: true,
+    left: [
+      expect.stringMatching(/^ALTER TABLE ONLY "?public"?\."?keyless"? REPLICA IDENTITY DEFAULT /) as string,
+    ],
+  })
+  const left = await backup.source.query(
+    `SELECT evtname AS x FROM pg_event_trigger UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()`,
+  )
+  expect(left.rows).toEqual([])
+})
+
 test('another database is not adopted, and doctor looks at the store and the keys that are named', async () => {
   await using backup = await Backup.start({ setup: SETUP })
   await backup.durable()

@@ -199,6 +199,13 @@ test('the writer keys are lost: the restore keys make others, which seal for the
     'signer.pem',
     'trust.json',
   ])
+  // Rotated with the sides apart, as the restore keys are brought in from elsewhere.
+  const sides = ['--writer-keys', join(out, 'writer'), '--restore-keys', join(backup.keys, 'restore')]
+  const rotated = await tidemark(
+    ['keys', 'rotate', '--json', '--yes', '--config', backup.configPath, ...sides],
+    backup.folder,
+  )
+  expect(rotated.last, rotated.stdout).toMatchObject({ ok: true, rewrapped: 3 })
   await cp(join(out, 'writer'), join(backup.keys, 'writer'), { recursive: true })
   await round(backup, 3)
   await equalWith(backup, join(backup.keys, 'restore'))

@@ -10,7 +10,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { z } from 'zod'
 import { TidemarkError } from '../../core/errors.ts'
@@ -19,6 +19,7 @@ import type { Finding } from '../../core/finding.ts'
 import type { Randomness } from '../../core/clock.ts'
 import type { Signer } from '../../formats/signed-line.ts'
 import { RecipientKeys, type RecipientKey } from './recipient-keys.ts'
+import { parseServiceKey, serviceRecipientOf } from './service-key.ts'
 
 const generate = promisify(generateKeyPair)
 
@@ -188,8 +189,12 @@ export async function newSigner(
   }
 }
 
-/** One side of a keys folder: `folder` may be the one above `writer/` and `restore/`, or the side itself. @throws TidemarkError KEY_MISSING */
-export async function sideOfKeys(folder: string, role: KeyRole): Promise<string> {
+/** Where keys are: the folder above `writer/` and `restore/`, or one side; or each side by itself. */
+export type KeysFolder = string | Readonly<Record<KeyRole, string>>
+
+/** One side, for reading. @throws TidemarkError KEY_MISSING */
+export async function sideOfKeys(keys: KeysFolder, role: KeyRole): Promise<string> {
+  const folder = typeof keys === 'string' ? keys : keys[role]
   const side = await firstWith([join(folder, role), folder], 'trust.json')
   if (side !== undefined) return side
   throw new TidemarkError(
@@ -205,8 +210,18 @@ export async function sideOfKeys(folder: string, role: KeyRole): Promise<string>
   )
 }
 
+/** One side, for changing it: never the other one, where that was named for both. @throws TidemarkError KEY_MISSING */
+export async function ownSide(keys: KeysFolder, role: KeyRole): Promise<string> {
+  const places = typeof keys === 'string' ? [join(keys, role)] : [join(keys[role], role), keys[role]]
+  const side = await firstWith(places, 'trust.json')
+  if (side !== undefined) return side
+  throw new TidemarkError('KEY_MISSING', `no ${role} keys in ${places.at(-1) ?? ''}`, {
+    next: `the same with --${role}-keys DIR`,
+  })
+}
+
 /** Opens one side of a keys folder. @throws TidemarkError KEY_MISSING, KEY_FILE_INVALID */
-export async function openKeys(folder: string, role: KeyRole): Promise<OpenedKeys> {
+export async function openKeys(folder: KeysFolder, role: KeyRole): Promise<OpenedKeys> {
   const side = await sideOfKeys(folder, role)
   const parsed = trustFile.safeParse(await json(join(side, 'trust.json')))
   if (!parsed.success)
@@ -273,38 +288,6 @@ function bareKeeper(path: string): Finding {
   }
 }
 
-const serviceFile = z.union([
-  z.strictObject({
-    kms: z.strictObject({
-      key: z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)\/.+$/),
-      endpoint: z.url({ protocol: /^https?$/ }).optional(),
-    }),
-  }),
-  z.strictObject({
-    vault: z.strictObject({
-      address: z.url({ protocol: /^https?$/ }),
-      mount: z
-        .string()
-        .regex(/^[A-Za-z0-9_/-]+$/)
-        .default('transit'),
-      key: z.string().min(1),
-      tokenFile: z.string().min(1).optional(),
-    }),
-  }),
-])
-export type ServiceKey = z.input<typeof serviceFile>
-
-/** A key that lies in a service: the file says where, and is no secret. @throws TidemarkError KEY_FILE_INVALID */
-export function parseServiceKey(text: unknown, path: string): z.output<typeof serviceFile> {
-  const parsed = serviceFile.safeParse(text)
-  if (!parsed.success)
-    throw new TidemarkError(
-      'KEY_FILE_INVALID',
-      `${path} does not say where a key lies: ${z.prettifyError(parsed.error)}`,
-    )
-  return parsed.data
-}
-
 async function serviceRecipient(side: string, file: string, role: KeyRole): Promise<RecipientKey> {
   const path = join(side, file)
   return serviceRecipientOf(
@@ -313,26 +296,6 @@ async function serviceRecipient(side: string, file: string, role: KeyRole): Prom
     side,
     role === 'restore',
   )
-}
-
-/** @param side that paths in it are relative to */
-export function serviceRecipientOf(
-  found: z.output<typeof serviceFile>,
-  name: string,
-  side: string,
-  mayOpen: boolean,
-): RecipientKey {
-  if ('kms' in found) return { kind: 'kms', name, arn: found.kms.key, endpoint: found.kms.endpoint, mayOpen }
-  const { address, mount, key, tokenFile } = found.vault
-  return {
-    kind: 'vault',
-    name,
-    address,
-    mount,
-    key,
-    tokenFile: tokenFile === undefined ? undefined : resolve(side, tokenFile),
-    mayOpen,
-  }
 }
 
 function signerOf(key: KeyObject | undefined, trust: Trust): Signer | undefined {

@@ -6,35 +6,30 @@ import { promisify } from 'node:util'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { clearService } from '../../core/exposure.ts'
-import {
-  guardedPem,
-  parseServiceKey,
-  type ServiceKey,
-  serviceRecipientOf,
-  writeDurably,
-} from './key-folder.ts'
+import { guardedPem, type KeysFolder, ownSide, writeDurably } from './key-folder.ts'
 import { RecipientKeys } from './recipient-keys.ts'
+import { parseServiceKey, type ServiceKey, serviceRecipientOf } from './service-key.ts'
 
 const generate = promisify(generateKeyPair)
 export const RSA_BITS = 3072
 const NAME = /^recipient-[a-z0-9-]{1,40}$/
 
 /** A new RSA recipient: the private key into `restore/`, the public one into `writer/`. Returns its name. */
-export async function newRecipient(folder: string, randomness: Randomness): Promise<string> {
-  for (const side of ['writer', 'restore']) await sideOf(folder, side)
+export async function newRecipient(keys: KeysFolder, randomness: Randomness): Promise<string> {
+  const [writer, restore] = [await ownSide(keys, 'writer'), await ownSide(keys, 'restore')]
   const name = `recipient-${randomness.bytes(4).toString('hex')}`
   const pair = await generate('rsa', { modulusLength: RSA_BITS })
-  await writeDurably(join(folder, 'restore', `${name}.pem`), guardedPem(pair.privateKey))
+  await writeDurably(join(restore, `${name}.pem`), guardedPem(pair.privateKey))
   await writeDurably(
-    join(folder, 'writer', `${name}.pub.pem`),
+    join(writer, `${name}.pub.pem`),
     pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   )
   return name
 }
 
 /** Somebody else's public key, from a PEM file. Returns the recipient's name. @throws TidemarkError KEY_FILE_INVALID */
-export async function addRecipient(folder: string, file: string, name: string): Promise<string> {
-  await sideOf(folder, 'writer')
+export async function addRecipient(keys: KeysFolder, file: string, name: string): Promise<string> {
+  const writer = await ownSide(keys, 'writer')
   const full = fullName(name)
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new TidemarkError('KEY_FILE_INVALID', `${file} cannot be read`, { cause: error })
@@ -54,10 +49,7 @@ export async function addRecipient(folder: string, file: string, name: string): 
   const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
   if (key.asymmetricKeyType !== 'rsa' || bits < RSA_BITS)
     throw new TidemarkError('KEY_FILE_INVALID', `${file} is no RSA key of at least ${RSA_BITS} bits`)
-  await writeDurably(
-    join(folder, 'writer', `${full}.pub.pem`),
-    key.export({ type: 'spki', format: 'pem' }).toString(),
-  )
+  await writeDurably(join(writer, `${full}.pub.pem`), key.export({ type: 'spki', format: 'pem' }).toString())
   return full
 }
 
@@ -67,25 +59,22 @@ export async function addRecipient(folder: string, file: string, name: string): 
  *
  * @throws TidemarkError KEY_REFUSED, KEY_UNREACHABLE
  */
-export async function addServiceRecipient(folder: string, key: ServiceKey, name: string): Promise<string> {
+export async function addServiceRecipient(keys: KeysFolder, key: ServiceKey, name: string): Promise<string> {
   const full = fullName(name)
   const ending = 'kms' in key ? '.kms.json' : '.vault.json'
   const found = parseServiceKey(key, full)
   const exposed = 'vault' in found ? clearService(found.vault.address) : undefined
   if (exposed !== undefined)
     throw new TidemarkError('KEY_EXPOSED', exposed.what, { next: 'the same with its https address' })
-  await sideOf(folder, 'writer')
-  await new RecipientKeys([serviceRecipientOf(found, full, join(folder, 'writer'), false)]).seal(
-    Buffer.alloc(32),
-    { kind: 'probe', object: full },
-  )
+  const writer = await ownSide(keys, 'writer')
+  await new RecipientKeys([serviceRecipientOf(found, full, writer, false)]).seal(Buffer.alloc(32), {
+    kind: 'probe',
+    object: full,
+  })
   const text = `${JSON.stringify(key, undefined, 2)}\n`
-  await writeDurably(join(folder, 'writer', full + ending), text)
-  const hasRestore = await sideOf(folder, 'restore').then(
-    () => true,
-    () => false,
-  )
-  if (hasRestore) await writeDurably(join(folder, 'restore', full + ending), text)
+  await writeDurably(join(writer, full + ending), text)
+  const restore = await ownSide(keys, 'restore').catch(() => undefined)
+  if (restore !== undefined) await writeDurably(join(restore, full + ending), text)
   return full
 }
 
@@ -97,10 +86,10 @@ function fullName(name: string): string {
 }
 
 /** Nothing more is sealed for it. The private key, wherever it is, opens what was sealed for it before. */
-export async function removeRecipient(folder: string, name: string): Promise<void> {
-  await sideOf(folder, 'writer')
+export async function removeRecipient(keys: KeysFolder, name: string): Promise<void> {
+  const writer = await ownSide(keys, 'writer')
   for (const ending of ['.pub.pem', '.aes256', '.kms.json', '.vault.json']) {
-    const path = join(folder, 'writer', name + ending)
+    const path = join(writer, name + ending)
     if (
       NAME.test(name) &&
       (await access(path).then(
@@ -112,13 +101,7 @@ export async function removeRecipient(folder: string, name: string): Promise<voi
       return
     }
   }
-  throw new TidemarkError('KEY_MISSING', `there is no recipient ${name.slice(0, 60)} in ${folder}/writer`, {
+  throw new TidemarkError('KEY_MISSING', `there is no recipient ${name.slice(0, 60)} in ${writer}`, {
     next: 'tidemark keys list',
-  })
-}
-
-async function sideOf(folder: string, side: string): Promise<void> {
-  await access(join(folder, side, 'trust.json')).catch((error: unknown) => {
-    throw new TidemarkError('KEY_MISSING', `no ${side} keys in ${folder}`, { cause: error })
   })
 }

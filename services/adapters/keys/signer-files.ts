@@ -7,7 +7,15 @@ import { open, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Randomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { newSigner, privatePem, type SignerRole, type Trust, writeDurably } from './key-folder.ts'
+import {
+  type KeysFolder,
+  newSigner,
+  ownSide,
+  privatePem,
+  type SignerRole,
+  type Trust,
+  writeDurably,
+} from './key-folder.ts'
 
 const NEXT = /^next-signer-((?:writer|keeper)-[0-9a-f]{8})\.key$/
 
@@ -22,13 +30,14 @@ function sideOf(role: SignerRole): 'writer' | 'restore' {
 
 /** The one that an earlier try has left, or a new one. */
 export async function nextSigner(
-  folder: string,
+  keys: KeysFolder,
   role: SignerRole,
   randomness: Randomness,
 ): Promise<NextSigner> {
-  const side = join(folder, sideOf(role))
+  // A folder that is being made has no trust.json yet.
+  const side = typeof keys === 'string' ? join(keys, sideOf(role)) : await ownSide(keys, sideOf(role))
   const files = await readdir(side).catch((error: unknown) => {
-    throw new TidemarkError('KEY_MISSING', `no ${sideOf(role)} keys in ${folder}`, { cause: error })
+    throw new TidemarkError('KEY_MISSING', `no ${sideOf(role)} keys in ${side}`, { cause: error })
   })
   const left = files.map((file) => NEXT.exec(file)).find((match) => match !== null)
   if (left !== undefined && left !== null) {
@@ -46,14 +55,15 @@ export async function nextSigner(
 
 /** The ledger knows of it: both sides trust it, and then its own side signs with it. */
 export async function installSigner(
-  folder: string,
+  keys: KeysFolder,
   role: SignerRole,
   next: NextSigner,
   trust: Trust,
 ): Promise<void> {
   const text = `${JSON.stringify(trust, undefined, 2)}\n`
-  for (const side of ['writer', 'restore']) await replaceDurably(join(folder, side), 'trust.json', text)
-  const side = join(folder, sideOf(role))
+  for (const side of ['writer', 'restore'] as const)
+    await replaceDurably(await ownSide(keys, side), 'trust.json', text)
+  const side = await ownSide(keys, sideOf(role))
   await rename(join(side, `next-signer-${next.id}.key`), join(side, 'signer.pem'))
   await syncFolder(side)
 }

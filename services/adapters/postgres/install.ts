@@ -5,7 +5,7 @@ import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { type Lsn, parseLsn } from '../../core/position.ts'
-import { quoteName } from '../../core/relation.ts'
+import { quoteName, quoteTable } from '../../core/relation.ts'
 import { giveBackIdentities, giveIdentities, type IdentityChange, identityChanges } from './identities.ts'
 import { APPLICATION_NAME, EVENT_TRIGGERS } from './names.ts'
 import { connect, connectionError, serverText, sqlState } from './session.ts'
@@ -324,6 +324,27 @@ export async function uninstall(
     }
   }
   return left
+}
+
+/**
+ * What is left where somebody dropped the schema `tidemark`: slot and publication. Which tables were given FULL went with it.
+ *
+ * @returns for each table that has FULL, the statement that takes it: whether Tidemark gave it, only its owner knows
+ */
+export async function uninstallRest(
+  client: pg.Client,
+  { slot, publication }: Pick<Installation, 'slot' | 'publication'>,
+): Promise<readonly string[]> {
+  await dropSlot(client, slot)
+  await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(publication)}`)
+  const full = await client.query<{ schema: string; name: string }>(
+    `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relreplident = 'f' AND c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2`,
+  )
+  return full.rows.map(
+    (table) =>
+      `ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY DEFAULT  -- if Tidemark gave it FULL: who did was noted in the schema that is gone`,
+  )
 }
 
 /** What takes back what `grantTo` gave to the role and it did not have before (older installations did not note it); rights in our schema go with it. */

@@ -8,6 +8,8 @@ import { openBackup, placeOf } from '../../app/open-backup.ts'
 import { audit } from '../../app/audit.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { KEPT } from '../../core/code-facts.ts'
+import type { Config } from '../../app/config.ts'
+import { addToBackup } from '../../app/init-again.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import { quoteTable } from '../../core/relation.ts'
 import type { KafkaChoice } from '../../app/config.ts'
@@ -108,6 +110,37 @@ async function upgrade(
   output.result({ upgradedFrom: from, published, hasSlot })
 }
 
+/** Beside a tidemark.yaml: what is asked for is added, the rest stays. */
+async function add(
+  context: Context,
+  config: Config,
+  options: {
+    readonly source?: string
+    readonly store?: string
+    readonly grantTo?: string
+    readonly anchor?: readonly string[]
+  },
+): Promise<void> {
+  const { output } = context
+  if (options.store !== undefined && options.store !== config.storeUrl)
+    throw new TidemarkError('CONFIG_INVALID', `${config.path} exists already, and names another store`, {
+      next: 'init with another --config',
+    })
+  const report = await addToBackup({
+    config,
+    sourceUrl: options.source,
+    grantTo: options.grantTo,
+    anchors: options.anchor ?? [],
+    consent: (changes) => askedConsent(context, changes),
+  })
+  if (report.granted !== null)
+    output.line(`${report.granted} has what up needs: name it in source.url of ${config.path}.`)
+  for (const url of report.anchors) output.line(`The head of the ledger is anchored in ${url} too.`)
+  if (report.granted === null && report.anchors.length === 0) output.line('Everything was there already.')
+  else output.line('What runs takes it in at its next start: tidemark up')
+  output.result(report)
+}
+
 /** There is no tidemark.yaml to correct, and nothing for `doctor` to examine, before this has come to its end. */
 async function withoutSettings<T>(running: Promise<T>): Promise<T> {
   try {
@@ -169,6 +202,12 @@ export function registerInit(program: Command, run: Run): void {
           return
         }
         const { source } = options
+        const config =
+          options.grantTo === undefined && options.anchor === undefined ? undefined : context.configIfThere()
+        if (config !== undefined) {
+          await add(context, config, options)
+          return
+        }
         if (source === undefined) throw new TidemarkError('USAGE', 'init needs --source URL')
         if (options.store === undefined) throw new TidemarkError('USAGE', 'init needs --store URL')
         if (options.recipients !== 'rsa' && options.recipients !== 'aes')
@@ -228,7 +267,10 @@ export function registerInit(program: Command, run: Run): void {
             'uninstall drops the slot: what is written from here on is not in the backup, and a tidemark up that runs ends',
             { next: 'tidemark uninstall --yes' },
           )
-        const { installation: removed, left } = await removeFromSource(source ?? config!.source.url)
+        const { installation: removed, left } = await removeFromSource(
+          source ?? config!.source.url,
+          config?.source,
+        )
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
           try {
@@ -240,12 +282,12 @@ export function registerInit(program: Command, run: Run): void {
         }
         context.output.line(
           removed === undefined
-            ? 'Nothing of Tidemark was in the source.'
+            ? `The schema tidemark was not in the source${config === undefined ? '' : ': its slot and its publication are removed where they were left'}.`
             : 'Removed slot, publication, event triggers and schema tidemark from the source. The store and the keys are untouched.',
         )
         if (left.length > 0)
           context.output.line(
-            `Left to an administrator: tables that were locked, and rights of a role where another database's backup may live by them:\n${left.map((statement) => `  ${statement};`).join('\n')}`,
+            `Left to an administrator: tables that were locked or whose identity nobody noted, and rights of a role where another database's backup may live by them:\n${left.map((statement) => `  ${statement};`).join('\n')}`,
           )
         context.output.result({ removed: removed !== undefined, left, audit: audited })
       }),

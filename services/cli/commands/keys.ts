@@ -12,6 +12,8 @@ import {
 } from '../../app/keys.ts'
 import { recoverWriter } from '../../app/recover-writer.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import type { BackupPlace } from '../../app/open-backup.ts'
+import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 import { table } from '../../terminal/output.ts'
 
@@ -26,6 +28,24 @@ function lines(recipients: readonly RecipientReport[]): string {
       r.current ? 'sealed for' : 'no longer sealed for',
     ]),
   ])
+}
+
+/** Whoever keeps the sides apart names each; --keys means the folder above both, or the one that is not named. */
+function placeOf(context: Context, command: Command): BackupPlace {
+  const { writerKeys, restoreKeys } = command.optsWithGlobals<{
+    writerKeys?: string
+    restoreKeys?: string
+  }>()
+  const place = context.place()
+  const { keys } = place
+  if ((writerKeys === undefined && restoreKeys === undefined) || typeof keys !== 'string') return place
+  return { ...place, keys: { writer: writerKeys ?? keys, restore: restoreKeys ?? keys } }
+}
+
+function withSides(command: Command): Command {
+  return command
+    .option('--writer-keys <DIR>', "the writer's side, where it does not lie beside the other one")
+    .option('--restore-keys <DIR>', 'the restore side, where it does not lie beside the other one')
 }
 
 export function registerKeys(program: Command, run: Run): void {
@@ -54,8 +74,7 @@ export function registerKeys(program: Command, run: Run): void {
         output.result({ recipients, signers })
       }),
     )
-  keys
-    .command('rotate')
+  withSides(keys.command('rotate'))
     .description(
       'a new recipient in the place of the others: seals every epoch key anew, rewrites no segment. Needs keys/restore',
     )
@@ -66,7 +85,7 @@ export function registerKeys(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'rotate makes a new private key in keys/restore, which restores need from then on',
           )
-        const report = await rotateRecipient(context.place(), context.signal)
+        const report = await rotateRecipient(placeOf(context, command), context.signal)
         const { output } = context
         output.line(lines(report.recipients))
         output.line(
@@ -78,8 +97,7 @@ export function registerKeys(program: Command, run: Run): void {
         output.result(report)
       }),
     )
-  keys
-    .command('rotate-signer')
+  withSides(keys.command('rotate-signer'))
     .description(
       'a new signing key in the place of the others of its role: what those sign from then on is refused. Needs keys/restore',
     )
@@ -94,7 +112,7 @@ export function registerKeys(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'a process that still signs with the old key ends with SIGNER_REFUSED',
           )
-        const report = await rotateSigner(context.place(), role)
+        const report = await rotateSigner(placeOf(context, command), role)
         const { output } = context
         output.line(
           `${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`,
@@ -133,8 +151,7 @@ export function registerKeys(program: Command, run: Run): void {
         output.result(report)
       }),
     )
-  keys
-    .command('add-recipient')
+  withSides(keys.command('add-recipient'))
     .description(
       'one more recipient: the public key in a PEM file (RSA, 3072 bits or more), or a key in AWS KMS or Vault',
     )
@@ -160,7 +177,7 @@ export function registerKeys(program: Command, run: Run): void {
           }>()
         if ([file, kms, vault].filter((one) => one !== undefined).length !== 1)
           throw new TidemarkError('USAGE', 'give one of: a PEM file, --kms ARN, --vault URL')
-        const place = context.place()
+        const place = placeOf(context, command)
         const { signal } = context
         const report =
           file !== undefined
@@ -195,13 +212,12 @@ export function registerKeys(program: Command, run: Run): void {
         output.result(report)
       }),
     )
-  keys
-    .command('revoke')
+  withSides(keys.command('revoke'))
     .description('seal nothing more for a recipient; says what it can still open')
     .argument('<name>')
     .action(async (name: string, _, command: Command) =>
       run(command, async (context) => {
-        const { revoked, audit } = await revokeRecipient(context.place(), name)
+        const { revoked, audit } = await revokeRecipient(placeOf(context, command), name)
         const { output } = context
         output.line(`From the next start of \`tidemark up\` on nothing is sealed for ${revoked.recipient}.`)
         output.line(

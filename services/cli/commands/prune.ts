@@ -58,6 +58,8 @@ export function registerPrune(program: Command, run: Run): void {
           return
         }
         const config = context.config()
+        if (config.retentionFault !== undefined)
+          throw new TidemarkError('CONFIG_INVALID', `${config.path}: ${config.retentionFault}`)
         if (config.retention === undefined)
           throw new TidemarkError('CONFIG_INVALID', 'no retention is set: nothing is ever taken away', {
             next: 'retention: {keep: 90d, bases: 2, grace: 7d} in tidemark.yaml',
