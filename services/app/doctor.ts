@@ -150,7 +150,7 @@ async function examineBackup(config: Config, said: readonly Finding[]): Promise<
             ? 'make the row smaller, or source.largestRow in tidemark.yaml larger, then: tidemark up  (reads the table again)'
             : 'tidemark up  (reads the table again, or has begun a new generation)',
         })
-    const trouble = await examineSource(askedSource(config), repository)
+    const trouble = await examineSource(askedSource(config), repository, true)
     if (trouble !== undefined && !isSaid(trouble.code, said)) findings.push(asFinding(trouble))
   } catch (error) {
     findings.push(asFinding(error))

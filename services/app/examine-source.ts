@@ -1,8 +1,11 @@
 /** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
+import { lookAtHistory } from '../adapters/postgres/history-look.ts'
 import { askSameSource } from '../adapters/postgres/same-source.ts'
+import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, type TidemarkError } from '../core/errors.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { Config } from './config.ts'
+import { storedHistory } from './stored-history.ts'
 
 export interface AskedSource {
   readonly url: string
@@ -14,16 +17,21 @@ export function askedSource(config: Pick<Config, 'source' | 'kafka'>): AskedSour
   return { url: config.source.url, trustsLog: config.kafka?.acknowledge === 'log' }
 }
 
-/** Undefined where the source can go on from where the backup ends, or where no generation has begun. */
+/**
+ * Undefined where the source can go on from where the backup ends, or where no generation has begun.
+ *
+ * @param withHistory reads what the slot sends once more as well, where nobody else reads it
+ */
 export async function examineSource(
   { url, trustsLog }: AskedSource,
   repository: Repository,
+  withHistory: boolean,
 ): Promise<TidemarkError | undefined> {
   const { generation } = repository.catalog
   if (generation === undefined) return undefined
   const number = generation.facts.generation
   try {
-    await askSameSource(url, generation.facts.slot, async () => {
+    const { slot, timelines } = await askSameSource(url, generation.facts.slot, async () => {
       await repository.ledger.refresh()
       const now = repository.catalog.generation ?? generation
       return {
@@ -33,6 +41,12 @@ export async function examineSource(
         end: now.end,
       }
     })
+    if (withHistory && slot !== undefined) {
+      const now = repository.catalog.generation ?? generation
+      const stored = await storedHistory(now, slot.confirmed)
+      const { publication } = now.facts
+      await lookAtHistory({ url, publication, slot, timelines, stored, clock: systemClock })
+    }
     return undefined
   } catch (error) {
     const known = asTidemarkError(error)

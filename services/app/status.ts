@@ -62,7 +62,7 @@ export async function readStatus(
     let trouble: TidemarkError | undefined
     try {
       live = await askSource(source.url, generation)
-      trouble = await examineSource(source, repository)
+      trouble = await examineSource(source, repository, true)
     } catch (error) {
       trouble = asTidemarkError(error)
     }

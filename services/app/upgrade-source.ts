@@ -73,7 +73,7 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
 async function refuseOther(config: Config, url: string, repository: Repository): Promise<void> {
   for (const one of new Set([url, config.source.url])) {
     const asked = askedSource({ ...config, source: { ...config.source, url: one } })
-    const trouble = await examineSource(asked, repository)
+    const trouble = await examineSource(asked, repository, false)
     if (trouble?.code === 'SOURCE_CHANGED') throw trouble
   }
 }

@@ -60,6 +60,8 @@ export const LIMITS = {
    * the third: a dead one is noticed within a minute.
    */
   silence: { silenceMs: 30_000, askMs: 10_000, lookMs: 3_000 },
+  /** A look at what a slot sends once more takes no longer, and holds no larger row. */
+  historyLook: { limitMs: 10_000, largestRow: 8 * 1024 * 1024 },
   /** Small questions to the source that wait for their turn: each of the few who ask waits for its answer. */
   waitingQuestions: 32,
   /** What metrics say of the source is asked this often, the second time after `firstMs`, and counts for `trustMs` where no answer comes. */

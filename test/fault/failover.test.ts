@@ -7,6 +7,8 @@ import pg from 'pg'
 import { expect, test } from 'vitest'
 import { formatLsn, type Lsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
+import { doctor } from '../../services/app/doctor.ts'
+import { readStatus } from '../../services/app/status.ts'
 import { Backup, digests, shown, withDatabase } from '../support/backup.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
 
@@ -194,6 +196,12 @@ test('a source that was set back to an older snapshot of its disk is refused, wh
       const at = (await other.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
       if (parseLsn(at) > stored + 100_000n) break
     }
+    // Whoever only asks hears of it too, and does not move the slot.
+    const asked = { url, trustsLog: false }
+    const { findings } = await doctor({ ...backup.config, source: { ...backup.config.source, url } })
+    expect(findings.find(({ level }) => level === 'refuse')).toMatchObject({ code: 'SOURCE_DIVERGED' })
+    const status = await readStatus(await backup.openRepository(), asked)
+    expect(status.sourceError).toMatchObject({ code: 'SOURCE_DIVERGED' })
     // Twice: the first refusal must not have moved the slot past the proof.
     for (let i = 0; i < 2; i++) {
       await expect(backup.up({ sourceUrl: url, waitFor: 'base' })).rejects.toMatchObject({

@@ -60,7 +60,7 @@ export async function askSameSource(
   url: string,
   slotName: string,
   expected: () => Promise<ExpectedSource>,
-): Promise<void> {
+): Promise<{ readonly slot: SlotState | undefined; readonly timelines: Timelines }> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const slot = await readSlot(client, slotName)
@@ -68,6 +68,7 @@ export async function askSameSource(
     const identity = await identifySource(url)
     const { rows } = await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')
     proveSameSource({ identity, slot, head: parseLsn(rows[0]?.lsn ?? '') }, slotName, known, known.end)
+    return { slot, timelines: identity.timelines }
   } catch (error) {
     throw connectionError(error, 'source')
   } finally {
