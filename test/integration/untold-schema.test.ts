@@ -309,6 +309,28 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     })
   })
 
+  test('a drop without a record is told, though an earlier change of the object has its own', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const { source } = backup
+    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+    try {
+      const reader = new SchemaReader()
+      await reader.read(client)
+      await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')
+      await unseenAtOnce(source, ['DROP SEQUENCE numbers', 'DROP VIEW shown_else'])
+      const { untold } = await reader.read(client)
+      expect(untold?.objects).toContain('sequence public.numbers')
+      expect(untold?.objects.join()).toContain('view public.shown')
+      await source.query(
+        'CREATE SEQUENCE others; DROP SEQUENCE others; DROP FUNCTION one; DROP TABLE t CASCADE',
+      )
+      expect((await reader.read(client)).untold).toBeUndefined()
+    } finally {
+      await client.end()
+    }
+  })
+
   test('a change of a subtransaction that was under way at the reading before is told', async () => {
     await using backup = await Backup.prepare({ version, setup: SETUP })
     await backup.init()

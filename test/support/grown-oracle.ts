@@ -288,6 +288,9 @@ export async function untold(
   script: readonly string[],
 ): Promise<string[]> {
   const isTold = told(restored)
+  // A sequence of an identity column goes with its table, and its entry does not name that.
+  const isToldOf = (key: string, sql: string): boolean =>
+    isTold(key) || isTold(`TABLE ${ADD_IDENTITY.exec(sql)?.[1] ?? ''} (`)
   const isExcept = naming(except)
   const isIndexOfExcept = ([key, sql]: readonly [string, string], index: string): boolean =>
     new RegExp(`^(?:CONSTRAINT|INDEX) .*[ .]${index} `).test(key) && (isExcept(key) || isExcept(sql))
@@ -301,7 +304,7 @@ export async function untold(
   const catalog = catalogOf(pgDump, restored.url)
   for (const [key, sql] of source.catalog) {
     const got = catalog.get(key)
-    if (got === sql || isTold(key) || isExcept(key) || isExcept(sql)) continue
+    if (got === sql || isToldOf(key, sql) || isExcept(key) || isExcept(sql)) continue
     if (isNothingOfTheMoment(key, sql, script.slice(0, source.ran))) continue
     if (isOwnAsWell(sql, got) || isDefaultOfOwn(key, sql, source.catalog, catalog)) continue
     // The index of a partition that was left out: its own entry names the table, this one does not.
@@ -311,7 +314,7 @@ export async function untold(
     out.push(got === undefined ? `missing: ${key}\n${sql}` : `differs: ${key}\n${sql}\n--- restored\n${got}`)
   }
   for (const [key, sql] of catalog)
-    if (!source.catalog.has(key) && !isTold(key)) out.push(`added: ${key}\n${sql}`)
+    if (!source.catalog.has(key) && !isToldOf(key, sql)) out.push(`added: ${key}\n${sql}`)
   const sequences = await sequencesOf(restored.url)
   // Where it tells that it has no sample, a jump by setval() may be more than its margin.
   const isGuessed = restored.result?.notes.some((note) => note.startsWith('no sample at or after')) === true

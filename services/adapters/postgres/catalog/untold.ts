@@ -75,7 +75,13 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
               // A subtransaction (SAVEPOINT, an exception block): its rows do not say of which transaction it is.
               records.some((record) => mayBeOf(record, xid) && names(record, key, compared)),
           )
-        : before === undefined || records.some((record) => names(record, key, compared))
+        : before === undefined ||
+          records.some(
+            (record) =>
+              // What is gone was dropped: a record of an earlier change to it does not tell that.
+              (record.names !== null || after.has(key) || NAMELESS.test(record.command)) &&
+              names(record, key, compared),
+          )
     if (isTold) continue
     for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
     // Made and renamed since the reading before: a restore has it under the name of its record.
