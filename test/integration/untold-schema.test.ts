@@ -309,59 +309,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     })
   })
 
-  test('a drop without a record is told, though an earlier change of the object has its own', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    try {
-      const reader = new SchemaReader()
-      await reader.read(client)
-      await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')
-      await unseenAtOnce(source, ['DROP SEQUENCE numbers', 'DROP VIEW shown_else'])
-      const { untold } = await reader.read(client)
-      expect(untold?.objects).toContain('sequence public.numbers')
-      expect(untold?.objects.join()).toContain('view public.shown')
-      await source.query(
-        'CREATE SEQUENCE others; DROP SEQUENCE others; DROP FUNCTION one; DROP TABLE t CASCADE',
-      )
-      expect((await reader.read(client)).untold).toBeUndefined()
-    } finally {
-      await client.end()
-    }
-  })
-
-  test('a change of a subtransaction that was under way at the reading before is told', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    const other = new pg.Client(backup.sourceUrl)
-    await other.connect()
-    try {
-      const reader = new SchemaReader()
-      const calm = await reader.read(client)
-      await other.query('BEGIN; ALTER EVENT TRIGGER tidemark_ddl DISABLE; SAVEPOINT s')
-      await other.query(`CREATE TYPE mood AS ENUM ('a'); ALTER TABLE t RENAME TO was_t; RELEASE s`)
-      await other.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
-      // A transaction behind it ends: the snapshot's end is behind the subtransaction.
-      await source.query(`COMMENT ON TABLE calm IS 'recorded'`)
-      const during = await reader.read(client)
-      expect(during.untold).toBeUndefined()
-      await other.query('COMMIT')
-      // Names both in a record of its own.
-      await source.query('SELECT tidemark.repair()')
-      const { untold } = await reader.read(client)
-      expect(untold?.objects.join()).toContain('type public.mood')
-      expect(untold?.objects.join()).toContain('table public.was_t')
-      // A commit is in the WAL before a snapshot shows it: it may be older than the reading that it ran beside.
-      expect(compareLsn(parseLsn(untold!.from), parseLsn(calm.head))).toBe(0)
-    } finally {
-      await other.end()
-      await client.end()
-    }
-  })
-
   test('it comes back right before and behind, and a restore between says that it may be older', async () => {
     await withRole(version, async (role) => {
       await using backup = await Backup.start({ version, setup: `${SETUP}; GRANT SELECT ON t TO ${role}` })

@@ -1,0 +1,71 @@
+/** What two readings of the schema tell of what changed between them without a record: by who wrote the rows, and what was dropped. */
+import pg from 'pg'
+import { describe, expect, test } from 'vitest'
+import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
+import { connect } from '../../services/adapters/postgres/session.ts'
+import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { Backup, testedVersions } from '../support/backup.ts'
+
+const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE calm (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t;
+  CREATE SEQUENCE numbers; CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'`
+const TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_before_drop']
+
+async function unseen(client: pg.Client, sql: readonly string[]): Promise<void> {
+  const all = (how: string): string[] => TRIGGERS.map((name) => `ALTER EVENT TRIGGER ${name} ${how}`)
+  await client.query(['BEGIN', ...all('DISABLE'), ...sql, ...all('ENABLE ALWAYS'), 'COMMIT'].join('; '))
+}
+
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('a drop without a record is told, though an earlier change of the object has its own', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const { source } = backup
+    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+    try {
+      const reader = new SchemaReader()
+      await reader.read(client)
+      await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')
+      await unseen(source, ['DROP SEQUENCE numbers', 'DROP VIEW shown_else'])
+      const { untold } = await reader.read(client)
+      expect(untold?.objects).toContain('sequence public.numbers')
+      expect(untold?.objects.join()).toContain('view public.shown')
+      await source.query(
+        'CREATE SEQUENCE others; DROP SEQUENCE others; DROP FUNCTION one; DROP TABLE t CASCADE',
+      )
+      expect((await reader.read(client)).untold).toBeUndefined()
+    } finally {
+      await client.end()
+    }
+  })
+
+  test('a change of a subtransaction that was under way at the reading before is told', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const { source } = backup
+    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+    const other = new pg.Client(backup.sourceUrl)
+    await other.connect()
+    try {
+      const reader = new SchemaReader()
+      const calm = await reader.read(client)
+      await other.query('BEGIN; ALTER EVENT TRIGGER tidemark_ddl DISABLE; SAVEPOINT s')
+      await other.query(`CREATE TYPE mood AS ENUM ('a'); ALTER TABLE t RENAME TO was_t; RELEASE s`)
+      await other.query('ALTER EVENT TRIGGER tidemark_ddl ENABLE ALWAYS')
+      // A transaction behind it ends: the snapshot's end is behind the subtransaction.
+      await source.query(`COMMENT ON TABLE calm IS 'recorded'`)
+      const during = await reader.read(client)
+      expect(during.untold).toBeUndefined()
+      await other.query('COMMIT')
+      // Names both in a record of its own.
+      await source.query('SELECT tidemark.repair()')
+      const { untold } = await reader.read(client)
+      expect(untold?.objects.join()).toContain('type public.mood')
+      expect(untold?.objects.join()).toContain('table public.was_t')
+      // A commit is in the WAL before a snapshot shows it: it may be older than the reading that it ran beside.
+      expect(compareLsn(parseLsn(untold!.from), parseLsn(calm.head))).toBe(0)
+    } finally {
+      await other.end()
+      await client.end()
+    }
+  })
+})
