@@ -25,7 +25,7 @@ export interface RecipientReport {
    */
   readonly from: string | null
   readonly to: string | null
-  /** Whether the writer's folder has it: what `up` seals from its next start on is sealed for it. */
+  /** Whether the writer's folder has it: what `up` seals from the next minute on is sealed for it. */
   readonly current: boolean
 }
 

@@ -77,6 +77,8 @@ export async function openBackup(
     store,
     trust: keys.trust,
     provider: keys.provider,
+    recipientsNow:
+      options.role === 'writer' ? async () => (await openKeys(options.keys, 'writer')).provider : undefined,
     signer: keys.signer,
     clock: systemClock,
     randomness: systemRandomness,

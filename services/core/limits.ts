@@ -26,6 +26,8 @@ export const LIMITS = {
   checkpointEntries: 1024,
   /** An index page of the ledger, before compression. */
   pageBytes: 4 * 1024 * 1024,
+  /** A writer looks this often whom it has to seal for. */
+  recipientsMs: 60_000,
   /** The ledger's head is anchored this often. */
   anchorMs: 60_000,
   /** Objects that are taken away, or locked, at once. */

@@ -5,11 +5,13 @@
  */
 import { type Clock, type Randomness } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { isMistake } from '../core/mistake.ts'
 import type { ObjectDigest } from '../core/ports/object-store.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import { aesKeyring, type EpochKey, openWith, type SealContext, sealPieces } from '../formats/envelope.ts'
 import { type StoredObject } from '../formats/entry-fields.ts'
 import { hashBytes, type NumberedEntry } from '../formats/ledger-entry.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import { keyName } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
@@ -20,7 +22,9 @@ const EPOCH_MS = 24 * 3600 * 1000
 export class Keyring {
   readonly #ledger: Ledger
   readonly #catalog: Catalog
-  readonly #provider: KeyProvider
+  #provider: KeyProvider
+  readonly #recipientsNow: (() => Promise<KeyProvider>) | undefined
+  #askedAt: number
   readonly #clock: Clock
   readonly #randomness: Randomness
   #current: { readonly key: EpochKey; readonly since: number } | undefined
@@ -30,18 +34,23 @@ export class Keyring {
     ledger: Ledger
     catalog: Catalog
     provider: KeyProvider
+    /** Whom to seal for, as it is said by now: recipients come and go while a writer runs. */
+    recipientsNow?: (() => Promise<KeyProvider>) | undefined
     clock: Clock
     randomness: Randomness
   }) {
     this.#ledger = options.ledger
     this.#catalog = options.catalog
     this.#provider = options.provider
+    this.#recipientsNow = options.recipientsNow
     this.#clock = options.clock
+    this.#askedAt = options.clock.elapsed()
     this.#randomness = options.randomness
   }
 
   /** The key to seal with: made and stored, with its ledger entry, before it is first used. */
   async current(signer: Signer): Promise<EpochKey> {
+    await this.#takeInRecipients()
     const held = this.#current
     if (held !== undefined && this.#clock.elapsed() - held.since < EPOCH_MS) return held.key
     const id = `k${this.#randomness.bytes(8).toString('hex')}`
@@ -60,6 +69,30 @@ export class Keyring {
     this.#current = { key, since: this.#clock.elapsed() }
     held?.key.secret.fill(0)
     return key
+  }
+
+  /** False once another caller has begun the next epoch: the key's bytes are zeroed then. */
+  isCurrent(key: EpochKey): boolean {
+    return this.#current?.key === key
+  }
+
+  /** Where somebody may no longer read, or may from now on, the epoch is over: whatever keeps the next one from beginning, it is tried until it does. */
+  async #takeInRecipients(): Promise<void> {
+    if (this.#recipientsNow === undefined || this.#clock.elapsed() - this.#askedAt < LIMITS.recipientsMs)
+      return
+    this.#askedAt = this.#clock.elapsed()
+    let now: KeyProvider
+    try {
+      now = await this.#recipientsNow()
+    } catch (error) {
+      // A folder that is being changed, or is gone: nobody said that another one may read. Asked again in a minute.
+      if (isMistake(error)) throw error
+      return
+    }
+    const names = (provider: KeyProvider): string => [...provider.recipients].sort().join()
+    if (names(now) === names(this.#provider)) return
+    this.#provider = now
+    if (this.#current !== undefined) this.#current = { ...this.#current, since: -Infinity }
   }
 
   /**

@@ -22,6 +22,8 @@ export interface RepositoryOptions {
   readonly store: ObjectStore
   readonly trust: TrustedSigners
   readonly provider: KeyProvider
+  /** Of a writer: whom to seal for by now. */
+  readonly recipientsNow?: (() => Promise<KeyProvider>) | undefined
   readonly signer: Signer | undefined
   readonly clock: Clock
   readonly randomness: Randomness
@@ -70,6 +72,7 @@ export class Repository {
       ledger,
       catalog: this.catalog,
       provider: options.provider,
+      recipientsNow: options.recipientsNow,
       clock: options.clock,
       randomness: options.randomness,
     })
@@ -146,7 +149,8 @@ export class Repository {
 
   /** Seals one object, which may come in pieces: large ones are given back. Stored by `put`, which may be tried again; the ledger entry that names it comes after both. */
   async seal(name: string, plain: Buffer | readonly Buffer[], context: SealContext): Promise<SealedObject> {
-    const key = await this.keyring.current(this.signer)
+    let key = await this.keyring.current(this.signer)
+    while (!this.keyring.isCurrent(key)) key = await this.keyring.current(this.signer)
     const whole = Buffer.isBuffer(plain) ? [plain] : plain
     const pieces = await this.keyring.seal(key, whole, { ...context, object: name })
     return { object: { ...storedAs(name, pieces), key: key.id }, pieces }

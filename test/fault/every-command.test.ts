@@ -150,7 +150,7 @@ const PATHS: Readonly<Record<string, () => Promise<{ cwd: string; account?: Acco
 }
 
 describe('every command ends', () => {
-  test.each(Object.keys(PATHS))('%s', { timeout: 300_000 }, async (name) => {
+  test.each(Object.keys(PATHS))('%s', { timeout: 600_000 }, async (name) => {
     if (name === 'another account' && NOBODY === undefined) {
       console.warn('no other account can enter this checkout: not tried')
       return

@@ -23,7 +23,7 @@ interface Found {
   }[]
 }
 
-test('a night with a bad delete, a migration, lost keys and a lost store', { timeout: 180_000 }, async () => {
+test('a night with a bad delete, a migration, lost keys and a lost store', { timeout: 600_000 }, async () => {
   await using backup = await Backup.start({ setup: SETUP })
   const run = async (...args: string[]): Promise<Answer> =>
     tidemark([...args, '--config', backup.configPath], backup.folder)

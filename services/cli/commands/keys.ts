@@ -89,7 +89,7 @@ export function registerKeys(program: Command, run: Run): void {
         const { output } = context
         output.line(lines(report.recipients))
         output.line(
-          `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe, and start \`tidemark up\` again.`,
+          `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe. A \`tidemark up\` that runs with this keys/writer seals for it within a minute.`,
         )
         output.line(
           'The private keys of before still open what was written up to now, as long as it is in the store.',
@@ -207,7 +207,7 @@ export function registerKeys(program: Command, run: Run): void {
         output.line(
           report.rewrapped > 0
             ? `${report.rewrapped} epoch keys are sealed for ${report.recipient} too.`
-            : `What is written before the next start of \`tidemark up\` stays closed to ${report.recipient}: the restore keys are not here.`,
+            : `What \`tidemark up\` writes before it looks again, within a minute, stays closed to ${report.recipient}: the restore keys are not here.`,
         )
         output.result(report)
       }),
@@ -219,7 +219,9 @@ export function registerKeys(program: Command, run: Run): void {
       run(command, async (context) => {
         const { revoked, audit } = await revokeRecipient(placeOf(context, command), name)
         const { output } = context
-        output.line(`From the next start of \`tidemark up\` on nothing is sealed for ${revoked.recipient}.`)
+        output.line(
+          `Within a minute nothing more is sealed for ${revoked.recipient}, where \`tidemark up\` has this keys folder.`,
+        )
         output.line(
           revoked.epochKeys === 0
             ? 'It opens nothing.'
