@@ -7,7 +7,7 @@ import { CutLeader } from '../compactor/cut-leader.ts'
 import { openAnswer, openOrder } from '../compactor/cut-order.ts'
 import { CutWorker } from '../compactor/cut-worker.ts'
 import type { RollPolicy } from '../compactor/roll-policy.ts'
-import { systemClock, systemRandomness } from '../core/clock.ts'
+import { type Clock, systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
@@ -30,6 +30,7 @@ export interface CompactOptions {
   readonly openLog: () => Promise<ChangeLog>
   readonly onConnected: (connected: boolean) => void
   readonly onStreaming: () => void
+  readonly clock?: Clock
   readonly signal: AbortSignal
   readonly draining: AbortSignal
 }
@@ -46,7 +47,7 @@ interface Running {
 
 /** Runs until it is drained, a new generation begins elsewhere (`again`), or something fails. */
 export async function compactTogether(options: CompactOptions): Promise<'done' | 'again'> {
-  const { config, repository, generation, signal, draining, say, onPoint } = options
+  const { config, repository, generation, signal, draining, say, onPoint, clock = systemClock } = options
   const sharing = await openCutSharing(config, generation, repository.catalog.stream)
   const { board } = sharing
   const failed = deferred<never>()
@@ -60,7 +61,7 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
     repository,
     generation: number,
     parts: sharing.parts,
-    clock: systemClock,
+    clock,
     randomness: systemRandomness,
     onRetry: retry,
     ...(onPoint === undefined ? {} : { onPoint }),
@@ -129,7 +130,7 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
   }
   /** One reader of the board for both sides. */
   const listen = async (): Promise<void> => {
-    const backoff = new Backoff(systemClock, systemRandomness)
+    const backoff = new Backoff(clock, systemRandomness)
     while (!all.aborted) {
       try {
         for await (const body of board.posts(all)) {
@@ -155,7 +156,7 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
       await repository.ledger.refresh()
       if (repository.catalog.generation !== generation) superseded.resolve('again')
       if (generation.base !== undefined) options.onStreaming()
-      await systemClock.sleep(FOLLOW_MS, all).catch(() => undefined)
+      await clock.sleep(FOLLOW_MS, all).catch(() => undefined)
     }
   }
   const drained = deferred<'done'>()
@@ -176,6 +177,8 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
     draining.addEventListener('abort', onDrain, { once: true })
     if (draining.aborted) onDrain()
     signal.addEventListener('abort', () => failed.reject(signal.reason), { once: true })
+    // While it was joining.
+    if (signal.aborted) failed.reject(signal.reason)
     return await Promise.race([failed.promise, board.failed, superseded.promise, drained.promise])
   } finally {
     over = true
@@ -200,7 +203,7 @@ async function lead(
   all: AbortSignal,
   group: { stillLeads(): boolean; onLeader(leader: CutLeader): void },
 ): Promise<void> {
-  const { repository, generation, policy, say, onPoint, draining } = options
+  const { repository, generation, policy, say, onPoint, draining, clock = systemClock } = options
   const number = generation.facts.generation
   const anew = new AbortController()
   const ended = AbortSignal.any([stop, all, anew.signal])
@@ -214,7 +217,7 @@ async function lead(
   try {
     // The replicator names the log before it writes the first unit: nothing else in it is of this backup.
     while (generation.log === null && !ended.aborted && !draining.aborted)
-      await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
+      await clock.sleep(FOLLOW_MS, ended).catch(() => undefined)
     if (ended.aborted || generation.log === null) return
     await repository.ledger.refresh()
     const term = await repository.claim(0)
@@ -229,7 +232,7 @@ async function lead(
       generation: number,
       term,
       segmentBytes: policy.segmentBytes,
-      clock: systemClock,
+      clock,
       randomness: systemRandomness,
       onRetry: (error) => say({ event: 'retry', ...error }),
     })
@@ -240,7 +243,7 @@ async function lead(
       generation: number,
       term,
       policy,
-      clock: systemClock,
+      clock,
       randomness: systemRandomness,
       events: compactorEvents(say, onPoint),
       build: (cut, signal) => leader.build(cut, signal),
@@ -250,9 +253,9 @@ async function lead(
   } catch (error) {
     if (ended.aborted) return
     if (asTidemarkError(error).code !== 'WRITER_FENCED') throw error
-    const until = systemClock.elapsed() + STEP_DOWN_MS
-    while (group.stillLeads() && systemClock.elapsed() < until)
-      await systemClock.sleep(FOLLOW_MS, ended).catch(() => undefined)
+    const until = clock.elapsed() + STEP_DOWN_MS
+    while (group.stillLeads() && clock.elapsed() < until)
+      await clock.sleep(FOLLOW_MS, ended).catch(() => undefined)
     if (group.stillLeads() && !ended.aborted) throw error
   } finally {
     off()

@@ -170,19 +170,22 @@ export async function openCutSharing(
     import('../adapters/kafka/cut-reader.ts'),
   ])
   const settings = kafkaSettingsOf(kafka)
-  const board = await KafkaCutBoard.open({
-    settings,
-    prefix: kafka.prefix,
-    stream,
-    lanes: kafka.partitions,
-    replicationFactor: kafka.replicationFactor,
-    clock: systemClock,
-  })
+  const board =
+    kafka.clients?.board() ??
+    (await KafkaCutBoard.open({
+      settings,
+      prefix: kafka.prefix,
+      stream,
+      lanes: kafka.partitions,
+      replicationFactor: kafka.replicationFactor,
+      clock: systemClock,
+    }))
   try {
     const reader = await CutReader.open({
       settings,
       registry: kafka.registry,
       prefix: kafka.prefix,
+      acknowledge: kafka.acknowledge,
       generation: generation.facts.generation,
       stream,
       idsFrom: () => (generation.log === null ? undefined : logPlace(generation.log).idsFrom),
@@ -208,6 +211,7 @@ export function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
     tls: kafka.tls,
     sasl: kafka.sasl,
     clock: systemClock,
+    clients: kafka.clients,
   }
 }
 

@@ -6,6 +6,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
+import type { KafkaClients } from '../adapters/kafka/connection.ts'
 import type { Finding } from '../core/finding.ts'
 import type { Subjects } from '../core/relation.ts'
 import { duration, maybe, size, SIZES, UNITS } from './measured.ts'
@@ -201,6 +202,8 @@ export interface KafkaConfig {
   }
   readonly tls: { readonly ca: string | undefined } | undefined
   readonly sasl: KafkaLogin | undefined
+  /** Never from the file: a broker in memory, as tests have it. */
+  readonly clients?: KafkaClients
 }
 
 export interface Config {

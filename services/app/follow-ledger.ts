@@ -1,5 +1,5 @@
 /** The replicator alone: what another process writes into the ledger tells what is durable. */
-import { systemClock } from '../core/clock.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -13,6 +13,7 @@ export async function followLedger(
   log: ChangeLog,
   number: number,
   signal: AbortSignal,
+  clock: Clock = systemClock,
 ): Promise<void> {
   for (;;) {
     await repository.ledger.refresh()
@@ -24,6 +25,6 @@ export async function followLedger(
         'LOG_UNREACHABLE',
         "the log begins anew: everything behind the store's end is sent again",
       )
-    await systemClock.sleep(FOLLOW_MS, signal)
+    await clock.sleep(FOLLOW_MS, signal)
   }
 }

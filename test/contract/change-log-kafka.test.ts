@@ -142,7 +142,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       clock: systemClock,
     })
     await cluster.connect()
-    const reader = new PartitionReader(cluster, 'short.transactions', 0, 0n, HEADER, 3)
+    const reader = new PartitionReader(cluster, 'short.transactions', 0, 0n, HEADER, {
+      shortTries: 3,
+      clock: systemClock,
+    })
     await expect(reader.upTo(100n, signal)).rejects.toMatchObject({ code: 'LOG_HOLE' })
     await cluster.disconnect()
   })

@@ -213,6 +213,72 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await equalToSource(backup)
   })
 
+  test('the registry comes back without its schemas, and gives their ids to others: the source sends again, or it is said what to do', {
+    timeout: 300_000,
+  }, async () => {
+    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    const both = await Promise.all(
+      (['segment', 'log'] as const).map(async (acknowledge) => {
+        const backup = await Backup.prepare({ setup: SETUP })
+        await backup.init()
+        const settings = { ...kafka(`lost-schemas-${acknowledge}`), acknowledge }
+        await backup.up({ kafka: settings })
+        await backup.durable()
+        await backup.stop()
+        // A shape that nobody has stored yet, in units that nobody has read.
+        await backup.up({ kafka: settings, role: 'replicator' })
+        await backup.source.query(`ALTER TABLE m ADD COLUMN more int DEFAULT 7`)
+        await write(backup, 1)
+        const topic = `${settings.prefix}.public.m`
+        await backup.until(async () =>
+          (await admin.fetchTopicOffsets(topic).catch(() => [])).some(({ high }) => Number(high) > 0),
+        )
+        await backup.stop()
+        return { acknowledge, backup, settings }
+      }),
+    )
+    try {
+      await bench.registry.process.kill()
+      await bench.registry.start()
+      for (let id = 0; id < 20; id++)
+        await fetch(`${bench.registry.url}/subjects/other-${id}/versions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+          body: JSON.stringify({ schema: JSON.stringify({ type: 'fixed', name: `f${id}`, size: 1 }) }),
+        })
+      for (const { acknowledge, backup, settings } of both) {
+        if (acknowledge === 'log') {
+          const storing = (async () => {
+            await backup.up({ kafka: settings, waitFor: 'starting' })
+            await backup.durable(90_000)
+          })()
+          await expect(storing).rejects.toMatchObject({
+            code: 'LOG_REFUSED',
+            message: expect.stringContaining('lost its schemas') as string,
+            next: expect.stringContaining('restore the registry') as string,
+          })
+          continue
+        }
+        await backup.up({ kafka: settings, waitFor: 'starting' })
+        await write(backup, 2)
+        await backup.durable(90_000)
+        await equalToSource(backup)
+        const { catalog } = await backup.openRepository()
+        expect([catalog.gaps, catalog.generations.length]).toEqual([[], 1])
+        expect(backup.events).toContainEqual(
+          expect.objectContaining({
+            event: 'log-anew',
+            reason: expect.stringContaining('lost its schemas') as string,
+          }),
+        )
+      }
+    } finally {
+      await admin.disconnect()
+      for (const { backup } of both) await backup[Symbol.asyncDispose]()
+    }
+  })
+
   test('a schema that older readers cannot read is registered all the same, and every record names its own', async () => {
     await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY, v int)' })
     await backup.init()

@@ -12,6 +12,7 @@ import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
 import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
+import type { CutBoard } from '../../core/ports/cut-board.ts'
 import { bearerTokens, type TokenSettings } from './bearer-token.ts'
 import { streamMark } from './unit.ts'
 
@@ -22,6 +23,15 @@ export interface KafkaSettings {
   readonly tls: { readonly ca: string | undefined } | undefined
   readonly sasl: KafkaLogin | undefined
   readonly clock: Clock
+  /** A broker in memory, as tests have it. */
+  readonly clients?: KafkaClients | undefined
+}
+
+/** What speaks with the brokers: who has others than the network's gives them. */
+export interface KafkaClients {
+  kafka(): Kafka
+  cluster(): Cluster
+  board(): CutBoard
 }
 
 export type KafkaLogin =
@@ -54,6 +64,7 @@ function login({ sasl, clock }: KafkaSettings): SASLOptions | undefined {
 const silent = (): (() => void) => () => undefined
 
 export function openKafka(settings: KafkaSettings): Kafka {
+  if (settings.clients !== undefined) return settings.clients.kafka()
   const secured = ssl(settings)
   const sasl = login(settings)
   return new kafkajs.Kafka({
@@ -113,6 +124,7 @@ class ClosableCluster extends Cluster {
 
 /** For fetching by hand. */
 export function openCluster(settings: KafkaSettings): Cluster {
+  if (settings.clients !== undefined) return settings.clients.cluster()
   return new ClosableCluster({
     logger: loggers.createLogger({ level: 0, logCreator: silent }),
     socketFactory: createSocketFactory(),

@@ -10,6 +10,7 @@ export interface CutReaderOptions {
   readonly settings: KafkaSettings
   readonly registry: RegistrySettings
   readonly prefix: string
+  readonly acknowledge: 'segment' | 'log'
   readonly generation: number
   readonly stream: string
   /** Where units begin to have the stream's id, as the ledger says now. */
@@ -46,7 +47,7 @@ export class CutReader {
 
   /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
   async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
-    const { prefix, generation, stream, idsFrom } = this.#options
+    const { prefix, acknowledge, generation, stream, idsFrom } = this.#options
     // One that stood still is not led through what lies between: it may be stored, and gone.
     const isBehind = this.#reader !== undefined && this.#reader.done < cut.from
     if (this.#reader?.reaches(cut.first) !== true || isBehind || this.#since !== cut.since) {
@@ -55,11 +56,13 @@ export class CutReader {
         cluster: this.#cluster,
         registry: this.#registry,
         topic: transactionsTopic(prefix),
+        acknowledge,
         generation,
         stream,
         after: cut.after,
         place: { log: '', from: cut.from, at: cut.first, since: cut.since, unit: '', idsFrom: idsFrom() },
         isPart: true,
+        clock: this.#options.settings.clock,
       })
     }
     const reader = this.#reader

@@ -196,6 +196,8 @@ export class KafkaChangeLog implements ChangeLog {
         place,
         low,
         outline: options.outline === true,
+        acknowledge: options.acknowledge,
+        clock,
         ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }),
       })
       const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })

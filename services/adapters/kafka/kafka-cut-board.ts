@@ -149,6 +149,7 @@ export class KafkaCutBoard implements CutBoard {
       0,
       high - LOOK_BACK > low ? high - LOOK_BACK : low,
       HEADER,
+      this.#options,
     )
     for (;;) {
       const { value } = await reader.following(signal)

@@ -64,7 +64,8 @@ export async function lastStreams(
   try {
     await cluster.connect()
     const topic = transactionsTopic(prefix)
-    const reader = new PartitionReader(cluster, topic, 0, at - LOOK_BACK > low ? at - LOOK_BACK : low, HEADER)
+    const from = at - LOOK_BACK > low ? at - LOOK_BACK : low
+    const reader = new PartitionReader(cluster, topic, 0, from, HEADER, { clock: settings.clock })
     while (reader.next < at) {
       const record = await reader.available(signal)
       if (record === undefined) break

@@ -70,10 +70,12 @@ export class TailReader {
    * @throws TidemarkError LOG_HOLE where the log no longer has what it had
    */
   async read(signal: AbortSignal): Promise<LogTail> {
-    const { cluster, topic, place } = this.#options
+    const { cluster, topic, place, clock } = this.#options
     const end = await this.#end(signal)
     const start = this.#last === undefined ? place.from : this.#last.offset
-    const reader = new PartitionReader(cluster, topic, 0, start > end.low ? start : end.low, HEADER)
+    const reader = new PartitionReader(cluster, topic, 0, start > end.low ? start : end.low, HEADER, {
+      clock,
+    })
     // Retention took it, and it stood before what is left: readers prove by the chain what follows.
     let isProven = this.#expected === undefined || end.low > this.#expected.offset
     if (isProven && this.#expected !== undefined) this.#last ??= namedUnit(this.#expected)

@@ -4,6 +4,7 @@
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
+import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
 import { STREAM_HEADER } from './unit.ts'
@@ -39,6 +40,7 @@ export class PartitionReader {
   readonly #records: LogRecord[] = []
   readonly #aborting = new Set<string>()
   readonly #shortTries: number
+  readonly #clock: Clock
 
   constructor(
     cluster: Cluster,
@@ -46,8 +48,9 @@ export class PartitionReader {
     partition: number,
     from: bigint,
     header: string,
-    shortTries: number = SHORT_TRIES,
+    { shortTries = SHORT_TRIES, clock }: { readonly shortTries?: number; readonly clock: Clock },
   ) {
+    this.#clock = clock
     this.#shortTries = shortTries
     this.#cluster = cluster
     this.topic = topic
@@ -135,7 +138,7 @@ export class PartitionReader {
             `${this.topic}/${this.partition} was deleted with records up to offset ${this.next - 1n}`,
             { cause: error },
           )
-        await new Promise((resolve) => setTimeout(resolve, ABSENT_PAUSE_MS))
+        await this.#clock.sleep(ABSENT_PAUSE_MS, signal)
       }
     }
     signal.throwIfAborted()

@@ -15,9 +15,10 @@ const LEVEL = 'BACKWARD'
 
 export class Registry {
   readonly #client: SchemaRegistryClient
-  readonly #place: string
+  /** Its address, without what nobody else should see. */
+  readonly place: string
   readonly #registered = new Map<string, Promise<number>>()
-  readonly #read = new Map<number, Promise<string>>()
+  readonly #read = new Map<number, Promise<string | undefined>>()
   /** A table changed in a way that older readers' schemas do not cover; told once per version. */
   onIncompatible: ((subject: string) => void) | undefined
 
@@ -26,7 +27,7 @@ export class Registry {
     // A password in it would be in every line that tells of it.
     place.username = ''
     place.password = ''
-    this.#place = place.toString()
+    this.place = place.toString()
     this.#client = new SchemaRegistryClient({
       baseURLs: [settings.url],
       createAxiosDefaults: { timeout: TIMEOUT_MS },
@@ -54,12 +55,15 @@ export class Registry {
     return id
   }
 
-  /** The text of a schema by its id, whatever its subject. */
-  schema(id: number): Promise<string> {
+  /** The text of a schema by its id, whatever its subject; undefined where the registry has none. @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
+  schema(id: number): Promise<string | undefined> {
     let text = this.#read.get(id)
     if (text === undefined) {
-      text = this.#try(async () => (await this.#client.getBySubjectAndId('', id)).schema)
-      text.catch(() => this.#read.delete(id))
+      text = this.#try(() =>
+        this.#client.getBySubjectAndId('', id).then(({ schema }) => schema, ifMissing(undefined)),
+      )
+      const forget = (): boolean => this.#read.delete(id)
+      text.then((found) => found === undefined && forget(), forget)
       this.#read.set(id, text)
     }
     return text
@@ -107,19 +111,19 @@ export class Registry {
     } catch (error) {
       const status = statusOf(error)
       if (status === 401 || status === 403)
-        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} refuses (${status})`, {
+        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.place} refuses (${status})`, {
           cause: error,
         })
       // What the registry understood and will not take does not mend itself; busy and away do.
       if (status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429)
-        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.#place} answers ${status}`, {
+        throw new TidemarkError('LOG_REFUSED', `the schema registry at ${this.place} answers ${status}`, {
           cause: error,
-          next: "see the registry's log; a registry that lost its schemas: tidemark up --new-generation",
+          next: "see the registry's log, then start up again",
         })
       if (isMistake(error)) throw error
       throw new TidemarkError(
         'LOG_UNREACHABLE',
-        `the schema registry at ${this.#place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`,
+        `the schema registry at ${this.place} ${status === undefined ? 'cannot be reached' : `answers ${status}`}`,
         { cause: error },
       )
     }

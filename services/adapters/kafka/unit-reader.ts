@@ -3,6 +3,7 @@
  * that the unit wrote: their ids, their dense numbers and their count prove that none is missing and none is another's.
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
+import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { compareLsn, LSN_ZERO, type Lsn, parseLsn } from '../../core/position.ts'
 import type {
@@ -35,6 +36,8 @@ import {
 export interface UnitReaderOptions {
   readonly cluster: Cluster
   readonly registry: Registry
+  /** What the source was acknowledged with: with the store alone it can send again what the log cannot give back. */
+  readonly acknowledge: 'segment' | 'log'
   readonly topic: string
   readonly generation: number
   /** The backup's id: what has another one is passed over. */
@@ -55,6 +58,7 @@ export interface UnitReaderOptions {
     readonly partition: number
     readonly offset: string
   }) => void
+  readonly clock: Clock
 }
 
 /** Some of the log's transactions: those that commit behind `after`, up to and with `to`; they lie in units `first` to `last`. */
@@ -98,7 +102,7 @@ export class UnitReader {
       isPart: isPart === true,
       isTrimmed: low > place.at && place.unit !== '',
     })
-    this.#transactions = new PartitionReader(options.cluster, options.topic, 0, this.#from, HEADER)
+    this.#transactions = this.#open({ topic: options.topic, partition: 0, first: this.#from })
   }
 
   /** @throws TidemarkError LOG_HOLE where records are missing */
@@ -264,16 +268,15 @@ export class UnitReader {
     const key = keyOf(partition)
     let reader = this.#readers.get(key)
     if (reader === undefined) {
-      reader = new PartitionReader(
-        this.#options.cluster,
-        partition.topic,
-        partition.partition,
-        partition.first,
-        HEADER,
-      )
+      reader = this.#open(partition)
       this.#readers.set(key, reader)
     }
     return reader
+  }
+
+  #open({ topic, partition, first }: Pick<UnitPartition, 'topic' | 'partition' | 'first'>): PartitionReader {
+    const { cluster, clock } = this.#options
+    return new PartitionReader(cluster, topic, partition, first, HEADER, { clock })
   }
 
   async #change(
@@ -298,17 +301,23 @@ export class UnitReader {
   async #shape(id: number, wanted: string): Promise<{ readonly shape: ChangeShape }> {
     let found = this.#shapes.get(wanted)
     if (found === undefined) {
-      const { relation, text } = shapeOfSchema(JSON.parse(await this.#options.registry.schema(id)))
-      found = { shape: changeShape(relation, text) }
-      if (found.shape.id !== wanted)
-        throw new TidemarkError(
-          'LOG_REFUSED',
-          `the registry gives another schema for id ${id} than the one that was registered: it lost its schemas`,
-          { next: "restore the registry's storage; or tidemark up --new-generation" },
-        )
+      const text = await this.#options.registry.schema(id)
+      const shape = text === undefined ? undefined : shapeIn(text)
+      if (shape?.id !== wanted) throw this.#schemaLost(id)
+      found = { shape }
       this.#shapes.set(wanted, found)
     }
     return found
+  }
+
+  /** Sent again, it is registered again; where the source no longer has it, only the registry's own storage can help. */
+  #schemaLost(id: number): TidemarkError {
+    const { registry, acknowledge } = this.#options
+    const what = `the schema registry at ${registry.place} lost its schemas: id ${id} is not what records in the log were written by`
+    if (acknowledge === 'segment') return new TidemarkError('LOG_HOLE', what)
+    return new TidemarkError('LOG_REFUSED', what, {
+      next: "restore the registry's storage, then start up again; where it is gone: tidemark up --new-generation",
+    })
   }
 
   #part(entry: UnitTransaction, changes: readonly ReadChange[], place: LogPlace): TransactionPart {
@@ -366,4 +375,15 @@ function keyOf(partition: { readonly topic: string; readonly partition: number }
 
 function formatKey(lsn: bigint): string {
   return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
+}
+
+/** Undefined where it is a schema of something else: ids were given out again. */
+function shapeIn(text: string): ChangeShape | undefined {
+  try {
+    const { relation, text: encoding } = shapeOfSchema(JSON.parse(text))
+    return changeShape(relation, encoding)
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof SyntaxError) return undefined
+    throw error
+  }
 }
