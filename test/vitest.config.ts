@@ -11,6 +11,7 @@ export default defineConfig({
         ? [
             'test/property/pipeline.test.ts',
             'test/property/ledger.test.ts',
+            'test/property/change-log.test.ts',
             'test/integration/random-history.test.ts',
             'test/integration/grown-history.test.ts',
             'test/fault/proxy.test.ts',

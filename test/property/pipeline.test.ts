@@ -9,6 +9,7 @@ import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { clearBelow } from '../../services/repository/clear.ts'
 import { chooseBeginning, floorAt } from '../../services/repository/retention.ts'
+import { random } from '../support/dice.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -24,18 +25,6 @@ const TABLES: readonly MemoryTable[] = [
   { oid: 16401, name: 'b', columns: ['x'], identity: 'full' },
   { oid: 16402, name: 'never', columns: [], identity: 'default' },
 ]
-
-/** mulberry32 */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below)
-  }
-}
 
 function transaction(pipeline: MemoryPipeline, next: (below: number) => number): MemoryChange[] {
   const changes: MemoryChange[] = []
