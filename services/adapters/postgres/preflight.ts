@@ -5,6 +5,7 @@ import { quoteName } from '../../core/relation.ts'
 import { examineIdentities } from './examine-identities.ts'
 import { examinePublication, examineTriggers } from './examine-publication.ts'
 import { APPLICATION_NAME } from './names.ts'
+import { serverFaults } from './server-faults.ts'
 import { examineInstallation } from './upgrade.ts'
 
 const OLDEST = 140000
@@ -24,6 +25,7 @@ export async function examine(
     (SELECT count(*)::text FROM pg_replication_slots) AS used, (SELECT count(*)::text FROM pg_stat_replication) AS sending, (SELECT count(*)::text FROM pg_prepared_xacts) AS prepared`)
   if (Number(settings['version']) < OLDEST)
     say('refuse', 'VERSION', 'PostgreSQL is older than 14', 'upgrade the server')
+  findings.push(...serverFaults(Number(settings['version'])))
   if (settings['wal_level'] !== 'logical')
     say(
       'refuse',
