@@ -45,6 +45,8 @@ export interface HealthBoardOptions {
   readonly source: () => SourceReading | undefined
   /** What came and what is durable of it; undefined while there is no stream, and in a compactor. */
   readonly flow: () => { readonly received: Lsn; readonly durable: Lsn } | undefined
+  /** Whether the job is connected and at work: between its tries nothing streams. */
+  readonly isConnected: () => boolean
   readonly rollMs: number
   readonly clock: Clock
 }
@@ -115,7 +117,7 @@ export class HealthBoard {
       instant === undefined ? Number.NaN : Math.max(0, (now - new Date(instant).getTime()) / 1000)
     return {
       stopping: this.stopping,
-      streaming: this.#streaming,
+      streaming: this.#streaming && this.#options.isConnected(),
       protection: protection(generation, {
         sourceNow: now + (reading?.aheadMs ?? 0),
         waitingMs: this.#waiting.sinceMs(clock.elapsed()),

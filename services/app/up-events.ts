@@ -44,7 +44,13 @@ export type UpEvent =
   /** One compactor among several: what is its own. */
   | { readonly event: 'sharing'; readonly leads: boolean; readonly lanes: readonly number[] }
   | { readonly event: 'generation'; readonly generation: number; readonly reason: string }
-  | { readonly event: 'retry'; readonly code: string; readonly message: string }
+  | {
+      readonly event: 'retry'
+      readonly code: string
+      readonly message: string
+      /** The pause before the next try, where it is said before that. */
+      readonly inMs?: number
+    }
   /** The log lost what was not stored yet: it begins anew, and the source sends it again. */
   | { readonly event: 'log-anew'; readonly reason: string }
   /** A store holds up what counts as durable, and WAL waits on the source: for so long at the current rate, null without a limit. */

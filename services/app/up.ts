@@ -177,7 +177,8 @@ export class Up {
           fresh = lost
           continue
         }
-        const say = ({ code, message }: TidemarkError): void => this.#say({ event: 'retry', code, message })
+        const say = ({ code, message }: TidemarkError, inMs: number): void =>
+          this.#say({ event: 'retry', code, message, inMs })
         await backoff
           .wait(lost ?? known, AbortSignal.any([signal, draining]), say)
           .catch((waited: unknown) => {

@@ -9,7 +9,7 @@ import { STORE_CODES } from './store-codes.ts'
 
 const source = 'The source is unchanged and nothing stored is affected.'
 
-/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 12 set, but not durable yet, 130 interrupted. */
+/** Exit codes: 1 unexpected, 2 usage or configuration, 3 source, 4 store, 5 keys, 6 damage, 7 point, 8 target, 9 gap, 10 not proven, 11 restored, but not the whole schema, 12 set, but not durable yet, 13 not protected, 130 interrupted. */
 export const CODES = {
   USAGE: { exit: 2, retry: 'person', means: 'Nothing was done.', next: 'tidemark --help' },
   CONFIG_INVALID: {
@@ -340,6 +340,12 @@ export const CODES = {
     retry: 'person',
     means: 'The result was not proven equal.',
     next: 'tidemark verify',
+  },
+  NOT_PROTECTED: {
+    exit: 13,
+    retry: 'person',
+    means: `What the source commits now may not be in the backup, or could not be restored. ${kept}`,
+    next: 'tidemark doctor',
   },
   MARKER_EXISTS: {
     exit: 2,

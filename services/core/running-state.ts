@@ -21,21 +21,26 @@ export class Backoff {
   async wait(
     error: unknown,
     signal: AbortSignal,
-    onAgain?: (known: TidemarkError) => void,
+    onAgain?: (known: TidemarkError, pauseMs: number) => void,
   ): Promise<TidemarkError> {
     const known = asTidemarkError(error)
     if (known.retry !== 'again') throw known
-    onAgain?.(known)
-    await this.pause(signal)
+    const pauseMs = this.#pauseMs()
+    onAgain?.(known, pauseMs)
+    await this.#clock.sleep(pauseMs, signal)
     return known
   }
 
   /** Longer each time, up to a limit. */
   async pause(signal: AbortSignal): Promise<void> {
+    await this.#clock.sleep(this.#pauseMs(), signal)
+  }
+
+  #pauseMs(): number {
     const jitter = (this.#randomness.bytes(1)[0] ?? 0) / 255
     const pause = this.#next * (0.75 + 0.5 * jitter)
     this.#next = Math.min(this.#next * 2, LIMITS.backoffMs[1])
-    await this.#clock.sleep(pause, signal)
+    return pause
   }
 }
 

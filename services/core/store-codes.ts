@@ -11,9 +11,9 @@ export const STORE_CODES = {
   },
   STORE_READ_ONLY: {
     exit: 4,
-    retry: 'person',
-    means: 'The store cannot be written. Reading and restoring still work.',
-    next: 'give write access, or restore from it',
+    retry: 'again',
+    means: `The store cannot be written. Reading and restoring still work. ${kept}`,
+    next: 'give write access (up goes on by itself), or restore from it',
   },
   STORE_REFUSED: {
     exit: 4,

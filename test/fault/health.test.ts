@@ -5,7 +5,8 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup, oneVersion } from '../support/backup.ts'
-import { Running } from '../support/cli.ts'
+import { TidemarkError } from '../../services/core/errors.ts'
+import { Running, tidemark } from '../support/cli.ts'
 import { Line } from '../support/silent-line.ts'
 
 /** Less than a silent source is given before anybody asks; the answers take milliseconds. */
@@ -123,4 +124,58 @@ test('copies and anchors: which are behind, and since when', async () => {
     up.child.kill('SIGKILL')
     await up.finished
   }
+})
+
+test('a source that is gone: nothing streams, status --check says so, and each try is told with its pause', {
+  timeout: 300_000,
+}, async () => {
+  await using backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+  })
+  await backup.init()
+  const line = new Line(new URL(backup.sourceUrl))
+  const settings = parse(await readFile(backup.configPath, 'utf8')) as { source: object }
+  const url = await line.open(backup.sourceUrl)
+  await writeFile(backup.configPath, stringify({ ...settings, source: { ...settings.source, url } }))
+  const check = () => tidemark(['status', '--check', '--json'], backup.folder)
+  expect((await check()).last.error?.message).toContain('there is no finished base')
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"streaming"')
+    const { address } = JSON.parse(up.output.split('\n').find((text) => text.includes('"listening"'))!) as {
+      address: string
+    }
+    await backup.until(async () => (await check()).code === 0)
+    expect((await ask(address, '/metrics')).text).toContain('tidemark_streaming 1')
+    line.close()
+    await backup.until(async () => (await ask(address, '/metrics')).text.includes('tidemark_streaming 0'))
+    await backup.until(() => /"event":"retry","code":"SOURCE_UNREACHABLE".*"inMs":\d/.test(up.output))
+    const answer = await check()
+    expect(answer.code).toBe(13)
+    expect(answer.last.error).toMatchObject({
+      code: 'NOT_PROTECTED',
+      message: expect.stringContaining('SOURCE_UNREACHABLE') as string,
+    })
+  } finally {
+    up.child.kill('SIGKILL')
+    await up.finished
+  }
+})
+
+test('a store that only reads for a while is an outage: up stays, and goes on by itself', async () => {
+  let refusals = 0
+  let isReadOnly = false
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY)',
+    onPoint: (point) => {
+      if (!isReadOnly || point !== 'segment-sealed' || ++refusals > 2) return
+      throw new TidemarkError('STORE_READ_ONLY', 'not permitted')
+    },
+  })
+  isReadOnly = true
+  await backup.source.query('INSERT INTO t VALUES (1)')
+  await backup.durable()
+  expect(refusals).toBeGreaterThan(2)
+  const retries = backup.events.filter((event) => event.event === 'retry')
+  expect(retries[0]).toMatchObject({ code: 'STORE_READ_ONLY' })
 })

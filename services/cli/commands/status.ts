@@ -1,6 +1,7 @@
 /** status, windows. */
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
+import { notProtected } from '../../app/check-status.ts'
 import type { AskedSource } from '../../app/examine-source.ts'
 import { openBackup } from '../../app/open-backup.ts'
 import { copyLines } from '../../app/store-set.ts'
@@ -69,10 +70,60 @@ function slotText({ slot, sourceError }: StatusReport): string {
   return sourceError?.code === 'SLOT_MISSING' ? 'is not there' : 'unknown'
 }
 
+function statusRows(
+  status: StatusReport,
+  copies: readonly string[],
+  anchors: readonly string[],
+): (readonly string[])[] {
+  const rows = [
+    [
+      'window',
+      status.window.from === null
+        ? status.partly === null
+          ? 'none yet: the base is not finished'
+          : 'no point has all tables'
+        : `${endText(status.window.from, status.window.fromTime)} to ${endText(status.window.to, status.window.toTime)}`,
+    ],
+    ...(status.partly === null ? [] : [['partly', windowText(status.partly)]]),
+    [
+      'behind',
+      status.lag === null
+        ? 'unknown: the source was not asked'
+        : `${bytesText(status.lag.bytes)} of WAL, ${spanText(status.lag.seconds)}`,
+    ],
+    [
+      'gaps',
+      status.gaps.filter((gap) => gap.open).length === 0
+        ? 'none open'
+        : status.gaps
+            .filter((gap) => gap.open)
+            .map((gap) => `${gap.scope} from ${gap.from}`)
+            .join(', '),
+    ],
+    [
+      'WAL budget',
+      status.budget === null
+        ? 'unknown'
+        : status.budget.bytes === null
+          ? "unlimited: WAL may fill the source's disk while Tidemark is away (tidemark doctor)"
+          : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`,
+    ],
+    ['slot', slotText(status)],
+    ['stored', bytesText(status.bytesStored)],
+  ]
+  if (status.damage.objects > 0) rows.push(['DAMAGED', status.damage.what])
+  for (const line of copies) rows.push(['copy', line])
+  for (const line of anchors) rows.push(['anchor', line])
+  if (status.sourceError !== null)
+    rows.push(['source', `${status.sourceError.code}: ${status.sourceError.message}  (tidemark doctor)`])
+  return rows
+}
+
 export function registerStatus(program: Command, run: Run): void {
   program
     .command('status')
     .description('what is durable, how far behind the source it is, gaps, WAL budget')
+    .option('--check', 'exit with 13 (NOT_PROTECTED) unless all is well: for scripts and alarms')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
         const opened = await openAnySide(context)
@@ -80,51 +131,12 @@ export function registerStatus(program: Command, run: Run): void {
         const anchors = anchorLines(opened)
         const status = await readStatus(repository, source)
         const { output } = context
-        const rows = [
-          [
-            'window',
-            status.window.from === null
-              ? status.partly === null
-                ? 'none yet: the base is not finished'
-                : 'no point has all tables'
-              : `${endText(status.window.from, status.window.fromTime)} to ${endText(status.window.to, status.window.toTime)}`,
-          ],
-          ...(status.partly === null ? [] : [['partly', windowText(status.partly)]]),
-          [
-            'behind',
-            status.lag === null
-              ? 'unknown: the source was not asked'
-              : `${bytesText(status.lag.bytes)} of WAL, ${spanText(status.lag.seconds)}`,
-          ],
-          [
-            'gaps',
-            status.gaps.filter((gap) => gap.open).length === 0
-              ? 'none open'
-              : status.gaps
-                  .filter((gap) => gap.open)
-                  .map((gap) => `${gap.scope} from ${gap.from}`)
-                  .join(', '),
-          ],
-          [
-            'WAL budget',
-            status.budget === null
-              ? 'unknown'
-              : status.budget.bytes === null
-                ? "unlimited: WAL may fill the source's disk while Tidemark is away (tidemark doctor)"
-                : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`,
-          ],
-          ['slot', slotText(status)],
-          ['stored', bytesText(status.bytesStored)],
-        ]
-        if (status.damage.objects > 0) rows.push(['DAMAGED', status.damage.what])
-        for (const line of copyLines(compared)) rows.push(['copy', line])
-        for (const line of anchors) rows.push(['anchor', line])
-        if (status.sourceError !== null)
-          rows.push([
-            'source',
-            `${status.sourceError.code}: ${status.sourceError.message}  (tidemark doctor)`,
-          ])
-        output.line(table(rows))
+        output.line(table(statusRows(status, copyLines(compared), anchors)))
+        if (command.optsWithGlobals<{ check?: boolean }>().check === true) {
+          const why = notProtected(status, context.configIfThere()?.roll.ageMs ?? 0)
+          output.event({ ...status, notProtected: why })
+          if (why.length > 0) throw new TidemarkError('NOT_PROTECTED', why.join('; '))
+        }
         output.result({
           ...status,
           copies: compared,

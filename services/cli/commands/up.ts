@@ -45,7 +45,7 @@ function words(event: UpEvent): string | undefined {
     case 'generation':
       return `new generation ${event.generation}: ${event.reason}`
     case 'retry':
-      return `trying again: ${event.code}: ${event.message}`
+      return `trying again${event.inMs === undefined ? '' : ` in ${(event.inMs / 1000).toFixed(1)} s`}: ${event.code}: ${event.message}`
     case 'stopped':
       return event.drained
         ? 'stopped; everything received is durable'
@@ -118,13 +118,6 @@ const ALARMS = {
 /** How often it is looked at whether changes wait. */
 const LOOK_MS = 1000
 
-/** Events of what is tried again by itself. */
-const WARNINGS = {
-  'upkeep-failed': 'upkeep failed',
-  'copy-failed': 'a copy is behind',
-  retry: 'trying again',
-} as const
-
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)
 }
@@ -156,6 +149,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           repository,
           source: () => gauge.reading,
           flow: () => up.flow?.(),
+          isConnected: () => up.connected,
           rollMs: config.roll.ageMs,
           clock: systemClock,
         })
@@ -189,10 +183,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             if (alarm !== undefined) log.error(event, alarm)
             if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
             if (event.event === 'damage' && event.objects > 0) log.error(event, 'damaged objects')
-            // With --json the event itself is what a program reads: not twice.
-            const warning =
-              event.event in WARNINGS ? WARNINGS[event.event as keyof typeof WARNINGS] : undefined
-            if (warning !== undefined && !output.json) log.warn(event, warning)
+            // What is tried again is a line of its own, and not said twice.
             output.event(event, words(event))
           },
         })
