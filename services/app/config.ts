@@ -10,7 +10,7 @@ import type { KafkaClients } from '../adapters/kafka/connection.ts'
 import type { Finding } from '../core/finding.ts'
 import type { Subjects } from '../core/relation.ts'
 import { duration, maybe, size, SIZES, UNITS } from './measured.ts'
-import { fileText, secretText, settingsText } from './settings-file.ts'
+import { faultPlace, fileText, secretText, settingsText } from './settings-file.ts'
 import { LARGEST_ROW, type SourceSettings, sourceFields, sourceSettings } from './source-settings.ts'
 
 const largestRow = maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB')
@@ -243,7 +243,7 @@ export function parseConfig(text: string, path: string): Config {
   try {
     raw = parse(text)
   } catch (error) {
-    throw new TidemarkError('CONFIG_INVALID', `${path} is not YAML`, { cause: error })
+    throw new TidemarkError('CONFIG_INVALID', `${path} is not YAML${faultPlace(error)}`, { cause: error })
   }
   let parsed = configFile.safeParse(raw)
   let retentionFault: string | undefined

@@ -1,6 +1,7 @@
 /** The text of tidemark.yaml, and of the files beside it that hold its secrets. */
 import { readFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
+import { YAMLParseError } from 'yaml'
 import { TidemarkError } from '../core/errors.ts'
 
 /** @throws TidemarkError CONFIG_MISSING, CONFIG_INVALID where it is there and not to be read */
@@ -36,4 +37,11 @@ export function fileText(file: string, folder: string, name: string): string {
   } catch (error) {
     throw new TidemarkError('CONFIG_INVALID', `${name}: ${path} cannot be read`, { cause: error })
   }
+}
+
+/** Where a file is no YAML: without the text there, which may be a secret. */
+export function faultPlace(error: unknown): string {
+  if (!(error instanceof YAMLParseError)) return ''
+  const [at] = error.linePos ?? []
+  return `${at === undefined ? '' : `: line ${at.line}, column ${at.col}`} (${error.code})`
 }

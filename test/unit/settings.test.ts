@@ -25,3 +25,8 @@ test('any other section that is wrong is refused, with the one of retention', ()
   expect(() => parseConfig(`${SETTINGS}retention: {keep: x}\nroll: {age: y}\n`, '/x')).toThrow(/roll\.age/)
   expect(retentionFinding(parseConfig(SETTINGS, '/x'))).toBeUndefined()
 })
+
+test('what is no YAML is told by its line, without its text', () => {
+  const broken = `${SETTINGS}keys: 'a secret\nhttp: {port: 1\n`
+  expect(() => parseConfig(broken, '/x')).toThrow(/^\/x is not YAML: line \d+, column \d+ \([A-Z_]+\)$/)
+})
