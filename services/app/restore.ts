@@ -219,6 +219,7 @@ async function pointOf(
 /** @throws TidemarkError USAGE for a table to be left out that the backup has never heard of: it is mistyped */
 function refuseUnknown({ catalog }: Repository, plan: RestorePlan, names: readonly string[]): void {
   const known = new Set([
+    ...plan.called,
     ...plan.schema.statements.flatMap(({ objects }) =>
       objects.map((object) => `${object.schema ?? ''}.${object.table ?? object.name}`),
     ),

@@ -35,12 +35,19 @@ export interface RestorePlan {
   readonly point: ResolvedPoint
   readonly tables: readonly TablePlan[]
   readonly excluded: readonly string[]
+  /** All that a table is called by its records up to the point: one of them can be left out. */
+  readonly called: ReadonlySet<string>
   readonly segments: PlannedSegments
   readonly schema: SchemaAtPoint
   readonly ddl: readonly PlacedRecord[]
   readonly bytes: bigint
   readonly changes: bigint
   readonly keys: readonly string[]
+}
+
+/** As its records call it; where none is old enough, as the gap does. */
+function nameAt(history: TableHistory | undefined, scope: { schema: string; name: string }): string {
+  return history?.last === undefined ? `${scope.schema}.${scope.name}` : history.name
 }
 
 /** The `table` entry to start from: the newest one, of the base or of a re-snapshot, that is not behind the point. */
@@ -121,7 +128,7 @@ export async function planRestore(
         `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`,
         { next: besideGap(gap, generation, repository.catalog.generations) },
       )
-    const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
+    const name = nameAt(histories.get(gap.scope.oid), gap.scope)
     const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined
     if (excluded.has(name) || dropped) continue
     unreadable.add(
@@ -132,7 +139,7 @@ export async function planRestore(
   }
   for (const gap of gapsBehind(repository.catalog.gaps, point)) {
     if (gap.scope.kind === 'stream') continue
-    const name = histories.get(gap.scope.oid)?.name ?? `${gap.scope.schema}.${gap.scope.name}`
+    const name = nameAt(histories.get(gap.scope.oid), gap.scope)
     if (excluded.has(name)) continue
     throw new TidemarkError(
       'GAP',
@@ -210,6 +217,7 @@ export async function planRestore(
     point,
     tables,
     excluded: [...excluded],
+    called: new Set([...histories.values()].map((history) => history.name)),
     segments,
     schema,
     ddl,
