@@ -96,6 +96,8 @@ test('README from beginning to end', async () => {
   for (const wrong of [
     ['--table', 'public.chatt', ...ends],
     ['--table', 'public.chat', '--from', 'marker:before-release', '--to', status.window.from],
+    ['--table', 'public.chat', ...ends, '--key', 'no-number'],
+    ['--table', 'public.chat', ...ends, '--key', '1', '2'],
   ])
     expect((await tidemark(['read', ...wrong, '--json'], folder)).last.error?.code).toBe('USAGE')
   const dry = await run('restore', '--dry-run', '--at', 'marker:before-release')
