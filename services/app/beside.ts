@@ -1,5 +1,6 @@
 /** What runs beside the stream, in the process that writes the ledger: anchors, copies, and the upkeep of what is stored. */
 import { systemClock } from '../core/clock.ts'
+import type { TidemarkError } from '../core/errors.ts'
 import type { Repository } from '../repository/repository.ts'
 import { keepAnchors } from './keep-anchors.ts'
 import { keepCopies } from './keep-copies.ts'
@@ -13,6 +14,7 @@ export interface BesideOptions {
   readonly scrubDays: number
   readonly say: Say
   readonly onCopied: (place: string, entry: bigint) => void
+  readonly onSuperseded: (error: TidemarkError) => void
   readonly writeAnchors: () => Promise<void>
   /** Several processes may write: one of them does this. */
   readonly leads: () => boolean
@@ -20,7 +22,17 @@ export interface BesideOptions {
 }
 
 export async function runBeside(
-  { repository, copies, scrubDays, say, onCopied, writeAnchors, leads, isConnected }: BesideOptions,
+  {
+    repository,
+    copies,
+    scrubDays,
+    say,
+    onCopied,
+    onSuperseded,
+    writeAnchors,
+    leads,
+    isConnected,
+  }: BesideOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const { ledger, catalog } = repository
@@ -35,6 +47,7 @@ export async function runBeside(
         copies,
         say,
         onCopied,
+        onSuperseded,
         isOurs: leads,
       },
       signal,

@@ -1,6 +1,6 @@
 /** Fills the copies behind the primary store, each at its own pace: one that is away holds up no other, and catches up by itself. */
 import { systemClock, systemRandomness } from '../core/clock.ts'
-import { asTidemarkError } from '../core/errors.ts'
+import { asTidemarkError, type TidemarkError } from '../core/errors.ts'
 import { Backoff } from '../core/running-state.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import type { Ledger } from '../repository/ledger.ts'
@@ -25,6 +25,8 @@ export interface CopiesOptions {
   readonly say: Say
   /** A copy has everything up to this entry. */
   readonly onCopied: (place: string, entry: bigint) => void
+  /** A copy was promoted: this store is no longer the primary one, and nothing more may count as durable here. */
+  readonly onSuperseded: (error: TidemarkError) => void
   /** Several processes may write: one of them fills the copies. */
   readonly isOurs: () => boolean
 }
@@ -39,7 +41,7 @@ export async function keepCopies(options: CopiesOptions, signal: AbortSignal): P
 }
 
 async function keepCopy(
-  { ledger, stream, floor, signer, say, onCopied, isOurs }: CopiesOptions,
+  { ledger, stream, floor, signer, say, onCopied, onSuperseded, isOurs }: CopiesOptions,
   { store, place }: OpenedCopy,
   signal: AbortSignal,
 ): Promise<void> {
@@ -71,6 +73,7 @@ async function keepCopy(
     } catch (error) {
       if (signal.aborted) return
       const known = asTidemarkError(error)
+      if (known.code === 'STORE_SUPERSEDED') return onSuperseded(known)
       say({ event: 'copy-failed', place: store.place, code: known.code, message: known.message })
       failing = true
       // Looked at anew: it may have been exchanged.

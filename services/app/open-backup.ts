@@ -10,7 +10,7 @@ import { type AnchorReport, Anchors } from '../repository/anchors.ts'
 import type { Trusting } from '../repository/checkpoint.ts'
 import { CopySet } from '../repository/copy-set.ts'
 import { type Floor, laterFloor } from '../repository/floor.ts'
-import { mirror } from '../repository/mirror.ts'
+import { mirror, refusePromoted } from '../repository/mirror.ts'
 import { type Orphans, setOrphansAside } from '../repository/orphans.ts'
 import { readTrim } from '../repository/trim.ts'
 import { Repository } from '../repository/repository.ts'
@@ -87,6 +87,7 @@ export async function openBackup(
   })
   const { ledger } = repository
   if (store instanceof CopySet) {
+    store.refusePromoted = (copy) => refusePromoted(ledger, copy)
     store.catchUp = async (copy, from, until) =>
       void (await mirror({
         ledger,

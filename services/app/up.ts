@@ -27,6 +27,7 @@ import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
 import { aheadOfStore, beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
+import { Superseded } from './superseded.ts'
 import { baseEvents, compactorEvents, orphansEvent, replicatorEvents, type UpEvent } from './up-events.ts'
 
 /** The whole job, or one side of a Kafka between two processes. */
@@ -56,6 +57,7 @@ export class Up {
   readonly #options: UpOptions
   readonly #policy: RollPolicy
   #streamingSaid = false
+  readonly #superseded = new Superseded()
   #stop: (() => void) | undefined
   #source: ReturnType<typeof openSource> | undefined
   /** What came of the source and what of it is durable, while there is a stream. */
@@ -78,8 +80,7 @@ export class Up {
         () => options.repository.catalog.generation,
         options.onEvent,
       )
-    const { roll } = options.config
-    this.#policy = { segmentBytes: roll.segmentBytes, ageMs: roll.ageMs }
+    this.#policy = options.config.roll
   }
 
   get source(): ReturnType<typeof openSource> | undefined {
@@ -94,7 +95,7 @@ export class Up {
   /** @param leave leaves at once: what is not durable was never acknowledged and comes again */
   async run(leave: AbortSignal): Promise<void> {
     const late = new AbortController()
-    const signal = AbortSignal.any([leave, late.signal])
+    const signal = AbortSignal.any([leave, late.signal, this.#superseded.signal])
     let timer: NodeJS.Timeout | undefined
     const draining = new AbortController()
     this.#stop = () => {
@@ -117,6 +118,7 @@ export class Up {
       await this.#budget?.over
       clearTimeout(timer)
     }
+    this.#superseded.throwIfTold()
     await this.#writeAnchors()
     this.#say({ event: 'stopped', drained: !signal.aborted })
   }
@@ -199,6 +201,7 @@ export class Up {
         scrubDays: this.#options.config.scrubDays ?? 0,
         say: (event) => this.#say(event),
         onCopied: (place, entry) => this.#options.board?.copied(place, entry),
+        onSuperseded: this.#superseded.tell,
         writeAnchors: () => this.#writeAnchors(),
         leads: () => this.#leads,
         isConnected: () => this.connected,
@@ -409,10 +412,7 @@ export class Up {
   #streaming(generation: Generation): void {
     if (this.#streamingSaid) return
     this.#streamingSaid = true
-    this.#say({
-      event: 'streaming',
-      generation: generation.facts.generation,
-      position: formatLsn(generation.end),
-    })
+    const { facts, end } = generation
+    this.#say({ event: 'streaming', generation: facts.generation, position: formatLsn(end) })
   }
 }

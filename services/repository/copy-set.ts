@@ -46,6 +46,8 @@ export class CopySet implements ObjectStore {
   readonly floors = new Map<ObjectStore, Floor>()
   /** Copies that cannot follow yet: from before a promotion, with entries of their own. */
   readonly returning = new Set<ObjectStore>()
+  /** Asked before a copy is given an entry: it may have been promoted. */
+  refusePromoted: ((copy: ObjectStore) => Promise<void>) | undefined
   /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
   catchUp: ((copy: ObjectStore, from: bigint | undefined, until: bigint) => Promise<void>) | undefined
 
@@ -92,6 +94,7 @@ export class CopySet implements ObjectStore {
     if (outcome === 'exists') await this.catchUp(copy, whole, number)
     else {
       if (whole !== number - 1n) await this.catchUp(copy, whole, number - 1n)
+      else await this.refusePromoted?.(copy)
       await putSame(copy, name, bytes, signal)
     }
     this.#whole.set(copy, number)

@@ -66,7 +66,7 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
     if (options.until === undefined) await compareHead(ledger, to, head)
     else await compareEntry(ledger, to, head < until ? head : until)
     from = head
-  }
+  } else await refusePromoted(ledger, to)
   // What comes behind a known place lies above every floor.
   const floor = laterFloor(
     options.floor,
@@ -211,6 +211,15 @@ async function there(store: ObjectStore, name: string): Promise<Buffer | undefin
     if (error instanceof TidemarkError && error.code === 'STORE_NOT_FOUND') return undefined
     throw error
   }
+}
+
+/**
+ * A copy that is followed may be promoted meanwhile: its mark goes then, which is one request to ask for.
+ *
+ * @throws TidemarkError STORE_SUPERSEDED, COPY_DIFFERS
+ */
+export async function refusePromoted(ledger: Ledger, copy: ObjectStore): Promise<void> {
+  if ((await copy.size(COPY_MARK)) === undefined) await refuseLaterLineage(ledger, copy, true)
 }
 
 /**
