@@ -357,7 +357,8 @@ REVOKE ALL ON FUNCTION tidemark.record_row_users(text, oid) FROM PUBLIC;
 
 -- Records what names an object that got another name, or whose columns did: views, defaults, constraints, policies and
 -- functions are kept as text by whoever read them before. No more than some, of tables fewest: a command must not take
--- much longer than without us. `with_children`: those too that inherit from it; with another column they have their own record.
+-- much longer than without us. `with_children`: those too that inherit from it. With another column they have their own record,
+-- and the column is called so in all of them: what names theirs is recorded instead.
 CREATE OR REPLACE FUNCTION tidemark.record_dependents(class oid, object oid, with_children boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
@@ -365,9 +366,12 @@ DECLARE
   one record;
 BEGIN
   FOR one IN
-    WITH self(class, id) AS (
-      SELECT record_dependents.class, record_dependents.object
-      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, c.reltype FROM pg_catalog.pg_class c WHERE record_dependents.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = record_dependents.object AND c.reltype <> 0
+    WITH RECURSIVE family(id) AS (
+      SELECT record_dependents.object
+      UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.id WHERE NOT with_children
+    ), self(class, id) AS (
+      SELECT record_dependents.class, f.id FROM family f
+      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, c.reltype FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.id WHERE record_dependents.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.reltype <> 0
     ), whole AS (
       SELECT s.class, s.id FROM self s
       UNION SELECT s.class, t.typarray FROM self s JOIN pg_catalog.pg_type t ON s.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = s.id AND t.typarray <> 0
@@ -386,8 +390,7 @@ BEGIN
       LEFT JOIN pg_catalog.pg_class c ON o.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = o.id LEFT JOIN pg_catalog.pg_type t ON o.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = o.id
      WHERE (o.class, o.id) NOT IN (SELECT w.class, w.id FROM whole w)
        AND CASE WHEN o.class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c') AND c.relpersistence <> 't'
-                WHEN o.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN t.typtype IN ('d', 'r') ELSE true END
-       AND (with_children OR c.relkind IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = o.id AND i.inhparent = record_dependents.object)))
+                WHEN o.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN t.typtype IN ('d', 'r') ELSE true END)
     SELECT f.class, f.id, f.relkind, f.reltype FROM found f WHERE f.place <= CASE WHEN f.relkind IN ('r', 'p') THEN 4 ELSE 24 END ORDER BY f.relkind IN ('r', 'p'), f.place
   LOOP
     BEGIN
