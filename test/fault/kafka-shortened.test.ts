@@ -11,6 +11,7 @@ import type { KafkaConfig } from '../../services/app/config.ts'
 import { Up } from '../../services/app/up.ts'
 import type { UpEvent } from '../../services/app/up-events.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
+import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { BrokerDisk } from '../support/broker-disk.ts'
 import { items, openKafkaLog, shownItem } from '../support/kafka-log.ts'
@@ -197,6 +198,49 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     } finally {
       for (const { backup } of running) await backup[Symbol.asyncDispose]()
       await rm(folder, { recursive: true, force: true })
+    }
+  })
+
+  test('a cluster that was set up anew: empty, under another id', { timeout: 600_000 }, async () => {
+    const backups = await Promise.all(
+      (['segment', 'log'] as const).map(async (acknowledge) => {
+        const [prefix, kafka] = [
+          `anew-${acknowledge}`,
+          kafkaSettings(bench, `anew-${acknowledge}`, { acknowledge }),
+        ]
+        return { acknowledge, prefix, kafka, backup: await replicating(prefix, kafka) }
+      }),
+    )
+    try {
+      for (const { backup, prefix, acknowledge } of backups) {
+        await write(backup, prefix, 1000, 20)
+        const stored = (await backup.openRepository()).catalog.generation!.end
+        if (acknowledge === 'log')
+          await backup.until(async () => {
+            const { rows } = await backup.source.query<{ ahead: boolean }>(
+              'SELECT confirmed_flush_lsn > $2::pg_lsn AS ahead FROM pg_replication_slots WHERE slot_name = $1',
+              [backup.slot, formatLsn(stored)],
+            )
+            return rows[0]?.ahead === true
+          }, LIMIT_MS)
+      }
+      await bench.kafka.kill()
+      await disk.renew('AAAAAAAAAAAAAAAAAAAAAQ')
+      await bench.kafka.start()
+      for (const { backup, kafka, acknowledge } of backups) {
+        for (let id = 2000; id < 2010; id++) await backup.source.query(`INSERT INTO m VALUES (${id}, 'new')`)
+        await compact(backup, kafka)
+        await backup.stop()
+        await equalToSource(backup)
+        if (acknowledge === 'segment') await noGap(backup)
+        else {
+          const { catalog } = await backup.openRepository()
+          expect(catalog.generations.length).toBe(2)
+          expect(catalog.gaps).toMatchObject([{ scope: { kind: 'stream' } }])
+        }
+      }
+    } finally {
+      for (const { backup } of backups) await backup[Symbol.asyncDispose]()
     }
   })
 

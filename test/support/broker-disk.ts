@@ -1,5 +1,5 @@
 /** What a broker's disk can lose, while the broker is down: the end of a partition, a partition's folder, or days. */
-import { cp, open, readdir, rm } from 'node:fs/promises'
+import { cp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Kafka } from './parts/kafka.ts'
 
@@ -39,6 +39,17 @@ export class BrokerDisk {
 
   async lose(topic: string, partition: number): Promise<void> {
     await rm(this.#partition(topic, partition), { recursive: true })
+  }
+
+  /** As a cluster that was set up anew: nothing is there, under another id. */
+  async renew(clusterId: string): Promise<void> {
+    const folder = join(this.#folder, 'log')
+    for (const name of await readdir(folder))
+      if (!['meta.properties', 'bootstrap.checkpoint'].includes(name))
+        await rm(join(folder, name), { recursive: true })
+    const file = join(folder, 'meta.properties')
+    const text = await readFile(file, 'utf8')
+    await writeFile(file, text.replace(/^cluster\.id=.*$/m, `cluster.id=${clusterId}`))
   }
 
   /** As the disk is now. */
