@@ -49,6 +49,8 @@ export const tableFacts = z.object({
   parents: z.array(z.object({ schema: z.string(), name: z.string() })).nullable(),
   /** null: has no parents that it inherits from */
   inheritsInOrder: z.boolean().nullable().optional(),
+  /** Columns of its parents that are NOT NULL in it alone. Of servers before 18, and of newer Tidemarks. */
+  notNullAlone: z.array(z.string()).nullable().optional(),
   keyColumns: z.array(z.string()),
   identityIndex: z.string().nullable(),
   /** What the application's table had where Tidemark gave the replica identity that it has: a letter of pg_class.relreplident. */

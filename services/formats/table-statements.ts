@@ -57,6 +57,9 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
       // Before 16 CREATE takes no expression for a column that a parent has as well; INHERIT behind it does.
       !(table.columns.every((c) => c.local) && table.columns.some((c) => c.generated !== ''))
     sayTable(say, table, inherits)
+    if (inherits)
+      for (const name of table.notNullAlone ?? [])
+        say(RANK.attach, `ALTER TABLE ONLY ${quoteTable(table)} ALTER COLUMN ${quoteName(name)} SET NOT NULL`)
     sayNotNulls(say, table)
     sayColumns(say, table)
     sayParents(say, table, inherits)

@@ -276,7 +276,8 @@ function withOrder(facts: TableFacts, histories: ReadonlyMap<number, TableHistor
     for (const column of parent.last!.facts.columns) given.add(column.name)
   }
   const own = facts.columns.map((column) => column.name)
-  return { ...facts, inheritsInOrder: [...given].every((name, place) => own[place] === name) }
+  const isGiven = facts.columns.every((column) => column.local || given.has(column.name))
+  return { ...facts, inheritsInOrder: isGiven && [...given].every((name, place) => own[place] === name) }
 }
 
 /** Types and sequences that were called otherwise at the reading, where something that was read then still names them so. */

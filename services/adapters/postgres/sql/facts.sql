@@ -219,12 +219,17 @@ BEGIN
     'parents', (SELECT jsonb_agg(jsonb_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY i.inhseqno)
                   FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
                  WHERE i.inhrelid = wanted),
-    -- Whether INHERITS would give the columns in the order that they have.
+    -- Columns of its parents that are NOT NULL here alone. From 18 on their constraints have names, and are told with those.
+    'notNullAlone', CASE WHEN NOT c.relispartition AND current_setting('server_version_num')::integer < 180000 THEN
+       (SELECT jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attislocal AND a.attnotnull
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_attribute p ON p.attrelid = i.inhparent AND p.attname = a.attname AND p.attnotnull AND NOT p.attisdropped WHERE i.inhrelid = wanted)) END,
+    -- Whether INHERITS would give the columns, in the order that they have: one that a parent lost with what it was made from stays in the child.
     'inheritsInOrder', CASE WHEN NOT c.relispartition THEN
        (WITH given AS (SELECT a.attname, row_number() OVER (ORDER BY min(i.inhseqno * 2000 + a.attnum)) AS place
                          FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.inhparent AND a.attnum > 0 AND NOT a.attisdropped WHERE i.inhrelid = wanted GROUP BY a.attname),
-             own AS (SELECT a.attname, row_number() OVER (ORDER BY a.attnum) AS place FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum > 0 AND NOT a.attisdropped)
-        SELECT NOT EXISTS (SELECT FROM given g LEFT JOIN own o ON o.place = g.place WHERE o.attname IS DISTINCT FROM g.attname)) END)
+             own AS (SELECT a.attname, a.attislocal, row_number() OVER (ORDER BY a.attnum) AS place FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum > 0 AND NOT a.attisdropped)
+        SELECT NOT EXISTS (SELECT FROM given g LEFT JOIN own o ON o.place = g.place WHERE o.attname IS DISTINCT FROM g.attname)
+           AND NOT EXISTS (SELECT FROM own o WHERE NOT o.attislocal AND o.attname NOT IN (SELECT g.attname FROM given g))) END)
     FROM pg_catalog.pg_class c WHERE c.oid = wanted);
 END
 $$;
