@@ -248,19 +248,14 @@ function isDefaultOfOwn(
 }
 
 /**
- * Whether a table came back whole under the name that records had for it, and the report says that both names may be older: two
- * tables that changed their names without a record, of which one was left out.
+ * Whether a table is whole on the other side under another name, and the report says that both names may be older: two tables
+ * that changed their names without a record.
  */
-function isUnderOldName(
-  row: string,
-  source: Seen,
-  except: readonly string[],
-  isTold: (entry: string) => boolean,
-): boolean {
+function isUnderOldName(row: string, others: readonly string[], isTold: (entry: string) => boolean): boolean {
   const [table = '', digest = ''] = row.split(': ')
+  const isOlder = (name: string): boolean => isTold(`TABLE ${name} (`)
   return (
-    isTold(`TABLE ${table} (`) &&
-    except.some((name) => isTold(`TABLE ${name} (`) && source.rows.includes(`${name}: ${digest}`))
+    isOlder(table) && others.some((other) => other.endsWith(`: ${digest}`) && isOlder(other.split(': ')[0]!))
   )
 }
 
@@ -297,9 +292,14 @@ export async function untold(
   const out: string[] = []
   const rows = shown(await digests(restored.url))
   for (const row of source.rows)
-    if (!rows.includes(row) && !except.includes(row.replace(/:.*$/, ''))) out.push(`rows: ${row}`)
+    if (
+      !rows.includes(row) &&
+      !except.includes(row.replace(/:.*$/, '')) &&
+      !isUnderOldName(row, rows, isTold)
+    )
+      out.push(`rows: ${row}`)
   for (const row of rows)
-    if (!source.rows.includes(row) && !isUnderOldName(row, source, except, isTold))
+    if (!source.rows.includes(row) && !isUnderOldName(row, source.rows, isTold))
       out.push(`rows that are not so: ${row}`)
   const catalog = catalogOf(pgDump, restored.url)
   for (const [key, sql] of source.catalog) {
