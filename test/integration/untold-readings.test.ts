@@ -32,7 +32,40 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await source.query(
         'CREATE SEQUENCE others; DROP SEQUENCE others; DROP FUNCTION one; DROP TABLE t CASCADE',
       )
-      expect((await reader.read(client)).untold).toBeUndefined()
+      expect((await reader.read(client)).untold?.objects).toBeUndefined()
+    } finally {
+      await client.end()
+    }
+  })
+
+  test('what no reading saw is told by its records, where they do not agree', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const { source } = backup
+    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+    try {
+      const reader = new SchemaReader()
+      await reader.read(client)
+      await source.query(
+        `CREATE FUNCTION gone(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE SEQUENCE lost; CREATE TYPE mood AS ENUM ('a'); CREATE VIEW was AS SELECT 1 AS n`,
+      )
+      await unseen(source, [
+        'DROP FUNCTION gone',
+        'DROP SEQUENCE lost',
+        'DROP TYPE mood',
+        'ALTER VIEW was RENAME TO is_now',
+      ])
+      await source.query('DROP VIEW is_now')
+      const { untold } = await reader.read(client)
+      const told = untold?.objects.join() ?? ''
+      for (const name of ['public.gone', 'public.lost', 'public.mood', 'view public.was', 'public.is_now'])
+        expect(told).toContain(name)
+      await source.query(
+        `CREATE VIEW calmly AS SELECT 1 AS n; ALTER VIEW calmly RENAME TO calm_view; DROP VIEW calm_view; CREATE TABLE u (id serial, n int GENERATED ALWAYS AS IDENTITY);
+         ALTER SEQUENCE u_n_seq RENAME TO u_seq; DROP TABLE u; CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION g; CREATE TYPE y AS (a int); DROP TYPE y; CREATE SEQUENCE q; DROP SEQUENCE q;
+         CREATE SCHEMA s; CREATE VIEW s.v AS SELECT 1 AS n; CREATE MATERIALIZED VIEW s.m AS SELECT 1 AS n; CREATE PROCEDURE s.p() LANGUAGE sql AS ''; DROP SCHEMA s CASCADE`,
+      )
+      expect((await reader.read(client)).untold?.objects).toBeUndefined()
     } finally {
       await client.end()
     }

@@ -35,7 +35,12 @@ interface Told {
   readonly names: readonly string[] | null
   /** What the record made of its object, as the restore has it: `sequence schema.name`. */
   readonly called: string | null
+  /** `class:oid` of a view, a routine, a type or a sequence of its own that the record is about, and of all that is dropped. */
+  readonly apart: string | null
 }
+
+/** Kinds that are told by themselves, as the server says them. */
+const APART = "'function', 'procedure', 'view', 'materialized view', 'materializedView'"
 
 /** Commands that name no object: what they took away can be of any. */
 const NAMELESS = /^(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|DROP OWNED|REASSIGN OWNED)$/
@@ -47,12 +52,14 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   const differing = [...new Set([...changed, ...torn])].filter(
     (key) => before === undefined || torn.has(key) || textOf(before.get(key)) !== textOf(after.get(key)),
   )
-  if (differing.length === 0) return []
   const records = (
     await catalog.rows<Told>(
       `SELECT d.xid, d.kind = 'publication' AND d.facts LIKE '%"listed"%' AS listed, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
-              CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name') END AS called FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
+              CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name')
+                   WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) THEN concat(d.facts::json -> 'definition' ->> 'kind', ' ', d.facts::json -> 'definition' ->> 'schema', '.', d.facts::json -> 'definition' ->> 'name') END AS called,
+              CASE WHEN d.kind = 'type' OR d.kind = 'sequence' AND d.facts::json ->> 'identity' IS DISTINCT FROM 'true' THEN concat(CASE d.kind WHEN 'type' THEN 'pg_type' ELSE 'pg_class' END, ':', d.oid)
+                   WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) OR d.kind = 'drop' THEN concat(d.class, ':', d.oid) END AS apart FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
     )
   ).filter((record, _, all) => !isVisible(compared.snapshot, record.xid) && wasSent(record, all, compared))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
@@ -88,7 +95,24 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
     const oid = key.split(':')[1]!
     for (const { oids, called } of records) if (called !== null && oids[0] === oid) found.add(called)
   }
+  for (const name of passed(records, compared)) found.add(name)
   return [...found]
+}
+
+/**
+ * Those that neither reading has, by their records: made with one and gone without, or dropped under another name than they had.
+ * One that was made without a record and dropped with one looks like one that came and went in a single transaction.
+ */
+function passed(records: readonly Told[], { before, after }: Compared): string[] {
+  if (before === undefined) return []
+  const unseen = records.filter(({ apart }) => apart !== null && !before.has(apart) && !after.has(apart))
+  return [...Map.groupBy(unseen, ({ apart }) => apart).values()].flatMap((of) => {
+    const called = of.findLast((record) => record.called !== null)?.called
+    if (called == null) return []
+    const name = of.find(({ names: path }) => path !== null)?.names?.join('.')
+    if (name === undefined) return called
+    return called.endsWith(` ${name}`) ? [] : [called, name]
+  })
 }
 
 /**
