@@ -49,7 +49,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   12: 'bbfed1c98c9d584ae6b4cbd831b2c07c95874e417e91a95827556cf7f80c43b3',
   13: '451a9a2c8600ab711745079421460b8a8b923abe89a61f2c2414e3989491ab0e',
   14: '86598198d206597a93053453433b7b62d52105e61e17c9ba2c7991fe0d766afb',
-  15: 'fbaa71892557f569154a51defd2bb4a24be60f10beb341efe5dadb37b0819161',
+  15: 'e368a50e704ff8e374debd4a957c948c0cd9aa9474e213496c6e9c81fe89db2e',
 }
 
 test('what is installed is what its version says', async () => {

@@ -357,8 +357,7 @@ REVOKE ALL ON FUNCTION tidemark.record_row_users(text, oid) FROM PUBLIC;
 
 -- Records what names an object that got another name, or whose columns did: views, defaults, constraints, policies and
 -- functions are kept as text by whoever read them before. No more than some, of tables fewest: a command must not take
--- much longer than without us. `with_children`: those too that inherit from it. With another column they have their own record,
--- and the column is called so in all of them: what names theirs is recorded instead.
+-- much longer than without us. `with_children`: those too that inherit from it; with another column they have their own record.
 CREATE OR REPLACE FUNCTION tidemark.record_dependents(class oid, object oid, with_children boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
@@ -366,12 +365,9 @@ DECLARE
   one record;
 BEGIN
   FOR one IN
-    WITH RECURSIVE family(id) AS (
-      SELECT record_dependents.object
-      UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.id WHERE NOT with_children
-    ), self(class, id) AS (
-      SELECT record_dependents.class, f.id FROM family f
-      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, c.reltype FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.id WHERE record_dependents.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.reltype <> 0
+    WITH self(class, id) AS (
+      SELECT record_dependents.class, record_dependents.object
+      UNION SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, c.reltype FROM pg_catalog.pg_class c WHERE record_dependents.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = record_dependents.object AND c.reltype <> 0
     ), whole AS (
       SELECT s.class, s.id FROM self s
       UNION SELECT s.class, t.typarray FROM self s JOIN pg_catalog.pg_type t ON s.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = s.id AND t.typarray <> 0
@@ -390,7 +386,8 @@ BEGIN
       LEFT JOIN pg_catalog.pg_class c ON o.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = o.id LEFT JOIN pg_catalog.pg_type t ON o.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = o.id
      WHERE (o.class, o.id) NOT IN (SELECT w.class, w.id FROM whole w)
        AND CASE WHEN o.class = 'pg_catalog.pg_class'::pg_catalog.regclass THEN c.relkind IN ('r', 'p', 'v', 'm', 'S', 'c') AND c.relpersistence <> 't'
-                WHEN o.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN t.typtype IN ('d', 'r') ELSE true END)
+                WHEN o.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN t.typtype IN ('d', 'r') ELSE true END
+       AND (with_children OR c.relkind IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = o.id AND i.inhparent = record_dependents.object)))
     SELECT f.class, f.id, f.relkind, f.reltype FROM found f WHERE f.place <= CASE WHEN f.relkind IN ('r', 'p') THEN 4 ELSE 24 END ORDER BY f.relkind IN ('r', 'p'), f.place
   LOOP
     BEGIN
@@ -436,6 +433,15 @@ BEGIN
     renamed := CASE WHEN shapes[2] LIKE '%|%|%' AND shapes[2] <> shapes[1] THEN tidemark.renamed(shapes[2], shapes[1]) END;
     IF renamed IS NOT NULL THEN
       PERFORM tidemark.record_dependents('pg_catalog.pg_class'::pg_catalog.regclass, wanted, renamed = 'self');
+    END IF;
+    -- The column is called so in all that inherit it: what names theirs, view by view.
+    IF renamed = 'columns' AND done.branched THEN
+      FOR one IN
+        WITH RECURSIVE family(oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid)
+        SELECT f.oid FROM family f WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = f.oid AND d.deptype = 'n')
+      LOOP
+        PERFORM tidemark.record_dependents('pg_catalog.pg_class'::pg_catalog.regclass, one, false);
+      END LOOP;
     END IF;
   END IF;
   IF NOT done.branched OR tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
