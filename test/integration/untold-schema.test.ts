@@ -299,8 +299,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
           'statistics public.pairs',
         ])
           expect(told).toContain(object)
-        const entries = [torn, next].map((body) => ({ body }) as unknown as ReadingEntry)
-        const before = parseLsn(torn.head)
+        // What the torn one tells by itself is another matter; where both begin hangs on other tests' open transactions.
+        const entries = [{ ...torn, untold: undefined }, next].map(
+          (body) => ({ body }) as unknown as ReadingEntry,
+        )
+        const before = parseLsn(next.untold!.from)
         expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, true)).toBe(true)
         expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, false)).toBe(false)
       } finally {
