@@ -42,9 +42,11 @@ export class RightsSince {
     const names = told.map((rights) => ` ON ${addressOf(rights)} `)
     // The sequence of an identity column is made, with its rights, by the statements of its table.
     const sequences = told.flatMap((rights, i) => (rights.on === 'SEQUENCE' ? [names[i]!] : []))
-    const isReplaced = ({ of, sql }: SchemaStatement): boolean =>
-      (of !== undefined && this.#rights.has(of)) ||
-      (of === undefined ? names : sequences).some((name) => sql.includes(name))
+    const isReplaced = ({ of, sql }: SchemaStatement): boolean => {
+      const own = of === undefined ? undefined : this.#rights.get(of)
+      if (own !== undefined && (own.on === 'SEQUENCE' || !sql.includes(' ON SEQUENCE '))) return true
+      return (of === undefined ? names : sequences).some((name) => sql.includes(name))
+    }
     const kept = statements.filter(
       (s) => !/^(?:SET ROLE \S+; )?(?:GRANT|REVOKE) /.test(s.sql) || !isReplaced(s),
     )

@@ -36,6 +36,7 @@ const CHANGES: readonly string[] = [
   'ALTER SEQUENCE ids RENAME TO swap; ALTER TABLE numbered_n_seq RENAME TO ids; ALTER SEQUENCE swap RENAME TO numbered_n_seq; GRANT USAGE ON SEQUENCE ids TO pg_monitor; ALTER SEQUENCE ids RENAME TO others',
   "DROP SEQUENCE q3 CASCADE; DROP FUNCTION h3() CASCADE; ALTER TABLE above ALTER COLUMN c1 SET DEFAULT 'x'; ALTER TABLE above ADD COLUMN c2 boolean",
   'ALTER TABLE sold OWNER TO pg_monitor',
+  'GRANT SELECT ON numbered TO pg_read_all_stats',
   'ALTER TABLE elder RENAME COLUMN n TO swap; ALTER TABLE elder RENAME COLUMN m TO n; ALTER TABLE elder RENAME COLUMN swap TO m',
   'ALTER TABLE whole RENAME COLUMN w TO ww',
   'ALTER TABLE tended ADD COLUMN w int; DROP POLICY away ON tended; DROP TRIGGER away ON tended; DROP RULE away ON tended; DROP INDEX tended_v',
