@@ -217,6 +217,16 @@ function isUnseen(report: RestoreReport, name: string): boolean {
   )
 }
 
+/** A NOT NULL with the name that its parent gave it. */
+const OF_PARENT = /^ {4}\S+ .* CONSTRAINT \w+ NOT NULL$/
+
+/** A NOT NULL has the name that the server gives without being asked; another table's constraint may have that name in the restored database. */
+function isNumbered(key: string, sql: string, got: string | undefined): boolean {
+  const [, table = ''] = /^TABLE \w+\.(\w+) /.exec(key) ?? []
+  const numbered = new RegExp(` CONSTRAINT ${table}_\\w+_not_null\\d+ NOT NULL`, 'g')
+  return table !== '' && got !== undefined && got.replaceAll(numbered, ' NOT NULL') === sql
+}
+
 /**
  * Whether a child's CREATE TABLE only spells out columns that the source's leaves to its parents: as the README says of columns
  * that the parent got behind the child's own. Their order is in the digest of the rows.
@@ -224,7 +234,11 @@ function isUnseen(report: RestoreReport, name: string): boolean {
 function isOwnAsWell(sql: string, got: string | undefined): boolean {
   if (got === undefined || !/^INHERITS \(/m.test(sql)) return false
   const left = new Set(got.split('\n').map((line) => line.replace(/,$/, '')))
-  for (const line of sql.split('\n')) if (!left.delete(line.replace(/,$/, ''))) return false
+  for (const text of sql.split('\n')) {
+    const line = text.replace(/,$/, '')
+    const notNull = [...left].find((other) => other.startsWith(`${line} `) && OF_PARENT.test(other))
+    if (!left.delete(line) && !left.delete(notNull ?? line)) return false
+  }
   return [...left].every((line) => /^ {4}(?!CONSTRAINT )/.test(line))
 }
 
@@ -306,7 +320,12 @@ export async function untold(
     const got = catalog.get(key)
     if (got === sql || isToldOf(key, sql) || isExcept(key) || isExcept(sql)) continue
     if (isNothingOfTheMoment(key, sql, script.slice(0, source.ran))) continue
-    if (isOwnAsWell(sql, got) || isDefaultOfOwn(key, sql, source.catalog, catalog)) continue
+    if (
+      isNumbered(key, sql, got) ||
+      isOwnAsWell(sql, got) ||
+      isDefaultOfOwn(key, sql, source.catalog, catalog)
+    )
+      continue
     // The index of a partition that was left out: its own entry names the table, this one does not.
     const attached = /^INDEX ATTACH \w+\.(\w+) /.exec(key)?.[1]
     if (attached !== undefined && [...source.catalog].some((entry) => isIndexOfExcept(entry, attached)))
