@@ -27,7 +27,7 @@ let disk: BrokerDisk
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   beforeAll(async () => {
     bench = await startKafka()
-    disk = new BrokerDisk(bench.kafka)
+    disk = new BrokerDisk(bench.kafka.folder)
   }, 300_000)
   afterAll(async () => {
     await bench[Symbol.asyncDispose]()

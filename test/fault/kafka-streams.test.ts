@@ -160,29 +160,6 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     ])
   })
 
-  test('topics that somebody set to zstd are read', { timeout: 300_000 }, async () => {
-    await using backup = await prepare()
-    const kafka = kafkaSettings(bench, 'squeezed')
-    await backup.up({ kafka })
-    await insert(backup, 1000, 5)
-    await backup.durable()
-    const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
-    await admin.connect()
-    await admin.alterConfigs({
-      validateOnly: false,
-      resources: ['squeezed.public.m', 'squeezed.transactions'].map((name) => ({
-        type: 2,
-        name,
-        configEntries: [{ name: 'compression.type', value: 'zstd' }],
-      })),
-    })
-    await admin.disconnect()
-    await backup.source.query(`INSERT INTO m SELECT g, repeat('x', 500) FROM generate_series(2000, 2400) g`)
-    await backup.durable()
-    await backup.stop()
-    await equalToSource(backup)
-  })
-
   test('doctor names the topics whose own settings lose records or keep them from being read', async () => {
     const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
@@ -196,8 +173,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       topics: [
         topic('settings.transactions', { 'cleanup.policy': 'compact', 'retention.ms': '60000' }),
         topic('settings.public.a', { 'unclean.leader.election.enable': 'true', 'max.message.bytes': '1000' }),
-        topic('settings.public.b', { 'compression.type': 'lz4', 'min.insync.replicas': '1' }),
-        topic('settings.public.c', { 'compression.type': 'lz4' }),
+        topic('settings.public.b', { 'min.insync.replicas': '1' }),
+        topic('settings.public.c', { 'compression.type': 'lz4', 'min.insync.replicas': '1' }),
       ],
     })
     await admin.disconnect()
@@ -216,9 +193,11 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
         said.some((one) => one.startsWith(wanted)),
         `${wanted}: ${said.join('; ')}`,
       ).toBe(true)
-    expect(said.find((one) => one.includes('KAFKA_COMPRESSION'))).toMatch(
+    // Topics with the same setting are named together; whatever compresses them is read.
+    expect(said.find((one) => one.includes('KAFKA_MIN_INSYNC min.insync.replicas is 1 of'))).toMatch(
       /settings\.public\.[bc], settings\.public\.[bc]/,
     )
+    expect(said.filter((one) => one.includes('compression'))).toEqual([])
   })
 
   test('a replicator that cannot open its log ends, with what it had opened', {

@@ -1,15 +1,15 @@
-/** What a broker's disk can lose, while the broker is down: the end of a partition, a partition's folder, or days. */
+/** What a broker's disk can lose: bits at any time; while the broker is down the end of a partition, a partition's folder, or days. */
 import { cp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Kafka } from './parts/kafka.ts'
 
 const BATCH_HEAD = 12
 
 export class BrokerDisk {
   readonly #folder: string
 
-  constructor(kafka: Kafka) {
-    this.#folder = kafka.brokers[0]!.folder
+  /** @param folder the broker's */
+  constructor(folder: string) {
+    this.#folder = folder
   }
 
   #partition(topic: string, partition: number): string {
@@ -32,6 +32,18 @@ export class BrokerDisk {
         at += BATCH_HEAD + head.readInt32BE(8)
       }
       throw new Error(`${topic}/${partition} has nothing from offset ${from} on`)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** One bit of the last place where a text stands. */
+  async turnBit(topic: string, partition: number, text: string): Promise<void> {
+    const file = await open(join(this.#partition(topic, partition), `${'0'.repeat(20)}.log`), 'r+')
+    try {
+      const at = (await file.readFile()).lastIndexOf(text)
+      if (at < 0) throw new Error(`${topic}/${partition} has no such text`)
+      await file.write(Buffer.from([text.charCodeAt(0) ^ 1]), 0, 1, at)
     } finally {
       await file.close()
     }

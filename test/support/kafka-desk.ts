@@ -12,7 +12,8 @@ declare module 'vitest' {
 
 /** What files get that neither stop nor break the servers; their topics have prefixes that no other file uses. */
 export interface SharedKafka {
-  readonly kafka: { readonly bootstrap: readonly string[] }
+  /** With the folder of its first broker. */
+  readonly kafka: { readonly bootstrap: readonly string[]; readonly folder: string }
   readonly registry: { readonly url: string }
 }
 
@@ -28,7 +29,10 @@ export async function openKafkaDesk(): Promise<KafkaDesk> {
     const starting = started
     starting.then(
       ({ kafka, registry }) => {
-        const shared: SharedKafka = { kafka: { bootstrap: kafka.bootstrap }, registry: { url: registry.url } }
+        const shared: SharedKafka = {
+          kafka: { bootstrap: kafka.bootstrap, folder: kafka.folder },
+          registry: { url: registry.url },
+        }
         answer.end(JSON.stringify(shared))
       },
       (error: unknown) => {

@@ -1,6 +1,7 @@
 /** The settings of a cluster, as kafkajs takes them; and its errors, as ours. */
 import './kafkajs-absent-topics.ts'
 import './kafkajs-batches.ts'
+import './kafkajs-checksums.ts'
 import './kafkajs-codecs.ts'
 import './kafkajs-connecting.ts'
 import './kafkajs-sending.ts'
@@ -173,15 +174,6 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
         ? { next: "tidemark doctor  (names the topic's or the login's setting)" }
         : {}),
     })
-  if (causes(error).some(({ name }) => name === 'KafkaJSNotImplemented'))
-    return new TidemarkError(
-      'LOG_REFUSED',
-      `${what}: records are compressed by snappy or lz4, which cannot be read here`,
-      {
-        cause: error,
-        next: "set compression.type of the backup's topics to producer, gzip or zstd, and delete what they have: the source sends it again",
-      },
-    )
   const untrusted = causes(error).find(
     (cause) => 'code' in cause && typeof cause.code === 'string' && CERTIFICATE.test(cause.code),
   )

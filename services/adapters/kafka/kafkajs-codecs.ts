@@ -1,12 +1,58 @@
-/** kafkajs knows gzip alone. A topic whose compression.type somebody set to zstd is read all the same; who reads it names the others. */
+/**
+ * kafkajs knows gzip alone. Brokers compress what they are sent anew, by a topic's compression.type or their own: whatever an
+ * operator chose is read here. Nothing is written by these.
+ */
+import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import { zstdCompress, zstdDecompress } from 'node:zlib'
+import { zstdDecompress } from 'node:zlib'
 import kafkajs from 'kafkajs'
 
-const compress = promisify(zstdCompress)
-const decompress = promisify(zstdDecompress)
+const require = createRequire(import.meta.url)
+const zstd = promisify(zstdDecompress)
 
-kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
-  compress: ({ buffer }: { readonly buffer: Buffer }) => compress(buffer),
-  decompress: (buffer: Buffer) => decompress(buffer),
+/** The header of snappy-java's stream, by which Kafka's brokers write: a magic number, a version, the oldest version that reads it. */
+const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0])
+const XERIAL_BYTES = 16
+/** Of what one block may become: a broker's are of 32 KiB. */
+const SNAPPY_BLOCK_BYTES = 128 * 1024 * 1024
+
+interface Snappy {
+  uncompress(block: Buffer, maxLength: number): Buffer
+}
+interface Lz4 {
+  decompress(frame: Buffer): Uint8Array
+}
+let snappy: Snappy | undefined
+let lz4: Lz4 | undefined
+
+/** Blocks in snappy-java's frame, or one without a frame. */
+export function fromSnappy(bytes: Buffer): Buffer {
+  // Loaded when the first such batch comes: few clusters have any.
+  const { uncompress } = (snappy ??= require('snappyjs') as Snappy)
+  if (!bytes.subarray(0, XERIAL.length).equals(XERIAL)) return uncompress(bytes, SNAPPY_BLOCK_BYTES)
+  const blocks: Buffer[] = []
+  for (let at = XERIAL_BYTES; at < bytes.length; ) {
+    const length = bytes.readInt32BE(at)
+    blocks.push(uncompress(bytes.subarray(at + 4, at + 4 + length), SNAPPY_BLOCK_BYTES))
+    at += 4 + length
+  }
+  return Buffer.concat(blocks)
+}
+
+export function fromLz4(bytes: Buffer): Buffer {
+  const { decompress } = (lz4 ??= require('lz4js') as Lz4)
+  const out = decompress(bytes)
+  return Buffer.from(out.buffer, out.byteOffset, out.length)
+}
+
+const onlyRead = (): never => {
+  throw new TypeError('batches are compressed by gzip alone here')
+}
+
+const { CompressionCodecs, CompressionTypes } = kafkajs
+CompressionCodecs[CompressionTypes.Snappy] = () => ({ compress: onlyRead, decompress: fromSnappy })
+CompressionCodecs[CompressionTypes.LZ4] = () => ({ compress: onlyRead, decompress: fromLz4 })
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: onlyRead,
+  decompress: (buffer: Buffer) => zstd(buffer),
 })

@@ -7,6 +7,7 @@ import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { kafkaError } from './connection.ts'
+import { DamagedBatchError } from './kafkajs-checksums.ts'
 import { STREAM_HEADER } from './unit.ts'
 
 export interface LogRecord {
@@ -27,6 +28,9 @@ const ABORT = 0
 /** A topic that moves is absent for a moment; each try asks for the metadata again. */
 const ABSENT_TRIES = 10
 const ABSENT_PAUSE_MS = 400
+/** A batch that came damaged is asked for again before its broker's disk is taken to be: the way here may have done it. */
+const DAMAGED_TRIES = 3
+const DAMAGED_PAUSE_MS = 200
 /** Empty answers, one after the other, until a partition that ends too early is believed: a new leader learns its end within half a minute. */
 const SHORT_TRIES = 120
 
@@ -117,13 +121,22 @@ export class PartitionReader {
     isThere = this.next > 0n,
   ): Promise<{ readonly stable: bigint; readonly high: bigint }> {
     let fetched: Awaited<ReturnType<PartitionReader['ask']>>
+    let damaged = 0
     for (let left = ABSENT_TRIES; ; left--) {
       signal.throwIfAborted()
       try {
         fetched = await this.ask(maxWaitTime)
         break
       } catch (error) {
+        if (error instanceof DamagedBatchError && ++damaged < DAMAGED_TRIES) {
+          await this.#clock.sleep(DAMAGED_PAUSE_MS, signal)
+          continue
+        }
         const known = kafkaError(error, `${this.topic}/${this.partition} at offset ${this.next}`)
+        if (error instanceof DamagedBatchError)
+          throw new TidemarkError('LOG_HOLE', `${this.topic}/${this.partition}: ${error.message}`, {
+            cause: error,
+          })
         if (known.code === 'LOG_HOLE')
           throw new TidemarkError(
             'LOG_HOLE',

@@ -16,13 +16,12 @@ type Said = Omit<Finding, 'what'> & { readonly what: (topics: string) => string 
 const NAMES = [
   'cleanup.policy',
   'unclean.leader.election.enable',
-  'compression.type',
   'min.insync.replicas',
   'max.message.bytes',
   'retention.ms',
 ]
 /** Matter wherever they come from. */
-const INHERITED: ReadonlySet<string> = new Set(['cleanup.policy', 'compression.type'])
+const INHERITED: ReadonlySet<string> = new Set(['cleanup.policy'])
 /** Named in one finding; the others are counted. */
 const NAMED = 5
 
@@ -73,14 +72,6 @@ function finding(name: string, value: string, limits: TopicLimits): Said | undef
         what: (topics) =>
           `${name} is true of ${topics}: a replica that lacks accepted records may become the leader`,
         fix: `set ${name} to false`,
-      }
-    case 'compression.type':
-      if (!['snappy', 'lz4'].includes(value)) return undefined
-      return {
-        level: 'refuse',
-        code: 'KAFKA_COMPRESSION',
-        what: (topics) => `compression.type is ${value} of ${topics}: that cannot be read back here`,
-        fix: 'set compression.type to producer, gzip or zstd',
       }
     case 'min.insync.replicas':
       if (number >= 2 || limits.replicationFactor < 3) return undefined

@@ -150,6 +150,11 @@ export class Kafka {
     return this.brokers.map((broker) => `127.0.0.1:${broker.port}`)
   }
 
+  /** Of the first broker. */
+  get folder(): string {
+    return this.brokers[0]!.folder
+  }
+
   async start(): Promise<void> {
     await Promise.all(this.brokers.map((broker) => broker.process.start(() => listening(broker.port))))
   }
