@@ -219,7 +219,7 @@ export class BaseCopy {
   /** The schema as it is now, with the sequences of the snapshot: what points shortly after the base are restored with. */
   async #schema(snapshot: Snapshot): Promise<void> {
     const { repository, generation, source } = this.#options
-    const facts = await source.schema()
+    const facts = await source.currentSchema()
     const sealed = await repository.seal(
       schemaName(generation, snapshot.consistentPoint, repository.nonce()),
       Buffer.from(

@@ -2,6 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
+import { SchemaReadings } from '../../services/adapters/postgres/schema-reader.ts'
+import { systemClock } from '../../services/core/clock.ts'
+import type { SchemaFacts } from '../../services/core/transaction.ts'
 import { schemaChange, withChange } from '../../services/formats/schema-change.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 import { everyKind, withRoles } from '../support/every-kind.ts'
@@ -132,5 +135,30 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         await client.end()
       }
     })
+  })
+
+  test('the reading for a base has what changed, and the log goes on from the one before it', async () => {
+    await using backup = await Backup.prepare({ version, setup: 'CREATE TABLE one (id int)' })
+    await backup.init()
+    const readings = new SchemaReadings({
+      connect: () => connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' }),
+      clock: systemClock,
+    })
+    const first = await readings.whole()
+    await backup.source.query('ALTER TABLE one ADD COLUMN a text; CREATE TABLE two (id int)')
+    const ofBase = await readings.now()
+    await backup.source.query('DROP TABLE two; CREATE TABLE three (id int)')
+    const change = await readings.since(first.reading)
+    const whole = await readings.whole()
+    expect(withChange(first, change!).statements).toEqual(whole.statements)
+    expect(await readings.since(first.reading)).toBeUndefined()
+    const tables = (facts: SchemaFacts): string[] =>
+      facts.statements.flatMap(({ sql }) => /^CREATE TABLE "public"\."(\w+)" .*/.exec(sql)?.[1] ?? [])
+    expect([first, ofBase, whole].map((facts) => tables(facts).sort())).toEqual([
+      ['one'],
+      ['one', 'two'],
+      ['one', 'three'],
+    ])
+    expect(JSON.stringify(ofBase.statements)).toContain('\\"a\\" text')
   })
 })

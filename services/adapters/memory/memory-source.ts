@@ -245,6 +245,7 @@ export class MemorySource implements Source {
     return Promise.resolve({ consistentPoint, tables, sequences: [], copy, close: () => Promise.resolve() })
   }
 
+  readonly currentSchema = (): Promise<SchemaFacts> => this.schema()
   readonly schemaSince = (): Promise<undefined> => Promise.resolve(undefined)
   readonly isReadingOld = (): Promise<boolean> => Promise.resolve(false)
 

@@ -199,6 +199,14 @@ export class PostgresSource implements Source {
     }
   }
 
+  async currentSchema(): Promise<SchemaFacts> {
+    try {
+      return await this.#readings.now()
+    } catch (error) {
+      throw connectionError(error, 'source')
+    }
+  }
+
   async schemaSince(reading: string): Promise<SchemaChange | undefined> {
     try {
       return await this.#readings.since(reading)

@@ -57,6 +57,14 @@ export class SchemaReadings {
     })
   }
 
+  /**
+   * The schema as it is now, from what the last reading knows and what changed since; a whole reading where there was none.
+   * `since` goes on from the reading before it.
+   */
+  now(): Promise<ReadSchema> {
+    return this.#alone((client) => (this.#reader ?? new SchemaReader()).read(client))
+  }
+
   /** Undefined where the last reading was another one, and where a whole one is due. */
   since(reading: string): Promise<SchemaChange | undefined> {
     return this.#alone(async (client) => {

@@ -25,6 +25,8 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   quote_all_identifiers: 'off',
   xmloption: 'content',
   row_security: 'off',
+  // Questions to a large catalog look expensive, and compiling them costs more than they do.
+  jit: 'off',
   standard_conforming_strings: 'on',
   statement_timeout: '0',
   lock_timeout: '0',

@@ -165,6 +165,8 @@ export interface Source {
    * @param stored the newest reading that is stored, where this is the first of a process: what no record tells since is said
    */
   schema(stored?: { readonly snapshot: string; readonly head: string }): Promise<SchemaFacts>
+  /** The same from what the last reading knows, if there was one: not a reading that `schemaSince` goes by. */
+  currentSchema(): Promise<SchemaFacts>
   /**
    * What changed in the schema since the reading of that name, if this source gave it last. Undefined otherwise, and where the
    * changes since the last whole reading have grown so much that a whole one is due.
