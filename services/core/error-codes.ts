@@ -55,6 +55,12 @@ export const CODES = {
     means: `${kept} WAL waits on the source, within its budget.`,
     next: 'see that the server runs and can be reached from here, or correct the source URL, then: tidemark doctor',
   },
+  SOURCE_BUSY: {
+    exit: 3,
+    retry: 'again',
+    means: `${kept} WAL waits on the source, within its budget.`,
+    next: 'wait; if it stays so, see who holds locks there (pg_locks, pg_stat_activity), then: tidemark doctor',
+  },
   SOURCE_LOGIN_REFUSED: {
     exit: 3,
     retry: 'person',

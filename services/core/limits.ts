@@ -70,6 +70,8 @@ export const LIMITS = {
   sourceGauge: { everyMs: 10_000, firstMs: 1_000, trustMs: 30_000 },
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
   lockWaitMs: 2_000,
+  /** How long a reading of the schema tries again where another session has a lock of something that it prints. */
+  catalogLockMs: 3_600_000,
   /** And for one that readers wait behind: as in sql/identity.sql. */
   tableLockMs: 100,
   tableLockPauseMs: 250,

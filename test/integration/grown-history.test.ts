@@ -9,6 +9,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { TidemarkError } from '../../services/core/errors.ts'
@@ -146,7 +147,9 @@ async function histories(versions: readonly string[], dump: string): Promise<str
         found: [],
         points: 0,
         differences: `failed: ${error instanceof Error ? error.message : String(error)}`.split('\n')[0]!,
+        error,
       }))
+      if ('error' in outcome) console.log(inspect(outcome.error))
       const line = `PostgreSQL ${version} seed ${seed}: ${outcome.points} points, differences: ${outcome.differences}`
       appendFileSync(FILE, `${line}\n`)
       if (outcome.differences !== 0) failed.push(line)

@@ -190,7 +190,7 @@ export function sqlState(error: unknown): string | undefined {
 /** The server's own message where it can hold no row value: only for classes of errors about the server itself. */
 export function serverText(error: unknown): string {
   const state = sqlState(error)
-  const safe = state !== undefined && /^(0[0-9A-Z]|28|3D|42|53|55|57|58|XX)/.test(state)
+  const safe = state !== undefined && /^(0[0-9A-Z]|28|3D|40|42|53|55|57|58|XX)/.test(state)
   return error instanceof Error && safe
     ? `${error.message} (${state})`
     : `the server refused (${state ?? 'connection lost'})`
@@ -221,6 +221,11 @@ export function connectionError(error: unknown, role: 'source' | 'target'): Tide
     )
   if (state === '53100' && role === 'target')
     return new TidemarkError('TARGET_FULL', `the target has no room left (${state})`, { cause: error })
+  // Deadlock, a conflict with another transaction, a lock that is not to be had: who tries again gets through.
+  if (role === 'source' && state !== undefined && /^(40...|55P03)$/.test(state))
+    return new TidemarkError('SOURCE_BUSY', `another session was in the way: ${serverText(error)}`, {
+      cause: error,
+    })
   if (state === '42501') return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
   if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
   if (state === undefined || /^(08|57|53)/.test(state) || /^E[A-Z]+$/.test(state)) {

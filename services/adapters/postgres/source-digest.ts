@@ -82,9 +82,13 @@ async function digestOnce(options: DigestOptions): Promise<SourceDigests> {
     const query = async (sql: string): Promise<(string | null)[][]> =>
       (await reader.query<(string | null)[]>({ text: sql, rowMode: 'array' })).rows
     for (const table of wanted) {
+      // Its lock goes with the savepoint: who holds many stands in the way of an application that wants two of them.
+      await query('SAVEPOINT reading')
       await pinTable(query, table, now)
       const [row] = (await reader.query<{ rows: string; digest: string }>(digestSql(table))).rows
       await proveName(query, table)
+      await query('ROLLBACK TO SAVEPOINT reading')
+      await query('RELEASE SAVEPOINT reading')
       const { oid, schema, name } = table
       tables.set(`${schema}.${name}`, {
         oid,
