@@ -4,6 +4,7 @@ import './kafkajs-batches.ts'
 import './kafkajs-checksums.ts'
 import './kafkajs-codecs.ts'
 import './kafkajs-connecting.ts'
+import { refusedAccess } from './kafkajs-refusals.ts'
 import './kafkajs-sending.ts'
 import './kafkajs-throttling.ts'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
@@ -150,10 +151,6 @@ export function openCluster(settings: KafkaSettings): Cluster {
 const FATAL: Readonly<Record<string, 'LOG_FENCED' | 'LOG_REFUSED' | 'LOG_HOLE'>> = {
   INVALID_PRODUCER_EPOCH: 'LOG_FENCED',
   PRODUCER_FENCED: 'LOG_FENCED',
-  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'LOG_REFUSED',
-  TOPIC_AUTHORIZATION_FAILED: 'LOG_REFUSED',
-  GROUP_AUTHORIZATION_FAILED: 'LOG_REFUSED',
-  CLUSTER_AUTHORIZATION_FAILED: 'LOG_REFUSED',
   SASL_AUTHENTICATION_FAILED: 'LOG_REFUSED',
   MESSAGE_TOO_LARGE: 'LOG_REFUSED',
   // A topic that is compacted takes no record without a key.
@@ -167,6 +164,7 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
   if (error instanceof TidemarkError) return error
   const type = typeOf(error)
   const fatal = FATAL[type]
+  if (type.endsWith('_AUTHORIZATION_FAILED')) return notAuthorized(error, type, what)
   if (fatal !== undefined)
     return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, {
       cause: error,
@@ -200,6 +198,30 @@ export function kafkaError(error: unknown, what: string): TidemarkError {
     `${what}: ${error instanceof Error ? error.name : 'unknown error'}`,
     { cause: error },
   )
+}
+
+/** What a login lacks: an operation on topics, or on what the caller was at. */
+function notAuthorized(error: unknown, type: string, what: string): TidemarkError {
+  const access = refusedAccess(causes(error))
+  const operation = access?.operation ?? 'it'
+  const kind = RESOURCES[type] ?? 'what it was at'
+  const topics = access?.topics ?? []
+  const on = kind === 'topic' && topics.length > 0 ? `topic ${topics.slice(0, 5).join(', ')}` : `the ${kind}`
+  return new TidemarkError(
+    'LOG_REFUSED',
+    `${what}: Kafka does not let this login ${operation} ${on} (${type})`,
+    {
+      cause: error,
+      next: `grant the login ${operation} on ${on}, then start up again`,
+    },
+  )
+}
+
+const RESOURCES: Readonly<Record<string, string>> = {
+  TOPIC_AUTHORIZATION_FAILED: 'topic',
+  GROUP_AUTHORIZATION_FAILED: 'group',
+  CLUSTER_AUTHORIZATION_FAILED: 'cluster',
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'transactional id',
 }
 
 /**

@@ -74,6 +74,11 @@ export class KafkaCutBoard implements CutBoard {
     }
   }
 
+  /** The group of the backup's compactors. */
+  get #group(): string {
+    return `${this.#options.prefix}.compactors.${streamMark(this.#options.stream)}`
+  }
+
   async join(listener: (role: CutRole) => void): Promise<void> {
     const { clock } = this.#options
     const deadline = clock.elapsed() + JOIN_MS
@@ -82,7 +87,7 @@ export class KafkaCutBoard implements CutBoard {
         await this.#joinOnce(listener)
         return
       } catch (error) {
-        const known = kafkaError(error, 'the group of compactors')
+        const known = kafkaError(error, `the group ${this.#group}`)
         if (known.retry !== 'again' || clock.elapsed() > deadline) throw known
         await clock.sleep(JOIN_PAUSE_MS)
       }
@@ -91,14 +96,14 @@ export class KafkaCutBoard implements CutBoard {
 
   /** Rejects where the group does not take us in; what comes later rejects `failed`. */
   async #joinOnce(listener: (role: CutRole) => void): Promise<void> {
-    const { prefix, stream } = this.#options
+    const { prefix } = this.#options
     const leading = transactionsTopic(prefix)
     const lanes = lanesTopic(prefix)
     // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
     const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
     const consumer = this.#kafka.consumer({
       retry,
-      groupId: `${prefix}.compactors.${streamMark(stream)}`,
+      groupId: this.#group,
       sessionTimeout: SESSION_MS,
       heartbeatInterval: HEARTBEAT_MS,
       rebalanceTimeout: 2 * SESSION_MS,
@@ -115,7 +120,7 @@ export class KafkaCutBoard implements CutBoard {
       listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] })
     })
     consumer.on(CRASH, ({ payload }) => {
-      if (joined) this.#failed.reject(kafkaError(payload.error, 'the group of compactors'))
+      if (joined) this.#failed.reject(kafkaError(payload.error, `the group ${this.#group}`))
       else crash = payload.error
     })
     try {

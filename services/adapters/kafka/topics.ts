@@ -62,8 +62,7 @@ export class Topics {
     try {
       const isNew = await this.#create(topic, partitions)
       for (let left = TRIES; ; left--) {
-        const there = (await this.#admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined))
-          ?.topics[0]?.partitions
+        const there = (await this.#described(topic))?.topics[0]?.partitions
         if (there !== undefined && there.length < partitions)
           throw new TidemarkError(
             'LOG_REFUSED',
@@ -101,9 +100,26 @@ export class Topics {
     try {
       return await this.#admin.createTopics(wanted)
     } catch (error) {
-      if ((error as { readonly type?: unknown } | null)?.type !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
+      // A login that may make none uses those that somebody made for it.
+      if (typeName(error) === 'TOPIC_AUTHORIZATION_FAILED' && (await this.#isThere(topic))) return false
+      if (typeName(error) !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
       return this.#admin.createTopics(wanted)
     }
+  }
+
+  /** Undefined where it cannot be told yet; not while it may not be. */
+  async #described(topic: string) {
+    try {
+      return await this.#admin.fetchTopicMetadata({ topics: [topic] })
+    } catch (error) {
+      const known = kafkaError(error, `topic ${topic}`)
+      if (known.code === 'LOG_REFUSED') throw known
+      return undefined
+    }
+  }
+
+  async #isThere(topic: string): Promise<boolean> {
+    return (await this.#admin.listTopics()).includes(topic)
   }
 
   /** A new topic's leaders are named before they know it themselves. */
@@ -128,18 +144,25 @@ const REFUSED: Readonly<Record<string, string>> = {
     "make the topic by the cluster's policy, with cleanup.policy=delete; or let Tidemark make it",
   INVALID_PARTITIONS: 'set kafka.partitions to what the cluster allows, with a new kafka.prefix',
   INVALID_REPLICATION_FACTOR: 'set kafka.replicationFactor to what the cluster has brokers for',
-  TOPIC_AUTHORIZATION_FAILED: 'grant Create, Describe, Read and Write on topics of the prefix',
-  CLUSTER_AUTHORIZATION_FAILED: 'grant Create on topics of the prefix',
 }
 
 function refusal(error: unknown, topic: string): TidemarkError | undefined {
-  // kafkajs answers for a list of topics: here there is one.
-  const of = (error as { errors?: readonly unknown[] } | null)?.errors?.[0] ?? error
-  const type = (of as { type?: unknown } | null)?.type
-  const next = typeof type === 'string' ? REFUSED[type] : undefined
+  const type = typeName(error)
+  if (type.endsWith('_AUTHORIZATION_FAILED')) return kafkaError(single(error), `topic ${topic}`)
+  const next = REFUSED[type]
   if (next === undefined) return undefined
-  return new TidemarkError('LOG_REFUSED', `topic ${topic} cannot be made: Kafka answers ${String(type)}`, {
+  return new TidemarkError('LOG_REFUSED', `topic ${topic} cannot be made: Kafka answers ${type}`, {
     cause: error,
     next,
   })
+}
+
+/** kafkajs answers for a list of topics: here there is one. */
+function single(error: unknown): unknown {
+  return (error as { errors?: readonly unknown[] } | null)?.errors?.[0] ?? error
+}
+
+function typeName(error: unknown): string {
+  const { type } = (single(error) ?? {}) as { readonly type?: unknown }
+  return typeof type === 'string' ? type : ''
 }

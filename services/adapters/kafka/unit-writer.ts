@@ -120,9 +120,18 @@ export class UnitWriter {
 
   /** Fenced by nobody who has the claim: the broker was set back, or gave the transaction up. */
   async #unlessFenced(error: unknown, times: number): Promise<unknown> {
-    if (!(error instanceof TidemarkError) || error.code !== 'LOG_FENCED' || times >= FENCED_TRIES)
-      return error
+    if (!(error instanceof TidemarkError) || error.code !== 'LOG_FENCED') return error
     await this.#options.confirm()
+    if (times >= FENCED_TRIES)
+      return new TidemarkError(
+        'LOG_FENCED',
+        `${error.message} ${times} times, and the ledger knows of no other writer`,
+        {
+          cause: error,
+          means: `Something else opens the transactional id ${this.#options.transactionalId} of this backup. Nothing was acknowledged beyond what is kept.`,
+          next: 'find what else uses it (an installation with a copy of the store, a tool), or look whether the brokers were set back again and again',
+        },
+      )
     return new TidemarkError('LOG_UNREACHABLE', `${error.message}, and no other process has the claim`, {
       cause: error,
     })
@@ -153,7 +162,7 @@ export class UnitWriter {
       if (this.#isOpen) this.#proveLast(tail.last, tried)
     } catch (error) {
       await producer.disconnect().catch(() => undefined)
-      throw kafkaError(error, 'a producer for the change log')
+      throw kafkaError(error, `the transactional id ${this.#options.transactionalId}`)
     }
     this.#producer = producer
     this.#sent = 0

@@ -17,7 +17,10 @@ export interface KafkaOptions {
   readonly brokers?: number
   readonly settings?: Readonly<Record<string, string>>
   /** A second listener of each broker, by its security protocol; behind a proxy where an advertised port is given. */
-  readonly second?: { readonly protocol: 'PLAINTEXT' | 'SASL_SSL'; readonly advertised?: number }
+  readonly second?: {
+    readonly protocol: 'PLAINTEXT' | 'SASL_SSL' | 'SASL_PLAINTEXT'
+    readonly advertised?: number
+  }
   /** Users by SCRAM-SHA-512, with their passwords. */
   readonly users?: Readonly<Record<string, string>>
   readonly jvm?: readonly string[]
