@@ -319,9 +319,16 @@ export class LogHistory implements AsyncDisposable {
         side.last = [backup.start(side.isApart ? 'replicator' : 'both', refused.message)]
         if (side.isApart) side.last = [...side.last, backup.start('compactor')]
       } else if (refused !== undefined) throw refused
+      if (performance.now() > deadline) {
+        this.#broker.asked.clear()
+        const turns = performance.now()
+        await pause(3000)
+        const asked = [...this.#broker.asked].map(([where, from]) => `${where}@${from}`).join(' ')
+        this.told.push(`in ${Math.round(performance.now() - turns)} ms fetched: ${asked}`)
+      }
       if (performance.now() > deadline)
         throw new Error(
-          `stored to ${formatLsn(generation!.to)} of ${last === undefined ? '' : formatLsn(last)}; ${side.last.map(({ role, met, stage }) => `${role}: ${stage}, ${met.slice(-4).join('; ')}`).join(' | ')}; ${JSON.stringify(generation!.log)}; ends at ${this.#broker.ends(`${PREFIX}.transactions`, 0).high}`,
+          `stored to ${formatLsn(generation!.to)} of ${last === undefined ? '' : formatLsn(last)}; ${side.last.map(({ role, met, stage }) => `${role}: ${stage}, ${met.slice(-4).join('; ')}`).join(' | ')}; ${JSON.stringify(generation!.log)}; ${this.#broker.describe()}; ${side.last.map(({ doing }) => doing()).join(' | ')}`,
         )
       await pause(5)
     }

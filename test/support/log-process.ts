@@ -53,6 +53,9 @@ export class LogProcess {
   /** What it is at. */
   stage = 'opening the ledger'
 
+  /** Where its log stands. */
+  doing: () => string = () => ''
+
   constructor(backup: ProcessHome, role: Role, link: Link, fresh?: string) {
     this.#backup = backup
     this.role = role
@@ -195,6 +198,8 @@ export class LogProcess {
         await log.close()
         throw error
       })
+    this.doing = () =>
+      `term ${term}: ${log.waitingUnits} units wait, accepted ${formatLsn(log.accepted)}, durable ${formatLsn(log.durable)}`
     this.stage = `streaming from ${formatLsn(maxLsn(generation.end, log.complete))}`
     const number = generation.facts.generation
     const stop = new AbortController()

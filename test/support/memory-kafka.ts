@@ -93,6 +93,15 @@ export class MemoryKafka {
     this.#disk = structuredClone(to)
     for (const of of this.#disk.topics.values())
       for (const one of of) one.records = one.records.map((record) => ({ ...record, ...buffers(record) }))
+    // Whoever had a transaction open then may be gone for good: the broker gives it up.
+    for (const writer of this.#disk.writers.values()) {
+      const { open } = writer
+      this.#after(GONE_TURNS, () => {
+        if (open === undefined || writer.open !== open) return
+        this.#close(writer, 'abort')
+        writer.epoch++
+      })
+    }
   }
 
   /** As a cluster that was set up anew. */
@@ -119,7 +128,8 @@ export class MemoryKafka {
     if (found === undefined || from >= found.high) return
     found.high = from > found.low ? from : found.low
     found.records = found.records.filter(({ offset }) => offset < found.high)
-    found.aborted = found.aborted.filter(({ first }) => first < found.high)
+    // With its marker goes what a broker knows of an aborted transaction: whoever reads on would take all that comes for aborted.
+    found.aborted = found.aborted.filter(({ last }) => last < found.high)
     // What a transaction had there is gone, and the partition knows nothing of it any more.
     const key = `${topic}\0${partition}`
     for (const { open } of this.#disk.writers.values())
@@ -146,6 +156,22 @@ export class MemoryKafka {
       Array.from({ length: partitions }, () => ({ low: 0n, high: 0n, records: [], aborted: [] })),
     )
     return true
+  }
+
+  /** By partition: the last offset that was asked for, since this was looked at. */
+  readonly asked = new Map<string, bigint>()
+
+  /** For whoever looks for a fault: transactions that are open, and where each partition stands. */
+  describe(): string {
+    const open = [...this.#disk.writers].flatMap(([name, { epoch, open: of }]) =>
+      of === undefined
+        ? []
+        : [`${name}/${epoch}: ${[...of].map(([key, from]) => `${key}@${from}`).join(' ')}`],
+    )
+    const partitions = [...this.#disk.topics].map(
+      ([topic, of]) => `${topic}: ${of.map(({ low, high }) => `${low}-${high}`).join(' ')}`,
+    )
+    return `${this.#disk.clusterId}; open: ${open.join(', ')}; ${partitions.join(', ')}`
   }
 
   // What clients ask.
@@ -233,6 +259,7 @@ export class MemoryKafka {
   }
 
   fetch(topic: string, partition: number, from: bigint): FetchedPartition {
+    this.asked.set(`${topic}/${partition}`, from)
     const found = this.#found(topic, partition)
     if (from < found.low || from > found.high) throw protocol('OFFSET_OUT_OF_RANGE')
     const key = `${topic}\0${partition}`
