@@ -7,6 +7,7 @@
 import type { LogEnd } from '../adapters/kafka/log-end.ts'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import type { Lsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { kafkaSettingsOf, refuseLog } from './compose.ts'
 import type { Config, KafkaConfig } from './config.ts'
@@ -32,7 +33,7 @@ export async function aheadOfStore(
  * ledger names: units of older versions do not say whose they are.
  *
  * @param ahead what the source says, where it was acknowledged with more than the store has
- * @throws TidemarkError LOG_FOREIGN where another backup writes there; `ahead` where it was not this log that has it
+ * @throws TidemarkError LOG_FOREIGN where another backup writes there; LOG_REFUSED where it is another log that has what the source was acknowledged with
  */
 export async function nameLog(
   repository: Repository,
@@ -55,7 +56,7 @@ export async function nameLog(
     await appendPlace(repository, fenced, 'the log begins', true)
     return
   }
-  if (log !== null && log.log !== end.log) throw ahead
+  if (log !== null && log.log !== end.log) throw anotherCluster(log.log, end.log, ahead)
   const low = String(fenced.low)
   await repository.append({
     kind: 'lanes',
@@ -67,6 +68,23 @@ export async function nameLog(
     reason: "units have the backup's id from here on",
     goesOn: true,
   })
+}
+
+/**
+ * An address that means another cluster may be a mistake, and the one before may still have everything: whether it is lost, a person
+ * decides, whoever finds it.
+ */
+function anotherCluster(known: string, found: string, ahead: TidemarkError): TidemarkError {
+  return new TidemarkError(
+    'LOG_REFUSED',
+    `the brokers are another cluster (${found}) than the ledger names (${known}), and the source was acknowledged with what only that one has`,
+    {
+      cause: ahead,
+      means:
+        'What was acknowledged and is not in the store yet is in the cluster of before, if anywhere. Nothing was written.',
+      next: 'set kafka.brokers to the cluster of before; only where it is gone: tidemark up --new-generation  (a gap, and a new base)',
+    },
+  )
 }
 
 /** Two backups in the same topics would be mixed by whoever reads them. */
@@ -94,21 +112,81 @@ export interface Hole {
   readonly role: 'both' | 'replicator' | 'compactor'
 }
 
-/** Says so in the ledger, unless somebody else has. @throws TidemarkError LOG_HOLE where the log keeps nothing */
-export async function beginLogAnew(repository: Repository, config: Config, hole: Hole): Promise<void> {
+/** Of holes with nothing stored between them: more are no accident. */
+const HOLES_IN_A_ROW = 5
+
+/**
+ * What a process finds of holes. The log begins anew in its loop, so that an outage on the way is waited out; and not without end
+ * where it loses everything again and again: two halves with different registries do that.
+ */
+export class LogHoles {
+  readonly #repository: Repository
+  readonly #config: Config
+  readonly #role: Hole['role']
+  #since = 0
+  #found: Hole | undefined
+  #times = 0
+  #end: Lsn | undefined
+
+  constructor(repository: Repository, config: Config, role: Hole['role']) {
+    this.#repository = repository
+    this.#config = config
+    this.#role = role
+  }
+
+  /** Before each try: a hole that somebody else has told by then is none any more. */
+  look(): void {
+    this.#since = logSince(this.#repository)
+  }
+
+  /** @returns whether it is a hole, behind which the log begins anew @throws TidemarkError LOG_REFUSED after too many */
+  take(error: TidemarkError): boolean {
+    if (error.code !== 'LOG_HOLE' || this.#config.kafka === undefined) return false
+    this.#found = { reason: error.message, since: this.#since, role: this.#role }
+    const end = this.#repository.catalog.generation?.end
+    this.#times = this.#end === end ? this.#times + 1 : 1
+    this.#end = end
+    if (this.#times <= HOLES_IN_A_ROW) return true
+    throw new TidemarkError(
+      'LOG_REFUSED',
+      `the log began anew ${HOLES_IN_A_ROW} times, and nothing of it could be stored: ${error.message}`,
+      {
+        cause: error,
+        next: 'see that replicator and compactors have the same kafka.brokers, kafka.prefix and kafka.registry, and that nobody trims the topics; then start up again',
+      },
+    )
+  }
+
+  /** Behind the hole that was taken. @returns why; undefined where nothing begins */
+  async beginAnew(): Promise<string | undefined> {
+    const found = this.#found
+    if (found === undefined) return undefined
+    const begins = await beginLogAnew(this.#repository, this.#config, found)
+    this.#found = undefined
+    return begins ? found.reason : undefined
+  }
+}
+
+/** Says so in the ledger, unless somebody else has. @returns whether it begins anew; not where the brokers are another cluster. @throws TidemarkError LOG_HOLE where the log keeps nothing */
+export async function beginLogAnew(repository: Repository, config: Config, hole: Hole): Promise<boolean> {
   if (config.kafka === undefined) throw new TidemarkError('LOG_HOLE', hole.reason)
   const end = await logEnd(config.kafka)
   try {
     await repository.ledger.refresh()
-    if (logSince(repository) > hole.since) return
+    if (logSince(repository) > hole.since) return true
+    // Another cluster is named by whoever writes to it, who knows whether something is lost with the one before.
+    const named = repository.catalog.generation?.log
+    if (named != null && named.log !== end.log) return false
     // The leading compactor goes on, behind the replicator's entry.
     if (hole.role !== 'replicator') await repository.claim(0)
     // A compactor does not know of which version its replicator is.
     const hasIds = hole.role !== 'compactor' || repository.catalog.generation?.log?.idsFrom !== undefined
     await appendPlace(repository, end, hole.reason, hasIds)
+    return true
   } catch (error) {
     // Another compactor leads: it finds the hole too.
     if (hole.role === 'replicator' || asTidemarkError(error).code !== 'WRITER_FENCED') throw error
+    return true
   }
 }
 

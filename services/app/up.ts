@@ -25,7 +25,7 @@ import type { HealthBoard } from './health-board.ts'
 import { runBeside } from './beside.ts'
 import { writeAnchors } from './keep-anchors.ts'
 import { WalBudget } from './wal-budget.ts'
-import { aheadOfStore, beginLogAnew, type Hole, logSince, lostLog, nameLog } from './log-anew.ts'
+import { aheadOfStore, LogHoles, lostLog, nameLog } from './log-anew.ts'
 import type { OpenedCopy } from './store-set.ts'
 import { Superseded } from './superseded.ts'
 import { baseEvents, compactorEvents, orphansEvent, replicatorEvents, type UpEvent } from './up-events.ts'
@@ -129,11 +129,11 @@ export class Up {
     let fresh = this.#options.newGeneration
     let from: Lsn | undefined
     let isBeginning = false
-    let anew: Hole | undefined
+    const holes = new LogHoles(this.#options.repository, this.#options.config, this.#role)
     const { catalog } = this.#options.repository
     while (!signal.aborted && !draining.aborted) {
       const before = catalog.generation?.end
-      const since = logSince(this.#options.repository)
+      holes.look()
       try {
         // A crash between the hole's entry and the new generation's: the old one must not go on behind its hole.
         if (this.#role !== 'compactor') fresh ??= await unfinishedReplacement(this.#options.repository)
@@ -148,11 +148,8 @@ export class Up {
           await this.#options.anchors?.discard()
           this.#lossAccepted = false
         }
-        if (anew !== undefined) {
-          await beginLogAnew(this.#options.repository, this.#options.config, anew)
-          this.#say({ event: 'log-anew', reason: anew.reason })
-          anew = undefined
-        }
+        const anew = await holes.beginAnew()
+        if (anew !== undefined) this.#say({ event: 'log-anew', reason: anew })
         if ((await this.#attempt(signal, draining)) === 'done') break
       } catch (error) {
         this.connected = false
@@ -168,9 +165,7 @@ export class Up {
           from = ending.from
           continue
         }
-        if (known.code === 'LOG_HOLE' && this.#options.config.kafka !== undefined) {
-          // Tried in the loop, so that an outage on the way is waited out.
-          anew = { reason: known.message, since, role: this.#role }
+        if (holes.take(known)) {
           await backoff.pause(AbortSignal.any([signal, draining])).catch(() => undefined)
           continue
         }

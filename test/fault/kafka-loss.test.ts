@@ -1,5 +1,6 @@
 /** Kafka loses what is not in the store yet: said, never jumped over, and nothing is lost that the source still has. */
 import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -9,6 +10,7 @@ import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
+import { MemoryRegistry } from '../support/memory-registry.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
 
 let bench: SharedKafka
@@ -283,6 +285,52 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       expect(catalog.generations.length).toBe(1)
     },
   )
+
+  test('two halves with different registries begin the log anew a few times, and then say so', {
+    timeout: 240_000,
+  }, async () => {
+    await using registry = await MemoryRegistry.start()
+    await using backup = await prepare('two-registries')
+    const other = join(backup.folder, 'other.yaml')
+    const settings = parse(await readFile(backup.configPath, 'utf8')) as { kafka: Record<string, unknown> }
+    await writeFile(
+      other,
+      stringify({ ...settings, kafka: { ...settings.kafka, registry: { url: registry.url } } }),
+    )
+    const replicator = start(backup, 'replicator')
+    const compactor = new Running(['compactor', '--json', '--config', other], { cwd: backup.folder })
+    const writing = setInterval(() => void insert(backup, Math.floor(Math.random() * 1e9)), 1000)
+    try {
+      const answer = await compactor.finished
+      expect(answer.last.error?.code, answer.stdout.slice(-800)).toBe('LOG_REFUSED')
+      expect(answer.stdout).toMatch(/began anew \d times, and nothing of it could be stored/)
+    } finally {
+      clearInterval(writing)
+    }
+    const right = start(backup, 'compactor')
+    await stored(backup, [replicator, right])
+    await ended([replicator, right])
+    await equalToSource(backup)
+    expect((await backup.openRepository()).catalog.gaps).toEqual([])
+  })
+
+  test("a registry's password is in nothing that is said", { timeout: 120_000 }, async () => {
+    const password = `secret-${Math.random()}`
+    const registry = {
+      url: `http://reader:${password}@127.0.0.1:1/apis`,
+      user: undefined,
+      password: undefined,
+    }
+    await using backup = await prepare('registry-password', { registry })
+    const replicator = start(backup, 'replicator')
+    await until(() => replicator.output.split('the schema registry at').length > 3, [replicator])
+    replicator.child.kill('SIGTERM')
+    await replicator.finished
+    const doctor = start(backup, 'doctor')
+    await doctor.finished
+    expect(replicator.output).toContain('http://127.0.0.1:1/apis')
+    for (const { output } of [replicator, doctor]) expect(output).not.toContain(password)
+  })
 
   test('acknowledged with the log: the source keeps less; what Kafka loses then is a recorded gap, a new generation and a base', {
     timeout: 200_000,

@@ -204,10 +204,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   test('a cluster that was set up anew: empty, under another id', { timeout: 600_000 }, async () => {
     const backups = await Promise.all(
       (['segment', 'log'] as const).map(async (acknowledge) => {
-        const [prefix, kafka] = [
-          `anew-${acknowledge}`,
-          kafkaSettings(bench, `anew-${acknowledge}`, { acknowledge }),
-        ]
+        const prefix = `anew-${acknowledge}`
+        const kafka = kafkaSettings(bench, prefix, { acknowledge })
         return { acknowledge, prefix, kafka, backup: await replicating(prefix, kafka) }
       }),
     )
@@ -229,6 +227,21 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       await bench.kafka.start()
       for (const { backup, kafka, acknowledge } of backups) {
         for (let id = 2000; id < 2010; id++) await backup.source.query(`INSERT INTO m VALUES (${id}, 'new')`)
+        if (acknowledge === 'log') {
+          // The cluster of before may have it all: neither who lived through the change nor who starts behind it decides.
+          const refused = { code: 'LOG_REFUSED', message: expect.stringMatching(/another cluster/) as string }
+          await expect(backup.running).rejects.toMatchObject(refused)
+          await backup.crash()
+          await expect(backup.up({ kafka, role: 'replicator' })).rejects.toMatchObject(refused)
+          await backup.crash()
+          await noGap(backup)
+          await backup.up({
+            kafka,
+            role: 'replicator',
+            newGeneration: 'the cluster is gone',
+            waitFor: 'base',
+          })
+        }
         await compact(backup, kafka)
         await backup.stop()
         await equalToSource(backup)
