@@ -31,6 +31,8 @@ export type UpEvent =
       readonly lastCommittedAt: string
       readonly lagMs: number
     }
+  /** For the first time since the start: all that the source has is durable up to there, and nothing waits. */
+  | { readonly event: 'caught-up'; readonly to: string }
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
   /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
   | { readonly event: 'untold'; readonly tables: readonly string[] }
@@ -136,6 +138,7 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
         // Of the oldest commit in it: the one that waited longest.
         lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
       }),
+    onCaughtUp: (to) => say({ event: 'caught-up', to: formatLsn(to) }),
     onRetry: (error) => say({ event: 'retry', ...error }),
     ...(onPoint === undefined ? {} : { onPoint }),
   }

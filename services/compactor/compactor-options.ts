@@ -16,6 +16,8 @@ export interface CompactorEvents {
     readonly firstCommittedAt: bigint
     readonly lastCommittedAt: bigint
   }): void
+  /** For the first time of a run: nothing waits, and all that the source has is durable up to there. */
+  onCaughtUp?(to: Lsn): void
   /** The store fails and is tried again; nothing is acknowledged meanwhile. */
   onRetry?(error: { readonly code: string; readonly message: string }): void
   /** Named points of the write path, for crash tests. */

@@ -31,6 +31,7 @@ export class Compactor {
   #stagedBytes = 0
   /** A large transaction is going straight into the cut: no cut before its end. */
   #inLarge = false
+  #hasCaughtUp = false
   /** The open cut ends with a large transaction: it goes out at once. */
   #endedLarge = false
   /** The newest transaction with DDL that was read, and the newest one that a reading of the schema has seen. */
@@ -288,7 +289,7 @@ export class Compactor {
 
   /** Idle: says that nothing is missing up to `at`, so that the source may drop its WAL. */
   async #heartbeat({ at, timeline, asOf }: ControlRecord & { kind: 'heartbeat' }): Promise<void> {
-    const { repository, generation, term, log } = this.#options
+    const { repository, generation, term, log, events } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#standing()
     const further = compareLsn(at, this.#generation.end)
@@ -304,6 +305,8 @@ export class Compactor {
     }
     await this.#store.retrying(() => repository.append(body))
     log.markDurable(at)
+    if (!this.#hasCaughtUp) events.onCaughtUp?.(at)
+    this.#hasCaughtUp = true
   }
 
   /** Of a source that writes nothing, too, it is known from time to time that nothing is missing. */

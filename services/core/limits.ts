@@ -51,6 +51,8 @@ export const LIMITS = {
   backoffMs: [200, 15_000] as const,
   /** A heartbeat entry is written this often while the source is idle. */
   heartbeatMs: 60_000,
+  /** The first one of a stream: whoever starts Tidemark at a source that writes nothing sees soon that all is durable. */
+  firstHeartbeatMs: 2_000,
   /** Changes that are not durable so long after the roll age are no longer protected. */
   protectedMs: 30_000,
   /** Every so manieth sample of the sequences holds all of them; the others what changed. */

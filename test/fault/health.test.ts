@@ -60,6 +60,20 @@ test.each(oneVersion())(
   },
 )
 
+test('a source that writes nothing: what it has is durable soon after the start, and said', async () => {
+  await using backup = await Backup.prepare({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+  })
+  await backup.init()
+  await backup.up()
+  const [head, from] = [await backup.head(), performance.now()]
+  await backup.until(() => backup.events.some(({ event }) => event === 'caught-up'))
+  // The keepalives that nobody asks for come every half of wal_sender_timeout, and a heartbeat once a minute.
+  expect(performance.now() - from).toBeLessThan(LIMITS.heartbeatMs / 2)
+  expect(backup.repository.catalog.generation!.end).toBeGreaterThanOrEqual(head)
+  await backup.stop()
+})
+
 test('a store that is gone: ready all the same, not protected, and the reason is said; back again, protected', {
   timeout: 300_000,
 }, async () => {

@@ -4,6 +4,7 @@
  * does not depend on reading. On the timer it asks for an answer, so that a line on which nothing happens says something.
  */
 import type { Clock } from '../../core/clock.ts'
+import { LIMITS } from '../../core/limits.ts'
 import { compareLsn, type Lsn } from '../../core/position.ts'
 import { POSTGRES_EPOCH_MICROS } from './pgoutput.ts'
 
@@ -11,6 +12,7 @@ export class Feedback {
   readonly #send: (body: Buffer) => void
   readonly #clock: Clock
   readonly #timer: NodeJS.Timeout
+  readonly #first: NodeJS.Timeout
   #durable: Lsn
 
   /**
@@ -22,6 +24,8 @@ export class Feedback {
     this.#clock = options.clock
     this.#durable = options.durable
     this.#timer = setInterval(() => this.askForKeepalive(), options.intervalMs)
+    // A server that has nothing to send says for the first time after half of wal_sender_timeout where it stands.
+    this.#first = setTimeout(() => this.askForKeepalive(), LIMITS.firstHeartbeatMs + 100)
   }
 
   get durable(): Lsn {
@@ -45,6 +49,7 @@ export class Feedback {
 
   stop(): void {
     clearInterval(this.#timer)
+    clearTimeout(this.#first)
   }
 }
 

@@ -109,7 +109,7 @@ export class WalStream {
         intervalMs,
       })
       this.#feedback = feedback
-      this.#lastHeartbeat = clock.elapsed()
+      this.#lastHeartbeat = clock.elapsed() - LIMITS.heartbeatMs + LIMITS.firstHeartbeatMs
       this.#queue.onRoom = () => session.resume()
       const { ended } = await session.replicate(
         this.#command(this.#isProven ? from : LSN_ZERO),

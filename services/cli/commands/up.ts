@@ -30,6 +30,8 @@ function words(event: UpEvent): string | undefined {
       return `streaming from ${event.position}`
     case 'durable':
       return `durable to ${event.to}: ${countText(event.transactions)} transactions, ${countText(event.changes)} changes, ${bytesText(event.bytes)}, ${(event.lagMs / 1000).toFixed(1)} s behind`
+    case 'caught-up':
+      return `durable to ${event.to}: nothing waits`
     case 'gap':
       return `GAP in ${event.table} from ${event.from}: ${event.reason}; the table is being read again`
     case 'identity':
