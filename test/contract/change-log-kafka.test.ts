@@ -1,9 +1,10 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { kafkaError, openCluster } from '../../services/adapters/kafka/connection.ts'
+import { kafkaError, type KafkaSettings, openCluster } from '../../services/adapters/kafka/connection.ts'
 import { PartitionReader } from '../../services/adapters/kafka/partition-reader.ts'
-import { HEADER } from '../../services/adapters/kafka/unit.ts'
+import { HEAD_BYTES } from '../../services/adapters/kafka/log-tail.ts'
+import { decodeUnit, HEADER } from '../../services/adapters/kafka/unit.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
@@ -53,6 +54,13 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     bench = await sharedKafka()
   }, 300_000)
 
+  const settings = (): KafkaSettings => ({
+    brokers: bench.kafka.bootstrap,
+    clientId: 'test',
+    tls: undefined,
+    sasl: undefined,
+    clock: systemClock,
+  })
   const open = (prefix: string): Promise<KafkaChangeLog> => openKafkaLog(bench, prefix)
 
   test('items come out in the order in which they went in, and the end drains what is there, at once', async () => {
@@ -112,6 +120,27 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await third.close()
   })
 
+  test('a log of more topic-partitions than one record may name comes back whole, also from a second writer', async () => {
+    const sent = await items(60)
+    for (const count of [30, 60]) {
+      const log = await openKafkaLog(bench, 'many', { partitionsAtOnce: 2 })
+      for (const item of sent.slice(0, count)) await log.append(item, signal)
+      log.end()
+      const got: string[] = []
+      for await (const item of log.read(signal)) got.push(shownItem(item))
+      expect(got).toEqual(sent.slice(0, count).map(shownItem))
+      await log.close()
+    }
+    const cluster = openCluster(settings())
+    await cluster.connect()
+    const reader = new PartitionReader(cluster, 'many.transactions', 0, 0n, HEADER, { clock: systemClock })
+    const named: number[] = []
+    for (let next = await reader.available(signal); next !== undefined; next = await reader.available(signal))
+      named.push(decodeUnit(next.value!.subarray(HEAD_BYTES), next.stamp).partitions.length)
+    await cluster.disconnect()
+    expect(Math.max(...named)).toBeLessThan(3)
+  })
+
   test('a record of a kind that the reader does not know stops it: nothing behind it is read', async () => {
     const log = await open('unknown')
     const [known, behind] = (await items(2)) as [LogItem, LogItem]
@@ -134,13 +163,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     log.end()
     for await (const item of log.read(signal)) expect(item.kind).toBe('changes')
     await log.close()
-    const cluster = openCluster({
-      brokers: bench.kafka.bootstrap,
-      clientId: 'test',
-      tls: undefined,
-      sasl: undefined,
-      clock: systemClock,
-    })
+    const cluster = openCluster(settings())
     await cluster.connect()
     const reader = new PartitionReader(cluster, 'short.transactions', 0, 0n, HEADER, {
       shortTries: 3,

@@ -34,7 +34,7 @@ import { type TableRecordOptions, TableRecords } from './table-records.ts'
 import { transactionsTopic } from './topic-name.ts'
 import { Topics } from './topics.ts'
 import { UnitReader } from './unit-reader.ts'
-import { UnitWriter } from './unit-writer.ts'
+import { UNIT_PARTITIONS, UnitWriter } from './unit-writer.ts'
 
 export interface KafkaLogOptions {
   readonly settings: KafkaSettings
@@ -56,6 +56,8 @@ export interface KafkaLogOptions {
   readonly place: LogPlace | undefined
   /** `log`: the source is acknowledged once Kafka has it, on all replicas in sync; else once the store has it. */
   readonly acknowledge: 'segment' | 'log'
+  /** Topic-partitions that one unit's record names at most, but for one change that is in more; UNIT_PARTITIONS where it is not given. */
+  readonly partitionsAtOnce?: number
   /** Reads what units say of their transactions, and not the rows. */
   readonly outline?: boolean
   /** Throws where this process is no longer the one that may write. */
@@ -167,6 +169,7 @@ export class KafkaChangeLog implements ChangeLog {
           lanes: options.partitions,
           generation,
           term,
+          partitionsAtOnce: options.partitionsAtOnce ?? UNIT_PARTITIONS,
           clock,
           randomness,
           confirm: options.confirm,
@@ -244,7 +247,8 @@ export class KafkaChangeLog implements ChangeLog {
     if (
       this.#unit.fullest >= BATCH_BYTES ||
       this.#unit.bytes >= LIMITS.changeLogBytes / 2 ||
-      this.#unit.recordBytes >= PROGRESS_BYTES
+      this.#unit.recordBytes >= PROGRESS_BYTES ||
+      this.#unit.partitions.size >= (this.#options.partitionsAtOnce ?? UNIT_PARTITIONS)
     ) {
       // A unit may be under way while the next is filled; a third waits.
       await this.#writing

@@ -40,6 +40,11 @@ const PLAIN_BYTES = 64 * 1024
 const WHOLE = { isLink: false, isTombstone: false, piece: 0, pieces: 1 }
 /** All topic-partitions are named this often: readers start from there. */
 const FULL_EVERY_MS = 60_000
+/**
+ * Of topic-partitions in one unit's record: so many are some 600 KiB when they are compressed by gzip, and up to 900 KiB by what a topic's
+ * setting may make of them. Where a log has more, no record names all of them, and readers start further back.
+ */
+export const UNIT_PARTITIONS = 40_000
 /** One after the other, that Kafka refuses although nobody else has the claim: a broker that was set back has forgotten the producer. */
 const FENCED_TRIES = 5
 
@@ -54,6 +59,8 @@ export interface UnitWriterOptions {
   readonly lanes: number
   readonly generation: number
   readonly term: number
+  /** Topic-partitions that one record may name beyond those that its unit wrote. */
+  readonly partitionsAtOnce: number
   readonly clock: Clock
   readonly randomness: Randomness
   /** Asked before older writers are fenced: a writer that lost its claim must not fence the one that has it. */
@@ -259,7 +266,7 @@ export class UnitWriter {
         }
       }
       for (const key of written) changed.push(partitions.get(key)!)
-      const full = now - this.#fullAt >= FULL_EVERY_MS
+      const full = now - this.#fullAt >= FULL_EVERY_MS && partitions.size <= this.#options.partitionsAtOnce
       const progress: Unit = {
         generation,
         term,
