@@ -17,6 +17,7 @@ export default defineConfig({
             'test/fault/proxy.test.ts',
             'test/fault/crash.test.ts',
             'test/fault/kafka-network.test.ts',
+            'test/soak/**/*.test.ts',
           ]
         : scope === 'stores'
           ? ['test/stores/**/*.test.ts']
