@@ -61,6 +61,7 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
       for (const name of table.notNullAlone ?? [])
         say(RANK.attach, `ALTER TABLE ONLY ${quoteTable(table)} ALTER COLUMN ${quoteName(name)} SET NOT NULL`)
     sayNotNulls(say, table)
+    if (inherits) sayExpressions(say, table)
     sayColumns(say, table)
     sayParents(say, table, inherits)
     sayConstraints(say, table)
@@ -127,6 +128,23 @@ function sayNotNulls(say: Say, table: TableFacts): void {
       )
     if (k.validBeforeParent)
       say(RANK.constraint + 1, `${alter} VALIDATE CONSTRAINT ${quoteName(k.name)}`, object)
+  }
+}
+
+/**
+ * A generated column that comes from a parent computes as there, unless it was given an expression of its own behind that (SET
+ * EXPRESSION, of PostgreSQL 17): no facts of the child alone say so.
+ */
+function sayExpressions(say: Say, table: TableFacts): void {
+  const name = quoteTable(table)
+  for (const c of table.columns) {
+    if (c.local || c.generated === '' || c.default === null) continue
+    const command = `ALTER TABLE ONLY ${name} ALTER COLUMN ${quoteName(c.name)} SET EXPRESSION AS (${c.default})`
+    say(
+      RANK.attach,
+      `DO $tidemark$ BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
+  IF (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ${quoteLiteral(name)}::pg_catalog.regclass AND a.attname = ${quoteLiteral(c.name)}) <> ${quoteLiteral(c.default)} THEN EXECUTE ${quoteLiteral(command)}; END IF; END $tidemark$`,
+    )
   }
 }
 

@@ -105,6 +105,30 @@ test.each(oneVersion())(
   },
 )
 
+/** SET EXPRESSION came with PostgreSQL 17. */
+test.each(testedVersions().filter((version) => Number(version) >= 17))(
+  "a child's generated column computes as the child says (%s)",
+  async (version) => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE elder (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED); CREATE TABLE heir (own int, PRIMARY KEY (id)) INHERITS (elder);
+      CREATE TABLE like_it (own int, PRIMARY KEY (id)) INHERITS (elder); CREATE TABLE last (more int, PRIMARY KEY (id)) INHERITS (heir);
+      INSERT INTO elder VALUES (1); INSERT INTO heir VALUES (2); INSERT INTO like_it VALUES (3); INSERT INTO last VALUES (4);
+      ALTER TABLE ONLY heir ALTER COLUMN g SET EXPRESSION AS (id + 50)`,
+    })
+    await backup.durable()
+    const before = { at: formatLsn(await backup.head()), expected: shown(await digests(backup.sourceUrl)) }
+    await backup.source.query(
+      'ALTER TABLE heir ALTER COLUMN g SET EXPRESSION AS (id + 60); ALTER TABLE last ALTER COLUMN g SET EXPRESSION AS (-id); INSERT INTO last VALUES (5), (6)',
+    )
+    await backup.durable()
+    const restored = await backup.restore('latest')
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+    expect(restored.result?.unmade).toEqual([])
+    expect(shown(await digests((await backup.restore(before.at)).url))).toEqual(before.expected)
+  },
+)
+
 test.each(oneVersion())(
   'a column dropped and added again is another column, at every point (%s)',
   async (version) => {
