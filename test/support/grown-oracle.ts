@@ -288,6 +288,30 @@ function isNothingOfTheMoment(key: string, how: string, script: readonly string[
   )
 }
 
+/** Parts of tables, which are compared with every record, are told whatever came later. */
+const OF_TABLES = /^(TABLE|CONSTRAINT|FK CONSTRAINT|CHECK CONSTRAINT|DEFAULT|REPLICA IDENTITY) /
+
+/**
+ * Whether an object was changed while event triggers were off, and again with them before the next reading came: the record then
+ * is all that is seen, as the README says.
+ */
+function isHidden(key: string, script: readonly string[], ran: number): boolean {
+  const [, name] = /^[A-Z ]+ [\w-]+\.(?:[A-Z]+ )*(\w+)/.exec(key) ?? []
+  if (name === undefined || OF_TABLES.test(key)) return false
+  const names = new RegExp(`(?<!\\w)${name}(?!\\w)`)
+  let off = false
+  let unseen = false
+  for (const [index, sql] of script.entries()) {
+    if (sql.startsWith('SET event_triggers = off')) off = true
+    else if (sql.startsWith('RESET event_triggers')) off = false
+    else if (names.test(sql) && !sql.includes('-- refused')) {
+      if (off) unseen ||= index < ran
+      else if (unseen) return true
+    }
+  }
+  return false
+}
+
 /** One line for each difference that the report does not tell. */
 export async function untold(
   pgDump: string,
@@ -299,7 +323,9 @@ export async function untold(
   const isTold = told(restored)
   // A sequence of an identity column goes with its table, and its entry does not name that.
   const isToldOf = (key: string, sql: string): boolean =>
-    isTold(key) || isTold(`TABLE ${ADD_IDENTITY.exec(sql)?.[1] ?? ''} (`)
+    isTold(key) ||
+    isTold(`TABLE ${ADD_IDENTITY.exec(sql)?.[1] ?? ''} (`) ||
+    isTold(`TABLE ${/^REPLICA IDENTITY (\S+)$/.exec(key)?.[1] ?? ''} (`)
   const isExcept = naming(except)
   const isIndexOfExcept = ([key, sql]: readonly [string, string], index: string): boolean =>
     new RegExp(`^(?:CONSTRAINT|INDEX) .*[ .]${index} `).test(key) && (isExcept(key) || isExcept(sql))
@@ -320,6 +346,7 @@ export async function untold(
     const got = catalog.get(key)
     if (got === sql || isToldOf(key, sql) || isExcept(key) || isExcept(sql)) continue
     if (isNothingOfTheMoment(key, sql, script.slice(0, source.ran))) continue
+    if (isHidden(key, script, source.ran)) continue
     if (
       isNumbered(key, sql, got) ||
       isOwnAsWell(sql, got) ||
