@@ -152,7 +152,7 @@ export class LogHoles {
       `the log began anew ${HOLES_IN_A_ROW} times, and nothing of it could be stored: ${error.message}`,
       {
         cause: error,
-        next: 'see that replicator and compactors have the same kafka.brokers, kafka.prefix and kafka.registry, and that nobody trims the topics; then start up again',
+        next: 'see that replicator and compactors have the same kafka.brokers, kafka.prefix and kafka.registry, and what tidemark doctor says of the topics (compaction, retention); then start up again',
       },
     )
   }

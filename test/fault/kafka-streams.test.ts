@@ -187,7 +187,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       'warn KAFKA_RETENTION retention.ms is 60000 of settings.transactions',
       'refuse KAFKA_UNCLEAN unclean.leader.election.enable is true of settings.public.a',
       'refuse KAFKA_MESSAGE_BYTES max.message.bytes is 1000 of settings.public.a',
-      'warn KAFKA_MIN_INSYNC min.insync.replicas is 1 of settings.public.b',
+      'warn KAFKA_MIN_INSYNC min.insync.replicas is 1 of settings.public.',
     ])
       expect(
         said.some((one) => one.startsWith(wanted)),
