@@ -189,6 +189,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
         for (let id = 3000; id < 3010; id++) await backup.source.query(`INSERT INTO m VALUES (${id}, 'new')`)
         await compact(backup, kafka)
         await backup.stop()
+        expect(JSON.stringify(backup.events)).not.toMatch(/LOG_FENCED|another process/i)
         await equalToSource(backup)
       }
       await noGap(running[0]!.backup)

@@ -321,10 +321,13 @@ export class LogHistory implements AsyncDisposable {
       } else if (refused !== undefined) throw refused
       if (performance.now() > deadline) {
         this.#broker.asked.clear()
+        const posts = backup.group.posts.length
         const turns = performance.now()
         await pause(3000)
         const asked = [...this.#broker.asked].map(([where, from]) => `${where}@${from}`).join(' ')
-        this.told.push(`in ${Math.round(performance.now() - turns)} ms fetched: ${asked}`)
+        this.told.push(
+          `in ${Math.round(performance.now() - turns)} ms fetched: ${asked}; posted ${posts}, ${backup.group.posts.length}`,
+        )
       }
       if (performance.now() > deadline)
         throw new Error(

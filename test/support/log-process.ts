@@ -160,6 +160,7 @@ export class LogProcess {
 
   #compact(repository: Repository, generation: Generation, config: LoggedConfig): Promise<'done' | 'again'> {
     this.stage = 'compacting'
+    const points: string[] = []
     return compactTogether({
       config,
       repository,
@@ -169,7 +170,10 @@ export class LogProcess {
         if (event.event === 'starting' || event.event === 'sharing') this.stage = JSON.stringify(event)
         if (event.event === 'retry') this.met.push(`${event.code} ${event.message}`)
       },
-      onPoint: undefined,
+      onPoint: (point) => {
+        points.push(point)
+        this.doing = () => `${points.length} points, the last ${points.slice(-6).join(', ')}`
+      },
       clock: quick,
       openLog: () => this.#openLog(repository, generation, config, true),
       onConnected: () => undefined,

@@ -41,7 +41,7 @@ export class LoggedBackup implements ProcessHome {
   /** What an operator sets. */
   prefix: string
   #watching: Repository | undefined
-  readonly #group = new MemoryCutGroup(LANES)
+  readonly group = new MemoryCutGroup(LANES)
   readonly #open: (store: ObjectStore) => Promise<Repository>
 
   private constructor(
@@ -96,7 +96,7 @@ export class LoggedBackup implements ProcessHome {
 
   /** @param fresh why a person wants a new generation */
   start(role: Role, fresh?: string): LogProcess {
-    const link = new Link(this.options.broker, () => this.#group.member())
+    const link = new Link(this.options.broker, () => this.group.member())
     const process = new LogProcess(this, role, link, fresh)
     this.processes.add(process)
     this.all.push(process)
