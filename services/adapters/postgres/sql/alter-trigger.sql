@@ -49,6 +49,9 @@ BEGIN
   END LOOP;
   PERFORM set_config('tidemark.unlisted', '', true);
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   -- What is not back is a table that the publication leaves out: tend_identity finds it, and opens a gap.
   NULL;
 END
@@ -56,13 +59,16 @@ $$;
 REVOKE ALL ON FUNCTION tidemark.list_again() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION tidemark.on_alter_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 BEGIN
   IF current_query() ~* '\mset\s+(unlogged|expression)\M' AND NOT tidemark.publishes_all() THEN
     PERFORM tidemark.unlist(current_query());
   END IF;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   -- The server says itself what it refuses.
   NULL;
 END

@@ -164,9 +164,11 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_object(text, oid, oid, text, text) FROM PUBLIC;
 
+-- A failure of ours is never the user's, but for one: what serializable transactions see of each other's records can end one of
+-- them (40001), and who asked for that isolation tries again. Swallowed here, it would commit without its record.
 CREATE OR REPLACE FUNCTION tidemark.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
 AS $$
 DECLARE
   c record;
@@ -217,15 +219,24 @@ BEGIN
       ELSIF affected <> ALL (recorded) THEN
         -- One command, one record of the table, however many of its parts it names.
         recorded := recorded || affected;
+        IF tg_tag = 'ALTER TABLE' AND length(current_query()) < 100000 AND current_query() ~* '\mreplica\s+identity\M' THEN
+          PERFORM tidemark.note_chosen(affected);
+        END IF;
         -- A new table's key is named as well: it is still a new table.
         PERFORM tidemark.record_table(CASE WHEN tg_tag LIKE 'CREATE TABLE%' THEN tg_tag ELSE c.command_tag END, affected);
       END IF;
     EXCEPTION WHEN OTHERS THEN
+      IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+        RAISE;
+      END IF;
       -- Never the user's failure. The next comparison of the catalog with the records finds what is missing here.
       NULL;
     END;
   END LOOP;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   NULL;
 END
 $$;
@@ -235,7 +246,7 @@ $$;
 -- not write, so it leaves the tables' OIDs to on_drop, which runs behind it (event triggers run in the order of their names).
 CREATE OR REPLACE FUNCTION tidemark.on_before_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
 AS $$
 DECLARE
   tables oid[];
@@ -260,6 +271,9 @@ BEGIN
     PERFORM set_config('tidemark.untold_drops', untold, true);
   END IF;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   -- What could not be compared may have changed.
   PERFORM set_config('tidemark.untold_drops', COALESCE(array_to_string(tables, ','), ''), true);
 END
@@ -267,7 +281,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION tidemark.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
 AS $$
 DECLARE
   went record;
@@ -288,6 +302,9 @@ BEGIN
       BEGIN
         PERFORM tidemark.record_one(tg_tag, one);
       EXCEPTION WHEN OTHERS THEN
+        IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+          RAISE;
+        END IF;
         NULL;
       END;
     END LOOP;
@@ -318,6 +335,9 @@ BEGIN
        AND d.object_type NOT IN ('table column', 'view column', 'foreign table column', 'composite type column', 'default value', 'table constraint', 'domain constraint', 'toast table',
          'operator of access method', 'function of access method');
   EXCEPTION WHEN OTHERS THEN
+    IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+      RAISE;
+    END IF;
     NULL;
   END;
   -- What lost its identity gets one in the same command. Only tables that the command took something from are opened: that
@@ -334,11 +354,17 @@ BEGIN
       BEGIN
         PERFORM tidemark.record_one(tg_tag, one);
       EXCEPTION WHEN OTHERS THEN
+        IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+          RAISE;
+        END IF;
         NULL;
       END;
     END LOOP;
   END IF;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   NULL;
 END
 $$;
@@ -346,7 +372,7 @@ $$;
 -- A rewrite leaves no rows in the stream (hazard 25): say why it happened, and whether a USING may have changed values.
 CREATE OR REPLACE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
 AS $$
 DECLARE
   latest record;
@@ -361,6 +387,9 @@ BEGIN
           tidemark.columns_of(latest.columns)
         ELSE latest.facts::jsonb -> 'columns' END)::text);
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   NULL;
 END
 $$;

@@ -110,6 +110,19 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.set_identity(oid, text) FROM PUBLIC;
 
+-- A command that gives a table the identity that it has: from now on it is its owner's choice, and not what Tidemark gave. Only the
+-- text of the command shows it.
+CREATE OR REPLACE FUNCTION tidemark.note_chosen(wanted oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  DELETE FROM tidemark.identity g USING pg_catalog.pg_class c
+   WHERE g.oid = wanted::bigint AND c.oid = wanted AND g.given = c.relreplident::text
+     AND EXISTS (SELECT FROM string_to_table(lower(current_query()), ';') s WHERE s ~ '\mreplica\s+identity\M' AND position(lower(replace(c.relname, '"', '""')) IN s) > 0);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_chosen(oid) FROM PUBLIC;
+
 -- Called inside the user's own command, for each table that it touched. In a repair, which is no user's, tend_identity sees
 -- to identities instead: one table a transaction, so that no lock is held for long.
 CREATE OR REPLACE FUNCTION tidemark.ensure_identity(wanted oid) RETURNS void
@@ -132,6 +145,9 @@ BEGIN
     PERFORM tidemark.set_identity(wanted, target);
   END IF;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   -- Locked, most likely: tend_identity tries again. What the command did is recorded all the same.
   NULL;
 END

@@ -226,6 +226,9 @@ BEGIN
   END IF;
   RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
   -- tend_identity tries again.
   RETURN NULL;
 END
