@@ -1,9 +1,15 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { kafkaError, type KafkaSettings, openCluster } from '../../services/adapters/kafka/connection.ts'
+import {
+  kafkaError,
+  type KafkaSettings,
+  openCluster,
+  openKafka,
+} from '../../services/adapters/kafka/connection.ts'
 import { PartitionReader } from '../../services/adapters/kafka/partition-reader.ts'
 import { HEAD_BYTES } from '../../services/adapters/kafka/log-tail.ts'
+import { Topics } from '../../services/adapters/kafka/topics.ts'
 import { decodeUnit, HEADER } from '../../services/adapters/kafka/unit.ts'
 import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
 import { systemClock } from '../../services/core/clock.ts'
@@ -139,6 +145,19 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       named.push(decodeUnit(next.value!.subarray(HEAD_BYTES), next.stamp).partitions.length)
     await cluster.disconnect()
     expect(Math.max(...named)).toBeLessThan(3)
+  })
+
+  test('fewer brokers than a new topic needs are waited for: one that has just started is not counted yet', async () => {
+    const admin = openKafka(settings()).admin()
+    await admin.connect()
+    try {
+      await expect(new Topics(admin, systemClock, 2).ensure('too-few.public.t', 1)).rejects.toMatchObject({
+        code: 'LOG_UNREACHABLE',
+        retry: 'again',
+      })
+    } finally {
+      await admin.disconnect()
+    }
   })
 
   test('a record of a kind that the reader does not know stops it: nothing behind it is read', async () => {

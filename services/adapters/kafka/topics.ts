@@ -143,12 +143,21 @@ const REFUSED: Readonly<Record<string, string>> = {
   INVALID_CONFIG:
     "make the topic by the cluster's policy, with cleanup.policy=delete; or let Tidemark make it",
   INVALID_PARTITIONS: 'set kafka.partitions to what the cluster allows, with a new kafka.prefix',
-  INVALID_REPLICATION_FACTOR: 'set kafka.replicationFactor to what the cluster has brokers for',
 }
 
 function refusal(error: unknown, topic: string): TidemarkError | undefined {
   const type = typeName(error)
   if (type.endsWith('_AUTHORIZATION_FAILED')) return kafkaError(single(error), `topic ${topic}`)
+  // A broker that has just started is not counted yet: with fewer than the log needs, it waits for them.
+  if (type === 'INVALID_REPLICATION_FACTOR')
+    return new TidemarkError(
+      'LOG_UNREACHABLE',
+      `topic ${topic} cannot be made yet: too few brokers are up (${type})`,
+      {
+        cause: error,
+        next: 'start the brokers, or set kafka.replicationFactor to what the cluster has; up goes on by itself',
+      },
+    )
   const next = REFUSED[type]
   if (next === undefined) return undefined
   return new TidemarkError('LOG_REFUSED', `topic ${topic} cannot be made: Kafka answers ${type}`, {
