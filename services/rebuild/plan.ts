@@ -8,6 +8,7 @@ import type { Repository } from '../repository/repository.ts'
 import { closes, gapsAt } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import type { ResolvedPoint } from './point.ts'
+import { apart } from './same-names.ts'
 import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
 import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
@@ -118,7 +119,7 @@ export async function planRestore(
   }
   const ddl = await readDdl(repository, generation)
   const histories = buildHistories(facts, ddl, lsn)
-  const schema = await schemaAt(repository, generation, ddl, histories, lsn)
+  const schema = apart(await schemaAt(repository, generation, ddl, histories, lsn), histories)
   const excluded = new Set(exceptTables)
   const unreadable = new UnreadableTables()
   for (const gap of gapsAt(repository.catalog.gaps, generation, lsn)) {

@@ -80,6 +80,12 @@ export class TableHistory {
     this.#push({ lsn, ordinal, facts, columns: stored(facts), gap })
   }
 
+  /** Under a name of its own, in its last step. @see same-names.ts */
+  callLast(name: string): void {
+    const last = this.steps.pop()!
+    this.steps.push({ ...last, facts: { ...last.facts, name } })
+  }
+
   #push(step: TableStep): void {
     this.steps.push(step)
     for (const { attnum, missing } of step.columns)
