@@ -62,6 +62,7 @@ export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonl
     partitions: kafka.partitions,
     replicationFactor: kafka.replicationFactor,
     acknowledge: kafka.acknowledge,
+    registry: kafka.registry,
   })
   return [...clear, ...found]
 }

@@ -189,6 +189,12 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       'warn KAFKA_MIN_INSYNC',
     ])
     expect(await codes({ ...kafka('gone'), brokers: ['127.0.0.1:1'] })).toEqual(['refuse LOG_UNREACHABLE'])
+    const nowhere = { url: 'http://somebody:secret@127.0.0.1:1' }
+    const unregistered = await examineLog({ kafka: { ...kafka('healthy'), registry: nowhere } })
+    expect(unregistered.find(({ level }) => level === 'refuse')).toMatchObject({
+      code: 'LOG_UNREACHABLE',
+      what: 'the schema registry at http://127.0.0.1:1/ cannot be reached',
+    })
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await expect(backup.up({ kafka: kafka('doctor') })).rejects.toMatchObject({ code: 'LOG_REFUSED' })

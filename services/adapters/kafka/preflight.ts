@@ -1,8 +1,10 @@
 /** Findings about a cluster: settings under which records that were accepted can vanish, or never be accepted. */
 import { ConfigResourceTypes } from './kafkajs-types.ts'
+import { asTidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import { kafkaError, type KafkaSettings, openKafka } from './connection.ts'
 import { examinePartitions } from './partition-counts.ts'
+import { Registry, type RegistrySettings } from './registry.ts'
 import { examineTopics } from './topic-settings.ts'
 
 export interface KafkaExamination {
@@ -11,12 +13,30 @@ export interface KafkaExamination {
   readonly partitions: number
   readonly acknowledge: 'segment' | 'log'
   readonly replicationFactor: number
+  readonly registry: RegistrySettings
 }
 
 const BATCH_BYTES = 1024 * 1024
 const RETENTION_HOURS = 24
 
 export async function examineKafka(wanted: KafkaExamination): Promise<readonly Finding[]> {
+  const [cluster, registry] = await Promise.all([examineCluster(wanted), examineRegistry(wanted)])
+  return [...cluster, ...registry]
+}
+
+/** Without it nothing with a schema that it has not told before gets into the log. */
+async function examineRegistry({ registry, prefix }: KafkaExamination): Promise<readonly Finding[]> {
+  try {
+    await new Registry(registry, 0).examine(`${prefix}.transactions-value`)
+    return []
+  } catch (error) {
+    const { code, message, next } = asTidemarkError(error)
+    if (code === 'INTERNAL') throw error
+    return [{ level: 'refuse', code, what: message, fix: next }]
+  }
+}
+
+async function examineCluster(wanted: KafkaExamination): Promise<readonly Finding[]> {
   const findings: Finding[] = []
   const say = (level: Finding['level'], code: string, what: string, fix: string): void =>
     void findings.push({ level, code, what, fix })

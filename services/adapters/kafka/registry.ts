@@ -22,7 +22,8 @@ export class Registry {
   /** A table changed in a way that older readers' schemas do not cover; told once per version. */
   onIncompatible: ((subject: string) => void) | undefined
 
-  constructor(settings: RegistrySettings) {
+  /** @param maxRetries of one request, before it counts as failed */
+  constructor(settings: RegistrySettings, maxRetries = 2) {
     const place = new URL(settings.url)
     // A password in it would be in every line that tells of it.
     place.username = ''
@@ -39,7 +40,7 @@ export class Registry {
               userInfo: `${settings.user}:${settings.password ?? ''}`,
             },
           }),
-      maxRetries: 2,
+      maxRetries,
     })
   }
 
@@ -67,6 +68,11 @@ export class Registry {
       this.#read.set(id, text)
     }
     return text
+  }
+
+  /** Asks what registering asks first, and changes nothing. @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
+  async examine(subject: string): Promise<void> {
+    await this.#try(() => this.#client.getAllVersions(subject).catch(ifMissing([] as number[])))
   }
 
   async #register(subject: string, schema: string): Promise<number> {
