@@ -12,6 +12,7 @@ import { examineLog } from './compose.ts'
 import { garbageFindings, openBackup, openStore, placeOf } from './open-backup.ts'
 import { type Config, retentionFinding } from './config.ts'
 import { ledgerName } from '../formats/object-name.ts'
+import { examineProgress } from './examine-progress.ts'
 import { askedSource, examineSource } from './examine-source.ts'
 import { examineAnchors } from './examine-anchors.ts'
 import { examineStore } from './examine-store.ts'
@@ -31,6 +32,7 @@ export async function doctor(
   config: Config,
   options: { readonly scratch?: string | undefined; readonly signal?: AbortSignal } = {},
 ): Promise<DoctorReport> {
+  const signal = options.signal ?? new AbortController().signal
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
   let tried: readonly Finding[] = []
@@ -56,7 +58,6 @@ export async function doctor(
       const schema = isInstalled ? await readWholeSchema(client) : undefined
       notCovered = schema?.notes ?? []
       if (schema !== undefined && options.scratch !== undefined) {
-        const signal = options.signal ?? new AbortController().signal
         const result = await examineSchema(client, schema.statements, options.scratch, signal)
         tried = result.findings
         notCovered = [...notCovered, ...result.notes]
@@ -80,7 +81,7 @@ export async function doctor(
       findings.push(asFinding(error))
     }
   }
-  findings.push(...(await examineBackup(config, findings)))
+  findings.push(...(await examineBackup(config, findings, signal)))
   findings.push(...(await examineLog(config)))
   if (await restoreKeysHere(config.keys))
     findings.push({
@@ -96,7 +97,11 @@ export async function doctor(
 }
 
 /** What the backup itself shows, and whether the source can go on from it. @param said already, of the source */
-async function examineBackup(config: Config, said: readonly Finding[]): Promise<Finding[]> {
+async function examineBackup(
+  config: Config,
+  said: readonly Finding[],
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const findings: Finding[] = []
   try {
     const { repository, keys, anchored, compared } = await openBackup({ ...placeOf(config), role: 'writer' })
@@ -151,7 +156,8 @@ async function examineBackup(config: Config, said: readonly Finding[]): Promise<
             : 'tidemark up  (reads the table again, or has begun a new generation)',
         })
     const trouble = await examineSource(askedSource(config), repository, true)
-    if (trouble !== undefined && !isSaid(trouble.code, said)) findings.push(asFinding(trouble))
+    if (trouble === undefined) findings.push(...(await examineProgress(config, repository, signal)))
+    else if (!isSaid(trouble.code, said)) findings.push(asFinding(trouble))
   } catch (error) {
     findings.push(asFinding(error))
   }

@@ -44,6 +44,25 @@ export class WaitingChanges {
   }
 }
 
+/** Up to when everything is known to be durable, and how long ago that was, by the source's clock. */
+export interface Known {
+  readonly until: string
+  readonly seconds: number
+}
+
+/** @param sourceNow ms since 1970 */
+export function knownOf(generation: Generation, sourceNow: number): Known {
+  const until = knownUntil(generation)
+  return { until, seconds: Math.max(0, (sourceNow - Number(parseInstant(until) / 1000n)) / 1000) }
+}
+
+/** Why nothing is durable in time, where the ledger alone tells: an idle source is heard of with each heartbeat. */
+export function overdue({ until, seconds }: Known, rollMs: number): string | undefined {
+  return seconds * 1000 > rollMs + LIMITS.protectedMs + LIMITS.heartbeatMs
+    ? `nothing behind ${until} is known: that was ${Math.round(seconds)} s ago`
+    : undefined
+}
+
 /**
  * @param found.sourceNow ms since 1970, by the source's clock as far as it is known
  * @param found.waitingMs how long the oldest change that came has not been durable
@@ -63,21 +82,17 @@ export function protection(
 ): Protection {
   if (generation?.base === undefined)
     return { ok: false, reason: reasonOf('no base is durable yet', found), knownUntil: undefined }
-  const known = knownUntil(generation)
-  const patience = found.rollMs + LIMITS.protectedMs
-  const age = found.sourceNow - Number(parseInstant(known) / 1000n)
+  const known = knownOf(generation, found.sourceNow)
   const reason =
     found.damaged > 0
       ? `the newest points cannot be restored: ${found.damaged} objects are damaged in every store (tidemark doctor)`
-      : found.waitingMs > patience
+      : found.waitingMs > found.rollMs + LIMITS.protectedMs
         ? `changes that came ${Math.round(found.waitingMs / 1000)} s ago are not durable`
-        : age > patience + LIMITS.heartbeatMs
-          ? `nothing behind ${known} is known: that was ${Math.round(age / 1000)} s ago`
-          : undefined
+        : overdue(known, found.rollMs)
   return {
     ok: reason === undefined,
     reason: reason === undefined ? undefined : reasonOf(reason, found),
-    knownUntil: known,
+    knownUntil: known.until,
   }
 }
 

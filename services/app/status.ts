@@ -9,6 +9,7 @@ import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { type DamageReport, readDamage } from './damage-report.ts'
 import { type AskedSource, examineSource } from './examine-source.ts'
+import { type Known, knownOf } from './protection.ts'
 import { type GapReport, readWindows, type WindowReport } from './windows.ts'
 
 export interface Lag {
@@ -36,6 +37,8 @@ export interface StatusReport {
   /** Behind the window, where tables have a gap: what a restore takes without them; null where there is no such place. */
   readonly partly: WindowReport | null
   readonly lag: Lag | null
+  /** Up to when all is durable, and since when that is so; null where the source was not asked, and before the first base. */
+  readonly known: Known | null
   readonly gaps: readonly GapReport[]
   readonly budget: Budget | null
   readonly slot: { readonly name: string; readonly active: boolean; readonly walStatus: string } | null
@@ -56,7 +59,7 @@ export async function readStatus(
   const last = windows.findLast(({ without }) => without.length === 0)
   const newest = windows.at(-1)
   const { generation } = repository.catalog
-  let live: { lag: Lag; budget: Budget; slot: StatusReport['slot'] } | undefined
+  let live: LiveSource | undefined
   let sourceError: StatusReport['sourceError'] = null
   if (source !== undefined && generation !== undefined) {
     let trouble: TidemarkError | undefined
@@ -82,6 +85,7 @@ export async function readStatus(
     },
     partly: newest === undefined || newest === last ? null : newest,
     lag: live?.lag ?? null,
+    known: live?.known ?? null,
     gaps,
     budget: live?.budget ?? null,
     slot: live?.slot ?? null,
@@ -92,10 +96,14 @@ export async function readStatus(
   }
 }
 
-export async function askSource(
-  url: string,
-  generation: Generation,
-): Promise<{ lag: Lag; budget: Budget; slot: StatusReport['slot'] }> {
+export interface LiveSource {
+  readonly lag: Lag
+  readonly known: Known | null
+  readonly budget: Budget
+  readonly slot: StatusReport['slot']
+}
+
+export async function askSource(url: string, generation: Generation): Promise<LiveSource> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const head = async (): Promise<Lsn> =>
@@ -109,8 +117,12 @@ export async function askSource(
     const walBytesPerSecond = Math.round(Number(now - first) / ((systemClock.elapsed() - startedAt) / 1000))
     const slot = await readSlot(client, generation.facts.slot)
     const safe = slot?.safeBytes
+    const clock = await client.query<{ now: string }>(
+      `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::text AS now`,
+    )
     return {
       lag: lagOf(now, generation, systemClock.now()),
+      known: generation.base === undefined ? null : knownOf(generation, Number(clock.rows[0]?.now)),
       budget: {
         bytes: safe ?? null,
         walBytesPerSecond,

@@ -3,6 +3,9 @@ import { afterEach, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { notProtected } from '../../services/app/check-status.ts'
+import { doctor } from '../../services/app/doctor.ts'
+import { readStatus } from '../../services/app/status.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup, oneVersion } from '../support/backup.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
@@ -194,4 +197,40 @@ test('a store that only reads for a while is an outage: up stays, and goes on by
   expect(refusals).toBeGreaterThan(2)
   const retries = backup.events.filter((event) => event.event === 'retry')
   expect(retries[0]).toMatchObject({ code: 'STORE_READ_ONLY' })
+})
+
+test('a store too full for a segment, with room for less: doctor says that nothing becomes durable, as status --check does', async () => {
+  let isFull = false
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY)',
+    onPoint: (point) => {
+      if (isFull && point === 'segment-sealed') throw new TidemarkError('STORE_FULL', 'no space left')
+    },
+  })
+  // Any age is too old for this limit, so that nobody has to wait for the real one.
+  const none = { ...backup.config.roll, ageMs: -(LIMITS.protectedMs + LIMITS.heartbeatMs) }
+  const config = { ...backup.config, roll: none }
+  const progress = async (of: typeof config) =>
+    (await doctor(of)).findings.filter(({ code }) => code === 'NOT_PROTECTED')
+  const checked = async (rollMs: number) =>
+    notProtected(
+      await readStatus(backup.repository, { url: backup.sourceUrl, trustsLog: false }),
+      rollMs,
+    ).join()
+  isFull = true
+  await backup.source.query('INSERT INTO t VALUES (1)')
+  await backup.until(() => backup.events.some((event) => event.event === 'retry'))
+  expect(await progress(config)).toMatchObject([
+    { level: 'refuse', what: expect.stringContaining('nothing becomes durable: nothing behind ') as string },
+  ])
+  expect(await checked(none.ageMs)).toMatch(/nothing behind .* is known: that was \d+ s ago$/)
+  isFull = false
+  await backup.durable()
+  expect(await progress(backup.config)).toEqual([])
+  expect(await checked(backup.config.roll.ageMs)).toBe('')
+  await backup.stop()
+  expect(await progress(backup.config)).toMatchObject([
+    { level: 'warn', what: expect.stringMatching(/^nobody reads the slot/) as string },
+  ])
+  expect(await checked(backup.config.roll.ageMs)).toMatch(/^nobody reads the slot/)
 })

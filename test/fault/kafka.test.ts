@@ -189,7 +189,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       'warn KAFKA_MIN_INSYNC',
     ])
     expect(await codes({ ...kafka('gone'), brokers: ['127.0.0.1:1'] })).toEqual(['refuse LOG_UNREACHABLE'])
-    const nowhere = { url: 'http://somebody:secret@127.0.0.1:1' }
+    const nowhere = { url: 'http://somebody:secret@127.0.0.1:1', user: undefined, password: undefined }
     const unregistered = await examineLog({ kafka: { ...kafka('healthy'), registry: nowhere } })
     expect(unregistered.find(({ level }) => level === 'refuse')).toMatchObject({
       code: 'LOG_UNREACHABLE',
