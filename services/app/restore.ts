@@ -8,7 +8,9 @@ import { TidemarkError } from '../core/errors.ts'
 import { formatLsn } from '../core/position.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import type { IndexedTransaction } from '../formats/segment-index.ts'
-import { parsePoint, type ResolvedPoint, resolvePoint } from '../rebuild/point.ts'
+import { type ResolvedPoint, resolvePoint } from '../rebuild/point.ts'
+import { parsePoint } from '../rebuild/point-text.ts'
+import { pointText, transactionText } from '../repository/restorable.ts'
 import { unlessSealedForOthers } from '../rebuild/sealed-for-others.ts'
 import { type CountedTable, countsAt, schemaChangesAt } from '../rebuild/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
@@ -44,6 +46,8 @@ export interface RestoreOptions extends BackupPlace {
 }
 
 export interface Neighbour {
+  /** As `--at` takes it, `xid:N@GENERATION` where there are several; with `before:` ahead of it, the state without it. */
+  readonly point: string
   readonly position: string
   readonly xid: number
   readonly committedAt: string
@@ -251,7 +255,8 @@ async function neighbour(
   if (transaction === undefined) return null
   const counts = await unlessSealedForOthers(countsAt(repository, point.generation, transaction.lsn))
   return {
-    position: formatLsn(transaction.lsn),
+    point: transactionText(repository.catalog, point.generation, transaction.xid),
+    position: pointText(repository.catalog, point.generation, transaction.lsn),
     xid: transaction.xid,
     committedAt: formatInstant(transaction.committedAt),
     tables: counts ?? [],
@@ -265,11 +270,14 @@ export async function planReport(
 ): Promise<Omit<PlanReport, 'resumes'>> {
   return {
     point: {
-      position: formatLsn(plan.point.lsn),
+      position: pointText(repository.catalog, plan.point.generation, plan.point.lsn),
       at: await neighbour(repository, plan, plan.point.at),
       next: await neighbour(repository, plan, plan.point.next),
     },
-    base: { id: plan.point.base.id, closing: formatLsn(plan.point.base.closing) },
+    base: {
+      id: plan.point.base.id,
+      closing: pointText(repository.catalog, plan.point.generation, plan.point.base.closing),
+    },
     tables: plan.tables.map((t) => ({
       schema: t.schema,
       name: t.name,

@@ -153,7 +153,11 @@ export async function verifyAgainstSource(
     await systemClock.sleep(200, signal)
     await repository.ledger.refresh()
   }
-  const point = await resolvePoint(repository, { kind: 'lsn', lsn: toLsn(at - 1n) })
+  const point = await resolvePoint(repository, {
+    kind: 'lsn',
+    lsn: toLsn(at - 1n),
+    generation: generation.facts.generation,
+  })
   const backup = await digestBackup(
     repository,
     await planRestore(repository, point),

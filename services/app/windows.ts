@@ -2,7 +2,7 @@
 import { formatLsn, parseLsn } from '../core/position.ts'
 import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
-import { offered, pointText, restorableRanges } from '../repository/restorable.ts'
+import { markerText, offered, pointText, restorableRanges } from '../repository/restorable.ts'
 
 /** Every point of it can be restored; `to` is the last one. As `restore --at` takes them. */
 export interface WindowReport {
@@ -36,6 +36,8 @@ export interface WindowsReport {
   readonly gaps: readonly GapReport[]
   readonly markers: readonly {
     readonly name: string
+    /** As `--at` takes it: with its generation where another has the name too. */
+    readonly point: string
     readonly position: string
     readonly writtenAt: string
     readonly restorable: boolean
@@ -88,6 +90,7 @@ export function readWindows(repository: Repository): WindowsReport {
       const at = parseLsn(body.at)
       return {
         name: body.name,
+        point: markerText(catalog, g, body.name),
         position: pointText(catalog, g, at),
         writtenAt,
         ...offered(catalog, g, at),

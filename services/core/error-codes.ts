@@ -276,7 +276,13 @@ export const CODES = {
     exit: 7,
     retry: 'person',
     means: 'Nothing was restored.',
-    next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN (LSN@GENERATION where two overlap), xid:N, marker:NAME, latest, or before:xid:N',
+    next: 'give a time with zone (2026-01-31T14:05:00Z), an LSN, xid:N, before:xid:N, marker:NAME (each with @GENERATION where two have it), or latest',
+  },
+  POINT_AMBIGUOUS: {
+    exit: 7,
+    retry: 'person',
+    means: 'Nothing was restored: more than one generation has what this point names.',
+    next: 'the same with @GENERATION: tidemark windows lists them',
   },
   POINT_BEFORE_WINDOW: {
     exit: 7,

@@ -3,13 +3,15 @@ import { parseLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { Repository } from '../repository/repository.ts'
-import { offered, pointText, stateBefore } from '../repository/restorable.ts'
+import { offered, pointText, stateBefore, transactionText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './point.ts'
 import { ddlOf } from './schema-at.ts'
 import { type CountedTable, countedTables, rowsOf, schemaChangesAt } from './transaction-text.ts'
 
 export interface FoundTransaction {
+  /** As `--at` takes it: `xid:N@GENERATION` where there are several. */
+  readonly point: string
   readonly position: string
   readonly xid: number
   readonly committedAt: string
@@ -20,7 +22,11 @@ export interface FoundTransaction {
   /** What a restore makes of the point, and of the one before it. */
   readonly restorable: boolean
   readonly without: readonly string[]
-  readonly before: { readonly restorable: boolean; readonly without: readonly string[] }
+  readonly before: {
+    readonly point: string
+    readonly restorable: boolean
+    readonly without: readonly string[]
+  }
   /** How far it stands out; larger is more unusual. */
   readonly score: number
 }
@@ -63,13 +69,17 @@ export async function findTransactions(
         sizes.push(rows)
         if (!matches(query, tables, schema, rows)) continue
         found.push({
+          point: transactionText(catalog, generation, t.xid),
           position: pointText(catalog, generation, t.lsn),
           ...offered(catalog, generation, t.lsn),
-          before: offered(
-            catalog,
-            generation,
-            stateBefore(generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from), t.lsn),
-          ),
+          before: {
+            point: `before:${transactionText(catalog, generation, t.xid)}`,
+            ...offered(
+              catalog,
+              generation,
+              stateBefore(generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from), t.lsn),
+            ),
+          },
           xid: t.xid,
           committedAt: formatInstant(t.committedAt),
           rows,

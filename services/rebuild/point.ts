@@ -4,15 +4,7 @@
  * before the first transaction whose commit time is later.
  */
 import { TidemarkError } from '../core/errors.ts'
-import {
-  compareLsn,
-  endOfRecords,
-  formatLsn,
-  isLsnText,
-  type Lsn,
-  parseLsn,
-  toLsn,
-} from '../core/position.ts'
+import { compareLsn, endOfRecords, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
 import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
@@ -24,54 +16,8 @@ import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
 import { unlessSealedForOthers } from './sealed-for-others.ts'
 import { behindBreak, mayBeBehind } from './behind-break.ts'
-
-export type Point =
-  | { readonly kind: 'latest' }
-  | { readonly kind: 'time'; readonly micros: bigint; readonly text: string }
-  /** `generation` where LSNs of two overlap: after a failover that lost transactions. */
-  | { readonly kind: 'lsn'; readonly lsn: Lsn; readonly generation?: number }
-  | { readonly kind: 'transaction'; readonly xid: number; readonly before: boolean }
-  | { readonly kind: 'beforeLsn'; readonly lsn: Lsn }
-  | { readonly kind: 'marker'; readonly name: string }
-
-/** @throws TidemarkError POINT_INVALID; a time without a zone is refused, never guessed */
-export function parsePoint(text: string): Point {
-  const trimmed = text.trim()
-  if (trimmed === 'latest') return { kind: 'latest' }
-  if (trimmed.startsWith('marker:')) return { kind: 'marker', name: trimmed.slice(7) }
-  const before = trimmed.startsWith('before:')
-  const rest = before ? trimmed.slice(7) : trimmed
-  const xid = /^xid:(\d{1,10})$/.exec(rest)
-  if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before }
-  const place = rest.startsWith('lsn:') ? rest.slice(4) : rest
-  const [, lsnText = '', generation] = /^([^@]+)@(\d{1,9})$/.exec(place) ?? []
-  if (generation !== undefined && !before && isLsnText(lsnText))
-    return { kind: 'lsn', lsn: parseLsn(lsnText), generation: Number(generation) }
-  if (isLsnText(place))
-    return before ? { kind: 'beforeLsn', lsn: parseLsn(place) } : { kind: 'lsn', lsn: parseLsn(place) }
-  const time =
-    /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
-  if (time === null || before)
-    throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
-  if (time[3] === undefined) {
-    throw new TidemarkError('POINT_INVALID', `"${trimmed}" has no time zone: it could be any of 24 hours`, {
-      next: `the same with a zone, e.g. ${time[1]}T${time[2]}Z for UTC`,
-    })
-  }
-  const [clock = '', fraction = ''] = time[2]!.split('.')
-  const seconds = Date.parse(
-    `${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`,
-  )
-  // `Date.parse` takes the 31st of a shorter month for the first of the next.
-  const day = Date.parse(`${time[1]}T00:00:00Z`)
-  if (Number.isNaN(seconds) || !new Date(day).toISOString().startsWith(time[1]!))
-    throw new TidemarkError('POINT_INVALID', `no such date or time: "${trimmed}"`)
-  return {
-    kind: 'time',
-    micros: BigInt(seconds) * 1000n + BigInt(fraction.padEnd(6, '0') || '0'),
-    text: trimmed,
-  }
-}
+import { containing, markerOf, type Meant, numbered, refuseSeveral } from './pick-generation.ts'
+import type { Point } from './point-text.ts'
 
 export interface ResolvedPoint {
   readonly generation: Generation
@@ -142,17 +88,10 @@ async function resolve(repository: Repository, point: Point): Promise<ResolvedPo
         undefined,
       )
     case 'lsn':
-      return finish(repository, containing(generations, point.lsn, point.generation), point.lsn, undefined)
+      return finish(repository, containing(generations, point), point.lsn, undefined)
     case 'marker': {
-      for (const generation of generations.toReversed()) {
-        const marker = generation.markers.findLast((m) => m.body.name === point.name)
-        if (marker !== undefined) return finish(repository, generation, parseLsn(marker.body.at), undefined)
-      }
-      throw new TidemarkError(
-        'POINT_UNKNOWN',
-        `there is no marker "${point.name.slice(0, 60)}" in the backup`,
-        { next: 'tidemark windows  (lists the markers)' },
-      )
+      const { generation, lsn } = markerOf(generations, point)
+      return finish(repository, generation, lsn, undefined)
     }
     case 'transaction':
     case 'beforeLsn':
@@ -162,53 +101,79 @@ async function resolve(repository: Repository, point: Point): Promise<ResolvedPo
   }
 }
 
-function containing(generations: readonly Generation[], lsn: Lsn, wanted: number | undefined): Generation {
-  if (wanted !== undefined) {
-    const named = generations.find((generation) => generation.facts.generation === wanted)
-    if (named === undefined)
-      throw new TidemarkError('POINT_UNKNOWN', `there is no generation ${wanted} with a finished base`)
-    return named
-  }
-  for (const generation of generations.toReversed())
-    if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
-  const first = generations[0]!
-  throw new TidemarkError(
-    'POINT_BEFORE_WINDOW',
-    `${formatLsn(lsn)} lies before the first window, which opens at ${formatLsn(first.bases[0]!.closing)}`,
-  )
+interface FoundPoint {
+  readonly generation: Generation
+  readonly entry: NumberedEntry<'segments'>
+  readonly transactions: readonly IndexedTransaction[]
+  /** Index into `transactions`. */
+  readonly at: number
 }
+
+type TransactionPoint = Point & { kind: 'transaction' | 'beforeLsn' }
 
 async function byTransaction(
   repository: Repository,
   generations: readonly Generation[],
-  point: (Point & { kind: 'transaction' }) | (Point & { kind: 'beforeLsn' }),
+  point: TransactionPoint,
 ): Promise<ResolvedPoint> {
-  for (const generation of generations.toReversed()) {
-    for await (const entry of generation.segments.backwards(
-      (c) =>
-        point.kind === 'transaction' ||
-        (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0),
-    )) {
-      if (!isSegments(entry)) continue
-      const transactions = await readTransactions(repository, entry)
-      const at = transactions.findLastIndex((t) =>
-        point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0,
-      )
-      if (at < 0) continue
-      const found = transactions[at]!
-      if (point.kind === 'transaction' && !point.before)
-        return finish(repository, generation, found.lsn, transactions[at + 1])
-      // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
-      const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
-      return finish(repository, generation, stateBefore(generation, previous, found.lsn), found)
-    }
+  // One whose base is not finished counts too: what is meant may be its transaction.
+  const searched =
+    point.generation === undefined
+      ? repository.catalog.generations
+      : [numbered(generations, point.generation)]
+  const all: FoundPoint[] = []
+  for (const generation of searched) {
+    const found = await findIn(repository, generation, point)
+    if (found !== undefined) all.push(found)
   }
-  throw new TidemarkError(
-    'POINT_UNKNOWN',
+  const text =
     point.kind === 'transaction'
-      ? `transaction ${point.xid} is not in the backup`
-      : `no transaction in the backup commits at ${formatLsn(point.lsn)}`,
+      ? `${point.before ? 'before:' : ''}xid:${point.xid}`
+      : `before:${formatLsn(point.lsn)}`
+  refuseSeveral(
+    text,
+    all.map(({ generation, transactions, at }) => ({
+      generation,
+      text,
+      what: `committed ${formatInstant(transactions[at]!.committedAt)}`,
+    })),
   )
+  const [only] = all
+  if (only === undefined)
+    throw new TidemarkError(
+      'POINT_UNKNOWN',
+      point.kind === 'transaction'
+        ? `transaction ${point.xid} is not in ${point.generation === undefined ? 'the backup' : `generation ${point.generation}`}`
+        : `no transaction in the backup commits at ${formatLsn(point.lsn)}`,
+    )
+  const { entry, transactions, at } = only
+  const generation = numbered(generations, only.generation.facts.generation)
+  const found = transactions[at]!
+  if (point.kind === 'transaction' && !point.before)
+    return finish(repository, generation, found.lsn, transactions[at + 1])
+  // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
+  const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
+  return finish(repository, generation, stateBefore(generation, previous, found.lsn), found)
+}
+
+/** The newest one: a server counts its transactions anew behind four thousand million. */
+async function findIn(
+  repository: Repository,
+  generation: Generation,
+  point: TransactionPoint,
+): Promise<FoundPoint | undefined> {
+  for await (const entry of generation.segments.backwards(
+    (c) =>
+      point.kind === 'transaction' || (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0),
+  )) {
+    if (!isSegments(entry)) continue
+    const transactions = await readTransactions(repository, entry)
+    const at = transactions.findLastIndex((t) =>
+      point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0,
+    )
+    if (at >= 0) return { generation, entry, transactions, at }
+  }
+  return undefined
 }
 
 async function byTime(
@@ -227,7 +192,27 @@ async function byTime(
       },
     )
   }
+  // Clocks of two servers differ: what one stamped last may lie behind what the other stamped first.
+  const holding = generations.filter(
+    (g) => parseInstant(closedAt(g.bases[0]!)) <= point.micros && point.micros <= parseInstant(knownUntil(g)),
+  )
+  if (holding.length > 1) {
+    const meant: Meant[] = []
+    for (const generation of holding) {
+      const { lsn } = await timeIn(repository, generation, point)
+      meant.push({ generation, text: formatLsn(lsn), what: `which has that time from its own server` })
+    }
+    refuseSeveral(point.text, meant)
+  }
   const generation = generations.findLast((g) => parseInstant(openedAt(g)) <= point.micros) ?? generations[0]!
+  return timeIn(repository, generation, point)
+}
+
+async function timeIn(
+  repository: Repository,
+  generation: Generation,
+  point: Point & { kind: 'time' },
+): Promise<ResolvedPoint> {
   const first = generation.bases[0]!
   for await (const entry of generation.segments.segments(
     (c) => c.latestCommittedAt !== undefined && parseInstant(c.latestCommittedAt) > point.micros,

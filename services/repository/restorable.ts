@@ -22,16 +22,51 @@ export function gapsAt(gaps: readonly Gap[], generation: Generation, lsn: Lsn): 
   )
 }
 
-/** As a restore takes it: a place of an older generation may be one of a newer one too. */
+/** As a restore takes it: a number of one generation may be one of another too. */
+export function inGeneration(text: string, { facts }: Generation): string {
+  return `${text}@${facts.generation}`
+}
+
+/** Whether a restore to the place can begin in this generation. */
+export function reaches(generation: Generation, lsn: Lsn): boolean {
+  const base = firstBase(generation)
+  return base !== undefined && closes(base.closing, lsn) && compareLsn(lsn, generation.end) <= 0
+}
+
+/** A place of the newest generation goes without its number where no older one has it. */
 export function pointText(
   { generations }: Pick<Catalog, 'generations'>,
-  { facts }: Generation,
+  generation: Generation,
   lsn: Lsn,
 ): string {
   const newest = generations.findLast(({ bases }) => bases.length > 0)
-  return newest === undefined || newest.facts.generation === facts.generation
-    ? formatLsn(lsn)
-    : `${formatLsn(lsn)}@${facts.generation}`
+  const isAlone =
+    (newest === undefined || newest === generation) &&
+    generations.every((other) => other === generation || !reaches(other, lsn))
+  return isAlone ? formatLsn(lsn) : inGeneration(formatLsn(lsn), generation)
+}
+
+/** `xid:4711`: with its generation as soon as there are two, because a server that was set back counts again. */
+export function transactionText(
+  { generations }: Pick<Catalog, 'generations'>,
+  generation: Generation,
+  xid: number,
+): string {
+  return generations.length > 1 ? inGeneration(`xid:${xid}`, generation) : `xid:${xid}`
+}
+
+/** `marker:NAME`: with its generation where a restore can reach one of that name in another too. */
+export function markerText(
+  { generations }: Pick<Catalog, 'generations'>,
+  generation: Generation,
+  name: string,
+): string {
+  const isTwice = generations.some(
+    (other) =>
+      other !== generation &&
+      other.markers.some(({ body }) => body.name === name && reaches(other, parseLsn(body.at))),
+  )
+  return isTwice ? inGeneration(`marker:${name}`, generation) : `marker:${name}`
 }
 
 /** The oldest base that a restore can begin from. */

@@ -9,6 +9,11 @@ import { formatLsn, type Lsn, parseLsn, toLsn } from '../../services/core/positi
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { doctor } from '../../services/app/doctor.ts'
 import { readStatus } from '../../services/app/status.ts'
+import { find } from '../../services/app/find.ts'
+import { openBackup, placeOf } from '../../services/app/open-backup.ts'
+import { resolvePoint } from '../../services/rebuild/point.ts'
+import { parsePoint } from '../../services/rebuild/point-text.ts'
+import { pointText } from '../../services/repository/restorable.ts'
 import { Backup, digests, shown, withDatabase } from '../support/backup.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
 
@@ -212,6 +217,97 @@ test('a source that was set back to an older snapshot of its disk is refused, wh
     expect(backup.repository.catalog.generations).toHaveLength(1)
     expect(backup.repository.catalog.generation!.end).toBe(stored)
     await other.end()
+  })
+})
+
+test('numbers that come again in a source that was set back: each point says its generation, or is refused', async () => {
+  await withServers(async (make) => {
+    const server = await make('one')
+    await server.start()
+    await using backup = await Backup.start({ url: server.url(), setup: SETUP })
+    await backup.durable()
+    await backup.stop()
+    await server.stop()
+    const older = await make('older')
+    copyServer(server, older, true)
+    await server.start()
+    const source = withDatabase(server.url(), backup.database)
+    const run = async (address: string, sql: string): Promise<string | undefined> => {
+      const client = new pg.Client(address)
+      client.on('error', () => undefined)
+      await client.connect()
+      try {
+        const { rows } = (await client.query(sql)) as pg.QueryResult<{ x: string }>
+        return rows[0]?.x
+      } finally {
+        await client.end()
+      }
+    }
+    const end = async (address: string): Promise<Lsn> =>
+      parseLsn((await run(address, 'SELECT pg_current_wal_lsn()::text AS x'))!)
+    const marker = `INSERT INTO tidemark.marker (name) VALUES ('twice')`
+    await backup.up()
+    await run(source, marker)
+    const xid = 'RETURNING pg_current_xact_id()::text AS x'
+    const lost = new Map<number, number>()
+    for (let id = 1; id <= 10; id++)
+      lost.set(Number(await run(source, `DELETE FROM t WHERE id = ${id} ${xid}`)), id)
+    await backup.reached(await end(source))
+    await backup.stop()
+    await server.kill()
+    await older.start()
+    const url = withDatabase(older.url(), backup.database)
+    await backup.up({ sourceUrl: url, newGeneration: 'the source was set back' })
+    await run(url, marker)
+    const written: number[] = []
+    while ((written.at(-1) ?? 0) < Math.max(...lost.keys()))
+      written.push(Number(await run(url, `INSERT INTO t SELECT max(id) + 1, 'second' FROM t ${xid}`)))
+    // Tidemark writes too: not every number is the application's in both.
+    const again = written.find((one) => lost.has(one))
+    expect(again).toBeDefined()
+    await backup.reached(await end(url))
+    const { repository } = await openBackup({ ...placeOf(backup.config), role: 'restore' })
+    const found = await find({
+      ...placeOf(backup.config),
+      around: undefined,
+      withinMinutes: 60,
+      minRows: 1,
+      limit: 1000,
+    })
+    const same = found.transactions.filter(({ xid }) => xid === again)
+    expect(same.map(({ before }) => before.point).sort()).toEqual([
+      `before:xid:${again}@1`,
+      `before:xid:${again}@2`,
+    ])
+    // As it is printed, it means what was found.
+    for (const t of found.transactions) {
+      if (!t.restorable) continue
+      const point = await resolvePoint(repository, parsePoint(t.point))
+      expect(pointText(repository.catalog, point.generation, point.lsn)).toBe(t.position)
+      const same = await resolvePoint(repository, parsePoint(t.position))
+      expect([same.generation, same.lsn]).toEqual([point.generation, point.lsn])
+    }
+    await run(older.url(), 'CREATE DATABASE undone')
+    const undone = await backup.restore(`before:xid:${again}@1`, {
+      into: withDatabase(older.url(), 'undone'),
+    })
+    expect(
+      await run(undone.url, `SELECT count(*) FILTER (WHERE v = 'a') || ' of ' || count(*) AS x FROM t`),
+    ).toBe(`${101 - lost.get(again!)!} of ${101 - lost.get(again!)!}`)
+    for (const [plain, ...points] of [
+      [`xid:${again}`, `xid:${again}@1`, `xid:${again}@2`],
+      [`before:xid:${again}`, `before:xid:${again}@1`, `before:xid:${again}@2`],
+      ['marker:twice', 'marker:twice@1', 'marker:twice@2'],
+    ]) {
+      await expect(resolvePoint(repository, parsePoint(plain!))).rejects.toMatchObject({
+        code: 'POINT_AMBIGUOUS',
+        next: points.map((point) => `--at ${point}`).join('  or  '),
+      })
+      const generations = []
+      for (const point of points)
+        generations.push((await resolvePoint(repository, parsePoint(point))).generation.facts.generation)
+      expect(generations).toEqual([1, 2])
+    }
   })
 })
 

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { tidemark } from '../support/cli.ts'
 import { openBackup, placeOf } from '../../services/app/open-backup.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
-import { parsePoint, resolvePoint } from '../../services/rebuild/point.ts'
+import { resolvePoint } from '../../services/rebuild/point.ts'
+import { parsePoint } from '../../services/rebuild/point-text.ts'
 import { Backup } from '../support/backup.ts'
 
 interface Offer {
@@ -28,7 +29,7 @@ function ofLines(text: string): Offer[] {
     if (line.includes('cannot be restored') || /^ {2}gap/.test(line)) continue
     const without = [...line.matchAll(/--except-table (\S+)/g)].map(([, name]) => name!)
     const points = line.matchAll(
-      /marker {2}(\S+)|([0-9A-F]+\/[0-9A-F]+(?:@\d+)?)|\((\d{4}-[^)]*Z)\)|((?:before:)?xid:\d+)/g,
+      /marker {2}(\S+)|([0-9A-F]+\/[0-9A-F]+(?:@\d+)?)|\((\d{4}-[^)]*Z)\)|((?:before:)?xid:\d+(?:@\d+)?)/g,
     )
     for (const [, marker, lsn, time, xid] of points)
       offers.push({ at: marker === undefined ? (lsn ?? time ?? xid)! : `marker:${marker}`, without })
@@ -46,11 +47,11 @@ async function offers(backup: Backup): Promise<Offer[]> {
     ofLines((await tidemark([...args, '--config', backup.configPath], backup.folder)).stdout)
   const windows = (await run('windows')) as unknown as {
     windows: { from: Place; to: Place; without: string[] }[]
-    markers: (Offered & { name: string; position: string })[]
+    markers: (Offered & { point: string; position: string })[]
     bases: (Offered & { closing: string })[]
   }
   const found = (await run('find', '--limit', '100')) as unknown as {
-    transactions: (Offered & { xid: number; position: string; before: Offered })[]
+    transactions: (Offered & { point: string; position: string; before: Offered & { point: string } })[]
   }
   const status = (await run('status')) as unknown as {
     window: { from: string; to: string; fromTime: string | null; toTime: string | null }
@@ -63,14 +64,12 @@ async function offers(backup: Backup): Promise<Offer[]> {
         at === null ? undefined : { at, without },
       ),
     ),
-    ...windows.markers.map((m) =>
-      m.restorable ? { at: `marker:${m.name}`, without: m.without } : undefined,
-    ),
+    ...windows.markers.map((m) => (m.restorable ? { at: m.point, without: m.without } : undefined)),
     ...windows.bases.map((b) => (b.restorable ? { at: b.closing, without: b.without } : undefined)),
     ...found.transactions.flatMap((t) => [
       t.restorable ? { at: t.position, without: t.without } : undefined,
-      t.restorable ? { at: `xid:${t.xid}`, without: t.without } : undefined,
-      t.before.restorable ? { at: `before:xid:${t.xid}`, without: t.before.without } : undefined,
+      t.restorable ? { at: t.point, without: t.without } : undefined,
+      t.before.restorable ? { at: t.before.point, without: t.before.without } : undefined,
     ]),
     ...(await text('windows')),
     ...(await text('find', '--limit', '100')),
@@ -135,6 +134,7 @@ test('gaps of tables, closed and open, markers in them, and two generations', {
   await backup.up({ newGeneration: 'asked for', largestRow: 1024 * 1024 })
   await backup.source.query('INSERT INTO m VALUES (8)')
   await marker('newer')
+  await marker('behind')
   await backup.durable()
   await allTaken(backup)
 })

@@ -4,7 +4,7 @@ import { formatLsn, toLsn } from '../../services/core/position.ts'
 import { readWindows } from '../../services/app/windows.ts'
 import { LANE } from '../../services/compactor/cut-objects.ts'
 import { reachedAt } from '../../services/repository/source-time.ts'
-import { parsePoint } from '../../services/rebuild/point.ts'
+import { parsePoint } from '../../services/rebuild/point-text.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
 async function now(backup: Backup): Promise<string> {

@@ -42,7 +42,7 @@ export function registerFind(program: Command, run: Run): void {
         const { output } = context
         const rows = report.transactions.map((t) => [
           t.committedAt,
-          `xid:${t.xid}`,
+          t.point,
           t.position,
           `${countText(t.rows)} rows`,
           transactionWords(t) + offeredText(t),
@@ -57,7 +57,7 @@ export function registerFind(program: Command, run: Run): void {
         if (first !== undefined)
           output.line(
             first.before.restorable
-              ? `\nTo the moment before the first: tidemark restore --at before:xid:${first.xid} --into URL${withoutText(first.before.without)}`
+              ? `\nTo the moment before the first: tidemark restore --at ${first.before.point} --into URL${withoutText(first.before.without)}`
               : '\nThe moment before the first cannot be restored: tidemark windows says what can',
           )
         output.result(report)

@@ -9,7 +9,7 @@ import { transactionWords } from '../../terminal/transaction-words.ts'
 
 function neighbourText(one: Neighbour): string {
   const did = transactionWords(one)
-  return `xid:${one.xid} at ${one.position}, committed ${one.committedAt}${did === '' ? '' : `: ${did}`}`
+  return `${one.point} at ${one.position}, committed ${one.committedAt}${did === '' ? '' : `: ${did}`}`
 }
 
 /** The time of a bad transaction, pasted, is a point that has it. */
@@ -22,7 +22,7 @@ export function planLines(plan: PlanReport): string[] {
   const lines = [
     `to        ${plan.point.position}${plan.resumes ? ', which the point meant when this restore began' : ''}`,
     `  last in   ${at === null ? 'the base itself' : neighbourText(at)}`,
-    ...(at !== null && takesAway(at) ? [`            without it: --at before:xid:${at.xid}`] : []),
+    ...(at !== null && takesAway(at) ? [`            without it: --at before:${at.point}`] : []),
     `  first out ${next === null ? 'nothing known yet' : neighbourText(next)}`,
     `from      base ${plan.base.id} (closes at ${plan.base.closing}) and ${plan.segments} segments, ${bytesText(plan.bytes)}, ${countText(plan.changes)} changes`,
     `keys      ${plan.keys.length} epoch keys`,
@@ -49,7 +49,7 @@ export function registerRestore(program: Command, run: Run): void {
     .description('rebuild the database as it stood at a point, in an empty database')
     .requiredOption(
       '--at <POINT>',
-      'time with zone, LSN (or LSN@GENERATION), xid:N, marker:NAME, latest, before:xid:N',
+      'time with zone, LSN, xid:N, before:xid:N, marker:NAME, latest; @GENERATION behind an LSN, xid:N or NAME that two have',
     )
     .option('--into <URL>', 'an empty database')
     .option('--dry-run', 'show the plan and stop')

@@ -161,7 +161,8 @@ export function registerStatus(program: Command, run: Run): void {
           output.line(
             `  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}${offeredText(b)}`,
           )
-        for (const m of report.markers) output.line(`  marker  ${m.name}  ${m.position}${offeredText(m)}`)
+        for (const m of report.markers)
+          output.line(`  marker  ${m.point.slice('marker:'.length)}  ${m.position}${offeredText(m)}`)
         for (const g of report.gaps)
           output.line(`  gap     ${g.scope}  ${g.from} to ${gapEndText(g)}: ${g.reason}`)
         output.result({ ...report, broken: broken === undefined ? null : broken.message })
