@@ -1,6 +1,7 @@
 /** find. */
 import type { Command } from 'commander'
 import { find } from '../../app/find.ts'
+import type { FoundTransaction } from '../../rebuild/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'
@@ -45,7 +46,7 @@ export function registerFind(program: Command, run: Run): void {
           t.point,
           t.position,
           `${countText(t.rows)} rows`,
-          transactionWords(t) + offeredText(t),
+          transactionWords(t) + withOrBefore(t),
         ])
         output.line(`Searched ${report.from} to ${report.to}.`)
         output.line(
@@ -69,4 +70,11 @@ export function number(text: string, name: string): number {
   const value = Number(text)
   if (!Number.isFinite(value) || value < 0) throw new TidemarkError('USAGE', `${name} is not a number`)
   return value
+}
+
+/** Where the transaction opens a gap, the state before it needs no exception: what is pasted beside that would lose a table. */
+function withOrBefore(t: FoundTransaction): string {
+  const isSame = String(t.without) === String(t.before.without)
+  if (isSame || !t.restorable || !t.before.restorable) return offeredText(t)
+  return `  without it: --at ${t.before.point}${withoutText(t.before.without)}  with it: --at ${t.point}${withoutText(t.without)}`
 }
