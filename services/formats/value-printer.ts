@@ -3,6 +3,7 @@
  * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
  */
 import { ByteSink } from './byte-sink.ts'
+import { float4Text, float8Text } from './float-text.ts'
 import { inSteps, LARGE_VALUE, PieceSink } from './piece-sink.ts'
 import { type ByteSource, corrupt } from './byte-source.ts'
 import { DAY_MICROS, formatDate, formatTimestamp, splitMicros } from './temporal.ts'
@@ -81,11 +82,6 @@ function* hexSteps(from: Buffer, start: number, end: number): Generator<Buffer> 
 function ascii(sink: ByteSink, text: string): void {
   sink.reserve(text.length)
   sink.at += sink.buffer.write(text, sink.at, 'latin1')
-}
-
-/** Floats are printed with as many digits as their double has: the server rounds them back to the same float. */
-function floatText(value: number): string {
-  return Object.is(value, -0) ? '-0' : String(value)
 }
 
 function integerInto(sink: ByteSink, value: number): void {
@@ -210,10 +206,10 @@ export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink):
       break
     }
     case 'float':
-      ascii(sink, floatText(source.buffer.readFloatLE(source.skip(4))))
+      ascii(sink, float4Text(source.buffer.readFloatLE(source.skip(4))))
       break
     case 'double':
-      ascii(sink, floatText(source.buffer.readDoubleLE(source.skip(8))))
+      ascii(sink, float8Text(source.buffer.readDoubleLE(source.skip(8))))
       break
     case 'date':
       ascii(sink, formatDate(source.long()))

@@ -1,7 +1,6 @@
 /** find. */
 import type { Command } from 'commander'
-import { find } from '../../app/find.ts'
-import type { FoundTransaction } from '../../rebuild/find.ts'
+import { find, type FindReport } from '../../app/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'
@@ -73,7 +72,7 @@ export function number(text: string, name: string): number {
 }
 
 /** Where the transaction opens a gap, the state before it needs no exception: what is pasted beside that would lose a table. */
-function withOrBefore(t: FoundTransaction): string {
+function withOrBefore(t: FindReport['transactions'][number]): string {
   const isSame = String(t.without) === String(t.before.without)
   if (isSame || !t.restorable || !t.before.restorable) return offeredText(t)
   return `  without it: --at ${t.before.point}${withoutText(t.before.without)}  with it: --at ${t.point}${withoutText(t.without)}`
