@@ -10,11 +10,14 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE "Full" (id int NOT NULL); CREATE TABLE plain (id int NOT NULL); CREATE TABLE keyed (id int PRIMARY KEY); CREATE TABLE untouched (id int NOT NULL);
-        CREATE TABLE by_index (id int NOT NULL); CREATE UNIQUE INDEX one ON by_index (id)`,
+        CREATE TABLE stays (id int); CREATE TABLE by_index (id int NOT NULL); CREATE UNIQUE INDEX one ON by_index (id)`,
     })
     const app = await backup.client()
     expect(await identityOf(backup, '"Full"')).toBe('f')
     expect(await identityOf(backup, 'by_index')).toBe('i')
+    // Nothing else of it changes behind a reading.
+    await backup.durable()
+    await app.query('ALTER TABLE stays REPLICA IDENTITY FULL')
     // Of another table, in the same text.
     await app.query(`ALTER TABLE untouched ADD COLUMN v int; ALTER TABLE ONLY "Full" REPLICA IDENTITY FULL`)
     await app.query('ALTER TABLE by_index\n  REPLICA IDENTITY\n  USING INDEX one')
@@ -40,6 +43,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'by_index i',
         'keyed d',
         'plain d',
+        'stays f',
         'untouched d',
       ])
     } finally {

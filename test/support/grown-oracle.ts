@@ -116,6 +116,8 @@ function catalogOf(pgDump: string, url: string): Map<string, string> {
     const [, table = '', column = ''] = ADD_IDENTITY.exec(sql) ?? []
     for (const [key, made] of entries)
       if (key.startsWith(`TABLE ${table} (`)) entries.set(key, withoutDefault(made, column))
+      // Where its sequence is another table's, it stands alone.
+      else if (key.startsWith(`DEFAULT ${table} ${column} (`)) entries.delete(key)
   }
   return entries
 }

@@ -88,6 +88,8 @@ const sql = (since: string): string => `
     UNION ALL SELECT r.class, r.id, ${row('ds')} FROM rel r JOIN pg_description ds ON ds.classoid = 'pg_class'::regclass AND ds.objoid = r.oid
     -- Whose a sequence is, and which objects belong to an extension.
     UNION ALL SELECT r.class, r.id, ${row('dp')} FROM rel r JOIN pg_depend dp ON dp.classid = 'pg_class'::regclass AND dp.objid = r.oid AND dp.deptype IN ('e', 'a', 'i')
+    -- Whose an identity is decides what is printed of it, and a command that leaves it as it is may change that.
+    UNION ALL SELECT 'pg_class', g.oid::oid, ${row('g')} FROM tidemark.identity g
     -- Arrays that came with their element's type are told with it; a domain over an array is one too by its category.
     UNION ALL ${own('pg_type', 't', "t.oid >= 16384 AND t.typtype IN ('e', 'd', 'r', 'b', 'p') AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)")}
     UNION ALL SELECT 'pg_type', c.reltype, ${row('t')} FROM pg_class c JOIN pg_type t ON t.oid = c.reltype WHERE c.relkind = 'c' AND c.oid >= 16384
