@@ -2,6 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { resolve } from 'node:path'
+import { bytesOfText } from '../core/escaped-bytes.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { type Unmade, unmadeScript } from '../rebuild/unmade.ts'
 
@@ -19,7 +20,7 @@ export async function writeUnmade(
     try {
       // A new file each time: an older one may have another mode, or be a link of somebody else's.
       await rm(path, { force: true })
-      await writeFile(path, script, { mode: 0o600, flag: 'wx' })
+      await writeFile(path, bytesOfText(script), { mode: 0o600, flag: 'wx' })
       return path
     } catch (error) {
       failure = error

@@ -2,6 +2,7 @@
  * One value: from the bytes of its Avro union branch back to the server's text, as bytes of COPY's text format
  * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
  */
+import { textOfBytes } from '../core/escaped-bytes.ts'
 import { ByteSink } from './byte-sink.ts'
 import { float4Text, float8Text } from './float-text.ts'
 import { inSteps, LARGE_VALUE, PieceSink } from './piece-sink.ts'
@@ -257,12 +258,25 @@ export function textOfField(
   source: ByteSource,
   kind: ValueKind,
 ): { readonly state: FieldState; readonly text: string | null } {
-  const sink = new ByteSink(64)
-  const state = printField(source, kind, sink)
-  if (state !== 'value') return { state, text: null }
-  const raw = unescapeCopy(sink.view())
+  const { state, raw } = rawField(source, kind)
+  if (raw === null) return { state, text: null }
   const text = raw.toString('utf8')
   return { state, text: Buffer.from(text, 'utf8').equals(raw) ? text : `\\x${raw.toString('hex')}` }
+}
+
+/** The field as text for us, as Tidemark's own records are read: bytes that are no UTF-8 are escaped, and come back. */
+export function escapedTextOfField(source: ByteSource, kind: ValueKind): string | null {
+  const { raw } = rawField(source, kind)
+  return raw === null ? null : textOfBytes(raw)
+}
+
+function rawField(
+  source: ByteSource,
+  kind: ValueKind,
+): { readonly state: FieldState; readonly raw: Buffer | null } {
+  const sink = new ByteSink(64)
+  const state = printField(source, kind, sink)
+  return { state, raw: state === 'value' ? unescapeCopy(sink.view()) : null }
 }
 
 function unescapeCopy(escaped: Buffer): Buffer {

@@ -9,7 +9,7 @@ import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { ByteSource } from '../formats/byte-source.ts'
-import { textOfField } from '../formats/value-printer.ts'
+import { escapedTextOfField } from '../formats/value-printer.ts'
 import { ChangeCursor, changeBlocks } from './segment-reader.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { TidemarkError } from '../core/errors.ts'
@@ -50,7 +50,10 @@ export async function ddlOf(
       if (cursor.operation !== 0) continue
       const source = new ByteSource(cursor.buffer, cursor.new.start, cursor.new.end)
       const fields = new Map(
-        relation.columns.map((column, i) => [column.name, textOfField(source, block.layout.kinds[i]!).text]),
+        relation.columns.map((column, i) => [
+          column.name,
+          escapedTextOfField(source, block.layout.kinds[i]!),
+        ]),
       )
       const text = (name: string): string => fields.get(name) ?? ''
       found.push({

@@ -2,6 +2,7 @@
 import avro from 'avsc'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { bytesOfText, hasEscapedBytes, textOfBytes } from '../../services/core/escaped-bytes.ts'
 import type { RelationVersion } from '../../services/core/relation.ts'
 import { ByteSink } from '../../services/formats/byte-sink.ts'
 import { ByteSource } from '../../services/formats/byte-source.ts'
@@ -30,6 +31,32 @@ test('any 64-bit number survives its varint', () => {
         sink.long(Number(value))
         expect(sink.take().equals(bytes)).toBe(true)
       }
+    }) as never,
+    3000,
+  )
+})
+
+test('any bytes are a text, and the same bytes again, through JSON and between other text', () => {
+  const piece = fc.oneof(
+    fc.uint8Array({ maxLength: 8 }),
+    fc.string({ unit: 'binary', maxLength: 4 }).map((text) => Buffer.from(text)),
+    fc.constantFrom(
+      Buffer.from('\ufffd'),
+      Buffer.from([0xed, 0xa0, 0x80]),
+      Buffer.from([0xf4, 0x90, 0x80, 0x80]),
+    ),
+  )
+  check(
+    fc.property(fc.array(piece, { maxLength: 6 }), (pieces) => {
+      const bytes = Buffer.concat(pieces)
+      const text = textOfBytes(bytes)
+      expect(bytesOfText(JSON.parse(JSON.stringify(text)) as string).equals(bytes)).toBe(true)
+      expect(
+        bytesOfText(`a${text}\u{1f600}`).equals(
+          Buffer.concat([Buffer.from('a'), bytes, Buffer.from('\u{1f600}')]),
+        ),
+      ).toBe(true)
+      expect(hasEscapedBytes(text)).toBe(!Buffer.from(bytes.toString('utf8')).equals(bytes))
     }) as never,
     3000,
   )

@@ -3,7 +3,7 @@ import { parseLsn } from '../../core/position.ts'
 import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../core/transaction.ts'
 import { ByteSource } from '../../formats/byte-source.ts'
 import { ChangeWalk } from '../../formats/change-walk.ts'
-import { textOfField } from '../../formats/value-printer.ts'
+import { escapedTextOfField } from '../../formats/value-printer.ts'
 import { kindOf } from '../../formats/value-kind.ts'
 import type { Unit, UnitTransaction } from './unit.ts'
 
@@ -71,10 +71,10 @@ export function ddlRecord(change: ReadChange): RawDdlRecord {
   const fields = new Map(
     change.shape.relation.columns.map((column, i) => [
       column.name,
-      textOfField(
+      escapedTextOfField(
         new ByteSource(change.bytes, walk.newFields[i]!, walk.newFields[i + 1]!),
         kindOf(column.typeOid),
-      ).text,
+      ),
     ]),
   )
   const text = (name: string): string => fields.get(name) ?? ''

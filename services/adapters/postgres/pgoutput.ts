@@ -2,6 +2,7 @@
  * pgoutput messages, protocol version 1 (PostgreSQL manual, "Logical Replication Message Formats"). Only what is not a
  * row is made into objects here; rows go from these bytes to Avro in formats/row-encoder.ts.
  */
+import { textOfBytes } from '../../core/escaped-bytes.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { type Lsn, toLsn } from '../../core/position.ts'
 import type { RelationColumn, RelationVersion, ReplicaIdentity } from '../../core/relation.ts'
@@ -58,7 +59,7 @@ export function readRelation(buffer: Buffer, start: number, end: number): Relati
     const stop = buffer.indexOf(0, at)
     if (stop < 0 || stop >= end)
       throw new TidemarkError('PROTOCOL', 'a Relation message that ends inside a name')
-    const value = buffer.toString('utf8', at, stop)
+    const value = textOfBytes(buffer, at, stop)
     at = stop + 1
     return value
   }
@@ -97,7 +98,7 @@ export function insertedText(buffer: Buffer, at: number, column: number): string
     }
     const length = buffer.readInt32BE(cursor)
     cursor += 4
-    if (i === column) return buffer.toString('utf8', cursor, cursor + length)
+    if (i === column) return textOfBytes(buffer, cursor, cursor + length)
     cursor += length
   }
 }

@@ -10,6 +10,7 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { quoteName } from '../../core/relation.ts'
+import { escapable } from './escaped-session.ts'
 
 /** Fixed for base, stream, restore and digest alike. */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
@@ -73,12 +74,13 @@ export async function connect(options: ConnectionOptions): Promise<pg.Client> {
     ...(options.replication === true ? { replication: 'database' } : {}),
   } as pg.ClientConfig)
   askForPassword(client, options.role)
+  const escape = escapable(client)
   // Without a listener an error between two queries would end the process; every query rejects by itself anyway.
   client.on('error', () => undefined)
   options.signal?.addEventListener('abort', () => void backendOf(client).socket.destroy(), { once: true })
   try {
     await client.connect()
-    await fixSettings(client)
+    await fixSettings(client, escape)
     return client
   } catch (error) {
     await client.end().catch(() => undefined)
@@ -130,7 +132,7 @@ function loginError(
   })
 }
 
-async function fixSettings(client: pg.Client): Promise<void> {
+async function fixSettings(client: pg.Client, escape: () => void): Promise<void> {
   await client.query(SET_ALL)
   const version = Number(
     (await client.query<{ v: string }>("SELECT current_setting('server_version_num') AS v")).rows[0]?.v,
@@ -139,7 +141,10 @@ async function fixSettings(client: pg.Client): Promise<void> {
   for (const [, name, value] of late) await client.query(`SET ${name} = ${value}`)
   const encoding = (await client.query<{ e: string }>("SELECT current_setting('server_encoding') AS e"))
     .rows[0]?.e
-  if (encoding === 'SQL_ASCII') await client.query('SET client_encoding = SQL_ASCII')
+  if (encoding === 'SQL_ASCII') {
+    await client.query('SET client_encoding = SQL_ASCII')
+    escape()
+  }
   const wanted: Record<string, string> = {
     ...SESSION_SETTINGS,
     client_encoding: encoding === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8',

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import { TidemarkError } from '../../core/errors.ts'
+import { bytesOfText, textOfBytes } from '../../core/escaped-bytes.ts'
 import { release } from '../../core/release.ts'
 import { deferred } from '../../core/running-state.ts'
 import { LARGE_MESSAGE, LargeMessage } from './large-message.ts'
@@ -203,7 +204,7 @@ export class WireSession {
           : result.reject(error),
     }
     this.#exchange = exchange
-    this.#socket.write(frame(0x51, Buffer.from(`${sql}\0`, 'utf8')))
+    this.#socket.write(frame(0x51, bytesOfText(`${sql}\0`)))
     return result.promise
   }
 
@@ -327,7 +328,7 @@ function dataRow(buffer: Buffer, start: number): (string | null)[] {
     at += 4
     if (length < 0) row.push(null)
     else {
-      row.push(buffer.toString('utf8', at, at + length))
+      row.push(textOfBytes(buffer, at, at + length))
       at += length
     }
   }
