@@ -14,6 +14,8 @@ import { escapable } from './escaped-session.ts'
 
 /** Fixed for base, stream, restore and digest alike. */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  // Ahead of every other: a database can set it, and then a search path is shown in quotes.
+  quote_all_identifiers: 'off',
   DateStyle: 'ISO, MDY',
   IntervalStyle: 'postgres',
   TimeZone: 'UTC',
@@ -23,12 +25,19 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   search_path: 'pg_catalog',
   // PostgreSQL 18 tells by a warning, and by nothing else, that rows were written while the publication was gone.
   client_min_messages: 'warning',
-  quote_all_identifiers: 'off',
   xmloption: 'content',
   row_security: 'off',
   // Questions to a large catalog look expensive, and compiling them costs more than they do.
   jit: 'off',
   standard_conforming_strings: 'on',
+  backslash_quote: 'safe_encoding',
+  // Off, it would make the text NULL of a null inside an array that a restore loads.
+  array_nulls: 'on',
+  // On, it would make another condition of `= NULL` in a view or a check.
+  transform_null_equals: 'off',
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  default_transaction_deferrable: 'off',
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
