@@ -38,6 +38,42 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     }
   })
 
+  test('an identity that Tidemark gives inside of a recorded command is told by that', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const { source } = backup
+    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+    try {
+      const reader = new SchemaReader()
+      await reader.read(client)
+      for (const sql of [
+        'CREATE TABLE lg (a int)',
+        'BEGIN; ALTER TABLE lg RENAME TO lg_old; CREATE TABLE lg (a int); COMMIT',
+        'BEGIN; SAVEPOINT one; CREATE TABLE deep (a int); SAVEPOINT two; ALTER TABLE deep ADD b int; COMMIT',
+        'CREATE TABLE keyed (a int PRIMARY KEY)',
+        'ALTER TABLE keyed DROP CONSTRAINT keyed_pkey',
+      ]) {
+        await source.query(sql)
+        expect({ sql, untold: (await reader.read(client)).untold?.objects }).toEqual({
+          sql,
+          untold: undefined,
+        })
+      }
+      // Right behind it, and what it names itself: still told.
+      await source.query('CREATE TABLE hidden (a int)')
+      await unseen(source, ['ALTER TABLE hidden ADD b int'])
+      expect((await reader.read(client)).untold?.objects).toContain('table public.hidden')
+      await source.query('ALTER TABLE hidden ADD c int')
+      await unseen(source, [
+        'ALTER TABLE hidden REPLICA IDENTITY NOTHING',
+        'ALTER TABLE lg SET (fillfactor = 50)',
+      ])
+      expect((await reader.read(client)).untold?.objects).toContain('table public.lg')
+    } finally {
+      await client.end()
+    }
+  })
+
   test('what no reading saw is told by its records, where they do not agree', async () => {
     await using backup = await Backup.prepare({ version, setup: SETUP })
     await backup.init()
