@@ -6,6 +6,7 @@ import { TidemarkError } from '../core/errors.ts'
 import type { TableColumn } from '../core/relation.ts'
 import type { ByteSink } from '../formats/byte-sink.ts'
 import { type ByteSource, corrupt } from '../formats/byte-source.ts'
+import { ONE_CHAR, oneCharOf } from '../formats/one-char.ts'
 import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../formats/piece-sink.ts'
 import { DAY_MICROS } from '../formats/temporal.ts'
 import {
@@ -36,7 +37,7 @@ export class NeedsText extends TidemarkError {
 export function canBeBinary(columns: readonly TableColumn[]): boolean {
   return (
     columns.length > 0 &&
-    columns.every((column) => kindOf(column.typeOid) !== 'text' || TEXTUAL.has(column.typeOid))
+    columns.every(({ typeOid }) => kindOf(typeOid) !== 'text' || TEXTUAL.has(typeOid) || typeOid === ONE_CHAR)
   )
 }
 
@@ -63,12 +64,14 @@ const MICROS = 7
 const UUID = 8
 const RAW = 9
 const VERSIONED = 10
+const ONE_BYTE = 11
 
 /** Bytes that any field without a length of its own takes here, its length word included. */
 const FIELD_ROOM = 24
 
 function formOf(kind: ValueKind, type: number): number {
   if (type === JSONB) return VERSIONED
+  if (type === ONE_CHAR) return ONE_BYTE
   if (kind === 'int') return type === 21 ? INT2 : INT4
   const forms = {
     bool: BOOL,
@@ -191,6 +194,11 @@ export class BinaryPrinter {
         case UUID:
           to = word(out, to, 16)
           to += out.write(buffer.toString('latin1', at, at + value).replaceAll('-', ''), to, 'hex')
+          at += value
+          break
+        case ONE_BYTE:
+          to = word(out, to, 1)
+          out[to++] = oneCharOf(buffer, at, at + value)
           at += value
           break
         default: {

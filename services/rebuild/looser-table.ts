@@ -5,6 +5,7 @@
  */
 import { quoteName, quoteTable } from '../core/relation.ts'
 import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
+import { ONE_CHAR, oneCharFromText } from '../formats/one-char.ts'
 import type { TableFacts } from '../formats/schema-facts.ts'
 import { RANK } from '../formats/rank.ts'
 import { plainerTables } from './plainer-table.ts'
@@ -79,12 +80,18 @@ function alone(facts: TableFacts): Looser | undefined {
   }
 }
 
-/** A value may name what is made only behind the rows (a view), or what had that name when the row was written. */
+/** Text that not every version reads as it was meant ("char"). A value may name what is made only behind the rows (a view), or what had that name when the row was written. */
 function namesAsText(facts: TableFacts): Looser | undefined {
-  const columns = facts.columns.filter((c) => REG_TYPES.has(c.typeOid) && c.generated === '')
+  const columns = facts.columns.filter(
+    (c) => (REG_TYPES.has(c.typeOid) || c.typeOid === ONE_CHAR) && c.generated === '',
+  )
   if (columns.length === 0) return undefined
-  const to = (column: (typeof columns)[number], type: string): string =>
-    `ALTER TABLE ${quoteTable(facts)} ALTER COLUMN ${quoteName(column.name)} TYPE ${type} USING ${quoteName(column.name)}::text::${type}`
+  const to = (column: (typeof columns)[number], type: string): string => {
+    const name = quoteName(column.name)
+    const value =
+      column.typeOid === ONE_CHAR && type !== 'text' ? oneCharFromText(name) : `${name}::text::${type}`
+    return `ALTER TABLE ${quoteTable(facts)} ALTER COLUMN ${name} TYPE ${type} USING ${value}`
+  }
   return {
     now: columns.map((c) => statementOn(facts, RANK.attach, to(c, 'text'))),
     later: columns.map((c) => statementOn(facts, RANK.attachIndex, to(c, c.type), columnOf(facts, c.name))),

@@ -16,7 +16,7 @@ import { type Looser, looserForms } from './looser-table.ts'
 import type { TablePlan } from './plan.ts'
 import type { SchemaMaker } from './schema-maker.ts'
 import type { TableFold } from './table-fold.ts'
-import { type RowFormat, tableRows } from './table-rows.ts'
+import { type RowForm, type RowFormat, tableRows } from './table-rows.ts'
 import { unmadeOf } from './unmade.ts'
 
 /** SQLSTATE undefined_table */
@@ -161,9 +161,13 @@ export class TableLoader {
     }
   }
 
+  #form(table: TablePlan, format: RowFormat): RowForm {
+    return { format, charsAsText: this.#options.compromises.asText.has(table.oid) }
+  }
+
   async #copy(table: TablePlan, from: TableFold, format: RowFormat, signal: AbortSignal): Promise<number> {
     const columns = table.history.last!.columns.map((column) => column.name)
-    const source = tableRows(this.#options.repository, table, from, format, (count) => {
+    const source = tableRows(this.#options.repository, table, from, this.#form(table, format), (count) => {
       this.#rows += count
       this.#say(table)
     })

@@ -1,5 +1,6 @@
 /** A table's rows at the point, as COPY reads them: the base's rows with their changes folded in, then new ones. */
 import { TidemarkError } from '../core/errors.ts'
+import { RowsRefused } from '../core/ports/target.ts'
 import { release } from '../core/release.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { PieceSink } from '../formats/piece-sink.ts'
@@ -12,6 +13,15 @@ import type { TableFold } from './table-fold.ts'
 
 export type RowFormat = 'text' | 'binary'
 
+export interface RowForm {
+  readonly format: RowFormat
+  /** Columns of "char" are text in the target: their bytes are escaped for that. */
+  readonly charsAsText: boolean
+}
+
+/** SQLSTATE character_not_in_repertoire */
+const NO_TEXT = '22021'
+
 const COPY_CHUNK = 128 * 1024
 
 /** The table's rows at the point, in chunks. */
@@ -19,7 +29,7 @@ export function tableRows(
   repository: Repository,
   table: TablePlan,
   fold: TableFold,
-  format: RowFormat,
+  { format, charsAsText }: RowForm,
   onRows: (count: number) => void,
 ): { chunks: AsyncIterable<Buffer>; rows: () => number } {
   let total = 0
@@ -32,9 +42,17 @@ export function tableRows(
   const print = (layout: RowLayout) => {
     const types = table.history.last!.columns.map((column) => column.typeOid)
     const binary = new BinaryPrinter(layout.kinds, types)
+    const onChar = (): void => {
+      if (!charsAsText)
+        throw new RowsRefused(
+          `${table.schema}.${table.name}: a value of "char" that older and newer servers read otherwise as text`,
+          NO_TEXT,
+          undefined,
+        )
+    }
     const write =
       format === 'text'
-        ? (source: ByteSource): boolean => layout.print(source, sink)
+        ? (source: ByteSource): boolean => layout.print(source, sink, onChar)
         : (source: ByteSource): boolean => binary.print(source, sink)
     return (source: ByteSource): void => {
       if (!write(source))
