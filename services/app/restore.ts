@@ -14,6 +14,7 @@ import { pointText, transactionText } from '../repository/restorable.ts'
 import { unlessSealedForOthers } from '../rebuild/sealed-for-others.ts'
 import { type CountedTable, countsAt, schemaChangesAt } from '../rebuild/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../rebuild/plan.ts'
+import { refuseDamaged } from '../rebuild/damaged-plan.ts'
 import { databasePath } from '../rebuild/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../rebuild/rebuild.ts'
 import { attestationAt } from '../rebuild/attest.ts'
@@ -100,6 +101,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, point, options.exceptTables)
   refuseUnknown(repository, plan, options.exceptTables)
+  await refuseDamaged(repository, plan)
   const report = { ...(await planReport(repository, plan)), resumes: begun?.asked === options.at }
   options.onPlan?.(report)
   if (options.into === undefined || options.dryRun) {
@@ -151,6 +153,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       events: options.events,
     })
       .run(restoreId(plan), options.signal)
+      .catch((error: unknown) => Promise.reject(leftUnfinished(error)))
       .finally(() => hold.release())
     const unmadeFile = await writeUnmade(
       result.unmade,
@@ -217,6 +220,19 @@ async function pointOf(
       `the target holds the unfinished restore to ${begun.position}, which the backup does not have any more: ${error.message}`,
       { next, cause: error },
     )
+  })
+}
+
+/** What is found damaged while rows are loaded. */
+function leftUnfinished(error: unknown): unknown {
+  if (!(error instanceof TidemarkError)) return error
+  const { code, message } = error
+  if (code !== 'OBJECT_CORRUPT' && code !== 'OBJECT_MISSING') return error
+  return new TidemarkError(code, message, {
+    cause: error,
+    means:
+      'A stored object is not what the ledger says. It was not used. The target holds a part of the tables, and is marked as unfinished.',
+    next: 'tidemark verify, then tidemark windows  (which points need nothing of it), and drop and create the target database for another point; with a copy that has it under copies: in tidemark.yaml, the same restore again goes on',
   })
 }
 

@@ -2,6 +2,7 @@
 import { formatLsn, parseLsn } from '../core/position.ts'
 import { gapEnd } from '../repository/gap-end.ts'
 import type { Repository } from '../repository/repository.ts'
+import { damageAt, damagedRanges } from '../repository/damaged-ranges.ts'
 import { markerText, offered, pointText, restorableRanges } from '../repository/restorable.ts'
 
 /** Every point of it can be restored; `to` is the last one. As `restore --at` takes them. */
@@ -31,9 +32,20 @@ export interface GapReport {
   readonly reason: string
 }
 
+/** Points that need what is known to be damaged or missing in every store. */
+export interface DamagedReport {
+  readonly generation: number
+  readonly from: string
+  /** Included. */
+  readonly to: string
+  readonly objects: readonly string[]
+  readonly what: string
+}
+
 export interface WindowsReport {
   readonly windows: readonly WindowReport[]
   readonly gaps: readonly GapReport[]
+  readonly damaged: readonly DamagedReport[]
   readonly markers: readonly {
     readonly name: string
     /** As `--at` takes it: with its generation where another has the name too. */
@@ -42,6 +54,8 @@ export interface WindowsReport {
     readonly writtenAt: string
     readonly restorable: boolean
     readonly without: readonly string[]
+    /** A restore of it needs what no store has. */
+    readonly damaged: boolean
   }[]
   readonly bases: readonly {
     readonly id: string
@@ -53,11 +67,14 @@ export interface WindowsReport {
     /** Its closing position. */
     readonly restorable: boolean
     readonly without: readonly string[]
+    /** A restore of it needs what no store has. */
+    readonly damaged: boolean
   }[]
 }
 
 export function readWindows(repository: Repository): WindowsReport {
   const { catalog } = repository
+  const ranges = damagedRanges(repository)
   const windows = catalog.generations.flatMap((generation) =>
     restorableRanges(catalog, generation).map(
       ({ from, to, fromTime, toTime, without }): WindowReport => ({
@@ -94,6 +111,7 @@ export function readWindows(repository: Repository): WindowsReport {
         position: pointText(catalog, g, at),
         writtenAt,
         ...offered(catalog, g, at),
+        damaged: damageAt(ranges, g, at).length > 0,
       }
     }),
   )
@@ -106,7 +124,17 @@ export function readWindows(repository: Repository): WindowsReport {
       rows: b.entry.rows,
       bytes: b.entry.bytes,
       ...offered(catalog, g, b.closing),
+      damaged: damageAt(ranges, g, b.closing).length > 0,
     })),
   )
-  return { windows, gaps, markers, bases }
+  const damaged = ranges.map(
+    ({ generation, from, to, objects }): DamagedReport => ({
+      generation: generation.facts.generation,
+      from: pointText(catalog, generation, from),
+      to: pointText(catalog, generation, to),
+      objects: objects.map(({ object }) => object),
+      what: objects[0]!.what,
+    }),
+  )
+  return { windows, gaps, damaged, markers, bases }
 }

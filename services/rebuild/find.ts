@@ -1,8 +1,10 @@
 /** Finds transactions around a time from the indexes alone, the unusual first: what to restore to just before of. */
-import { parseLsn } from '../core/position.ts'
+import { type Lsn, parseLsn } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
+import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
+import { damageAt, type DamagedRange, damagedRanges } from '../repository/damaged-ranges.ts'
 import { offered, pointText, stateBefore, transactionText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './point.ts'
@@ -22,10 +24,13 @@ export interface FoundTransaction {
   /** What a restore makes of the point, and of the one before it. */
   readonly restorable: boolean
   readonly without: readonly string[]
+  /** A restore of it needs what is known to be damaged in every store. */
+  readonly damaged: boolean
   readonly before: {
     readonly point: string
     readonly restorable: boolean
     readonly without: readonly string[]
+    readonly damaged: boolean
   }
   /** How far it stands out; larger is more unusual. */
   readonly score: number
@@ -51,6 +56,7 @@ export async function findTransactions(
   const found: FoundTransaction[] = []
   const sizes: number[] = []
   const { catalog } = repository
+  const ranges = damagedRanges(repository)
   for (const generation of catalog.generations) {
     const around = (c: Coverage): boolean =>
       c.latestCommittedAt !== undefined &&
@@ -71,11 +77,12 @@ export async function findTransactions(
         found.push({
           point: transactionText(catalog, generation, t.xid),
           position: pointText(catalog, generation, t.lsn),
-          ...offered(catalog, generation, t.lsn),
+          ...offer(catalog, ranges, generation, t.lsn),
           before: {
             point: `before:${transactionText(catalog, generation, t.xid)}`,
-            ...offered(
+            ...offer(
               catalog,
+              ranges,
               generation,
               stateBefore(generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from), t.lsn),
             ),
@@ -95,6 +102,18 @@ export async function findTransactions(
     .map((t) => ({ ...t, score: Math.round((t.score / Math.max(1, median)) * 10) / 10 }))
     .sort((a, b) => b.score - a.score)
     .slice(0, query.limit)
+}
+
+function offer(
+  catalog: Repository['catalog'],
+  ranges: readonly DamagedRange[],
+  generation: Generation,
+  lsn: Lsn,
+): Omit<FoundTransaction['before'], 'point'> {
+  return {
+    ...offered(catalog, generation, lsn),
+    damaged: damageAt(ranges, generation, lsn).length > 0,
+  }
 }
 
 function matches(

@@ -1,5 +1,5 @@
 /** What somebody found damaged is known to everybody who is asked, until it is right again or a newer base makes up for it. */
-import { readdir, rename } from 'node:fs/promises'
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { openBackup, placeOf } from '../../services/app/open-backup.ts'
@@ -90,4 +90,84 @@ test('lost and found: verify, doctor, status, /protected and the metric, a newer
   await backup.until(async () => (await ask('/metrics')).text.includes('tidemark_damaged_objects 0'))
   up.child.kill('SIGKILL')
   await up.finished
+})
+
+test('points that need what is damaged are not offered without a word, and a restore of one leaves the target as it was', {
+  timeout: 300_000,
+}, async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+  })
+  for (let id = 10; id < 13; id++) {
+    await backup.source.query(`INSERT INTO t VALUES (${id})`)
+    await backup.durable()
+  }
+  const before = backup.repository.catalog.generation!.segments.unpaged.length
+  await backup.source.query('INSERT INTO t SELECT generate_series(100, 3000)')
+  await backup.durable()
+  for (let id = 20; id < 22; id++) {
+    await backup.source.query(`INSERT INTO t VALUES (${id})`)
+    await backup.durable()
+  }
+  const run = (...args: string[]) => tidemark([...args, '--json'], backup.folder)
+  expect((await run('backup', 'base')).code).toBe(0)
+  await backup.source.query('INSERT INTO t VALUES (30)')
+  await backup.durable()
+  await backup.stop()
+  const large = backup.repository.catalog
+    .generation!.segments.unpaged.slice(before)
+    .flatMap(({ body }) => ('objects' in body ? body.objects : []))
+    .reduce((a, b) => (BigInt(b.bytes) > BigInt(a.bytes) ? b : a))
+  const segment = join(backup.storeUrl, large.name)
+  const bytes = await readFile(segment)
+  const bent = Buffer.from(bytes)
+  bent[bytes.length >> 1]! ^= 0xff
+  await writeFile(segment, bent)
+
+  // Nobody knows yet: what is found on the way leaves half a target, and says so.
+  const found = async () =>
+    (await run('find', '--limit', '100')).last as unknown as {
+      transactions: { xid: number; rows: number; damaged: boolean; before: { damaged: boolean } }[]
+    }
+  const bad = (await found()).transactions.find(({ rows }) => rows > 1000)!
+  expect(bad).toMatchObject({ damaged: false, before: { damaged: false } })
+  const half = await backup.emptyDatabase()
+  const failed = (await run('restore', '--at', `xid:${bad.xid}`, '--into', half)).last.error
+  expect(failed).toMatchObject({
+    code: 'OBJECT_CORRUPT',
+    means: expect.stringContaining('marked as unfinished') as string,
+    next: expect.stringContaining('drop and create the target database') as string,
+  })
+
+  expect((await run('verify')).code).toBe(6)
+  const { transactions } = await found()
+  let damaged = 0
+  for (const { xid, ...offer } of transactions)
+    for (const [at, isDamaged] of [
+      [`xid:${xid}`, offer.damaged],
+      [`before:xid:${xid}`, offer.before.damaged],
+    ] as const) {
+      const { code } = await run('restore', '--at', at, '--dry-run')
+      expect({ at, code }).toEqual({ at, code: isDamaged ? 6 : 0 })
+      if (isDamaged) damaged++
+    }
+  expect(damaged).toBeGreaterThan(3)
+  const said = (await run('windows')).last as unknown as { damaged: object[]; bases: { damaged: boolean }[] }
+  expect(said.damaged).toMatchObject([{ generation: 1, objects: [large.name] }])
+  expect(said.bases.map((base) => base.damaged)).toEqual([false, false])
+  expect((await tidemark(['windows'], backup.folder)).stdout).toContain(`these points need ${large.name}`)
+  expect((await tidemark(['find'], backup.folder)).stdout).toContain('needs what is DAMAGED in every store')
+
+  const target = await backup.emptyDatabase()
+  expect((await run('restore', '--at', `xid:${bad.xid}`, '--into', target)).last.error).toMatchObject({
+    code: 'OBJECT_CORRUPT',
+    means: expect.stringContaining('Nothing was made in the target') as string,
+  })
+  expect((await run('restore', '--at', `before:xid:${bad.xid}`, '--into', target)).code).toBe(0)
+
+  // Put back, the half of before is brought to its end.
+  await writeFile(segment, bytes)
+  expect((await run('restore', '--at', `xid:${bad.xid}`, '--into', half)).code).toBe(0)
+  expect((await run('scrub', '--known')).code).toBe(0)
+  expect(((await run('windows')).last as unknown as { damaged: object[] }).damaged).toEqual([])
 })

@@ -4,7 +4,7 @@ import { find, type FindReport } from '../../app/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'
-import { offeredText, withoutText } from './status.ts'
+import { offeredText } from './status.ts'
 import { countText, table } from '../../terminal/output.ts'
 import { transactionWords } from '../../terminal/transaction-words.ts'
 
@@ -57,7 +57,7 @@ export function registerFind(program: Command, run: Run): void {
         if (first !== undefined)
           output.line(
             first.before.restorable
-              ? `\nTo the moment before the first: tidemark restore --at ${first.before.point} --into URL${withoutText(first.before.without)}`
+              ? `\nTo the moment before the first: tidemark restore --at ${first.before.point} --into URL${offeredText(first.before)}`
               : '\nThe moment before the first cannot be restored: tidemark windows says what can',
           )
         output.result(report)

@@ -6,7 +6,7 @@ import type { AskedSource } from '../../app/examine-source.ts'
 import { openBackup } from '../../app/open-backup.ts'
 import { copyLines } from '../../app/store-set.ts'
 import { readStatus, type StatusReport } from '../../app/status.ts'
-import { type GapReport, readWindows, type WindowReport } from '../../app/windows.ts'
+import { type DamagedReport, type GapReport, readWindows, type WindowReport } from '../../app/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
@@ -57,11 +57,19 @@ export function withoutText(without: readonly string[]): string {
 export function offeredText({
   restorable,
   without,
+  damaged,
 }: {
   readonly restorable: boolean
   readonly without: readonly string[]
+  readonly damaged: boolean
 }): string {
-  return restorable ? withoutText(without) : '  (cannot be restored: outside of the windows)'
+  if (!restorable) return '  (cannot be restored: outside of the windows)'
+  return `${withoutText(without)}${damaged ? '  (needs what is DAMAGED in every store: tidemark windows)' : ''}`
+}
+
+function damagedText({ from, to, objects, what }: DamagedReport): string {
+  const more = objects.length === 1 ? '' : ` and ${objects.length - 1} more`
+  return `  DAMAGED ${from} to ${to}: these points need ${objects[0]!}${more}, which no store has (${what}): tidemark scrub --known looks again`
 }
 
 function slotText({ slot, sourceError }: StatusReport): string {
@@ -157,6 +165,7 @@ export function registerStatus(program: Command, run: Run): void {
         if (report.windows.length === 0)
           output.line('Nothing can be restored yet: there is no finished base.')
         for (const w of report.windows) output.line(`generation ${w.generation}: ${windowText(w)}`)
+        for (const d of report.damaged) output.line(damagedText(d))
         for (const b of report.bases)
           output.line(
             `  base    ${b.id}  closes at ${b.closing}, written ${b.writtenAt}, ${b.tables} tables, ${bytesText(b.bytes)}${offeredText(b)}`,
