@@ -22,11 +22,13 @@ export interface FindReport {
   readonly from: string
   readonly to: string
   readonly transactions: readonly FoundTransaction[]
+  /** What went wrong with a store and was helped by another. */
+  readonly stores: readonly string[]
   readonly audit: string
 }
 
 export async function find(options: FindOptions): Promise<FindReport> {
-  const { repository } = await openBackup({ ...options, role: 'restore' })
+  const { repository, troubles } = await openBackup({ ...options, role: 'restore' })
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
   if (options.around === undefined) {
@@ -48,6 +50,7 @@ export async function find(options: FindOptions): Promise<FindReport> {
     from: formatInstant(centre - span),
     to: formatInstant(centre + span),
     transactions,
+    stores: troubles(),
     audit: await audit(repository, 'find', options.table ?? 'all tables'),
   }
 }

@@ -28,7 +28,7 @@ export interface HoldReport {
 }
 
 export async function listHolds(place: BackupPlace): Promise<readonly HoldReport[]> {
-  const { repository } = await openBackup({ ...place, role: 'writer' })
+  const { repository } = await openBackup({ ...place, role: 'writer', use: 'read' })
   return reports(repository)
 }
 

@@ -30,7 +30,7 @@ export interface RecipientReport {
 }
 
 export async function listRecipients(place: BackupPlace): Promise<readonly RecipientReport[]> {
-  const { repository, keys } = await openBackup({ ...place, role: 'writer' })
+  const { repository, keys } = await openBackup({ ...place, role: 'writer', use: 'read' })
   return reports(repository, keys.provider.recipients)
 }
 
@@ -164,7 +164,7 @@ export interface SignerReport {
 }
 
 export async function listSigners(place: BackupPlace): Promise<readonly SignerReport[]> {
-  const { repository } = await openBackup({ ...place, role: 'writer' })
+  const { repository } = await openBackup({ ...place, role: 'writer', use: 'read' })
   return repository.ledger.signers.trusted.map(({ id, role, from, to }) => ({
     id,
     role,

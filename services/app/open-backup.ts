@@ -1,6 +1,7 @@
 /** Opening a backup: its stores, its keys, its ledger, and what knows better. No source and no log: `compose.ts` wires those. */
 import { openStoreUrl } from '../adapters/object-store/store-url.ts'
 import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../adapters/keys/key-folder.ts'
+import { unlessAborted } from '../core/bounded-queue.ts'
 import { systemClock, systemRandomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
@@ -33,6 +34,8 @@ export interface BackupPlace {
   readonly anchors?: readonly string[] | undefined
   /** Takes the store as it is, whatever the anchors say. */
   readonly acceptLoss?: boolean | undefined
+  /** Ends the opening, and a read of what has copies, while a store says nothing. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export function placeOf(config: Config): BackupPlace {
@@ -58,21 +61,32 @@ export interface OpenedBackup {
   readonly anchored: readonly AnchorReport[] | undefined
 }
 
-/** @throws TidemarkError what opening throws; STORE_ROLLED_BACK, COPY_AHEAD where an anchor or a copy knows better */
-export async function openBackup(
-  options: BackupPlace & {
-    readonly role: KeyRole
-    /** `write` for what changes the ledger or takes objects away: the stores are in the order of the settings. By default as the role does. */
-    readonly use?: 'read' | 'write'
-    /** `keepers` for what takes away or gives rights: no writer's checkpoint is believed, and everything behind a keeper's is proven. */
-    readonly trusting?: Trusting
-    /** Up to where the ledger is broken, instead of not at all; `troubles` tells. For what only reads. */
-    readonly upToBreak?: boolean
-  },
-): Promise<OpenedBackup> {
+/** @throws TidemarkError INTERRUPTED, what opening throws; STORE_ROLLED_BACK, COPY_AHEAD where an anchor or a copy knows better */
+export function openBackup(options: OpenOptions): Promise<OpenedBackup> {
+  // It only reads: what is under way in a store that says nothing may be left to itself.
+  const { signal } = options
+  return signal === undefined ? open(options) : unlessAborted(open(options), signal)
+}
+
+export interface OpenOptions extends BackupPlace {
+  readonly role: KeyRole
+  /** `write` for what changes the ledger or takes objects away: the stores are in the order of the settings. By default as the role does. */
+  readonly use?: 'read' | 'write'
+  /** `keepers` for what takes away or gives rights: no writer's checkpoint is believed, and everything behind a keeper's is proven. */
+  readonly trusting?: Trusting
+  /** Up to where the ledger is broken, instead of not at all; `troubles` tells. For what only reads. */
+  readonly upToBreak?: boolean
+  /** For a reader that says how the copies stand too; a writer always asks. */
+  readonly compare?: boolean
+}
+
+async function open(options: OpenOptions): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
   const use = options.use ?? (options.role === 'writer' ? 'write' : 'read')
-  const { store, copies, troubles, away } = await openStoreSet(options, use, openStore)
+  const { store, copies, troubles, away } = await openStoreSet(options, use, openStore, options.signal)
+  // A primary that answers and ends before a copy was set back: that is for a person, as a writer would say it.
+  const isBehind = store instanceof CopySet && use === 'read' && store.isSetBack
+  if (options.compare === true && isBehind) return open({ ...options, use: 'write' })
   const repository = await Repository.open({
     store,
     trust: keys.trust,
@@ -110,7 +124,8 @@ export async function openBackup(
   })
   // Behind a break, a copy and an anchor know better in a way that is told already.
   const isCompared = options.acceptLoss !== true && ledger.broken === undefined
-  const compared = use === 'write' && isCompared ? await compareCopies(ledger, copies) : []
+  const compared =
+    (use === 'write' || options.compare === true) && isCompared ? await compareCopies(ledger, copies) : []
   if (store instanceof CopySet)
     for (const [i, { outcome }] of compared.entries())
       if (outcome === 'returning') store.returning.add(copies[i]!.store)
@@ -161,6 +176,7 @@ async function findFloors(repository: Repository, store: ObjectStore, stream: st
   const stores = storesOf(store)
   const floors: (Floor | undefined)[] = []
   for (const one of stores) {
+    if (store instanceof CopySet && store.isAway(one)) continue
     try {
       const floor = await readTrim(one, repository.ledger, stream)
       floors.push(floor)

@@ -2,8 +2,10 @@
  * The stores of a backup, opened as one. Whoever writes the ledger has the stores in the order of the settings. A reader has the ledger
  * that reaches furthest, the primary's among equals, and reads objects from the store that answers fastest.
  */
+import { unlessAborted } from '../core/bounded-queue.ts'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import { CopySet, type CopySetEvents } from '../repository/copy-set.ts'
@@ -54,6 +56,7 @@ export async function openStoreSet(
   places: StorePlaces,
   use: 'read' | 'write',
   open: OpenStore,
+  signal?: AbortSignal,
 ): Promise<StoreSet> {
   const primary = await open(places.storeUrl)
   const copies = await Promise.all(
@@ -74,7 +77,10 @@ export async function openStoreSet(
     { store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 },
     ...copies.map(({ store, place }) => ({ store, order: ORDER[place.role] })),
   ].sort((a, b) => a.order - b.order)
-  const asked = await Promise.all(all.map((one) => ask(one.store)))
+  const asked = await askAll(
+    all.map(({ store }) => store),
+    signal,
+  )
   const best = chooseToRead(
     asked.map((answer, i) => ({ ...answer, isArchive: all[i]!.order === ORDER.archive })),
     troubles,
@@ -82,11 +88,21 @@ export async function openStoreSet(
   // What a reader leaves in the ledger, such as a hold, is the primary's to take, wherever the rows come from.
   const home = reachesAsFar(asked, primary, best) ? primary : best
   const others = all.filter(({ store }) => store !== home).map(({ store }) => ({ store, synchronous: false }))
+  const away = asked.filter(({ answer }) => 'error' in answer).map(({ store }) => store)
   return {
-    store: new CopySet({ primary: home, readFirst: best, copies: others, use, events: troubles }),
+    store: new CopySet({
+      primary: home,
+      readFirst: best,
+      copies: others,
+      use,
+      events: troubles,
+      away,
+      isSetBack: home !== primary && !away.includes(primary),
+      signal,
+    }),
     copies,
     troubles: () => troubles.lines,
-    away: asked.filter(({ answer }) => 'error' in answer).map(({ store }) => store.place),
+    away: away.map(({ place }) => place),
   }
 }
 
@@ -94,6 +110,39 @@ interface Asked {
   readonly store: ObjectStore
   /** Where its ledger ends, and how long it took to say so. */
   readonly answer: { readonly end: LedgerEnd; readonly ms: number } | { readonly error: unknown }
+}
+
+/** Until each has answered; not longer than LIMITS.copyAskMs, once one has. */
+async function askAll(stores: readonly ObjectStore[], signal: AbortSignal | undefined): Promise<Asked[]> {
+  const answers = new Map<ObjectStore, Asked>()
+  const asking = new Map(
+    stores.map((store) => [
+      store,
+      ask(store).then((answer) => {
+        answers.set(store, answer)
+        asking.delete(store)
+      }),
+    ]),
+  )
+  const over = new AbortController()
+  const patience = systemClock.sleep(LIMITS.copyAskMs, over.signal).catch(() => undefined)
+  const wait = (events: readonly Promise<unknown>[]): Promise<unknown> =>
+    signal === undefined ? Promise.race(events) : unlessAborted(Promise.race(events), signal)
+  try {
+    await wait([Promise.all(asking.values()), patience])
+    while (asking.size > 0 && ![...answers.values()].some(({ answer }) => 'end' in answer))
+      await wait([...asking.values()])
+  } finally {
+    over.abort(new DOMException('asked', 'AbortError'))
+  }
+  return stores.map((store) => answers.get(store) ?? { store, answer: { error: silent(store) } })
+}
+
+function silent({ place }: ObjectStore): TidemarkError {
+  return new TidemarkError(
+    'STORE_UNREACHABLE',
+    `${place} has not answered within ${LIMITS.copyAskMs / 1000} s, and another store has`,
+  )
 }
 
 async function ask(store: ObjectStore): Promise<Asked> {

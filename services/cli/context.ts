@@ -88,7 +88,15 @@ export class Context {
       bandwidth: undefined,
     }))
     if (store !== undefined && keys !== undefined)
-      return { storeUrl: store, copies: others, keys, anchors: anchor, acceptLoss, source: undefined }
+      return {
+        storeUrl: store,
+        copies: others,
+        keys,
+        anchors: anchor,
+        acceptLoss,
+        signal: this.signal,
+        source: undefined,
+      }
     let config: Config
     try {
       config = this.config()
@@ -108,6 +116,7 @@ export class Context {
       keys: keys ?? config.keys,
       anchors: anchor ?? (store === undefined ? config.anchors : undefined),
       acceptLoss,
+      signal: this.signal,
       source: askedSource(config),
     }
   }

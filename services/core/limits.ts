@@ -38,6 +38,8 @@ export const LIMITS = {
   skewMs: 60_000,
   /** A request to a store that nothing moves in for so long has failed, its tries again included. */
   storeSilenceMs: 56_000,
+  /** A reader with copies does not wait longer for one store to say how far it reaches, once another has. */
+  copyAskMs: 10_000,
   /** A restore holds what it needs for so long, and again and again while it runs. */
   restoreHoldMs: 24 * 3600 * 1000,
   /** Scrubbing and locks are looked at this often. */

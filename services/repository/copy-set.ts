@@ -3,6 +3,7 @@
  * resolves, so that an entry that counts as durable is in all of them, and everything that it names before it. Mirrored
  * copies are filled behind it (mirror.ts) and read where the others fail.
  */
+import { unlessAborted } from '../core/bounded-queue.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { KeptObject, ObjectDigest, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
 import { hashBytes } from '../formats/ledger-entry.ts'
@@ -31,6 +32,12 @@ export interface CopySetOptions {
   /** A writer never takes a copy's word for where the ledger ends. */
   readonly use: 'read' | 'write'
   readonly events?: CopySetEvents
+  /** Of a reader: the settings' primary answers, and a copy reaches further. */
+  readonly isSetBack?: boolean
+  /** Of a reader: stores that did not answer, asked where no other one has an object. */
+  readonly away?: readonly ObjectStore[]
+  /** Ends a read while a store says nothing. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export class CopySet implements ObjectStore {
@@ -44,6 +51,7 @@ export class CopySet implements ObjectStore {
   readonly #admitted = new Map<ObjectStore, Promise<void>>()
   /** Stores that keep less than the whole: what lies before is not put back there. */
   readonly floors = new Map<ObjectStore, Floor>()
+  readonly #away: Set<ObjectStore>
   /** Copies that cannot follow yet: from before a promotion, with entries of their own. */
   readonly returning = new Set<ObjectStore>()
   /** Asked before a copy is given an entry: it may have been promoted. */
@@ -56,6 +64,16 @@ export class CopySet implements ObjectStore {
     this.copies = options.copies
     this.place = options.primary.place
     this.#options = options
+    this.#away = new Set(options.away)
+  }
+
+  get isSetBack(): boolean {
+    return this.#options.isSetBack === true
+  }
+
+  /** It was silent when a reader asked it last: it would cost each of its objects the limit of a request. */
+  isAway(store: ObjectStore): boolean {
+    return this.#away.has(store)
   }
 
   get #events(): CopySetEvents {
@@ -114,17 +132,21 @@ export class CopySet implements ObjectStore {
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     const first = this.#firstFor(name)
+    if (this.#away.has(first) || this.#away.has(this.primary)) {
+      const bytes = await this.#fromPresent(name, range)
+      if (bytes !== undefined) return bytes
+    }
     let failed: TidemarkError | undefined
     if (first !== this.primary) {
       try {
-        return await first.get(name, range)
+        return await this.#read(first, name, range)
       } catch (error) {
         failed = asTidemarkError(error)
         if (failed.code === 'INTERNAL') throw error
       }
     }
     try {
-      const bytes = await this.primary.get(name, range)
+      const bytes = await this.#read(this.primary, name, range)
       if (failed !== undefined) this.#events.onFallback?.({ name, place: this.place, code: failed.code })
       return bytes
     } catch (error) {
@@ -133,6 +155,42 @@ export class CopySet implements ObjectStore {
       if (known.code === 'STORE_NOT_FOUND' || (isLedger(name) && this.#options.use === 'write')) throw error
       return this.#fromOthers(name, range, failed ?? known, first, error)
     }
+  }
+
+  async #read(
+    store: ObjectStore,
+    name: string,
+    range: { readonly start: number; readonly end: number } | undefined,
+  ): Promise<Buffer> {
+    const { use, signal } = this.#options
+    try {
+      const got = store.get(name, range)
+      return await (signal === undefined ? got : unlessAborted(got, signal))
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (use === 'read' && asTidemarkError(error).code === 'STORE_UNREACHABLE') this.#away.add(store)
+      throw error
+    }
+  }
+
+  /** From the stores that answer; undefined where none of them has it. */
+  async #fromPresent(
+    name: string,
+    range: { readonly start: number; readonly end: number } | undefined,
+  ): Promise<Buffer | undefined> {
+    const stores = new Set([this.#firstFor(name), this.primary, ...this.copies.map((copy) => copy.store)])
+    for (const store of stores) {
+      if (this.#away.has(store)) continue
+      try {
+        const bytes = await this.#read(store, name, range)
+        this.#events.onFallback?.({ name, place: store.place, code: 'STORE_UNREACHABLE' })
+        return bytes
+      } catch (error) {
+        this.#options.signal?.throwIfAborted()
+        if (asTidemarkError(error).code === 'INTERNAL') throw error
+      }
+    }
+    return undefined
   }
 
   #firstFor(name: string): ObjectStore {
@@ -149,10 +207,11 @@ export class CopySet implements ObjectStore {
     for (const { store } of this.copies) {
       if (store === asked) continue
       try {
-        const bytes = await store.get(name, range)
+        const bytes = await this.#read(store, name, range)
         this.#events.onFallback?.({ name, place: store.place, code })
         return bytes
       } catch (other) {
+        this.#options.signal?.throwIfAborted()
         if (asTidemarkError(other).code === 'INTERNAL') throw other
       }
     }

@@ -8,47 +8,16 @@ import { chownSync, chmodSync, readFileSync } from 'node:fs'
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { registersFor } from '../../services/cli/command-table.ts'
 import { CODES } from '../../services/core/error-codes.ts'
 import { Backup } from '../support/backup.ts'
+import { commands } from '../support/commands.ts'
 
 const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
-/** Makes a database and a backup of its own, whatever is there; it has its test. */
-const ELSEWHERE = 'demo'
-/** Of options and arguments that have to be given. */
-const VALUES: Readonly<Record<string, string>> = {
-  at: 'latest',
-  from: 'latest',
-  to: 'latest',
-  table: 'public.t',
-}
 /** Five, and what a busy machine takes of them: what lingered did so for half a minute and more. */
 const LINGERS_MS = 15_000
 /** Without a word: of those that try again for ever this is asked to stop. */
 const SILENT_MS = 3_000
-
-/** A command's words, and what it requires. */
-async function commands(): Promise<string[][]> {
-  const program = new Command()
-  for (const register of await registersFor(['help'])) register(program, () => Promise.resolve())
-  const leaves = (command: Command, words: readonly string[]): string[][] => {
-    if (command.commands.length > 0)
-      return command.commands.flatMap((one) => leaves(one, [...words, one.name()]))
-    const options = command.options.filter((option) => option.mandatory)
-    return [
-      [
-        ...words,
-        ...command.registeredArguments.filter((one) => one.required).map((one) => VALUES[one.name()] ?? 'x'),
-        ...options.flatMap((option) => [option.long ?? '', VALUES[option.attributeName()] ?? 'x']),
-      ],
-    ]
-  }
-  return program.commands
-    .filter((one) => one.name() !== ELSEWHERE)
-    .flatMap((one) => leaves(one, [one.name()]))
-}
 
 interface Ended {
   readonly code: number | null

@@ -47,6 +47,7 @@ export function registerFind(program: Command, run: Run): void {
           `${countText(t.rows)} rows`,
           transactionWords(t) + withOrBefore(t),
         ])
+        for (const line of report.stores) output.line(`store     ${line}`)
         output.line(`Searched ${report.from} to ${report.to}.`)
         output.line(
           rows.length === 0

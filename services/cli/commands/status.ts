@@ -12,14 +12,14 @@ import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 import { bytesText, table } from '../../terminal/output.ts'
 
-/** Either side of the keys folder serves: nothing is opened. */
+/** For what only reads the ledger: either side of the keys folder serves, and any of the stores. */
 export async function openAnySide(
   context: Context,
-  how: { readonly upToBreak?: boolean } = {},
+  how: { readonly upToBreak?: boolean; readonly compare?: boolean } = {},
 ): Promise<Awaited<ReturnType<typeof openBackup>> & { source: AskedSource | undefined }> {
   const place = context.place()
   try {
-    return { ...(await openBackup({ ...place, ...how, role: 'writer' })), source: place.source }
+    return { ...(await openBackup({ ...place, ...how, role: 'writer', use: 'read' })), source: place.source }
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'KEY_MISSING') throw error
     return { ...(await openBackup({ ...place, ...how, role: 'restore' })), source: place.source }
@@ -80,6 +80,7 @@ function slotText({ slot, sourceError }: StatusReport): string {
 
 function statusRows(
   status: StatusReport,
+  stores: readonly string[],
   copies: readonly string[],
   anchors: readonly string[],
 ): (readonly string[])[] {
@@ -120,6 +121,7 @@ function statusRows(
     ['stored', bytesText(status.bytesStored)],
   ]
   if (status.damage.objects > 0) rows.push(['DAMAGED', status.damage.what])
+  for (const line of stores) rows.push(['store', line])
   for (const line of copies) rows.push(['copy', line])
   for (const line of anchors) rows.push(['anchor', line])
   if (status.sourceError !== null)
@@ -134,14 +136,19 @@ export function registerStatus(program: Command, run: Run): void {
     .option('--check', 'exit with 13 (NOT_PROTECTED) unless all is well: for scripts and alarms')
     .action(async (_, command: Command) =>
       run(command, async (context) => {
-        const opened = await openAnySide(context)
+        const opened = await openAnySide(context, { compare: true })
         const { repository, source, compared } = opened
         const anchors = anchorLines(opened)
         const status = await readStatus(repository, source)
         const { output } = context
-        output.line(table(statusRows(status, copyLines(compared), anchors)))
+        output.line(table(statusRows(status, opened.troubles(), copyLines(compared), anchors)))
         if (command.optsWithGlobals<{ check?: boolean }>().check === true) {
-          const why = notProtected(status, context.configIfThere()?.roll.ageMs ?? 0)
+          const why = [
+            ...notProtected(status, context.configIfThere()?.roll.ageMs ?? 0),
+            ...(repository.ledger.isCopy
+              ? ['the primary store cannot be read: this is what a copy has']
+              : []),
+          ]
           output.event({ ...status, notProtected: why })
           if (why.length > 0) throw new TidemarkError('NOT_PROTECTED', why.join('; '))
         }
@@ -161,7 +168,7 @@ export function registerStatus(program: Command, run: Run): void {
         const report = readWindows(repository)
         const { output } = context
         const { broken } = repository.ledger
-        if (broken !== undefined) for (const line of troubles()) output.line(`WARNING: ${line}`)
+        for (const line of troubles()) output.line(`WARNING: ${line}`)
         if (report.windows.length === 0)
           output.line('Nothing can be restored yet: there is no finished base.')
         for (const w of report.windows) output.line(`generation ${w.generation}: ${windowText(w)}`)

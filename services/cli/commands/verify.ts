@@ -33,6 +33,7 @@ export function registerVerify(program: Command, run: Run): void {
         const anchors = anchorLines(opened)
         for (const line of anchors) output.line(`anchor   ${line}`)
         const report = await verifyStore(repository, options.chain !== true, () => undefined, signal)
+        for (const line of opened.troubles()) output.line(`store    ${line}`)
         for (const d of report.damaged)
           output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
         const recorded = await recordAsReader(repository, ofVerify(report))
