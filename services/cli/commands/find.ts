@@ -76,5 +76,5 @@ export function number(text: string, name: string): number {
 function withOrBefore(t: FindReport['transactions'][number]): string {
   const isSame = String(t.without) === String(t.before.without)
   if (isSame || !t.restorable || !t.before.restorable) return offeredText(t)
-  return `  without it: --at ${t.before.point}${withoutText(t.before.without)}  with it: --at ${t.point}${withoutText(t.without)}`
+  return `  without it: --at ${t.before.point}${offeredText(t.before)}  with it: --at ${t.point}${offeredText(t)}`
 }
