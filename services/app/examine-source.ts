@@ -56,3 +56,13 @@ export async function examineSource(
     return known
   }
 }
+
+/**
+ * Before a command reads the source or writes into it: the same words for the same state, whichever command meets it.
+ *
+ * @throws TidemarkError SOURCE_CHANGED, SOURCE_DIVERGED, SLOT_MISSING, SLOT_LOST, SLOT_AHEAD, INSTALLATION_MISSING, SOURCE_UNREACHABLE
+ */
+export async function requireSource(source: AskedSource, repository: Repository): Promise<void> {
+  const trouble = await examineSource(source, repository, false)
+  if (trouble !== undefined) throw trouble
+}

@@ -1,12 +1,13 @@
 /** `mark`: a row in our marker table, so that it has a place in the stream like any transaction. */
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
 import { connect, connectionError } from '../adapters/postgres/session.ts'
-import { checkSlot, readSlot } from '../adapters/postgres/slot.ts'
+import { readSlot } from '../adapters/postgres/slot.ts'
 import { systemClock } from '../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import { compareLsn, LSN_ZERO, parseLsn } from '../core/position.ts'
+import { compareLsn, parseLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
+import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 
@@ -29,7 +30,7 @@ export interface MarkReport {
   readonly storeError: { readonly code: string; readonly message: string } | null
 }
 
-/** @throws TidemarkError MARKER_EXISTS; SLOT_MISSING, SLOT_LOST before anything is written: without a slot it would never get into the backup */
+/** @throws TidemarkError MARKER_EXISTS; as `requireSource` before anything is written: it would never get into the backup */
 export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
   if (!/^[A-Za-z0-9._-]{1,100}$/.test(name))
     throw new TidemarkError(
@@ -97,12 +98,10 @@ async function writeMarker(config: Config, repository: Repository, name: string)
   const { generation } = repository.catalog
   if (generation === undefined)
     throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
+  await requireSource(askedSource(config), repository)
   const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     const { slot: slotName } = generation.facts
-    const slot = await readSlot(client, slotName)
-    // Where the ledger ends is `up`'s to compare.
-    checkSlot(slot, slotName, slot?.confirmed ?? LSN_ZERO)
     await client.query('INSERT INTO tidemark.marker (name) VALUES ($1)', [name])
     return (await readSlot(client, slotName))?.active === true
   } catch (error) {

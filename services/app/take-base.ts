@@ -5,6 +5,7 @@ import type { EntryOf } from '../formats/ledger-entry.ts'
 import { BaseCopy, type BaseEvents } from '../replicator/base-copy.ts'
 import type { Repository } from '../repository/repository.ts'
 import { openSource } from './compose.ts'
+import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from './open-backup.ts'
 import type { Config } from './config.ts'
 
@@ -17,6 +18,7 @@ export async function takeBase(
   const { generation } = repository.catalog
   if (generation?.base === undefined)
     throw new TidemarkError('NO_BASE', 'the first base is taken by the stream', { next: 'tidemark up' })
+  await requireSource(askedSource(config), repository)
   const source = openSource(config, generation)
   try {
     const copy = new BaseCopy({

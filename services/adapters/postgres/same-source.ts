@@ -5,6 +5,7 @@ import type { SlotState, SourceIdentity } from '../../core/ports/source.ts'
 import { APPLICATION_NAME } from './names.ts'
 import { connect, connectionError } from './session.ts'
 import { checkSlot, missingSlot, readSlot } from './slot.ts'
+import { requireInstallation } from './upgrade.ts'
 import { checkFork, readTimelines, type Timelines } from './timeline.ts'
 
 /** What the ledger knows of this source: checked before a byte is read. */
@@ -54,7 +55,7 @@ export function proveSameSource(
  * Asks a source that may be streaming at the same time.
  *
  * @param expected read behind the slot: what a running job lets it confirm is in the ledger before
- * @throws TidemarkError as `proveSameSource`, SOURCE_UNREACHABLE
+ * @throws TidemarkError as `proveSameSource`, INSTALLATION_MISSING, SOURCE_UNREACHABLE
  */
 export async function askSameSource(
   url: string,
@@ -68,6 +69,7 @@ export async function askSameSource(
     const identity = await identifySource(url)
     const { rows } = await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')
     proveSameSource({ identity, slot, head: parseLsn(rows[0]?.lsn ?? '') }, slotName, known, known.end)
+    await requireInstallation(client)
     return { slot, timelines: identity.timelines }
   } catch (error) {
     throw connectionError(error, 'source')

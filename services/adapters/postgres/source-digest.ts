@@ -13,7 +13,7 @@ import {
   type SeenTable,
   TableMoved,
 } from './pinned-table.ts'
-import { connect } from './session.ts'
+import { connect, connectionError } from './session.ts'
 import { beginUnder, exportSnapshot } from './snapshot.ts'
 
 export interface SourceDigest {
@@ -43,14 +43,14 @@ export interface DigestOptions {
 /** Snapshots that may be needed because tables are altered, emptied or renamed while they are read. */
 const ROUNDS = 10
 
-/** @throws TidemarkError NOT_PROVEN where tables kept being altered */
+/** @throws TidemarkError NOT_PROVEN where tables kept being altered; SOURCE_UNREACHABLE, SOURCE_UNSUITABLE */
 export async function digestSource(options: DigestOptions): Promise<SourceDigests> {
   for (let left = ROUNDS; left > 0; left--) {
     options.signal.throwIfAborted()
     try {
       return await digestOnce(options)
     } catch (error) {
-      if (!(error instanceof TableMoved)) throw error
+      if (!(error instanceof TableMoved)) throw connectionError(error, 'source')
     }
   }
   throw new TidemarkError(

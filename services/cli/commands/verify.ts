@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/anchor-lines.ts'
 import { audit } from '../../app/audit.ts'
+import { askedSource, requireSource } from '../../app/examine-source.ts'
 import { openBackup } from '../../app/open-backup.ts'
 import { ofVerify, notRecorded, recordAsReader } from '../../app/record-damage.ts'
 import { verifyAgainstSource, verifyStore } from '../../app/verify.ts'
@@ -68,7 +69,9 @@ async function compareWithSource(context: Context): Promise<void> {
   const { output, signal } = context
   const place = context.place()
   const { repository } = await openBackup({ ...place, role: 'restore' })
-  const report = await verifyAgainstSource(repository, context.config().source.url, signal)
+  const source = askedSource(context.config())
+  await requireSource(source, repository)
+  const report = await verifyAgainstSource(repository, source.url, signal)
   for (const t of report.tables)
     output.line(
       `${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`,
