@@ -99,7 +99,8 @@ export async function readStatus(
 export interface LiveSource {
   readonly lag: Lag
   readonly known: Known | null
-  readonly budget: Budget
+  /** Null without a slot, which would hold WAL. */
+  readonly budget: Budget | null
   readonly slot: StatusReport['slot']
 }
 
@@ -123,14 +124,17 @@ export async function askSource(url: string, generation: Generation): Promise<Li
     return {
       lag: lagOf(now, generation, systemClock.now()),
       known: generation.base === undefined ? null : knownOf(generation, Number(clock.rows[0]?.now)),
-      budget: {
-        bytes: safe ?? null,
-        walBytesPerSecond,
-        seconds:
-          safe === undefined || walBytesPerSecond === 0
-            ? null
-            : Math.max(0, Math.round(safe / walBytesPerSecond)),
-      },
+      budget:
+        slot === undefined
+          ? null
+          : {
+              bytes: safe ?? null,
+              walBytesPerSecond,
+              seconds:
+                safe === undefined || walBytesPerSecond === 0
+                  ? null
+                  : Math.max(0, Math.round(safe / walBytesPerSecond)),
+            },
       slot: slot === undefined ? null : { name: slot.name, active: slot.active, walStatus: slot.walStatus },
     }
   } finally {

@@ -31,8 +31,15 @@ export class WalBudget {
       return
     this.#toldAt = systemClock.elapsed()
     this.#asking = askSource(this.#url, generation).then(
-      ({ lag, budget }) =>
-        this.#say({ event: 'wal-budget', bytes: budget.bytes, seconds: budget.seconds, lagBytes: lag.bytes }),
+      ({ lag, budget }) => {
+        if (budget !== null)
+          this.#say({
+            event: 'wal-budget',
+            bytes: budget.bytes,
+            seconds: budget.seconds,
+            lagBytes: lag.bytes,
+          })
+      },
       // Of the source's own outage others tell.
       () => undefined,
     )

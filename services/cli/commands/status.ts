@@ -112,7 +112,9 @@ function statusRows(
     [
       'WAL budget',
       status.budget === null
-        ? 'unknown'
+        ? status.lag !== null && status.slot === null
+          ? 'none: without its slot the source keeps no WAL for Tidemark'
+          : 'unknown'
         : status.budget.bytes === null
           ? "unlimited: WAL may fill the source's disk while Tidemark is away (tidemark doctor)"
           : `${bytesText(status.budget.bytes)}, ${status.budget.seconds === null ? 'nothing is being written' : `${spanText(status.budget.seconds)} at the current rate`}`,
