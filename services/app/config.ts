@@ -387,8 +387,19 @@ export function configText(settings: {
     roll: { age: '5s', size: '32MiB' },
     http: { host: '127.0.0.1', port: 8471 },
     log: kafka === undefined ? 'direct' : 'kafka',
-    ...(kafka === undefined ? {} : { kafka: { ...kafka, registry: { url: kafka.registry } } }),
+    ...(kafka === undefined ? {} : { kafka: chosenSection(kafka) }),
     logging: { level: 'info' },
   })
   return `# Tidemark. Every setting with unit, default and limit: schemas/config.schema.json\n${body}`
+}
+
+function chosenSection(kafka: KafkaChoice): object {
+  return { ...kafka, registry: { url: kafka.registry } }
+}
+
+/** The settings that `init` will write, as they will be read. @throws TidemarkError CONFIG_INVALID */
+export function chosenLog(kafka: KafkaChoice): KafkaConfig {
+  const parsed = kafkaSettings.safeParse(chosenSection(kafka))
+  if (!parsed.success) throw new TidemarkError('USAGE', '--kafka HOST:PORT,… and --registry URL')
+  return kafkaConfig(parsed.data, {}, '.')
 }

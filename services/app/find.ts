@@ -7,6 +7,7 @@ import { resolvePoint } from '../rebuild/point.ts'
 import { parsePoint } from '../rebuild/point-text.ts'
 import { type HistoryLine, readHistory } from '../rebuild/read-history.ts'
 import { readDdl } from '../rebuild/schema-at.ts'
+import { changeText } from '../rebuild/transaction-text.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { audit } from './audit.ts'
@@ -41,6 +42,7 @@ export async function find(options: FindOptions): Promise<FindReport> {
     if (point.kind !== 'time') throw new TidemarkError('POINT_INVALID', '--around is a time with zone')
     centre = point.micros
   }
+  if (options.table !== undefined) await refuseUnknown(repository, options.table)
   const transactions = await findTransactions(repository, {
     ...options,
     from: centre - span,
@@ -53,6 +55,27 @@ export async function find(options: FindOptions): Promise<FindReport> {
     stores: troubles(),
     audit: await audit(repository, 'find', options.table ?? 'all tables'),
   }
+}
+
+/** @throws TidemarkError USAGE for a name that nothing ever had: mistyped, it would look like a table to which nothing happened */
+async function refuseUnknown(repository: Repository, table: string): Promise<void> {
+  const { generations, gaps } = repository.catalog
+  const known = new Set<string>()
+  for (const generation of generations) {
+    for (const name of await knownTables(repository, generation)) known.add(name)
+    for (const { record } of await readDdl(repository, generation)) {
+      const name = changeText(record)?.split(' ').at(-1)
+      if (name?.includes('.') === true) known.add(name)
+    }
+  }
+  for (const { scope } of gaps) if (scope.kind === 'table') known.add(`${scope.schema}.${scope.name}`)
+  const names = [...known].filter((name) => !name.startsWith('tidemark.')).sort()
+  if (names.some((name) => name === table || name.endsWith(`.${table}`))) return
+  throw new TidemarkError(
+    'USAGE',
+    `--table ${table.slice(0, 120)}: the backup has never known such a table; there are ${names.slice(0, 20).join(', ')}${names.length > 20 ? ` and ${names.length - 20} more` : ''}`,
+    { next: 'the same with --table and one of them' },
+  )
 }
 
 export interface ReadOptions extends BackupPlace {

@@ -28,7 +28,8 @@ import { Repository } from '../repository/repository.ts'
 import { openStore } from './open-backup.ts'
 import { operator } from './operator.ts'
 import { examineStore } from './examine-store.ts'
-import { configText, type KafkaChoice } from './config.ts'
+import { examineLog } from './compose.ts'
+import { chosenLog, configText, type KafkaChoice } from './config.ts'
 import { type Consent, requireConsent } from './consent.ts'
 import { beginGeneration } from './generation.ts'
 import { refusalOf } from './refusal.ts'
@@ -94,7 +95,8 @@ export async function init(options: InitOptions): Promise<InitReport> {
         },
       )
     }
-    const unsafe = refusalOf(await examineStore(store, 'primary', 'thorough'))
+    const ofLog = await examineChosenLog(options.kafka)
+    const unsafe = refusalOf(ofLog) ?? refusalOf(await examineStore(store, 'primary', 'thorough'))
     if (unsafe !== undefined) throw unsafe
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }
@@ -134,7 +136,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
       })
       await repository.audit('init', `generation ${generation}`, operator())
       await writeConfig(options, installation)
-      return { findings, identities, generation, stream, mode }
+      return { findings: [...findings, ...ofLog], identities, generation, stream, mode }
     } catch (error) {
       // The source is left as it was.
       await uninstall(client, installation, systemClock)
@@ -143,6 +145,21 @@ export async function init(options: InitOptions): Promise<InitReport> {
   } finally {
     await client.end()
   }
+}
+
+/** A cluster that cannot be asked yet, for want of a login that tidemark.yaml will name, is told and keeps nobody. */
+async function examineChosenLog(kafka: KafkaChoice | undefined): Promise<readonly Finding[]> {
+  if (kafka === undefined) return []
+  const found = await examineLog({ kafka: chosenLog(kafka) })
+  return found.map((finding) =>
+    finding.code.startsWith('LOG_')
+      ? {
+          ...finding,
+          level: 'warn' as const,
+          fix: 'kafka: in tidemark.yaml (tls, sasl, registry), then: tidemark doctor',
+        }
+      : finding,
+  )
 }
 
 /** What was begun of a backup that there is not is in the way of the next try, and of nothing else. */

@@ -50,6 +50,8 @@ export type UpEvent =
       readonly event: 'retry'
       readonly code: string
       readonly message: string
+      /** What a person has to do, where it does not mend itself. */
+      readonly next?: string
       /** The pause before the next try, where it is said before that. */
       readonly inMs?: number
     }

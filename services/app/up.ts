@@ -174,8 +174,8 @@ export class Up {
           fresh = lost
           continue
         }
-        const say = ({ code, message }: TidemarkError, inMs: number): void =>
-          this.#say({ event: 'retry', code, message, inMs })
+        const say = ({ code, message, next }: TidemarkError, inMs: number): void =>
+          this.#say({ event: 'retry', code, message, inMs, ...(code === 'SLOT_TAKEN' ? { next } : {}) })
         await backoff
           .wait(lost ?? known, AbortSignal.any([signal, draining]), say)
           .catch((waited: unknown) => {

@@ -35,7 +35,9 @@ export function parsePoint(text: string): Point {
   const place = unsplit.startsWith('lsn:') ? unsplit.slice(4) : unsplit
   if (isLsnText(place)) return { kind: before ? 'beforeLsn' : 'lsn', lsn: parseLsn(place), generation }
   const time =
-    /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}:?\d{2})?$/i.exec(trimmed)
+    /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}(?::?\d{2})?)?$/i.exec(
+      trimmed,
+    )
   if (time === null || before)
     throw new TidemarkError('POINT_INVALID', `not a point in time: "${trimmed.slice(0, 60)}"`)
   if (time[3] === undefined) {
@@ -45,7 +47,7 @@ export function parsePoint(text: string): Point {
   }
   const [clock = '', fraction = ''] = time[2]!.split('.')
   const seconds = Date.parse(
-    `${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2})(\d{2})$/, '$1:$2').toUpperCase()}`,
+    `${time[1]}T${clock.length === 5 ? `${clock}:00` : clock}${time[3].replace(/^([+-]\d{2}):?(\d{2})?$/, (_, hours: string, minutes = '00') => `${hours}:${minutes}`).toUpperCase()}`,
   )
   // `Date.parse` takes the 31st of a shorter month for the first of the next.
   const day = Date.parse(`${time[1]}T00:00:00Z`)

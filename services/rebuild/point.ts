@@ -186,7 +186,7 @@ async function byTime(
   if (point.micros > reached) {
     throw new TidemarkError(
       'POINT_AFTER_HEAD',
-      `${point.text} is ${formatInstant(point.micros)} in UTC; what the source committed is known until ${formatInstant(reached)}, by its own clock: something may have been committed since that the backup does not have yet`,
+      `${inUtc(point)}: what the source committed is known until ${formatInstant(reached)}, by its own clock: something may have been committed since that the backup does not have yet`,
       {
         next: `the same about a minute after that time has come, while tidemark up runs; or --at latest  (all that the backup has)`,
       },
@@ -260,7 +260,7 @@ function betweenGenerations(
   const last = `--at ${formatLsn(older.end)}@${generation}  (the last state before the gap)`
   return new TidemarkError(
     'GAP',
-    `${point.text} is ${formatInstant(point.micros)} in UTC: it lies in the gap between generation ${generation}, which holds what committed until ${known}, and generation ${newer.facts.generation}, ${behind}: ${newer.facts.reason}`,
+    `${inUtc(point)}: it lies in the gap between generation ${generation}, which holds what committed until ${known}, and generation ${newer.facts.generation}, ${behind}: ${newer.facts.reason}`,
     {
       next:
         opens === undefined
@@ -295,7 +295,7 @@ async function finishTime(
   if (older !== undefined) throw betweenGenerations(older, generation, point, knownUntil(older))
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
-    `${point.text} is ${formatInstant(point.micros)} in UTC; the first window opens at ${formatLsn(first.closing)}, closed at ${closedAt(first)}`,
+    `${inUtc(point)}: the first window opens at ${formatLsn(first.closing)}, closed at ${closedAt(first)}`,
   )
 }
 
@@ -379,4 +379,9 @@ async function firstSegments(
 ): Promise<NumberedEntry<'segments'> | undefined> {
   for await (const entry of entries) if (isSegments(entry)) return entry
   return undefined
+}
+
+/** What another zone or a shorter form means; a time that says it itself is said once. */
+function inUtc({ text, micros }: Extract<Point, { kind: 'time' }>): string {
+  return /z$/i.test(text) ? text : `${text} is ${formatInstant(micros)} in UTC`
 }

@@ -59,7 +59,7 @@ export function schemaChangesAt(records: readonly PlacedRecord[], lsn: Lsn): rea
 }
 
 /** Undefined for what only tells more of another record's command. */
-function changeText(record: DdlRecord): string | undefined {
+export function changeText(record: DdlRecord): string | undefined {
   switch (record.kind) {
     case 'table':
     case 'type':

@@ -31,7 +31,17 @@ export interface Figure {
 const PAIRS = Number(process.env['BENCH_PAIRS'] ?? 5)
 const MESSAGES = Number(process.env['BENCH_MESSAGES'] ?? 1_000_000)
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 1_000_000)
+const NAMES = 'plan chain seal ddl capture base rebuild lag requests reread memory kafka large-row'.split(' ')
 const wanted = new Set(process.argv.slice(2))
+const unknown = [...wanted].find((name) => !NAMES.includes(name))
+if (unknown !== undefined) {
+  const isHelp = unknown === '--help' || unknown === '-h'
+  const usage = `usage: npm run bench [-- NAME …]
+names: ${NAMES.join(' ')}; without one all but kafka and large-row
+environment: BENCH_PAIRS (5), BENCH_MESSAGES (1000000), BENCH_CHANGES (1000000)`
+  console[isHelp ? 'log' : 'error'](isHelp ? usage : `no figure is called ${unknown}\n${usage}`)
+  process.exit(isHelp ? 0 : 2)
+}
 const want = (name: string): boolean => wanted.size === 0 || wanted.has(name)
 
 const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'))

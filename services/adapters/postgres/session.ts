@@ -76,7 +76,7 @@ const SET_ALL = Object.entries(SESSION_SETTINGS)
 /** Opens a checked connection. @throws TidemarkError SOURCE_UNREACHABLE, SOURCE_LOGIN_REFUSED, SOURCE_SETTING, TARGET_UNREACHABLE … */
 export async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const client = new pg.Client({
-    ...parseUrl(options.url),
+    ...parseUrl(options.url, options.role),
     application_name: options.applicationName,
     connectionTimeoutMillis: LIMITS.connectMs,
     keepAlive: true,
@@ -170,23 +170,24 @@ async function fixSettings(client: pg.Client, escape: () => void): Promise<void>
   }
 }
 
-export function parseUrl(url: string): pg.ClientConfig {
+/** @throws TidemarkError CONFIG_INVALID; USAGE of a target, which stands in no settings */
+function parseUrl(url: string, role: 'source' | 'target'): pg.ClientConfig {
+  const form = 'postgresql://user@host:port/database'
+  const refused = (what: string, cause?: unknown): TidemarkError =>
+    role === 'source'
+      ? new TidemarkError('CONFIG_INVALID', `${what} (${form})`, { cause })
+      : new TidemarkError('USAGE', `the database to restore into: ${what} (${form})`, {
+          cause,
+          next: `the same with the URL of an empty database: --into ${form}`,
+        })
   let parsed: URL
   try {
     parsed = new URL(url)
   } catch (error) {
-    throw new TidemarkError(
-      'CONFIG_INVALID',
-      'not a connection URL (postgresql://user:password@host:port/database)',
-      { cause: error },
-    )
+    throw refused('not a connection URL', error)
   }
-  if (parsed.protocol !== 'postgresql:' && parsed.protocol !== 'postgres:') {
-    throw new TidemarkError(
-      'CONFIG_INVALID',
-      `${parsed.protocol}// is not a PostgreSQL URL (postgresql://user:password@host:port/database)`,
-    )
-  }
+  if (parsed.protocol !== 'postgresql:' && parsed.protocol !== 'postgres:')
+    throw refused(`${parsed.protocol}// is not a PostgreSQL URL`)
   return { connectionString: url }
 }
 

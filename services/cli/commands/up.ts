@@ -47,7 +47,7 @@ function words(event: UpEvent): string | undefined {
     case 'generation':
       return `new generation ${event.generation}: ${event.reason}`
     case 'retry':
-      return `trying again${event.inMs === undefined ? '' : ` in ${(event.inMs / 1000).toFixed(1)} s`}: ${event.code}: ${event.message}`
+      return `trying again${event.inMs === undefined ? '' : ` in ${(event.inMs / 1000).toFixed(1)} s`}: ${event.code}: ${event.message}${event.next === undefined ? '' : `; ${event.next}`}`
     case 'stopped':
       return event.drained
         ? 'stopped; everything received is durable'
@@ -167,7 +167,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           newGeneration:
             lost ??
             (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true
-              ? 'asked for'
+              ? 'begun by tidemark up --new-generation'
               : undefined),
           board,
           onEvent: (event) => {
@@ -182,9 +182,11 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
               return
             }
             const alarm = event.event in ALARMS ? ALARMS[event.event as keyof typeof ALARMS] : undefined
-            if (alarm !== undefined) log.error(event, alarm)
-            if (event.event === 'scrubbed' && event.lost + event.left > 0) log.error(event, 'damaged objects')
-            if (event.event === 'damage' && event.objects > 0) log.error(event, 'damaged objects')
+            // Lines for people say it themselves, and JSON would stand between them.
+            const raise = (what: string): void => (output.json ? log.error(event, what) : undefined)
+            if (alarm !== undefined) raise(alarm)
+            if (event.event === 'scrubbed' && event.lost + event.left > 0) raise('damaged objects')
+            if (event.event === 'damage' && event.objects > 0) raise('damaged objects')
             // What is tried again is a line of its own, and not said twice.
             output.event(event, words(event))
           },
