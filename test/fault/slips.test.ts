@@ -1,0 +1,62 @@
+/** What people mistype, or start twice: said where it is, with what to write instead. */
+import { afterEach, expect, test } from 'vitest'
+import { parsePoint } from '../../services/rebuild/point-text.ts'
+import { Backup } from '../support/backup.ts'
+import { Running, tidemark } from '../support/cli.ts'
+
+afterEach(() => Running.killAll())
+
+test('a table that find has never heard of is refused, under every name that there was it is found', async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE messages (id int PRIMARY KEY); CREATE TABLE gone (id int PRIMARY KEY)',
+  })
+  await backup.source.query('INSERT INTO gone VALUES (1); INSERT INTO messages VALUES (1)')
+  await backup.source.query('DROP TABLE gone; ALTER TABLE messages RENAME TO texts')
+  await backup.source.query('CREATE VIEW seen AS SELECT * FROM texts')
+  await backup.durable()
+  await backup.stop()
+  const find = (table: string) => tidemark(['find', '--table', table, '--json'], backup.folder)
+  for (const known of ['public.messages', 'messages', 'texts', 'public.gone', 'seen'])
+    expect([known, (await find(known)).code]).toEqual([known, 0])
+  const { code, last } = await find('public.mesages')
+  expect([code, last.error?.code]).toEqual([2, 'USAGE'])
+  expect(last.error?.message).toBe(
+    '--table public.mesages: the backup has never known such a table; there are public.gone, public.messages, public.seen, public.texts',
+  )
+
+  const restore = async (...args: string[]) =>
+    (await tidemark(['restore', '--json', ...args], backup.folder)).last.error
+  expect(await restore('--at', 'latest', '--into', 'foo')).toMatchObject({
+    code: 'USAGE',
+    next: expect.stringContaining('--into postgresql://') as string,
+  })
+  const later = await restore('--dry-run', '--at', '2999-01-01T00:00:00Z')
+  expect(later?.message).toMatch(/^2999-01-01T00:00:00Z: what the source committed is known until /)
+  expect((await restore('--dry-run', '--at', '2999-01-01 02:00:00+02'))?.message).toMatch(
+    /^2999-01-01 02:00:00\+02 is 2999-01-01T00:00:00(\.0+)?Z in UTC: /,
+  )
+})
+
+test('zones as psql prints them', () => {
+  const micros = (text: string): bigint => {
+    const point = parsePoint(text)
+    return point.kind === 'time' ? point.micros : 0n
+  }
+  for (const [short, long] of [
+    ['2026-11-27T15:28:05+00', '2026-11-27T15:28:05Z'],
+    ['2026-11-27 15:28:05.25-07', '2026-11-27T15:28:05.25-07:00'],
+    ['2026-11-27T15:28+0530', '2026-11-27T15:28:00+05:30'],
+  ] as const)
+    expect([short, micros(short)]).toEqual([short, micros(long)])
+  expect(() => parsePoint('2026-11-27T15:28:05')).toThrow('no time zone')
+})
+
+test('a second up says what to stop', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  const first = new Running(['up', '--json'], { cwd: backup.folder })
+  await first.said('"streaming"')
+  const second = new Running(['up'], { cwd: backup.folder })
+  await second.said('trying again')
+  expect(second.output).toMatch(/SLOT_TAKEN: .*; stop that reader, if it is another Tidemark/)
+})
