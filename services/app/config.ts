@@ -3,7 +3,7 @@
  * schemas/config.schema.json is made from the same schema.
  */
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { parse, stringify } from 'yaml'
+import { parse } from 'yaml'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
 import type { KafkaClients } from '../adapters/kafka/connection.ts'
@@ -16,7 +16,7 @@ import { LARGEST_ROW, type SourceSettings, sourceFields, sourceSettings } from '
 const largestRow = maybe(SIZES, '1MiB', '1GiB', LARGEST_ROW, 'a size such as 512MiB')
 const secret = { url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }
 
-const kafkaSettings = z.strictObject({
+export const kafkaSettings = z.strictObject({
   brokers: z.array(z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'host:port')).min(1),
   prefix: z
     .string()
@@ -308,7 +308,7 @@ function faultsOf(error: z.ZodError): string {
     .join('; ')
 }
 
-function kafkaConfig(
+export function kafkaConfig(
   kafka: z.infer<typeof kafkaSettings>,
   tables: Readonly<Record<string, z.infer<typeof tableSettings>>>,
   folder: string,
@@ -357,49 +357,4 @@ function kafkaLogin(sasl: NonNullable<z.infer<typeof kafkaSettings>['sasl']>, fo
     scope,
     clientSecret: fileText(sasl.clientSecretFile, folder, 'kafka.sasl.clientSecretFile'),
   }
-}
-
-/** What `init` writes of a Kafka; the rest has its defaults. */
-export interface KafkaChoice {
-  readonly brokers: readonly string[]
-  readonly registry: string
-  readonly prefix: string
-  readonly partitions: number
-  readonly replicationFactor: number
-}
-
-export function configText(settings: {
-  sourceUrl: string
-  slot: string
-  publication: string
-  storeUrl: string
-  keys: string
-  anchors?: readonly string[] | undefined
-  kafka?: KafkaChoice | undefined
-}): string {
-  const { kafka } = settings
-  const body = stringify({
-    version: 1,
-    source: { url: settings.sourceUrl, slot: settings.slot, publication: settings.publication },
-    store: { url: settings.storeUrl },
-    keys: settings.keys,
-    ...(settings.anchors === undefined || settings.anchors.length === 0 ? {} : { anchors: settings.anchors }),
-    roll: { age: '5s', size: '32MiB' },
-    http: { host: '127.0.0.1', port: 8471 },
-    log: kafka === undefined ? 'direct' : 'kafka',
-    ...(kafka === undefined ? {} : { kafka: chosenSection(kafka) }),
-    logging: { level: 'info' },
-  })
-  return `# Tidemark. Every setting with unit, default and limit: schemas/config.schema.json\n${body}`
-}
-
-function chosenSection(kafka: KafkaChoice): object {
-  return { ...kafka, registry: { url: kafka.registry } }
-}
-
-/** The settings that `init` will write, as they will be read. @throws TidemarkError CONFIG_INVALID */
-export function chosenLog(kafka: KafkaChoice): KafkaConfig {
-  const parsed = kafkaSettings.safeParse(chosenSection(kafka))
-  if (!parsed.success) throw new TidemarkError('USAGE', '--kafka HOST:PORT,… and --registry URL')
-  return kafkaConfig(parsed.data, {}, '.')
 }

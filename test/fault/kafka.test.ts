@@ -8,7 +8,7 @@ import { TidemarkError } from '../../services/core/errors.ts'
 import { examineLog } from '../../services/app/compose.ts'
 import { openBackup } from '../../services/app/open-backup.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
-import { Running } from '../support/cli.ts'
+import { Running, tidemark } from '../support/cli.ts'
 import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
 
 let bench: KafkaBench
@@ -198,6 +198,18 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     await expect(backup.up({ kafka: kafka('doctor') })).rejects.toMatchObject({ code: 'LOG_REFUSED' })
+    // Before anything is made, where the cluster says that it cannot be.
+    const { brokers, registry } = kafka('unused')
+    await using other = await Backup.prepare({ setup: SETUP })
+    const tried = await tidemark(
+      [
+        ...['init', '--yes', '--json', '--source', other.sourceUrl, '--store', other.storeUrl],
+        ...['--name', `k${other.database}`, '--kafka', brokers.join(','), '--registry', registry.url],
+      ],
+      other.folder,
+    )
+    expect(tried.last.error?.message).toContain('kafka.replicationFactor is 3, the cluster has 1 brokers')
+    expect(tried.code).not.toBe(0)
   })
 
   test('the registry is away while a table is made: it waits, says so, and goes on', async () => {

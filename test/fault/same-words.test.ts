@@ -23,7 +23,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ['doctor'],
 ]
 
-test.each(Object.keys(STATES))('%s', { timeout: 120_000 }, async (state) => {
+test.each(Object.keys(STATES))('%s', { timeout: 300_000 }, async (state) => {
   await using backup = await Backup.start({
     setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
   })

@@ -12,7 +12,7 @@ import type { Config } from '../../app/config.ts'
 import { addToBackup } from '../../app/init-again.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import { quoteTable } from '../../core/relation.ts'
-import type { KafkaChoice } from '../../app/config.ts'
+import type { KafkaChoice } from '../../app/chosen-settings.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 
