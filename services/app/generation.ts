@@ -3,7 +3,7 @@ import type pg from 'pg'
 import { createSlot, dropSlot } from '../adapters/postgres/install.ts'
 import { requirePublication } from '../adapters/postgres/examine-publication.ts'
 import { APPLICATION_NAME } from '../adapters/postgres/names.ts'
-import { identifySource } from '../adapters/postgres/same-source.ts'
+import { identifySource, refuseOther } from '../adapters/postgres/same-source.ts'
 import { connect } from '../adapters/postgres/session.ts'
 import { requireInstallation } from '../adapters/postgres/upgrade.ts'
 import type { ReadSchema } from '../adapters/postgres/catalog/read-schema.ts'
@@ -24,6 +24,8 @@ export interface GenerationRequest {
   readonly slot: string
   readonly publication: string
   readonly reason: string
+  /** Somebody said that the database behind the URL is the one from now on; else it has to be that of the generation before. */
+  readonly isChosen?: boolean
   /** Where the old generation's hole begins; its end where it is not given. */
   readonly from?: Lsn | undefined
 }
@@ -32,6 +34,8 @@ export interface GenerationRequest {
 export async function beginGeneration(request: GenerationRequest): Promise<number> {
   const { repository, url, slot, publication, reason } = request
   const identity = await identifySource(url)
+  const before = repository.catalog.generation
+  if (before !== undefined && request.isChosen !== true) refuseOther(identity, before.facts)
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
     // Before anything is made: a stream without these would have holes that nobody sees.

@@ -127,6 +127,7 @@ export class Up {
   async #attempts(signal: AbortSignal, draining: AbortSignal): Promise<void> {
     const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
+    let isChosen = fresh !== undefined
     let from: Lsn | undefined
     let isBeginning = false
     const holes = new LogHoles(this.#options.repository, this.#options.config, this.#role)
@@ -139,8 +140,9 @@ export class Up {
         if (this.#role !== 'compactor') fresh ??= await unfinishedReplacement(this.#options.repository)
         if (fresh !== undefined) {
           isBeginning = true
-          await this.#newGeneration(fresh, from)
+          await this.#newGeneration(fresh, from, isChosen)
           fresh = from = undefined
+          isChosen = false
         }
         isBeginning = false
         if (this.#lossAccepted) {
@@ -221,7 +223,7 @@ export class Up {
     this.#budget?.see(event)
   }
 
-  async #newGeneration(reason: string, from: Lsn | undefined): Promise<void> {
+  async #newGeneration(reason: string, from: Lsn | undefined, isChosen: boolean): Promise<void> {
     const { repository, config } = this.#options
     await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const generation = await replaceGeneration({
@@ -231,6 +233,7 @@ export class Up {
       publication: config.source.publication,
       reason,
       from,
+      isChosen,
     })
     this.#say({ event: 'generation', generation, reason })
   }

@@ -97,6 +97,22 @@ test('another database is not adopted, and doctor looks at the store and the key
   expect(made.rowCount).toBe(0)
 })
 
+test('a generation that ended by itself goes on in no other database, and in one that somebody chose', async () => {
+  await using backup = await Backup.start({ setup: SETUP })
+  await backup.durable()
+  await backup.stop()
+  await backup.source.query('DROP SCHEMA tidemark CASCADE')
+  await expect(backup.up()).rejects.toMatchObject({ code: 'INSTALLATION_MISSING' })
+  await using other = await Backup.prepare({ setup: SETUP })
+  await other.init()
+  await other.source.query(`ALTER PUBLICATION ${other.slot} RENAME TO ${backup.slot}`)
+  const { sourceUrl } = other
+  await expect(backup.up({ sourceUrl })).rejects.toMatchObject({ code: 'SOURCE_CHANGED' })
+  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await backup.up({ sourceUrl, newGeneration: 'begun by hand' })
+  await backup.stop()
+})
+
 test('what is mistyped is not taken for something that is not there', async () => {
   await using backup = await Backup.start({ setup: SETUP })
   await backup.durable()

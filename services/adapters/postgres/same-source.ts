@@ -24,6 +24,18 @@ export interface FoundSource {
   readonly head: Lsn
 }
 
+/** @throws TidemarkError SOURCE_CHANGED */
+export function refuseOther(
+  identity: Pick<SourceIdentity, 'systemId' | 'databaseOid'>,
+  { systemId, databaseOid }: Pick<ExpectedSource, 'systemId' | 'databaseOid'>,
+): void {
+  if (identity.systemId !== systemId || identity.databaseOid !== databaseOid)
+    throw new TidemarkError(
+      'SOURCE_CHANGED',
+      `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
+    )
+}
+
 /**
  * @param slotName of the backup's slot
  * @param from what is asked for: the slot may stand there or before
@@ -35,12 +47,7 @@ export function proveSameSource(
   expected: ExpectedSource,
   from: Lsn,
 ): void {
-  const { systemId, databaseOid } = expected
-  if (identity.systemId !== systemId || identity.databaseOid !== databaseOid)
-    throw new TidemarkError(
-      'SOURCE_CHANGED',
-      `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
-    )
+  refuseOther(identity, expected)
   if (slot === undefined) throw missingSlot(slotName)
   checkFork(identity.timelines, { timeline: expected.timeline, end: from })
   if (compareLsn(head, expected.end) < 0)
