@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { TidemarkError } from '../../services/core/errors.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { ledgerName } from '../../services/formats/object-name.ts'
 import { CopySet, putBack } from '../../services/repository/copy-set.ts'
@@ -192,4 +193,36 @@ test('the newest ledger entry is never taken away to be put back', async () => {
   expect(store.objects.get(ledgerName(1, 1n))!.toString()).toBe('right')
   store.objects.delete(ledgerName(1, 2n))
   expect(await putBack(store, ledgerName(1, 2n), Buffer.from('right'))).toBe(true)
+})
+
+test('a store that was silent once is asked last by a reader: not once for each object', async () => {
+  const silent = new MemoryStore()
+  const copy = new MemoryStore()
+  const names = ['segments/a', 'segments/b', 'segments/c']
+  for (const name of names) await copy.putIfAbsent(name, [Buffer.from(name)])
+  await silent.putIfAbsent('segments/alone', [Buffer.from('alone')])
+  let asked = 0
+  const get = silent.get.bind(silent)
+  silent.get = (name, range) => {
+    asked++
+    return name === 'segments/alone'
+      ? get(name, range)
+      : Promise.reject(new TidemarkError('STORE_UNREACHABLE', 'silent'))
+  }
+  const said: string[] = []
+  const copies = [{ store: copy, synchronous: false }]
+  const events = { onFallback: ({ code }: { code: string }) => void said.push(code) }
+  const set = new CopySet({ primary: silent, copies, use: 'read', events })
+  for (const name of names) expect((await set.get(name)).toString()).toBe(name)
+  expect([asked, said]).toEqual([1, names.map(() => 'STORE_UNREACHABLE')])
+  // What nobody else has it is asked for all the same.
+  expect((await set.get('segments/alone')).toString()).toBe('alone')
+
+  // A signal ends a read that hangs, and no other store is asked then.
+  const hung = new MemoryStore()
+  hung.get = () => new Promise(() => undefined)
+  const stop = new AbortController()
+  const waiting = new CopySet({ primary: hung, copies, use: 'read', signal: stop.signal }).get('segments/a')
+  stop.abort(new DOMException('stopped', 'AbortError'))
+  await expect(waiting).rejects.toThrow('stopped')
 })
