@@ -1,6 +1,6 @@
 /**
- * Two tables of one name at a point: one of them had been renamed without a record by then. Both have rows, and a database has one
- * table of a name: the one that was called so last keeps it.
+ * Two tables of one name at a point: one of them had been renamed or dropped without a record by then. Both have rows, and a
+ * database has one table of a name: the one that was called so last keeps it.
  */
 import { compareLsn } from '../core/position.ts'
 import { tableStatements } from '../formats/table-statements.ts'
@@ -20,10 +20,10 @@ export function apart(schema: SchemaAtPoint, histories: ReadonlyMap<number, Tabl
     if (older !== history) called.set(history.name, history)
     if (older === undefined) continue
     const was = older.name
-    older.callLast(`${older.last!.facts.name}_${older.oid}`)
+    older.callLast(nameOf(older.last!.facts.name, older.oid))
     renamed.push(older)
     notes.push(
-      `two tables are called ${was} at this point, because one had been renamed without a record: the older one comes back as ${older.name}`,
+      `two tables are called ${was} at this point, because one had been renamed or dropped without a record: the older one comes back as ${older.name}`,
     )
   }
   if (renamed.length === 0) return schema
@@ -33,6 +33,16 @@ export function apart(schema: SchemaAtPoint, histories: ReadonlyMap<number, Tabl
   )
   const statements = [...schema.statements.filter(({ of }) => of === undefined || !gone.has(of)), ...made]
   return { statements: statements.sort((a, b) => a.rank - b.rank), notes: [...schema.notes, ...notes] }
+}
+
+/** Bytes of a name that a server takes (NAMEDATALEN - 1); it would cut the OID off. */
+const NAME_BYTES = 63
+
+function nameOf(name: string, oid: number): string {
+  let front = name
+  while (Buffer.byteLength(front) + String(oid).length + 1 > NAME_BYTES)
+    front = [...front].slice(0, -1).join('')
+  return `${front}_${oid}`
 }
 
 function isBefore(a: TableStep, b: TableStep): boolean {

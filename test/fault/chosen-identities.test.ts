@@ -10,7 +10,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await using backup = await Backup.start({
       version,
       setup: `CREATE TABLE "Full" (id int NOT NULL); CREATE TABLE plain (id int NOT NULL); CREATE TABLE keyed (id int PRIMARY KEY); CREATE TABLE untouched (id int NOT NULL);
-        CREATE TABLE stays (id int); CREATE TABLE by_index (id int NOT NULL); CREATE UNIQUE INDEX one ON by_index (id)`,
+        CREATE TABLE stays (id int); CREATE TABLE a (id int NOT NULL); CREATE TABLE lai (id int NOT NULL); CREATE TABLE by_index (id int NOT NULL); CREATE UNIQUE INDEX one ON by_index (id)`,
     })
     const app = await backup.client()
     expect(await identityOf(backup, '"Full"')).toBe('f')
@@ -18,19 +18,24 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     // Nothing else of it changes behind a reading.
     await backup.durable()
     await app.query('ALTER TABLE stays REPLICA IDENTITY FULL')
-    // Of another table, in the same text.
+    // Of another table, in the same text; and one whose letters are in it.
+    await app.query(
+      `ALTER TABLE a ADD COLUMN v int; ALTER TABLE lai ADD COLUMN v int; ALTER TABLE plain REPLICA IDENTITY DEFAULT`,
+    )
     await app.query(`ALTER TABLE untouched ADD COLUMN v int; ALTER TABLE ONLY "Full" REPLICA IDENTITY FULL`)
     await app.query('ALTER TABLE by_index\n  REPLICA IDENTITY\n  USING INDEX one')
     await app.query(`ALTER TABLE keyed REPLICA IDENTITY NOTHING`)
     expect(await identityOf(backup, 'keyed')).toBe('d')
     await app.query(`alter table keyed replica identity default`)
-    for (const table of ['"Full"', 'plain', 'untouched', 'by_index'])
+    for (const table of ['"Full"', 'plain', 'untouched', 'by_index', 'a', 'lai'])
       await app.query(`ALTER TABLE ${table} ADD PRIMARY KEY (id)`)
     const now = async (): Promise<(string | undefined)[]> =>
       Promise.all(
-        ['"Full"', 'plain', 'untouched', 'by_index', 'keyed'].map((table) => identityOf(backup, table)),
+        ['"Full"', 'plain', 'untouched', 'by_index', 'keyed', 'a', 'lai'].map((table) =>
+          identityOf(backup, table),
+        ),
       )
-    expect(await now()).toEqual(['f', 'd', 'd', 'i', 'd'])
+    expect(await now()).toEqual(['f', 'd', 'd', 'i', 'd', 'd', 'd'])
     await backup.durable()
     const restored = new pg.Client((await backup.restore('latest')).url)
     await restored.connect()
@@ -40,8 +45,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       )
       expect(rows.map(({ name, i }) => `${name} ${i}`)).toEqual([
         'Full f',
+        'a d',
         'by_index i',
         'keyed d',
+        'lai d',
         'plain d',
         'stays f',
         'untouched d',
@@ -51,6 +58,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     }
     await backup.stop()
     await removeFromSource(backup.sourceUrl)
-    expect(await now()).toEqual(['f', 'd', 'd', 'i', 'd'])
+    expect(await now()).toEqual(['f', 'd', 'd', 'i', 'd', 'd', 'd'])
   })
 })

@@ -52,6 +52,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'BEGIN; SAVEPOINT one; CREATE TABLE deep (a int); SAVEPOINT two; ALTER TABLE deep ADD b int; COMMIT',
         'CREATE TABLE keyed (a int PRIMARY KEY)',
         'ALTER TABLE keyed DROP CONSTRAINT keyed_pkey',
+        // Taken back.
+        'ALTER TABLE keyed ADD PRIMARY KEY (a)',
+        'ALTER TABLE deep ADD UNIQUE (a)',
       ]) {
         await source.query(sql)
         expect({ sql, untold: (await reader.read(client)).untold?.objects }).toEqual({

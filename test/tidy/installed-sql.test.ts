@@ -51,6 +51,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   14: '86598198d206597a93053453433b7b62d52105e61e17c9ba2c7991fe0d766afb',
   15: 'e368a50e704ff8e374debd4a957c948c0cd9aa9474e213496c6e9c81fe89db2e',
   16: '91a37302a33af9d687d82bba4e86a675df43a049d9ee7b72b7573ebe12d15273',
+  17: '8735f2046c8ba0e9210bf1af983e5622873822b3f628ca170bf40633b5f09680',
 }
 
 test('what is installed is what its version says', async () => {

@@ -64,7 +64,6 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   ).filter((record, _, all) => !isVisible(compared.snapshot, record.xid) && wasSent(record, all, compared))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
   const rows = new Map([...compared.writers, ...(await lightWriters(catalog, compared, differing))])
-  const given = await givenIdentities(catalog)
   const found = new Set<string>()
   for (const key of differing) {
     const seen = compared.seen.get(key)
@@ -80,7 +79,6 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
         ? writers.every(
             (xid) =>
               told.has(xid) ||
-              given.get(key) === xid ||
               // A subtransaction (SAVEPOINT, an exception block): its rows do not say of which transaction it is.
               records.some((record) => mayBeOf(record, xid) && names(record, key, compared)),
           )
@@ -126,17 +124,6 @@ function wasSent({ xid }: Told, all: readonly Told[], { snapshot }: Compared): b
   return all
     .filter((record) => record.listed && record.xid !== xid)
     .every((listed) => isVisible(snapshot, listed.xid) && BigInt(xid) >= next)
-}
-
-/**
- * By class:oid, 32 bits of the subtransaction in which Tidemark gave the table its identity: within a recorded command, and younger
- * than what wrote the record. Nothing of the application's is in it.
- */
-async function givenIdentities(catalog: Catalog): Promise<ReadonlyMap<string, number>> {
-  const rows = await catalog.rows<{ oid: string; writer: string }>(
-    'SELECT g.oid::text AS oid, g.xmin::text AS writer FROM tidemark.identity g',
-  )
-  return new Map(rows.map(({ oid, writer }) => [`pg_class:${oid}`, Number(writer)]))
 }
 
 /** 64 bits of a transaction that is not older than the snapshot's oldest. */

@@ -118,7 +118,8 @@ AS $$
 BEGIN
   DELETE FROM tidemark.identity g USING pg_catalog.pg_class c
    WHERE g.oid = wanted::bigint AND c.oid = wanted AND g.given = c.relreplident::text
-     AND EXISTS (SELECT FROM string_to_table(lower(current_query()), ';') s WHERE s ~ '\mreplica\s+identity\M' AND position(lower(replace(c.relname, '"', '""')) IN s) > 0);
+     -- Among the words in front of it, of one of the statements that were sent together.
+     AND lower(c.relname) IN (SELECT w FROM string_to_table(lower(current_query()), ';') s CROSS JOIN regexp_split_to_table(substring(s FROM '^(.*)\mreplica\s+identity\M'), '[\s".,()*]+') w);
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.note_chosen(oid) FROM PUBLIC;

@@ -103,6 +103,17 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.renamed(text, text) FROM PUBLIC;
 
+-- A table's own record.
+CREATE OR REPLACE FUNCTION tidemark.put_record(said text, wanted oid, parent oid, facts jsonb, shape text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
+  VALUES (pg_catalog.pg_current_xact_id()::text, said, 'table', 'pg_class', wanted, parent, facts::text, shape);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.put_record(text, oid, oid, jsonb, text) FROM PUBLIC;
+
 -- Records one table as it stands, with the command REPAIR where something before it has no record. In front of that what the
 -- stream cannot tell of the change: values that it never had, and tables with values of this one's row type.
 --   branched whether tables may hang on it
@@ -115,6 +126,7 @@ DECLARE
   latest record;
   said text;
   before jsonb;
+  tended boolean := false;
 BEGIN
   branched := false;
   lost := false;
@@ -124,6 +136,7 @@ BEGIN
   END IF;
   -- Nearly every table has an identity that serves, and belongs to a publication of all tables.
   IF NOT (state.calm AND tidemark.publishes_all()) THEN
+    tended := true;
     PERFORM tidemark.ensure_identity(wanted);
     said := tidemark.ensure_published(wanted, tag);
     state := tidemark.table_state(wanted);
@@ -156,8 +169,17 @@ BEGIN
       said := 'REPAIR';
     END IF;
   END IF;
-  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
-  VALUES (pg_catalog.pg_current_xact_id()::text, said, 'table', 'pg_class', wanted, state.parent, state.facts::text, state.shape);
+  -- A reading takes for recorded what subtransactions wrote up to the one that wrote the record: with what was given just now before
+  -- it, that has to be a new one.
+  IF tended THEN
+    BEGIN
+      PERFORM tidemark.put_record(said, wanted, state.parent, state.facts, state.shape);
+    EXCEPTION WHEN OTHERS THEN
+      RAISE;
+    END;
+  ELSE
+    PERFORM tidemark.put_record(said, wanted, state.parent, state.facts, state.shape);
+  END IF;
   -- What came unseen may have brought sequences along: its columns own them, or their defaults name them.
   IF said = 'REPAIR' THEN
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
