@@ -5,25 +5,30 @@ import { SchemaReader } from '../../services/adapters/postgres/catalog/read-sche
 import { connect } from '../../services/adapters/postgres/session.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
+import { unseen } from '../support/unseen.ts'
 
 const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE calm (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t;
   CREATE SEQUENCE numbers; CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'`
-const TRIGGERS = ['tidemark_ddl', 'tidemark_drop', 'tidemark_before_drop']
-
-async function unseen(client: pg.Client, sql: readonly string[]): Promise<void> {
-  const all = (how: string): string[] => TRIGGERS.map((name) => `ALTER EVENT TRIGGER ${name} ${how}`)
-  await client.query(['BEGIN', ...all('DISABLE'), ...sql, ...all('ENABLE ALWAYS'), 'COMMIT'].join('; '))
+/** A reader that has read once, and the source's own session. */
+async function withReader(
+  version: string,
+  action: (source: pg.Client, reader: SchemaReader, client: pg.Client, backup: Backup) => Promise<void>,
+): Promise<void> {
+  await using backup = await Backup.prepare({ version, setup: SETUP })
+  await backup.init()
+  const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+  try {
+    const reader = new SchemaReader()
+    await reader.read(client)
+    await action(backup.source, reader, client, backup)
+  } finally {
+    await client.end()
+  }
 }
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('a drop without a record is told, though an earlier change of the object has its own', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    try {
-      const reader = new SchemaReader()
-      await reader.read(client)
+    await withReader(version, async (source, reader, client) => {
       await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')
       await unseen(source, ['DROP SEQUENCE numbers', 'DROP VIEW shown_else'])
       const { untold } = await reader.read(client)
@@ -33,19 +38,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'CREATE SEQUENCE others; DROP SEQUENCE others; DROP FUNCTION one; DROP TABLE t CASCADE',
       )
       expect((await reader.read(client)).untold?.objects).toBeUndefined()
-    } finally {
-      await client.end()
-    }
+    })
   })
 
   test('an identity that Tidemark gives inside of a recorded command is told by that', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    try {
-      const reader = new SchemaReader()
-      await reader.read(client)
+    await withReader(version, async (source, reader, client) => {
       for (const sql of [
         'CREATE TABLE lg (a int)',
         'BEGIN; ALTER TABLE lg RENAME TO lg_old; CREATE TABLE lg (a int); COMMIT',
@@ -72,19 +69,11 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'ALTER TABLE lg SET (fillfactor = 50)',
       ])
       expect((await reader.read(client)).untold?.objects).toContain('table public.lg')
-    } finally {
-      await client.end()
-    }
+    })
   })
 
   test('what no reading saw is told by its records, where they do not agree', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    try {
-      const reader = new SchemaReader()
-      await reader.read(client)
+    await withReader(version, async (source, reader, client) => {
       await source.query(
         `CREATE FUNCTION gone(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE SEQUENCE lost; CREATE TYPE mood AS ENUM ('a'); CREATE VIEW was AS SELECT 1 AS n`,
       )
@@ -105,20 +94,12 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
          CREATE SCHEMA s; CREATE VIEW s.v AS SELECT 1 AS n; CREATE MATERIALIZED VIEW s.m AS SELECT 1 AS n; CREATE PROCEDURE s.p() LANGUAGE sql AS ''; DROP SCHEMA s CASCADE`,
       )
       expect((await reader.read(client)).untold?.objects).toBeUndefined()
-    } finally {
-      await client.end()
-    }
+    })
   })
 
   test('a change of a subtransaction that was under way at the reading before is told', async () => {
-    await using backup = await Backup.prepare({ version, setup: SETUP })
-    await backup.init()
-    const { source } = backup
-    const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
-    const other = new pg.Client(backup.sourceUrl)
-    await other.connect()
-    try {
-      const reader = new SchemaReader()
+    await withReader(version, async (source, reader, client, backup) => {
+      const other = await backup.client()
       const calm = await reader.read(client)
       await other.query('BEGIN; ALTER EVENT TRIGGER tidemark_ddl DISABLE; SAVEPOINT s')
       await other.query(`CREATE TYPE mood AS ENUM ('a'); ALTER TABLE t RENAME TO was_t; RELEASE s`)
@@ -135,9 +116,6 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       expect(untold?.objects.join()).toContain('table public.was_t')
       // A commit is in the WAL before a snapshot shows it: it may be older than the reading that it ran beside.
       expect(compareLsn(parseLsn(untold!.from), parseLsn(calm.head))).toBe(0)
-    } finally {
-      await other.end()
-      await client.end()
-    }
+    })
   })
 })
