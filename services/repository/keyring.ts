@@ -28,6 +28,8 @@ export class Keyring {
   readonly #clock: Clock
   readonly #randomness: Randomness
   #current: { readonly key: EpochKey; readonly since: number } | undefined
+  /** The next one, while it is being stored. */
+  #making: Promise<EpochKey> | undefined
   readonly #opened = new Map<string, Promise<EpochKey>>()
 
   constructor(options: {
@@ -48,26 +50,35 @@ export class Keyring {
     this.#randomness = options.randomness
   }
 
-  /** The key to seal with: made and stored, with its ledger entry, before it is first used. */
+  /** The key to seal with: made and stored, with its ledger entry, before it is first used. Several callers get the same one. */
   async current(signer: Signer): Promise<EpochKey> {
     await this.#takeInRecipients()
     const held = this.#current
     if (held !== undefined && this.#clock.elapsed() - held.since < EPOCH_MS) return held.key
+    this.#making ??= this.#make(signer, held?.key).finally(() => {
+      this.#making = undefined
+    })
+    return this.#making
+  }
+
+  async #make(signer: Signer, before: EpochKey | undefined): Promise<EpochKey> {
     const id = `k${this.#randomness.bytes(8).toString('hex')}`
     const key = { id, secret: this.#randomness.bytes(32) }
-    const sealed = await this.#provider.seal(key.secret, this.#context(keyName(id)))
+    const provider = this.#provider
+    const sealed = await provider.seal(key.secret, this.#context(keyName(id)))
     await putNew(this.#ledger, keyName(id), [sealed])
     await this.#ledger.append(
       {
         kind: 'key',
         key: id,
         object: { name: keyName(id), bytes: String(sealed.length), sha256: hashBytes(sealed) },
-        recipients: [...this.#provider.recipients],
+        recipients: [...provider.recipients],
       },
       signer,
     )
-    this.#current = { key, since: this.#clock.elapsed() }
-    held?.key.secret.fill(0)
+    // Others may read by now: it is over before it began.
+    this.#current = { key, since: provider === this.#provider ? this.#clock.elapsed() : -Infinity }
+    before?.secret.fill(0)
     return key
   }
 
