@@ -180,14 +180,12 @@ export class Compactor {
     }
   }
 
-  /** A log that is read again brings readings again: the newest entry would be an older reading then. */
+  /** A log that is read again brings readings again. An older one than the newest counts: the next goes on from it. */
   #isStored({ reading, snapshot }: SchemaFacts | SchemaChange): boolean {
     const { schemas } = this.#generation
     const newest = schemas.at(-1)
-    return (
-      (newest !== undefined && isBefore(snapshot, newest.body.snapshot)) ||
-      (reading !== undefined && schemas.some(({ body }) => body.reading === reading))
-    )
+    if (reading !== undefined) return schemas.some(({ body }) => body.reading === reading)
+    return newest !== undefined && isBefore(snapshot, newest.body.snapshot)
   }
 
   /** Whether the cut may end here. */

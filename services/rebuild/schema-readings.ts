@@ -1,8 +1,8 @@
 /** Readings of the schema as a generation has them: a whole one, and the changes that continue it. */
 import type { SchemaFacts } from '../core/transaction.ts'
-import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import { parseSchemaChange, type ReadingEntry, withChange, withoutUnread } from '../formats/schema-change.ts'
 import type { Generation } from '../repository/generation.ts'
+import { byName, type NamedReadings, readingChain } from '../repository/reading-chain.ts'
 import type { Repository } from '../repository/repository.ts'
 
 /** Changes that are fetched at once. */
@@ -11,20 +11,19 @@ const TOGETHER = 16
 export class SchemaReadings {
   readonly #repository: Repository
   readonly #generation: Generation
-  readonly #byName = new Map<string, ReadingEntry>()
+  readonly #named: NamedReadings
   /** Chains share their beginnings. */
   readonly #objects = new Map<bigint, Promise<Buffer>>()
 
   constructor(repository: Repository, generation: Generation) {
     this.#repository = repository
     this.#generation = generation
-    for (const entry of generation.schemas)
-      if (entry.body.reading !== undefined) this.#byName.set(entry.body.reading, entry)
+    this.#named = byName(generation.schemas)
   }
 
   /** Undefined where a reading that it continues is not in the ledger. */
   async facts(entry: ReadingEntry): Promise<SchemaFacts | undefined> {
-    const chain = this.#chain(entry)
+    const chain = readingChain(this.#named, entry)
     if (chain === undefined) return undefined
     const [whole, ...changes] = chain
     let facts = JSON.parse((await this.#fetch(whole)).toString('utf8')) as SchemaFacts
@@ -42,20 +41,6 @@ export class SchemaReadings {
         ? (JSON.parse(bytes.toString('utf8')) as SchemaFacts)
         : parseSchemaChange(bytes)
     return untold?.objects
-  }
-
-  /** From the whole one on. */
-  #chain(entry: ReadingEntry): [NumberedEntry<'schema'>, ...ReadingEntry[]] | undefined {
-    const changes: ReadingEntry[] = []
-    const passed = new Set<ReadingEntry>()
-    for (let at: ReadingEntry | undefined = entry; at !== undefined && !passed.has(at); ) {
-      passed.add(at)
-      const { body } = at
-      if (body.kind === 'schema') return [{ ...at, body }, ...changes.reverse()]
-      changes.push(at)
-      at = this.#byName.get(body.since)
-    }
-    return undefined
   }
 
   #fetch({ number, body }: ReadingEntry): Promise<Buffer> {

@@ -13,7 +13,7 @@ export class UntoldChanges {
   readonly #readings: readonly ReadingEntry[]
   readonly #point: Lsn
 
-  /** @param readings in the ledger's order */
+  /** @param readings in the order of what they saw */
   constructor(readings: readonly ReadingEntry[], point: Lsn) {
     this.#readings = readings
     this.#point = point

@@ -5,6 +5,7 @@ import type { StoredObject } from '../formats/entry-fields.ts'
 import type { EntryOf, NumberedEntry, SealedRef } from '../formats/ledger-entry.ts'
 import type { ReadingEntry } from '../formats/schema-change.ts'
 import type { Floor } from './floor.ts'
+import { addReading, byName, readingChain } from './reading-chain.ts'
 import type { SegmentLog } from './segment-log.ts'
 
 export interface Gap {
@@ -92,7 +93,7 @@ export class Generation {
     return this.#bases
   }
 
-  /** Readings of the schema in the ledger's order. */
+  /** Readings of the schema in the order of what they saw. */
   get schemas(): readonly ReadingEntry[] {
     const floor = this.#floor
     return floor === undefined
@@ -109,9 +110,10 @@ export class Generation {
         readonly head: string
       }
     | undefined {
-    const body = this.#schemas.at(-1)?.body
-    if (body?.reading === undefined || body.digest === undefined) return undefined
-    const { reading, digest, snapshot, head = body.at } = body
+    const newest = this.#schemas.at(-1)
+    if (newest === undefined || readingChain(byName(this.#schemas), newest) === undefined) return undefined
+    const { reading, digest, snapshot, at, head = at } = newest.body
+    if (reading === undefined || digest === undefined) return undefined
     return { reading, digest, snapshot, head }
   }
 
@@ -131,7 +133,7 @@ export class Generation {
   }
 
   addSchema(schema: ReadingEntry): void {
-    this.#schemas.push(schema)
+    addReading(this.#schemas, schema)
   }
 
   /** What lies below the floor is gone for good. Returns the numbers of the entries that say nothing any more. */

@@ -6,11 +6,11 @@ import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
 import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
-import type { ReadingEntry } from '../formats/schema-change.ts'
 import { checkpointNumber, checkpointPrefix, proofPrefix } from '../formats/object-name.ts'
 import type { Catalog } from './catalog.ts'
 import { type Floor, laterFloor } from './floor.ts'
 import type { Base, Generation } from './generation.ts'
+import { byName, readingChain } from './reading-chain.ts'
 import type { Repository } from './repository.ts'
 import { isSegments } from './segment-log.ts'
 
@@ -151,7 +151,8 @@ export async function floorAt(
   const schemas = generation.schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), from) <= 0)
   const oldest = schemas.at(-2) ?? schemas[0] ?? generation.schemas[0]
   if (oldest === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there is no reading of the schema')
-  const schemasFrom = wholeReading(generation.schemas, oldest).body.at
+  const [whole = oldest] = readingChain(byName(generation.schemas), oldest) ?? []
+  const schemasFrom = whole.body.at
   const kept = new Set(generation.bases.filter((one) => one.number >= base.number).map((one) => one.id))
   const copies = new Set<string>()
   for (const { body } of generation.tables.values()) {
@@ -168,15 +169,6 @@ export async function floorAt(
     pages: String(stays),
     ddl: await ddl(before),
   }
-}
-
-/** The whole reading that one continues; itself where it is whole, or where that one is not there. */
-function wholeReading(readings: readonly ReadingEntry[], reading: ReadingEntry): ReadingEntry {
-  const byName = new Map(readings.map((one) => [one.body.reading, one]))
-  let at = reading
-  for (let left = readings.length; at.body.kind === 'schema-change' && left > 0; left--)
-    at = byName.get(at.body.since) ?? at
-  return at
 }
 
 /** Positions of every copy that stays: of the base, of later ones, and of one that is being made. */
