@@ -41,7 +41,7 @@ async function kindsWithout(url: string): Promise<string[]> {
       (await client.query<T>(sql)).rows
     const without: string[] = []
     for (const kind of KINDS) {
-      const found = await kind.read({ version, rows })
+      const found = await kind.read({ version, rows, hasIdentities: true })
       if (!found.some((object) => object.statements.length > 0)) without.push(kind.title)
     }
     return without

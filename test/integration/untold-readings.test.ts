@@ -2,7 +2,9 @@
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
+import { SchemaReadings } from '../../services/adapters/postgres/schema-reader.ts'
 import { connect } from '../../services/adapters/postgres/session.ts'
+import { systemClock } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 import { unseen } from '../support/unseen.ts'
@@ -26,7 +28,60 @@ async function withReader(
   }
 }
 
+/** Does something right before the client's next question that matches. */
+function before(client: pg.Client, question: RegExp, action: () => Promise<unknown>): void {
+  const send = client.query.bind(client) as (...args: unknown[]) => unknown
+  let isDone = false
+  Object.assign(client, {
+    query: async (...args: unknown[]) => {
+      if (!isDone && question.test(String(args[0]))) {
+        isDone = true
+        await action()
+      }
+      return send(...args)
+    },
+  })
+}
+
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
+  test('an object that goes away while it is printed, or comes behind the snapshot, went through nothing', async () => {
+    await withReader(version, async (source, reader, client) => {
+      await source.query(
+        `CREATE FUNCTION brief() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE VIEW passing AS SELECT 1 AS n; CREATE SEQUENCE short`,
+      )
+      before(client, /pg_get_functiondef/, () =>
+        source.query('DROP FUNCTION brief(); DROP VIEW passing; DROP SEQUENCE short'),
+      )
+      const disturbed = await reader.read(client, 0)
+      expect(disturbed.unsettled).not.toEqual([])
+      expect(disturbed.untold?.objects).toBeUndefined()
+      // Read outside of the snapshot.
+      before(client, /FROM tidemark.ddl d/, () =>
+        source.query(`CREATE SEQUENCE late; CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1'`),
+      )
+      expect((await reader.read(client)).untold?.objects).toBeUndefined()
+      await source.query('DROP SEQUENCE late; DROP FUNCTION late()')
+      expect((await reader.read(client)).untold?.objects).toBeUndefined()
+    })
+  })
+
+  test('a reading aside takes nothing from what the next one tells', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const readings = new SchemaReadings({
+      connect: () => connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' }),
+      clock: systemClock,
+    })
+    const { reading } = await readings.whole()
+    const [at] = (await backup.source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
+      .rows
+    await unseen(backup.source, ['ALTER SEQUENCE numbers INCREMENT 7'])
+    expect((await readings.now()).untold?.objects).toEqual(['sequence public.numbers'])
+    const { untold } = (await readings.since(reading))!
+    expect(untold?.objects).toEqual(['sequence public.numbers'])
+    expect(compareLsn(parseLsn(untold!.from), parseLsn(at!.l))).toBeLessThanOrEqual(0)
+  })
+
   test('a drop without a record is told, though an earlier change of the object has its own', async () => {
     await withReader(version, async (source, reader, client) => {
       await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')

@@ -59,10 +59,10 @@ export class SchemaReadings {
 
   /**
    * The schema as it is now, from what the last reading knows and what changed since; a whole reading where there was none.
-   * `since` goes on from the reading before it.
+   * `since` goes on from the reading before it, and tells what this one told: this one may never be stored.
    */
   now(): Promise<ReadSchema> {
-    return this.#alone((client) => (this.#reader ?? new SchemaReader()).read(client))
+    return this.#alone((client) => (this.#reader?.copy() ?? new SchemaReader()).read(client))
   }
 
   /** Undefined where the last reading was another one, and where a whole one is due. */

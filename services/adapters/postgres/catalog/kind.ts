@@ -13,6 +13,8 @@ import type { SchemaStatement } from '../../../core/transaction.ts'
 export interface Catalog {
   /** server_version_num */
   readonly version: number
+  /** Whether what Tidemark has in the source notes identities that it gave: its first versions did not. */
+  readonly hasIdentities: boolean
   rows<T extends pg.QueryResultRow>(sql: string): Promise<T[]>
 }
 

@@ -15,7 +15,15 @@ export interface Look {
 const MOST = 512
 
 export class Looks {
-  readonly #all: Look[] = []
+  readonly #all: Look[]
+
+  constructor(all: readonly Look[] = []) {
+    this.#all = [...all]
+  }
+
+  copy(): Looks {
+    return new Looks(this.#all)
+  }
 
   add(look: Look): void {
     this.#all.push(look)

@@ -63,6 +63,21 @@ export class SchemaReader {
     this.#looks = looks
   }
 
+  /** Knows what this one knows: its readings leave no trace here. */
+  copy(): SchemaReader {
+    const other = new SchemaReader(this.#looks.copy())
+    for (const [kind, objects] of this.#light) other.#light.set(kind, objects)
+    for (const [kind, objects] of this.#objects) other.#objects.set(kind, new Map(objects))
+    for (const [key, why] of this.#unread) other.#unread.set(key, why)
+    other.#versions = this.#versions
+    other.#lightVersions = this.#lightVersions
+    other.#unsettled = this.#unsettled
+    other.#earlier = this.#earlier
+    other.#digest = this.#digest
+    other.#writers = this.#writers
+    return other
+  }
+
   /** What the catalog looked like, for comparing two readers. */
   get versions(): Versions | undefined {
     return this.#versions
@@ -144,7 +159,7 @@ export class SchemaReader {
       readonly unsettled: ReadonlySet<string>
     },
     earlier: Look,
-    { writers }: Round,
+    { facts, writers }: Round,
   ): Promise<string[]> {
     const after = this.#known()
     // What is read each time has no versions: its text tells.
@@ -162,8 +177,10 @@ export class SchemaReader {
     return untoldChanges(catalog, {
       torn: new Set(own.filter((key) => known.unsettled.has(key))),
       snapshot: earlier.snapshot,
+      now: facts.snapshot,
       before: known.versions === undefined ? undefined : known.objects,
       after,
+      there: this.#versions!,
       changed,
       writers,
       seen: known.writers,
@@ -304,8 +321,10 @@ export class SchemaReader {
 export async function openCatalog(client: pg.Client): Promise<Catalog> {
   const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> =>
     (await client.query<T>(sql)).rows
-  const [server] = await rows<{ v: string }>(`SELECT current_setting('server_version_num') AS v`)
-  return { rows, version: Number(server?.v) }
+  const [server] = await rows<{ v: string; identities: boolean }>(
+    `SELECT current_setting('server_version_num') AS v, to_regclass('tidemark.identity') IS NOT NULL AS identities`,
+  )
+  return { rows, version: Number(server?.v), hasIdentities: server?.identities === true }
 }
 
 function byOid(objects: readonly CatalogObject[]): Map<number, readonly CatalogObject[]> {

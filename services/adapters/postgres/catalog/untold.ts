@@ -11,9 +11,13 @@ import { mayBeUnseen } from './looks.ts'
 export interface Compared {
   /** pg_current_snapshot() of the reading before. */
   readonly snapshot: string
+  /** The same of this one: records that it does not show are of the next. */
+  readonly now: string
   /** Undefined where this process did not make the reading before: what is gone since is not told then. */
   readonly before: ReadonlyMap<string, readonly CatalogObject[]> | undefined
   readonly after: ReadonlyMap<string, readonly CatalogObject[]>
+  /** What is there now, as class:oid: a reading that saw an object may not have been able to print it any more. */
+  readonly there: { has(key: string): boolean }
   /** Those whose own rows changed, as class:oid, or that may have; what only depends on them is left out. */
   readonly changed: ReadonlySet<string>
   /** Those that the reading before printed while they changed: their text there may be the one of now. */
@@ -103,9 +107,12 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
  * Those that neither reading has, by their records: made with one and gone without, or dropped under another name than they had.
  * One that was made without a record and dropped with one looks like one that came and went in a single transaction.
  */
-function passed(records: readonly Told[], { before, after }: Compared): string[] {
+function passed(records: readonly Told[], { before, after, there, now }: Compared): string[] {
   if (before === undefined) return []
-  const unseen = records.filter(({ apart }) => apart !== null && !before.has(apart) && !after.has(apart))
+  const unseen = records.filter(
+    ({ xid, apart }) =>
+      apart !== null && isVisible(now, xid) && ![before, after, there].some((reading) => reading.has(apart)),
+  )
   return [...Map.groupBy(unseen, ({ apart }) => apart).values()].flatMap((of) => {
     const called = of.findLast((record) => record.called !== null)?.called
     if (called == null) return []

@@ -73,7 +73,7 @@ const COMMENTED: readonly (readonly [string, string, string])[] = [
 const own = (catalog: string, alias: string, condition: string): string =>
   `SELECT '${catalog}' AS class, ${alias}.oid AS id, ${row(alias)} FROM ${catalog} ${alias} WHERE ${condition}`
 
-const sql = (since: string): string => `
+const sql = (since: string, hasIdentities: boolean): string => `
   WITH rel(oid, class, id) AS (
     SELECT c.oid, 'pg_class', c.oid FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.oid >= 16384
     UNION ALL SELECT c.oid, 'pg_type', c.reltype FROM pg_class c WHERE c.relkind = 'c' AND c.oid >= 16384
@@ -89,7 +89,7 @@ const sql = (since: string): string => `
     -- Whose a sequence is, and which objects belong to an extension.
     UNION ALL SELECT r.class, r.id, ${row('dp')} FROM rel r JOIN pg_depend dp ON dp.classid = 'pg_class'::regclass AND dp.objid = r.oid AND dp.deptype IN ('e', 'a', 'i')
     -- Whose an identity is decides what is printed of it, and a command that leaves it as it is may change that.
-    UNION ALL SELECT 'pg_class', g.oid::oid, ${row('g')} FROM tidemark.identity g
+    ${hasIdentities ? `UNION ALL SELECT 'pg_class', g.oid::oid, ${row('g')} FROM tidemark.identity g` : ''}
     -- Arrays that came with their element's type are told with it; a domain over an array is one too by its category.
     UNION ALL ${own('pg_type', 't', "t.oid >= 16384 AND t.typtype IN ('e', 'd', 'r', 'b', 'p') AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)")}
     UNION ALL SELECT 'pg_type', c.reltype, ${row('t')} FROM pg_class c JOIN pg_type t ON t.oid = c.reltype WHERE c.relkind = 'c' AND c.oid >= 16384
@@ -107,7 +107,7 @@ const sql = (since: string): string => `
 /** @param since the writers from this transaction on are told; without it none */
 export async function readVersions(catalog: Catalog, since?: bigint): Promise<VersionsRead> {
   const found = await catalog.rows<{ key: string; version: string; writers: string | null }>(
-    sql(since === undefined ? '-1' : `age('${since & 0xffffffffn}'::xid)`),
+    sql(since === undefined ? '-1' : `age('${since & 0xffffffffn}'::xid)`, catalog.hasIdentities),
   )
   const versions = new Map(found.map(({ key, version }) => [key, version]))
   const writers = new Map<string, Set<number>>()
