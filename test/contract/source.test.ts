@@ -76,8 +76,9 @@ async function read(
 
 const parts = (items: readonly LogItem[]): TransactionPart[] =>
   items.filter((item) => item.kind === 'changes')
+/** Before 15 a server also sends transactions without rows: a vacuum that runs by itself is one. */
 const whole = (items: readonly LogItem[]): TransactionPart[] =>
-  parts(items).filter((part) => part.endLsn !== undefined)
+  parts(items).filter((part) => part.endLsn !== undefined && part.changes.count > 0)
 const rows = (items: readonly LogItem[]): number =>
   parts(items).reduce((sum, part) => sum + part.changes.count, 0)
 

@@ -29,7 +29,7 @@ async function definitions(url: string): Promise<string> {
   await client.connect()
   const asked = await client.query<{ t: string }>(
     `SELECT encode(convert_to(string_agg(line, E'\\n' ORDER BY line), 'SQL_ASCII'), 'hex') AS t FROM (
-      SELECT 'class ' || oid::regclass || ' ' || relkind || ' ' || coalesce(obj_description(oid, 'pg_class'), '') AS line FROM pg_class WHERE relnamespace = 'public'::regnamespace
+      SELECT 'class ' || oid::regclass || ' ' || relkind::text || ' ' || coalesce(obj_description(oid, 'pg_class'), '') AS line FROM pg_class WHERE relnamespace = 'public'::regnamespace
       UNION ALL SELECT 'default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid::regclass::text !~ '^tidemark'
       UNION ALL SELECT 'check ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
       UNION ALL SELECT 'column ' || attrelid::regclass || attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
