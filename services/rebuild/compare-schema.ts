@@ -1,7 +1,7 @@
 /** Where a schema that was made differs from the one that it was made of: by name of the object, statement by statement. */
 import type { SchemaStatement } from '../core/transaction.ts'
 import { ROLE_ATTRIBUTES } from '../formats/rank.ts'
-import { objectText } from './unmade.ts'
+import { objectText } from '../core/object-text.ts'
 
 export interface SchemaDifference {
   /** Kind and name, as in Unmade. */

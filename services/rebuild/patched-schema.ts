@@ -12,7 +12,7 @@ import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
-import { objectText } from './unmade.ts'
+import { objectText } from '../core/object-text.ts'
 
 /** What makes an object again that a command made or altered, and which statement of older facts that replaces. */
 function definitionAnew(

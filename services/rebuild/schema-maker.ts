@@ -6,7 +6,8 @@ import { TidemarkError } from '../core/errors.ts'
 import type { Refusal, Target } from '../core/ports/target.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { isGrant, isProtection, isRevoke } from './schema-steps.ts'
-import { objectText, type Unmade, unmadeOf } from './unmade.ts'
+import { objectText } from '../core/object-text.ts'
+import { type Unmade, unmadeOf } from './unmade.ts'
 
 export class SchemaMaker {
   readonly #target: Target

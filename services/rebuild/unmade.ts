@@ -1,5 +1,6 @@
 /** What a restore could not make as it was: for the report by name, for the file beside it with its SQL. */
-import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
+import { objectText } from '../core/object-text.ts'
+import type { SchemaStatement } from '../core/transaction.ts'
 
 export interface Unmade {
   /** Kind and name, e.g. "index public.i"; never a row value. */
@@ -11,12 +12,6 @@ export interface Unmade {
   readonly instead: string | null
   /** SQLSTATE of what the target itself refused. */
   readonly state?: string
-}
-
-export function objectText(object: SchemaObject | undefined): string {
-  if (object === undefined) return 'a statement'
-  const place = [object.schema, object.table].filter((part) => part !== undefined).join('.')
-  return `${object.kind} ${place === '' ? '' : `${place}.`}${object.name}`
 }
 
 export function unmadeOf(statement: SchemaStatement, reason: string, instead: string | null = null): Unmade {
