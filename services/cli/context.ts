@@ -1,7 +1,7 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
-import type { BackupPlace } from '../app/open-backup.ts'
-import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/config.ts'
-import { askedSource, type AskedSource } from '../app/examine-source.ts'
+import type { BackupPlace } from '../app/wiring/open-backup.ts'
+import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/config/config.ts'
+import { askedSource, type AskedSource } from '../app/operations/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import { Output } from '../terminal/output.ts'

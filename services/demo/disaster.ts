@@ -3,7 +3,7 @@
  * commits, while the traffic waits. Those digests, not our own capture, are what the restored database must equal.
  */
 import type pg from 'pg'
-import { digestTables, DIGESTED_TABLES, type DigestedTable } from '../adapters/postgres/digest.ts'
+import { digestTables, DIGESTED_TABLES, type DigestedTable } from '../engines/postgres/session/digest.ts'
 import { quoteTable } from '../core/relation.ts'
 import type { TableDigest } from '../core/ports/target.ts'
 

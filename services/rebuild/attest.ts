@@ -5,9 +5,9 @@ import { ByteSource } from '../formats/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
 import { FoldedChanges } from './fold-changes.ts'
-import type { RowLayout } from './row-layout.ts'
+import type { RowLayout } from '../history/row-layout.ts'
 import { RowDigest } from './row-digest.ts'
-import { baseBlocks } from './segment-reader.ts'
+import { baseBlocks } from '../history/segment-reader.ts'
 
 export interface AttestedTable {
   readonly schema: string

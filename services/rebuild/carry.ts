@@ -11,8 +11,8 @@ import {
   type ValueKind,
 } from '../formats/value-kind.ts'
 import { type EmitRow, LARGE_ROW } from './fold.ts'
-import type { RowLayout } from './row-layout.ts'
-import type { CarriedColumn } from './table-history.ts'
+import type { RowLayout } from '../history/row-layout.ts'
+import type { CarriedColumn } from '../history/table-history.ts'
 
 /** Kinds whose stored forms are the same bytes. */
 function sameForm(a: ValueKind, b: ValueKind): boolean {

@@ -1,6 +1,6 @@
 /** The changes of one table in one segment, brought together from blocks of several shapes. */
 import { compareLsn } from '../core/position.ts'
-import { type ChangeBlock, ChangeCursor } from './segment-reader.ts'
+import { type ChangeBlock, ChangeCursor } from '../history/segment-reader.ts'
 
 interface Run {
   readonly blocks: ChangeBlock[]

@@ -5,7 +5,7 @@ import { type Lsn, parseLsn, toLsn } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { foldRooms, IN_MEMORY } from './fold-room.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
-import { type ChangeBlock, objectBlocks, type SegmentsEntry } from './segment-reader.ts'
+import { type ChangeBlock, objectBlocks, type SegmentsEntry } from '../history/segment-reader.ts'
 import { SpillFile } from './spill-file.ts'
 import { TableFold } from './table-fold.ts'
 

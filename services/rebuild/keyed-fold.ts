@@ -5,7 +5,7 @@ import { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
 import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
-import type { RowLayout } from './row-layout.ts'
+import type { RowLayout } from '../history/row-layout.ts'
 
 const NO_ROW = -1
 /** What becomes of the older row with this key. */

@@ -4,7 +4,7 @@ import type { ByteSource } from '../formats/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
 import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'
-import type { RowLayout } from './row-layout.ts'
+import type { RowLayout } from '../history/row-layout.ts'
 
 export class MultisetFold implements Fold {
   readonly #layout: RowLayout

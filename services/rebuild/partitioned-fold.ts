@@ -12,7 +12,7 @@ import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { hash } from './byte-table.ts'
 import type { EmitRow, Fold, PassRow, RowSlice } from './fold.ts'
-import type { RowLayout } from './row-layout.ts'
+import type { RowLayout } from '../history/row-layout.ts'
 import type { SpillFile } from './spill-file.ts'
 
 const INSERT = 0

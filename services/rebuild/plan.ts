@@ -7,11 +7,11 @@ import type { Gap, Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { closes, gapsAt } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
-import type { ResolvedPoint } from './point.ts'
+import type { ResolvedPoint } from '../history/point.ts'
 import { apart } from './same-names.ts'
-import { readDdl, type SchemaAtPoint, schemaAt } from './schema-at.ts'
+import { readDdl, type SchemaAtPoint, schemaAt } from '../history/schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
-import { buildHistories, type PlacedRecord, type TableHistory } from './table-history.ts'
+import { buildHistories, type PlacedRecord, type TableHistory } from '../history/table-history.ts'
 
 export interface TablePlan {
   readonly oid: number

@@ -1,5 +1,5 @@
 /**
- * The digest that the server computes in SQL (adapters/postgres/digest.ts), computed from encoded rows: so that a backup
+ * The digest that the server computes in SQL (engines/postgres/session/digest.ts), computed from encoded rows: so that a backup
  * can be compared with the source without a target. A row's text is record_out's: fields in parentheses, commas between,
  * null as nothing, quotes where needed (PostgreSQL manual, "Composite Type Input and Output Syntax").
  */
@@ -8,7 +8,7 @@ import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { printField } from '../formats/value-printer.ts'
 import type { EmitRow } from './fold.ts'
-import type { RowLayout } from './row-layout.ts'
+import type { RowLayout } from '../history/row-layout.ts'
 
 const UNESCAPED: Readonly<Record<number, number>> = {
   98: 8,

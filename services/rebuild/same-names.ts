@@ -4,8 +4,8 @@
  */
 import { compareLsn } from '../core/position.ts'
 import { tableStatements } from '../formats/table-statements.ts'
-import type { SchemaAtPoint } from './schema-at.ts'
-import type { TableHistory, TableStep } from './table-history.ts'
+import type { SchemaAtPoint } from '../history/schema-at.ts'
+import type { TableHistory, TableStep } from '../history/table-history.ts'
 
 /** Gives all but one of them names of their own, in the histories as well as in the schema. */
 export function apart(schema: SchemaAtPoint, histories: ReadonlyMap<number, TableHistory>): SchemaAtPoint {

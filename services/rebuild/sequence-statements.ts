@@ -5,7 +5,7 @@
  */
 import { quoteLiteral, quoteTable } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
-import type { SequenceAt, SequencesAt } from './sequence-samples.ts'
+import type { SequenceAt, SequencesAt } from '../history/sequence-samples.ts'
 
 /** Statements before it make the sequences, those behind it need what they give. */
 const RANK = { margin: 74, values: 75, rows: 90 } as const

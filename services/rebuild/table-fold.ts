@@ -15,10 +15,10 @@ import { KeyedFold } from './keyed-fold.ts'
 import { type FoldRoom, IN_MEMORY } from './fold-room.ts'
 import { MultisetFold } from './multiset-fold.ts'
 import { PartitionedFold } from './partitioned-fold.ts'
-import { RowLayout } from './row-layout.ts'
-import { type ChangeBlock, ChangeCursor } from './segment-reader.ts'
-import { type ChangePlace, isBefore, type TableHistory } from './table-history.ts'
-import { relationOfFacts } from './relation-of-facts.ts'
+import { RowLayout } from '../history/row-layout.ts'
+import { type ChangeBlock, ChangeCursor } from '../history/segment-reader.ts'
+import { type ChangePlace, isBefore, type TableHistory } from '../history/table-history.ts'
+import { relationOfFacts } from '../history/relation-of-facts.ts'
 
 /** By key where there is one, else by counting; on disk where the changes do not fit into memory. */
 export function foldFor(layout: RowLayout, table: string, room: FoldRoom = IN_MEMORY): Fold {

@@ -1,6 +1,6 @@
 /** A base in a process of its own. */
-import { openSource } from '../../services/app/compose.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openSource } from '../../services/app/wiring/compose.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 

@@ -1,7 +1,7 @@
 /** A capture run in a process of its own, so that its peak memory is its own: drains a slot to durable segments. */
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
-import { openSource } from '../../services/app/compose.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openSource } from '../../services/app/wiring/compose.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'

@@ -1,6 +1,6 @@
 /** The data of all figures: a chat database of 3 million rows and one million changes behind it; deterministic. */
 import type pg from 'pg'
-import { WireSession } from '../../services/adapters/postgres/wire-session.ts'
+import { WireSession } from '../../services/engines/postgres/session/wire-session.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
 
 export interface Size {

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { install, planInstallation } from '../../services/adapters/postgres/install.ts'
+import { install, planInstallation } from '../../services/engines/postgres/admin/install.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { packageOf } from '../support/servers.ts'

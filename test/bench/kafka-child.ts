@@ -1,7 +1,7 @@
 /** One drain of a backlog into Kafka, in a process of its own: what the benchmark measures is all that it does. */
 import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { openSource } from '../../services/app/compose.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openSource } from '../../services/app/wiring/compose.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'

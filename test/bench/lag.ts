@@ -1,9 +1,9 @@
 /** Commit to durable under a steady load, with the default roll age. */
 import type { Figure } from './main.ts'
 import pg from 'pg'
-import { openBackup } from '../../services/app/open-backup.ts'
-import type { KafkaConfig } from '../../services/app/config.ts'
-import { Up } from '../../services/app/up.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
+import type { KafkaConfig } from '../../services/app/config/config.ts'
+import { Up } from '../../services/app/daemon/up.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import type { Workplace } from './workplace.ts'
 

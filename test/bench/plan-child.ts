@@ -1,10 +1,10 @@
 /** Opens a backup and plans a restore to its end: prints the process' time and memory. */
 import { readFileSync } from 'node:fs'
-import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { FolderStore } from '../../services/adapters/object-store/folder-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
-import { resolvePoint } from '../../services/rebuild/point.ts'
+import { resolvePoint } from '../../services/history/point.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Repository } from '../../services/repository/repository.ts'
 

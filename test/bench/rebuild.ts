@@ -2,10 +2,10 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { openSource } from '../../services/app/compose.ts'
-import { restore } from '../../services/app/restore.ts'
+import { openSource } from '../../services/app/wiring/compose.ts'
+import { restore } from '../../services/app/operations/restore.ts'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
-import { WireSession } from '../../services/adapters/postgres/wire-session.ts'
+import { WireSession } from '../../services/engines/postgres/session/wire-session.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
@@ -34,7 +34,7 @@ CREATE TABLE receipts (message_id bigint NOT NULL, user_id bigint NOT NULL, read
 
 /** The backup that is rebuilt: a base from before the changes (taken by `prepareBase`) and the changes as segments. */
 async function drainInto(workplace: Workplace): Promise<void> {
-  const { openBackup } = await import('../../services/app/open-backup.ts')
+  const { openBackup } = await import('../../services/app/wiring/open-backup.ts')
   const { repository } = await openBackup({
     storeUrl: workplace.storeUrl,
     keys: workplace.keys,

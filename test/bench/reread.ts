@@ -1,7 +1,7 @@
 /** A table of a million rows whose rewrite cannot be carried over: how long its gap stays open. */
 import pg from 'pg'
-import { openBackup } from '../../services/app/open-backup.ts'
-import { Up } from '../../services/app/up.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
+import { Up } from '../../services/app/daemon/up.ts'
 import type { Figure } from './main.ts'
 import type { Workplace } from './workplace.ts'
 

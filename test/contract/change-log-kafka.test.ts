@@ -11,7 +11,7 @@ import { PartitionReader } from '../../services/adapters/kafka/partition-reader.
 import { HEAD_BYTES } from '../../services/adapters/kafka/log-tail.ts'
 import { Topics } from '../../services/adapters/kafka/topics.ts'
 import { decodeUnit, HEADER } from '../../services/adapters/kafka/unit.ts'
-import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'

@@ -1,7 +1,7 @@
 /** The ChangeLog contract, run by every adapter. */
 import { describe, expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
-import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import type { ChangeLog } from '../../services/core/ports/change-log.ts'
 import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'

@@ -2,7 +2,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { RecipientKeys } from '../../services/adapters/keys/recipient-keys.ts'
-import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
 import type { KeyProvider } from '../../services/core/ports/key-provider.ts'
 

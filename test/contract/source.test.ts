@@ -1,7 +1,7 @@
 /** The Source contract, run by every adapter. */
 import { describe, expect, test } from 'vitest'
-import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
-import { openSource } from '../../services/app/compose.ts'
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
+import { openSource } from '../../services/app/wiring/compose.ts'
 import { compareLsn, type Lsn } from '../../services/core/position.ts'
 import type { Source } from '../../services/core/ports/source.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'

@@ -1,7 +1,7 @@
 /** The Target contract, run by every adapter. */
 import { describe, expect, test } from 'vitest'
-import { MemoryTarget } from '../../services/adapters/memory/memory-target.ts'
-import { PostgresTarget } from '../../services/adapters/postgres/postgres-target.ts'
+import { MemoryTarget } from '../../services/engines/memory/memory-target.ts'
+import { PostgresTarget } from '../../services/engines/postgres/target/postgres-target.ts'
 import { tableKey, type Target } from '../../services/core/ports/target.ts'
 import type { SchemaStatement } from '../../services/core/transaction.ts'
 import { Backup, testedVersions } from '../support/backup.ts'

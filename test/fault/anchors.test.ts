@@ -3,8 +3,8 @@ import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { main } from '../../services/cli/main.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
-import { doctor } from '../../services/app/doctor.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
+import { doctor } from '../../services/app/operations/doctor.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
 let backup: Backup

@@ -1,6 +1,6 @@
 /** Checkpoints of the ledger: damaged, missing or overtaken, a restore is the same; what is wrong with them is named. */
 import { beforeEach, expect, test } from 'vitest'
-import type { MemoryTable } from '../../services/adapters/memory/memory-table.ts'
+import type { MemoryTable } from '../../services/engines/memory/memory-table.ts'
 import { compareLsn, type Lsn } from '../../services/core/position.ts'
 import { proveLedger, writeCheckpoint } from '../../services/repository/checkpoint.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'

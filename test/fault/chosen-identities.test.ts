@@ -1,7 +1,7 @@
 /** A replica identity is Tidemark's own to take back only where Tidemark alone wanted it. */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { removeFromSource } from '../../services/app/init.ts'
+import { removeFromSource } from '../../services/app/operations/init.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 import { identityOf } from '../support/identities.ts'
 

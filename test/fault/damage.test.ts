@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { faultOf } from '../../services/repository/keyring.ts'
@@ -286,7 +286,7 @@ describe('one finished backup, damaged in copies', () => {
     await client.connect()
     // As a restore leaves it that was killed after its tables were made and half loaded.
     const stop = new AbortController()
-    const { restore } = await import('../../services/app/restore.ts')
+    const { restore } = await import('../../services/app/operations/restore.ts')
     const options = {
       storeUrl: backup.storeUrl,
       keys: backup.keys,

@@ -1,8 +1,8 @@
 /** The known ways in which such systems lose data, each tried on the real server against our own code. */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { Feedback, statusUpdate } from '../../services/adapters/postgres/feedback.ts'
-import { WalStream } from '../../services/adapters/postgres/wal-stream.ts'
+import { Feedback, statusUpdate } from '../../services/engines/postgres/source/feedback.ts'
+import { WalStream } from '../../services/engines/postgres/source/wal-stream.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { compareLsn, formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'

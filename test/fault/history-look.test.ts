@@ -1,7 +1,7 @@
 /** The look at what a slot sends once more: a source that goes on as it should is not accused, its slot stays where it is, and up goes on. */
 import { expect, test } from 'vitest'
-import { askedSource } from '../../services/app/examine-source.ts'
-import { readStatus } from '../../services/app/status.ts'
+import { askedSource } from '../../services/app/operations/examine-source.ts'
+import { readStatus } from '../../services/app/operations/status.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup, digests, oneVersion, shown } from '../support/backup.ts'
 

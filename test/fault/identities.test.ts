@@ -1,8 +1,8 @@
 /** Replica identities: the application's UPDATE and DELETE must work whatever its migrations do, and get back what they had. */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { doctor } from '../../services/app/doctor.ts'
-import { removeFromSource } from '../../services/app/init.ts'
+import { doctor } from '../../services/app/operations/doctor.ts'
+import { removeFromSource } from '../../services/app/operations/init.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { identityOf, leftOut, published, withoutAdmin, worksSoon } from '../support/identities.ts'

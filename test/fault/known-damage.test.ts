@@ -2,9 +2,9 @@
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { openBackup, placeOf } from '../../services/app/open-backup.ts'
-import { lookAgain } from '../../services/app/upkeep.ts'
-import { verifyStore } from '../../services/app/verify.ts'
+import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
+import { lookAgain } from '../../services/app/daemon/upkeep.ts'
+import { verifyStore } from '../../services/app/operations/verify.ts'
 import { Backup } from '../support/backup.ts'
 import { Running, tidemark } from '../support/cli.ts'
 

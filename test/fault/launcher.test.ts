@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readConfig } from '../../services/app/config.ts'
+import { readConfig } from '../../services/app/config/config.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 

@@ -2,7 +2,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Backup, digests, oneVersion, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 

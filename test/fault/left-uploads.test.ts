@@ -2,9 +2,9 @@
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { openBackup } from '../../services/app/open-backup.ts'
-import type { UpEvent } from '../../services/app/up-events.ts'
-import { keepUp } from '../../services/app/upkeep.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
+import type { UpEvent } from '../../services/app/daemon/up-events.ts'
+import { keepUp } from '../../services/app/daemon/upkeep.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { Backup } from '../support/backup.ts'
 

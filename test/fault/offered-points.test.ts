@@ -1,10 +1,10 @@
 /** The oracle of what is offered: every point that windows, find and status print is asked of the plan, which takes it. */
 import { expect, test } from 'vitest'
 import { tidemark } from '../support/cli.ts'
-import { openBackup, placeOf } from '../../services/app/open-backup.ts'
+import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
-import { resolvePoint } from '../../services/rebuild/point.ts'
-import { parsePoint } from '../../services/rebuild/point-text.ts'
+import { resolvePoint } from '../../services/history/point.ts'
+import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup } from '../support/backup.ts'
 
 interface Offer {

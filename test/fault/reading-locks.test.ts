@@ -1,7 +1,7 @@
 /** What is read of the schema is locked while it is printed: an application that locks tables itself must not die of it. */
 import { describe, expect, test } from 'vitest'
-import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
-import { connect, connectionError } from '../../services/adapters/postgres/session.ts'
+import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
+import { connect, connectionError } from '../../services/engines/postgres/session/session.ts'
 import { CODES } from '../../services/core/error-codes.ts'
 import { Backup, oneVersion } from '../support/backup.ts'
 

@@ -4,11 +4,11 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { restore, type RestoreReport } from '../../services/app/restore.ts'
+import { restore, type RestoreReport } from '../../services/app/operations/restore.ts'
 import { ByteSink } from '../../services/formats/byte-sink.ts'
 import { KeyedFold } from '../../services/rebuild/keyed-fold.ts'
 import type { RebuildEvents } from '../../services/rebuild/rebuild.ts'
-import { RowLayout } from '../../services/rebuild/row-layout.ts'
+import { RowLayout } from '../../services/history/row-layout.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
 const BODY = `(SELECT string_agg(md5(g::text || k::text), '') FROM generate_series(1, 40) k)`

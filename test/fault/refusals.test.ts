@@ -2,7 +2,7 @@
 import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../services/app/config.ts'
+import { parseConfig } from '../../services/app/config/config.ts'
 import type { TidemarkError } from '../../services/core/errors.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'

@@ -1,13 +1,13 @@
 /** The end of the life cycle: what is retired, brought back, removed and held, and what can be restored meanwhile. */
 import { expect, test } from 'vitest'
-import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app/holds.ts'
-import { copyBackup } from '../../services/app/copy-backup.ts'
-import { openBackup, openStore } from '../../services/app/open-backup.ts'
-import { undoPrune } from '../../services/app/prune.ts'
+import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app/operations/holds.ts'
+import { copyBackup } from '../../services/app/operations/copy-backup.ts'
+import { openBackup, openStore } from '../../services/app/wiring/open-backup.ts'
+import { undoPrune } from '../../services/app/operations/prune.ts'
 import { encodeRoot } from '../../services/formats/checkpoint.ts'
 import { encodeEntry, hashBytes } from '../../services/formats/ledger-entry.ts'
 import { checkpointName, ledgerName, proofName, rootName } from '../../services/formats/object-name.ts'
-import { floorAt } from '../../services/repository/retention.ts'
+import { floorAt } from '../../services/lifecycle/retention.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import {
   ahead,

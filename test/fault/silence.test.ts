@@ -1,6 +1,6 @@
 /** A connection that goes silent without closing is noticed; one that is only busy is left alone. */
 import { describe, expect, test } from 'vitest'
-import { WalStream } from '../../services/adapters/postgres/wal-stream.ts'
+import { WalStream } from '../../services/engines/postgres/source/wal-stream.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'

@@ -1,6 +1,6 @@
 /** What people mistype, or start twice: said where it is, with what to write instead. */
 import { afterEach, expect, test } from 'vitest'
-import { parsePoint } from '../../services/rebuild/point-text.ts'
+import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup } from '../support/backup.ts'
 import { Running, tidemark } from '../support/cli.ts'
 

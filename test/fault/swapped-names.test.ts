@@ -2,9 +2,9 @@
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, serverUrl, shown, oneVersion, withDatabase } from '../support/backup.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
-import { takeBase } from '../../services/app/take-base.ts'
-import { verifyAgainstSource } from '../../services/app/verify.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
+import { takeBase } from '../../services/app/operations/take-base.ts'
+import { verifyAgainstSource } from '../../services/app/operations/verify.ts'
 
 const SETUP = `
 CREATE TABLE log (id int PRIMARY KEY, t text);

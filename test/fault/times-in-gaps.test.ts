@@ -1,10 +1,10 @@
 /** A time at which nobody was watching: refused with what lies on both sides, and never answered with older data. */
 import { expect, test } from 'vitest'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
-import { readWindows } from '../../services/app/windows.ts'
+import { readWindows } from '../../services/app/operations/windows.ts'
 import { LANE } from '../../services/compactor/cut-objects.ts'
 import { reachedAt } from '../../services/repository/source-time.ts'
-import { parsePoint } from '../../services/rebuild/point-text.ts'
+import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 
 async function now(backup: Backup): Promise<string> {

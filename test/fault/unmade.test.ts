@@ -2,7 +2,7 @@
 import { readFile, rm, stat } from 'node:fs/promises'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { restore } from '../../services/app/restore.ts'
+import { restore } from '../../services/app/operations/restore.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, serverUrl, shown, oneVersion } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { removeFromSource } from '../../services/app/init.ts'
+import { removeFromSource } from '../../services/app/operations/init.ts'
 import { formatLsn, toLsn } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, serverUrl, shown, testedVersions } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'

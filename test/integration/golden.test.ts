@@ -3,9 +3,9 @@ import { mkdtempSync, cpSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { restore } from '../../services/app/restore.ts'
-import { verifyStore } from '../../services/app/verify.ts'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { restore } from '../../services/app/operations/restore.ts'
+import { verifyStore } from '../../services/app/operations/verify.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Backup, digests } from '../support/backup.ts'
 
 const GOLDEN = new URL('../golden/', import.meta.url).pathname

@@ -2,7 +2,7 @@
 import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readConfig } from '../../services/app/config.ts'
+import { readConfig } from '../../services/app/config/config.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 

@@ -1,9 +1,9 @@
 /** What `init` puts into a source: whose rights it runs with, and how an older version of it is replaced. */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
-import { doctor } from '../../services/app/doctor.ts'
-import { upgradeSource } from '../../services/app/upgrade-source.ts'
+import { INSTALLED_VERSION } from '../../services/engines/postgres/admin/upgrade.ts'
+import { doctor } from '../../services/app/operations/doctor.ts'
+import { upgradeSource } from '../../services/app/operations/upgrade-source.ts'
 import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { installVersion } from '../support/installed.ts'
 

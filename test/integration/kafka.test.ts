@@ -2,7 +2,7 @@
 import avro from 'avsc'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { doctor } from '../../services/app/doctor.ts'
+import { doctor } from '../../services/app/operations/doctor.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { consumeTable } from '../support/plain-consumer.ts'
 import { kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'

@@ -2,12 +2,12 @@
 import { expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { readFile, writeFile } from 'node:fs/promises'
-import { openBackup } from '../../services/app/open-backup.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { shapeOfSchema } from '../../services/formats/change-schema.ts'
 import { openContainer } from '../../services/formats/container.ts'
 import { mayHold } from '../../services/formats/key-range.ts'
-import { readHistory, type HistoryLine } from '../../services/rebuild/read-history.ts'
-import { readIndex, resolvePoint } from '../../services/rebuild/point.ts'
+import { readHistory, type HistoryLine } from '../../services/history/read-history.ts'
+import { readIndex, resolvePoint } from '../../services/history/point.ts'
 import { Backup } from '../support/backup.ts'
 
 const BIG = 9007199254740993n

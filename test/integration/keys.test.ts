@@ -3,13 +3,13 @@ import { generateKeyPairSync } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { placeOf } from '../../services/app/open-backup.ts'
+import { placeOf } from '../../services/app/wiring/open-backup.ts'
 import {
   addRecipientFile,
   listRecipients,
   revokeRecipient,
   rotateRecipient,
-} from '../../services/app/keys.ts'
+} from '../../services/app/operations/keys.ts'
 import { formatLsn } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'

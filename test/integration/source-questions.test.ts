@@ -1,7 +1,7 @@
 /** Small questions to the source share one connection: one after the other, with a limit, and none outlives it. */
 import type pg from 'pg'
 import { expect, test } from 'vitest'
-import { SourceQuestions } from '../../services/adapters/postgres/source-questions.ts'
+import { SourceQuestions } from '../../services/engines/postgres/source/source-questions.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup } from '../support/backup.ts'

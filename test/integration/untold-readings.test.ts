@@ -1,9 +1,9 @@
 /** What two readings of the schema tell of what changed between them without a record: by who wrote the rows, and what was dropped. */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
-import { SchemaReadings } from '../../services/adapters/postgres/schema-reader.ts'
-import { connect } from '../../services/adapters/postgres/session.ts'
+import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
+import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-reader.ts'
+import { connect } from '../../services/engines/postgres/session/session.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 import { Backup, testedVersions } from '../support/backup.ts'

@@ -13,7 +13,7 @@ import { anyLong, textOfField } from '../../services/formats/value-printer.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
 import { SpillFile } from '../../services/rebuild/spill-file.ts'
 import { foldFor } from '../../services/rebuild/table-fold.ts'
-import { RowLayout } from '../../services/rebuild/row-layout.ts'
+import { RowLayout } from '../../services/history/row-layout.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 console.log(`property seed ${SEED}`)

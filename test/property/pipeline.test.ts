@@ -1,14 +1,14 @@
 /** Random histories through the whole pipeline in memory: crashes, bases, retirements, restores at random commits, against a replay. */
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { MemoryChange, MemoryRows } from '../../services/adapters/memory/memory-source.ts'
-import type { MemoryTable } from '../../services/adapters/memory/memory-table.ts'
+import type { MemoryChange, MemoryRows } from '../../services/engines/memory/memory-source.ts'
+import type { MemoryTable } from '../../services/engines/memory/memory-table.ts'
 import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
 import type { RestorePlan } from '../../services/rebuild/plan.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { clearBelow } from '../../services/repository/clear.ts'
-import { chooseBeginning, floorAt } from '../../services/repository/retention.ts'
+import { chooseBeginning, floorAt } from '../../services/lifecycle/retention.ts'
 import { random } from '../support/dice.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 

@@ -1,8 +1,8 @@
 /** Over random histories of DDL the changes that a reader finds make the same schema as a whole reading does. */
 import { describe, expect, test } from 'vitest'
-import { SchemaReader } from '../../services/adapters/postgres/catalog/read-schema.ts'
-import { connect } from '../../services/adapters/postgres/session.ts'
-import { SchemaReadings } from '../../services/adapters/postgres/schema-reader.ts'
+import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
+import { connect } from '../../services/engines/postgres/session/session.ts'
+import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-reader.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import type { SchemaFacts } from '../../services/core/transaction.ts'
 import { schemaChange, withChange } from '../../services/formats/schema-change.ts'

@@ -5,15 +5,15 @@
  */
 import { PgoutputPlugin } from 'pg-logical-replication'
 import { describe, expect, test } from 'vitest'
-import { TransactionAssembler } from '../../services/adapters/postgres/transaction-assembler.ts'
+import { TransactionAssembler } from '../../services/engines/postgres/source/transaction-assembler.ts'
 import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
 import { type LogItem, OPERATIONS } from '../../services/core/transaction.ts'
 import { ByteSource } from '../../services/formats/byte-source.ts'
 import { shapeOfSchema } from '../../services/formats/change-schema.ts'
 import { textOfField } from '../../services/formats/value-printer.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
-import { RowLayout } from '../../services/rebuild/row-layout.ts'
-import { ChangeCursor } from '../../services/rebuild/segment-reader.ts'
+import { RowLayout } from '../../services/history/row-layout.ts'
+import { ChangeCursor } from '../../services/history/segment-reader.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))

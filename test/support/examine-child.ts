@@ -1,6 +1,6 @@
 /** One look at a store, in a process of its own: says when all is done, and then has nothing left to do. */
-import { openStore } from '../../services/app/open-backup.ts'
-import { examineStore } from '../../services/app/examine-store.ts'
+import { openStore } from '../../services/app/wiring/open-backup.ts'
+import { examineStore } from '../../services/app/operations/examine-store.ts'
 
 const store = await openStore(process.argv[2]!)
 const findings = await examineStore(store, 'primary')

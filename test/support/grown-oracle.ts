@@ -2,7 +2,7 @@
  * What a source is at a moment, and whether a restored database is the same: rows by digests, the catalog and its rights
  * as pg_dump prints them, sequences by the value that they give next. What the restore itself tells is no difference.
  */
-import type { RestoreReport } from '../../services/app/restore.ts'
+import type { RestoreReport } from '../../services/app/operations/restore.ts'
 import pg from 'pg'
 import { digests, shown } from './backup.ts'
 import { dumpEntries } from './dump-oracle.ts'

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { KafkaConfig } from '../../services/app/config.ts'
+import type { KafkaConfig } from '../../services/app/config/config.ts'
 import type { SharedKafka } from './kafka-desk.ts'
 import { Kafka, type KafkaOptions } from './parts/kafka.ts'
 import { whyNoJava } from './parts/maven.ts'

@@ -1,6 +1,6 @@
 /** A change log on a real Kafka without the jobs around it. */
 import { KafkaChangeLog, type KafkaLogOptions } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { LSN_ZERO } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'

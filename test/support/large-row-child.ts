@@ -1,9 +1,9 @@
 /** One step of the large rows in a process of its own: `base`, `stream` up to a position, or `restore`; prints its peak memory. */
 import { readFileSync } from 'node:fs'
-import { openBackup, placeOf } from '../../services/app/open-backup.ts'
-import { readConfig } from '../../services/app/config.ts'
-import { restore } from '../../services/app/restore.ts'
-import { Up } from '../../services/app/up.ts'
+import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
+import { readConfig } from '../../services/app/config/config.ts'
+import { restore } from '../../services/app/operations/restore.ts'
+import { Up } from '../../services/app/daemon/up.ts'
 import { compareLsn, parseLsn } from '../../services/core/position.ts'
 
 const [step = '', configPath = '', argument = ''] = process.argv.slice(2)

@@ -1,6 +1,6 @@
 /** A ledger in memory whose next put may lose its answer, and to which anything can be appended past every check. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
-import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'

@@ -5,7 +5,7 @@
 import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { expect } from 'vitest'
-import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { type Clock, type Randomness, systemRandomness } from '../../services/core/clock.ts'
 import { asTidemarkError } from '../../services/core/errors.ts'

@@ -1,6 +1,6 @@
 /** One random history of a change log in memory, and what must be true at its end. */
 import { expect } from 'vitest'
-import type { MemoryRows } from '../../services/adapters/memory/memory-source.ts'
+import type { MemoryRows } from '../../services/engines/memory/memory-source.ts'
 import { asTidemarkError } from '../../services/core/errors.ts'
 import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
 import type { LogProcess, Role } from './log-process.ts'

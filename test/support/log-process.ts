@@ -1,10 +1,10 @@
 /** A process that writes or compacts a change log in memory: the loop of `up`, without what it does beside the log. */
 import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
-import type { MemorySource } from '../../services/adapters/memory/memory-source.ts'
-import { compactTogether } from '../../services/app/compact-together.ts'
-import { kafkaSettingsOf } from '../../services/app/compose.ts'
-import type { Config, KafkaConfig } from '../../services/app/config.ts'
-import { followLedger } from '../../services/app/follow-ledger.ts'
+import type { MemorySource } from '../../services/engines/memory/memory-source.ts'
+import { compactTogether } from '../../services/app/daemon/compact-together.ts'
+import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'
+import type { Config, KafkaConfig } from '../../services/app/config/config.ts'
+import { followLedger } from '../../services/app/daemon/follow-ledger.ts'
 import {
   aheadOfStore,
   beginLogAnew,
@@ -12,7 +12,7 @@ import {
   logSince,
   lostLog,
   nameLog,
-} from '../../services/app/log-anew.ts'
+} from '../../services/app/daemon/log-anew.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { type Clock, systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../services/core/errors.ts'

@@ -1,6 +1,6 @@
 /** Random transactions over two tables in memory. */
-import type { MemoryChange, MemoryRows } from '../../services/adapters/memory/memory-source.ts'
-import type { MemoryTable } from '../../services/adapters/memory/memory-table.ts'
+import type { MemoryChange, MemoryRows } from '../../services/engines/memory/memory-source.ts'
+import type { MemoryTable } from '../../services/engines/memory/memory-table.ts'
 
 export type Dice = (below: number) => number
 

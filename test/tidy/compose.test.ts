@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { parseConfig } from '../../services/app/config.ts'
+import { parseConfig } from '../../services/app/config/config.ts'
 import { VERSION as KAFKA } from '../support/parts/kafka.ts'
 import { VERSION as REGISTRY } from '../support/parts/registry.ts'
 

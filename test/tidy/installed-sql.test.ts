@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { FUNCTIONS, installedSql } from '../../services/adapters/postgres/install.ts'
-import { INSTALLED_VERSION } from '../../services/adapters/postgres/upgrade.ts'
+import { FUNCTIONS, installedSql } from '../../services/engines/postgres/admin/install.ts'
+import { INSTALLED_VERSION } from '../../services/engines/postgres/admin/upgrade.ts'
 
-const FOLDER = new URL('../../services/adapters/postgres/sql/', import.meta.url)
+const FOLDER = new URL('../../services/engines/postgres/sql/', import.meta.url)
 const scripts = readdirSync(FOLDER).map((name) => ({
   name,
   lines: readFileSync(new URL(name, FOLDER), 'utf8')

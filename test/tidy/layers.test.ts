@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { configFile } from '../../services/app/config.ts'
+import { configFile } from '../../services/app/config/config.ts'
 import { entryBody } from '../../services/formats/ledger-entry.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
@@ -13,43 +13,53 @@ const files = (folder: string): string[] =>
     .filter((name) => name.endsWith('.ts'))
     .map((name) => join(folder, name))
 
+/** Rooms of one house that know each other in one direction only: each may import those before it. */
+function inARow(...rooms: readonly string[]): Record<string, readonly string[]> {
+  return Object.fromEntries(rooms.map((room, at) => [room, rooms.slice(0, at)]))
+}
+
+const GROUND = ['core', 'formats']
+const POSTGRES = inARow(
+  'engines/postgres/session',
+  'engines/postgres/catalog',
+  'engines/postgres/admin',
+  'engines/postgres/source',
+  'engines/postgres/target',
+)
+const ADAPTERS = ['adapters/direct', 'adapters/kafka', 'adapters/keys', 'adapters/object-store']
+const JOBS = ['replicator', 'compactor', 'history', 'rebuild', 'lifecycle']
+/** What all of app may know. */
+const BELOW_APP = [...GROUND, 'repository', ...JOBS, ...Object.keys(POSTGRES), ...ADAPTERS]
+const APP = inARow('app/config', 'app/wiring', 'app/operations', 'app/daemon')
+
 /** What each layer may import, besides itself. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   core: [],
   formats: ['core'],
-  repository: ['core', 'formats'],
-  replicator: ['core', 'formats', 'repository'],
-  compactor: ['core', 'formats', 'repository'],
-  rebuild: ['core', 'formats', 'repository'],
-  'adapters/postgres': ['core', 'formats'],
-  'adapters/direct': ['core', 'formats'],
-  'adapters/object-store': ['core', 'formats'],
-  'adapters/keys': ['core', 'formats'],
-  'adapters/memory': ['core', 'formats'],
-  'adapters/kafka': ['core', 'formats'],
-  app: [
-    'core',
-    'formats',
-    'repository',
-    'replicator',
-    'compactor',
-    'rebuild',
-    'adapters/postgres',
-    'adapters/direct',
-    'adapters/object-store',
-    'adapters/keys',
-    'adapters/kafka',
-  ],
-  api: ['core', 'app'],
+  repository: GROUND,
+  history: [...GROUND, 'repository'],
+  replicator: [...GROUND, 'repository'],
+  compactor: [...GROUND, 'repository'],
+  rebuild: [...GROUND, 'repository', 'history'],
+  lifecycle: [...GROUND, 'repository', 'history'],
+  ...Object.fromEntries(Object.entries(POSTGRES).map(([room, before]) => [room, [...GROUND, ...before]])),
+  'engines/memory': GROUND,
+  ...Object.fromEntries(ADAPTERS.map((adapter) => [adapter, GROUND])),
+  ...Object.fromEntries(Object.entries(APP).map(([room, before]) => [room, [...BELOW_APP, ...before]])),
+  api: ['core', ...Object.keys(APP)],
   terminal: ['core'],
-  cli: ['core', 'app', 'api', 'terminal', 'demo'],
-  demo: ['core', 'app', 'terminal', 'adapters/postgres'],
+  cli: ['core', 'api', 'terminal', 'demo', ...Object.keys(APP)],
+  demo: ['core', 'terminal', ...Object.keys(APP), ...Object.keys(POSTGRES)],
   entry: ['cli'],
 }
 
+/** Folders that are several rooms, and how many names a room of theirs has. */
+const HOUSES: Readonly<Record<string, number>> = { adapters: 2, app: 2, 'engines/memory': 2, engines: 3 }
+
 function layerOf(path: string): string {
   const parts = relative('services', path).split('/')
-  return parts[0] === 'adapters' ? `adapters/${parts[1]}` : parts[0]!
+  const names = HOUSES[`${parts[0]}/${parts[1]}`] ?? HOUSES[parts[0]!] ?? 1
+  return parts.slice(0, names).join('/')
 }
 
 /** What each file imports of ours, types included. */
@@ -104,7 +114,7 @@ test('no imports go round in a circle, types included', () => {
 
 /** Files that were longer than the guide when it was set. None may grow, and none may join them. */
 const LONG: Readonly<Record<string, number>> = {
-  'services/app/up.ts': 418,
+  'services/app/daemon/up.ts': 418,
   'services/adapters/object-store/s3-store.ts': 413,
   'services/repository/catalog.ts': 410,
   'services/formats/ledger-entry.ts': 405,

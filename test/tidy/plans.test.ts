@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { openStoreUrl } from '../../services/adapters/object-store/store-url.ts'
-import { configFile, parseConfig } from '../../services/app/config.ts'
+import { configFile, parseConfig } from '../../services/app/config/config.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 
 const PLANS = new URL('../../infra/plans/', import.meta.url).pathname

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { audit, LOCAL_AUDIT } from '../../services/app/audit.ts'
+import { audit, LOCAL_AUDIT } from '../../services/app/operations/audit.ts'
 
 test('from a folder that this account cannot write, the trace goes to another one', async (context) => {
   if (process.getuid?.() !== 0) return context.skip('only root may be somebody else')

@@ -1,7 +1,7 @@
 /** Which store a reader reads: the furthest, then the fastest, an archive last. */
 import { expect, test } from 'vitest'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
-import { chooseToRead } from '../../services/app/store-set.ts'
+import { chooseToRead } from '../../services/app/wiring/store-set.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 
 const [a, b, c] = [new MemoryStore(), new MemoryStore(), new MemoryStore()]

@@ -1,6 +1,6 @@
 /** Copies beside writers that know nothing of them, races for a number, and stores that belong to somebody else. */
 import { expect, test } from 'vitest'
-import { MemoryKeys } from '../../services/adapters/memory/memory-keys.ts'
+import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'

@@ -1,6 +1,6 @@
 /** What comes again from the slot must be what is stored. */
 import { expect, test } from 'vitest'
-import { HistoryProof } from '../../services/adapters/postgres/history-proof.ts'
+import { HistoryProof } from '../../services/engines/postgres/source/history-proof.ts'
 import { type Lsn, toLsn } from '../../services/core/position.ts'
 
 const at = (n: number): Lsn => toLsn(BigInt(n))

@@ -1,7 +1,7 @@
 /** A gap that no transaction follows: it is in the ledger all the same, in front of what would hide it. */
 import { expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
-import { MemorySource } from '../../services/adapters/memory/memory-source.ts'
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { type Lsn, toLsn } from '../../services/core/position.ts'

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { parseLsn } from '../../services/core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
-import { patchedSchema } from '../../services/rebuild/patched-schema.ts'
-import type { PlacedRecord } from '../../services/rebuild/table-history.ts'
+import { patchedSchema } from '../../services/history/patched-schema.ts'
+import type { PlacedRecord } from '../../services/history/table-history.ts'
 
 function routine(name: string, args: string, of?: string): SchemaStatement {
   return {

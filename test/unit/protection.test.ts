@@ -1,6 +1,6 @@
 /** When changes that came count as not protected. */
 import { expect, test } from 'vitest'
-import { protection, WaitingChanges } from '../../services/app/protection.ts'
+import { protection, WaitingChanges } from '../../services/app/operations/protection.ts'
 import { toLsn } from '../../services/core/position.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 

@@ -8,7 +8,7 @@ import { LSN_ZERO } from '../../services/core/position.ts'
 import type { SchemaFacts } from '../../services/core/transaction.ts'
 import { schemaChange, statementsDigest } from '../../services/formats/schema-change.ts'
 import { schemaName } from '../../services/formats/object-name.ts'
-import { SchemaReadings } from '../../services/rebuild/schema-readings.ts'
+import { SchemaReadings } from '../../services/history/schema-readings.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 

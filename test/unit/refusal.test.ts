@@ -1,6 +1,6 @@
 /** `doctor` ends with the code of what it found, not with one for everything. */
 import { expect, test } from 'vitest'
-import { refusalOf } from '../../services/app/refusal.ts'
+import { refusalOf } from '../../services/app/operations/refusal.ts'
 
 const finding = (code: string, level: 'warn' | 'refuse' = 'refuse') => ({
   level,

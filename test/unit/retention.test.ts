@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { NumberedEntry } from '../../services/formats/ledger-entry.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { parseFloor } from '../../services/repository/floor.ts'
-import { chooseBeginning, lastBelow } from '../../services/repository/retention.ts'
+import { chooseBeginning, lastBelow } from '../../services/lifecycle/retention.ts'
 import { GENERATION } from '../support/ledger-bench.ts'
 
 const gone = '5f0f7f9e-54c3-4b6e-8d8e-0d6a4a3c9f10'

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { type Lsn, toLsn } from '../../services/core/position.ts'
 import { mergeSamples, type SampledSequences, sequenceKey } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
-import { SequenceNames } from '../../services/rebuild/sequence-names.ts'
-import type { PlacedRecord } from '../../services/rebuild/table-history.ts'
+import { SequenceNames } from '../../services/history/sequence-names.ts'
+import type { PlacedRecord } from '../../services/history/table-history.ts'
 
 function named(at: number, oid: number, name: string, command = 'ALTER SEQUENCE'): PlacedRecord {
   const facts = {

@@ -1,6 +1,6 @@
 /** Which minor versions are warned of. */
 import { expect, test } from 'vitest'
-import { serverFaults } from '../../services/adapters/postgres/server-faults.ts'
+import { serverFaults } from '../../services/engines/postgres/admin/server-faults.ts'
 
 test.each([
   [140017, '14.19'],

@@ -1,6 +1,6 @@
 /** Settings: what is wrong in one section keeps nothing else from being done. */
 import { expect, test } from 'vitest'
-import { parseConfig, retentionFinding } from '../../services/app/config.ts'
+import { parseConfig, retentionFinding } from '../../services/app/config/config.ts'
 
 const SETTINGS = `version: 1
 source: {url: postgresql://localhost/x, slot: s, publication: p}

@@ -1,6 +1,6 @@
 /** What metrics say of the source: never older than is told, and no wait of its own. */
 import { expect, test } from 'vitest'
-import { SourceGauge } from '../../services/app/source-gauge.ts'
+import { SourceGauge } from '../../services/app/daemon/source-gauge.ts'
 import type { Clock } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { LIMITS } from '../../services/core/limits.ts'

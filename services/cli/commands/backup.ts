@@ -1,7 +1,7 @@
 /** backup base. */
 import type { Command } from 'commander'
-import { audit } from '../../app/audit.ts'
-import { takeBase } from '../../app/take-base.ts'
+import { audit } from '../../app/operations/audit.ts'
+import { takeBase } from '../../app/operations/take-base.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'
 

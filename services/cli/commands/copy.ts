@@ -1,6 +1,6 @@
 /** copy, promote. */
 import type { Command } from 'commander'
-import { copyBackup, promote } from '../../app/copy-backup.ts'
+import { copyBackup, promote } from '../../app/operations/copy-backup.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'

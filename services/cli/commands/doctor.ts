@@ -1,8 +1,8 @@
 /** doctor. */
 import type { Command } from 'commander'
-import { doctor } from '../../app/doctor.ts'
-import { refusalOf } from '../../app/refusal.ts'
-import { examineSchemaOf, scratchEnd } from '../../app/scratch.ts'
+import { doctor } from '../../app/operations/doctor.ts'
+import { refusalOf } from '../../app/operations/refusal.ts'
+import { examineSchemaOf, scratchEnd } from '../../app/operations/scratch.ts'
 import type { Finding } from '../../core/finding.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import { TidemarkError } from '../../core/errors.ts'

@@ -1,6 +1,6 @@
 /** find. */
 import type { Command } from 'commander'
-import { find, type FindReport } from '../../app/find.ts'
+import { find, type FindReport } from '../../app/operations/find.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { OPERATIONS, type Operation } from '../../core/transaction.ts'
 import type { Run } from '../run.ts'

@@ -1,6 +1,12 @@
 /** hold add, list, release. */
 import type { Command } from 'commander'
-import { addHold, type HoldChange, type HoldReport, listHolds, releaseHold } from '../../app/holds.ts'
+import {
+  addHold,
+  type HoldChange,
+  type HoldReport,
+  listHolds,
+  releaseHold,
+} from '../../app/operations/holds.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'

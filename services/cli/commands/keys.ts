@@ -9,10 +9,10 @@ import {
   rotateSigner,
   revokeRecipient,
   rotateRecipient,
-} from '../../app/keys.ts'
-import { recoverWriter } from '../../app/recover-writer.ts'
+} from '../../app/operations/keys.ts'
+import { recoverWriter } from '../../app/operations/recover-writer.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { BackupPlace } from '../../app/open-backup.ts'
+import type { BackupPlace } from '../../app/wiring/open-backup.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 import { table } from '../../terminal/output.ts'

@@ -1,6 +1,6 @@
 /** mark. */
 import type { Command } from 'commander'
-import { BEFORE_BASE, notDurable, setMarker } from '../../app/mark.ts'
+import { BEFORE_BASE, notDurable, setMarker } from '../../app/operations/mark.ts'
 import type { Run } from '../run.ts'
 
 export function registerMark(program: Command, run: Run): void {

@@ -1,6 +1,6 @@
 /** prune. */
 import type { Command } from 'commander'
-import { prune, type PruneReport, undoPrune } from '../../app/prune.ts'
+import { prune, type PruneReport, undoPrune } from '../../app/operations/prune.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'

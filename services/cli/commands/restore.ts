@@ -1,6 +1,6 @@
 /** restore. */
 import type { Command } from 'commander'
-import { type Neighbour, type PlanReport, restore } from '../../app/restore.ts'
+import { type Neighbour, type PlanReport, restore } from '../../app/operations/restore.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText, table } from '../../terminal/output.ts'

@@ -1,14 +1,14 @@
 /** scrub. */
 import type { Command } from 'commander'
-import { audit } from '../../app/audit.ts'
-import { openBackup } from '../../app/open-backup.ts'
-import { ofScrub, notRecorded, recordDamage } from '../../app/record-damage.ts'
+import { audit } from '../../app/operations/audit.ts'
+import { openBackup } from '../../app/wiring/open-backup.ts'
+import { ofScrub, notRecorded, recordDamage } from '../../app/operations/record-damage.ts'
 import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'
 import { Progress } from '../../terminal/progress.ts'
-import { scrubSet } from '../../app/scrub-set.ts'
+import { scrubSet } from '../../app/operations/scrub-set.ts'
 
 function daysOf(text: string): number {
   const value = Number(text)

@@ -1,12 +1,17 @@
 /** status, windows. */
 import type { Command } from 'commander'
-import { anchorLines } from '../../app/anchor-lines.ts'
-import { notProtected } from '../../app/check-status.ts'
-import type { AskedSource } from '../../app/examine-source.ts'
-import { openBackup } from '../../app/open-backup.ts'
-import { copyLines } from '../../app/store-set.ts'
-import { readStatus, type StatusReport } from '../../app/status.ts'
-import { type DamagedReport, type GapReport, readWindows, type WindowReport } from '../../app/windows.ts'
+import { anchorLines } from '../../app/operations/anchor-lines.ts'
+import { notProtected } from '../../app/operations/check-status.ts'
+import type { AskedSource } from '../../app/operations/examine-source.ts'
+import { openBackup } from '../../app/wiring/open-backup.ts'
+import { copyLines } from '../../app/wiring/store-set.ts'
+import { readStatus, type StatusReport } from '../../app/operations/status.ts'
+import {
+  type DamagedReport,
+  type GapReport,
+  readWindows,
+  type WindowReport,
+} from '../../app/operations/windows.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'

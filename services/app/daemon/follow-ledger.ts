@@ -1,0 +1,30 @@
+/** The replicator alone: what another process writes into the ledger tells what is durable. */
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
+import type { ChangeLog } from '../../core/ports/change-log.ts'
+import type { Repository } from '../../repository/repository.ts'
+
+/** How often it is looked at. */
+const FOLLOW_MS = 500
+
+/** Until the signal. @throws TidemarkError LOG_UNREACHABLE where the log began anew, and what reading the ledger throws */
+export async function followLedger(
+  repository: Repository,
+  log: ChangeLog,
+  number: number,
+  signal: AbortSignal,
+  clock: Clock = systemClock,
+): Promise<void> {
+  for (;;) {
+    await repository.ledger.refresh()
+    const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
+    if (generation !== undefined) log.markDurable(generation.end)
+    // The compactor found a hole: what this process put into the log no longer counts.
+    if (Number(generation?.log?.since ?? 0) > Number(repository.claimedAt))
+      throw new TidemarkError(
+        'LOG_UNREACHABLE',
+        "the log begins anew: everything behind the store's end is sent again",
+      )
+    await clock.sleep(FOLLOW_MS, signal)
+  }
+}

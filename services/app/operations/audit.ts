@@ -1,0 +1,80 @@
+/** Audit entries: in the ledger where it can be written, else in a local file, and the caller is told which. */
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../../core/clock.ts'
+import { asTidemarkError } from '../../core/errors.ts'
+import { isMistake } from '../../core/mistake.ts'
+import type { Repository } from '../../repository/repository.ts'
+import { operator } from './operator.ts'
+
+const NOT_TAKEN: ReadonlySet<string> = new Set([
+  'STORE_FULL',
+  'STORE_UNREACHABLE',
+  'STORE_READ_ONLY',
+  'STORE_REFUSED',
+  'STORE_NO_LOCK',
+  'STORE_IS_COPY',
+  'LEDGER_BROKEN',
+  'SIGNER_REFUSED',
+])
+
+/** A full or vanished store, a copy, a broken ledger, or keys that may no longer sign. */
+export function isNotTaken(error: unknown): boolean {
+  return NOT_TAKEN.has(asTidemarkError(error).code)
+}
+
+/** Commands that have nothing else to write. */
+const READS: ReadonlySet<string> = new Set([
+  'find',
+  'read',
+  'restore',
+  'restore --dry-run',
+  'verify',
+  'verify --chain',
+])
+
+export const LOCAL_AUDIT = 'tidemark-audit.log'
+
+/** @returns where the entry is: `ledger`, or the local file's path */
+export async function audit(
+  repository: Pick<Repository, 'audit' | 'unasked'>,
+  command: string,
+  what: string,
+): Promise<string> {
+  const who = operator()
+  try {
+    if (
+      !(READS.has(command) && repository.unasked.length > 0) &&
+      (await repository.audit(command, what, who))
+    )
+      return 'ledger'
+  } catch (error) {
+    // These must not keep anybody from restoring; the trace goes to the file.
+    if (!isNotTaken(error)) throw error
+  }
+  return leaveLocally(
+    `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`,
+  )
+}
+
+/** Here, or where this account can write at all: nobody is kept from restoring by the folder that he stands in. */
+async function leaveLocally(line: string): Promise<string> {
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW
+  for (const folder of [process.cwd(), homedir(), tmpdir()]) {
+    const path = join(folder, LOCAL_AUDIT)
+    const file = await open(path, flags, 0o600).catch(() => undefined)
+    if (file === undefined) continue
+    try {
+      await file.appendFile(line)
+      return path
+    } catch (error) {
+      // No room here; a mistake of ours would end the same way everywhere.
+      if (isMistake(error)) throw error
+    } finally {
+      await file.close()
+    }
+  }
+  return 'nowhere: neither the ledger nor a file can be written'
+}

@@ -1,0 +1,68 @@
+/** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
+import { lookAtHistory } from '../../engines/postgres/source/history-look.ts'
+import { askSameSource } from '../../engines/postgres/admin/same-source.ts'
+import { systemClock } from '../../core/clock.ts'
+import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
+import type { Repository } from '../../repository/repository.ts'
+import type { Config } from '../config/config.ts'
+import { storedHistory } from '../wiring/stored-history.ts'
+
+export interface AskedSource {
+  readonly url: string
+  /** Acknowledged with the log, the source may be ahead of the store. */
+  readonly trustsLog: boolean
+}
+
+export function askedSource(config: Pick<Config, 'source' | 'kafka'>): AskedSource {
+  return { url: config.source.url, trustsLog: config.kafka?.acknowledge === 'log' }
+}
+
+/**
+ * Undefined where the source can go on from where the backup ends, or where no generation has begun.
+ *
+ * @param withHistory reads what the slot sends once more as well, where nobody else reads it
+ */
+export async function examineSource(
+  { url, trustsLog }: AskedSource,
+  repository: Repository,
+  withHistory: boolean,
+): Promise<TidemarkError | undefined> {
+  const { generation } = repository.catalog
+  if (generation === undefined) return undefined
+  const number = generation.facts.generation
+  try {
+    const { slot, timelines } = await askSameSource(url, generation.facts.slot, async () => {
+      await repository.ledger.refresh()
+      const now = repository.catalog.generation ?? generation
+      return {
+        systemId: now.facts.systemId,
+        databaseOid: now.facts.databaseOid,
+        timeline: now.timeline,
+        end: now.end,
+      }
+    })
+    if (withHistory && slot !== undefined) {
+      const now = repository.catalog.generation ?? generation
+      const stored = await storedHistory(now, slot.confirmed)
+      const { publication } = now.facts
+      await lookAtHistory({ url, publication, slot, timelines, stored, clock: systemClock })
+    }
+    return undefined
+  } catch (error) {
+    const known = asTidemarkError(error)
+    if (known.code === 'SLOT_AHEAD' && trustsLog) return undefined
+    // A job has begun another one meanwhile, with another slot.
+    if (repository.catalog.generation?.facts.generation !== number) return undefined
+    return known
+  }
+}
+
+/**
+ * Before a command reads the source or writes into it: the same words for the same state, whichever command meets it.
+ *
+ * @throws TidemarkError SOURCE_CHANGED, SOURCE_DIVERGED, SLOT_MISSING, SLOT_LOST, SLOT_AHEAD, INSTALLATION_MISSING, SOURCE_UNREACHABLE
+ */
+export async function requireSource(source: AskedSource, repository: Repository): Promise<void> {
+  const trouble = await examineSource(source, repository, false)
+  if (trouble !== undefined) throw trouble
+}

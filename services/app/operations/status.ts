@@ -1,0 +1,151 @@
+/** How the backup stands: what is durable, how far behind the source it is, and how long the source's WAL budget lasts. */
+import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
+import { connect } from '../../engines/postgres/session/session.ts'
+import { readSlot } from '../../engines/postgres/admin/slot.ts'
+import { systemClock } from '../../core/clock.ts'
+import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
+import { type Lsn, parseLsn } from '../../core/position.ts'
+import type { Generation } from '../../repository/generation.ts'
+import type { Repository } from '../../repository/repository.ts'
+import { type DamageReport, readDamage } from './damage-report.ts'
+import { type AskedSource, examineSource } from './examine-source.ts'
+import { type Known, knownOf } from './protection.ts'
+import { type GapReport, readWindows, type WindowReport } from './windows.ts'
+
+export interface Lag {
+  /** WAL between the source's head and what is durable. */
+  readonly bytes: number
+  /** Age of the newest durable entry while the source is ahead; 0 when nothing is missing. */
+  readonly seconds: number
+}
+
+export interface Budget {
+  /** Bytes of WAL that may still be written before the slot is lost; null without a limit. */
+  readonly bytes: number | null
+  readonly walBytesPerSecond: number
+  /** At the current rate; null without a limit or without writing. */
+  readonly seconds: number | null
+}
+
+export interface StatusReport {
+  readonly window: {
+    readonly from: string | null
+    readonly to: string | null
+    readonly fromTime: string | null
+    readonly toTime: string | null
+  }
+  /** Behind the window, where tables have a gap: what a restore takes without them; null where there is no such place. */
+  readonly partly: WindowReport | null
+  readonly lag: Lag | null
+  /** Up to when all is durable, and since when that is so; null where the source was not asked, and before the first base. */
+  readonly known: Known | null
+  readonly gaps: readonly GapReport[]
+  readonly budget: Budget | null
+  readonly slot: { readonly name: string; readonly active: boolean; readonly walStatus: string } | null
+  readonly generation: number | null
+  readonly bytesStored: string
+  readonly damage: DamageReport
+  /** Why there are no figures of the source; or why `up` will not go on with it. */
+  readonly sourceError: { readonly code: string; readonly message: string } | null
+}
+
+const RATE_SAMPLE_MS = 500
+
+export async function readStatus(
+  repository: Repository,
+  source: AskedSource | undefined,
+): Promise<StatusReport> {
+  const { windows, gaps } = readWindows(repository)
+  const last = windows.findLast(({ without }) => without.length === 0)
+  const newest = windows.at(-1)
+  const { generation } = repository.catalog
+  let live: LiveSource | undefined
+  let sourceError: StatusReport['sourceError'] = null
+  if (source !== undefined && generation !== undefined) {
+    let trouble: TidemarkError | undefined
+    try {
+      live = await askSource(source.url, generation)
+      trouble = await examineSource(source, repository, true)
+    } catch (error) {
+      trouble = asTidemarkError(error)
+    }
+    if (trouble !== undefined) sourceError = { code: trouble.code, message: trouble.message }
+  }
+  let bytes = 0n
+  for (const g of repository.catalog.generations) {
+    bytes += g.segments.bytes
+    for (const { body } of g.tables.values()) for (const part of body.parts) bytes += BigInt(part.bytes)
+  }
+  return {
+    window: {
+      from: last?.from.position ?? null,
+      to: last?.to.position ?? null,
+      fromTime: last?.from.time ?? null,
+      toTime: last?.to.time ?? null,
+    },
+    partly: newest === undefined || newest === last ? null : newest,
+    lag: live?.lag ?? null,
+    known: live?.known ?? null,
+    gaps,
+    budget: live?.budget ?? null,
+    slot: live?.slot ?? null,
+    generation: generation?.facts.generation ?? null,
+    bytesStored: String(bytes),
+    damage: readDamage(repository),
+    sourceError,
+  }
+}
+
+export interface LiveSource {
+  readonly lag: Lag
+  readonly known: Known | null
+  /** Null without a slot, which would hold WAL. */
+  readonly budget: Budget | null
+  readonly slot: StatusReport['slot']
+}
+
+export async function askSource(url: string, generation: Generation): Promise<LiveSource> {
+  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
+  try {
+    const head = async (): Promise<Lsn> =>
+      parseLsn(
+        (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
+      )
+    const first = await head()
+    const startedAt = systemClock.elapsed()
+    await systemClock.sleep(RATE_SAMPLE_MS)
+    const now = await head()
+    const walBytesPerSecond = Math.round(Number(now - first) / ((systemClock.elapsed() - startedAt) / 1000))
+    const slot = await readSlot(client, generation.facts.slot)
+    const safe = slot?.safeBytes
+    const clock = await client.query<{ now: string }>(
+      `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::text AS now`,
+    )
+    return {
+      lag: lagOf(now, generation, systemClock.now()),
+      known: generation.base === undefined ? null : knownOf(generation, Number(clock.rows[0]?.now)),
+      budget:
+        slot === undefined
+          ? null
+          : {
+              bytes: safe ?? null,
+              walBytesPerSecond,
+              seconds:
+                safe === undefined || walBytesPerSecond === 0
+                  ? null
+                  : Math.max(0, Math.round(safe / walBytesPerSecond)),
+            },
+      slot: slot === undefined ? null : { name: slot.name, active: slot.active, walStatus: slot.walStatus },
+    }
+  } finally {
+    await client.end()
+  }
+}
+
+export function lagOf(head: Lsn, generation: Generation, nowMs: number): Lag {
+  const bytes = Number(head - generation.end)
+  return {
+    bytes: Math.max(0, bytes),
+    seconds: bytes <= 0 ? 0 : Math.max(0, (nowMs - Date.parse(generation.lastWrittenAt)) / 1000),
+  }
+}
