@@ -62,10 +62,9 @@ export class CutLeader {
     }
     const backoff = new Backoff(clock, randomness)
     // One for all tries: an answer to an earlier one may come while a later one is being posted.
-    let answered = deferred<CutAnswer>()
+    let answered = this.#await(number)
     try {
       for (let lane = number; ; lane++) {
-        this.#pending.set(number, answered)
         try {
           // Nobody builds for a leader that another one has followed.
           if (lane > number) await repository.confirmClaim()
@@ -78,13 +77,20 @@ export class CutLeader {
         const answer = await this.#within(answered.promise, signal)
         if (answer?.made != null) return { ...answer.made, hasSequences: false }
         if (answer?.error == null) continue
-        answered = deferred()
+        // From now on: another member's may come while this one's error is waited out.
+        answered = this.#await(number)
         const known = await backoff.wait(answeredError(answer.error), signal)
         this.#options.onRetry?.({ code: known.code, message: known.message })
       }
     } finally {
       this.#pending.delete(number)
     }
+  }
+
+  #await(number: number): Deferred<CutAnswer> {
+    const answered = deferred<CutAnswer>()
+    this.#pending.set(number, answered)
+    return answered
   }
 
   /** Undefined when nobody answered in time. */

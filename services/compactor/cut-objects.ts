@@ -30,7 +30,14 @@ export class CutObjects {
   }
 
   /** A segment of a large transaction, stored as soon as it is built. */
-  async early(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
+  early(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
+    const stored = this.#storeEarly(cut, index, building)
+    // Whoever leaves the cut before its end waits for none of them.
+    stored.catch(() => undefined)
+    return stored
+  }
+
+  async #storeEarly(cut: OpenCut, index: number, building: Promise<BuiltSegment>): Promise<BuiltSegment> {
     const { repository, retrying, signal } = this.#options
     const built = await building
     const sealed = await this.#sealSegment(cut, index, built.pieces)

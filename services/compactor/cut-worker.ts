@@ -6,7 +6,7 @@ import { Backoff, deferred } from '../core/running-state.ts'
 import type { TransactionPart } from '../core/transaction.ts'
 import type { Repository } from '../repository/repository.ts'
 import { buildCut } from './build-cut.ts'
-import { type CutOrder, errorAnswer, sealAnswer } from './cut-order.ts'
+import { type CutAnswer, type CutOrder, errorAnswer, sealAnswer } from './cut-order.ts'
 
 /** Where the change log has a cut. */
 export interface OrderedRange {
@@ -37,11 +37,21 @@ const UNDER_WAY = 2
 /** Far more orders than can be pending. */
 const REMEMBERED = 1000
 
+/** An order that is being built, until the ledger says that nobody wants it any more. */
+interface Building {
+  readonly order: CutOrder
+  readonly left: AbortController
+}
+
 export class CutWorker {
   readonly #options: CutWorkerOptions
   /** Whoever reads holds it: the log's reader goes through one range at a time. */
   #reading: Promise<unknown> = Promise.resolve()
   readonly #building = new Set<Promise<void>>()
+  readonly #underWay = new Set<Building>()
+  /** Answers to orders that may be pending still: a board that lost one is given it again. */
+  readonly #answers = new Map<number, { readonly order: CutOrder; readonly body: Buffer }>()
+  #failure: { readonly error: unknown } | undefined
   /** Those that may be pending, and those that were taken and not given back with an error. */
   readonly #recent: CutOrder[] = []
   #taken = { term: 0, numbers: new Set<number>() }
@@ -55,6 +65,9 @@ export class CutWorker {
   /** An order was posted, for whichever lane. */
   see(order: CutOrder): void {
     if (order.generation !== this.#options.generation) return
+    // Whoever orders again has not seen the answer.
+    if (this.#lanes.has(order.lane) && this.#answers.get(order.number)?.order.term === order.term)
+      this.#taken.numbers.delete(order.number)
     this.#recent.push(order)
     if (this.#recent.length > REMEMBERED) this.#recent.shift()
     this.#wake.resolve()
@@ -66,13 +79,25 @@ export class CutWorker {
     this.#wake.resolve()
   }
 
-  /** Builds until the signal `stop`, and then finishes what it has begun. @throws what reading the ledger throws for good */
+  /** Builds until the signal `stop`, and then finishes what it has begun. @throws what reading the ledger, and posting, throws for good */
   async work(stop: AbortSignal, signal: AbortSignal): Promise<void> {
-    const { repository, clock, randomness } = this.#options
     const ended = AbortSignal.any([stop, signal])
     ended.addEventListener('abort', () => this.#wake.resolve(), { once: true })
+    const off = this.#options.repository.ledger.onEntry(() => this.#leaveUnwanted())
+    try {
+      await this.#takeOrders(ended, signal)
+      await Promise.allSettled(this.#building)
+      this.#throwFailure()
+    } finally {
+      off()
+    }
+  }
+
+  async #takeOrders(ended: AbortSignal, signal: AbortSignal): Promise<void> {
+    const { repository, clock, randomness } = this.#options
     const backoff = new Backoff(clock, randomness)
     while (!ended.aborted) {
+      this.#throwFailure()
       const order = this.#recent.find((one) => this.#lanes.has(one.lane) && !this.#hasTaken(one))
       if (order === undefined) {
         await this.#wake.promise
@@ -93,10 +118,37 @@ export class CutWorker {
       if (!this.#isWanted(order)) continue
       this.#take(order)
       while (this.#building.size >= UNDER_WAY) await Promise.race(this.#building)
-      const building = this.#build(order, signal).finally(() => this.#building.delete(building))
-      this.#building.add(building)
+      if (this.#isWanted(order)) this.#begin(order, signal)
     }
-    await Promise.allSettled(this.#building)
+  }
+
+  #begin(order: CutOrder, signal: AbortSignal): void {
+    const mine: Building = { order, left: new AbortController() }
+    const building = this.#build(order, AbortSignal.any([signal, mine.left.signal]))
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+        this.#wake.resolve()
+      })
+      .finally(() => {
+        this.#underWay.delete(mine)
+        this.#building.delete(building)
+      })
+    this.#underWay.add(mine)
+    this.#building.add(building)
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  /**
+   * What is built for a leader that another one has followed, or was stored meanwhile, is left: it may wait for what the log has no
+   * more, and what is ordered behind it waits for the reader that it holds.
+   */
+  #leaveUnwanted(): void {
+    for (const { order, left } of this.#underWay)
+      if (!this.#isWanted(order)) left.abort(new DOMException('nobody wants it any more', 'AbortError'))
+    for (const [number, { order }] of this.#answers) if (!this.#isWanted(order)) this.#answers.delete(number)
   }
 
   #hasTaken({ term, number }: CutOrder): boolean {
@@ -138,49 +190,56 @@ export class CutWorker {
   }
 
   async #build(order: CutOrder, signal: AbortSignal): Promise<void> {
-    const { board, repository, generation, clock, randomness, onPoint } = this.#options
+    const { repository, onPoint } = this.#options
     const { term, number } = order
-    const onRetry = (error: { readonly code: string; readonly message: string }): void =>
-      this.#options.onRetry?.(error)
-    let body: Buffer
-    try {
-      const parts = this.#parts(
-        {
-          from: BigInt(order.from),
-          first: BigInt(order.first),
-          last: BigInt(order.last),
-          since: order.since,
-          after: parseLsn(order.after),
-          to: parseLsn(order.to),
-        },
-        signal,
-      )
-      const made = await buildCut({
-        parts,
-        from: parseLsn(order.after),
-        repository,
-        generation,
-        segmentBytes: order.segmentBytes,
-        clock,
-        randomness,
-        signal,
-        onRetry,
-        ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }),
-      })
-      const { objects, index, bytes, transactions, changes } = made
-      this.#options.onBuilt?.({ to: order.to, changes, bytes })
-      body = sealAnswer(repository, {
-        term,
-        number,
-        made: { objects: [...objects], index, bytes, transactions, changes },
-        error: null,
-      })
-    } catch (error) {
-      if (signal.aborted) return
-      this.#forget(order)
-      body = sealAnswer(repository, { term, number, made: null, error: errorAnswer(error) })
+    const known = this.#answers.get(number)
+    let body = known?.order.term === term ? known.body : undefined
+    if (body === undefined) {
+      try {
+        const made = await this.#make(order, signal)
+        body = sealAnswer(repository, { term, number, made, error: null })
+        if (this.#isWanted(order)) this.#answers.set(number, { order, body })
+      } catch (error) {
+        if (signal.aborted) return
+        this.#forget(order)
+        body = sealAnswer(repository, { term, number, made: null, error: errorAnswer(error) })
+      }
+      onPoint?.('cut-built')
     }
-    onPoint?.('cut-built')
+    await this.#post(body, signal)
+  }
+
+  async #make(order: CutOrder, signal: AbortSignal): Promise<CutAnswer['made']> {
+    const { repository, generation, clock, randomness, onPoint } = this.#options
+    const parts = this.#parts(
+      {
+        from: BigInt(order.from),
+        first: BigInt(order.first),
+        last: BigInt(order.last),
+        since: order.since,
+        after: parseLsn(order.after),
+        to: parseLsn(order.to),
+      },
+      signal,
+    )
+    const { objects, index, bytes, transactions, changes } = await buildCut({
+      parts,
+      from: parseLsn(order.after),
+      repository,
+      generation,
+      segmentBytes: order.segmentBytes,
+      clock,
+      randomness,
+      signal,
+      onRetry: (error) => this.#options.onRetry?.(error),
+      ...(onPoint === undefined ? {} : { onPoint: onPoint.bind(this.#options) }),
+    })
+    this.#options.onBuilt?.({ to: order.to, changes, bytes })
+    return { objects: [...objects], index, bytes, transactions, changes }
+  }
+
+  async #post(body: Buffer, signal: AbortSignal): Promise<void> {
+    const { board, clock, randomness } = this.#options
     const backoff = new Backoff(clock, randomness)
     for (;;) {
       try {
@@ -189,7 +248,7 @@ export class CutWorker {
       } catch (error) {
         if (signal.aborted) return
         const known = await backoff.wait(error, signal)
-        onRetry({ code: known.code, message: known.message })
+        this.#options.onRetry?.({ code: known.code, message: known.message })
       }
     }
   }
@@ -200,6 +259,8 @@ export class CutWorker {
     this.#reading = done.promise
     await before
     try {
+      // It may have been left meanwhile.
+      signal.throwIfAborted()
       yield* this.#options.parts(range, signal)
     } finally {
       done.resolve()

@@ -89,6 +89,16 @@ test('answers of another term, and errors that may pass, are not taken for the c
   expect(lanes.length).toBe(3)
 })
 
+test("an answer that comes while another member's error is waited out counts: its member does not build it again", async () => {
+  const lanes = await orders((leader, answer, count) => {
+    if (count !== 1) return
+    leader.see(answer({ made: null, error: { code: 'STORE_UNREACHABLE', message: 'away' } }))
+    // In the pause, which is over one turn later.
+    setImmediate(() => leader.see(answer()))
+  })
+  expect(lanes.length).toBeLessThanOrEqual(2)
+})
+
 test('a leader that another one has followed does not wait for ever for those who build', async () => {
   const { repository } = await MemoryPipeline.create([])
   const term = await repository.claim(0)

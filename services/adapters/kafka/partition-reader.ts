@@ -69,19 +69,22 @@ export class PartitionReader {
    * @throws TidemarkError LOG_HOLE where the partition does not reach that far any more
    */
   async upTo(offset: bigint, signal: AbortSignal): Promise<LogRecord[]> {
-    for (let tries = 0; this.next <= offset; ) {
-      const before = this.next
-      const { high } = await this.#fetch(signal, WAIT_MS, true)
-      tries = this.next > before || high > offset ? 0 : tries + 1
-      if (tries >= this.#shortTries)
-        throw new TidemarkError(
-          'LOG_HOLE',
-          `${this.topic}/${this.partition} had records up to offset ${offset}, and ends at ${high}: it was shortened or made anew`,
-        )
-    }
+    for (let tries = 0; this.next <= offset; ) tries = await this.#towards(offset, tries, signal)
     let count = 0
     while (count < this.#records.length && this.#records[count]!.offset <= offset) count++
     return this.#records.splice(0, count)
+  }
+
+  /** Returns how many fetches brought nothing, one after the other. @throws TidemarkError LOG_HOLE where that is so for too long */
+  async #towards(offset: bigint, tries: number, signal: AbortSignal): Promise<number> {
+    const before = this.next
+    const { high } = await this.#fetch(signal, WAIT_MS, true)
+    if (this.next > before || high > offset) return 0
+    if (tries + 1 < this.#shortTries) return tries + 1
+    throw new TidemarkError(
+      'LOG_HOLE',
+      `${this.topic}/${this.partition} had records up to offset ${offset}, and ends at ${high}: it was shortened or made anew`,
+    )
   }
 
   /** Passes over everything up to and with an offset; what was aborted beyond it, the broker says again. */
@@ -96,6 +99,23 @@ export class PartitionReader {
   /** The next committed record, as soon as there is one. */
   async following(signal: AbortSignal): Promise<LogRecord> {
     while (this.#records.length === 0) await this.#fetch(signal)
+    return this.#records.shift()!
+  }
+
+  /**
+   * The next committed record on the way to an offset that is known to have one; waits for it.
+   *
+   * @throws TidemarkError LOG_HOLE where the partition does not reach that far any more, or has none there
+   */
+  async before(offset: bigint, signal: AbortSignal): Promise<LogRecord> {
+    for (let tries = 0; this.#records.length === 0; ) {
+      if (this.next > offset)
+        throw new TidemarkError(
+          'LOG_HOLE',
+          `${this.topic}/${this.partition} had a record at offset ${offset}, and has none there any more: it was shortened or made anew`,
+        )
+      tries = await this.#towards(offset, tries, signal)
+    }
     return this.#records.shift()!
   }
 

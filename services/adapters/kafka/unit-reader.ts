@@ -157,7 +157,7 @@ export class UnitReader {
     after: Lsn,
     last?: bigint,
   ): Promise<ReadUnit> {
-    const { unit, offset } = await this.#nextUnit(signal)
+    const { unit, offset } = await this.#nextUnit(signal, last)
     if (isWanted(offset) && this.#chain.counts(unit))
       return { offset, items: await this.#items(unit, offset, after, last, signal) }
     for (const partition of unit.partitions) this.#pass(partition)
@@ -169,9 +169,15 @@ export class UnitReader {
     return this.done < first || this.#kept?.offset === first
   }
 
-  async #nextUnit(signal: AbortSignal): Promise<{ readonly unit: Unit; readonly offset: bigint }> {
+  /** @param last where a unit is known to be: what is read until then is not waited for without end */
+  async #nextUnit(
+    signal: AbortSignal,
+    last: bigint | undefined,
+  ): Promise<{ readonly unit: Unit; readonly offset: bigint }> {
     for (;;) {
-      const record = await this.#transactions.following(signal)
+      const record = await (last === undefined
+        ? this.#transactions.following(signal)
+        : this.#transactions.before(last, signal))
       if (record.value === null || record.stamp === undefined) {
         this.#options.onForeign?.({ topic: this.#options.topic, partition: 0, offset: String(record.offset) })
         continue
