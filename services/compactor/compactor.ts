@@ -47,6 +47,8 @@ export class Compactor {
   /** The size alone does not end a cut before its unit ends. */
   #endsWithUnit = false
   #failure: { readonly error: unknown } | undefined
+  /** With one cut, those beside it are left: they may wait for what will not come any more, and must not write under a later claim. */
+  readonly #failed = new AbortController()
   #store: CutStore
 
   constructor(options: CompactorOptions) {
@@ -65,7 +67,7 @@ export class Compactor {
 
   /** Runs until the log ends (then everything is durable) or something fails. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#store = new CutStore(this.#options, signal)
+    this.#store = new CutStore(this.#options, AbortSignal.any([signal, this.#failed.signal]))
     const { log } = this.#options
     try {
       for await (const item of log.read(signal)) {
@@ -75,14 +77,16 @@ export class Compactor {
         if (this.#gate.isFull) await this.#gate.room()
       }
       await this.#flush()
-      await this.#storing
+      await Promise.all(this.#stores)
       if (this.#failure !== undefined) throw this.#failure.error
     } catch (error) {
-      log.fail(error)
-      throw error
+      const first = this.#failure === undefined ? error : this.#failure.error
+      log.fail(first)
+      throw first
     } finally {
       clearTimeout(this.#timer)
-      await this.#storing.catch(() => undefined)
+      // What was read is stored all the same, though no more can be read: a log that fails again and again gets further.
+      await Promise.allSettled(this.#stores)
     }
   }
 
@@ -273,7 +277,8 @@ export class Compactor {
 
   #fail(error: unknown): void {
     this.#failure ??= { error }
-    this.#options.log.fail(error)
+    this.#failed.abort(new DOMException('another cut failed', 'AbortError'))
+    this.#options.log.fail(this.#failure.error)
   }
 
   async #finishSegment(cut: OpenCut): Promise<void> {
