@@ -33,6 +33,11 @@ const DAMAGED_TRIES = 3
 const DAMAGED_PAUSE_MS = 200
 /** Empty answers, one after the other, until a partition that ends too early is believed: a new leader learns its end within half a minute. */
 const SHORT_TRIES = 120
+/**
+ * For so long a transaction may keep written records from being read until it is said: ours are over after a minute, by the broker's
+ * word. One that hangs ends by an operator's.
+ */
+const HELD_MS = 120_000
 
 export class PartitionReader {
   readonly topic: string
@@ -43,6 +48,8 @@ export class PartitionReader {
   next: bigint
   readonly #records: LogRecord[] = []
   readonly #aborting = new Set<string>()
+  /** Since when fetches find nothing but records that a transaction holds back. */
+  #heldSince: number | undefined
   readonly #shortTries: number
   readonly #clock: Clock
 
@@ -175,8 +182,25 @@ export class PartitionReader {
       }
     }
     signal.throwIfAborted()
+    const before = this.next
     this.accept(fetched)
-    return { stable: BigInt(fetched.lastStableOffset), high: BigInt(fetched.highWatermark) }
+    const ends = { stable: BigInt(fetched.lastStableOffset), high: BigInt(fetched.highWatermark) }
+    const isHeld = this.next === before && ends.stable <= before && ends.high > before
+    this.#heldSince = isHeld ? (this.#heldSince ?? this.#clock.elapsed()) : undefined
+    if (isHeld && this.#clock.elapsed() - this.#heldSince! >= HELD_MS) throw this.#heldBack(ends.stable)
+    return ends
+  }
+
+  #heldBack(stable: bigint): TidemarkError {
+    this.#heldSince = undefined
+    const where = `${this.topic}/${this.partition}`
+    return new TidemarkError(
+      'LOG_UNREACHABLE',
+      `${where} cannot be read beyond offset ${this.next}: a transaction has been open there for minutes`,
+      {
+        next: `kafka-transactions.sh --bootstrap-server … find-hanging --broker-id … tells whose it is, and abort --topic ${this.topic} --partition ${this.partition} --start-offset ${stable} ends it; up goes on by itself`,
+      },
+    )
   }
 
   /** Takes in what a fetch from `next` brought. */
