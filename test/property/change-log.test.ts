@@ -9,8 +9,7 @@ import { MemoryRegistry } from '../support/memory-registry.ts'
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const HISTORIES = Number(
-  // Each is mostly waiting, and a few show that the model stands; what is new is found by `npm run test:soak`.
-  process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 1000 : 6),
+  process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 1000 : 16),
 )
 /** Histories that are waited for at a time: most of each is waiting. */
 const TOGETHER = 8
