@@ -65,7 +65,7 @@ export function sealAnswer(repository: Repository, answer: Omit<CutAnswer, 'kind
   )
 }
 
-/** Undefined for what is not an order of a writer of this backup: garbage, or somebody else's. */
+/** Undefined for what is not an order of a writer of this backup: garbage, somebody else's, or of a key that was retired. */
 export function openOrder(repository: Repository, body: Buffer): CutOrder | undefined {
   return opened(cutOrder, repository, body)
 }
@@ -80,11 +80,14 @@ function opened<T extends { readonly stream: string }>(
   body: Buffer,
 ): T | undefined {
   try {
-    const { json } = openSignedLine(
+    const { ledger } = repository
+    const { json, signer } = openSignedLine(
       body,
-      repository.ledger.signers,
+      ledger.signers,
       (what, cause) => new TidemarkError('LOG_FOREIGN', what, { cause }),
     )
+    // The ledger will name what is answered: whoever may not write there must not choose it.
+    if (ledger.signers.isRetired(signer, ledger.headNumber + 1n)) return undefined
     const parsed = schema.safeParse(json)
     return parsed.success && parsed.data.stream === repository.catalog.stream ? parsed.data : undefined
   } catch (error) {

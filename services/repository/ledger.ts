@@ -189,8 +189,7 @@ export class Ledger {
 
   /** The first entry of a lineage. @throws TidemarkError SIGNER_REFUSED */
   #opening(number: bigint, body: EntryBody, signer: Signer): Buffer {
-    const refusal = this.signers.refusal(signer.id, number, body.kind)
-    if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
+    this.signers.confirm(signer.id, number, body.kind)
     return encodeEntry(number, this.#headHash, new Date(this.#clock.now()).toISOString(), body, signer)
   }
 
@@ -298,8 +297,7 @@ export class Ledger {
 
   /** Before anything is put: what nobody could read past, and what this signer may not say. */
   #refuse(number: bigint, writtenAt: string, body: EntryBody, signer: Signer): void {
-    const refusal = this.signers.refusal(signer.id, number, body.kind)
-    if (refusal !== undefined) throw new TidemarkError('SIGNER_REFUSED', `${signer.id} ${refusal}`)
+    this.signers.confirm(signer.id, number, body.kind)
     try {
       if (body.kind === 'signers') this.signers.admit(number, body)
       this.admits({ number, writtenAt, body, signer: signer.id })

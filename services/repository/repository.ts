@@ -125,6 +125,11 @@ export class Repository {
     return term
   }
 
+  /** @throws TidemarkError SIGNER_REFUSED where this process's key may sign no entry any more, as far as the ledger was read */
+  confirmSigner(): void {
+    this.ledger.signers.confirm(this.signer.id, this.ledger.headNumber + 1n, undefined)
+  }
+
   /** Appends under the claim. @throws TidemarkError WRITER_FENCED when a higher term stands in the ledger */
   async append(body: EntryBody): Promise<LedgerEntry> {
     return this.ledger.append(body, this.signer, () => this.#guard())

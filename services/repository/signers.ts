@@ -31,6 +31,10 @@ export function isKeepers(kind: EntryKind): boolean {
   return KEEPERS.has(kind)
 }
 
+/** For whoever signs with a key that was retired. */
+const NEWER_KEY =
+  'start it again with the newer key: as it is where `tidemark keys rotate-signer` ran with this keys folder; else copy keys/writer (of a keeper: keys/restore) from where it ran'
+
 interface Known {
   readonly role: TrustedSigner['role']
   readonly key: KeyObject
@@ -75,6 +79,14 @@ export class Signers implements SignerKeys {
     if (kind !== undefined && KEEPERS.has(kind) && known.role !== 'keeper')
       return `is a writer, and may not write an entry of the kind ${kind}`
     return undefined
+  }
+
+  /** Before anything is signed. @throws TidemarkError SIGNER_REFUSED */
+  confirm(id: string, number: bigint, kind: string | undefined): void {
+    const refusal = this.refusal(id, number, kind)
+    if (refusal === undefined) return
+    const isOver = this.isRetired(id, number)
+    throw new TidemarkError('SIGNER_REFUSED', `${id} ${refusal}`, isOver ? { next: NEWER_KEY } : {})
   }
 
   /** @throws TidemarkError LEDGER_BROKEN for an entry that cannot be */

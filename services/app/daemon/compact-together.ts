@@ -154,6 +154,8 @@ export async function compactTogether(options: CompactOptions): Promise<'done' |
   const watch = async (): Promise<void> => {
     while (!all.aborted) {
       await repository.ledger.refresh()
+      // Nobody takes what it builds any more.
+      repository.confirmSigner()
       if (repository.catalog.generation !== generation) superseded.resolve('again')
       if (generation.base !== undefined) options.onStreaming()
       await clock.sleep(FOLLOW_MS, all).catch(() => undefined)

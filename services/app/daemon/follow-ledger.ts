@@ -7,7 +7,7 @@ import type { Repository } from '../../repository/repository.ts'
 /** How often it is looked at. */
 const FOLLOW_MS = 500
 
-/** Until the signal. @throws TidemarkError LOG_UNREACHABLE where the log began anew, and what reading the ledger throws */
+/** Until the signal. @throws TidemarkError LOG_UNREACHABLE where the log began anew, SIGNER_REFUSED, and what reading the ledger throws */
 export async function followLedger(
   repository: Repository,
   log: ChangeLog,
@@ -17,6 +17,8 @@ export async function followLedger(
 ): Promise<void> {
   for (;;) {
     await repository.ledger.refresh()
+    // It writes no entry for long, and would end at some later start.
+    repository.confirmSigner()
     const generation = repository.catalog.generations.find((g) => g.facts.generation === number)
     if (generation !== undefined) log.markDurable(generation.end)
     // The compactor found a hole: what this process put into the log no longer counts.
