@@ -326,7 +326,7 @@ export class LogHistory implements AsyncDisposable {
         await pause(3000)
         const asked = [...this.#broker.asked].map(([where, from]) => `${where}@${from}`).join(' ')
         this.told.push(
-          `in ${Math.round(performance.now() - turns)} ms fetched: ${asked}; posted ${posts}, ${backup.group.posts.length}`,
+          `in ${Math.round(performance.now() - turns)} ms fetched: ${asked}; posted ${posts}, ${backup.group.posts.length}: ${backup.lastPosts()}`,
         )
       }
       if (performance.now() > deadline)

@@ -95,6 +95,21 @@ export class LoggedBackup implements ProcessHome {
     return this.#watching.catalog
   }
 
+  /** For whoever looks for a fault: what was ordered last, and what was answered. */
+  lastPosts(): string {
+    return this.group.posts
+      .slice(-8)
+      .map((body) => {
+        const { kind, term, number, lane, first, last, to, error } = JSON.parse(
+          body.subarray(0, body.indexOf(10)).toString('utf8'),
+        ) as Record<string, unknown>
+        return kind === 'order'
+          ? `order ${String(term)}.${String(number)} in lane ${String(lane)}: units ${String(first)}-${String(last)} to ${String(to)}`
+          : `answer ${String(term)}.${String(number)}: ${error === null ? 'made' : JSON.stringify(error)}`
+      })
+      .join(', ')
+  }
+
   /** @param fresh why a person wants a new generation */
   start(role: Role, fresh?: string): LogProcess {
     const link = new Link(this.options.broker, () => this.group.member())
