@@ -1,7 +1,7 @@
 /** One cut from the items of its transactions: what a compactor does that helps the one that writes the ledger. */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import { Backoff } from '../core/running-state.ts'
 import { encodedBytes, type TransactionPart } from '../core/transaction.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -13,7 +13,7 @@ import { CompressionGate } from './segment-builder.ts'
 export interface CutRequest {
   readonly parts: AsyncIterable<TransactionPart>
   /** Where the cut before ended. */
-  readonly from: Lsn
+  readonly from: Position
   readonly repository: Repository
   readonly generation: number
   /** A segment is finished at this size, before compression. */
@@ -56,7 +56,7 @@ export async function buildCut(request: CutRequest): Promise<MadeCut> {
     cut.add(part, clock.elapsed())
     open += encodedBytes(part)
     if (gate.isFull) await gate.room()
-    if (open < request.segmentBytes || part.endLsn !== undefined) continue
+    if (open < request.segmentBytes || part.end !== undefined) continue
     // A large transaction: its segments are stored as they come.
     const isLarge = open >= LIMITS.largeSegmentBytes
     open = 0

@@ -1,15 +1,15 @@
 /** What a compactor is given, and whom it tells. */
 import type { Clock, Randomness } from '../core/clock.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { BuildCut } from './made-cut.ts'
 import type { RollPolicy } from './roll-policy.ts'
 
 export interface CompactorEvents {
   onDurable?(event: {
-    readonly to: Lsn
-    readonly end: Lsn
+    readonly to: Position
+    readonly end: Position
     readonly transactions: number
     readonly changes: number
     readonly bytes: number
@@ -17,7 +17,7 @@ export interface CompactorEvents {
     readonly lastCommittedAt: bigint
   }): void
   /** For the first time of a run: nothing waits, and all that the source has is durable up to there. */
-  onCaughtUp?(to: Lsn): void
+  onCaughtUp?(to: Position): void
   /** The store fails and is tried again; nothing is acknowledged meanwhile. */
   onRetry?(error: { readonly code: string; readonly message: string }): void
   /** Named points of the write path, for crash tests. */

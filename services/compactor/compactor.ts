@@ -4,7 +4,7 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn } from '../core/position.ts'
+import { comparePositions, laterPosition, ORIGIN, type Position, positionText } from '../core/position.ts'
 import { isBefore } from '../core/snapshot.ts'
 import {
   type ControlRecord,
@@ -35,10 +35,10 @@ export class Compactor {
   /** The open cut ends with a large transaction: it goes out at once. */
   #endedLarge = false
   /** The newest transaction with DDL that was read, and the newest one that a reading of the schema has seen. */
-  #ddlSeen: Lsn = LSN_ZERO
-  #ddlCovered: Lsn = LSN_ZERO
+  #ddlSeen: Position = ORIGIN
+  #ddlCovered: Position = ORIGIN
   /** The age of the open cut was over then, and this is the newest DDL that it had: it waits a little for its reading. */
-  #due: { readonly at: number; readonly ddl: Lsn } | undefined
+  #due: { readonly at: number; readonly ddl: Position } | undefined
   /** Cuts being stored, in order. */
   #storing: Promise<void> = Promise.resolve()
   #inFlight = 0
@@ -90,7 +90,7 @@ export class Compactor {
     }
   }
 
-  #open(from: Lsn): OpenCut {
+  #open(from: Position): OpenCut {
     return new OpenCut(from, this.#options.clock.elapsed(), this.#gate)
   }
 
@@ -107,13 +107,13 @@ export class Compactor {
     const now = this.#options.clock.elapsed()
     if (this.#inLarge) {
       this.#cut.add(part, now)
-      if (part.endLsn === undefined) {
+      if (part.end === undefined) {
         if (this.#cut.builder.rawBytes >= this.#options.policy.segmentBytes)
           await this.#finishSegment(this.#cut)
         return
       }
       this.#inLarge = false
-      if (hasDdl(part)) this.#ddlSeen = part.head.lsn
+      if (hasDdl(part)) this.#ddlSeen = part.head.position
       this.#endedLarge = true
       if (this.#decide() === 'cut') await this.#roll()
       else this.#arm()
@@ -121,7 +121,7 @@ export class Compactor {
     }
     this.#staged.push(part)
     this.#stagedBytes += part.changes.bytes.length
-    if (part.endLsn === undefined) {
+    if (part.end === undefined) {
       if (this.#stagedBytes < LIMITS.largeTransactionBytes) return
       // Large: what came before becomes durable on its own.
       if (!this.#cut.isEmpty) await this.#roll()
@@ -135,7 +135,7 @@ export class Compactor {
         await this.#finishSegment(this.#cut)
       return
     }
-    if (hasDdl(part)) this.#ddlSeen = part.head.lsn
+    if (hasDdl(part)) this.#ddlSeen = part.head.position
     this.#arm()
     if (this.#decide() === 'cut') await this.#roll()
   }
@@ -172,7 +172,7 @@ export class Compactor {
 
   async #schema(record: ControlRecord & { kind: 'schema' | 'schema-change' }): Promise<void> {
     const read = record.kind === 'schema' ? record.facts : record.change
-    this.#ddlCovered = maxLsn(this.#ddlCovered, record.covers)
+    this.#ddlCovered = laterPosition(this.#ddlCovered, record.covers)
     if (this.#isStored(read)) return
     if (this.#cut.isEmpty && this.#staged.length === 0) {
       // Of a cut that went out before it, or of a process before this one.
@@ -211,7 +211,7 @@ export class Compactor {
     // patience keeps a change and the reading that saw it together where that costs nobody anything.
     if (rawBytes >= policy.segmentBytes) return 'cut'
     this.#due ??= { at: now, ddl: this.#ddlSeen }
-    const isCovered = compareLsn(this.#ddlCovered, this.#due.ddl) >= 0
+    const isCovered = comparePositions(this.#ddlCovered, this.#due.ddl) >= 0
     return isCovered || now - this.#due.at >= readingPatienceMs(policy) ? 'cut' : 'wait'
   }
 
@@ -236,7 +236,7 @@ export class Compactor {
     const cut = this.#cut
     const last = cut.transactions.at(-1)
     if (last === undefined) return
-    this.#cut = this.#open(last.lsn)
+    this.#cut = this.#open(last.position)
     this.#endedLarge = false
     this.#due = undefined
     clearTimeout(this.#timer)
@@ -295,7 +295,7 @@ export class Compactor {
     const { repository, generation, term, log, events } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#standing()
-    const further = compareLsn(at, this.#generation.end)
+    const further = comparePositions(at, this.#generation.end)
     if (further < 0 || (further === 0 && !this.#isLater(asOf))) return
     const body: EntryBody = {
       kind: 'heartbeat',
@@ -303,7 +303,7 @@ export class Compactor {
       lane: LANE,
       term,
       timeline: timeline ?? this.#generation.timeline,
-      end: formatLsn(at),
+      end: positionText(at),
       ...(asOf === undefined ? {} : { asOf }),
     }
     await this.#store.retrying(() => repository.append(body))

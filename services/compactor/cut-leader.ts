@@ -5,7 +5,7 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { formatLsn } from '../core/position.ts'
+import { positionText } from '../core/position.ts'
 import type { CutBoard } from '../core/ports/cut-board.ts'
 import { Backoff, type Deferred, deferred } from '../core/running-state.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -56,8 +56,8 @@ export class CutLeader {
       first: String(firstPlace.at),
       last: String(place.at),
       since: place.since,
-      after: formatLsn(cut.from),
-      to: formatLsn(cut.transactions.at(-1)!.lsn),
+      after: positionText(cut.from),
+      to: positionText(cut.transactions.at(-1)!.position),
       segmentBytes,
     }
     const backoff = new Backoff(clock, randomness)

@@ -97,7 +97,7 @@ export class CutObjects {
       markers: cut.markers,
     })
     const sealedIndex = await repository.seal(
-      indexName(generation, LANE, cut.from, last.lsn, repository.nonce()),
+      indexName(generation, LANE, cut.from, last.position, repository.nonce()),
       index,
       this.#context('index'),
     )
@@ -115,7 +115,7 @@ export class CutObjects {
 
   #sealSegment(cut: OpenCut, part: number, file: readonly Buffer[]): Promise<SealedObject> {
     const { repository, generation } = this.#options
-    const to = cut.transactions.at(-1)?.lsn ?? cut.from
+    const to = cut.transactions.at(-1)?.position ?? cut.from
     return repository.seal(
       segmentName(generation, LANE, cut.from, to, part, repository.nonce()),
       file,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { CODES, type ErrorCode } from '../core/error-codes.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
-import { count, lsn } from '../formats/entry-fields.ts'
+import { count, position } from '../formats/entry-fields.ts'
 import { sealedObject, segmentObject } from '../formats/ledger-entry.ts'
 import { openSignedLine, signLine } from '../formats/signed-line.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -28,8 +28,8 @@ const cutOrder = z.strictObject({
   /** Writers of the log with a lower term do not count. */
   since: z.int(),
   /** Commit LSNs: exclusive, inclusive. */
-  after: lsn,
-  to: lsn,
+  after: position,
+  to: position,
   segmentBytes: z.int(),
 })
 

@@ -1,7 +1,7 @@
 /** Stores a cut: its objects, then its ledger entries in their order, and then says what is durable. */
 import { Backoff } from '../core/running-state.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { formatLsn, type Lsn } from '../core/position.ts'
+import { type Position, positionText } from '../core/position.ts'
 import type { ControlRecord, GapNotice, SchemaChange, SchemaFacts } from '../core/transaction.ts'
 import type { EntryBody } from '../formats/ledger-entry.ts'
 import { schemaName, sequencesName } from '../formats/object-name.ts'
@@ -38,7 +38,7 @@ export class CutStore {
     if (made.changes !== cut.changes || made.transactions !== cut.transactions.length) {
       throw new TidemarkError(
         'LOG_HOLE',
-        `the cut up to ${formatLsn(last.lsn)} has ${made.transactions} transactions and ${made.changes} changes; the log says ${cut.transactions.length} and ${cut.changes}`,
+        `the cut up to ${positionText(last.position)} has ${made.transactions} transactions and ${made.changes} changes; the log says ${cut.transactions.length} and ${cut.changes}`,
       )
     }
     await before
@@ -46,19 +46,19 @@ export class CutStore {
     for (const gap of cut.gaps) await this.gap(gap)
     // Likewise markers: behind the entry of their transaction a crash would lose them, before it they at most come twice.
     for (const marker of cut.markers) {
-      const entry: EntryBody = { kind: 'marker', generation, at: formatLsn(marker.at), name: marker.name }
+      const entry: EntryBody = { kind: 'marker', generation, at: positionText(marker.at), name: marker.name }
       await this.retrying(() => repository.append(entry))
     }
-    for (const facts of cut.schemas) await this.schema(facts, last.lsn)
+    for (const facts of cut.schemas) await this.schema(facts, last.position)
     const body: EntryBody = {
       kind: 'segments',
       generation,
       lane: LANE,
       term,
       timeline: cut.timeline,
-      from: formatLsn(cut.from),
-      to: formatLsn(last.lsn),
-      end: formatLsn(last.endLsn),
+      from: positionText(cut.from),
+      to: positionText(last.position),
+      end: positionText(last.end),
       transactions: String(cut.transactions.length),
       changes: String(cut.changes),
       rawBytes: String(cut.rawBytes),
@@ -82,7 +82,7 @@ export class CutStore {
               unit: cut.place.unit,
               ...(cut.place.idsFrom === undefined ? {} : { idsFrom: String(cut.place.idsFrom) }),
             },
-      checked: cut.checked === undefined ? null : formatLsn(cut.checked),
+      checked: cut.checked === undefined ? null : positionText(cut.checked),
       objects: [...made.objects],
       index: made.index,
     }
@@ -90,12 +90,12 @@ export class CutStore {
     await this.retrying(() => repository.append(body))
     events.onPoint?.('after-entry')
     if (cut.sequences !== undefined && !made.hasSequences) await this.sequences(cut.sequences)
-    log.markDurable(last.endLsn)
+    log.markDurable(last.end)
     events.onPoint?.('acknowledged')
     await this.retrying(() => repository.checkpoint(this.#options.checkpointEntries))
     events.onDurable?.({
-      to: last.lsn,
-      end: last.endLsn,
+      to: last.position,
+      end: last.end,
       transactions: cut.transactions.length,
       changes: cut.changes,
       bytes: made.bytes,
@@ -112,7 +112,7 @@ export class CutStore {
       kind: 'gap',
       generation,
       id: gap.id,
-      from: formatLsn(gap.from),
+      from: positionText(gap.from),
       to: null,
       reason: gap.reason,
       scope: gap.scope,
@@ -120,18 +120,18 @@ export class CutStore {
     await this.retrying(() => repository.append(entry))
   }
 
-  async schema(read: SchemaFacts | SchemaChange, lsn: Lsn): Promise<void> {
+  async schema(read: SchemaFacts | SchemaChange, position: Position): Promise<void> {
     const { repository, generation } = this.#options
     const kind = 'since' in read ? 'schema-change' : 'schema'
     const sealed = await repository.seal(
-      schemaName(generation, lsn, repository.nonce()),
+      schemaName(generation, position, repository.nonce()),
       Buffer.from(JSON.stringify(read), 'utf8'),
       { kind, generation: String(generation) },
     )
     await this.retrying(() => repository.put(sealed, this.signal))
     const { snapshot } = read
     const { object } = sealed
-    const at = formatLsn(lsn)
+    const at = positionText(position)
     const body: EntryBody =
       'since' in read
         ? {
@@ -171,8 +171,8 @@ export class CutStore {
     const body: EntryBody = {
       kind: 'sequences',
       generation,
-      at: formatLsn(record.at),
-      checked: record.checked ? formatLsn(record.at) : null,
+      at: positionText(record.at),
+      checked: record.checked ? positionText(record.at) : null,
       object: sealed.object,
     }
     await this.retrying(() => repository.append(body))

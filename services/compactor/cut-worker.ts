@@ -1,6 +1,6 @@
 /** Builds what is ordered in this member's lanes: one cut is read while the one before is being stored. */
 import type { Clock, Randomness } from '../core/clock.ts'
-import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../core/position.ts'
 import type { CutBoard } from '../core/ports/cut-board.ts'
 import { Backoff, deferred } from '../core/running-state.ts'
 import type { TransactionPart } from '../core/transaction.ts'
@@ -14,8 +14,8 @@ export interface OrderedRange {
   readonly first: bigint
   readonly last: bigint
   readonly since: number
-  readonly after: Lsn
-  readonly to: Lsn
+  readonly after: Position
+  readonly to: Position
 }
 
 export interface CutWorkerOptions {
@@ -185,7 +185,7 @@ export class CutWorker {
     return (
       order.term === (catalog.claims.get(0)?.term ?? 0) &&
       generation !== undefined &&
-      compareLsn(parseLsn(order.to), generation.to) > 0
+      comparePositions(parsePosition(order.to), generation.to) > 0
     )
   }
 
@@ -217,14 +217,14 @@ export class CutWorker {
         first: BigInt(order.first),
         last: BigInt(order.last),
         since: order.since,
-        after: parseLsn(order.after),
-        to: parseLsn(order.to),
+        after: parsePosition(order.after),
+        to: parsePosition(order.to),
       },
       signal,
     )
     const { objects, index, bytes, transactions, changes } = await buildCut({
       parts,
-      from: parseLsn(order.after),
+      from: parsePosition(order.after),
       repository,
       generation,
       segmentBytes: order.segmentBytes,

@@ -1,6 +1,6 @@
 /** The cut being filled: whole transactions that one ledger entry will name. */
 import type { Randomness } from '../core/clock.ts'
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import {
   changeCount,
   type ControlRecord,
@@ -19,7 +19,7 @@ type Counts = [number, number, number, number, number]
 
 export class OpenCut {
   /** Exclusive: where the cut before ended. */
-  readonly from: Lsn
+  readonly from: Position
   readonly openedAt: number
   builder: SegmentBuilder
   /** Segments already finished, of a transaction too large for one. */
@@ -27,10 +27,10 @@ export class OpenCut {
   readonly transactions: IndexedTransaction[] = []
   readonly schemas: (SchemaFacts | SchemaChange)[] = []
   readonly gaps: GapNotice[] = []
-  readonly markers: { readonly at: Lsn; readonly name: string }[] = []
+  readonly markers: { readonly at: Position; readonly name: string }[] = []
   sequences: (ControlRecord & { kind: 'sequences' }) | undefined
   /** Up to here every schema change has its record. */
-  checked: Lsn | undefined
+  checked: Position | undefined
   hasDdl = false
   rawBytes = 0
   changes = 0
@@ -45,7 +45,7 @@ export class OpenCut {
   readonly #gate: CompressionGate
   #counts = new Map<number, Counts>()
 
-  constructor(from: Lsn, openedAt: number, gate: CompressionGate) {
+  constructor(from: Position, openedAt: number, gate: CompressionGate) {
     this.from = from
     this.openedAt = openedAt
     this.#gate = gate
@@ -91,10 +91,10 @@ export class OpenCut {
       if (held === undefined) this.#counts.set(table, [table, rows[0], rows[1], rows[2], rows[3]])
       else for (let i = 0; i < 4; i++) held[i + 1]! += rows[i]!
     }
-    if (part.endLsn === undefined) return
+    if (part.end === undefined) return
     this.transactions.push({
-      lsn: part.head.lsn,
-      endLsn: part.endLsn,
+      position: part.head.position,
+      end: part.end,
       xid: part.head.xid,
       committedAt: part.head.committedAt,
       counts: [...this.#counts.values()],

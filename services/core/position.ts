@@ -1,62 +1,62 @@
 /**
- * Positions in a generation's commit order, and the only code that compares them.
+ * Positions in a generation's commit order, and the only code that compares them or counts with them.
  *
- * PostgreSQL: (timeline, commit LSN, ordinal). The commit LSN is BEGIN's final_lsn; the end LSN, which comes with
- * COMMIT, serves for acknowledgement alone. Row LSNs are never used: they go backwards (hazards 6, 7).
+ * A position is the engine's: 64 bits of which nobody above the engine knows more than their order. PostgreSQL's are WAL
+ * locations: the commit LSN is BEGIN's final_lsn; the end LSN, which comes with COMMIT, serves for acknowledgement alone. Row
+ * LSNs are never used: they go backwards (hazards 6, 7).
  */
 import { TidemarkError } from './errors.ts'
 
-/** A WAL location: 64 bits, never a JS number. Written as PostgreSQL does, `16/B374D848`. */
-export type Lsn = bigint & { readonly brand: 'Lsn' }
+/** 64 bits, never a JS number. */
+export type Position = bigint & { readonly brand: 'Position' }
 
-/** A place in commit order. `ordinal` is the index of the pgoutput change in its transaction, from 0. */
-export interface Position {
-  readonly timeline: number
-  readonly lsn: Lsn
-  readonly ordinal: number
-}
+/** Before everything. */
+export const ORIGIN = 0n as Position
 
-/** The ordinal that stands for "the whole transaction". */
-export const WHOLE_TRANSACTION = Number.MAX_SAFE_INTEGER
+const TEXT = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/
 
-export const LSN_ZERO = 0n as Lsn
-
-const LSN_TEXT = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/
-
-/** @throws TidemarkError POINT_INVALID when the text is not an LSN. */
-export function parseLsn(text: string): Lsn {
-  const match = LSN_TEXT.exec(text)
+/**
+ * From two halves of 32 bits in hexadecimal, `16/B374D848`: what the ledger and every other object say, whatever the engine.
+ *
+ * @throws TidemarkError POINT_INVALID when the text is none
+ */
+export function parsePosition(text: string): Position {
+  const match = TEXT.exec(text)
   if (match === null) {
     throw new TidemarkError('POINT_INVALID', `not a WAL location: "${text.slice(0, 40)}"`)
   }
-  return ((BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)) as Lsn
+  return ((BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)) as Position
 }
 
-export function isLsnText(text: string): boolean {
-  return LSN_TEXT.test(text)
+export function isPositionText(text: string): boolean {
+  return TEXT.test(text)
 }
 
-export function toLsn(value: bigint): Lsn {
-  return value as Lsn
+export function positionOf(value: bigint): Position {
+  return value as Position
 }
 
-export function formatLsn(lsn: Lsn): string {
-  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
+export function positionText(position: Position): string {
+  return `${(position >> 32n).toString(16).toUpperCase()}/${(position & 0xffffffffn).toString(16).toUpperCase()}`
 }
 
 /** Negative, zero or positive, as for Array.sort. */
-export function compareLsn(a: Lsn, b: Lsn): number {
+export function comparePositions(a: Position, b: Position): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-export function maxLsn(a: Lsn, b: Lsn): Lsn {
+export function laterPosition(a: Position, b: Position): Position {
   return a > b ? a : b
 }
 
-/** Commit order inside one generation. The timeline orders nothing by itself: LSNs grow over a switch. */
-export function comparePosition(a: Position, b: Position): number {
-  const byLsn = compareLsn(a.lsn, b.lsn)
-  return byLsn !== 0 ? byLsn : a.ordinal - b.ordinal
+/** The last one that is not yet there: a point right before a commit has nothing of it. */
+export function positionBefore(position: Position): Position {
+  return positionOf(position - 1n)
+}
+
+/** The first one behind: what commits below it is all that commits up to here. */
+export function positionAfter(position: Position): Position {
+  return positionOf(position + 1n)
 }
 
 const PAGE_BYTES = 8192n
@@ -67,6 +67,6 @@ const PAGE_HEADER_BYTES = 24n
  * Where the last record ended, of the place where the next one begins (pg_current_wal_insert_lsn): at the start of a page they
  * are a header apart, and a stream comes no further than the first on a server that writes nothing.
  */
-export function endOfRecords(insert: Lsn): Lsn {
-  return insert % PAGE_BYTES === PAGE_HEADER_BYTES ? toLsn(insert - PAGE_HEADER_BYTES) : insert
+export function endOfRecords(insert: Position): Position {
+  return insert % PAGE_BYTES === PAGE_HEADER_BYTES ? positionOf(insert - PAGE_HEADER_BYTES) : insert
 }

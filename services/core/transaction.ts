@@ -3,7 +3,7 @@
  *
  * The transaction is the unit of everything; a part is a piece of one, so that memory stays bounded whatever its size.
  */
-import type { Lsn } from './position.ts'
+import type { Position } from './position.ts'
 import type { RelationVersion } from './relation.ts'
 
 export type Operation = 'insert' | 'update' | 'delete' | 'truncate'
@@ -12,7 +12,7 @@ export const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete', '
 export interface TransactionHead {
   readonly timeline: number
   /** BEGIN's final_lsn: the transaction's place in commit order. */
-  readonly lsn: Lsn
+  readonly position: Position
   /** Unsigned 32 bits, as the stream has it. */
   readonly xid: number
   /** Microseconds since 1970-01-01 UTC, as the server stamped the commit. Not monotonic (hazard 112). */
@@ -52,7 +52,7 @@ export interface TransactionPart {
   readonly changes: EncodedChanges
   readonly counts: readonly ChangeCount[]
   /** Set in the last part: COMMIT's end LSN, which may be acknowledged once the transaction is durable. */
-  readonly endLsn: Lsn | undefined
+  readonly end: Position | undefined
   /** In the last part: the transaction's DDL records (they are among the changes too). */
   readonly ddl: readonly RawDdlRecord[]
   /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
@@ -113,18 +113,18 @@ export type ControlRecord =
   | {
       readonly kind: 'schema'
       readonly facts: SchemaFacts /** The newest transaction with DDL that the stream had brought when the reading began: it has seen all up to this. */
-      readonly covers: Lsn
+      readonly covers: Position
     }
-  | { readonly kind: 'schema-change'; readonly change: SchemaChange; readonly covers: Lsn }
+  | { readonly kind: 'schema-change'; readonly change: SchemaChange; readonly covers: Position }
   | {
       readonly kind: 'heartbeat'
-      readonly at: Lsn
+      readonly at: Position
       readonly timeline?: number
       /** Instant by the source's clock: every commit that it stamped up to then lies below `at`. */
       readonly asOf?: string
     }
   | { readonly kind: 'gap'; readonly gap: GapNotice }
-  | { readonly kind: 'marker'; readonly at: Lsn; readonly name: string }
+  | { readonly kind: 'marker'; readonly at: Position; readonly name: string }
 
 export interface SequenceSample {
   readonly schema: string
@@ -156,7 +156,7 @@ export interface SequenceReading {
 
 /** What the sequences said after everything up to `at` had been received. */
 export interface SampledSequences {
-  readonly at: Lsn
+  readonly at: Position
   readonly samples: readonly SequenceSample[]
   /**
    * `full`: every sequence that could be read, called or not; `changes`: those alone that differ from the sample before.
@@ -269,7 +269,7 @@ export type GapScope =
 
 export interface GapNotice {
   readonly id: string
-  readonly from: Lsn
+  readonly from: Position
   readonly reason: string
   readonly scope: GapScope
 }

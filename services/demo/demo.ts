@@ -14,7 +14,7 @@ import type { Output } from '../terminal/output.ts'
 import { bytesText, countText, table } from '../terminal/output.ts'
 import { Progress } from '../terminal/progress.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition } from '../core/position.ts'
 import { deferred } from '../core/running-state.ts'
 import { chat, SEED_SQL, type TrafficCounts } from './chat-traffic.ts'
 import { deleteAllMessages } from './disaster.ts'
@@ -140,10 +140,10 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     hush.abort()
     await traffic
     const trafficSeconds = seconds(trafficAt)
-    const head = parseLsn(
+    const head = parsePosition(
       (await chatDb.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn,
     )
-    while (compareLsn(repository.catalog.generation!.end, head) < 0) {
+    while (comparePositions(repository.catalog.generation!.end, head) < 0) {
       up.source?.wantHeartbeat()
       await Promise.race([wait(50, all), failed])
     }

@@ -6,7 +6,7 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, damagedObject, hash, instant, lsn, oid, storedObject } from './entry-fields.ts'
+import { count, damagedObject, hash, instant, position, oid, storedObject } from './entry-fields.ts'
 import { entryBody, type EntryBody, hashBytes, logPlace, type NumberedEntry } from './ledger-entry.ts'
 
 /** The kinds that stand in pages: those that a running backup writes without end. */
@@ -25,7 +25,7 @@ const pageSummary = z.object({
   content: hash.optional(),
   segments: z.int(),
   /** Positions: exclusive, inclusive, and the end of the last transaction. */
-  range: z.object({ from: lsn, to: lsn, end: lsn }),
+  range: z.object({ from: position, to: position, end: position }),
   firstCommittedAt: instant.nullable(),
   latestCommittedAt: instant.nullable(),
   hasDdl: z.boolean(),
@@ -49,9 +49,9 @@ const checkpointRoot = z.object({
   generations: z.array(
     z.object({
       generation: z.int(),
-      to: lsn,
-      end: lsn,
-      checked: lsn,
+      to: position,
+      end: position,
+      checked: position,
       log: logPlace,
       lastWrittenAt: instant,
       /** Absent in older checkpoints. */

@@ -1,7 +1,7 @@
 /** Fields that entries of the ledger and its checkpoints share. */
 import { z } from 'zod'
 
-export const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
+export const position = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/)
 export const count = z.string().regex(/^[0-9]{1,20}$/)
 export const hash = z.string().regex(/^[0-9a-f]{64}$/)
 export const instant = z.iso.datetime()
@@ -24,7 +24,7 @@ export const damagedObject = z.object({
   /** What it covers, for people. */
   range: z.string(),
   /** The last position that it is for; null for keys and entries of the ledger. */
-  until: lsn.nullable(),
+  until: position.nullable(),
   /** Some store of the set has it right. */
   elsewhere: z.boolean(),
   what: z.string(),

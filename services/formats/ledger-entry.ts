@@ -1,6 +1,5 @@
 /**
  * Ledger entries: their kinds, their bytes, their signatures.
- *
  * A file has two lines. The first is the entry as canonical JSON (RFC 8785); the second names the signer and holds the
  * Ed25519 signature over the bytes of the first. What is parsed is the very line that was verified, and a line that is
  * not canonical is refused, so duplicate keys have no second reading (hazard 101). The chain is over whole files.
@@ -9,7 +8,8 @@ import { createHash } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, damagedObject, hash, instant, lsn, ofResealedKey, oid, storedObject } from './entry-fields.ts'
+import { count, damagedObject, hash, instant, oid } from './entry-fields.ts'
+import { ofResealedKey, position, storedObject } from './entry-fields.ts'
 import { openSignedLine, type Signer, type SignerKeys, signLine } from './signed-line.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
@@ -31,7 +31,7 @@ export const segmentObject = sealedObject.extend({
   tables: z.array(z.object({ oid, rows: count, bytes: count })),
 })
 /** The reading has every change up to `head`; in `untold` (from, to] something changed that no record tells: its object says what. */
-const ofReading = { head: lsn.optional(), untold: z.object({ from: lsn, to: lsn }).optional() }
+const ofReading = { head: position.optional(), untold: z.object({ from: position, to: position }).optional() }
 const table = { oid, schema: z.string(), name: z.string() }
 const gapScope = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('stream') }),
@@ -46,9 +46,9 @@ export const floor = z.object({
   generation: z.int(),
   /** The oldest base that stays, and the `from` of the oldest segments that do. */
   base: z.uuid(),
-  before: lsn,
+  before: position,
   /** The oldest reading of the schema that stays. */
-  schemasFrom: lsn,
+  schemasFrom: position,
   /** Copies of tables, by their base's or gap's id, that do not stay. */
   gone: z.array(z.uuid()),
   /** Numbers of entries: the ledger's index before them is superseded. */
@@ -76,7 +76,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     timeline: z.int(),
     slot: z.string(),
     publication: z.string(),
-    consistentPoint: lsn,
+    consistentPoint: position,
     /** The first transaction id that was not yet given out when the slot was made. */
     nextXid: count,
     reason: z.string(),
@@ -92,7 +92,7 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('schema'),
     generation: z.int(),
-    at: lsn,
+    at: position,
     snapshot: z.string(),
     /** Names the reading, for the changes that continue it; of before there is none. */
     reading: z.uuid().optional(),
@@ -105,7 +105,7 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('schema-change'),
     generation: z.int(),
-    at: lsn,
+    at: position,
     snapshot: z.string(),
     reading: z.uuid(),
     since: z.uuid(),
@@ -120,11 +120,11 @@ export const entryBody = z.discriminatedUnion('kind', [
     term: z.int(),
     timeline: z.int(),
     /** Exclusive: the `to` of the entry before. */
-    from: lsn,
+    from: position,
     /** Commit LSN of the last whole transaction. */
-    to: lsn,
+    to: position,
     /** End LSN of the last transaction: may be acknowledged once this entry is durable. */
-    end: lsn,
+    end: position,
     transactions: count,
     changes: count,
     rawBytes: count,
@@ -134,7 +134,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     latestCommittedAt: instant,
     hasDdl: z.boolean(),
     /** Up to here the source's catalog was found to agree with its DDL records; null where it was not looked at. */
-    checked: lsn.nullable(),
+    checked: position.nullable(),
     log: logPlace.default(null),
     objects: z.array(segmentObject),
     index: sealedObject,
@@ -143,8 +143,8 @@ export const entryBody = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('sequences'),
     generation: z.int(),
-    at: lsn,
-    checked: lsn.nullable(),
+    at: position,
+    checked: position.nullable(),
     object: sealedObject,
   }),
   z.object({
@@ -153,7 +153,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     lane: z.int(),
     term: z.int(),
     timeline: z.int(),
-    end: lsn,
+    end: position,
     /** By the source's clock: every commit that it stamped up to then lies below `end`. */
     asOf: instant.exactOptional(),
   }),
@@ -162,7 +162,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     generation: z.int(),
     base: z.uuid(),
     ...table,
-    position: lsn,
+    position,
     shape: z.string(),
     rows: count,
     rawBytes: count,
@@ -174,8 +174,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     kind: z.literal('base'),
     generation: z.int(),
     base: z.uuid(),
-    from: lsn,
-    closing: lsn,
+    from: position,
+    closing: position,
     tables: z.array(z.object({ oid, entry: count })),
     dropped: z.array(oid),
     rows: count,
@@ -183,21 +183,21 @@ export const entryBody = z.discriminatedUnion('kind', [
     /** By the source's clock, behind its last copy: every commit that is in it was stamped before. */
     closedAt: instant.exactOptional(),
   }),
-  z.object({ kind: z.literal('marker'), generation: z.int(), at: lsn, name: z.string() }),
+  z.object({ kind: z.literal('marker'), generation: z.int(), at: position, name: z.string() }),
   z.object({
     kind: z.literal('gap'),
     generation: z.int(),
     id: z.uuid(),
-    from: lsn,
-    to: lsn.nullable(),
+    from: position,
+    to: position.nullable(),
     reason: z.string(),
     scope: gapScope,
   }),
-  z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: lsn }),
+  z.object({ kind: z.literal('gap-closed'), generation: z.int(), id: z.uuid(), at: position }),
   z.object({
     kind: z.literal('attestation'),
     generation: z.int(),
-    at: lsn,
+    at: position,
     equal: z.boolean(),
     tables: z.array(z.object({ ...table, rows: count, digest: z.string() })),
   }),
@@ -250,8 +250,8 @@ export const entryBody = z.discriminatedUnion('kind', [
     purpose: z.enum(['legal', 'restore']),
     reason: z.string(),
     generation: z.int(),
-    from: lsn,
-    to: lsn.nullable(),
+    from: position,
+    to: position.nullable(),
     until: instant.nullable(),
   }),
   z.object({ kind: z.literal('hold-released'), id: z.uuid() }),

@@ -1,5 +1,5 @@
 /** Names of objects in a store. The range is in the name, fixed width, so that names sort as positions do. */
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 
 /** Stands in every store that is filled from another one: nothing is appended there until it is promoted. */
 export const COPY_MARK = 'role/copy'
@@ -73,15 +73,15 @@ export function pageName(lineage: number, from: bigint, to: bigint, nonce: strin
   return `index/${lineage}/${from.toString().padStart(16, '0')}-${to.toString().padStart(16, '0')}-${nonce}.page`
 }
 
-function wide(lsn: Lsn): string {
-  return lsn.toString(16).padStart(16, '0')
+function wide(position: Position): string {
+  return position.toString(16).padStart(16, '0')
 }
 
 export function segmentName(
   generation: number,
   lane: number,
-  from: Lsn,
-  to: Lsn,
+  from: Position,
+  to: Position,
   part: number,
   nonce: string,
 ): string {
@@ -89,7 +89,13 @@ export function segmentName(
 }
 
 /** While a transaction of many objects is open its end is not known to be last; the name carries its commit LSN anyway. */
-export function indexName(generation: number, lane: number, from: Lsn, to: Lsn, nonce: string): string {
+export function indexName(
+  generation: number,
+  lane: number,
+  from: Position,
+  to: Position,
+  nonce: string,
+): string {
   return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${nonce}.index`
 }
 
@@ -107,11 +113,11 @@ export function tableVersionName(generation: number, base: string, oid: number, 
   return `base/g${generation}/${base}/${oid}-${nonce}.table`
 }
 
-export function schemaName(generation: number, at: Lsn, nonce: string): string {
+export function schemaName(generation: number, at: Position, nonce: string): string {
   return `schema/g${generation}/${wide(at)}-${nonce}.schema`
 }
 
-export function sequencesName(generation: number, at: Lsn, nonce: string): string {
+export function sequencesName(generation: number, at: Position, nonce: string): string {
   return `schema/g${generation}/${wide(at)}-${nonce}.sequences`
 }
 
@@ -119,7 +125,7 @@ export function keyName(key: string): string {
   return `keys/${key}.key`
 }
 
-export function retiredDdlName(generation: number, before: Lsn, nonce: string): string {
+export function retiredDdlName(generation: number, before: Position, nonce: string): string {
   return `retired/g${generation}/${wide(before)}-${nonce}.ddl`
 }
 
@@ -135,7 +141,7 @@ export type NamedPlace =
   | {
       readonly kind: 'changes' | 'schema' | 'sequences' | 'ddl'
       readonly generation: number /** Of changes: where their cut begins, exclusive. The end in the name is not the cut's, where a large transaction is stored before it ends. */
-      readonly at: Lsn
+      readonly at: Position
     }
   | { readonly kind: 'copy'; readonly generation: number; readonly base: string }
   | {
@@ -158,7 +164,7 @@ export function namedPlace(name: string): NamedPlace | undefined {
           : name.endsWith('.sequences')
             ? 'sequences'
             : 'schema'
-    return { kind: what, generation: Number(generation), at: BigInt(`0x${at}`) as Lsn }
+    return { kind: what, generation: Number(generation), at: BigInt(`0x${at}`) as Position }
   }
   const [, numbers, ending] = /^index\/\d+\/([0-9-]{16,33})-[^/]*\.(root|page)$/.exec(name) ?? []
   if (ending !== undefined)

@@ -44,21 +44,21 @@ export class RowEncoder {
   }
 
   /**
-   * One change, from the tuples of an Insert, Update or Delete message at [at, end). `lsn` is the commit LSN, encoded.
+   * One change, from the tuples of an Insert, Update or Delete message at [at, end). `position` is the transaction's, encoded.
    *
    * @param tag 0x49 I, 0x55 U, 0x44 D: the message's type; `at` stands behind its relation OID.
    */
   change(
     sink: ByteSink,
     tag: number,
-    lsn: Buffer,
+    position: Buffer,
     ordinal: number,
     wire: Buffer,
     at: number,
     end: number,
   ): void {
     sink.reserve(this.room(end - at))
-    this.#head(sink, lsn, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
+    this.#head(sink, position, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
     let cursor = at
     let marker = wire[cursor++]!
     // K: the old key; O: the whole old row (identity FULL); N: the new row.
@@ -107,16 +107,16 @@ export class RowEncoder {
     return room
   }
 
-  truncate(sink: ByteSink, lsn: Buffer, ordinal: number): void {
+  truncate(sink: ByteSink, position: Buffer, ordinal: number): void {
     sink.reserve(64)
-    this.#head(sink, lsn, ordinal, TRUNCATE)
+    this.#head(sink, position, ordinal, TRUNCATE)
     sink.buffer[sink.at++] = 0
     sink.buffer[sink.at++] = 0
   }
 
-  #head(sink: ByteSink, lsn: Buffer, ordinal: number, operation: number): void {
+  #head(sink: ByteSink, position: Buffer, ordinal: number, operation: number): void {
     const out = sink.buffer
-    for (let i = 0; i < lsn.length; i++) out[sink.at++] = lsn[i]!
+    for (let i = 0; i < position.length; i++) out[sink.at++] = position[i]!
     sink.long(ordinal)
     sink.buffer[sink.at++] = operation
   }

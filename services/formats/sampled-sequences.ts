@@ -1,7 +1,7 @@
 /** Samples of sequences as they are stored: in a cut's index, or in an object of their own where no cut follows. */
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import type { SampledSequences } from '../core/transaction.ts'
 
 const name = { schema: z.string(), name: z.string(), oid: z.number().exactOptional() }
@@ -30,7 +30,7 @@ export function sampledJson({ samples, extent, gone = [] }: SampledSequences): o
 }
 
 /** @throws TidemarkError OBJECT_CORRUPT; older objects are the bare list */
-export function parseSampled(json: unknown, at: Lsn): SampledSequences {
+export function parseSampled(json: unknown, at: Position): SampledSequences {
   const parsed = sampled.safeParse(Array.isArray(json) ? { samples: json } : json)
   if (!parsed.success) throw new TidemarkError('OBJECT_CORRUPT', 'samples of sequences that cannot be read')
   return { at, ...parsed.data }

@@ -4,7 +4,7 @@
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { TidemarkError } from '../core/errors.ts'
-import { formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { parsePosition, type Position, positionText } from '../core/position.ts'
 import type { SampledSequences } from '../core/transaction.ts'
 import { parseSampled, sampledJson } from './sampled-sequences.ts'
 import type { KeySpan } from './key-range.ts'
@@ -28,8 +28,8 @@ export interface IndexedBlock {
 }
 
 export interface IndexedTransaction {
-  readonly lsn: Lsn
-  readonly endLsn: Lsn
+  readonly position: Position
+  readonly end: Position
   readonly xid: number
   /** Microseconds since 1970. */
   readonly committedAt: bigint
@@ -42,7 +42,7 @@ export interface SegmentIndex {
   readonly blocks: readonly IndexedBlock[]
   readonly transactions: readonly IndexedTransaction[]
   readonly sequences: SampledSequences | undefined
-  readonly markers: readonly { readonly at: Lsn; readonly name: string }[]
+  readonly markers: readonly { readonly at: Position; readonly name: string }[]
 }
 
 type Packed = readonly [string, string, number, string, readonly (readonly number[])[]]
@@ -59,13 +59,19 @@ export function encodeIndex(index: SegmentIndex): Buffer {
       ...(b.keys === undefined ? [] : [b.keys.smallest, b.keys.largest]),
     ]),
     transactions: index.transactions.map(
-      (t): Packed => [formatLsn(t.lsn), formatLsn(t.endLsn), t.xid, t.committedAt.toString(), t.counts],
+      (t): Packed => [
+        positionText(t.position),
+        positionText(t.end),
+        t.xid,
+        t.committedAt.toString(),
+        t.counts,
+      ],
     ),
     sequences:
       index.sequences === undefined
         ? null
-        : { at: formatLsn(index.sequences.at), ...sampledJson(index.sequences) },
-    markers: index.markers.map((m) => ({ at: formatLsn(m.at), name: m.name })),
+        : { at: positionText(index.sequences.at), ...sampledJson(index.sequences) },
+    markers: index.markers.map((m) => ({ at: positionText(m.at), name: m.name })),
   })
   return zstdCompressSync(Buffer.from(text, 'utf8'))
 }
@@ -91,15 +97,16 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
         bytes: size,
         keys: smallest === undefined || largest === undefined ? undefined : { smallest, largest },
       })),
-      transactions: raw.transactions.map(([lsn, endLsn, xid, committedAt, counts]) => ({
-        lsn: parseLsn(lsn),
-        endLsn: parseLsn(endLsn),
+      transactions: raw.transactions.map(([position, end, xid, committedAt, counts]) => ({
+        position: parsePosition(position),
+        end: parsePosition(end),
         xid,
         committedAt: BigInt(committedAt),
         counts: counts as unknown as IndexedTransaction['counts'],
       })),
-      sequences: raw.sequences === null ? undefined : parseSampled(raw.sequences, parseLsn(raw.sequences.at)),
-      markers: raw.markers.map((m) => ({ at: parseLsn(m.at), name: m.name })),
+      sequences:
+        raw.sequences === null ? undefined : parseSampled(raw.sequences, parsePosition(raw.sequences.at)),
+      markers: raw.markers.map((m) => ({ at: parsePosition(m.at), name: m.name })),
     }
   } catch (error) {
     throw new TidemarkError('OBJECT_CORRUPT', 'an index that cannot be read', { cause: error })

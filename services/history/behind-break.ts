@@ -1,6 +1,6 @@
 /** A ledger that is broken in the middle: what is said of the points that it still has, and of those that it may have had. */
 import { TidemarkError } from '../core/errors.ts'
-import { formatLsn, toLsn } from '../core/position.ts'
+import { comparePositions, positionBefore, positionText } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { reachedAt } from '../repository/source-time.ts'
 
@@ -19,10 +19,10 @@ export function mayBeBehind(error: unknown): boolean {
 export function behindBreak({ catalog }: Repository, broken: TidemarkError): TidemarkError {
   const last = catalog.generations.findLast(({ bases }) => bases.length > 0)
   if (last === undefined) return broken
-  const end = last.end > last.to ? toLsn(last.end - 1n) : last.to
+  const end = comparePositions(last.end, last.to) > 0 ? positionBefore(last.end) : last.to
   return new TidemarkError('LEDGER_BROKEN', broken.message, {
     cause: broken,
-    means: `The ledger was altered or has lost an entry. What lies before the break is proven and can be restored, up to ${formatLsn(end)} (${reachedAt(last)}); nothing behind it is trusted.`,
-    next: `the newest that is proven: --at ${formatLsn(end)}@${last.facts.generation}; or an earlier point`,
+    means: `The ledger was altered or has lost an entry. What lies before the break is proven and can be restored, up to ${positionText(end)} (${reachedAt(last)}); nothing behind it is trusted.`,
+    next: `the newest that is proven: --at ${positionText(end)}@${last.facts.generation}; or an earlier point`,
   })
 }

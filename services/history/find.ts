@@ -1,5 +1,5 @@
 /** Finds transactions around a time from the indexes alone, the unusual first: what to restore to just before of. */
-import { type Lsn, parseLsn } from '../core/position.ts'
+import { parsePosition, type Position } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { Generation } from '../repository/generation.ts'
@@ -7,7 +7,7 @@ import type { Repository } from '../repository/repository.ts'
 import { damageAt, type DamagedRange, damagedRanges } from '../repository/damaged-ranges.ts'
 import { offered, pointText, stateBefore, transactionText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
-import { readIndex } from './point.ts'
+import { readIndex } from './read-index.ts'
 import { ddlOf } from './schema-at.ts'
 import { type CountedTable, countedTables, rowsOf, schemaChangesAt } from './transaction-text.ts'
 
@@ -68,7 +68,7 @@ export async function findTransactions(
       for (const [i, t] of index.transactions.entries()) {
         if (t.committedAt < query.from || t.committedAt > query.to) continue
         const tables = countedTables(t, index.tables)
-        const schema = schemaChangesAt(records, t.lsn)
+        const schema = schemaChangesAt(records, t.position)
         // Our own records of when and what: nothing of the application's.
         if (tables.length === 0 && schema.length === 0) continue
         const rows = rowsOf(tables)
@@ -76,15 +76,19 @@ export async function findTransactions(
         if (!matches(query, tables, schema, rows)) continue
         found.push({
           point: transactionText(catalog, generation, t.xid),
-          position: pointText(catalog, generation, t.lsn),
-          ...offer(catalog, ranges, generation, t.lsn),
+          position: pointText(catalog, generation, t.position),
+          ...offer(catalog, ranges, generation, t.position),
           before: {
             point: `before:${transactionText(catalog, generation, t.xid)}`,
             ...offer(
               catalog,
               ranges,
               generation,
-              stateBefore(generation, index.transactions[i - 1]?.lsn ?? parseLsn(entry.body.from), t.lsn),
+              stateBefore(
+                generation,
+                index.transactions[i - 1]?.position ?? parsePosition(entry.body.from),
+                t.position,
+              ),
             ),
           },
           xid: t.xid,
@@ -108,11 +112,11 @@ function offer(
   catalog: Repository['catalog'],
   ranges: readonly DamagedRange[],
   generation: Generation,
-  lsn: Lsn,
+  position: Position,
 ): Omit<FoundTransaction['before'], 'point'> {
   return {
-    ...offered(catalog, generation, lsn),
-    damaged: damageAt(ranges, generation, lsn).length > 0,
+    ...offered(catalog, generation, position),
+    damaged: damageAt(ranges, generation, position).length > 0,
   }
 }
 

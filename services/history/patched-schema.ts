@@ -2,7 +2,7 @@
  * A reading of the schema with the DDL records behind it: the statements of every object that they touched are replaced by
  * ones made from them. What an object is, its OID tells; its name tells it in readings from before those had OIDs.
  */
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import type { SchemaFacts, SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import { definitionStatements } from '../formats/definition-statements.ts'
 import type { DdlRecord } from '../formats/ddl-record.ts'
@@ -334,8 +334,8 @@ function namedBefore(
   return [...found]
 }
 
-function isBefore(a: { readonly lsn: Lsn; readonly ordinal: number }, b: PlacedRecord): boolean {
-  const order = compareLsn(a.lsn, b.lsn)
+function isBefore(a: { readonly position: Position; readonly ordinal: number }, b: PlacedRecord): boolean {
+  const order = comparePositions(a.position, b.position)
   return order < 0 || (order === 0 && a.ordinal < b.ordinal)
 }
 

@@ -1,6 +1,6 @@
 /** Which generation a point means. Where more than one has what it names, the point is refused: a guess would restore another state. */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../core/position.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Generation } from '../repository/generation.ts'
 import { inGeneration, reaches } from '../repository/restorable.ts'
@@ -40,14 +40,14 @@ export function numbered(generations: readonly Generation[], number: number): Ge
 /** @throws TidemarkError POINT_AMBIGUOUS, POINT_UNKNOWN, POINT_BEFORE_WINDOW */
 export function containing(
   generations: readonly Generation[],
-  { lsn, generation: wanted }: Point & { kind: 'lsn' },
+  { position, generation: wanted }: Point & { kind: 'position' },
 ): Generation {
   if (wanted !== undefined) return numbered(generations, wanted)
-  const text = formatLsn(lsn)
+  const text = positionText(position)
   refuseSeveral(
     text,
     generations
-      .filter((generation) => reaches(generation, lsn))
+      .filter((generation) => reaches(generation, position))
       .map((generation) => ({
         generation,
         text,
@@ -55,10 +55,10 @@ export function containing(
       })),
   )
   for (const generation of generations.toReversed())
-    if (compareLsn(lsn, generation.consistentPoint) >= 0) return generation
+    if (comparePositions(position, generation.consistentPoint) >= 0) return generation
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
-    `${text} lies before the first window, which opens at ${formatLsn(generations[0]!.bases[0]!.closing)}`,
+    `${text} lies before the first window, which opens at ${positionText(generations[0]!.bases[0]!.closing)}`,
   )
 }
 
@@ -66,12 +66,12 @@ export function containing(
 export function markerOf(
   generations: readonly Generation[],
   { name, split }: Point & { kind: 'marker' },
-): { readonly generation: Generation; readonly lsn: Lsn } {
+): { readonly generation: Generation; readonly position: Position } {
   const found = generations.flatMap((generation) => {
     const marker = lastNamed(generation, name)
-    return marker === undefined ? [] : [{ generation, lsn: parseLsn(marker.body.at), marker }]
+    return marker === undefined ? [] : [{ generation, position: parsePosition(marker.body.at), marker }]
   })
-  const reached = found.filter(({ generation, lsn }) => reaches(generation, lsn))
+  const reached = found.filter(({ generation, position }) => reaches(generation, position))
   refuseSeveral(
     `marker:${name}`,
     reached.map(({ generation, marker }) => ({
@@ -84,7 +84,8 @@ export function markerOf(
   if (one !== undefined) return one
   const generation = split && generations.find(({ facts }) => facts.generation === split.generation)
   const marker = split && generation && lastNamed(generation, split.name)
-  if (generation !== undefined && marker !== undefined) return { generation, lsn: parseLsn(marker.body.at) }
+  if (generation !== undefined && marker !== undefined)
+    return { generation, position: parsePosition(marker.body.at) }
   throw new TidemarkError('POINT_UNKNOWN', `there is no marker "${name.slice(0, 60)}" in the backup`, {
     next: 'tidemark windows  (lists the markers)',
   })

@@ -1,19 +1,19 @@
 /** Points as people write them. The form with `@GENERATION` says which one is meant where two have the same number. */
 import { TidemarkError } from '../core/errors.ts'
-import { isLsnText, type Lsn, parseLsn } from '../core/position.ts'
+import { isPositionText, parsePosition, type Position } from '../core/position.ts'
 
 /** `generation` where numbers of two meet: after a failover that lost transactions, or a source that was set back. */
 export type Point =
   | { readonly kind: 'latest' }
   | { readonly kind: 'time'; readonly micros: bigint; readonly text: string }
-  | { readonly kind: 'lsn'; readonly lsn: Lsn; readonly generation?: number | undefined }
+  | { readonly kind: 'position'; readonly position: Position; readonly generation?: number | undefined }
   | {
       readonly kind: 'transaction'
       readonly xid: number
       readonly before: boolean
       readonly generation?: number | undefined
     }
-  | { readonly kind: 'beforeLsn'; readonly lsn: Lsn; readonly generation?: number | undefined }
+  | { readonly kind: 'beforePosition'; readonly position: Position; readonly generation?: number | undefined }
   /** A name that was given by hand may end in `@1` itself: `name` is the whole text, `split` the other way to read it. */
   | {
       readonly kind: 'marker'
@@ -33,7 +33,8 @@ export function parsePoint(text: string): Point {
   const xid = /^xid:(\d{1,10})$/.exec(unsplit)
   if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before, generation }
   const place = unsplit.startsWith('lsn:') ? unsplit.slice(4) : unsplit
-  if (isLsnText(place)) return { kind: before ? 'beforeLsn' : 'lsn', lsn: parseLsn(place), generation }
+  if (isPositionText(place))
+    return { kind: before ? 'beforePosition' : 'position', position: parsePosition(place), generation }
   const time =
     /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}(?::?\d{2})?)?$/i.exec(
       trimmed,

@@ -4,9 +4,17 @@
  * before the first transaction whose commit time is later.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, endOfRecords, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  endOfRecords,
+  laterPosition,
+  parsePosition,
+  type Position,
+  positionBefore,
+  positionText,
+} from '../core/position.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
-import { decodeIndex, type IndexedTransaction } from '../formats/segment-index.ts'
+import type { IndexedTransaction } from '../formats/segment-index.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Base, Generation } from '../repository/generation.ts'
@@ -17,38 +25,18 @@ import type { Repository } from '../repository/repository.ts'
 import { unlessSealedForOthers } from './sealed-for-others.ts'
 import { behindBreak, mayBeBehind } from './behind-break.ts'
 import { containing, markerOf, type Meant, numbered, refuseSeveral } from './pick-generation.ts'
+import { readTransactions } from './read-index.ts'
 import type { Point } from './point-text.ts'
 
 export interface ResolvedPoint {
   readonly generation: Generation
   readonly base: Base
-  readonly lsn: Lsn
-  /** The last position that a time may mean: before the next transaction, any place may be the one. `lsn` for every other point. */
-  readonly until: Lsn
+  readonly position: Position
+  /** The last position that a time may mean: before the next transaction, any place may be the one. `position` for every other point. */
+  readonly until: Position
   /** The transaction at the point and the one after it; either may be unknown at the ends of the window. */
   readonly at: IndexedTransaction | undefined
   readonly next: IndexedTransaction | undefined
-}
-
-export async function readTransactions(
-  repository: Repository,
-  entry: NumberedEntry<'segments'>,
-): Promise<readonly IndexedTransaction[]> {
-  return (await readIndex(repository, entry)).transactions
-}
-
-export async function readIndex(
-  repository: Repository,
-  entry: NumberedEntry<'segments'>,
-): Promise<ReturnType<typeof decodeIndex>> {
-  const { body } = entry
-  return decodeIndex(
-    await repository.getSealed(body.index, {
-      kind: 'index',
-      generation: String(body.generation),
-      lane: String(body.lane),
-    }),
-  )
 }
 
 /** @throws TidemarkError POINT_BEFORE_WINDOW, POINT_AFTER_HEAD, POINT_UNKNOWN, NO_BASE; LEDGER_BROKEN where the point may lie behind a break */
@@ -74,9 +62,9 @@ async function resolve(repository: Repository, point: Point): Promise<ResolvedPo
       if (catalog.generation !== newest) {
         throw new TidemarkError(
           'NO_BASE',
-          `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${formatLsn(newest.to)}`,
+          `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${positionText(newest.to)}`,
           {
-            next: `tidemark up  (finishes the base), or restore the older state: --at ${formatLsn(newest.to)}`,
+            next: `tidemark up  (finishes the base), or restore the older state: --at ${positionText(newest.to)}`,
           },
         )
       }
@@ -84,17 +72,17 @@ async function resolve(repository: Repository, point: Point): Promise<ResolvedPo
       return finish(
         repository,
         newest,
-        newest.end > newest.to ? toLsn(newest.end - 1n) : newest.to,
+        comparePositions(newest.end, newest.to) > 0 ? positionBefore(newest.end) : newest.to,
         undefined,
       )
-    case 'lsn':
-      return finish(repository, containing(generations, point), point.lsn, undefined)
+    case 'position':
+      return finish(repository, containing(generations, point), point.position, undefined)
     case 'marker': {
-      const { generation, lsn } = markerOf(generations, point)
-      return finish(repository, generation, lsn, undefined)
+      const { generation, position } = markerOf(generations, point)
+      return finish(repository, generation, position, undefined)
     }
     case 'transaction':
-    case 'beforeLsn':
+    case 'beforePosition':
       return byTransaction(repository, generations, point)
     case 'time':
       return byTime(repository, generations, point)
@@ -109,7 +97,7 @@ interface FoundPoint {
   readonly at: number
 }
 
-type TransactionPoint = Point & { kind: 'transaction' | 'beforeLsn' }
+type TransactionPoint = Point & { kind: 'transaction' | 'beforePosition' }
 
 async function byTransaction(
   repository: Repository,
@@ -129,7 +117,7 @@ async function byTransaction(
   const text =
     point.kind === 'transaction'
       ? `${point.before ? 'before:' : ''}xid:${point.xid}`
-      : `before:${formatLsn(point.lsn)}`
+      : `before:${positionText(point.position)}`
   refuseSeveral(
     text,
     all.map(({ generation, transactions, at }) => ({
@@ -144,16 +132,16 @@ async function byTransaction(
       'POINT_UNKNOWN',
       point.kind === 'transaction'
         ? `transaction ${point.xid} is not in ${point.generation === undefined ? 'the backup' : `generation ${point.generation}`}`
-        : `no transaction in the backup commits at ${formatLsn(point.lsn)}`,
+        : `no transaction in the backup commits at ${positionText(point.position)}`,
     )
   const { entry, transactions, at } = only
   const generation = numbered(generations, only.generation.facts.generation)
   const found = transactions[at]!
   if (point.kind === 'transaction' && !point.before)
-    return finish(repository, generation, found.lsn, transactions[at + 1])
+    return finish(repository, generation, found.position, transactions[at + 1])
   // Just before it: the transaction ahead of it in commit order, or the end of the entry before.
-  const previous = transactions[at - 1]?.lsn ?? parseLsn(entry.body.from)
-  return finish(repository, generation, stateBefore(generation, previous, found.lsn), found)
+  const previous = transactions[at - 1]?.position ?? parsePosition(entry.body.from)
+  return finish(repository, generation, stateBefore(generation, previous, found.position), found)
 }
 
 /** The newest one: a server counts its transactions anew behind four thousand million. */
@@ -164,12 +152,13 @@ async function findIn(
 ): Promise<FoundPoint | undefined> {
   for await (const entry of generation.segments.backwards(
     (c) =>
-      point.kind === 'transaction' || (compareLsn(point.lsn, c.from) > 0 && compareLsn(point.lsn, c.to) <= 0),
+      point.kind === 'transaction' ||
+      (comparePositions(point.position, c.from) > 0 && comparePositions(point.position, c.to) <= 0),
   )) {
     if (!isSegments(entry)) continue
     const transactions = await readTransactions(repository, entry)
     const at = transactions.findLastIndex((t) =>
-      point.kind === 'transaction' ? t.xid === point.xid : compareLsn(t.lsn, point.lsn) === 0,
+      point.kind === 'transaction' ? t.xid === point.xid : comparePositions(t.position, point.position) === 0,
     )
     if (at >= 0) return { generation, entry, transactions, at }
   }
@@ -199,8 +188,12 @@ async function byTime(
   if (holding.length > 1) {
     const meant: Meant[] = []
     for (const generation of holding) {
-      const { lsn } = await timeIn(repository, generation, point)
-      meant.push({ generation, text: formatLsn(lsn), what: `which has that time from its own server` })
+      const { position } = await timeIn(repository, generation, point)
+      meant.push({
+        generation,
+        text: positionText(position),
+        what: `which has that time from its own server`,
+      })
     }
     refuseSeveral(point.text, meant)
   }
@@ -220,7 +213,7 @@ async function timeIn(
     const transactions = await readTransactions(repository, entry)
     const after = transactions.findIndex((t) => t.committedAt > point.micros)
     if (after < 0) continue
-    const at = after === 0 ? parseLsn(entry.body.from) : transactions[after - 1]!.lsn
+    const at = after === 0 ? parsePosition(entry.body.from) : transactions[after - 1]!.position
     return finishTime(repository, generation, at, transactions[after], point, first)
   }
   refuseBetween(repository, generation, point)
@@ -256,8 +249,8 @@ function betweenGenerations(
   const behind =
     opens === undefined
       ? 'whose base is not finished yet'
-      : `whose window opens at ${formatLsn(opens.closing)}, closed at ${closedAt(opens)}`
-  const last = `--at ${formatLsn(older.end)}@${generation}  (the last state before the gap)`
+      : `whose window opens at ${positionText(opens.closing)}, closed at ${closedAt(opens)}`
+  const last = `--at ${positionText(older.end)}@${generation}  (the last state before the gap)`
   return new TidemarkError(
     'GAP',
     `${inUtc(point)}: it lies in the gap between generation ${generation}, which holds what committed until ${known}, and generation ${newer.facts.generation}, ${behind}: ${newer.facts.reason}`,
@@ -265,7 +258,7 @@ function betweenGenerations(
       next:
         opens === undefined
           ? `${last}; or tidemark up, which finishes the base`
-          : `${last}, or --at ${formatLsn(opens.closing)}  (the first one behind it)`,
+          : `${last}, or --at ${positionText(opens.closing)}  (the first one behind it)`,
     },
   )
 }
@@ -281,96 +274,102 @@ function openedAt(generation: Generation): string {
 async function finishTime(
   repository: Repository,
   generation: Generation,
-  at: Lsn,
+  at: Position,
   next: IndexedTransaction | undefined,
   point: Point & { kind: 'time' },
   first: Base,
 ): Promise<ResolvedPoint> {
   if (closes(first.closing, at)) return openEnded(await finish(repository, generation, at, next))
   if (point.micros >= parseInstant(closedAt(first)))
-    return openEnded(await finish(repository, generation, toLsn(first.closing - 1n), next))
+    return openEnded(await finish(repository, generation, positionBefore(first.closing), next))
   const older = repository.catalog.generations.findLast(
     (g) => g.number < generation.number && g.bases.length > 0,
   )
   if (older !== undefined) throw betweenGenerations(older, generation, point, knownUntil(older))
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
-    `${inUtc(point)}: the first window opens at ${formatLsn(first.closing)}, closed at ${closedAt(first)}`,
+    `${inUtc(point)}: the first window opens at ${positionText(first.closing)}, closed at ${closedAt(first)}`,
   )
 }
 
 function openEnded(point: ResolvedPoint): ResolvedPoint {
-  const behind = point.next === undefined ? point.generation.end : toLsn(point.next.lsn - 1n)
-  return { ...point, until: behind > point.lsn ? behind : point.lsn }
+  const behind = point.next === undefined ? point.generation.end : positionBefore(point.next.position)
+  return { ...point, until: laterPosition(behind, point.position) }
 }
 
 async function finish(
   repository: Repository,
   generation: Generation,
-  asked: Lsn,
+  asked: Position,
   next: IndexedTransaction | undefined,
 ): Promise<ResolvedPoint> {
   // The end itself, as pg_current_wal_lsn() gives it, means what was written below it; what may commit right there is
   // not known yet. The report says so: the position reached is the one below.
   const isEnd = asked === generation.end || endOfRecords(asked) === generation.end
-  const lsn = isEnd && compareLsn(asked, generation.to) > 0 ? toLsn(generation.end - 1n) : asked
-  const base = generation.bases.findLast((b) => closes(b.closing, lsn))
+  const position =
+    isEnd && comparePositions(asked, generation.to) > 0 ? positionBefore(generation.end) : asked
+  const base = generation.bases.findLast((b) => closes(b.closing, position))
   if (base === undefined) {
     const opens = generation.bases[0]!
     throw new TidemarkError(
       'POINT_BEFORE_WINDOW',
-      `${formatLsn(lsn)} lies before the window, which opens at ${formatLsn(opens.closing)}`,
+      `${positionText(position)} lies before the window, which opens at ${positionText(opens.closing)}`,
     )
   }
-  if (compareLsn(lsn, generation.end) >= 0 && compareLsn(lsn, generation.to) > 0) {
+  if (comparePositions(position, generation.end) >= 0 && comparePositions(position, generation.to) > 0) {
     const newer = repository.catalog.generations.find((g) => g.number > generation.number)
     if (newer !== undefined) {
       throw new TidemarkError(
         'GAP',
-        `${formatLsn(lsn)} lies in the gap between generation ${generation.facts.generation}, which ends at ${formatLsn(generation.end)}, and the next one: ${newer.facts.reason}`,
+        `${positionText(position)} lies in the gap between generation ${generation.facts.generation}, which ends at ${positionText(generation.end)}, and the next one: ${newer.facts.reason}`,
       )
     }
     const older = repository.catalog.generations.find(
-      (g) => g !== generation && compareLsn(lsn, g.end) <= 0 && g.bases.some((b) => closes(b.closing, lsn)),
+      (g) =>
+        g !== generation &&
+        comparePositions(position, g.end) <= 0 &&
+        g.bases.some((b) => closes(b.closing, position)),
     )
     throw new TidemarkError(
       'POINT_AFTER_HEAD',
-      `${formatLsn(lsn)} lies after the end of the backup at ${formatLsn(generation.end)}`,
+      `${positionText(position)} lies after the end of the backup at ${positionText(generation.end)}`,
       older === undefined
         ? {
             next: 'the same a minute later, while tidemark up runs: the end of a source that writes nothing is taken once a minute, and its last place only once more is written; or --at latest  (all that the backup has)',
           }
         : {
-            next: `tidemark windows; or --at ${formatLsn(lsn)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover`,
+            next: `tidemark windows; or --at ${positionText(position)}@${older.facts.generation} for the place of that name in generation ${older.facts.generation}, which ended with a failover`,
           },
     )
   }
   let at: IndexedTransaction | undefined
   let following = next
-  const entry = await firstSegments(generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0))
+  const entry = await firstSegments(
+    generation.segments.backwards((c) => comparePositions(c.from, position) < 0),
+  )
   if (entry !== undefined) {
     const transactions = await readTransactions(repository, entry)
     at =
-      transactions.findLast((t) => compareLsn(t.lsn, lsn) <= 0) ??
-      (await lastBefore(repository, generation, parseLsn(entry.body.from)))
-    following ??= transactions.find((t) => compareLsn(t.lsn, lsn) > 0)
+      transactions.findLast((t) => comparePositions(t.position, position) <= 0) ??
+      (await lastBefore(repository, generation, parsePosition(entry.body.from)))
+    following ??= transactions.find((t) => comparePositions(t.position, position) > 0)
     if (following === undefined) {
-      const end = parseLsn(entry.body.to)
-      const later = await firstSegments(generation.segments.entries((c) => compareLsn(c.to, end) > 0))
+      const end = parsePosition(entry.body.to)
+      const later = await firstSegments(generation.segments.entries((c) => comparePositions(c.to, end) > 0))
       if (later !== undefined)
         following = (await unlessSealedForOthers(readTransactions(repository, later)))?.[0]
     }
   }
-  return { generation, base, lsn, until: lsn, at, next: following }
+  return { generation, base, position, until: position, at, next: following }
 }
 
 /** The last transaction of the cut that ends where another one begins. */
 async function lastBefore(
   repository: Repository,
   generation: Generation,
-  from: Lsn,
+  from: Position,
 ): Promise<IndexedTransaction | undefined> {
-  const before = await firstSegments(generation.segments.backwards((c) => compareLsn(c.from, from) < 0))
+  const before = await firstSegments(generation.segments.backwards((c) => comparePositions(c.from, from) < 0))
   return before === undefined ? undefined : (await readTransactions(repository, before)).at(-1)
 }
 

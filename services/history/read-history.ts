@@ -1,6 +1,6 @@
 /** A table's changes between two points, in commit order, as plain objects: for people and for JSON lines. */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn } from '../core/position.ts'
+import { comparePositions, type Position, positionText } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import { impossibleKey, mayHold } from '../formats/key-range.ts'
@@ -8,7 +8,8 @@ import type { SegmentIndex } from '../formats/segment-index.ts'
 import { formatInstant } from '../formats/temporal.ts'
 import { textOfField } from '../formats/value-printer.ts'
 import type { Repository } from '../repository/repository.ts'
-import { readIndex, type ResolvedPoint } from './point.ts'
+import type { ResolvedPoint } from './point.ts'
+import { readIndex } from './read-index.ts'
 import type { RowLayout } from './row-layout.ts'
 import { type ChangeBlock, ChangeCursor, changeBlocks } from './segment-reader.ts'
 
@@ -39,14 +40,14 @@ export async function* readHistory(
   key: readonly string[] = [],
 ): AsyncGenerator<HistoryLine> {
   for await (const entry of to.generation.segments.segments(
-    (c) => compareLsn(c.to, from.lsn) > 0 && compareLsn(c.from, to.lsn) < 0,
+    (c) => comparePositions(c.to, from.position) > 0 && comparePositions(c.from, to.position) < 0,
   )) {
     const index = await readIndex(repository, entry)
     const oids = new Set(
       index.tables.filter((t) => t.schema === table.schema && t.name === table.name).map((t) => t.oid),
     )
     if (oids.size === 0) continue
-    const transactions = new Map(index.transactions.map((t) => [t.lsn, t]))
+    const transactions = new Map(index.transactions.map((t) => [t.position, t]))
     const blocks: ChangeBlock[] = []
     for await (const block of changeBlocks(
       repository,
@@ -55,15 +56,19 @@ export async function* readHistory(
       neededBlocks(index, entry.body.objects.length, oids, key),
     ))
       blocks.push(block)
-    const lines: { lsn: bigint; ordinal: number; line: HistoryLine }[] = []
+    const lines: { position: Position; ordinal: number; line: HistoryLine }[] = []
     for (const block of blocks) {
       const cursor = new ChangeCursor(block)
       while (cursor.next()) {
-        if (compareLsn(cursor.lsn, from.lsn) <= 0 || compareLsn(cursor.lsn, to.lsn) > 0) continue
-        const transaction = transactions.get(cursor.lsn)
+        if (
+          comparePositions(cursor.position, from.position) <= 0 ||
+          comparePositions(cursor.position, to.position) > 0
+        )
+          continue
+        const transaction = transactions.get(cursor.position)
         const unchanged: string[] = []
         const line: HistoryLine = {
-          position: formatLsn(cursor.lsn),
+          position: positionText(cursor.position),
           ordinal: cursor.ordinal,
           xid: transaction?.xid ?? null,
           committedAt: transaction === undefined ? null : formatInstant(transaction.committedAt),
@@ -73,10 +78,11 @@ export async function* readHistory(
           new: cursor.new.start < 0 ? null : values(block.layout, cursor.buffer, cursor.new, unchanged),
           unchanged,
         }
-        if (hasKey(block.layout, line, key)) lines.push({ lsn: cursor.lsn, ordinal: cursor.ordinal, line })
+        if (hasKey(block.layout, line, key))
+          lines.push({ position: cursor.position, ordinal: cursor.ordinal, line })
       }
     }
-    lines.sort((a, b) => (a.lsn < b.lsn ? -1 : a.lsn > b.lsn ? 1 : a.ordinal - b.ordinal))
+    lines.sort((a, b) => comparePositions(a.position, b.position) || a.ordinal - b.ordinal)
     for (const { line } of lines) yield line
   }
 }

@@ -2,7 +2,7 @@
  * The schema as it stood at a point: the newest facts that know nothing later, and on top of them the DDL records that
  * came after those facts. What only later facts know is never applied; what stays uncertain is listed.
  */
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
 import { parseDdlRecord } from '../formats/ddl-record.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
@@ -57,7 +57,7 @@ export async function ddlOf(
       )
       const text = (name: string): string => fields.get(name) ?? ''
       found.push({
-        lsn: cursor.lsn,
+        position: cursor.position,
         ordinal: cursor.ordinal,
         record: parseDdlRecord({
           id: text('id'),
@@ -71,17 +71,27 @@ export async function ddlOf(
       })
     }
   }
-  found.sort((a, b) => compareLsn(a.lsn, b.lsn) || a.ordinal - b.ordinal)
+  found.sort((a, b) => comparePositions(a.position, b.position) || a.ordinal - b.ordinal)
   return found
 }
 
 /** DDL records apart from their segments, as JSON. */
 export function placedText(records: readonly PlacedRecord[]): Buffer {
-  const rows = records.map(({ lsn, ordinal, record: { id, xid, command, kind, oid, facts, class: of } }) => ({
-    lsn: formatLsn(lsn),
-    ordinal,
-    row: { id: id.toString(), xid, command, kind, oid: String(oid), facts: JSON.stringify(facts), class: of },
-  }))
+  const rows = records.map(
+    ({ position, ordinal, record: { id, xid, command, kind, oid, facts, class: of } }) => ({
+      lsn: positionText(position),
+      ordinal,
+      row: {
+        id: id.toString(),
+        xid,
+        command,
+        kind,
+        oid: String(oid),
+        facts: JSON.stringify(facts),
+        class: of,
+      },
+    }),
+  )
   return Buffer.from(JSON.stringify(rows), 'utf8')
 }
 
@@ -93,7 +103,7 @@ function parsePlaced(bytes: Buffer): PlacedRecord[] {
   }[]
   // Without ordinals where an older version wrote them: the rows of these transactions are retired with them.
   return rows.map(({ lsn, ordinal, row }) => ({
-    lsn: parseLsn(lsn),
+    position: parsePosition(lsn),
     ordinal: ordinal ?? 0,
     record: parseDdlRecord(row),
   }))
@@ -110,13 +120,13 @@ export async function schemaAt(
   generation: Generation,
   records: readonly PlacedRecord[],
   histories: ReadonlyMap<number, TableHistory>,
-  lsn: Lsn,
+  position: Position,
 ): Promise<SchemaAtPoint> {
-  const place = new Map(records.map((r) => [r.record.xid, r.lsn]))
+  const place = new Map(records.map((r) => [r.record.xid, r.position]))
   const readings = new SchemaReadings(repository, generation)
   let chosen: SchemaFacts | undefined
   let oldest: SchemaFacts | undefined
-  const untold = new UntoldChanges(generation.schemas, lsn)
+  const untold = new UntoldChanges(generation.schemas, position)
   for (const entry of generation.schemas.toReversed()) {
     const facts = await readings.facts(entry)
     // Its beginning is not there any more, or never came.
@@ -128,10 +138,14 @@ export async function schemaAt(
       untold.isBehindPoint(entry, isUnsettled) ||
       facts.ddlSeen.some((xid) => {
         const at = place.get(xid)
-        return at === undefined ? BigInt(xid) >= BigInt(generation.facts.nextXid) : compareLsn(at, lsn) > 0
+        return at === undefined
+          ? BigInt(xid) >= BigInt(generation.facts.nextXid)
+          : comparePositions(at, position) > 0
       }) ||
       // Records that were removed from the source, being durable, are in what it saw all the same: its snapshot tells.
-      records.some((r) => compareLsn(r.lsn, lsn) > 0 && isVisible(facts.snapshot, r.record.xid))
+      records.some(
+        (r) => comparePositions(r.position, position) > 0 && isVisible(facts.snapshot, r.record.xid),
+      )
     if (!knowsLater) {
       chosen = { ...facts, notes: [...facts.notes, ...(await untold.notes(entry, isUnsettled, readings))] }
       break
@@ -151,7 +165,7 @@ export async function schemaAt(
   const unsettled = new Set(chosen.unsettled)
   const later = records.filter(
     (r) =>
-      compareLsn(r.lsn, lsn) <= 0 &&
+      comparePositions(r.position, position) <= 0 &&
       (unsettled.has(r.record.oid) || (!seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))),
   )
   if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes }

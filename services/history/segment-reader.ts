@@ -1,5 +1,5 @@
 /** Opens segments and base parts, and walks their rows without making objects of them. */
-import { type Lsn, toLsn } from '../core/position.ts'
+import { type Position, positionOf } from '../core/position.ts'
 import { ByteSource, corrupt } from '../formats/byte-source.ts'
 import { shapeOfSchema } from '../formats/change-schema.ts'
 import { openContainer } from '../formats/container.ts'
@@ -73,7 +73,7 @@ export class ChangeCursor {
   #left: number
   #lsnAt = -1
   #lsnLength = 0
-  lsn: Lsn = toLsn(0n)
+  position: Position = positionOf(0n)
   ordinal = 0
   /** Index in OPERATIONS. */
   operation = 0
@@ -119,7 +119,7 @@ export class ChangeCursor {
     this.#lsnAt = start
     this.#lsnLength = length
     source.at = start
-    this.lsn = toLsn(source.bigLong())
+    this.position = positionOf(source.bigLong())
   }
 
   #slice(into: { start: number; end: number }): void {

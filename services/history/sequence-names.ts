@@ -2,7 +2,7 @@
  * How sequences were called at a point. Samples have the names of their own moment, which may be another sequence's at the
  * point: their OIDs say which is which, and DDL records how each was called.
  */
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import { type SampledSequences, sequenceKey, type SequenceSample } from '../core/transaction.ts'
 import type { DdlRecord } from '../formats/ddl-record.ts'
 import type { PlacedRecord } from './table-history.ts'
@@ -31,10 +31,10 @@ export class SequenceNames {
   readonly #altered = new Set<string>()
 
   /** @param beyond up to where records behind the point may show in the sample behind it; undefined: all of them */
-  constructor(records: readonly PlacedRecord[], point: Lsn, beyond: Lsn | undefined) {
-    for (const { lsn, record } of records) {
-      const isLater = compareLsn(lsn, point) > 0
-      if (isLater && beyond !== undefined && compareLsn(lsn, beyond) > 0) continue
+  constructor(records: readonly PlacedRecord[], point: Position, beyond: Position | undefined) {
+    for (const { position, record } of records) {
+      const isLater = comparePositions(position, point) > 0
+      if (isLater && beyond !== undefined && comparePositions(position, beyond) > 0) continue
       if (isLater) this.#seeAltered(record)
       for (const [oid, name] of namedBy(record)) {
         if (!isLater) this.#recorded.set(oid, name)

@@ -1,6 +1,6 @@
 /** Which values the sequences had at a point: samples stand in the indexes of cuts, and in entries of their own. */
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../core/position.ts'
 import {
   mergeSamples,
   type SampledSequences,
@@ -15,7 +15,8 @@ import { isSegments } from '../repository/segment-log.ts'
 import { SequenceNames } from './sequence-names.ts'
 import type { PlacedRecord } from './table-history.ts'
 import { closes } from '../repository/restorable.ts'
-import { readIndex, type ResolvedPoint } from './point.ts'
+import type { ResolvedPoint } from './point.ts'
+import { readIndex } from './read-index.ts'
 import { unlessSealedForOthers } from './sealed-for-others.ts'
 
 export interface SequenceAt extends SequenceSample {
@@ -38,15 +39,15 @@ export async function sequencesAt(
   records: readonly PlacedRecord[],
 ): Promise<SequencesAt> {
   const last = await lastCommit(repository, point)
-  const isBehind = (at: Lsn): boolean => last !== undefined && compareLsn(at, last) <= 0
+  const isBehind = (at: Position): boolean => last !== undefined && comparePositions(at, last) <= 0
   const history: SampledSequences[] = []
   let exact: SampledSequences | undefined
-  let beyond: Lsn | undefined
+  let beyond: Position | undefined
   /** Whether something was committed between the point and the sample behind it. */
   let isMoved = false
   for await (const entry of point.generation.segments.entries((c) => !isBehind(c.end))) {
     if (exact === undefined && isSegments(entry))
-      isMoved ||= compareLsn(parseLsn(entry.body.to), point.lsn) > 0
+      isMoved ||= comparePositions(parsePosition(entry.body.to), point.position) > 0
     const read = await unlessSealedForOthers(sampleOf(repository, entry).then((sample) => ({ sample })))
     // To whoever restores, the backup ends here.
     if (read === undefined) break
@@ -59,14 +60,14 @@ export async function sequencesAt(
     if (isBehind(sample.at)) history.push(sample)
     else exact = sample
   }
-  const names = new SequenceNames(records, point.lsn, beyond)
+  const names = new SequenceNames(records, point.position, beyond)
   // It may have been set back behind the point: then the sample before it is nearer to what it gave.
   const isSetBack = isMoved && exact?.samples.some((sample) => sample.setBack) === true
   // A process compares with its own samples alone: at its first one, which is a full one, nobody has.
   const isUncompared = isMoved && exact !== undefined && exact.extent !== 'changes'
   const needsEarlier = exact === undefined || names.isAnyAltered || isSetBack || isUncompared
   await addEarlier(repository, point, history, needsEarlier ? undefined : exact, isBehind)
-  history.sort((a, b) => compareLsn(a.at, b.at))
+  history.sort((a, b) => comparePositions(a.at, b.at))
   if (needsEarlier && history.length === 0) {
     const base = await baseSample(repository, point)
     if (base === undefined && exact === undefined) return { sequences: [], restUncalled: false }
@@ -105,18 +106,18 @@ function setBackIn(sample: SampledSequences, before: ReadonlyMap<string, Sequenc
 /** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
 async function lastCommit(
   repository: Repository,
-  { generation, lsn }: ResolvedPoint,
-): Promise<Lsn | undefined> {
-  for await (const entry of generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0)) {
+  { generation, position }: ResolvedPoint,
+): Promise<Position | undefined> {
+  for await (const entry of generation.segments.backwards((c) => comparePositions(c.from, position) < 0)) {
     if (!isSegments(entry)) continue
     const { tables, transactions } = await readIndex(repository, entry)
     // Our own deletes and updates behind a sample use none.
     const uses = transactions.findLast(
       (t) =>
-        compareLsn(t.lsn, lsn) <= 0 &&
+        comparePositions(t.position, position) <= 0 &&
         t.counts.some(([table, inserts]) => tables[table]?.schema !== 'tidemark' || inserts > 0),
     )
-    if (uses !== undefined) return uses.lsn
+    if (uses !== undefined) return uses.position
   }
   return undefined
 }
@@ -124,13 +125,13 @@ async function lastCommit(
 /** Back to one that holds all, and so far that a restart of the process just before does not hide how fast they move. */
 async function addEarlier(
   repository: Repository,
-  { generation, lsn }: ResolvedPoint,
+  { generation, position }: ResolvedPoint,
   history: SampledSequences[],
   exact: SampledSequences | undefined,
-  isBehind: (at: Lsn) => boolean,
+  isBehind: (at: Position) => boolean,
 ): Promise<void> {
   let hasFull = [...history, ...(exact === undefined ? [] : [exact])].some((s) => s.extent !== 'changes')
-  for await (const entry of generation.segments.backwards((c) => compareLsn(c.from, lsn) < 0)) {
+  for await (const entry of generation.segments.backwards((c) => comparePositions(c.from, position) < 0)) {
     if (hasFull && (exact !== undefined || history.length >= 2 * LIMITS.fullSampleEvery)) return
     if (!isBehind(endOf(entry))) continue
     const sample = await sampleOf(repository, entry)
@@ -143,14 +144,14 @@ async function addEarlier(
 /** The snapshot of the newest base that the point reaches: its reading of the schema has the sequences too. */
 async function baseSample(
   repository: Repository,
-  { generation, lsn }: ResolvedPoint,
+  { generation, position }: ResolvedPoint,
 ): Promise<SampledSequences | undefined> {
   let left = LIMITS.fullSampleEvery
   for (const { body } of generation.schemas.toReversed()) {
     // The changes of a reading hold no sequences' values, and are sealed as another kind.
     if (body.kind !== 'schema') continue
-    const at = parseLsn(body.at)
-    if (compareLsn(at, lsn) > 0 && !closes(at, lsn)) continue
+    const at = parsePosition(body.at)
+    if (comparePositions(at, position) > 0 && !closes(at, position)) continue
     if (left-- === 0) return undefined
     const stored = await repository.getSealed(body.object, {
       kind: 'schema',
@@ -217,9 +218,9 @@ async function sampleOf(repository: Repository, entry: PagedEntry): Promise<Samp
     kind: 'sequences',
     generation: String(body.generation),
   })
-  return parseSampled(JSON.parse(stored.toString('utf8')), parseLsn(body.at))
+  return parseSampled(JSON.parse(stored.toString('utf8')), parsePosition(body.at))
 }
 
-function endOf(entry: PagedEntry): Lsn {
-  return parseLsn(isSegments(entry) ? entry.body.end : entry.body.at)
+function endOf(entry: PagedEntry): Position {
+  return parsePosition(isSegments(entry) ? entry.body.end : entry.body.at)
 }

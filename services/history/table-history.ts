@@ -3,7 +3,7 @@
  * belongs to, what its columns are by attribute number, and how it is carried from one version to a later one.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position, positionText } from '../core/position.ts'
 import type { RelationVersion, TableColumn } from '../core/relation.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import { withDescent } from '../formats/descendant-facts.ts'
@@ -11,7 +11,7 @@ import type { DdlRecord } from '../formats/ddl-record.ts'
 import { tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
 
 export interface PlacedRecord {
-  readonly lsn: Lsn
+  readonly position: Position
   /** Among the changes of its transaction. */
   readonly ordinal: number
   readonly record: DdlRecord
@@ -19,7 +19,7 @@ export interface PlacedRecord {
 
 /** Where a change stands in a generation: its transaction, and its number in there. */
 export interface ChangePlace {
-  readonly lsn: Lsn
+  readonly position: Position
   readonly ordinal: number
 }
 
@@ -41,7 +41,7 @@ export type CarriedColumn =
 export class TableHistory {
   readonly oid: number
   readonly steps: TableStep[] = []
-  droppedAt: Lsn | undefined
+  droppedAt: Position | undefined
   /** What rows have that are older than a column: as its first record says. A number never stands for two columns. */
   readonly #missing = new Map<number, string | null>()
 
@@ -58,12 +58,12 @@ export class TableHistory {
     return facts === undefined ? `table ${this.oid}` : `${facts.schema}.${facts.name}`
   }
 
-  begin(lsn: Lsn, facts: TableFacts): void {
-    this.#push({ lsn, ordinal: AHEAD, facts, columns: stored(facts), gap: undefined })
+  begin(position: Position, facts: TableFacts): void {
+    this.#push({ position, ordinal: AHEAD, facts, columns: stored(facts), gap: undefined })
   }
 
   add(
-    { lsn, ordinal }: ChangePlace,
+    { position, ordinal }: ChangePlace,
     facts: TableFacts,
     rewrite: (DdlRecord & { kind: 'rewrite' })['facts'] | undefined,
   ): void {
@@ -77,7 +77,7 @@ export class TableHistory {
           ? 'the table was rewritten, and what it was before is not known'
           : assessRewrite(rewrite.reason, rewrite.plain, before, after)
     }
-    this.#push({ lsn, ordinal, facts, columns: stored(facts), gap })
+    this.#push({ position, ordinal, facts, columns: stored(facts), gap })
   }
 
   /** Under a name of its own, in its last step. @see same-names.ts */
@@ -102,12 +102,12 @@ export class TableHistory {
   stepOf(relation: RelationVersion, place: ChangePlace): number {
     const at = this.#stepBefore(place)
     for (let i = Math.max(0, at); i < this.steps.length; i++) {
-      if (i > at && this.steps[i]!.lsn !== place.lsn) break
+      if (i > at && this.steps[i]!.position !== place.position) break
       if (this.attnumsOf(relation, i) !== undefined) return i
     }
     throw new TidemarkError(
       'FOLD_MISMATCH',
-      `${this.name}: at ${formatLsn(place.lsn)} rows with columns that no recorded version of the table has`,
+      `${this.name}: at ${positionText(place.position)} rows with columns that no recorded version of the table has`,
       {
         next: `tidemark backup base  (points behind it are whole), or restore with --except-table ${this.name}`,
       },
@@ -165,8 +165,10 @@ export class TableHistory {
     if (broken !== undefined)
       throw new TidemarkError(
         'GAP',
-        `${this.name}: at ${formatLsn(broken.lsn)} ${broken.gap}, and no later copy of the table covers the point`,
-        { next: `restore with --except-table ${this.name}, or to a point before ${formatLsn(broken.lsn)}` },
+        `${this.name}: at ${positionText(broken.position)} ${broken.gap}, and no later copy of the table covers the point`,
+        {
+          next: `restore with --except-table ${this.name}, or to a point before ${positionText(broken.position)}`,
+        },
       )
     return this.steps[to]!.columns.map(({ attnum }) => {
       const index = attnums.indexOf(attnum)
@@ -178,7 +180,7 @@ export class TableHistory {
 }
 
 export function isBefore(a: ChangePlace, b: ChangePlace): boolean {
-  return a.lsn < b.lsn || (a.lsn === b.lsn && a.ordinal < b.ordinal)
+  return (comparePositions(a.position, b.position) || a.ordinal - b.ordinal) < 0
 }
 
 /** What makes two rows of a table the same row, by column identities. */
@@ -205,9 +207,9 @@ export interface Histories {
  * @param starts tables of the base by OID, each with its position: records below it are in the copy already
  */
 export function buildHistories(
-  starts: ReadonlyMap<number, { readonly position: Lsn; readonly facts: TableFacts }>,
+  starts: ReadonlyMap<number, { readonly position: Position; readonly facts: TableFacts }>,
   records: readonly PlacedRecord[],
-  to: Lsn,
+  to: Position,
 ): Map<number, TableHistory> {
   const tables = new Map<number, TableHistory>()
   for (const [oid, start] of starts) {
@@ -216,10 +218,10 @@ export function buildHistories(
     tables.set(oid, history)
   }
   const rewrites = new Map<number, (DdlRecord & { kind: 'rewrite' })['facts']>()
-  for (const { lsn, ordinal, record } of records) {
-    if (compareLsn(lsn, to) > 0) break
+  for (const { position, ordinal, record } of records) {
+    if (comparePositions(position, to) > 0) break
     const start = starts.get(record.oid)
-    if (start !== undefined && compareLsn(lsn, start.position) < 0) continue
+    if (start !== undefined && comparePositions(position, start.position) < 0) continue
     if (record.kind === 'rewrite') rewrites.set(record.oid, record.facts)
     else if (record.kind === 'table') {
       let history = tables.get(record.oid)
@@ -227,7 +229,7 @@ export function buildHistories(
         history = new TableHistory(record.oid)
         tables.set(record.oid, history)
       }
-      history.add({ lsn, ordinal }, record.facts, rewrites.get(record.oid))
+      history.add({ position, ordinal }, record.facts, rewrites.get(record.oid))
       rewrites.delete(record.oid)
     } else if (record.kind === 'descendant') {
       // Without a record before there is nothing that it completes; rows of such a table are refused by the fold.
@@ -237,7 +239,7 @@ export function buildHistories(
       // A dropped constraint is told before the command's end, where the columns are.
       const told = (record.facts.columns ?? null) !== null
       history.add(
-        { lsn, ordinal },
+        { position, ordinal },
         withDescent(before, record.facts),
         told ? rewrites.get(record.oid) : undefined,
       )
@@ -245,7 +247,7 @@ export function buildHistories(
     } else if (record.kind === 'drop' && /^(table|partitioned table|view)$/.test(record.facts.type)) {
       // Up to PostgreSQL 15 a rule makes a view of a table.
       const history = tables.get(record.oid)
-      if (history !== undefined) history.droppedAt = lsn
+      if (history !== undefined) history.droppedAt = position
     }
   }
   return tables

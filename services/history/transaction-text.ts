@@ -1,11 +1,10 @@
 /** What a transaction did, by table and by schema change: from indexes and records, without any value of a row. */
-import type { Lsn } from '../core/position.ts'
-import { compareLsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import type { DdlRecord } from '../formats/ddl-record.ts'
 import type { IndexedTransaction, SegmentIndex } from '../formats/segment-index.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
-import { readIndex } from './point.ts'
+import { readIndex } from './read-index.ts'
 import type { PlacedRecord } from './table-history.ts'
 
 export interface CountedTable {
@@ -31,28 +30,28 @@ export function rowsOf(tables: readonly CountedTable[]): number {
   return tables.reduce((sum, c) => sum + c.inserts + c.updates + c.deletes + c.truncates, 0)
 }
 
-/** What the transaction that commits at `lsn` did to rows. */
+/** What the transaction that commits at `position` did to rows. */
 export async function countsAt(
   repository: Repository,
   generation: Generation,
-  lsn: Lsn,
+  position: Position,
 ): Promise<readonly CountedTable[]> {
   for await (const entry of generation.segments.segments(
-    (c) => compareLsn(c.from, lsn) < 0 && compareLsn(c.to, lsn) >= 0,
+    (c) => comparePositions(c.from, position) < 0 && comparePositions(c.to, position) >= 0,
   )) {
     const { tables, transactions } = await readIndex(repository, entry)
-    const found = transactions.find((t) => compareLsn(t.lsn, lsn) === 0)
+    const found = transactions.find((t) => comparePositions(t.position, position) === 0)
     if (found !== undefined) return countedTables(found, tables)
   }
   return []
 }
 
-/** The commands that changed the schema in the transaction that commits at `lsn`, each once: `DROP TABLE public.t`. */
-export function schemaChangesAt(records: readonly PlacedRecord[], lsn: Lsn): readonly string[] {
+/** The commands that changed the schema in the transaction that commits at `position`, each once: `DROP TABLE public.t`. */
+export function schemaChangesAt(records: readonly PlacedRecord[], position: Position): readonly string[] {
   return [
     ...new Set(
       records.flatMap((placed) =>
-        compareLsn(placed.lsn, lsn) === 0 ? (changeText(placed.record) ?? []) : [],
+        comparePositions(placed.position, position) === 0 ? (changeText(placed.record) ?? []) : [],
       ),
     ),
   ]

@@ -2,7 +2,7 @@
  * Changes of the schema that no record tells, as the readings found them: each happened somewhere between two positions. A
  * reading that knows one which came behind the point is no reading of the point; what may be on either side is said.
  */
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../core/position.ts'
 import type { ReadingEntry } from '../formats/schema-change.ts'
 import type { SchemaReadings } from './schema-readings.ts'
 
@@ -11,10 +11,10 @@ const MOST = 40
 
 export class UntoldChanges {
   readonly #readings: readonly ReadingEntry[]
-  readonly #point: Lsn
+  readonly #point: Position
 
   /** @param readings in the order of what they saw */
-  constructor(readings: readonly ReadingEntry[], point: Lsn) {
+  constructor(readings: readonly ReadingEntry[], point: Position) {
     this.#readings = readings
     this.#point = point
   }
@@ -26,7 +26,8 @@ export class UntoldChanges {
    */
   isBehindPoint(reading: ReadingEntry, isUnsettled: boolean): boolean {
     return this.#upTo(reading, isUnsettled).some(
-      ({ body: { untold } }) => untold !== undefined && compareLsn(parseLsn(untold.from), this.#point) >= 0,
+      ({ body: { untold } }) =>
+        untold !== undefined && comparePositions(parsePosition(untold.from), this.#point) >= 0,
     )
   }
 
@@ -37,13 +38,14 @@ export class UntoldChanges {
     for (const entry of this.#readings) {
       const { untold } = entry.body
       if (untold === undefined) continue
-      const [from, to] = [parseLsn(untold.from), parseLsn(untold.to)]
+      const [from, to] = [parsePosition(untold.from), parsePosition(untold.to)]
       const isKnown = known.has(entry)
-      if (compareLsn(from, this.#point) >= 0 || (isKnown && compareLsn(to, this.#point) <= 0)) continue
+      if (comparePositions(from, this.#point) >= 0 || (isKnown && comparePositions(to, this.#point) <= 0))
+        continue
       const objects = (await readings.untold(entry)) ?? []
       const more = objects.length > MOST ? ` and ${objects.length - MOST} more` : ''
       notes.push(
-        `definitions may be ${isKnown ? 'newer than the point' : 'older'}: changed without a record between ${formatLsn(from)} and ${formatLsn(to)}: ${objects.slice(0, MOST).join(', ')}${more}`,
+        `definitions may be ${isKnown ? 'newer than the point' : 'older'}: changed without a record between ${positionText(from)} and ${positionText(to)}: ${objects.slice(0, MOST).join(', ')}${more}`,
       )
     }
     return notes

@@ -4,7 +4,13 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  parsePosition,
+  type Position,
+  positionAfter,
+  positionText,
+} from '../core/position.ts'
 import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
 import { checkpointNumber, checkpointPrefix, proofPrefix } from '../formats/object-name.ts'
 import type { Catalog } from '../repository/catalog.ts'
@@ -59,7 +65,7 @@ export function chooseBeginning(catalog: Catalog, policy: RetentionPolicy, now: 
   }
   for (const { body } of catalog.holds.values()) {
     if (body.until !== null && Date.parse(body.until) <= now) continue
-    const from = parseLsn(body.from)
+    const from = parsePosition(body.from)
     const needed = all.findLastIndex(
       ({ generation, base }) =>
         generation.facts.generation < body.generation ||
@@ -96,7 +102,7 @@ export function lastBelow(
   for (const [number, table] of generation.tables)
     if (floor.gone.has(table.body.base) && number > last) last = number
   for (const schema of generation.schemas)
-    if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0 && schema.number > last)
+    if (comparePositions(parsePosition(schema.body.at), floor.schemasFrom) < 0 && schema.number > last)
       last = schema.number
   return last
 }
@@ -110,15 +116,16 @@ export function holdBelow(catalog: Catalog, floor: Floor, now: number): string |
     if (body.until !== null && Date.parse(body.until) <= now) continue
     if (
       body.generation < floor.generation ||
-      (body.generation === floor.generation && (base === undefined || !covers(base, parseLsn(body.from))))
+      (body.generation === floor.generation &&
+        (base === undefined || !covers(base, parsePosition(body.from))))
     )
       return body.id
   }
   return undefined
 }
 
-function covers(base: Base, lsn: Lsn): boolean {
-  return base.closing <= lsn + 1n
+function covers(base: Base, position: Position): boolean {
+  return comparePositions(base.closing, positionAfter(position)) <= 0
 }
 
 /**
@@ -129,26 +136,28 @@ function covers(base: Base, lsn: Lsn): boolean {
 export async function floorAt(
   repository: Repository,
   { generation, base }: Beginning,
-  ddl: (before: Lsn) => Promise<SealedRef | null>,
+  ddl: (before: Position) => Promise<SealedRef | null>,
 ): Promise<FloorText> {
   const { catalog } = repository
   const from = oldestNeeded(generation, base)
-  let first: Lsn | undefined
-  for await (const entry of generation.segments.entries((c) => compareLsn(c.to, from) >= 0)) {
-    if (!isSegments(entry) || compareLsn(parseLsn(entry.body.to), from) < 0) continue
-    first = parseLsn(entry.body.from)
+  let first: Position | undefined
+  for await (const entry of generation.segments.entries((c) => comparePositions(c.to, from) >= 0)) {
+    if (!isSegments(entry) || comparePositions(parsePosition(entry.body.to), from) < 0) continue
+    first = parsePosition(entry.body.from)
     break
   }
   const before = first ?? generation.to
   let stays = repository.ledger.headNumber + 1n
   for await (const entry of generation.segments.entries(
-    (c) => compareLsn(c.isPage === true ? c.to : c.from, before) >= 0,
+    (c) => comparePositions(c.isPage === true ? c.to : c.from, before) >= 0,
   )) {
     stays = entry.number
     break
   }
   // One more than is needed: what a reading of the schema knows may be later than where it stands.
-  const schemas = generation.schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), from) <= 0)
+  const schemas = generation.schemas.filter(
+    (schema) => comparePositions(parsePosition(schema.body.at), from) <= 0,
+  )
   const oldest = schemas.at(-2) ?? schemas[0] ?? generation.schemas[0]
   if (oldest === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there is no reading of the schema')
   const [whole = oldest] = readingChain(byName(generation.schemas), oldest) ?? []
@@ -157,12 +166,12 @@ export async function floorAt(
   const copies = new Set<string>()
   for (const { body } of generation.tables.values()) {
     copies.add(body.base)
-    if (compareLsn(parseLsn(body.position), from) >= 0) kept.add(body.base)
+    if (comparePositions(parsePosition(body.position), from) >= 0) kept.add(body.base)
   }
   return {
     generation: generation.facts.generation,
     base: base.id,
-    before: formatLsn(before),
+    before: positionText(before),
     schemasFrom,
     gone: [...(catalog.floor?.gone ?? []), ...[...copies].filter((id) => !kept.has(id))],
     roots: String(await supersededRoots(repository)),
@@ -172,15 +181,18 @@ export async function floorAt(
 }
 
 /** Positions of every copy that stays: of the base, of later ones, and of one that is being made. */
-function oldestNeeded(generation: Generation, base: Base): Lsn {
+function oldestNeeded(generation: Generation, base: Base): Position {
   const newest = generation.base?.number ?? 0n
   const positions = [
     ...generation.bases.filter((one) => one.number >= base.number).map((one) => one.from),
     ...[...generation.tables.values()]
       .filter((table) => table.number > newest)
-      .map((table) => parseLsn(table.body.position)),
+      .map((table) => parsePosition(table.body.position)),
   ]
-  return positions.reduce((low, position) => (compareLsn(position, low) < 0 ? position : low), base.from)
+  return positions.reduce(
+    (low, position) => (comparePositions(position, low) < 0 ? position : low),
+    base.from,
+  )
 }
 
 /** Checkpoints before the newest three help nobody. */
@@ -217,7 +229,7 @@ export async function sizeBelow(
     const isThis = one === generation
     if (one.number > generation.number) continue
     const below = await one.segments.sums(
-      (c) => !isThis || compareLsn(c.to, base.from) < 0,
+      (c) => !isThis || comparePositions(c.to, base.from) < 0,
       () => !isThis,
     )
     segments += below.segments
@@ -225,7 +237,8 @@ export async function sizeBelow(
     for (const { body } of one.tables.values()) {
       if (
         isThis &&
-        (compareLsn(parseLsn(body.position), base.from) >= 0 || catalog.floor?.gone.has(body.base) === true)
+        (comparePositions(parsePosition(body.position), base.from) >= 0 ||
+          catalog.floor?.gone.has(body.base) === true)
       )
         continue
       parts += body.parts.length

@@ -1,6 +1,6 @@
 /** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
 import type { Randomness } from '../core/clock.ts'
-import { compareLsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition } from '../core/position.ts'
 import { ByteSource } from '../formats/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
@@ -20,13 +20,13 @@ export interface AttestedTable {
 
 /** The attestation of the state that a plan restores: no transaction lies between its position and the point. */
 export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | undefined {
-  const { generation, lsn, at, next } = plan.point
+  const { generation, position: point, at, next } = plan.point
   // An attestation at L speaks of everything that commits below L: so it is as good for L itself, where nothing commits.
-  const behind = at?.lsn ?? lsn
-  const until = next?.lsn ?? generation.end
+  const behind = at?.position ?? point
+  const until = next?.position ?? generation.end
   const found = generation.attestations.findLast(({ body }) => {
-    const position = parseLsn(body.at)
-    return compareLsn(position, behind) > 0 && compareLsn(position, until) <= 0
+    const position = parsePosition(body.at)
+    return comparePositions(position, behind) > 0 && comparePositions(position, until) <= 0
   })
   if (found === undefined) return undefined
   const columns = new Map(

@@ -1,5 +1,5 @@
 /** The changes of one table in one segment, brought together from blocks of several shapes. */
-import { compareLsn } from '../core/position.ts'
+import { comparePositions } from '../core/position.ts'
 import { type ChangeBlock, ChangeCursor } from '../history/segment-reader.ts'
 
 interface Run {
@@ -48,5 +48,5 @@ function advance(run: Run): boolean {
 function byPlace(a: Run, b: Run): number {
   const one = a.entry!.cursor
   const other = b.entry!.cursor
-  return compareLsn(one.lsn, other.lsn) || one.ordinal - other.ordinal
+  return comparePositions(one.position, other.position) || one.ordinal - other.ordinal
 }

@@ -8,8 +8,8 @@ import type { RestorePlan } from './plan.ts'
 
 /** @throws TidemarkError OBJECT_CORRUPT, OBJECT_MISSING before anything is made in the target */
 export async function refuseDamaged(repository: Repository, plan: RestorePlan): Promise<void> {
-  const { generation, lsn } = plan.point
-  const known = new Set(damageAt(damagedRanges(repository), generation, lsn).map(({ object }) => object))
+  const { generation, position } = plan.point
+  const known = new Set(damageAt(damagedRanges(repository), generation, position).map(({ object }) => object))
   if (known.size === 0) return
   for await (const object of objectsOf(plan)) {
     if (!known.has(object.name)) continue

@@ -1,7 +1,7 @@
 /** One pass over the segments of a plan, each object opened once: every table's changes go to its fold. */
 import type { Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import { type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import { parsePosition, type Position, positionOf } from '../core/position.ts'
 import type { Repository } from '../repository/repository.ts'
 import { foldRooms, IN_MEMORY } from './fold-room.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
@@ -37,7 +37,12 @@ export class FoldedChanges implements Disposable {
     const folds = new Map(
       plan.tables.map((table) => [
         table.oid,
-        new TableFold(table.history, basePosition(table), plan.point.lsn, rooms.get(table.oid) ?? IN_MEMORY),
+        new TableFold(
+          table.history,
+          basePosition(table),
+          plan.point.position,
+          rooms.get(table.oid) ?? IN_MEMORY,
+        ),
       ]),
     )
     const wanted = (oid: number): boolean => folds.has(oid)
@@ -107,6 +112,6 @@ async function blocksByTable(
 }
 
 /** Without a copy nothing is in it: rows in front of the table's first record are refused by the fold, never passed over. */
-function basePosition(table: TablePlan): Lsn {
-  return table.base === undefined ? toLsn(0n) : parseLsn(table.base.body.position)
+function basePosition(table: TablePlan): Position {
+  return table.base === undefined ? positionOf(0n) : parsePosition(table.base.body.position)
 }

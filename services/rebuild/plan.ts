@@ -1,6 +1,12 @@
 /** What a restore to a point takes, before anything is touched: or an error that names the gap. */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  parsePosition,
+  type Position,
+  positionBefore,
+  positionText,
+} from '../core/position.ts'
 import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Gap, Generation } from '../repository/generation.ts'
@@ -55,18 +61,18 @@ function nameAt(history: TableHistory | undefined, scope: { schema: string; name
 export function tableStarts(
   generation: Generation,
   base: ResolvedPoint['base'],
-  lsn: Lsn,
+  point: Position,
 ): Map<number, NumberedEntry<'table'>> {
   const starts = new Map<number, NumberedEntry<'table'>>()
   for (const table of base.tables) starts.set(table.body.oid, table)
   for (const table of generation.tables.values()) {
-    const position = parseLsn(table.body.position)
+    const position = parsePosition(table.body.position)
     const held = starts.get(table.body.oid)
-    if (!closes(position, lsn)) continue
+    if (!closes(position, point)) continue
     if (
       held === undefined
-        ? compareLsn(position, base.from) >= 0
-        : compareLsn(position, parseLsn(held.body.position)) > 0
+        ? comparePositions(position, base.from) >= 0
+        : comparePositions(position, parsePosition(held.body.position)) > 0
     )
       starts.set(table.body.oid, table)
   }
@@ -74,25 +80,25 @@ export function tableStarts(
 }
 
 /** Gaps of tables that begin behind the position of a time, before the next transaction: whether the time lies before them, nobody knows. */
-function gapsBehind(gaps: readonly Gap[], { generation, lsn, until }: ResolvedPoint): readonly Gap[] {
+function gapsBehind(gaps: readonly Gap[], { generation, position, until }: ResolvedPoint): readonly Gap[] {
   return gaps.filter(
     (gap) =>
       gap.generation === generation.facts.generation &&
       gap.scope.kind === 'table' &&
-      compareLsn(gap.from, lsn) > 0 &&
-      compareLsn(gap.from, until) <= 0,
+      comparePositions(gap.from, position) > 0 &&
+      comparePositions(gap.from, until) <= 0,
   )
 }
 
 /** The nearest points that can be restored. */
 function besideGap(gap: Gap, generation: Generation, all: readonly Generation[]): string {
-  const before = toLsn(gap.from - 1n)
+  const before = positionBefore(gap.from)
   const behind = gap.closedAt ?? all.find(({ number }) => number > generation.number)?.bases[0]?.closing
   const points = [
     ...(generation.bases.some(({ closing }) => closes(closing, before))
-      ? [`--at ${formatLsn(before)}@${generation.facts.generation}  (the last state before the gap)`]
+      ? [`--at ${positionText(before)}@${generation.facts.generation}  (the last state before the gap)`]
       : []),
-    ...(behind === undefined ? [] : [`--at ${formatLsn(behind)}  (the first one behind it)`]),
+    ...(behind === undefined ? [] : [`--at ${positionText(behind)}  (the first one behind it)`]),
   ]
   return points.length === 0 ? 'tidemark windows' : points.join(', or ')
 }
@@ -103,9 +109,9 @@ export async function planRestore(
   point: ResolvedPoint,
   exceptTables: readonly string[] = [],
 ): Promise<RestorePlan> {
-  const { generation, base, lsn } = point
-  const starts = tableStarts(generation, base, lsn)
-  const facts = new Map<number, { position: Lsn; facts: TableFacts }>()
+  const { generation, base, position } = point
+  const starts = tableStarts(generation, base, position)
+  const facts = new Map<number, { position: Position; facts: TableFacts }>()
   for (const [oid, table] of starts) {
     const stored = await repository.getSealed(table.body.version, {
       kind: 'table',
@@ -113,20 +119,20 @@ export async function planRestore(
       table: String(oid),
     })
     facts.set(oid, {
-      position: parseLsn(table.body.position),
+      position: parsePosition(table.body.position),
       facts: tableFacts.parse(JSON.parse(stored.toString('utf8'))),
     })
   }
   const ddl = await readDdl(repository, generation)
-  const histories = buildHistories(facts, ddl, lsn)
-  const schema = apart(await schemaAt(repository, generation, ddl, histories, lsn), histories)
+  const histories = buildHistories(facts, ddl, position)
+  const schema = apart(await schemaAt(repository, generation, ddl, histories, position), histories)
   const excluded = new Set(exceptTables)
   const unreadable = new UnreadableTables()
-  for (const gap of gapsAt(repository.catalog.gaps, generation, lsn)) {
+  for (const gap of gapsAt(repository.catalog.gaps, generation, position)) {
     if (gap.scope.kind === 'stream')
       throw new TidemarkError(
         'GAP',
-        `${formatLsn(lsn)} lies in a gap that begins at ${formatLsn(gap.from)}: ${gap.reason}`,
+        `${positionText(position)} lies in a gap that begins at ${positionText(gap.from)}: ${gap.reason}`,
         { next: besideGap(gap, generation, repository.catalog.generations) },
       )
     const name = nameAt(histories.get(gap.scope.oid), gap.scope)
@@ -134,8 +140,8 @@ export async function planRestore(
     if (excluded.has(name) || dropped) continue
     unreadable.add(
       name,
-      `has a gap from ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` to ${formatLsn(gap.closedAt)}`}: ${gap.reason}`,
-      `a point before ${formatLsn(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${formatLsn(gap.closedAt)} on`}`,
+      `has a gap from ${positionText(gap.from)}${gap.closedAt === undefined ? '' : ` to ${positionText(gap.closedAt)}`}: ${gap.reason}`,
+      `a point before ${positionText(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${positionText(gap.closedAt)} on`}`,
     )
   }
   for (const gap of gapsBehind(repository.catalog.gaps, point)) {
@@ -144,22 +150,25 @@ export async function planRestore(
     if (excluded.has(name)) continue
     throw new TidemarkError(
       'GAP',
-      `no transaction lies between the last one before that time, at ${formatLsn(lsn)}, and ${formatLsn(gap.from)}, where a gap of ${name} begins (${gap.reason}): the time may lie before the gap or in it`,
+      `no transaction lies between the last one before that time, at ${positionText(position)}, and ${positionText(gap.from)}, where a gap of ${name} begins (${gap.reason}): the time may lie before the gap or in it`,
       {
-        next: `--at ${formatLsn(lsn)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${formatLsn(gap.closedAt)}  (behind it)`}, or the same with --except-table ${name}`,
+        next: `--at ${positionText(position)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${positionText(gap.closedAt)}  (behind it)`}, or the same with --except-table ${name}`,
       },
     )
   }
-  const oldest = [...starts.values()].reduce<Lsn>(
+  const oldest = [...starts.values()].reduce<Position>(
     (low, table) =>
-      compareLsn(parseLsn(table.body.position), low) < 0 ? parseLsn(table.body.position) : low,
-    lsn,
+      comparePositions(parsePosition(table.body.position), low) < 0
+        ? parsePosition(table.body.position)
+        : low,
+    position,
   )
-  const from = compareLsn(oldest, base.from) < 0 ? oldest : base.from
-  const needed = (c: Coverage): boolean => compareLsn(c.from, lsn) < 0 && compareLsn(c.to, from) >= 0
+  const from = comparePositions(oldest, base.from) < 0 ? oldest : base.from
+  const needed = (c: Coverage): boolean =>
+    comparePositions(c.from, position) < 0 && comparePositions(c.to, from) >= 0
   const sums = await generation.segments.sums(
     needed,
-    (c) => compareLsn(c.from, from) >= 0 && compareLsn(c.to, lsn) <= 0,
+    (c) => comparePositions(c.from, from) >= 0 && comparePositions(c.to, position) <= 0,
   )
   const segments: PlannedSegments = {
     count: sums.segments,
@@ -185,8 +194,8 @@ export async function planRestore(
     if (broken !== undefined) {
       unreadable.add(
         history.name,
-        `changed at ${formatLsn(broken.lsn)} (${broken.gap ?? ''}), and no copy of it after that covers the point`,
-        `a point before ${formatLsn(broken.lsn)}`,
+        `changed at ${positionText(broken.position)} (${broken.gap ?? ''}), and no copy of it after that covers the point`,
+        `a point before ${positionText(broken.position)}`,
       )
       continue
     }

@@ -4,7 +4,7 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { formatLsn } from '../core/position.ts'
+import { positionText } from '../core/position.ts'
 import { type Refusal, tableKey, type Target } from '../core/ports/target.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { formatInstant } from '../formats/temporal.ts'
@@ -122,7 +122,7 @@ export class Rebuild {
     const { at } = plan.point
     return {
       reached: {
-        position: formatLsn(plan.point.lsn),
+        position: positionText(plan.point.position),
         committedAt: at === undefined ? null : formatInstant(at.committedAt),
       },
       tables,

@@ -2,7 +2,7 @@
  * Two tables of one name at a point: one of them had been renamed or dropped without a record by then. Both have rows, and a
  * database has one table of a name: the one that was called so last keeps it.
  */
-import { compareLsn } from '../core/position.ts'
+import { comparePositions } from '../core/position.ts'
 import { tableStatements } from '../formats/table-statements.ts'
 import type { SchemaAtPoint } from '../history/schema-at.ts'
 import type { TableHistory, TableStep } from '../history/table-history.ts'
@@ -46,6 +46,6 @@ function nameOf(name: string, oid: number): string {
 }
 
 function isBefore(a: TableStep, b: TableStep): boolean {
-  const order = compareLsn(a.lsn, b.lsn)
+  const order = comparePositions(a.position, b.position)
   return order < 0 || (order === 0 && a.ordinal < b.ordinal)
 }

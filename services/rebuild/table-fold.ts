@@ -4,7 +4,7 @@
  * one; its result is what the next stage folds over.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import { release } from '../core/release.ts'
 import { ByteSink } from '../formats/byte-sink.ts'
 import { ByteSource } from '../formats/byte-source.ts'
@@ -59,13 +59,13 @@ export class TableFold {
   #way: Way | undefined
   #arena = new ByteSink(0)
   /** Changes below this are in the base copy already. */
-  readonly #position: Lsn
-  readonly #to: Lsn
+  readonly #position: Position
+  readonly #to: Position
   changes = 0
 
   readonly #room: FoldRoom
 
-  constructor(history: TableHistory, position: Lsn, to: Lsn, room: FoldRoom) {
+  constructor(history: TableHistory, position: Position, to: Position, room: FoldRoom) {
     this.#room = room
     this.#history = history
     this.#position = position
@@ -80,7 +80,11 @@ export class TableFold {
   apply(blocks: readonly ChangeBlock[]): void {
     const isOneShape = blocks.every((block) => block.shape === blocks[0]!.shape)
     for (const { block, cursor } of isOneShape ? inTurn(blocks) : inCommitOrder(blocks)) {
-      if (compareLsn(cursor.lsn, this.#position) < 0 || compareLsn(cursor.lsn, this.#to) > 0) continue
+      if (
+        comparePositions(cursor.position, this.#position) < 0 ||
+        comparePositions(cursor.position, this.#to) > 0
+      )
+        continue
       this.#change(this.#door(block, cursor), cursor)
     }
     // What is folded on disk has been copied there.

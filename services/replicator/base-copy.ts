@@ -7,7 +7,13 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  laterPosition,
+  parsePosition,
+  type Position,
+  positionText,
+} from '../core/position.ts'
 import type { GapNotice } from '../core/transaction.ts'
 import type { Snapshot, SnapshotTable, Source } from '../core/ports/source.ts'
 import { TidemarkError } from '../core/errors.ts'
@@ -95,8 +101,8 @@ export class BaseCopy {
     let bytes = 0n
     let from = closing
     for (const { body } of done.values()) {
-      end = maxLsn(end, parseLsn(body.position))
-      if (compareLsn(parseLsn(body.position), from) < 0) from = parseLsn(body.position)
+      end = laterPosition(end, parsePosition(body.position))
+      if (comparePositions(parsePosition(body.position), from) < 0) from = parsePosition(body.position)
       rows += BigInt(body.rows)
       for (const part of body.parts) bytes += BigInt(part.bytes)
     }
@@ -104,8 +110,8 @@ export class BaseCopy {
       kind: 'base',
       generation: number,
       base,
-      from: formatLsn(from),
-      closing: formatLsn(end),
+      from: positionText(from),
+      closing: positionText(end),
       tables: [...done].map(([oid, { entry }]) => ({ oid, entry: String(entry) })),
       dropped,
       rows: String(rows),
@@ -129,7 +135,15 @@ export class BaseCopy {
       (gap) => gap.scope.kind === 'table' && scope.kind === 'table' && gap.scope.oid === scope.oid,
     )
     if (isOpen) return
-    await repository.append({ kind: 'gap', generation, id, from: formatLsn(from), to: null, reason, scope })
+    await repository.append({
+      kind: 'gap',
+      generation,
+      id,
+      from: positionText(from),
+      to: null,
+      reason,
+      scope,
+    })
     events.onRefused?.({ id, from, reason, scope })
   }
 
@@ -155,7 +169,7 @@ export class BaseCopy {
     const { closing, refused } = await this.#rounds(copies, signal)
     // What is left is gone: behind the snapshot there is nothing to read.
     for (const gap of gaps)
-      if (!closed.has(gap.id) && !refused.has(gap.oid)) await close(gap, formatLsn(closing))
+      if (!closed.has(gap.id) && !refused.has(gap.oid)) await close(gap, positionText(closing))
     return new Set(gaps.flatMap(({ id, oid }) => (refused.has(oid) ? [id] : [])))
   }
 
@@ -167,7 +181,7 @@ export class BaseCopy {
         scope.kind === 'table' &&
         scope.oid === gap.oid &&
         isRowTooLarge(reason) &&
-        compareLsn(from, parseLsn(at)) < 0,
+        comparePositions(from, parsePosition(at)) < 0,
     )
     for (const { id } of [gap, ...others]) await repository.append({ kind: 'gap-closed', generation, id, at })
   }
@@ -175,12 +189,12 @@ export class BaseCopy {
   async #rounds(
     copies: Copies,
     signal: AbortSignal,
-  ): Promise<{ closing: Lsn; dropped: number[]; refused: ReadonlyMap<number, GapNotice> }> {
+  ): Promise<{ closing: Position; dropped: number[]; refused: ReadonlyMap<number, GapNotice> }> {
     const { only, done } = copies
     const { source, events, randomness } = this.#options
     const refused = new Map<number, GapNotice>()
     const vanished = new Set<number>()
-    let closing: Lsn | undefined
+    let closing: Position | undefined
     for (let round = 1; round <= ROUNDS; round++) {
       const snapshot = await source.snapshot({
         signal,
@@ -232,7 +246,7 @@ export class BaseCopy {
     await repository.append({
       kind: 'schema',
       generation,
-      at: formatLsn(snapshot.consistentPoint),
+      at: positionText(snapshot.consistentPoint),
       snapshot: facts.snapshot,
       ...(facts.reading === undefined
         ? {}
@@ -322,7 +336,7 @@ export class BaseCopy {
       oid: version.oid,
       schema: version.schema,
       name: version.name,
-      position: formatLsn(snapshot.consistentPoint),
+      position: positionText(snapshot.consistentPoint),
       shape: shape.id,
       rows: String(rows),
       rawBytes: String(parts.reduce((sum, part) => sum + part.rawBytes, 0)),

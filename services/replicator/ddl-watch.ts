@@ -1,7 +1,7 @@
 /** Looks at DDL records as they pass: which of them leave a table in a state that the stream cannot tell. */
 import type { Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import type { GapNotice, TransactionPart } from '../core/transaction.ts'
 import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import { type DdlRecord, parseDdlRecord } from '../formats/ddl-record.ts'
@@ -31,7 +31,7 @@ export class DdlWatch {
    * @param checked where the catalog last agreed with the records: what a repair tells happened somewhere behind it
    * @throws TidemarkError PUBLICATION_UNSAFE where more may be missing than a gap of a table tells
    */
-  gapsOf(part: TransactionPart, checked: Lsn): GapNotice[] {
+  gapsOf(part: TransactionPart, checked: Position): GapNotice[] {
     const records = part.ddl.map(parseDdlRecord)
     const gaps = new Map<number, GapNotice>()
     for (const [index, record] of records.entries()) {
@@ -46,7 +46,7 @@ export class DdlWatch {
         for (const table of record.facts.tables)
           this.#open(gaps, table.oid, {
             ...(record.facts.listed === true
-              ? { from: part.head.lsn, reason: LISTED }
+              ? { from: part.head.position, reason: LISTED }
               : { from: checked, reason: PUT_BACK }),
             ...table,
           })
@@ -59,7 +59,7 @@ export class DdlWatch {
       const reason = rewriteReason(record, after)
       if (reason === undefined) continue
       this.#open(gaps, record.oid, {
-        from: part.head.lsn,
+        from: part.head.position,
         reason,
         schema: after.schema,
         name: after.name,
@@ -74,7 +74,7 @@ export class DdlWatch {
     const before = was === undefined || was.reason === LEFT_OUT ? [] : was.reason.split(AND)
     gaps.set(oid, {
       id: was?.id ?? this.#randomness.uuid(),
-      from: was === undefined || compareLsn(from, was.from) < 0 ? from : was.from,
+      from: was === undefined || comparePositions(from, was.from) < 0 ? from : was.from,
       // Whether it is left out now is what the last record says.
       reason: reason === LEFT_OUT ? LEFT_OUT : [...new Set([...before, reason])].join(AND),
       scope: { kind: 'table', oid, schema, name },
@@ -85,7 +85,7 @@ export class DdlWatch {
 const AND = '; '
 
 interface Opening {
-  readonly from: Lsn
+  readonly from: Position
   readonly reason: string
   readonly schema: string
   readonly name: string

@@ -5,7 +5,7 @@
 import type { Clock, Randomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { type Lsn, maxLsn } from '../core/position.ts'
+import { laterPosition, type Position } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { ControlRecord, GapNotice, TransactionPart } from '../core/transaction.ts'
@@ -29,11 +29,11 @@ export interface ReplicatorEvents {
 export interface ReplicatorOptions {
   readonly source: Source
   readonly log: ChangeLog
-  readonly from: Lsn
+  readonly from: Position
   /** What the store holds. */
-  readonly durable: Lsn
+  readonly durable: Position
   /** Up to here every schema change is known to have its record. */
-  readonly checked: Lsn
+  readonly checked: Position
   /** Tables with an open gap in the ledger. */
   readonly inGap?: ReadonlySet<number>
   readonly sampleMs: number
@@ -52,11 +52,11 @@ export class Replicator {
   readonly #options: ReplicatorOptions
   readonly #watch: DdlWatch
   readonly #sequences: SequenceWatch
-  #received: Lsn
+  #received: Position
   /** The newest sample of sequences that was recorded; undefined before the first: what an earlier process received last may have none. */
-  #sampled: { readonly at: Lsn; readonly checked: boolean } | undefined
+  #sampled: { readonly at: Position; readonly checked: boolean } | undefined
   /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
-  #checked: Lsn
+  #checked: Position
   /** Transactions in which missing records were made; until they have come, nothing counts as checked. */
   readonly #repairing = new Set<string>()
   /** Such transactions that have come: the stream may be faster than the answer that names them. */
@@ -82,7 +82,7 @@ export class Replicator {
   }
 
   /** End of the last transaction that came whole. */
-  get received(): Lsn {
+  get received(): Position {
     return this.#received
   }
 
@@ -98,12 +98,12 @@ export class Replicator {
     sampling.catch((error: unknown) => this.#fail(error, stop))
     try {
       // What a crash left unread is read now: nothing else may tell of it any more.
-      this.#schema.want(maxLsn(log.complete, this.#options.durable))
+      this.#schema.want(laterPosition(log.complete, this.#options.durable))
       reading = this.#schema.run(inner)
       reading.catch((error: unknown) => this.#fail(error, stop))
       for await (const item of source.stream(from, inner)) {
         if (item.kind === 'gap' && !this.#isNew(item.gap)) continue
-        const ends = item.kind === 'changes' && item.endLsn !== undefined
+        const ends = item.kind === 'changes' && item.end !== undefined
         // Its gaps go before it: a log that keeps the transaction keeps them too.
         if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
         await log.append(item.kind === 'heartbeat' ? this.#dated(item) : item, inner)
@@ -158,9 +158,9 @@ export class Replicator {
   }
 
   #committed(part: TransactionPart): void {
-    this.#received = part.endLsn!
+    this.#received = part.end!
     this.#moments.reach(this.#received)
-    if (part.ddl.length > 0) this.#schema.want(part.head.lsn)
+    if (part.ddl.length > 0) this.#schema.want(part.head.position)
   }
 
   /**
@@ -199,7 +199,7 @@ export class Replicator {
   }
 
   /** Whether what the catalog says, behind the last transaction that was received, has its records; else it gets them now. */
-  async #compare(at: Lsn): Promise<boolean> {
+  async #compare(at: Position): Promise<boolean> {
     const { source, log } = this.#options
     const checked = await this.#check(at)
     if (await source.isReadingOld()) this.#schema.look()
@@ -208,7 +208,7 @@ export class Replicator {
   }
 
   /** After the last transaction that was received: what the sequences say then is at least what it used. */
-  async #samples(at: Lsn, checked: boolean, signal: AbortSignal): Promise<void> {
+  async #samples(at: Position, checked: boolean, signal: AbortSignal): Promise<void> {
     const { source, log } = this.#options
     const before = this.#sampled
     if (before?.at === at && (before.checked || !checked)) return
@@ -250,7 +250,7 @@ export class Replicator {
   }
 
   /** Whether every schema change up to `at` has its record, and the stream has brought those that were made just now. */
-  async #check(at: Lsn): Promise<boolean> {
+  async #check(at: Position): Promise<boolean> {
     if (this.#awaitsRecords()) return false
     const { recorded, failed } = await this.#options.source.repairCatalog()
     if (recorded !== undefined) this.#repairing.add(recorded)

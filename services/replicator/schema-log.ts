@@ -3,7 +3,7 @@
  * catalog. The first one of a process is whole, and compared with the ledger's newest; those behind it are changes.
  */
 import type { Clock, Randomness } from '../core/clock.ts'
-import { LSN_ZERO, type Lsn, maxLsn } from '../core/position.ts'
+import { laterPosition, ORIGIN, type Position } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import { isVisible } from '../core/snapshot.ts'
@@ -38,7 +38,7 @@ const UNASKED_MS = 10 * 60_000
 export class SchemaLog {
   readonly #options: SchemaLogOptions
   /** Commit LSN of the newest transaction whose schema changes are to be read, and of those that were. */
-  #wanted: Lsn | undefined
+  #wanted: Position | undefined
   #more: Deferred<void> = deferred()
   /** The reading that the log has of this process. */
   #last: string | undefined
@@ -50,8 +50,8 @@ export class SchemaLog {
   }
 
   /** A transaction with DDL has come. */
-  want(lsn: Lsn): void {
-    this.#wanted = maxLsn(this.#wanted ?? LSN_ZERO, lsn)
+  want(position: Position): void {
+    this.#wanted = laterPosition(this.#wanted ?? ORIGIN, position)
     this.#more.resolve()
   }
 
@@ -98,7 +98,7 @@ export class SchemaLog {
   async #read(signal: AbortSignal): Promise<void> {
     const { source } = this.#options
     const isAsked = this.#wanted !== undefined
-    const covers = this.#wanted ?? LSN_ZERO
+    const covers = this.#wanted ?? ORIGIN
     this.#wanted = undefined
     try {
       const change = this.#last === undefined ? undefined : await source.schemaSince(this.#last)

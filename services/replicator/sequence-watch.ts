@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import {
   type SampledSequences,
   sequenceIdentity,
@@ -34,7 +34,7 @@ export class SequenceWatch {
   }
 
   /** @param readings every sequence that can be read, taken after everything up to `at` was received */
-  sample(at: Lsn, readings: readonly SequenceReading[]): SampledSequences {
+  sample(at: Position, readings: readonly SequenceReading[]): SampledSequences {
     this.#turnDay()
     const now = new Map(readings.map((reading) => [sequenceIdentity(reading), reading]))
     const changed: SequenceReading[] = []

@@ -2,7 +2,7 @@
  * Up to which time of the source everything is known: a commit is stamped before its record is written, so what was stamped
  * well before the clock was read lies below the position that was read behind it.
  */
-import { compareLsn, type Lsn } from '../core/position.ts'
+import { comparePositions, type Position } from '../core/position.ts'
 import type { SourceMoment } from '../core/ports/source.ts'
 import { formatInstant } from '../formats/temporal.ts'
 
@@ -20,8 +20,8 @@ export class SourceMoments {
   }
 
   /** The stream has brought everything below `end`. */
-  reach(end: Lsn): void {
-    while (this.#ahead[0] !== undefined && compareLsn(this.#ahead[0].at, end) <= 0)
+  reach(end: Position): void {
+    while (this.#ahead[0] !== undefined && comparePositions(this.#ahead[0].at, end) <= 0)
       this.#reached = this.#ahead.shift()!.time - STAMP_MICROS
   }
 

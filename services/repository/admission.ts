@@ -3,7 +3,7 @@
  * An entry that nobody could read past would make the whole backup unreadable.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { compareLsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition } from '../core/position.ts'
 import { type EntryBody, isSameBody, type NumberedEntry } from '../formats/ledger-entry.ts'
 import type { CatalogEntry, Retirement } from './catalog-entry.ts'
 import type { Gap, Generation } from './generation.ts'
@@ -93,14 +93,14 @@ function judgeSegments(
   entry: CatalogEntry,
 ): Verdict {
   if (isStale(known, body.lane, body.term)) return 'stale'
-  const from = parseLsn(body.from)
-  if (compareLsn(from, generation.to) !== 0) {
+  const from = parsePosition(body.from)
+  if (comparePositions(from, generation.to) !== 0) {
     const { last } = generation.segments
     const isOther = generation.lastSigner !== undefined && generation.lastSigner !== entry.signer
     if (last !== undefined && !isOther && isSameBody(last.body, body)) return 'repeats'
     throw broken(entry, `it continues from ${body.from}, but the window ends elsewhere`)
   }
-  if (compareLsn(parseLsn(body.to), from) < 0) throw broken(entry, 'its range runs backwards')
+  if (comparePositions(parsePosition(body.to), from) < 0) throw broken(entry, 'its range runs backwards')
   return 'counts'
 }
 

@@ -3,7 +3,7 @@
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
 import { must, TidemarkError } from '../core/errors.ts'
-import { compareLsn, maxLsn, parseLsn } from '../core/position.ts'
+import { comparePositions, laterPosition, parsePosition } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
 import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
 import { parseInstant } from '../formats/temporal.ts'
@@ -218,8 +218,8 @@ export class Catalog {
         break
       case 'heartbeat': {
         const generation = this.#of(body.generation)
-        const end = parseLsn(body.end)
-        if (compareLsn(end, generation.end) > 0) generation.end = end
+        const end = parsePosition(body.end)
+        if (comparePositions(end, generation.end) > 0) generation.end = end
         generation.timeline = Math.max(generation.timeline, body.timeline)
         generation.lastWrittenAt = entry.writtenAt
         if (body.asOf !== undefined) generation.asOf = laterInstant(generation.asOf, body.asOf)
@@ -234,8 +234,8 @@ export class Catalog {
         generation.addBase({
           id: body.base,
           ...numbered,
-          closing: parseLsn(body.closing),
-          from: parseLsn(body.from),
+          closing: parsePosition(body.closing),
+          from: parsePosition(body.from),
           tables,
           entry: body,
         })
@@ -244,7 +244,8 @@ export class Catalog {
       case 'sequences': {
         const generation = this.#of(body.generation)
         generation.segments.push({ ...numbered, body })
-        if (body.checked !== null) generation.checked = maxLsn(generation.checked, parseLsn(body.checked))
+        if (body.checked !== null)
+          generation.checked = laterPosition(generation.checked, parsePosition(body.checked))
         break
       }
       case 'marker':
@@ -254,8 +255,8 @@ export class Catalog {
         this.gaps.push({
           id: body.id,
           generation: body.generation,
-          from: parseLsn(body.from),
-          to: body.to === null ? undefined : parseLsn(body.to),
+          from: parsePosition(body.from),
+          to: body.to === null ? undefined : parsePosition(body.to),
           reason: body.reason,
           scope: body.scope,
           closedAt: undefined,
@@ -266,7 +267,7 @@ export class Catalog {
           this.gaps.find((g) => g.id === body.id),
           'a gap',
         )
-        gap.closedAt = parseLsn(body.at)
+        gap.closedAt = parsePosition(body.at)
         break
       }
       case 'attestation':
@@ -344,12 +345,12 @@ export class Catalog {
 
   #segments(entry: NumberedEntry<'segments'>, signer: string | undefined): void {
     const generation = this.#of(entry.body.generation)
-    const to = parseLsn(entry.body.to)
+    const to = parsePosition(entry.body.to)
     generation.lastSigner = signer
     generation.segments.push(entry)
     generation.to = to
-    const end = parseLsn(entry.body.end)
-    if (compareLsn(end, generation.end) > 0) generation.end = end
+    const end = parsePosition(entry.body.end)
+    if (comparePositions(end, generation.end) > 0) generation.end = end
     generation.timeline = Math.max(generation.timeline, entry.body.timeline)
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
@@ -357,7 +358,7 @@ export class Catalog {
     const { log } = entry.body
     if (log === null || Number(log.since) >= Number(generation.log?.since ?? 0)) generation.log = log
     if (entry.body.checked !== null)
-      generation.checked = maxLsn(generation.checked, parseLsn(entry.body.checked))
+      generation.checked = laterPosition(generation.checked, parsePosition(entry.body.checked))
   }
 
   #dropHolds(which: (hold: EntryOf<'hold'>) => boolean): void {

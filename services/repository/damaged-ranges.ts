@@ -2,7 +2,13 @@
  * Which points need what is known to be damaged: told by names and positions, without reading anything. Where a table is left out
  * of a restore, or a row group is passed over, one of them may come back all the same.
  */
-import { compareLsn, type Lsn, parseLsn, toLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  parsePosition,
+  type Position,
+  positionAfter,
+  positionOf,
+} from '../core/position.ts'
 import type { DamagedObject } from '../formats/entry-fields.ts'
 import { namedPlace } from '../formats/object-name.ts'
 import type { Base, Generation } from './generation.ts'
@@ -14,8 +20,8 @@ type Known = Pick<Repository, 'catalog' | 'ledger'>
 /** Points from `from` to `to`, both of them included, need what is in no store. */
 export interface DamagedRange {
   readonly generation: Generation
-  readonly from: Lsn
-  readonly to: Lsn
+  readonly from: Position
+  readonly to: Position
   readonly objects: readonly DamagedObject[]
 }
 
@@ -26,7 +32,7 @@ export function damagedRanges(repository: Known): DamagedRange[] {
   if (lost.length === 0) return []
   return catalog.generations.flatMap((generation) => {
     const spans = lost.flatMap((one) => spansOf(repository, generation, one))
-    const ranges = new Map<string, { from: Lsn; to: Lsn; objects: DamagedObject[] }>()
+    const ranges = new Map<string, { from: Position; to: Position; objects: DamagedObject[] }>()
     for (const { from, to, one } of spans) {
       const key = `${from}-${to}`
       const range = ranges.get(key)
@@ -34,7 +40,7 @@ export function damagedRanges(repository: Known): DamagedRange[] {
       else range.objects.push(one)
     }
     return [...ranges.values()]
-      .sort((a, b) => compareLsn(a.from, b.from) || compareLsn(a.to, b.to))
+      .sort((a, b) => comparePositions(a.from, b.from) || comparePositions(a.to, b.to))
       .map((range) => ({ generation, ...range }))
   })
 }
@@ -43,10 +49,12 @@ export function damagedRanges(repository: Known): DamagedRange[] {
 export function damageAt(
   ranges: readonly DamagedRange[],
   generation: Generation,
-  lsn: Lsn,
+  position: Position,
 ): readonly DamagedObject[] {
   return ranges.flatMap((range) =>
-    range.generation === generation && compareLsn(range.from, lsn) <= 0 && compareLsn(lsn, range.to) <= 0
+    range.generation === generation &&
+    comparePositions(range.from, position) <= 0 &&
+    comparePositions(position, range.to) <= 0
       ? range.objects
       : [],
   )
@@ -60,17 +68,17 @@ function spansOf(
   repository: Known,
   generation: Generation,
   one: DamagedObject,
-): { readonly from: Lsn; readonly to: Lsn; readonly one: DamagedObject }[] {
-  const spans: { from: Lsn; to: Lsn; one: DamagedObject }[] = []
+): { readonly from: Position; readonly to: Position; readonly one: DamagedObject }[] {
+  const spans: { from: Position; to: Position; one: DamagedObject }[] = []
   const bases = generation.bases.filter((base) => generation.isClosed(base))
   for (const [i, base] of bases.entries()) {
     const from = neededFrom(repository, generation, base, one)
     const next = bases[i + 1]
     // A point right below the closing position begins from that base already.
-    const to = next === undefined ? generation.end : toLsn(next.closing - 2n)
-    if (from === undefined || compareLsn(from, to) > 0) continue
+    const to = next === undefined ? generation.end : positionOf(next.closing - 2n)
+    if (from === undefined || comparePositions(from, to) > 0) continue
     const last = spans.at(-1)
-    if (last !== undefined && from <= last.to + 2n) last.to = to
+    if (last !== undefined && comparePositions(from, positionAfter(positionAfter(last.to))) <= 0) last.to = to
     else spans.push({ from, to, one })
   }
   return spans
@@ -82,17 +90,17 @@ export function neededFrom(
   generation: Generation,
   base: Base,
   one: DamagedObject,
-): Lsn | undefined {
+): Position | undefined {
   const number = generation.facts.generation
   const place = namedPlace(one.object)
-  const until = one.until === null ? undefined : parseLsn(one.until)
-  const isSince = until !== undefined && compareLsn(until, base.from) >= 0
-  const from = (lsn: Lsn | undefined): Lsn =>
-    lsn !== undefined && compareLsn(lsn, base.closing) > 0 ? lsn : base.closing
+  const until = one.until === null ? undefined : parsePosition(one.until)
+  const isSince = until !== undefined && comparePositions(until, base.from) >= 0
+  const from = (position: Position | undefined): Position =>
+    position !== undefined && comparePositions(position, base.closing) > 0 ? position : base.closing
   switch (place?.kind) {
     case 'changes':
       // What its cut begins behind does not need it.
-      return place.generation === number && isSince ? from(toLsn(place.at + 1n)) : undefined
+      return place.generation === number && isSince ? from(positionAfter(place.at)) : undefined
     case 'sequences':
       return place.generation === number && isSince ? from(until) : undefined
     case 'copy':
@@ -124,7 +132,7 @@ export function neededFrom(
 function isReadAgain(generation: Generation, base: Base, entry: bigint): boolean {
   return generation.schemas.some(
     ({ number, body }) =>
-      body.kind === 'schema' && number > entry && compareLsn(parseLsn(body.at), base.closing) <= 0,
+      body.kind === 'schema' && number > entry && comparePositions(parsePosition(body.at), base.closing) <= 0,
   )
 }
 
@@ -132,13 +140,14 @@ function isReadAgain(generation: Generation, base: Base, entry: bigint): boolean
 function keysSince(generation: Generation, base: Base): Set<string> {
   const keys = new Set<string>()
   for (const { body } of generation.tables.values())
-    if (body.base === base.id || compareLsn(parseLsn(body.position), base.from) >= 0)
+    if (body.base === base.id || comparePositions(parsePosition(body.position), base.from) >= 0)
       for (const { key } of [...body.parts, body.version]) keys.add(key)
   for (const page of generation.segments.pages)
-    if (compareLsn(parseLsn(page.range.to), base.from) >= 0) for (const key of page.keys) keys.add(key)
+    if (comparePositions(parsePosition(page.range.to), base.from) >= 0)
+      for (const key of page.keys) keys.add(key)
   for (const entry of generation.segments.unpaged) {
     if (!isSegments(entry)) keys.add(entry.body.object.key)
-    else if (compareLsn(parseLsn(entry.body.to), base.from) >= 0)
+    else if (comparePositions(parsePosition(entry.body.to), base.from) >= 0)
       for (const { key } of [...entry.body.objects, entry.body.index]) keys.add(key)
   }
   for (const { number, body } of generation.schemas)

@@ -2,15 +2,15 @@
  * Floors: where a backup, or what one store keeps of it, begins. Objects below are told by their names, so that mirror, scrub, repair
  * and removal agree about every object without looking into anything.
  */
-import { compareLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../core/position.ts'
 import type { FloorText, SealedRef } from '../formats/ledger-entry.ts'
 import { namedPlace } from '../formats/object-name.ts'
 
 export interface Floor {
   readonly generation: number
   readonly base: string
-  readonly before: Lsn
-  readonly schemasFrom: Lsn
+  readonly before: Position
+  readonly schemasFrom: Position
   readonly gone: ReadonlySet<string>
   readonly roots: bigint
   readonly pages: bigint
@@ -22,8 +22,8 @@ export function parseFloor(text: FloorText): Floor {
   return {
     generation: text.generation,
     base: text.base,
-    before: parseLsn(text.before),
-    schemasFrom: parseLsn(text.schemasFrom),
+    before: parsePosition(text.before),
+    schemasFrom: parsePosition(text.schemasFrom),
     gone: new Set(text.gone),
     roots: BigInt(text.roots),
     pages: BigInt(text.pages),
@@ -49,14 +49,14 @@ export function isBelow(floor: Floor | undefined, name: string): boolean {
     case 'schema':
       return (
         place.generation < floor.generation ||
-        (place.generation === floor.generation && compareLsn(place.at, floor.schemasFrom) < 0)
+        (place.generation === floor.generation && comparePositions(place.at, floor.schemasFrom) < 0)
       )
     case 'changes':
     case 'sequences':
     case 'ddl':
       return (
         place.generation < floor.generation ||
-        (place.generation === floor.generation && compareLsn(place.at, floor.before) < 0)
+        (place.generation === floor.generation && comparePositions(place.at, floor.before) < 0)
       )
   }
 }
@@ -65,5 +65,5 @@ export function isBelow(floor: Floor | undefined, name: string): boolean {
 export function laterFloor(a: Floor | undefined, b: Floor | undefined): Floor | undefined {
   if (a === undefined || b === undefined) return a ?? b
   if (a.generation !== b.generation) return a.generation > b.generation ? a : b
-  return compareLsn(a.before, b.before) >= 0 ? a : b
+  return comparePositions(a.before, b.before) >= 0 ? a : b
 }

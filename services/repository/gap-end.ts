@@ -1,10 +1,10 @@
 /** Where a gap ends: by a copy of its table, or by the first base of a generation that came after its own. */
-import type { Lsn } from '../core/position.ts'
+import type { Position } from '../core/position.ts'
 import type { Catalog } from './catalog.ts'
 import type { Gap } from './generation.ts'
 
 export interface GapEnd {
-  readonly at: Lsn
+  readonly at: Position
   /** Positions of two generations may overlap. */
   readonly generation: number
 }

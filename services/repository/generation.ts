@@ -1,5 +1,11 @@
 /** One generation as the ledger has it: its segments, bases, tables and schemas, and where it begins and ends. */
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import {
+  comparePositions,
+  parsePosition,
+  type Position,
+  positionAfter,
+  positionText,
+} from '../core/position.ts'
 import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
 import type { StoredObject } from '../formats/entry-fields.ts'
 import type { EntryOf, NumberedEntry, SealedRef } from '../formats/ledger-entry.ts'
@@ -11,20 +17,20 @@ import type { SegmentLog } from './segment-log.ts'
 export interface Gap {
   readonly id: string
   readonly generation: number
-  readonly from: Lsn
-  readonly to: Lsn | undefined
+  readonly from: Position
+  readonly to: Position | undefined
   readonly reason: string
   readonly scope: EntryOf<'gap'>['scope']
   /** For a table's gap: where the re-snapshot that closed it stands. */
-  closedAt: Lsn | undefined
+  closedAt: Position | undefined
 }
 
 export interface Base {
   readonly id: string
   readonly number: bigint
   readonly writtenAt: string
-  readonly closing: Lsn
-  readonly from: Lsn
+  readonly closing: Position
+  readonly from: Position
   readonly tables: readonly NumberedEntry<'table'>[]
   readonly entry: EntryOf<'base'>
 }
@@ -41,13 +47,13 @@ export class Generation {
   readonly markers: NumberedEntry<'marker'>[] = []
   readonly attestations: NumberedEntry<'attestation'>[] = []
   /** Commit LSN of the last durable transaction, or the generation's start. */
-  to: Lsn
+  to: Position
   /** What may be acknowledged, heartbeats included. */
-  end: Lsn
+  end: Position
   /** Of the newest entry that names one: where `end` lies. */
   timeline: number
   /** Up to here the source's catalog agreed with its DDL records. */
-  checked: Lsn
+  checked: Position
   /** Where the change log has what comes next. */
   log: EntryOf<'segments'>['log'] = null
   /** When the last entry that says "nothing is missing up to here" was written. */
@@ -62,7 +68,7 @@ export class Generation {
     this.#segments = segments
     this.number = number
     this.facts = facts
-    this.to = parseLsn(facts.consistentPoint)
+    this.to = parsePosition(facts.consistentPoint)
     this.end = this.to
     this.checked = this.to
     this.timeline = facts.timeline
@@ -73,8 +79,8 @@ export class Generation {
     return this.#segments
   }
 
-  get consistentPoint(): Lsn {
-    return parseLsn(this.facts.consistentPoint)
+  get consistentPoint(): Position {
+    return parsePosition(this.facts.consistentPoint)
   }
 
   /** Finished ones, the oldest first; none that begins before the floor. */
@@ -85,7 +91,10 @@ export class Generation {
 
   /** Whether the stream has reached a base's closing position: before that, no point can be restored from it. */
   isClosed(base: Base): boolean {
-    return compareLsn(base.closing, this.end) <= 0 || base.closing <= this.to + 1n
+    return (
+      comparePositions(base.closing, this.end) <= 0 ||
+      comparePositions(base.closing, positionAfter(this.to)) <= 0
+    )
   }
 
   /** Those too that begin before the floor. */
@@ -98,7 +107,9 @@ export class Generation {
     const floor = this.#floor
     return floor === undefined
       ? this.#schemas
-      : this.#schemas.filter((schema) => compareLsn(parseLsn(schema.body.at), floor.schemasFrom) >= 0)
+      : this.#schemas.filter(
+          (schema) => comparePositions(parsePosition(schema.body.at), floor.schemasFrom) >= 0,
+        )
   }
 
   /** The newest reading of the schema that changes can continue. */
@@ -143,7 +154,7 @@ export class Generation {
     for (const base of this.#bases.slice(0, Math.max(0, bases))) forgotten.add(base.number)
     for (const [number, table] of this.tables) if (floor.gone.has(table.body.base)) forgotten.add(number)
     for (const schema of this.#schemas)
-      if (compareLsn(parseLsn(schema.body.at), floor.schemasFrom) < 0) forgotten.add(schema.number)
+      if (comparePositions(parsePosition(schema.body.at), floor.schemasFrom) < 0) forgotten.add(schema.number)
     this.#bases = this.#bases.filter((base) => !forgotten.has(base.number))
     this.#schemas = this.#schemas.filter((schema) => !forgotten.has(schema.number))
     for (const number of forgotten) this.tables.delete(number)
@@ -164,9 +175,9 @@ export class Generation {
     const { last } = this.segments
     return {
       generation: this.facts.generation,
-      to: formatLsn(this.to),
-      end: formatLsn(this.end),
-      checked: formatLsn(this.checked),
+      to: positionText(this.to),
+      end: positionText(this.end),
+      checked: positionText(this.checked),
       log: this.log,
       lastWrittenAt: this.lastWrittenAt,
       timeline: this.timeline,
@@ -180,9 +191,9 @@ export class Generation {
   resume(stored: CheckpointRoot['generations'][number], segments: SegmentLog): void {
     this.#segments = segments
     segments.floor = this.#floor?.before
-    this.to = parseLsn(stored.to)
-    this.end = parseLsn(stored.end)
-    this.checked = parseLsn(stored.checked)
+    this.to = parsePosition(stored.to)
+    this.end = parsePosition(stored.end)
+    this.checked = parsePosition(stored.checked)
     this.log = stored.log
     this.lastWrittenAt = stored.lastWrittenAt
     this.asOf = stored.asOf

@@ -2,7 +2,7 @@
  * The segments and sequences entries of one generation, in the ledger's order: the newest in memory, the older ones in
  * index pages that are read when somebody wants what is in them. Most questions are answered by the pages' sums.
  */
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../core/position.ts'
 import { contentOf, type PagedEntry, type PageSummary } from '../formats/checkpoint.ts'
 import type { StoredObject } from '../formats/entry-fields.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
@@ -11,9 +11,9 @@ import { parseInstant } from '../formats/temporal.ts'
 /** What an entry covers, and what a page covers: for choosing. Times are RFC 3339, undefined where there is no commit. */
 export interface Coverage {
   /** Exclusive. */
-  readonly from: Lsn
-  readonly to: Lsn
-  readonly end: Lsn
+  readonly from: Position
+  readonly to: Position
+  readonly end: Position
   readonly firstCommittedAt: string | undefined
   readonly latestCommittedAt: string | undefined
   readonly hasDdl: boolean
@@ -41,7 +41,7 @@ export class SegmentLog {
   #last: NumberedEntry<'segments'> | undefined
   #firstCommittedAt: string | undefined
   /** What begins before it does not count. */
-  floor: Lsn | undefined
+  floor: Position | undefined
 
   constructor(
     generation: number,
@@ -104,9 +104,9 @@ export class SegmentLog {
   }
 
   /** Nobody asks for what begins before it any more. @param firstEntry the number of the first entry that stays */
-  forget(before: Lsn, firstEntry: bigint): void {
+  forget(before: Position, firstEntry: bigint): void {
     this.#pages = this.#pages.filter((page) => BigInt(page.to) >= firstEntry)
-    this.#tail = this.#tail.filter((entry) => compareLsn(coverageOf(entry).from, before) >= 0)
+    this.#tail = this.#tail.filter((entry) => comparePositions(coverageOf(entry).from, before) >= 0)
   }
 
   #between(from: bigint, to: bigint): PagedEntry[] {
@@ -166,8 +166,9 @@ export class SegmentLog {
     return floor === undefined
       ? asked
       : (coverage) =>
-          (coverage.isPage ? compareLsn(coverage.to, floor) >= 0 : compareLsn(coverage.from, floor) >= 0) &&
-          asked(coverage)
+          (coverage.isPage
+            ? comparePositions(coverage.to, floor) >= 0
+            : comparePositions(coverage.from, floor) >= 0) && asked(coverage)
   }
 
   /** Of everything. */
@@ -231,7 +232,7 @@ class Sums implements SegmentSums {
 
 function coverageOf(entry: PagedEntry): Coverage {
   if (!isSegments(entry)) {
-    const at = parseLsn(entry.body.at)
+    const at = parsePosition(entry.body.at)
     return {
       from: at,
       to: at,
@@ -243,9 +244,9 @@ function coverageOf(entry: PagedEntry): Coverage {
   }
   const { body } = entry
   return {
-    from: parseLsn(body.from),
-    to: parseLsn(body.to),
-    end: parseLsn(body.end),
+    from: parsePosition(body.from),
+    to: parsePosition(body.to),
+    end: parsePosition(body.end),
     firstCommittedAt: body.firstCommittedAt,
     latestCommittedAt: body.latestCommittedAt,
     hasDdl: body.hasDdl,
@@ -255,9 +256,9 @@ function coverageOf(entry: PagedEntry): Coverage {
 function coverageOfPage(page: PageSummary): Coverage {
   const { from, to, end } = page.range
   return {
-    from: parseLsn(from),
-    to: parseLsn(to),
-    end: parseLsn(end),
+    from: parsePosition(from),
+    to: parsePosition(to),
+    end: parsePosition(end),
     firstCommittedAt: page.firstCommittedAt ?? undefined,
     latestCommittedAt: page.latestCommittedAt ?? undefined,
     hasDdl: page.hasDdl,
@@ -269,8 +270,8 @@ function coverageOfPage(page: PageSummary): Coverage {
 export function summarize(entries: readonly PagedEntry[], object: StoredObject): PageSummary {
   const sums = new Sums()
   const covered = entries.map(coverageOf)
-  const extreme = (of: (coverage: Coverage) => Lsn, sign: number): string =>
-    formatLsn(covered.map(of).reduce((a, b) => (compareLsn(a, b) * sign >= 0 ? a : b)))
+  const extreme = (of: (coverage: Coverage) => Position, sign: number): string =>
+    positionText(covered.map(of).reduce((a, b) => (comparePositions(a, b) * sign >= 0 ? a : b)))
   const times = (of: (coverage: Coverage) => string | undefined): string[] =>
     covered
       .map(of)

@@ -4,7 +4,7 @@ import { openSource } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 
 const [storeUrl = '', keys = '', url = '', until = ''] = process.argv.slice(2)
@@ -26,7 +26,7 @@ const from = performance.now()
 const term = await repository.claim(0)
 const log = new DirectChangeLog()
 const stop = new AbortController()
-const end = parseLsn(until)
+const end = parsePosition(until)
 let bytes = 0
 let changes = 0
 const compactor = new Compactor({
@@ -41,7 +41,7 @@ const compactor = new Compactor({
     onDurable: (event) => {
       bytes += event.bytes
       changes += event.changes
-      if (compareLsn(event.end, end) >= 0) stop.abort(new DOMException('done', 'AbortError'))
+      if (comparePositions(event.end, end) >= 0) stop.abort(new DOMException('done', 'AbortError'))
     },
   },
 })

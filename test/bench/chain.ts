@@ -5,7 +5,7 @@ import { FolderStore } from '../../services/adapters/object-store/folder-store.t
 import type { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { verifyStore } from '../../services/app/operations/verify.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
-import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { type EntryOf, hashBytes } from '../../services/formats/ledger-entry.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 import type { Figure } from './main.ts'
@@ -31,10 +31,10 @@ export async function benchChain(
   await pipeline.drain()
   const { ledger, catalog, signer } = pipeline.repository
   const real = catalog.generation!.segments.last!.body
-  let to = parseLsn(real.to)
+  let to = parsePosition(real.to)
   for (let i = 0; i < ENTRIES; i++) {
     const from = to
-    to = toLsn(to + 1_000_000n)
+    to = positionOf(to + 1_000_000n)
     const object = async (
       name: string,
       size: number,
@@ -45,9 +45,9 @@ export async function benchChain(
     }
     const body: EntryOf<'segments'> = {
       ...real,
-      from: formatLsn(from),
-      to: formatLsn(to),
-      end: formatLsn(toLsn(to + 48n)),
+      from: positionText(from),
+      to: positionText(to),
+      end: positionText(positionOf(to + 48n)),
       objects: [{ ...real.objects[0]!, ...(await object(`segments/s${i}.avro`, SEGMENT_BYTES)) }],
       index: { ...real.index, ...(await object(`segments/s${i}.index`, INDEX_BYTES)) },
     }

@@ -3,7 +3,7 @@ import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.t
 import { openSource } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 
 const [storeUrl = '', keys = '', url = '', until = '', brokers = '', registry = '', prefix = ''] =
@@ -53,7 +53,7 @@ const log = await KafkaChangeLog.open(
   },
   stop.signal,
 )
-const end = parseLsn(until)
+const end = parsePosition(until)
 const from = performance.now()
 const replicator = new Replicator({
   source,
@@ -75,7 +75,7 @@ running.catch((error: unknown) => {
   console.error(error)
   process.exit(1)
 })
-while (compareLsn(log.accepted, end) < 0) await new Promise((resolve) => setTimeout(resolve, 20))
+while (comparePositions(log.accepted, end) < 0) await new Promise((resolve) => setTimeout(resolve, 20))
 const seconds = (performance.now() - from) / 1000
 stop.abort(new DOMException('done', 'AbortError'))
 await running

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { stringify } from 'yaml'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
-import { compareLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, positionOf } from '../../services/core/position.ts'
 import { kafkaSettings, startKafka } from '../support/kafka-bench.ts'
 import { fetchJars } from '../support/parts/maven.ts'
 import { runDebezium } from './debezium.ts'
@@ -265,8 +265,11 @@ async function compactors(
         busyCores()
       } else if (startedAt !== undefined && event.event === 'durable') {
         changes += event.changes ?? 0
-        const generation = event.to === undefined ? undefined : parseLsn(event.to)
-        if (generation !== undefined && compareLsn(generation, toLsn(parseLsn(options.end) - 4096n)) >= 0) {
+        const generation = event.to === undefined ? undefined : parsePosition(event.to)
+        if (
+          generation !== undefined &&
+          comparePositions(generation, positionOf(parsePosition(options.end) - 4096n)) >= 0
+        ) {
           const seconds = (performance.now() - startedAt) / 1000
           done.resolve({ rate: changes / seconds, cores: (cpu() - cpuAt) / seconds })
         }

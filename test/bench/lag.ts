@@ -4,7 +4,7 @@ import pg from 'pg'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import type { KafkaConfig } from '../../services/app/config/config.ts'
 import { Up } from '../../services/app/daemon/up.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import type { Workplace } from './workplace.ts'
 
 const SECONDS = Number(process.env['BENCH_LAG_SECONDS'] ?? 40)
@@ -58,10 +58,10 @@ async function measureLag(
   })
   const running = up.run(stop.signal)
   // What waits behind the slot is not what is measured.
-  const head = parseLsn(
+  const head = parsePosition(
     (await writer.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l,
   )
-  while (compareLsn(repository.catalog.generation!.end, head) < 0) {
+  while (comparePositions(repository.catalog.generation!.end, head) < 0) {
     up.source?.wantHeartbeat()
     await new Promise((resolve) => setTimeout(resolve, 200))
   }

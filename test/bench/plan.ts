@@ -10,7 +10,7 @@ import { FolderStore } from '../../services/adapters/object-store/folder-store.t
 import type { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
-import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import type { EntryOf } from '../../services/formats/ledger-entry.ts'
 import type { AnyEntry } from '../../services/repository/entry-reader.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
@@ -45,18 +45,18 @@ export async function benchPlan(folder: string, say: (text: string) => void): Pr
   await pipeline.drain()
   const { ledger, catalog, signer } = pipeline.repository
   const real = catalog.generation!.segments.last!
-  let to = parseLsn(real.body.to)
+  let to = parsePosition(real.body.to)
   let time = Date.parse(real.body.lastCommittedAt)
   const next = (): EntryOf<'segments'> => {
     const from = to
-    to = toLsn(to + 1_000_000n)
+    to = positionOf(to + 1_000_000n)
     const at = new Date((time += 5000)).toISOString()
     const hash = (): string => systemRandomness.bytes(32).toString('hex')
     return {
       ...real.body,
-      from: formatLsn(from),
-      to: formatLsn(to),
-      end: formatLsn(toLsn(to + 48n)),
+      from: positionText(from),
+      to: positionText(to),
+      end: positionText(positionOf(to + 48n)),
       firstCommittedAt: at,
       lastCommittedAt: at,
       latestCommittedAt: at,

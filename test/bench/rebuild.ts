@@ -8,7 +8,7 @@ import { DirectChangeLog } from '../../services/adapters/direct/direct-change-lo
 import { WireSession } from '../../services/engines/postgres/session/wire-session.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Figure } from './main.ts'
 import { median, spread, timed } from './tools.ts'
@@ -55,7 +55,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
   )
   const stop = new AbortController()
   const log = new DirectChangeLog()
-  const end = parseLsn(workplace.end)
+  const end = parsePosition(workplace.end)
   const term = await repository.claim(0)
   const compactor = new Compactor({
     log,
@@ -66,7 +66,8 @@ async function drainInto(workplace: Workplace): Promise<void> {
     clock: systemClock,
     randomness: systemRandomness,
     events: {
-      onDurable: (e) => compareLsn(e.end, end) >= 0 && stop.abort(new DOMException('done', 'AbortError')),
+      onDurable: (e) =>
+        comparePositions(e.end, end) >= 0 && stop.abort(new DOMException('done', 'AbortError')),
     },
   })
   const replicator = new Replicator({

@@ -7,7 +7,7 @@ import { CompressionGate, SegmentBuilder } from '../../services/compactor/segmen
 import { openStore } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
-import { toLsn } from '../../services/core/position.ts'
+import { positionOf } from '../../services/core/position.ts'
 import type { RelationVersion } from '../../services/core/relation.ts'
 import type { EncodedChanges } from '../../services/core/transaction.ts'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
@@ -133,8 +133,8 @@ export async function benchSeal(
             segmentName(
               1,
               0,
-              toLsn(BigInt(pair * 100 + i)),
-              toLsn(BigInt(pair * 100 + i + 1)),
+              positionOf(BigInt(pair * 100 + i)),
+              positionOf(BigInt(pair * 100 + i + 1)),
               0,
               repository.nonce(),
             ),

@@ -13,7 +13,7 @@ import { Topics } from '../../services/adapters/kafka/topics.ts'
 import { decodeUnit, HEADER } from '../../services/adapters/kafka/unit.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock } from '../../services/core/clock.ts'
-import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
+import { ORIGIN, positionOf } from '../../services/core/position.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
 import { NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
@@ -34,14 +34,14 @@ async function inParts(count: number): Promise<TransactionPart[]> {
       values: [`v${id}`],
     })),
   )
-  for await (const item of source.stream(LSN_ZERO, signal)) {
+  for await (const item of source.stream(ORIGIN, signal)) {
     if (item.kind !== 'changes') continue
     const { changes } = item
     return Array.from({ length: count }, (_, i) => {
       const [start, end] = [changes.offsets[i]!, changes.offsets[i + 1]!]
       return {
         ...item,
-        endLsn: i === count - 1 ? item.endLsn : undefined,
+        end: i === count - 1 ? item.end : undefined,
         changes: {
           ...changes,
           bytes: changes.bytes.subarray(start, end),
@@ -88,7 +88,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await Promise.race([all.promise, reading])
     // A reader that still waits for more behind the end would get this.
     const other = await open('order')
-    await other.append({ kind: 'heartbeat', at: toLsn(1n << 40n), timeline: 1 }, signal)
+    await other.append({ kind: 'heartbeat', at: positionOf(1n << 40n), timeline: 1 }, signal)
     other.end()
     await reading
     expect(got).toEqual(sent.map(shownItem))
@@ -107,7 +107,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await first.close()
     const second = await open('middle')
     expect(second.tail.open?.through).toBe(5)
-    expect(second.complete).toBe(LSN_ZERO)
+    expect(second.complete).toBe(ORIGIN)
     // The source sends it again from its beginning.
     for (const part of parts) await second.append(part, signal)
     second.end()
@@ -118,11 +118,11 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
         Buffer.concat(parts.map((part) => part.changes.bytes)),
       ),
     ).toBe(true)
-    expect(got.filter((part) => part.endLsn !== undefined).length).toBe(1)
-    expect(got.at(-1)!.endLsn).toBe(parts.at(-1)!.endLsn)
+    expect(got.filter((part) => part.end !== undefined).length).toBe(1)
+    expect(got.at(-1)!.end).toBe(parts.at(-1)!.end)
     await second.close()
     const third = await open('middle')
-    expect(third.complete).toBe(parts.at(-1)!.endLsn)
+    expect(third.complete).toBe(parts.at(-1)!.end)
     await third.close()
   })
 
@@ -164,7 +164,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const log = await open('unknown')
     const [known, behind] = (await items(2)) as [LogItem, LogItem]
     // As a newer writer puts it into the log.
-    const later = { kind: 'marker' as const, at: LSN_ZERO, name: 'm', toJSON: () => ({ kind: 'later' }) }
+    const later = { kind: 'marker' as const, at: ORIGIN, name: 'm', toJSON: () => ({ kind: 'later' }) }
     for (const item of [known, later, behind]) await log.append(item, signal)
     log.end()
     const got: string[] = []

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import type { ChangeLog } from '../../services/core/ports/change-log.ts'
-import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
+import { ORIGIN, positionOf } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 
 const LOGS: Readonly<Record<string, (limitBytes: number) => ChangeLog>> = {
@@ -17,7 +17,7 @@ async function items(count: number): Promise<LogItem[]> {
     source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(200)] }])
   const stop = new AbortController()
   const out: LogItem[] = []
-  for await (const item of source.stream(LSN_ZERO, stop.signal)) {
+  for await (const item of source.stream(ORIGIN, stop.signal)) {
     out.push(item)
     if (out.length === count) return out
   }
@@ -63,12 +63,12 @@ describe.each(Object.keys(LOGS))('%s', (kind) => {
     const log = LOGS[kind]!(1000)
     const heard: bigint[] = []
     const off = log.onAcknowledgeable((end) => heard.push(end))
-    log.markDurable(toLsn(10n))
-    log.markDurable(toLsn(5n))
+    log.markDurable(positionOf(10n))
+    log.markDurable(positionOf(5n))
     expect(log.durable).toBe(10n)
-    log.markDurable(toLsn(20n))
+    log.markDurable(positionOf(20n))
     off()
-    log.markDurable(toLsn(30n))
+    log.markDurable(positionOf(30n))
     expect(heard).toEqual([10n, 20n])
     expect(log.durable).toBe(30n)
   })

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { openSource } from '../../services/app/wiring/compose.ts'
-import { compareLsn, type Lsn } from '../../services/core/position.ts'
+import { comparePositions, type Position } from '../../services/core/position.ts'
 import type { Source } from '../../services/core/ports/source.ts'
 import type { LogItem, TransactionPart } from '../../services/core/transaction.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
@@ -11,7 +11,7 @@ interface Bench extends AsyncDisposable {
   /** A source as a fresh process opens it. */
   open(): Source
   /** Nothing at or before this was committed when the slot was made. */
-  readonly from: Lsn
+  readonly from: Position
   /** Commits these ids into the table t. */
   insert(ids: readonly number[]): Promise<void>
 }
@@ -56,7 +56,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
 /** Reads until `wanted` says so. */
 async function read(
   source: Source,
-  from: Lsn,
+  from: Position,
   wanted: (items: readonly LogItem[]) => boolean,
 ): Promise<LogItem[]> {
   const stop = new AbortController()
@@ -78,7 +78,7 @@ const parts = (items: readonly LogItem[]): TransactionPart[] =>
   items.filter((item) => item.kind === 'changes')
 /** Before 15 a server also sends transactions without rows: a vacuum that runs by itself is one. */
 const whole = (items: readonly LogItem[]): TransactionPart[] =>
-  parts(items).filter((part) => part.endLsn !== undefined && part.changes.count > 0)
+  parts(items).filter((part) => part.end !== undefined && part.changes.count > 0)
 const rows = (items: readonly LogItem[]): number =>
   parts(items).reduce((sum, part) => sum + part.changes.count, 0)
 
@@ -92,12 +92,13 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const items = await read(source, bench.from, (got) => whole(got).length === 3)
     expect(whole(items).map((part) => part.changes.count)).toEqual([1, 2, 1])
     for (const [i, part] of whole(items).entries()) {
-      if (i > 0) expect(compareLsn(part.head.lsn, whole(items)[i - 1]!.head.lsn)).toBeGreaterThan(0)
-      expect(compareLsn(part.endLsn!, part.head.lsn)).toBeGreaterThan(0)
+      if (i > 0)
+        expect(comparePositions(part.head.position, whole(items)[i - 1]!.head.position)).toBeGreaterThan(0)
+      expect(comparePositions(part.end!, part.head.position)).toBeGreaterThan(0)
     }
     await source.close()
     const again = bench.open()
-    const later = await read(again, whole(items)[0]!.endLsn!, (got) => whole(got).length === 2)
+    const later = await read(again, whole(items)[0]!.end!, (got) => whole(got).length === 2)
     expect(rows(later)).toBe(3)
     await again.close()
   })
@@ -107,16 +108,16 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     await bench.insert([1])
     await bench.insert([2])
     const source = bench.open()
-    let ends: Lsn[] = []
+    let ends: Position[] = []
     await read(source, bench.from, (got) => {
-      ends = whole(got).map((part) => part.endLsn!)
+      ends = whole(got).map((part) => part.end!)
       if (ends.length < 2) return false
       source.acknowledge(ends[0]!)
       source.acknowledge(bench.from)
       return true
     })
     const deadline = performance.now() + 60_000
-    while (compareLsn((await source.slot())!.confirmed, ends[0]!) < 0 && performance.now() < deadline)
+    while (comparePositions((await source.slot())!.confirmed, ends[0]!) < 0 && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 20))
     expect((await source.slot())!.confirmed).toBe(ends[0])
     await source.close()
@@ -136,7 +137,7 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const asking = setInterval(() => source.wantHeartbeat(), 20)
     await read(
       source,
-      whole(items)[1]!.endLsn!,
+      whole(items)[1]!.end!,
       (got) => whole(got).length === 1 && got.some((item) => item.kind === 'heartbeat'),
     )
     clearInterval(asking)
@@ -168,7 +169,9 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     expect(copied).toBe(3)
     await snapshot.close()
     const items = await read(source, bench.from, (got) => rows(got) >= 5)
-    const below = whole(items).filter((part) => compareLsn(part.head.lsn, snapshot.consistentPoint) < 0)
+    const below = whole(items).filter(
+      (part) => comparePositions(part.head.position, snapshot.consistentPoint) < 0,
+    )
     expect(below.reduce((sum, part) => sum + part.changes.count, 0)).toBe(3)
     await source.close()
   })
@@ -184,8 +187,8 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
         await read(source, bench.from, (got) => whole(got).length === 2),
       ) as TransactionPart[]
       expect(first!.head.committedAt <= moment.time && moment.time <= second!.head.committedAt).toBe(true)
-      expect(compareLsn(first!.endLsn!, moment.at)).toBeLessThanOrEqual(0)
-      expect(compareLsn(moment.at, second!.head.lsn)).toBeLessThanOrEqual(0)
+      expect(comparePositions(first!.end!, moment.at)).toBeLessThanOrEqual(0)
+      expect(comparePositions(moment.at, second!.head.position)).toBeLessThanOrEqual(0)
     } finally {
       await source.close()
     }
@@ -204,7 +207,7 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
       )
       const beat = items.findLast((item) => item.kind === 'heartbeat')!
       if (items.indexOf(beat) > items.indexOf(whole(items)[0]!))
-        expect(compareLsn(beat.at, whole(items)[0]!.endLsn!)).toBeGreaterThanOrEqual(0)
+        expect(comparePositions(beat.at, whole(items)[0]!.end!)).toBeGreaterThanOrEqual(0)
     } finally {
       clearInterval(asking)
       await source.close()

@@ -1,14 +1,14 @@
 /** Checkpoints of the ledger: damaged, missing or overtaken, a restore is the same; what is wrong with them is named. */
 import { beforeEach, expect, test } from 'vitest'
 import type { MemoryTable } from '../../services/engines/memory/memory-table.ts'
-import { compareLsn, type Lsn } from '../../services/core/position.ts'
+import { comparePositions, type Position } from '../../services/core/position.ts'
 import { proveLedger, writeCheckpoint } from '../../services/repository/checkpoint.ts'
 import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pipeline.ts'
 
 const TABLES: readonly MemoryTable[] = [{ oid: 16400, name: 'a', columns: ['x'], identity: 'default' }]
 
 let pipeline: MemoryPipeline
-let last: Lsn
+let last: Position
 
 beforeEach(async () => {
   pipeline = await MemoryPipeline.create(TABLES)
@@ -128,6 +128,6 @@ test('a writer that is overtaken while it writes a checkpoint leaves it be, and 
   await one.checkpoint(1)
   expect(named('hint').length).toBe(hints + 1)
   expect(await faults()).toEqual([])
-  expect(compareLsn(one.catalog.generation!.to, last)).toBe(0)
+  expect(comparePositions(one.catalog.generation!.to, last)).toBe(0)
   await restores()
 })

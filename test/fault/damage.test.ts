@@ -4,7 +4,7 @@ import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeF
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { faultOf } from '../../services/repository/keyring.ts'
 import type { Repository } from '../../services/repository/repository.ts'
@@ -357,7 +357,7 @@ describe('one finished backup, damaged in copies', () => {
       '--table',
       'public.m',
       '--from',
-      formatLsn(backup.repository.catalog.generation!.base!.closing),
+      positionText(backup.repository.catalog.generation!.base!.closing),
       '--to',
       'latest',
       '--store',

@@ -14,7 +14,7 @@ import { prune } from '../../services/app/operations/prune.ts'
 import { takeBase } from '../../services/app/operations/take-base.ts'
 import { verifyStore } from '../../services/app/operations/verify.ts'
 import { systemClock } from '../../services/core/clock.ts'
-import { compareLsn } from '../../services/core/position.ts'
+import { comparePositions } from '../../services/core/position.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
 import { endOf } from '../../services/repository/lineages.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
@@ -79,7 +79,9 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       for (let id = 10; id < 60 && !isFull(); id++) {
         await write(id, 500)
         const head = await backup.head()
-        await backup.until(() => isFull() || compareLsn(backup.repository.catalog.generation!.end, head) >= 0)
+        await backup.until(
+          () => isFull() || comparePositions(backup.repository.catalog.generation!.end, head) >= 0,
+        )
       }
       expect(isFull()).toBe(true)
       // Nothing may go while the centre lacks it.

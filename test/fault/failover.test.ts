@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { formatLsn, type Lsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, type Position, positionOf, positionText } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { doctor } from '../../services/app/operations/doctor.ts'
 import { readStatus } from '../../services/app/operations/status.ts'
@@ -66,8 +66,8 @@ test('a promotion that lost nothing: the same generation goes on over the new ti
     client.on('error', () => undefined)
     await client.connect()
     await backup.up()
-    const position = async (): Promise<Lsn> =>
-      parseLsn((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l)
+    const position = async (): Promise<Position> =>
+      parsePosition((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l)
     // Heartbeats alone lie on the new timeline as well.
     await backup.reached(await position())
     await backup.stop()
@@ -75,7 +75,7 @@ test('a promotion that lost nothing: the same generation goes on over the new ti
     expect(backup.repository.catalog.generations.length).toBe(1)
     await client.query(`UPDATE t SET v = 'after' WHERE id < 20; ALTER TABLE t ADD COLUMN w int DEFAULT 3`)
     const head = (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
-    await backup.until(() => formatLsn(backup.repository.catalog.generation!.end) >= head)
+    await backup.until(() => positionText(backup.repository.catalog.generation!.end) >= head)
     expect(backup.repository.catalog.generations.length).toBe(1)
     expect(backup.repository.catalog.generation!.segments.last!.body.timeline).toBe(2)
     const restored = await backup.restore('latest')
@@ -107,7 +107,7 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     const kept = shown(await digests(withDatabase(primary.url(), backup.database)))
     const stored = (await lost.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
     await backup.until(() => {
-      const durable = formatLsn(backup.repository.catalog.generation!.end)
+      const durable = positionText(backup.repository.catalog.generation!.end)
       return durable.length > stored.length || durable >= stored
     })
     await lost.end()
@@ -134,7 +134,7 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     const restored = await backup.restore('latest', { into: await target('newest') })
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(url)))
     // What the old primary had, and the failover lost, is still there to be looked at.
-    const end = formatLsn(backup.repository.catalog.generations[0]!.to)
+    const end = positionText(backup.repository.catalog.generations[0]!.to)
     await expect(backup.restore(end, { into: await target('unclear') })).rejects.toMatchObject({
       code: 'POINT_AFTER_HEAD',
       next: expect.stringContaining(`${end}@1`) as string,
@@ -143,7 +143,7 @@ test('a promotion that lost transactions which are stored: a gap and a new gener
     expect(shown(await digests(old.url))).toEqual(kept)
     const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
     await expect(
-      backup.restore(`${formatLsn(toLsn(gap.from + 8n))}@1`, { into: await target('between') }),
+      backup.restore(`${positionText(positionOf(gap.from + 8n))}@1`, { into: await target('between') }),
     ).rejects.toMatchObject({ code: 'GAP' })
     await client.end()
   })
@@ -176,7 +176,7 @@ test('a source that was set back to an older snapshot of its disk is refused, wh
         `INSERT INTO t SELECT g, 'abandoned' FROM generate_series(${1000 + 100 * i}, ${1099 + 100 * i}) g`,
       )
     await backup.reached(
-      parseLsn((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l),
+      parsePosition((await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l),
     )
     await client.end()
     await backup.stop()
@@ -199,7 +199,7 @@ test('a source that was set back to an older snapshot of its disk is refused, wh
         `INSERT INTO filler SELECT g, repeat('x', 1000) FROM generate_series(${left * 1000}, ${left * 1000 + 99}) g`,
       )
       const at = (await other.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
-      if (parseLsn(at) > stored + 100_000n) break
+      if (parsePosition(at) > stored + 100_000n) break
     }
     // Whoever only asks hears of it too, and does not move the slot.
     const asked = { url, trustsLog: false }
@@ -243,8 +243,8 @@ test('numbers that come again in a source that was set back: each point says its
         await client.end()
       }
     }
-    const end = async (address: string): Promise<Lsn> =>
-      parseLsn((await run(address, 'SELECT pg_current_wal_lsn()::text AS x'))!)
+    const end = async (address: string): Promise<Position> =>
+      parsePosition((await run(address, 'SELECT pg_current_wal_lsn()::text AS x'))!)
     const marker = `INSERT INTO tidemark.marker (name) VALUES ('twice')`
     await backup.up()
     await run(source, marker)
@@ -283,9 +283,9 @@ test('numbers that come again in a source that was set back: each point says its
     for (const t of found.transactions) {
       if (!t.restorable) continue
       const point = await resolvePoint(repository, parsePoint(t.point))
-      expect(pointText(repository.catalog, point.generation, point.lsn)).toBe(t.position)
+      expect(pointText(repository.catalog, point.generation, point.position)).toBe(t.position)
       const same = await resolvePoint(repository, parsePoint(t.position))
-      expect([same.generation, same.lsn]).toEqual([point.generation, point.lsn])
+      expect([same.generation, same.position]).toEqual([point.generation, point.position])
     }
     await run(older.url(), 'CREATE DATABASE undone')
     const undone = await backup.restore(`before:xid:${again}@1`, {

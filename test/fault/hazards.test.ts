@@ -5,7 +5,7 @@ import { Feedback, statusUpdate } from '../../services/engines/postgres/source/f
 import { WalStream } from '../../services/engines/postgres/source/wal-stream.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { compareLsn, formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 
@@ -31,7 +31,7 @@ class Reader {
 
   start(from: bigint): void {
     this.#done = (async () => {
-      for await (const item of this.stream.run(toLsn(from), this.#stop.signal)) this.items.push(item)
+      for await (const item of this.stream.run(positionOf(from), this.#stop.signal)) this.items.push(item)
     })().catch((error: unknown) => {
       if (!this.#stop.signal.aborted) throw error
     })
@@ -56,7 +56,7 @@ async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 60
 }
 
 async function slotPosition(backup: Backup): Promise<bigint> {
-  return parseLsn(
+  return parsePosition(
     (
       await backup.source.query<{ l: string }>(
         'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
@@ -108,15 +108,15 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await b.query('BEGIN; INSERT INTO t VALUES (2)')
     await Promise.all([a.query('COMMIT'), b.query('COMMIT')])
     await waitFor(() => reader.rows() === 2)
-    const first = reader.items.find((item) => item.kind === 'changes' && item.endLsn !== undefined)
-    if (first?.kind !== 'changes' || first.endLsn === undefined) throw new Error('no transaction')
-    const { endLsn } = first
+    const first = reader.items.find((item) => item.kind === 'changes' && item.end !== undefined)
+    if (first?.kind !== 'changes' || first.end === undefined) throw new Error('no transaction')
+    const { end: endLsn } = first
     reader.stream.acknowledge(endLsn)
     await waitFor(async () => (await slotPosition(backup)) >= endLsn)
     await reader.stop()
     await released(backup)
     // No further than was acknowledged: what lies behind it would not come again.
-    expect(formatLsn(toLsn(await slotPosition(backup)))).toBe(formatLsn(endLsn))
+    expect(positionText(positionOf(await slotPosition(backup)))).toBe(positionText(endLsn))
     const again = new Reader(backup)
     again.start(endLsn)
     await waitFor(() => again.rows() === 1)
@@ -228,16 +228,16 @@ test('feedback carries the durable position unchanged and never goes back', () =
   const feedback = new Feedback({
     send: (body) => sent.push(body),
     clock: systemClock,
-    durable: parseLsn('0/100'),
+    durable: parsePosition('0/100'),
     intervalMs: 60_000,
   })
-  feedback.advance(parseLsn('0/200'))
-  feedback.advance(parseLsn('0/150'))
+  feedback.advance(parsePosition('0/200'))
+  feedback.advance(parsePosition('0/150'))
   feedback.answer()
   feedback.stop()
-  expect(sent.map((body) => formatLsn(toLsn(body.readBigUInt64BE(9))))).toEqual(['0/200', '0/200'])
-  expect(statusUpdate(parseLsn('A/B'), 0).length).toBe(34)
-  expect(compareLsn(feedback.durable, parseLsn('0/200'))).toBe(0)
+  expect(sent.map((body) => positionText(positionOf(body.readBigUInt64BE(9))))).toEqual(['0/200', '0/200'])
+  expect(statusUpdate(parsePosition('A/B'), 0).length).toBe(34)
+  expect(comparePositions(feedback.durable, parsePosition('0/200'))).toBe(0)
 })
 
 // What does not depend on the server's version.

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { doctor } from '../../services/app/operations/doctor.ts'
 import { removeFromSource } from '../../services/app/operations/init.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { identityOf, leftOut, published, withoutAdmin, worksSoon } from '../support/identities.ts'
 
@@ -165,7 +165,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const app = await backup.client()
     const points: { readonly at: string; readonly rows: string[] }[] = []
     const seen = async (): Promise<void> => {
-      points.push({ at: formatLsn(await backup.durable()), rows: shown(await digests(backup.sourceUrl)) })
+      points.push({ at: positionText(await backup.durable()), rows: shown(await digests(backup.sourceUrl)) })
     }
     await app.query("UPDATE bare SET v = 'b' WHERE a = 2; UPDATE keyed SET v = 3 WHERE id = 1")
     await seen()
@@ -356,7 +356,7 @@ test.each(oneVersion())(
       shut: 'd',
       shut_bare: 'f',
     })
-    for (const at of ['latest', formatLsn(point)])
+    for (const at of ['latest', positionText(point)])
       expect(await identities((await backup.restore(at)).url), at).toEqual(applications)
   },
 )

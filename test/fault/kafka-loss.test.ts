@@ -5,7 +5,7 @@ import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import type { KafkaConfig } from '../../services/app/config/config.ts'
-import { parseLsn } from '../../services/core/position.ts'
+import { parsePosition } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
@@ -171,7 +171,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await insert(backup, 2000)
     await until(async () => (await written('ahead.public.m')) >= before + 200, [replicator])
     const held = async (): Promise<bigint> =>
-      parseLsn(
+      parsePosition(
         (
           await backup.source.query<{ l: string }>(
             'SELECT confirmed_flush_lsn::text AS l FROM pg_replication_slots WHERE slot_name = $1',
@@ -259,7 +259,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
         [backup.slot],
       )
       await until(
-        async () => (await backup.openRepository()).catalog.generation!.end >= parseLsn(rows[0]!.l),
+        async () => (await backup.openRepository()).catalog.generation!.end >= parsePosition(rows[0]!.l),
         first,
       )
       await ended([first[1]!])

@@ -11,7 +11,7 @@ import type { KafkaConfig } from '../../services/app/config/config.ts'
 import { Up } from '../../services/app/daemon/up.ts'
 import type { UpEvent } from '../../services/app/daemon/up-events.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { BrokerDisk } from '../support/broker-disk.ts'
 import { items, openKafkaLog, shownItem } from '../support/kafka-log.ts'
@@ -218,7 +218,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
           await backup.until(async () => {
             const { rows } = await backup.source.query<{ ahead: boolean }>(
               'SELECT confirmed_flush_lsn > $2::pg_lsn AS ahead FROM pg_replication_slots WHERE slot_name = $1',
-              [backup.slot, formatLsn(stored)],
+              [backup.slot, positionText(stored)],
             )
             return rows[0]?.ahead === true
           }, LIMIT_MS)

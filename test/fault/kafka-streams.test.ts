@@ -6,7 +6,7 @@ import { parse, stringify } from 'yaml'
 import { Registry } from '../../services/adapters/kafka/registry.ts'
 import { examineLog, openSource } from '../../services/app/wiring/compose.ts'
 import type { KafkaConfig } from '../../services/app/config/config.ts'
-import { formatLsn, type Lsn } from '../../services/core/position.ts'
+import { type Position, positionText } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
@@ -233,7 +233,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   })
 
   /** The ledger and the log as an older version leaves them, with the source's next transactions in units without an id. */
-  async function older(backup: Backup, kafka: KafkaConfig, isAcknowledged: boolean): Promise<Lsn> {
+  async function older(backup: Backup, kafka: KafkaConfig, isAcknowledged: boolean): Promise<Position> {
     const repository = await backup.openRepository()
     const generation = repository.catalog.generation!
     const admin = new KafkaJs({ brokers: [...bench.kafka.bootstrap], logLevel: logLevel.NOTHING }).admin()
@@ -264,11 +264,11 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       items,
     })
     const last = items.at(-1)!
-    const reached = last.kind === 'changes' ? last.endLsn! : generation.end
+    const reached = last.kind === 'changes' ? last.end! : generation.end
     if (isAcknowledged)
       await backup.until(async () => {
         const answer = await backup.source
-          .query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [backup.slot, formatLsn(reached)])
+          .query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [backup.slot, positionText(reached)])
           .catch(() => undefined)
         return answer !== undefined
       })

@@ -7,7 +7,7 @@ import { CutReader } from '../../services/adapters/kafka/cut-reader.ts'
 import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'
 import { sealOrder } from '../../services/compactor/cut-order.ts'
 import { systemClock } from '../../services/core/clock.ts'
-import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
+import { comparePositions, type Position, positionText } from '../../services/core/position.ts'
 import { LoggedBackup } from '../support/logged-backup.ts'
 import { MemoryKafka } from '../support/memory-kafka.ts'
 import { Link } from '../support/memory-link.ts'
@@ -23,8 +23,8 @@ async function until(what: () => boolean | Promise<boolean>): Promise<void> {
 }
 
 /** Some transactions, each in a unit of its own; the last one's position. */
-async function inUnits({ source, options: { broker } }: LoggedBackup): Promise<Lsn> {
-  let last: Lsn | undefined
+async function inUnits({ source, options: { broker } }: LoggedBackup): Promise<Position> {
+  let last: Position | undefined
   for (let id = 0; id < UNITS; id++) {
     const { high } = broker.ends(TRANSACTIONS, 0)
     last = source.commit([{ kind: 'insert', table: 'a', id, values: ['x', 'y'] }])
@@ -46,7 +46,7 @@ function backupOf(broker: MemoryKafka, registry: MemoryRegistry): Promise<Logged
 }
 
 /** A leader that orders all of the log's units as one cut, and is gone. */
-async function leaveOrder(backup: LoggedBackup, to: Lsn): Promise<void> {
+async function leaveOrder(backup: LoggedBackup, to: Position): Promise<void> {
   const repository = await backup.reader()
   const term = await repository.claim(0)
   const { log, end } = repository.catalog.generation!
@@ -61,8 +61,8 @@ async function leaveOrder(backup: LoggedBackup, to: Lsn): Promise<void> {
       first: log!.at,
       last: String(high - 2n),
       since: Number(log!.since),
-      after: formatLsn(end),
-      to: formatLsn(to),
+      after: positionText(end),
+      to: positionText(to),
       segmentBytes: 1000,
     }),
   )
@@ -80,7 +80,7 @@ test('an order for what the log has no more, of a leader that is gone, holds not
   const { low } = broker.ends(TRANSACTIONS, 0)
   broker.shorten(TRANSACTIONS, 0, low + 2n)
   for (const role of ['replicator', 'compactor'] as const) backup.start(role)
-  await until(async () => compareLsn((await backup.catalog()).generation!.to, last) >= 0)
+  await until(async () => comparePositions((await backup.catalog()).generation!.to, last) >= 0)
   expect(broker.ends(TRANSACTIONS, 0).high).toBeLessThan(2n * BigInt(UNITS))
   for (const process of [...backup.processes]) await process.drain()
 })

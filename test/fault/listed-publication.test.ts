@@ -1,7 +1,7 @@
 /** Our own publication changes beside transactions that are open: what the server cannot send then is a gap, never silent. */
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { compareLsn, formatLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, positionText } from '../../services/core/position.ts'
 import { LISTED, PUT_BACK } from '../../services/replicator/ddl-watch.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 import { leftOut } from '../support/identities.ts'
@@ -83,8 +83,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       backup.repository.catalog.generation!.schemas.some(
         ({ body: { untold } }) =>
           untold !== undefined &&
-          compareLsn(parseLsn(untold.from), point) < 0 &&
-          compareLsn(parseLsn(untold.to), point) >= 0,
+          comparePositions(parsePosition(untold.from), point) < 0 &&
+          comparePositions(parsePosition(untold.to), point) >= 0,
       ),
     )
   })
@@ -172,7 +172,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     const point = await backup.head()
     // Up to here everything was seen to be well.
     await source.query('SELECT tidemark.touch()')
-    await backup.until(() => compareLsn(backup.repository.catalog.generation!.checked, point) >= 0)
+    await backup.until(() => comparePositions(backup.repository.catalog.generation!.checked, point) >= 0)
     await backup.stop()
     await source.query(`ALTER PUBLICATION ${slot} SET (publish = 'insert')`)
     await source.query(`UPDATE a SET v = 'unseen' WHERE id < 5`)
@@ -182,7 +182,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.until(() => backup.repository.catalog.generation?.base !== undefined)
     await backup.durable()
     await equalToSource(backup)
-    expect(shown(await digests((await backup.restore(`${formatLsn(point)}@1`)).url))).toEqual(before)
+    expect(shown(await digests((await backup.restore(`${positionText(point)}@1`)).url))).toEqual(before)
     expect(await isNoted(backup)).toBe(true)
   })
 

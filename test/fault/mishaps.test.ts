@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { doctor } from '../../services/app/operations/doctor.ts'
-import { compareLsn, formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 
@@ -44,7 +44,7 @@ test('a slot that was dropped is a gap and a new generation once it is asked for
   const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')!
   const restored = await backup.restore('latest')
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
-  await expect(backup.restore(formatLsn(toLsn(gap.from + 8n)))).rejects.toMatchObject({ code: 'GAP' })
+  await expect(backup.restore(positionText(positionOf(gap.from + 8n)))).rejects.toMatchObject({ code: 'GAP' })
   await backup.stop()
   await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
   await backup.source.query("INSERT INTO m VALUES (70001, 'in the next gap')")
@@ -91,7 +91,7 @@ test('a crash between the entry of a hole and the generation behind it: the old 
     kind: 'gap',
     generation: old.facts.generation,
     id: randomUUID(),
-    from: formatLsn(old.end),
+    from: positionText(old.end),
     to: null,
     reason: 'asked for',
     scope: { kind: 'stream' },
@@ -178,7 +178,7 @@ test('an empty folder stands where the store was, as under an unmounted disk: no
       backup.events.filter((event) => event.event === 'retry' && event.code === 'STORE_UNREACHABLE').length >=
       3,
   )
-  expect(compareLsn(parseLsn(await slot()), parseLsn(written))).toBeLessThanOrEqual(0)
+  expect(comparePositions(parsePosition(await slot()), parsePosition(written))).toBeLessThanOrEqual(0)
   expect(await readdir(backup.storeUrl)).toEqual([])
   await rm(backup.storeUrl, { recursive: true })
   await rename(away, backup.storeUrl)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { restore } from '../../services/app/operations/restore.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, serverUrl, withDatabase } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 
@@ -77,7 +77,7 @@ test('an interrupt in the load ends the restore at once', async () => {
   await using backup = await Backup.start({
     setup: `CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE second (id int PRIMARY KEY); INSERT INTO first VALUES (1), (2); INSERT INTO second VALUES (1)`,
   })
-  const at = formatLsn(await backup.durable())
+  const at = positionText(await backup.durable())
   // The end of the backup stays where it is: another end would be another point.
   await backup.stop()
   const into = await backup.emptyDatabase()

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { positionOf, positionText } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running, tidemark } from '../support/cli.ts'
@@ -131,7 +131,9 @@ test('a slot that the server gave up (max_slot_wal_keep_size) is a gap, a new ge
       const restored = await backup.restore('latest')
       expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
       const gap = backup.repository.catalog.gaps.find((g) => g.scope.kind === 'stream')
-      await expect(backup.restore(formatLsn(toLsn(gap!.from + 16n)))).rejects.toMatchObject({ code: 'GAP' })
+      await expect(backup.restore(positionText(positionOf(gap!.from + 16n)))).rejects.toMatchObject({
+        code: 'GAP',
+      })
     },
   )
 })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { WalStream } from '../../services/engines/postgres/source/wal-stream.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
-import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, oneVersion, testedVersions } from '../support/backup.ts'
 import { Line } from '../support/silent-line.ts'
@@ -47,7 +47,8 @@ async function withStream(
   })
   const items: LogItem[] = []
   const ended = (async () => {
-    for await (const item of stream.run(toLsn(parseLsn(slot.rows[0]!.l)), stop.signal)) items.push(item)
+    for await (const item of stream.run(positionOf(parsePosition(slot.rows[0]!.l)), stop.signal))
+      items.push(item)
   })().catch((error: unknown) => error)
   try {
     await backup.source.query('INSERT INTO other VALUES (1)')
@@ -86,7 +87,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
             (
               await backup.source.query(
                 'SELECT FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = $1 AND r.sent_lsn >= $2',
-                [backup.slot, formatLsn(head)],
+                [backup.slot, positionText(head)],
               )
             ).rowCount === 1,
           120_000,

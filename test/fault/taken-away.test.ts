@@ -6,7 +6,7 @@ import { askedSource } from '../../services/app/operations/examine-source.ts'
 import { readStatus } from '../../services/app/operations/status.ts'
 import { readWindows } from '../../services/app/operations/windows.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { compareLsn, formatLsn } from '../../services/core/position.ts'
+import { comparePositions, positionText } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 
 const SETUP = `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 50) g; CREATE TABLE bare (v int); INSERT INTO bare VALUES (1), (1)`
@@ -61,7 +61,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await expect(backup.up()).rejects.toMatchObject({ code: 'PUBLICATION_MISSING' })
     await leadsOut(backup, /no publication/)
     const [first] = backup.repository.catalog.generations
-    const restored = await backup.restore(`${formatLsn(first!.end)}@1`)
+    const restored = await backup.restore(`${positionText(first!.end)}@1`)
     expect(shown(await digests(restored.url))).toEqual(before)
   })
 
@@ -95,7 +95,7 @@ test.each(oneVersion())(
     const point = await backup.head()
     // Up to here everything was seen to be well.
     await source.query('SELECT tidemark.touch()')
-    await backup.until(() => compareLsn(backup.repository.catalog.generation!.checked, point) >= 0)
+    await backup.until(() => comparePositions(backup.repository.catalog.generation!.checked, point) >= 0)
     await source.query('DROP SCHEMA tidemark CASCADE')
     await source.query(UNSEEN)
     await expect(backup.running).rejects.toMatchObject({

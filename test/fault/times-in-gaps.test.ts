@@ -1,6 +1,6 @@
 /** A time at which nobody was watching: refused with what lies on both sides, and never answered with older data. */
 import { expect, test } from 'vitest'
-import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { positionOf, positionText } from '../../services/core/position.ts'
 import { readWindows } from '../../services/app/operations/windows.ts'
 import { LANE } from '../../services/compactor/cut-objects.ts'
 import { reachedAt } from '../../services/repository/source-time.ts'
@@ -59,12 +59,12 @@ test('beside a gap of one table that no transaction began', async () => {
   const { repository } = backup
   const generation = repository.catalog.generation!
   const last = generation.to
-  const from = toLsn(last + 8n)
+  const from = positionOf(last + 8n)
   await repository.append({
     kind: 'gap',
     generation: 1,
     id: '00000000-0000-4000-8000-000000000001',
-    from: formatLsn(from),
+    from: positionText(from),
     to: null,
     reason: 'its schema changed without a record',
     scope: {
@@ -79,9 +79,9 @@ test('beside a gap of one table that no transaction began', async () => {
   await backup.durable()
   await expect(backup.restore(at)).rejects.toMatchObject({
     code: 'GAP',
-    next: expect.stringContaining(`--at ${formatLsn(last)}`),
+    next: expect.stringContaining(`--at ${positionText(last)}`),
   })
-  await backup.restore(formatLsn(last))
+  await backup.restore(positionText(last))
 })
 
 test('behind what the source is known to have committed, whatever our clock says', async () => {
@@ -103,7 +103,7 @@ test('behind what the source is known to have committed, whatever our clock says
     lane: LANE,
     term: late.catalog.claims.get(LANE)!.term,
     timeline,
-    end: formatLsn(toLsn(end + 8n)),
+    end: positionText(positionOf(end + 8n)),
   })
   await expect(backup.restore(behind)).rejects.toMatchObject({ code: 'POINT_AFTER_HEAD' })
 })
@@ -118,18 +118,18 @@ test('the end as the server says it at the start of a page, behind the header', 
   const writer = await backup.openRepository()
   await writer.claim(LANE)
   const { facts, timeline, end } = writer.catalog.generation!
-  const page = toLsn((end / 8192n + 1n) * 8192n)
+  const page = positionOf((end / 8192n + 1n) * 8192n)
   await writer.append({
     kind: 'heartbeat',
     generation: facts.generation,
     lane: LANE,
     term: writer.catalog.claims.get(LANE)!.term,
     timeline,
-    end: formatLsn(page),
+    end: positionText(page),
   })
-  const restored = await backup.restore(formatLsn(toLsn(page + 24n)))
+  const restored = await backup.restore(positionText(positionOf(page + 24n)))
   expect(shown(await digests(restored.url))).toEqual(held)
-  await expect(backup.restore(formatLsn(toLsn(page + 32n)))).rejects.toMatchObject({
+  await expect(backup.restore(positionText(positionOf(page + 32n)))).rejects.toMatchObject({
     code: 'POINT_AFTER_HEAD',
   })
 })

@@ -3,7 +3,7 @@ import { readFile, rm, stat } from 'node:fs/promises'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { restore } from '../../services/app/operations/restore.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, serverUrl, shown, oneVersion } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -173,7 +173,7 @@ test('rows that their partition no longer takes: a table of its own, told by a t
   await backup.source.query(
     `CREATE OR REPLACE FUNCTION part_of(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT CASE WHEN $1 = 3 THEN 7 ELSE $1 % 2 END'`,
   )
-  const at = formatLsn(await backup.durable())
+  const at = positionText(await backup.durable())
   // The end of the backup stays where it is: another end would be another point.
   await backup.stop()
   const into = await backup.emptyDatabase()
@@ -204,7 +204,7 @@ test('--strict stops at what it cannot make; without it the same restore goes on
     setup: `CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (p int CONSTRAINT fk REFERENCES parent); SET session_replication_role = replica; INSERT INTO child VALUES (1); RESET session_replication_role`,
   })
   const into = await backup.emptyDatabase()
-  const at = formatLsn(await backup.durable())
+  const at = positionText(await backup.durable())
   // The end of the backup stays where it is: another end would be another point.
   await backup.stop()
   await expect(backup.restore(at, { into, strict: true })).rejects.toMatchObject({ code: 'TARGET_FAILED' })

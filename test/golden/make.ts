@@ -12,7 +12,7 @@ import { readConfig } from '../../services/app/config/config.ts'
 import { init } from '../../services/app/operations/init.ts'
 import { Up } from '../../services/app/daemon/up.ts'
 import { digestTables } from '../../services/engines/postgres/session/digest.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 
 const [folder = '', server = ''] = process.argv.slice(2)
 const work = join(tmpdir(), `tidemark-golden-${process.pid}`)
@@ -57,7 +57,7 @@ await streaming.promise
 const expected: { at: string; tables: Record<string, string> }[] = []
 const settle = async (): Promise<void> => {
   const head = (await client.query<{ l: string }>('SELECT pg_current_wal_lsn()::text AS l')).rows[0]!.l
-  while (compareLsn(repository.catalog.generation!.end, parseLsn(head)) < 0) {
+  while (comparePositions(repository.catalog.generation!.end, parsePosition(head)) < 0) {
     up.source?.wantHeartbeat()
     await new Promise((resolve) => setTimeout(resolve, 50))
   }

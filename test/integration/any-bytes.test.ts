@@ -1,7 +1,7 @@
 /** A database in SQL_ASCII has any bytes, in rows and in definitions: they come back, and none makes a point unreadable. */
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 
 const SQL_ASCII = `TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'`
@@ -55,7 +55,7 @@ test.each(testedVersions())('definitions and rows with bytes that are no UTF-8 o
   await backup.source.query(inBytes(`ALTER TABLE "n\xe9before" ADD "d\xe9" int DEFAULT 4`))
   await backup.durable()
   // The point before all of it, and the end.
-  const first = await backup.restore(formatLsn(early))
+  const first = await backup.restore(positionText(early))
   expect(await definitions(first.url)).toBe(before)
   expect(first.result!.unmade).toEqual([])
   const last = await backup.restore('latest')

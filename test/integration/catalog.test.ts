@@ -3,7 +3,7 @@ import pg from 'pg'
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { removeFromSource } from '../../services/app/operations/init.ts'
-import { formatLsn, toLsn } from '../../services/core/position.ts'
+import { positionOf, positionText } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, serverUrl, shown, testedVersions } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 
@@ -63,7 +63,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       () =>
         backup.repository.catalog.generation!.checked > backup.repository.catalog.generation!.consistentPoint,
     )
-    const before = formatLsn(toLsn(backup.repository.catalog.generation!.checked - 1n))
+    const before = positionText(positionOf(backup.repository.catalog.generation!.checked - 1n))
     for (const name of ['tidemark_ddl', 'tidemark_drop', 'tidemark_rewrite'])
       await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
     await source.query(

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, shown, testedVersions, oneVersion } from '../support/backup.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 
 const SETUP = `
 CREATE TABLE keyed (id int PRIMARY KEY, v text, n int);
@@ -56,7 +56,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); INSERT INTO p SELECT i, i FROM generate_series(1, 20) i`,
     })
     await backup.source.query('INSERT INTO g VALUES (100, 7)')
-    const before = formatLsn(await backup.head())
+    const before = positionText(await backup.head())
     const rows = shown(await digests(backup.sourceUrl))
     await backup.source.query(
       'ALTER TABLE g ALTER COLUMN twice DROP EXPRESSION; ALTER TABLE p ALTER COLUMN twice DROP EXPRESSION',
@@ -71,7 +71,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
     const earlier = await backup.restore(before)
     expect(shown(await digests(earlier.url))).toEqual(rows)
-    const inside = formatLsn(backup.repository.catalog.gaps[0]!.from)
+    const inside = positionText(backup.repository.catalog.gaps[0]!.from)
     await expect(backup.restore(inside)).rejects.toMatchObject({ code: 'GAP' })
   })
 })
@@ -96,7 +96,7 @@ test.each(oneVersion())(
       'ALTER TABLE ONLY parent ALTER COLUMN f SET DEFAULT 6; INSERT INTO child VALUES (7, 8, 9, 10, 11)',
     ]) {
       await source.query(sql)
-      points.push({ at: formatLsn(await backup.head()), expected: await columnsOf(backup.sourceUrl) })
+      points.push({ at: positionText(await backup.head()), expected: await columnsOf(backup.sourceUrl) })
     }
     await backup.up()
     await backup.durable()
@@ -117,7 +117,7 @@ test.each(testedVersions().filter((version) => Number(version) >= 17))(
       ALTER TABLE ONLY heir ALTER COLUMN g SET EXPRESSION AS (id + 50)`,
     })
     await backup.durable()
-    const before = { at: formatLsn(await backup.head()), expected: shown(await digests(backup.sourceUrl)) }
+    const before = { at: positionText(await backup.head()), expected: shown(await digests(backup.sourceUrl)) }
     await backup.source.query(
       'ALTER TABLE heir ALTER COLUMN g SET EXPRESSION AS (id + 60); ALTER TABLE last ALTER COLUMN g SET EXPRESSION AS (-id); INSERT INTO last VALUES (5), (6)',
     )
@@ -136,7 +136,7 @@ test.each(oneVersion())(
     const points: { readonly at: string; readonly expected: readonly string[] }[] = []
     for (const transaction of HISTORY) {
       await backup.source.query(transaction)
-      points.push({ at: formatLsn(await backup.head()), expected: shown(await digests(backup.sourceUrl)) })
+      points.push({ at: positionText(await backup.head()), expected: shown(await digests(backup.sourceUrl)) })
     }
     await backup.durable()
     expect(backup.events.filter((event) => event.event === 'gap')).toEqual([])

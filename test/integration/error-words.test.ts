@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { connect } from '../../services/engines/postgres/session/session.ts'
 import { openSource } from '../../services/app/wiring/compose.ts'
 import { readConfig } from '../../services/app/config/config.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
@@ -102,7 +102,7 @@ test('who has the slot is named, and keys that no row can have are refused', asy
   expect(taken?.next).toContain(`pg_terminate_backend(${rows[0]!.pid})`)
   await backup.source.query('INSERT INTO t VALUES (1)')
   await backup.durable()
-  const from = formatLsn(backup.repository.catalog.generation!.bases[0]!.closing)
+  const from = positionText(backup.repository.catalog.generation!.bases[0]!.closing)
   const ends = ['--from', from, '--to', 'latest']
   const read = (...args: string[]) => tidemark(['read', ...args, '--json'], backup.folder)
   for (const [args, said] of [

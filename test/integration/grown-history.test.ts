@@ -13,7 +13,7 @@ import { inspect } from 'node:util'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { parseLsn } from '../../services/core/position.ts'
+import { parsePosition } from '../../services/core/position.ts'
 import { gapsAt } from '../../services/repository/restorable.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
 import type { RestoreReport } from '../../services/app/operations/restore.ts'
@@ -110,7 +110,7 @@ async function oneHistory(
     const { report, except } = await restored
     if (report.unmadeFile !== null) await rm(report.unmadeFile)
     const { generation, gaps } = backup.repository.catalog
-    const crossed = gapsAt(gaps, generation!, last ? generation!.end : parseLsn(point.at))
+    const crossed = gapsAt(gaps, generation!, last ? generation!.end : parsePosition(point.at))
     const without = leftOut(point, except, crossed)
     const unsaid = await untold(dump, point, report, without, history.script)
     differences += unsaid.length

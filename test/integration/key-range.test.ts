@@ -7,7 +7,8 @@ import { shapeOfSchema } from '../../services/formats/change-schema.ts'
 import { openContainer } from '../../services/formats/container.ts'
 import { mayHold } from '../../services/formats/key-range.ts'
 import { readHistory, type HistoryLine } from '../../services/history/read-history.ts'
-import { readIndex, resolvePoint } from '../../services/history/point.ts'
+import { resolvePoint } from '../../services/history/point.ts'
+import { readIndex } from '../../services/history/read-index.ts'
 import { Backup } from '../support/backup.ts'
 
 const BIG = 9007199254740993n
@@ -58,7 +59,7 @@ test('spans are exact, and the history of a key is what a filter over the whole 
     await backup.durable()
   }
   const { repository } = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' })
-  const start = await resolvePoint(repository, { kind: 'lsn', lsn: from })
+  const start = await resolvePoint(repository, { kind: 'position', position: from })
   const end = await resolvePoint(repository, { kind: 'latest' })
   const history = async (name: string, key?: string[]): Promise<HistoryLine[]> => {
     const lines: HistoryLine[] = []

@@ -10,7 +10,7 @@ import {
   revokeRecipient,
   rotateRecipient,
 } from '../../services/app/operations/keys.ts'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
@@ -42,7 +42,7 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
   await round(backup, 1)
   const oldest = await backup.head()
   const asOfOldest = shown(await digests(backup.sourceUrl))
-  const lastOfFirst = formatLsn((await backup.openRepository()).catalog.generation!.to)
+  const lastOfFirst = positionText((await backup.openRepository()).catalog.generation!.to)
   const first = join(backup.folder, 'first')
   await cp(join(backup.keys, 'restore'), first, { recursive: true })
   for (let i = 2; i < 5; i++) {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { parseLsn } from '../../services/core/position.ts'
+import { parsePosition } from '../../services/core/position.ts'
 import { Backup, digests, serverUrl, shown, testedVersions, oneVersion } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 
@@ -142,7 +142,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     // The catalog is compared up to what was received: what the server writes by itself behind the last commit is not.
     await backup.until(async () => {
       await source.query('UPDATE moods SET m = m')
-      return backup.repository.catalog.generation!.checked >= parseLsn(before)
+      return backup.repository.catalog.generation!.checked >= parsePosition(before)
     })
     for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
     await source.query("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'; ALTER TYPE pair DROP ATTRIBUTE q")
@@ -154,7 +154,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.durable()
     // The gap begins before what nothing told, not where the record is.
     for (const gap of backup.repository.catalog.gaps)
-      expect(gap.from < parseLsn(between), gap.reason).toBe(true)
+      expect(gap.from < parsePosition(between), gap.reason).toBe(true)
     await equalToSource(backup)
   })
 

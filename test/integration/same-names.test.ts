@@ -1,7 +1,7 @@
 /** Names that changed hands without a record: two tables may be called the same at a point. */
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { formatLsn } from '../../services/core/position.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, shown } from '../support/backup.ts'
 import { unseen } from '../support/unseen.ts'
 
@@ -21,7 +21,7 @@ test.each(oneVersion())('of two tables with one name each is told from the other
   await unseen(source, [`ALTER TABLE ${LOG} RENAME TO log_old`])
   await source.query(`ALTER TABLE log_next RENAME TO ${LOG}`)
   await source.query(`INSERT INTO ${LOG} VALUES (4, 'newest')`)
-  const at = formatLsn(await backup.head())
+  const at = positionText(await backup.head())
   await backup.up()
   await backup.durable()
   // What went through without a record is a gap of that table, and of that one alone.

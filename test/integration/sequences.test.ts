@@ -4,7 +4,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { SequenceReader } from '../../services/engines/postgres/source/sequences.ts'
 import { connect } from '../../services/engines/postgres/session/session.ts'
-import { parseLsn } from '../../services/core/position.ts'
+import { parsePosition } from '../../services/core/position.ts'
 import { sequenceStatements } from '../../services/rebuild/sequence-statements.ts'
 import { Backup, oneVersion, serverUrl, testedVersions } from '../support/backup.ts'
 
@@ -37,7 +37,7 @@ async function sampled(backup: Backup): Promise<void> {
   await backup.durable()
   await backup.until(() => {
     const { segments, checked } = backup.repository.catalog.generation!
-    return segments.last !== undefined && checked >= parseLsn(segments.last.body.end)
+    return segments.last !== undefined && checked >= parsePosition(segments.last.body.end)
   })
 }
 

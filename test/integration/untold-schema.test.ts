@@ -10,7 +10,7 @@ import { connect } from '../../services/engines/postgres/session/session.ts'
 import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-reader.ts'
 import type { RestoreReport } from '../../services/app/operations/restore.ts'
 import { systemClock } from '../../services/core/clock.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import type { ReadingEntry } from '../../services/formats/schema-change.ts'
 import { UntoldChanges } from '../../services/history/untold-changes.ts'
 import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
@@ -303,7 +303,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         const entries = [{ ...torn, untold: undefined }, next].map(
           (body) => ({ body }) as unknown as ReadingEntry,
         )
-        const before = parseLsn(next.untold!.from)
+        const before = parsePosition(next.untold!.from)
         expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, true)).toBe(true)
         expect(new UntoldChanges(entries, before).isBehindPoint(entries[0]!, false)).toBe(false)
       } finally {
@@ -326,7 +326,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       const at = await move()
       await backup.until(async () => {
         await move()
-        return compareLsn(backup.repository.catalog.generation!.checked, parseLsn(at)) >= 0
+        return comparePositions(backup.repository.catalog.generation!.checked, parsePosition(at)) >= 0
       })
       // At once: a reading that other tests' roles bring about has all of it or nothing.
       const between = await unseenAtOnce(
@@ -337,7 +337,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await backup.until(async () => {
         await move()
         const { body } = backup.repository.catalog.generation!.schemas.at(-1)!
-        return untoldOf(backup).length > 0 && compareLsn(parseLsn(body.head!), parseLsn(between)) >= 0
+        return (
+          untoldOf(backup).length > 0 &&
+          comparePositions(parsePosition(body.head!), parsePosition(between)) >= 0
+        )
       })
       const behind = await move()
       const after = await answers(backup.sourceUrl, questions)
@@ -347,7 +350,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       // A role of another test may have brought a reading about just then: the change is known since an earlier look.
       const isSure = backup.repository.catalog.generation!.schemas.every(
         ({ body: { untold } }) =>
-          untold === undefined || compareLsn(parseLsn(untold.from), parseLsn(at)) >= 0,
+          untold === undefined || comparePositions(parsePosition(untold.from), parsePosition(at)) >= 0,
       )
       expect(saidOf(first).length === 0).toBe(isSure)
       const last = await backup.restore(behind)

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { MemoryChange, MemoryRows } from '../../services/engines/memory/memory-source.ts'
 import type { MemoryTable } from '../../services/engines/memory/memory-table.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../../services/core/position.ts'
 import type { RestorePlan } from '../../services/rebuild/plan.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
@@ -93,15 +93,16 @@ async function equalsReplay(
 ): Promise<void> {
   const target = await pipeline.restore(plan, memoryBytes)
   for (const table of TABLES)
-    expect(restoredRows(target, table.name), `table ${table.name} at ${formatLsn(plan.point.lsn)}`).toEqual(
-      expectedRows(rows.get(table.name)!),
-    )
+    expect(
+      restoredRows(target, table.name),
+      `table ${table.name} at ${positionText(plan.point.position)}`,
+    ).toEqual(expectedRows(rows.get(table.name)!))
 }
 
 async function history(seed: number): Promise<void> {
   const next = random(seed)
   const pipeline = await MemoryPipeline.create(TABLES)
-  const commits: { readonly lsn: Lsn; readonly rows: ReadonlyMap<string, MemoryRows> }[] = []
+  const commits: { readonly lsn: Position; readonly rows: ReadonlyMap<string, MemoryRows> }[] = []
   const start = (): Promise<void> => pipeline.start(50 + next(3000), 1 + next(12))
   await start()
   const baseAt = next(10)
@@ -126,7 +127,7 @@ async function history(seed: number): Promise<void> {
   // Not by the last commit: a base that closed behind it may be where the backup begins now.
   const generation = (await pipeline.reopen()).catalog.generation!
   expect(
-    compareLsn(pipeline.source.confirmed, generation.end),
+    comparePositions(pipeline.source.confirmed, generation.end),
     'no more is acknowledged than is durable',
   ).toBeLessThanOrEqual(0)
   for await (const { entry, faults } of proveLedger(
@@ -142,22 +143,22 @@ async function history(seed: number): Promise<void> {
   ).toEqual(whole.root(0n, '', []))
   const opens = generation.bases[0]!.closing
   for (const { lsn, rows } of commits) {
-    if (compareLsn(lsn, opens) < 0) continue
+    if (comparePositions(lsn, opens) < 0) continue
     const plan = await pipeline.plan(lsn)
-    const from = plan.tables.reduce<Lsn>(
+    const from = plan.tables.reduce<Position>(
       (low, table) =>
-        table.base !== undefined && compareLsn(parseLsn(table.base.body.position), low) < 0
-          ? parseLsn(table.base.body.position)
+        table.base !== undefined && comparePositions(parsePosition(table.base.body.position), low) < 0
+          ? parsePosition(table.base.body.position)
           : low,
       plan.point.base.from,
     )
     const needed = (await collect(plan.point.generation.segments.segments(() => true))).filter(({ body }) =>
       commits.some(
         (c) =>
-          compareLsn(c.lsn, parseLsn(body.from)) > 0 &&
-          compareLsn(c.lsn, parseLsn(body.to)) <= 0 &&
-          compareLsn(c.lsn, from) >= 0 &&
-          compareLsn(c.lsn, lsn) <= 0,
+          comparePositions(c.lsn, parsePosition(body.from)) > 0 &&
+          comparePositions(c.lsn, parsePosition(body.to)) <= 0 &&
+          comparePositions(c.lsn, from) >= 0 &&
+          comparePositions(c.lsn, lsn) <= 0,
       ),
     )
     const named = await collect(plan.segments.entries())

@@ -6,7 +6,7 @@
 import { PgoutputPlugin } from 'pg-logical-replication'
 import { describe, expect, test } from 'vitest'
 import { TransactionAssembler } from '../../services/engines/postgres/source/transaction-assembler.ts'
-import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { type LogItem, OPERATIONS } from '../../services/core/transaction.ts'
 import { ByteSource } from '../../services/formats/byte-source.ts'
 import { shapeOfSchema } from '../../services/formats/change-schema.ts'
@@ -117,7 +117,7 @@ function ours(messages: readonly Buffer[]): Said[] {
   const emit = (item: LogItem): void => {
     if (item.kind !== 'changes') return
     const { head, changes } = item
-    const lsn = formatLsn(head.lsn)
+    const lsn = positionText(head.position)
     if (lsn !== begun) said.push({ what: 'begin', lsn, xid: head.xid })
     begun = lsn
     for (let i = 0; i < changes.count; i++) {
@@ -139,14 +139,14 @@ function ours(messages: readonly Buffer[]): Said[] {
         what === 'truncate' ? { what, table } : { what, table, old: row(cursor.old), new: row(cursor.new) },
       )
     }
-    if (item.endLsn !== undefined) said.push({ what: 'commit', end: formatLsn(item.endLsn) })
+    if (item.end !== undefined) said.push({ what: 'commit', end: positionText(item.end) })
   }
   const assembler = new TransactionAssembler({
     emit,
     text: 'utf8',
     subjects: new Map(),
     timelineOf: () => 1,
-    skipBelow: toLsn(0n),
+    skipBelow: positionOf(0n),
   })
   for (const message of messages) assembler.message(message, 0, message.length)
   return said
@@ -188,10 +188,10 @@ function theirs(messages: readonly Buffer[]): Said[] {
         for (const column of read.columns) column.parser = (text: string) => plain(column.typeOid, text)
         break
       case 'begin':
-        said.push({ what: 'begin', lsn: formatLsn(parseLsn(read.commitLsn ?? '')), xid: read.xid })
+        said.push({ what: 'begin', lsn: positionText(parsePosition(read.commitLsn ?? '')), xid: read.xid })
         break
       case 'commit':
-        said.push({ what: 'commit', end: formatLsn(parseLsn(read.commitEndLsn ?? '')) })
+        said.push({ what: 'commit', end: positionText(parsePosition(read.commitEndLsn ?? '')) })
         break
       case 'truncate':
         for (const { schema, name } of read.relations)

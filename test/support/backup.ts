@@ -19,7 +19,7 @@ import { restore, type RestoreReport } from '../../services/app/operations/resto
 import { type Role, Up } from '../../services/app/daemon/up.ts'
 import type { UpEvent } from '../../services/app/daemon/up-events.ts'
 import type { TableDigest } from '../../services/core/ports/target.ts'
-import { compareLsn, type Lsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../../services/core/position.ts'
 import { isVisible } from '../../services/core/snapshot.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import { createDatabase } from './new-database.ts'
@@ -242,14 +242,14 @@ export class Backup implements AsyncDisposable {
     return Promise.race([promise, this.#failed])
   }
 
-  async head(): Promise<Lsn> {
-    return parseLsn(
+  async head(): Promise<Position> {
+    return parsePosition(
       (await this.source.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]!.lsn,
     )
   }
 
   /** Waits until everything committed so far is durable. */
-  async durable(limitMs = 120_000): Promise<Lsn> {
+  async durable(limitMs = 120_000): Promise<Position> {
     const head = await this.head()
     const changes = await this.#changes()
     await this.reached(head, limitMs)
@@ -261,9 +261,9 @@ export class Backup implements AsyncDisposable {
   }
 
   /** Waits until everything below a position of the source is durable. */
-  async reached(head: Lsn, limitMs = 120_000): Promise<void> {
+  async reached(head: Position, limitMs = 120_000): Promise<void> {
     await this.until(() => {
-      if (compareLsn(this.repository.catalog.generation!.end, head) >= 0) return true
+      if (comparePositions(this.repository.catalog.generation!.end, head) >= 0) return true
       this.#up?.source?.wantHeartbeat()
       return false
     }, limitMs)

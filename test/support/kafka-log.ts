@@ -2,7 +2,7 @@
 import { KafkaChangeLog, type KafkaLogOptions } from '../../services/adapters/kafka/kafka-change-log.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { ORIGIN } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import type { SharedKafka } from './kafka-desk.ts'
 
@@ -34,7 +34,7 @@ export function openKafkaLog(
       generation: 1,
       stream: STREAM,
       term: ++terms,
-      after: LSN_ZERO,
+      after: ORIGIN,
       place: undefined,
       acknowledge: 'segment',
       tombstones: false,
@@ -54,7 +54,7 @@ export async function items(count: number): Promise<LogItem[]> {
   for (let id = 0; id < count; id++)
     source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
   const out: LogItem[] = []
-  for await (const item of source.stream(LSN_ZERO, signal)) {
+  for await (const item of source.stream(ORIGIN, signal)) {
     out.push(item)
     if (out.length === count) return out
   }
@@ -63,6 +63,6 @@ export async function items(count: number): Promise<LogItem[]> {
 
 export function shownItem(item: LogItem): string {
   return item.kind === 'changes'
-    ? `${item.head.lsn} ${item.changes.bytes.toString('hex')} ${item.endLsn ?? 'open'}`
+    ? `${item.head.position} ${item.changes.bytes.toString('hex')} ${item.end ?? 'open'}`
     : item.kind
 }

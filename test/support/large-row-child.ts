@@ -4,7 +4,7 @@ import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
 import { readConfig } from '../../services/app/config/config.ts'
 import { restore } from '../../services/app/operations/restore.ts'
 import { Up } from '../../services/app/daemon/up.ts'
-import { compareLsn, parseLsn } from '../../services/core/position.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
 
 const [step = '', configPath = '', argument = ''] = process.argv.slice(2)
 const config = readConfig(configPath)
@@ -26,7 +26,8 @@ async function captured(): Promise<void> {
         done.resolve()
     },
   })
-  const reached = (): boolean => compareLsn(repository.catalog.generation!.end, parseLsn(argument)) >= 0
+  const reached = (): boolean =>
+    comparePositions(repository.catalog.generation!.end, parsePosition(argument)) >= 0
   const running = up.run(new AbortController().signal)
   await Promise.race([done.promise, running])
   up.drain()

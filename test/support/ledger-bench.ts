@@ -4,7 +4,7 @@ import { MemoryKeys } from '../../services/adapters/keys/memory-keys.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { formatLsn, type Lsn, toLsn } from '../../services/core/position.ts'
+import { type Position, positionOf, positionText } from '../../services/core/position.ts'
 import {
   encodeEntry,
   type EntryBody,
@@ -85,7 +85,7 @@ export class LedgerBench {
 /** Continues a generation by a cut without objects. */
 export function segmentsAfter({ to }: Generation): EntryOf<'segments'> {
   const index = { name: `segments/${to}`, bytes: '1', sha256: '0'.repeat(64), key: 'k' }
-  return segmentsOf(1, to, toLsn(to + 16n), index)
+  return segmentsOf(1, to, positionOf(to + 16n), index)
 }
 
 export const GENERATION: EntryOf<'generation'> = {
@@ -104,7 +104,12 @@ export const GENERATION: EntryOf<'generation'> = {
   reason: 'test',
 }
 
-export function segmentsOf(term: number, from: Lsn, to: Lsn, index: SealedRef): EntryOf<'segments'> {
+export function segmentsOf(
+  term: number,
+  from: Position,
+  to: Position,
+  index: SealedRef,
+): EntryOf<'segments'> {
   const at = '2026-01-01T00:00:00.000Z'
   return {
     kind: 'segments',
@@ -112,9 +117,9 @@ export function segmentsOf(term: number, from: Lsn, to: Lsn, index: SealedRef): 
     lane: 0,
     term,
     timeline: 1,
-    from: formatLsn(from),
-    to: formatLsn(to),
-    end: formatLsn(to),
+    from: positionText(from),
+    to: positionText(to),
+    end: positionText(to),
     transactions: '1',
     changes: '1',
     rawBytes: '1',
@@ -129,13 +134,13 @@ export function segmentsOf(term: number, from: Lsn, to: Lsn, index: SealedRef): 
   }
 }
 
-export function heartbeatOf(term: number, end: Lsn): EntryOf<'heartbeat'> {
-  return { kind: 'heartbeat', generation: 1, lane: 0, term, timeline: 1, end: formatLsn(end) }
+export function heartbeatOf(term: number, end: Position): EntryOf<'heartbeat'> {
+  return { kind: 'heartbeat', generation: 1, lane: 0, term, timeline: 1, end: positionText(end) }
 }
 
-export function gapOf(id: string, from: Lsn): EntryOf<'gap'> {
+export function gapOf(id: string, from: Position): EntryOf<'gap'> {
   const scope = { kind: 'table' as const, oid: 1, schema: 'public', name: 'a' }
-  return { kind: 'gap', generation: 1, id, from: formatLsn(from), to: null, reason: 'test', scope }
+  return { kind: 'gap', generation: 1, id, from: positionText(from), to: null, reason: 'test', scope }
 }
 
 /** Without tables. */

@@ -10,7 +10,7 @@ import { MemoryStore } from '../../services/adapters/object-store/memory-store.t
 import { type Clock, type Randomness, systemRandomness } from '../../services/core/clock.ts'
 import { asTidemarkError } from '../../services/core/errors.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
-import { formatLsn, parseLsn, toLsn } from '../../services/core/position.ts'
+import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { baseOf, gapOf, GENERATION, heartbeatOf, retireOf, segmentsOf } from './ledger-bench.ts'
 import type { EntryBody, EntryOf, SealedRef } from '../../services/formats/ledger-entry.ts'
 import type { Signer } from '../../services/formats/signed-line.ts'
@@ -256,7 +256,7 @@ export class World {
           kind: 'gap-closed',
           generation: 1,
           id: gap.id,
-          at: formatLsn(catalog.generation!.to),
+          at: positionText(catalog.generation!.to),
         })
       }
       default:
@@ -273,7 +273,7 @@ export class World {
     const { repository } = process
     const term = await this.#term(process)
     const from = repository.catalog.generation!.to
-    const to = toLsn(from + 16n)
+    const to = positionOf(from + 16n)
     const index = await this.#object(
       process,
       indexName(1, 0, from, to, this.#randomness.bytes(4).toString('hex')),
@@ -283,7 +283,7 @@ export class World {
 
   async #base(process: Process): Promise<void> {
     const { catalog } = process.repository
-    const at = formatLsn(catalog.generation!.to)
+    const at = positionText(catalog.generation!.to)
     const base = this.#randomness.uuid()
     const object = await this.#object(process, `schema/g1/${'0'.repeat(16)}-${base}.schema`)
     await this.#append(process, { kind: 'schema', generation: 1, at, snapshot: '1:1:', object })
@@ -301,7 +301,10 @@ export class World {
     const base = catalog.generation!.bases.at(-1)
     if (task !== 'retire' || base === undefined) return
     const removeAfter = new Date(this.#clock.now()).toISOString()
-    await this.#append(process, retireOf(this.#randomness.uuid(), base.id, formatLsn(base.from), removeAfter))
+    await this.#append(
+      process,
+      retireOf(this.#randomness.uuid(), base.id, positionText(base.from), removeAfter),
+    )
   }
 
   /** What everybody reads now is what the model allows. */
@@ -360,7 +363,7 @@ export class World {
     const { floor } = repository.catalog
     const names = read.map(({ index }) => index.name)
     for (const body of this.#acknowledged)
-      if (body.kind === 'segments' && (floor === undefined || parseLsn(body.from) >= floor.before))
+      if (body.kind === 'segments' && (floor === undefined || parsePosition(body.from) >= floor.before))
         expect(
           names.filter((name) => name === body.index.name),
           'acknowledged, so it can be read',

@@ -2,7 +2,7 @@
 import { expect } from 'vitest'
 import type { MemoryRows } from '../../services/engines/memory/memory-source.ts'
 import { asTidemarkError } from '../../services/core/errors.ts'
-import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
+import { comparePositions, type Position, positionText } from '../../services/core/position.ts'
 import type { LogProcess, Role } from './log-process.ts'
 import { LANES, LoggedBackup } from './logged-backup.ts'
 import { expectedRows, restoredRows } from './memory-pipeline.ts'
@@ -15,7 +15,7 @@ const LIMIT_MS = 180_000
 const PREFIX = 'p'
 
 interface Commit {
-  readonly lsn: Lsn
+  readonly lsn: Position
   readonly rows: ReadonlyMap<string, MemoryRows>
 }
 
@@ -293,7 +293,7 @@ export class LogHistory implements AsyncDisposable {
     const last = commits.at(-1)?.lsn
     for (const deadline = performance.now() + 150; performance.now() < deadline; ) {
       const { generation } = await backup.catalog()
-      if (last === undefined || compareLsn(generation!.to, last) >= 0) return
+      if (last === undefined || comparePositions(generation!.to, last) >= 0) return
       await pause(5)
     }
   }
@@ -305,7 +305,7 @@ export class LogHistory implements AsyncDisposable {
     const last = commits.at(-1)?.lsn
     for (const deadline = performance.now() + LIMIT_MS; ; ) {
       const { generation } = await backup.catalog()
-      const isStored = last === undefined || compareLsn(generation!.to, last) >= 0
+      const isStored = last === undefined || comparePositions(generation!.to, last) >= 0
       if (isStored && generation!.base !== undefined) break
       const refused = side.last.find(({ failure }) => failure !== undefined)?.failure
       // The other backup was there first: told so, an operator gives this one topics of its own.
@@ -331,7 +331,7 @@ export class LogHistory implements AsyncDisposable {
       }
       if (performance.now() > deadline)
         throw new Error(
-          `stored to ${formatLsn(generation!.to)} of ${last === undefined ? '' : formatLsn(last)}; ${side.last.map(({ role, met, stage }) => `${role}: ${stage}, ${met.slice(-4).join('; ')}`).join(' | ')}; ${JSON.stringify(generation!.log)}; ${this.#broker.describe()}; ${side.last.map(({ doing }) => doing()).join(' | ')}`,
+          `stored to ${positionText(generation!.to)} of ${last === undefined ? '' : positionText(last)}; ${side.last.map(({ role, met, stage }) => `${role}: ${stage}, ${met.slice(-4).join('; ')}`).join(' | ')}; ${JSON.stringify(generation!.log)}; ${this.#broker.describe()}; ${side.last.map(({ doing }) => doing()).join(' | ')}`,
         )
       await pause(5)
     }
@@ -355,11 +355,11 @@ export class LogHistory implements AsyncDisposable {
     for (const [i, { lsn, rows }] of commits.entries()) {
       const isLast = i === commits.length - 1
       if (!isLast && this.#next(6) !== 0) continue
-      if (first === undefined || compareLsn(lsn, first.closing) < 0) continue
+      if (first === undefined || comparePositions(lsn, first.closing) < 0) continue
       const inGap = catalog.gaps.some(
         (gap) =>
-          compareLsn(lsn, gap.from) > 0 &&
-          compareLsn(
+          comparePositions(lsn, gap.from) > 0 &&
+          comparePositions(
             lsn,
             catalog.generations.find((g) => g.facts.generation > gap.generation)!.bases[0]?.closing ?? lsn,
           ) < 0,
@@ -370,7 +370,7 @@ export class LogHistory implements AsyncDisposable {
       })
       if ('code' in restored) continue
       for (const { name } of TABLES)
-        expect(restoredRows(restored, name), `${name} at ${formatLsn(lsn)}`).toEqual(
+        expect(restoredRows(restored, name), `${name} at ${positionText(lsn)}`).toEqual(
           expectedRows(rows.get(name)!),
         )
     }

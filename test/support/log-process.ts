@@ -16,7 +16,7 @@ import {
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { type Clock, systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../services/core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn } from '../../services/core/position.ts'
+import { comparePositions, laterPosition, type Position, positionText } from '../../services/core/position.ts'
 import { Backoff } from '../../services/core/running-state.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
@@ -186,8 +186,8 @@ export class LogProcess {
   async #stream(repository: Repository, generation: Generation, config: LoggedConfig): Promise<void> {
     const { source } = this.#backup
     this.stage = 'naming the log'
-    const check = (end: Lsn): Promise<void> =>
-      compareLsn(source.confirmed, end) > 0
+    const check = (end: Position): Promise<void> =>
+      comparePositions(source.confirmed, end) > 0
         ? Promise.reject(new TidemarkError('SLOT_AHEAD', 'the source was acknowledged with more'))
         : Promise.resolve()
     const trustsLog = config.kafka.acknowledge === 'log'
@@ -198,13 +198,13 @@ export class LogProcess {
     this.stage = 'opening the log'
     const log = await this.#openLog(repository, generation, config)
     if (trustsLog)
-      await check(maxLsn(generation.end, log.complete)).catch(async (error: unknown) => {
+      await check(laterPosition(generation.end, log.complete)).catch(async (error: unknown) => {
         await log.close()
         throw error
       })
     this.doing = () =>
-      `term ${term}: ${log.waitingUnits} units wait, accepted ${formatLsn(log.accepted)}, durable ${formatLsn(log.durable)}`
-    this.stage = `streaming from ${formatLsn(maxLsn(generation.end, log.complete))}`
+      `term ${term}: ${log.waitingUnits} units wait, accepted ${positionText(log.accepted)}, durable ${positionText(log.durable)}`
+    this.stage = `streaming from ${positionText(laterPosition(generation.end, log.complete))}`
     const number = generation.facts.generation
     const stop = new AbortController()
     const hard = AbortSignal.any([this.#hard.signal, stop.signal])
@@ -218,7 +218,7 @@ export class LogProcess {
     const replicator = new Replicator({
       source,
       log,
-      from: maxLsn(generation.end, log.complete),
+      from: laterPosition(generation.end, log.complete),
       durable: generation.end,
       checked: generation.checked,
       sampleMs: HOUR_MS,

@@ -11,7 +11,7 @@ import { MemoryTarget } from '../../services/engines/memory/memory-target.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
-import { formatLsn, type Lsn } from '../../services/core/position.ts'
+import { type Position, positionText } from '../../services/core/position.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/history/point.ts'
 import type { Point } from '../../services/history/point-text.ts'
@@ -155,7 +155,7 @@ export class LoggedBackup implements ProcessHome {
         kind: 'gap',
         generation: old.facts.generation,
         id: randomUUID(),
-        from: formatLsn(old.end),
+        from: positionText(old.end),
         to: null,
         reason,
         scope: { kind: 'stream' },
@@ -171,16 +171,16 @@ export class LoggedBackup implements ProcessHome {
       timeline: 1,
       slot: 'memory',
       publication: 'memory',
-      consistentPoint: formatLsn(await this.source.head()),
+      consistentPoint: positionText(await this.source.head()),
       nextXid: '1',
       reason,
     })
   }
 
-  async restore(at: Lsn | 'latest'): Promise<MemoryTarget> {
+  async restore(at: Position | 'latest'): Promise<MemoryTarget> {
     await this.catalog()
     const repository = this.#watching!
-    const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'lsn', lsn: at }
+    const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
     const plan = await planRestore(repository, await resolvePoint(repository, point))
     const target = new MemoryTarget()
     await new Rebuild({

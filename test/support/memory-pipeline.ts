@@ -8,7 +8,7 @@ import { MemoryTarget } from '../../services/engines/memory/memory-target.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { type Randomness, systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { compareLsn, formatLsn, type Lsn } from '../../services/core/position.ts'
+import { comparePositions, type Position, positionText } from '../../services/core/position.ts'
 import { tableKey } from '../../services/core/ports/target.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
@@ -89,7 +89,7 @@ export class MemoryPipeline {
       timeline: 1,
       slot: 'memory',
       publication: 'memory',
-      consistentPoint: formatLsn(head),
+      consistentPoint: positionText(head),
       nextXid: '1',
       reason: 'test',
     })
@@ -148,10 +148,10 @@ export class MemoryPipeline {
     }).base(new AbortController().signal)
   }
 
-  async durable(lsn: Lsn): Promise<void> {
+  async durable(lsn: Position): Promise<void> {
     const deadline = performance.now() + 60_000
-    while (compareLsn(this.repository.catalog.generation!.to, lsn) < 0) {
-      if (performance.now() > deadline) throw new Error(`${formatLsn(lsn)} did not become durable`)
+    while (comparePositions(this.repository.catalog.generation!.to, lsn) < 0) {
+      if (performance.now() > deadline) throw new Error(`${positionText(lsn)} did not become durable`)
       await new Promise((resolve) => setImmediate(resolve))
     }
   }
@@ -172,9 +172,9 @@ export class MemoryPipeline {
     return (this.repository = await this.#open())
   }
 
-  async plan(at: Lsn | 'latest'): Promise<RestorePlan> {
+  async plan(at: Position | 'latest'): Promise<RestorePlan> {
     this.repository = await this.#open()
-    const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'lsn', lsn: at }
+    const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
     return planRestore(this.repository, await resolvePoint(this.repository, point))
   }
 

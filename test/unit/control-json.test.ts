@@ -2,10 +2,10 @@
 import { expect, test } from 'vitest'
 import { controlJson, parseControl } from '../../services/adapters/kafka/control-json.ts'
 import { decodeUnit, parseStamp } from '../../services/adapters/kafka/unit.ts'
-import { toLsn } from '../../services/core/position.ts'
+import { positionOf } from '../../services/core/position.ts'
 import type { ControlRecord } from '../../services/core/transaction.ts'
 
-const at = toLsn(0x1_0000_1234n)
+const at = positionOf(0x1_0000_1234n)
 const statements = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ rank: 1, sql: `CREATE TABLE t${i} ()`, objects: [] }))
 const reading = { reading: 'b', snapshot: '1:1:', statements: statements(1), head: at }

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { toLsn } from '../../services/core/position.ts'
+import { positionOf } from '../../services/core/position.ts'
 import type { CutBoard } from '../../services/core/ports/cut-board.ts'
 import { CutLeader } from '../../services/compactor/cut-leader.ts'
 import { type CutAnswer, openOrder } from '../../services/compactor/cut-order.ts'
@@ -11,10 +11,10 @@ import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
 const place = { log: 'l', from: 0n, at: 3n, since: 0, unit: '' }
 const cut = {
-  from: toLsn(1n),
+  from: positionOf(1n),
   firstPlace: place,
   place,
-  transactions: [{ lsn: toLsn(9n) }],
+  transactions: [{ position: positionOf(9n) }],
 } as unknown as OpenCut
 const made = {
   objects: [],

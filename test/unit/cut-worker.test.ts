@@ -5,7 +5,7 @@ import { type CutOrder, openAnswer } from '../../services/compactor/cut-order.ts
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import type { CutBoard } from '../../services/core/ports/cut-board.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { ORIGIN } from '../../services/core/position.ts'
 import type { TransactionPart } from '../../services/core/transaction.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
@@ -67,7 +67,7 @@ async function member(
 /** The source's first transaction, and no more. */
 function firstOf(pipeline: MemoryPipeline): CutWorkerOptions['parts'] {
   return async function* (_, signal): AsyncIterable<TransactionPart> {
-    for await (const item of pipeline.source.stream(LSN_ZERO, signal))
+    for await (const item of pipeline.source.stream(ORIGIN, signal))
       if (item.kind === 'changes') {
         yield item
         return

@@ -4,7 +4,7 @@ import { DirectChangeLog } from '../../services/adapters/direct/direct-change-lo
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { ORIGIN } from '../../services/core/position.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
 const TABLE = { oid: 16400, name: 'a', columns: ['x'], identity: 'default' } as const
@@ -46,7 +46,7 @@ test.each([
   const stream = new AbortController()
   for (let id = 0; id <= cuts; id++) source.commit([{ kind: 'insert', table: 'a', id, values: ['x'] }])
   let count = 0
-  for await (const item of source.stream(LSN_ZERO, stream.signal)) {
+  for await (const item of source.stream(ORIGIN, stream.signal)) {
     await log.append(item, stream.signal)
     if (++count > cuts) break
   }

@@ -1,13 +1,19 @@
 /** What comes again from the slot must be what is stored. */
 import { expect, test } from 'vitest'
 import { HistoryProof } from '../../services/engines/postgres/source/history-proof.ts'
-import { type Lsn, toLsn } from '../../services/core/position.ts'
+import { type Position, positionOf } from '../../services/core/position.ts'
 
-const at = (n: number): Lsn => toLsn(BigInt(n))
+const at = (n: number): Position => positionOf(BigInt(n))
 /** Commits at 10, 20, … 60, in cuts of two; a heartbeat says that nothing came up to 100. */
 const cut = (
   from: number,
-): { from: Lsn; to: Lsn; transactions: bigint; firstCommittedAt: bigint; lastCommittedAt: bigint } => ({
+): {
+  from: Position
+  to: Position
+  transactions: bigint
+  firstCommittedAt: bigint
+  lastCommittedAt: bigint
+} => ({
   from: at(from),
   to: at(from + 20),
   transactions: 2n,
@@ -24,7 +30,7 @@ function play(
   const proof = new HistoryProof(stored, at(confirmed))
   try {
     for (const [lsn, time = lsn] of commits)
-      proof.see({ timeline: 1, lsn: at(lsn), xid: 1, committedAt: BigInt(time) })
+      proof.see({ timeline: 1, position: at(lsn), xid: 1, committedAt: BigInt(time) })
     proof.passed(at(reached))
   } catch (error) {
     return (error as { code: string }).code

@@ -4,7 +4,7 @@ import { DirectChangeLog } from '../../services/adapters/direct/direct-change-lo
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { type Lsn, toLsn } from '../../services/core/position.ts'
+import { type Position, positionOf } from '../../services/core/position.ts'
 import type { LeftOutTable } from '../../services/core/ports/source.ts'
 import type { GapNotice } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
@@ -17,7 +17,7 @@ const randomness = systemRandomness
 async function compacting(): Promise<{
   readonly repository: Repository
   readonly log: DirectChangeLog
-  readonly end: Lsn
+  readonly end: Position
   stop(): Promise<void>
 }> {
   const { repository } = await MemoryPipeline.create([])
@@ -44,7 +44,7 @@ async function compacting(): Promise<{
   }
 }
 
-const gap = (from: Lsn): GapNotice => ({
+const gap = (from: Position): GapNotice => ({
   id: randomness.uuid(),
   from,
   reason: 'left out',
@@ -57,7 +57,7 @@ test('no heartbeat goes before it', async () => {
   repository.ledger.onEntry((entry) => order.push(entry.body?.kind ?? ''))
   const signal = new AbortController().signal
   await log.append({ kind: 'gap', gap: gap(end) }, signal)
-  await log.append({ kind: 'heartbeat', at: toLsn(end + 64n) }, signal)
+  await log.append({ kind: 'heartbeat', at: positionOf(end + 64n) }, signal)
   await stop()
   expect(order).toEqual(['gap', 'heartbeat'])
 })

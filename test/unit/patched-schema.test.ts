@@ -1,6 +1,6 @@
 /** Readings of before have no OIDs: what was dropped behind them is told by its name, but not where several have that. */
 import { expect, test } from 'vitest'
-import { parseLsn } from '../../services/core/position.ts'
+import { parsePosition } from '../../services/core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
 import { patchedSchema } from '../../services/history/patched-schema.ts'
@@ -27,7 +27,7 @@ function drop(oid: number, name: string, args: string): PlacedRecord {
     class: 'pg_proc',
   }
   return {
-    lsn: parseLsn('0/10'),
+    position: parsePosition('0/10'),
     ordinal: 0,
     record: parseDdlRecord({ ...row, facts: JSON.stringify(facts) }),
   }

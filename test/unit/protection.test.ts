@@ -1,20 +1,20 @@
 /** When changes that came count as not protected. */
 import { expect, test } from 'vitest'
 import { protection, WaitingChanges } from '../../services/app/operations/protection.ts'
-import { toLsn } from '../../services/core/position.ts'
+import { positionOf } from '../../services/core/position.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 
 test('waiting counts from the oldest change that is not durable, never from one that is', () => {
   const waiting = new WaitingChanges()
-  waiting.see(toLsn(10n), toLsn(10n), 0)
+  waiting.see(positionOf(10n), positionOf(10n), 0)
   expect(waiting.sinceMs(5_000)).toBe(0)
-  waiting.see(toLsn(20n), toLsn(10n), 6_000)
-  waiting.see(toLsn(30n), toLsn(10n), 9_000)
+  waiting.see(positionOf(20n), positionOf(10n), 6_000)
+  waiting.see(positionOf(30n), positionOf(10n), 9_000)
   expect(waiting.sinceMs(10_000)).toBe(4_000)
   // The first of the two is durable.
-  waiting.see(toLsn(30n), toLsn(20n), 11_000)
+  waiting.see(positionOf(30n), positionOf(20n), 11_000)
   expect(waiting.sinceMs(12_000)).toBe(3_000)
-  waiting.see(toLsn(40n), toLsn(40n), 13_000)
+  waiting.see(positionOf(40n), positionOf(40n), 13_000)
   expect(waiting.sinceMs(14_000)).toBe(0)
 })
 

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { LSN_ZERO } from '../../services/core/position.ts'
+import { ORIGIN } from '../../services/core/position.ts'
 import type { SchemaFacts } from '../../services/core/transaction.ts'
 import { schemaChange, statementsDigest } from '../../services/formats/schema-change.ts'
 import { schemaName } from '../../services/formats/object-name.ts'
@@ -39,7 +39,7 @@ function reading(name: string, xid: number, ...tables: readonly string[]): Readi
 /** As a base stores the schema: at once, past the log. */
 async function storeAtOnce(repository: Repository, facts: Reading): Promise<void> {
   const sealed = await repository.seal(
-    schemaName(1, LSN_ZERO, repository.nonce()),
+    schemaName(1, ORIGIN, repository.nonce()),
     Buffer.from(JSON.stringify(facts)),
     { kind: 'schema', generation: '1' },
   )
@@ -71,7 +71,7 @@ async function throughLog(repository: Repository, term: number, facts: readonly 
   const running = compactor.run(signal)
   for (let i = 1; i < facts.length; i++)
     await log.append(
-      { kind: 'schema-change', change: schemaChange(facts[i - 1]!, facts[i]!), covers: LSN_ZERO },
+      { kind: 'schema-change', change: schemaChange(facts[i - 1]!, facts[i]!), covers: ORIGIN },
       signal,
     )
   log.end()

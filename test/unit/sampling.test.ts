@@ -6,7 +6,7 @@ import { DirectChangeLog } from '../../services/adapters/direct/direct-change-lo
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { unlessAborted } from '../../services/core/bounded-queue.ts'
 import { type Clock, systemClock, systemRandomness } from '../../services/core/clock.ts'
-import { LSN_ZERO, toLsn } from '../../services/core/position.ts'
+import { ORIGIN, positionOf } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
@@ -43,13 +43,13 @@ test('a cut keeps up to where the catalog was compared, whatever samples follow'
   const signal = new AbortController().signal
   const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
   source.commit([{ kind: 'insert', table: 't', id: 1, values: ['x'] }])
-  for await (const item of source.stream(LSN_ZERO, signal)) {
+  for await (const item of source.stream(ORIGIN, signal)) {
     if (item.kind !== 'changes') continue
     await log.append(item, signal)
-    const at = item.endLsn!
+    const at = item.end!
     const sample = { kind: 'sequences' as const, extent: 'changes' as const, samples: [] }
     await log.append({ ...sample, at, checked: true }, signal)
-    await log.append({ ...sample, at: toLsn(at + 8n), checked: false }, signal)
+    await log.append({ ...sample, at: positionOf(at + 8n), checked: false }, signal)
     log.end()
     await running
     expect(repository.catalog.generation!.checked).toBe(at)
@@ -80,9 +80,9 @@ test('sequences are sampled while the catalog rests, and what was compared is sa
   const running = new Replicator({
     source,
     log,
-    from: LSN_ZERO,
-    durable: LSN_ZERO,
-    checked: LSN_ZERO,
+    from: ORIGIN,
+    durable: ORIGIN,
+    checked: ORIGIN,
     sampleMs: 1_000,
     schemaMs: 1_000,
     reading: undefined,

@@ -1,6 +1,6 @@
 /** Samples have the names of their own moment; at a point they stand for what was called so there. */
 import { expect, test } from 'vitest'
-import { type Lsn, toLsn } from '../../services/core/position.ts'
+import { type Position, positionOf } from '../../services/core/position.ts'
 import { mergeSamples, type SampledSequences, sequenceKey } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
 import { SequenceNames } from '../../services/history/sequence-names.ts'
@@ -23,7 +23,7 @@ function named(at: number, oid: number, name: string, command = 'ALTER SEQUENCE'
   }
   const row = { id: String(at), xid: String(at), command, kind: 'sequence', oid: String(oid) }
   return {
-    lsn: toLsn(BigInt(at)),
+    position: positionOf(BigInt(at)),
     ordinal: 0,
     record: parseDdlRecord({ ...row, facts: JSON.stringify(facts) }),
   }
@@ -31,7 +31,7 @@ function named(at: number, oid: number, name: string, command = 'ALTER SEQUENCE'
 
 function sample(at: number, values: Record<string, readonly [oid: number, value: number]>): SampledSequences {
   return {
-    at: toLsn(BigInt(at)),
+    at: positionOf(BigInt(at)),
     extent: 'full',
     samples: Object.entries(values).map(([name, [oid, value]]) => ({
       schema: 'public',
@@ -45,7 +45,7 @@ function sample(at: number, values: Record<string, readonly [oid: number, value:
 
 const shown = ({ samples }: SampledSequences): string[] =>
   samples.map(({ name, oid, lastValue }) => `${name} ${oid} ${lastValue}`).sort()
-const point = (at: number): Lsn => toLsn(BigInt(at))
+const point = (at: number): Position => positionOf(BigInt(at))
 
 // a becomes b, and another a is made; c and d change their names.
 const RECORDS = [

@@ -1,7 +1,7 @@
 /** Samples of sequences: what changed, all of them now and then, and how fast each one moves. */
 import { expect, test } from 'vitest'
 import { LIMITS } from '../../services/core/limits.ts'
-import { toLsn } from '../../services/core/position.ts'
+import { positionOf } from '../../services/core/position.ts'
 import { mergeSamples, type SampledSequences, type SequenceReading } from '../../services/core/transaction.ts'
 import { SequenceWatch } from '../../services/replicator/sequence-watch.ts'
 
@@ -29,7 +29,7 @@ test('samples hold what changed; merged, they are what the sequences say', () =>
   let held: SampledSequences | undefined
   const sizes: number[] = []
   for (const [i, readings] of rounds.entries()) {
-    const sample = watch.sample(toLsn(BigInt(i + 1)), readings)
+    const sample = watch.sample(positionOf(BigInt(i + 1)), readings)
     sizes.push(sample.samples.length)
     held = held === undefined ? sample : mergeSamples(held, sample)
     const states = held.samples.map(({ name, lastValue, isCalled }) => `${name} ${lastValue} ${isCalled}`)
@@ -39,20 +39,20 @@ test('samples hold what changed; merged, they are what the sequences say', () =>
   expect(sizes).toEqual([2, 1, 2, 1, 1])
   const extents = Array.from(
     { length: LIMITS.fullSampleEvery },
-    (_, i) => watch.sample(toLsn(BigInt(i + 10)), rounds[0]!).extent,
+    (_, i) => watch.sample(positionOf(BigInt(i + 10)), rounds[0]!).extent,
   )
   expect(extents.filter((extent) => extent === 'full')).toHaveLength(1)
 })
 
 test('two samples of one cut are merged without losing what only the first one has', () => {
   const first: SampledSequences = {
-    at: toLsn(1n),
+    at: positionOf(1n),
     extent: 'changes',
     samples: [{ schema: 's', name: 'a', lastValue: '1', isCalled: true }],
     gone: [{ schema: 's', name: 'b' }],
   }
   const second: SampledSequences = {
-    at: toLsn(2n),
+    at: positionOf(2n),
     extent: 'changes',
     samples: [{ schema: 's', name: 'b', lastValue: '1', isCalled: false }],
     gone: [{ schema: 's', name: 'c' }],
@@ -68,7 +68,7 @@ test('two samples of one cut are merged without losing what only the first one h
 test('what was set back or began anew says so, in a merged sample too', () => {
   now = 0
   const watch = new SequenceWatch(clock)
-  const sample = (...readings: SequenceReading[]): SampledSequences => watch.sample(toLsn(1n), readings)
+  const sample = (...readings: SequenceReading[]): SampledSequences => watch.sample(positionOf(1n), readings)
   const setBack = ({ samples }: SampledSequences): string[] =>
     samples.filter((one) => one.setBack).map(({ name }) => name)
   const first = [
@@ -89,7 +89,7 @@ test('the greatest advance of the last day, in the direction of the sequence', (
   now = 0
   const watch = new SequenceWatch(clock)
   const advance = (...readings: SequenceReading[]): (string | undefined)[] =>
-    watch.sample(toLsn(1n), readings).samples.map((sample) => sample.advance)
+    watch.sample(positionOf(1n), readings).samples.map((sample) => sample.advance)
   expect(advance(reading('up', 10), reading('down', -10, true, '-5'))).toEqual([undefined, undefined])
   expect(advance(reading('up', 60), reading('down', -40, true, '-5'))).toEqual(['50', '30'])
   // Set back by somebody: no advance.
@@ -104,8 +104,8 @@ test('sequences that change names are told from each other by their OIDs', () =>
   now = 0
   const watch = new SequenceWatch(clock)
   const of = (oid: number, name: string, value: number): SequenceReading => ({ ...reading(name, value), oid })
-  watch.sample(toLsn(1n), [of(1, 'a', 50), of(2, 'b', 5)])
-  const swapped = watch.sample(toLsn(2n), [of(1, 'b', 50), of(2, 'a', 9)])
+  watch.sample(positionOf(1n), [of(1, 'a', 50), of(2, 'b', 5)])
+  const swapped = watch.sample(positionOf(2n), [of(1, 'b', 50), of(2, 'a', 9)])
   expect(swapped).toMatchObject({ extent: 'changes', gone: [] })
   expect(
     swapped.samples.map(({ name, oid, lastValue, advance, setBack }) => [
@@ -119,5 +119,7 @@ test('sequences that change names are told from each other by their OIDs', () =>
     ['b', 1, '50', undefined, undefined],
     ['a', 2, '9', '4', undefined],
   ])
-  expect(watch.sample(toLsn(3n), [of(1, 'b', 50)]).gone).toEqual([{ schema: 'public', name: 'a', oid: 2 }])
+  expect(watch.sample(positionOf(3n), [of(1, 'b', 50)]).gone).toEqual([
+    { schema: 'public', name: 'a', oid: 2 },
+  ])
 })

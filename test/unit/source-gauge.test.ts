@@ -5,7 +5,7 @@ import type { Clock } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import type { SlotState } from '../../services/core/ports/source.ts'
-import { LSN_ZERO, type Lsn, toLsn } from '../../services/core/position.ts'
+import { ORIGIN, type Position, positionOf } from '../../services/core/position.ts'
 
 /** Time passes only in the waits between the questions. */
 class SteppedClock implements Clock {
@@ -34,22 +34,22 @@ class SteppedClock implements Clock {
 
 const SLOT: SlotState = {
   name: 's',
-  confirmed: LSN_ZERO,
-  restart: LSN_ZERO,
+  confirmed: ORIGIN,
+  restart: ORIGIN,
   active: true,
   activePid: 1,
   walStatus: 'reserved',
   safeBytes: 5_000,
 }
 
-function source(heads: readonly (Lsn | Promise<Lsn> | Error)[]) {
+function source(heads: readonly (Position | Promise<Position> | Error)[]) {
   let at = 0
   return {
     head: () => {
       const next = heads[Math.min(at++, heads.length - 1)]!
       return next instanceof Error ? Promise.reject(next) : Promise.resolve(next)
     },
-    moment: () => Promise.resolve({ at: toLsn(1n), time: 5_000_000n }),
+    moment: () => Promise.resolve({ at: positionOf(1n), time: 5_000_000n }),
     slot: () => Promise.resolve(SLOT),
   }
 }
@@ -57,7 +57,7 @@ function source(heads: readonly (Lsn | Promise<Lsn> | Error)[]) {
 test('two answers give the rate, over the time between them', async () => {
   const stop = new AbortController()
   const gauge = new SourceGauge(new SteppedClock(stop, 2))
-  const asked = source([toLsn(1_000n), toLsn(3_000n)])
+  const asked = source([positionOf(1_000n), positionOf(3_000n)])
   await gauge.follow(() => asked, stop.signal)
   expect(gauge.reading).toMatchObject({ head: 3_000n, safeBytes: 5_000, walBytesPerSecond: 2_000 })
 })
@@ -66,7 +66,7 @@ test('figures of a source that says nothing any more are not told for long', asy
   const stop = new AbortController()
   const clock = new SteppedClock(stop, 9)
   const gauge = new SourceGauge(clock)
-  const asked = source([toLsn(1_000n), new Promise<Lsn>(() => undefined)])
+  const asked = source([positionOf(1_000n), new Promise<Position>(() => undefined)])
   const following = gauge.follow(() => asked, stop.signal)
   while (gauge.reading === undefined) await Promise.resolve()
   clock.pass(LIMITS.sourceGauge.trustMs + 1)
@@ -79,7 +79,7 @@ test('figures of a source that says nothing any more are not told for long', asy
 test('an outage leaves no figures, a mistake of ours ends it', async () => {
   const stop = new AbortController()
   const gauge = new SourceGauge(new SteppedClock(stop, 2))
-  const out = source([toLsn(1_000n), new TidemarkError('SOURCE_UNREACHABLE', 'out')])
+  const out = source([positionOf(1_000n), new TidemarkError('SOURCE_UNREACHABLE', 'out')])
   await gauge.follow(() => out, stop.signal)
   expect(gauge.reading).toBeUndefined()
   const wrong = source([new TypeError('ours')])
@@ -97,9 +97,9 @@ test('a source that is closed between two questions is not asked the second', as
   const closing = {
     head: () => {
       isThere = false
-      return Promise.resolve(toLsn(1n))
+      return Promise.resolve(positionOf(1n))
     },
-    moment: () => Promise.resolve({ at: toLsn(1n), time: 0n }),
+    moment: () => Promise.resolve({ at: positionOf(1n), time: 0n }),
     slot: () => {
       slots++
       return Promise.resolve(SLOT)

@@ -6,7 +6,7 @@ import { BoundedQueue } from '../../core/bounded-queue.ts'
 import { GrowingMark } from '../../core/growing-mark.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
-import { LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { ORIGIN, type Position } from '../../core/position.ts'
 import { bytesOf, type LogItem } from '../../core/transaction.ts'
 
 export class DirectChangeLog implements ChangeLog {
@@ -17,7 +17,7 @@ export class DirectChangeLog implements ChangeLog {
     this.#queue = new BoundedQueue(limitBytes, bytesOf)
   }
 
-  readonly complete = LSN_ZERO
+  readonly complete = ORIGIN
 
   get waitingBytes(): number {
     return this.#queue.bytes
@@ -44,15 +44,15 @@ export class DirectChangeLog implements ChangeLog {
     return this.#queue.read(signal)
   }
 
-  get durable(): Lsn {
+  get durable(): Position {
     return this.#durable.at
   }
 
-  markDurable(end: Lsn): void {
+  markDurable(end: Position): void {
     this.#durable.advance(end)
   }
 
-  onAcknowledgeable(listener: (end: Lsn) => void): () => void {
+  onAcknowledgeable(listener: (end: Position) => void): () => void {
     return this.#durable.on(listener)
   }
 }

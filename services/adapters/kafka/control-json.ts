@@ -5,7 +5,7 @@
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { TidemarkError } from '../../core/errors.ts'
-import { formatLsn, type Lsn, parseLsn } from '../../core/position.ts'
+import { parsePosition, type Position, positionText } from '../../core/position.ts'
 import type { ControlRecord } from '../../core/transaction.ts'
 
 const PLAIN_BYTES = 32 * 1024
@@ -30,7 +30,7 @@ const KINDS: Readonly<Record<ControlRecord['kind'], { readonly isYounger: boolea
 /** @throws TidemarkError LOG_REFUSED where even the compressed text is too large */
 export function controlJson(record: ControlRecord): string {
   const plain = JSON.stringify(record, (_, value: unknown) =>
-    typeof value === 'bigint' ? { $lsn: formatLsn(value as Lsn) } : value,
+    typeof value === 'bigint' ? { $lsn: positionText(value as Position) } : value,
   )
   const form = KINDS[record.kind].isYounger ? YOUNGER : ''
   if (plain.length <= PLAIN_BYTES) return form + plain
@@ -54,7 +54,7 @@ export function parseControl(text: string): ControlRecord {
       : body
     record = JSON.parse(plain, (_, value: unknown) =>
       typeof value === 'object' && value !== null && '$lsn' in value && typeof value.$lsn === 'string'
-        ? parseLsn(value.$lsn)
+        ? parsePosition(value.$lsn)
         : value,
     )
   } catch (error) {

@@ -9,7 +9,7 @@ import { GrowingMark } from '../../core/growing-mark.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, LSN_ZERO, type Lsn, maxLsn } from '../../core/position.ts'
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../../core/position.ts'
 import { deferred, type Deferred } from '../../core/running-state.ts'
 import {
   bytesOf,
@@ -51,7 +51,7 @@ export interface KafkaLogOptions {
   readonly stream: string
   readonly term: number
   /** Commit LSN of the last transaction in the store. */
-  readonly after: Lsn
+  readonly after: Position
   /** Where the ledger says that the log goes on; undefined where it has never been read. */
   readonly place: LogPlace | undefined
   /** `log`: the source is acknowledged once Kafka has it, on all replicas in sync; else once the store has it. */
@@ -80,7 +80,7 @@ const BATCH_BYTES = 600 * 1024
 /** A unit's own record: transactions and control records. */
 const PROGRESS_BYTES = 200 * 1024
 
-const NOTHING: LogTail = { complete: LSN_ZERO, open: undefined, last: undefined, partitions: new Map() }
+const NOTHING: LogTail = { complete: ORIGIN, open: undefined, last: undefined, partitions: new Map() }
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
@@ -92,12 +92,12 @@ export class KafkaChangeLog implements ChangeLog {
   /** What the log had when it was opened. */
   readonly tail: LogTail
   #unit = new OpenUnit()
-  #openTransaction: { readonly lsn: Lsn; seen: number } | undefined
+  #openTransaction: { readonly position: Position; seen: number } | undefined
   #writing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #written = -1n
   /** End of the last transaction that this process put into the log whole. */
-  accepted: Lsn = LSN_ZERO
+  accepted: Position = ORIGIN
   #failure: { readonly error: unknown } | undefined
   readonly #stop = new AbortController()
   readonly #drained: Deferred<void> = deferred()
@@ -157,7 +157,7 @@ export class KafkaChangeLog implements ChangeLog {
         )
       const registry = new Registry(options.registry)
       const { generation, stream, term, clock, randomness, after } = options
-      const drain: { check?: () => void; durable?: () => Lsn } = {}
+      const drain: { check?: () => void; durable?: () => Position } = {}
       if (options.role !== 'compactor')
         writer = new UnitWriter({
           kafka,
@@ -180,8 +180,9 @@ export class KafkaChangeLog implements ChangeLog {
             generation,
             stream,
             place,
-            isStored: (lsn) =>
-              compareLsn(lsn, after) <= 0 || compareLsn(lsn, drain.durable?.() ?? LSN_ZERO) < 0,
+            isStored: (position) =>
+              comparePositions(position, after) <= 0 ||
+              comparePositions(position, drain.durable?.() ?? ORIGIN) < 0,
             clock,
           }),
           ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
@@ -215,7 +216,7 @@ export class KafkaChangeLog implements ChangeLog {
     }
   }
 
-  get complete(): Lsn {
+  get complete(): Position {
     return this.tail.complete
   }
 
@@ -259,14 +260,19 @@ export class KafkaChangeLog implements ChangeLog {
 
   /** What a writer before us has put into the log already is left out. */
   #part(part: TransactionPart): void {
-    const { lsn } = part.head
-    if (this.#openTransaction === undefined || compareLsn(this.#openTransaction.lsn, lsn) !== 0)
-      this.#openTransaction = { lsn, seen: 0 }
+    const { position } = part.head
+    if (
+      this.#openTransaction === undefined ||
+      comparePositions(this.#openTransaction.position, position) !== 0
+    )
+      this.#openTransaction = { position, seen: 0 }
     const there =
-      this.tail.open !== undefined && compareLsn(this.tail.open.lsn, lsn) === 0 ? this.tail.open.through : 0
+      this.tail.open !== undefined && comparePositions(this.tail.open.position, position) === 0
+        ? this.tail.open.through
+        : 0
     const first = this.#openTransaction.seen
     this.#openTransaction.seen += part.changes.count
-    if (part.endLsn !== undefined && compareLsn(part.endLsn, this.tail.complete) <= 0) return
+    if (part.end !== undefined && comparePositions(part.end, this.tail.complete) <= 0) return
     const skip = Math.min(part.changes.count, Math.max(0, there - first))
     const tables = part.changes.shapes.map((shape) => this.#table(shape))
     this.#unit.part(skip === 0 ? part : withoutFirst(part, skip), first + skip, tables)
@@ -297,7 +303,7 @@ export class KafkaChangeLog implements ChangeLog {
     this.#writing = this.#writer!.write(unit, this.#stop.signal)
       .then((offset) => {
         this.#written = offset
-        this.accepted = maxLsn(this.accepted, unit.end)
+        this.accepted = laterPosition(this.accepted, unit.end)
         if (this.#options.acknowledge === 'log') this.#acknowledgeable.advance(unit.end)
       })
       .catch((error: unknown) => this.fail(error))
@@ -343,16 +349,16 @@ export class KafkaChangeLog implements ChangeLog {
     }
   }
 
-  get durable(): Lsn {
+  get durable(): Position {
     return this.#durable.at
   }
 
-  markDurable(end: Lsn): void {
+  markDurable(end: Position): void {
     this.#durable.advance(end)
     this.#acknowledgeable.advance(end)
   }
 
-  onAcknowledgeable(listener: (end: Lsn) => void): () => void {
+  onAcknowledgeable(listener: (end: Position) => void): () => void {
     return this.#acknowledgeable.on(listener)
   }
 

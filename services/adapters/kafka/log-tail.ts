@@ -6,7 +6,7 @@
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../core/position.ts'
+import { laterPosition, ORIGIN, parsePosition, type Position } from '../../core/position.ts'
 import type { LogPlace } from '../../core/transaction.ts'
 import { type PartitionEnd, type PartitionEnds, partitionKey } from './partition-ends.ts'
 import { PartitionReader } from './partition-reader.ts'
@@ -27,9 +27,9 @@ export interface TailUnit {
 
 export interface LogTail {
   /** End of the last complete transaction in the log. */
-  readonly complete: Lsn
+  readonly complete: Position
   /** A transaction that is in the log in part: up to and with this many of its changes. */
-  readonly open: { readonly lsn: Lsn; readonly through: number } | undefined
+  readonly open: { readonly position: Position; readonly through: number } | undefined
   /** The last committed unit, and its offset in the topic of transactions. */
   readonly last: TailUnit | undefined
   readonly partitions: ReadonlyMap<string, UnitPartition>
@@ -43,7 +43,7 @@ export interface TailReaderOptions {
   readonly stream: string
   readonly place: LogPlace
   /** Whether the store has the transaction that commits there: its records need not be in the log any more. */
-  readonly isStored: (lsn: Lsn) => boolean
+  readonly isStored: (position: Position) => boolean
   readonly clock: Clock
 }
 
@@ -51,8 +51,8 @@ export class TailReader {
   readonly #options: TailReaderOptions
   readonly #partitions = new Map<string, UnitPartition>()
   /** By partition: the last offset that a unit of ours wrote there, and its newest transaction. */
-  readonly #written = new Map<string, { readonly offset: bigint; readonly lsn: Lsn }>()
-  #complete: Lsn = LSN_ZERO
+  readonly #written = new Map<string, { readonly offset: bigint; readonly position: Position }>()
+  #complete: Position = ORIGIN
   #open: LogTail['open']
   #last: TailUnit | undefined
   /** What the log has to show. */
@@ -147,7 +147,7 @@ export class TailReader {
     for (const [key, partition] of this.#partitions) {
       const high = found.get(key)?.high ?? 0n
       const written = this.#written.get(key)
-      if (written !== undefined && written.offset >= high && !isStored(written.lsn))
+      if (written !== undefined && written.offset >= high && !isStored(written.position))
         throw new TidemarkError(
           'LOG_HOLE',
           `${partition.topic}/${partition.partition} had records up to offset ${written.offset}, and ends at ${high}: it was shortened or made anew`,
@@ -161,20 +161,20 @@ export class TailReader {
     this.#last = { term: unit.term, unit: unit.unit, previous: unit.previous, offset }
     const { generation, place } = this.#options
     if (unit.generation !== generation || unit.term < place.since) return
-    let newest = LSN_ZERO
+    let newest = ORIGIN
     for (const entry of unit.entries) {
       if (entry.kind !== 'transaction') continue
-      const lsn = parseLsn(entry.lsn)
-      newest = maxLsn(newest, lsn)
-      if (entry.end === null) this.#open = { lsn, through: entry.first + entry.count }
+      const position = parsePosition(entry.lsn)
+      newest = laterPosition(newest, position)
+      if (entry.end === null) this.#open = { position, through: entry.first + entry.count }
       else {
         this.#open = undefined
-        this.#complete = maxLsn(this.#complete, parseLsn(entry.end))
+        this.#complete = laterPosition(this.#complete, parsePosition(entry.end))
       }
     }
     for (const partition of unit.partitions)
       if (partition.records > 0)
-        this.#written.set(partitionKey(partition), { offset: partition.offset, lsn: newest })
+        this.#written.set(partitionKey(partition), { offset: partition.offset, position: newest })
   }
 }
 

@@ -1,6 +1,6 @@
 /** The unit being filled: records by topic-partition, and what stands between them. */
 import type { ControlRecord, TransactionPart } from '../../core/transaction.ts'
-import { formatLsn, LSN_ZERO, type Lsn } from '../../core/position.ts'
+import { ORIGIN, type Position, positionText } from '../../core/position.ts'
 import { controlJson } from './control-json.ts'
 import type { TableRecord, TableRecords } from './table-records.ts'
 import type { UnitEntry } from './unit.ts'
@@ -32,7 +32,7 @@ export class OpenUnit {
   /** Of the unit's own record, about. */
   recordBytes = 0
   /** End of the last transaction that ends in it. */
-  end: Lsn = LSN_ZERO
+  end: Position = ORIGIN
   /** The fullest partition: its records make one batch, which the broker limits. */
   fullest = 0
 
@@ -66,16 +66,16 @@ export class OpenUnit {
     }
     const { head } = part
     const last = this.entries.at(-1)
-    const end = part.endLsn === undefined ? null : formatLsn(part.endLsn)
-    if (part.endLsn !== undefined) this.end = part.endLsn
-    if (part.ddl.length > 0) this.ddl.push(formatLsn(head.lsn))
-    const lsn = formatLsn(head.lsn)
-    if (last?.kind === 'transaction' && last.lsn === lsn && last.end === null)
+    const end = part.end === undefined ? null : positionText(part.end)
+    if (part.end !== undefined) this.end = part.end
+    if (part.ddl.length > 0) this.ddl.push(positionText(head.position))
+    const position = positionText(head.position)
+    if (last?.kind === 'transaction' && last.lsn === position && last.end === null)
       this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
     else
       this.entries.push({
         kind: 'transaction',
-        lsn,
+        lsn: position,
         xid: head.xid,
         committedAt: head.committedAt,
         timeline: head.timeline,

@@ -1,5 +1,5 @@
 /** Changes as they lie in records, and what units say of them. */
-import { parseLsn } from '../../core/position.ts'
+import { parsePosition } from '../../core/position.ts'
 import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../core/transaction.ts'
 import { ByteSource } from '../../formats/byte-source.ts'
 import { ChangeWalk } from '../../formats/change-walk.ts'
@@ -21,13 +21,13 @@ export function outlineOf(unit: Unit, entry: UnitTransaction, place: LogPlace): 
     kind: 'changes',
     head: {
       timeline: entry.timeline,
-      lsn: parseLsn(entry.lsn),
+      position: parsePosition(entry.lsn),
       xid: entry.xid,
       committedAt: entry.committedAt,
     },
     changes: NO_CHANGES,
     counts: [],
-    endLsn: entry.end === null ? undefined : parseLsn(entry.end),
+    end: entry.end === null ? undefined : parsePosition(entry.end),
     ddl: [],
     place,
     outline: {

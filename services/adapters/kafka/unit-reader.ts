@@ -5,7 +5,7 @@
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, LSN_ZERO, type Lsn, parseLsn } from '../../core/position.ts'
+import { comparePositions, ORIGIN, parsePosition, type Position } from '../../core/position.ts'
 import type {
   ChangeCount,
   ChangeShape,
@@ -43,7 +43,7 @@ export interface UnitReaderOptions {
   /** The backup's id: what has another one is passed over. */
   readonly stream: string
   /** Transactions that commit at or before this are in the store already. */
-  readonly after: Lsn
+  readonly after: Position
   readonly place: LogPlace
   /** The first offset that the topic still has: what retention took before the place is stored, and missed by nobody. */
   readonly low?: bigint
@@ -65,8 +65,8 @@ export interface UnitReaderOptions {
 export interface UnitRange {
   readonly first: bigint
   readonly last: bigint
-  readonly after: Lsn
-  readonly to: Lsn
+  readonly after: Position
+  readonly to: Position
 }
 
 /** Keys and heads of records come to their values' bytes. */
@@ -129,11 +129,12 @@ export class UnitReader {
    */
   async *range(range: UnitRange, signal: AbortSignal): AsyncIterable<TransactionPart> {
     const isWanted = (part: TransactionPart): boolean =>
-      compareLsn(part.head.lsn, range.after) > 0 && compareLsn(part.head.lsn, range.to) <= 0
+      comparePositions(part.head.position, range.after) > 0 &&
+      comparePositions(part.head.position, range.to) <= 0
     if (this.#kept?.offset === range.first) yield* this.#kept.parts.filter(isWanted)
     if (this.done >= range.last) return
     const next = (): Promise<ReadUnit> =>
-      this.#unit(signal, (offset) => offset >= range.first, LSN_ZERO, range.last)
+      this.#unit(signal, (offset) => offset >= range.first, ORIGIN, range.last)
     for (let ahead: Promise<ReadUnit> | undefined = next(); ahead !== undefined; ) {
       const { offset, items }: ReadUnit = await ahead
       if (offset > range.last)
@@ -154,7 +155,7 @@ export class UnitReader {
   async #unit(
     signal: AbortSignal,
     isWanted: (offset: bigint) => boolean,
-    after: Lsn,
+    after: Position,
     last?: bigint,
   ): Promise<ReadUnit> {
     const { unit, offset } = await this.#nextUnit(signal, last)
@@ -214,7 +215,7 @@ export class UnitReader {
   async #items(
     unit: Unit,
     offset: bigint,
-    after: Lsn,
+    after: Position,
     last: bigint | undefined,
     signal: AbortSignal,
   ): Promise<LogItem[]> {
@@ -222,7 +223,7 @@ export class UnitReader {
     const changes = new Map<string, ReadChange[]>()
     // In the store already: the records need not even be there any more.
     const stored = unit.entries.every(
-      (entry) => entry.kind === 'control' || compareLsn(parseLsn(entry.lsn), after) <= 0,
+      (entry) => entry.kind === 'control' || comparePositions(parsePosition(entry.lsn), after) <= 0,
     )
     const outline = this.#options.outline === true
     const written = stored || outline ? [] : unit.partitions.filter((p) => p.records > 0)
@@ -265,7 +266,7 @@ export class UnitReader {
         ? outlineOf(unit, entry, place)
         : this.#part(entry, (changes.get(entry.lsn) ?? []).slice(from, from + entry.count), place)
       // In the store already: a restart reads its unit again.
-      if (compareLsn(part.head.lsn, after) > 0) items.push(part)
+      if (comparePositions(part.head.position, after) > 0) items.push(part)
     }
     return items
   }
@@ -296,10 +297,10 @@ export class UnitReader {
     const { shape } = await this.#shape(value.readInt32BE(1), wanted)
     const bytes = value.subarray(HEAD_BYTES)
     const source = new ByteSource(bytes)
-    const lsn = formatKey(source.bigLong())
+    const position = formatKey(source.bigLong())
     const change = { ordinal: source.long(), shape, bytes }
-    const held = into.get(lsn)
-    if (held === undefined) into.set(lsn, [change])
+    const held = into.get(position)
+    if (held === undefined) into.set(position, [change])
     else held.push(change)
   }
 
@@ -356,7 +357,7 @@ export class UnitReader {
       kind: 'changes',
       head: {
         timeline: entry.timeline,
-        lsn: parseLsn(entry.lsn),
+        position: parsePosition(entry.lsn),
         xid: entry.xid,
         committedAt: entry.committedAt,
       },
@@ -368,7 +369,7 @@ export class UnitReader {
         count: changes.length,
       },
       counts: shapes.map((shape, i): ChangeCount => ({ shape, rows: rows[i]! })),
-      endLsn: entry.end === null ? undefined : parseLsn(entry.end),
+      end: entry.end === null ? undefined : parsePosition(entry.end),
       ddl,
       place,
     }
@@ -379,8 +380,8 @@ function keyOf(partition: { readonly topic: string; readonly partition: number }
   return `${partition.topic}\0${partition.partition}`
 }
 
-function formatKey(lsn: bigint): string {
-  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
+function formatKey(position: bigint): string {
+  return `${(position >> 32n).toString(16).toUpperCase()}/${(position & 0xffffffffn).toString(16).toUpperCase()}`
 }
 
 /** Undefined where it is a schema of something else: ids were given out again. */

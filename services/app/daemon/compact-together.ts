@@ -9,7 +9,7 @@ import { CutWorker } from '../../compactor/cut-worker.ts'
 import type { RollPolicy } from '../../compactor/roll-policy.ts'
 import { type Clock, systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError } from '../../core/errors.ts'
-import { formatLsn } from '../../core/position.ts'
+import { positionText } from '../../core/position.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
 import type { CutBoard, CutRole } from '../../core/ports/cut-board.ts'
 import { Backoff, deferred } from '../../core/running-state.ts'
@@ -225,7 +225,7 @@ async function lead(
     const term = await repository.claim(0)
     log = await options.openLog()
     if (ended.aborted) return
-    say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
+    say({ event: 'starting', generation: number, from: positionText(generation.end) })
     draining.addEventListener('abort', drain, { once: true })
     if (draining.aborted) drain()
     const leader = new CutLeader({

@@ -1,7 +1,7 @@
 /** Copies beside the stream: the base first, then tables with a gap, those that wait under one snapshot. */
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../../core/position.ts'
 import { BaseCopy, type BaseEvents } from '../../replicator/base-copy.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { openSource } from '../wiring/compose.ts'
@@ -77,7 +77,7 @@ export class CopyQueue {
     if (generation?.base === undefined) {
       const base = await copy().base(signal)
       say({ event: 'base', closing: base.closing, rows: base.rows, bytes: base.bytes })
-      await this.#reached(parseLsn(base.closing), signal)
+      await this.#reached(parsePosition(base.closing), signal)
       onBase()
     }
     for (;;) {
@@ -101,7 +101,7 @@ export class CopyQueue {
     this.#wanted.push({ ...gap, due: systemClock.elapsed() + gap.pauseMs, pauseMs })
   }
 
-  #closedAt(id: string): Lsn | undefined {
+  #closedAt(id: string): Position | undefined {
     return this.#repository.catalog.gaps.find((gap) => gap.id === id)?.closedAt
   }
 
@@ -146,12 +146,12 @@ export class CopyQueue {
   }
 
   /** A copy is of use once the stream is durable up to it: asks for heartbeats where the source is quiet. */
-  async #reached(position: Lsn, signal: AbortSignal): Promise<void> {
+  async #reached(position: Position, signal: AbortSignal): Promise<void> {
     for (;;) {
       const generation = this.#repository.catalog.generations.find(
         (g) => g.facts.generation === this.#generation,
       )
-      if (generation !== undefined && compareLsn(generation.end, position) >= 0) return
+      if (generation !== undefined && comparePositions(generation.end, position) >= 0) return
       this.#source.wantHeartbeat()
       await systemClock.sleep(100, signal)
     }

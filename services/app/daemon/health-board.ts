@@ -1,6 +1,6 @@
 /** What health and metrics say: from what the process knows and has seen, never by asking source or store. */
 import type { Clock } from '../../core/clock.ts'
-import type { Lsn } from '../../core/position.ts'
+import type { Position } from '../../core/position.ts'
 import { damageOfNewest } from '../../repository/damage-of-newest.ts'
 import { gapEnd } from '../../repository/gap-end.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -44,7 +44,7 @@ export interface HealthBoardOptions {
   /** What only the source knows: undefined where it does not answer, and in a compactor, which does not ask it. */
   readonly source: () => SourceReading | undefined
   /** What came and what is durable of it; undefined while there is no stream, and in a compactor. */
-  readonly flow: () => { readonly received: Lsn; readonly durable: Lsn } | undefined
+  readonly flow: () => { readonly received: Position; readonly durable: Position } | undefined
   /** Whether the job is connected and at work: between its tries nothing streams. */
   readonly isConnected: () => boolean
   readonly rollMs: number

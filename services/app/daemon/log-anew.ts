@@ -7,7 +7,7 @@
 import type { LogEnd } from '../../adapters/kafka/log-end.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
-import type { Lsn } from '../../core/position.ts'
+import type { Position } from '../../core/position.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { kafkaSettingsOf, refuseLog } from '../wiring/compose.ts'
 import type { Config, KafkaConfig } from '../config/config.ts'
@@ -126,7 +126,7 @@ export class LogHoles {
   #since = 0
   #found: Hole | undefined
   #times = 0
-  #end: Lsn | undefined
+  #end: Position | undefined
 
   constructor(repository: Repository, config: Config, role: Hole['role']) {
     this.#repository = repository

@@ -7,13 +7,13 @@ import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Source } from '../../core/ports/source.ts'
-import type { Lsn } from '../../core/position.ts'
+import type { Position } from '../../core/position.ts'
 
 type Asked = Pick<Source, 'head' | 'moment' | 'slot'>
 
 export interface SourceReading {
   /** Newest WAL position of the server. */
-  readonly head: Lsn
+  readonly head: Position
   /** What the source's clock is ahead of ours; it stamps commits. */
   readonly aheadMs: number
   /** Bytes of WAL that may still be written before the slot is lost; undefined without a limit. */

@@ -1,7 +1,7 @@
 /** What the running job says, to people and to machines; and how the jobs below say it. */
 import type { CompactorEvents } from '../../compactor/compactor-options.ts'
 import { systemClock } from '../../core/clock.ts'
-import { formatLsn, type Lsn } from '../../core/position.ts'
+import { type Position, positionText } from '../../core/position.ts'
 import { formatInstant } from '../../formats/temporal.ts'
 import type { BaseEvents } from '../../replicator/base-copy.ts'
 import type { ReplicatorEvents } from '../../replicator/replicator.ts'
@@ -123,7 +123,7 @@ export function orphansEvent(
 export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
   return {
     onDurable: (d: {
-      to: Lsn
+      to: Position
       transactions: number
       changes: number
       bytes: number
@@ -132,7 +132,7 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
     }) =>
       say({
         event: 'durable',
-        to: formatLsn(d.to),
+        to: positionText(d.to),
         transactions: d.transactions,
         changes: d.changes,
         bytes: d.bytes,
@@ -140,7 +140,7 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
         // Of the oldest commit in it: the one that waited longest.
         lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
       }),
-    onCaughtUp: (to) => say({ event: 'caught-up', to: formatLsn(to) }),
+    onCaughtUp: (to) => say({ event: 'caught-up', to: positionText(to) }),
     onRetry: (error) => say({ event: 'retry', ...error }),
     ...(onPoint === undefined ? {} : { onPoint }),
   }
@@ -153,7 +153,7 @@ export function replicatorEvents(say: Say): ReplicatorEvents {
       say({
         event: 'gap',
         table: `${gap.scope.schema}.${gap.scope.name}`,
-        from: formatLsn(gap.from),
+        from: positionText(gap.from),
         reason: gap.reason,
       })
     },

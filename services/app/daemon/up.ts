@@ -7,7 +7,7 @@ import type { RollPolicy } from '../../compactor/roll-policy.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { formatLsn, type Lsn, maxLsn } from '../../core/position.ts'
+import { laterPosition, type Position, positionText } from '../../core/position.ts'
 import { Backoff } from '../../core/running-state.ts'
 import { Replicator } from '../../replicator/replicator.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
@@ -61,7 +61,7 @@ export class Up {
   #stop: (() => void) | undefined
   #source: ReturnType<typeof openSource> | undefined
   /** What came of the source and what of it is durable, while there is a stream. */
-  flow: (() => { readonly received: Lsn; readonly durable: Lsn }) | undefined
+  flow: (() => { readonly received: Position; readonly durable: Position }) | undefined
   /** Whether the last attempt reached the source and the store; readiness asks. */
   connected = false
   /** Not for a compactor alone, which has no way to the source. */
@@ -128,7 +128,7 @@ export class Up {
     const backoff = new Backoff(systemClock, systemRandomness)
     let fresh = this.#options.newGeneration
     let isChosen = fresh !== undefined
-    let from: Lsn | undefined
+    let from: Position | undefined
     let isBeginning = false
     const holes = new LogHoles(this.#options.repository, this.#options.config, this.#role)
     const { catalog } = this.#options.repository
@@ -223,7 +223,7 @@ export class Up {
     this.#budget?.see(event)
   }
 
-  async #newGeneration(reason: string, from: Lsn | undefined, isChosen: boolean): Promise<void> {
+  async #newGeneration(reason: string, from: Position | undefined, isChosen: boolean): Promise<void> {
     const { repository, config } = this.#options
     await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const generation = await replaceGeneration({
@@ -283,12 +283,12 @@ export class Up {
     const term = await repository.claim(this.#role === 'replicator' ? REPLICATOR : 0)
     const log = await this.#openLog(generation, signal)
     if (trustsLog)
-      await source.check(maxLsn(generation.end, log.complete)).catch(async (error: unknown) => {
+      await source.check(laterPosition(generation.end, log.complete)).catch(async (error: unknown) => {
         await log.close()
         throw error
       })
     const number = generation.facts.generation
-    this.#say({ event: 'starting', generation: number, from: formatLsn(generation.end) })
+    this.#say({ event: 'starting', generation: number, from: positionText(generation.end) })
     const stop = new AbortController()
     // Two ways to end: `hard` drops what is not durable, `intake` lets the compactor finish: behind `past` the stream has a hole.
     const hard = AbortSignal.any([signal, stop.signal])
@@ -301,7 +301,7 @@ export class Up {
     const replicator = new Replicator({
       source,
       log,
-      from: maxLsn(generation.end, log.complete),
+      from: laterPosition(generation.end, log.complete),
       durable: generation.end,
       checked: generation.checked,
       inGap: new Set(
@@ -411,6 +411,6 @@ export class Up {
     if (this.#streamingSaid) return
     this.#streamingSaid = true
     const { facts, end } = generation
-    this.#say({ event: 'streaming', generation: facts.generation, position: formatLsn(end) })
+    this.#say({ event: 'streaming', generation: facts.generation, position: positionText(end) })
   }
 }

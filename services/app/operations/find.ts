@@ -1,6 +1,6 @@
 /** `find` and `read`: what happened, from the backup alone. */
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, formatLsn } from '../../core/position.ts'
+import { comparePositions, positionText } from '../../core/position.ts'
 import { formatInstant } from '../../formats/temporal.ts'
 import { type FindQuery, findTransactions, type FoundTransaction } from '../../history/find.ts'
 import { resolvePoint } from '../../history/point.ts'
@@ -104,10 +104,10 @@ export async function read(
       'the two points lie in different generations; between them there is a gap',
       { next: 'tidemark windows' },
     )
-  if (compareLsn(from.lsn, to.lsn) > 0)
+  if (comparePositions(from.position, to.position) > 0)
     throw new TidemarkError(
       'USAGE',
-      `--from ${formatLsn(from.lsn)} lies behind --to ${formatLsn(to.lsn)}: nothing can lie between them`,
+      `--from ${positionText(from.position)} lies behind --to ${positionText(to.position)}: nothing can lie between them`,
       { next: 'the same with --from and --to exchanged' },
     )
   const known = await knownTables(repository, to.generation)
@@ -115,7 +115,7 @@ export async function read(
     const names = [...known].sort()
     throw new TidemarkError(
       'USAGE',
-      `the backup knows no table ${table.schema}.${table.name} before ${formatLsn(to.lsn)}; there are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`,
+      `the backup knows no table ${table.schema}.${table.name} before ${positionText(to.position)}; there are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`,
       { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
     )
   }

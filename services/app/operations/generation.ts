@@ -11,7 +11,7 @@ import { readWholeSchema } from '../../engines/postgres/catalog/schema-reader.ts
 import { systemRandomness } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
-import { formatLsn, type Lsn } from '../../core/position.ts'
+import { type Position, positionText } from '../../core/position.ts'
 import { schemaName } from '../../formats/object-name.ts'
 import { statementsDigest } from '../../formats/schema-change.ts'
 import type { Gap } from '../../repository/generation.ts'
@@ -27,7 +27,7 @@ export interface GenerationRequest {
   /** Somebody said that the database behind the URL is the one from now on; else it has to be that of the generation before. */
   readonly isChosen?: boolean
   /** Where the old generation's hole begins; its end where it is not given. */
-  readonly from?: Lsn | undefined
+  readonly from?: Position | undefined
 }
 
 /** A slot of this name that no generation names is dropped and made anew: nothing can rest on it. */
@@ -63,7 +63,7 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
       timeline: identity.timeline,
       slot,
       publication,
-      consistentPoint: formatLsn(consistentPoint),
+      consistentPoint: positionText(consistentPoint),
       nextXid,
       reason,
     })
@@ -76,7 +76,7 @@ export async function beginGeneration(request: GenerationRequest): Promise<numbe
     await repository.append({
       kind: 'schema',
       generation,
-      at: formatLsn(consistentPoint),
+      at: positionText(consistentPoint),
       snapshot: facts.snapshot,
       reading: facts.reading,
       digest: statementsDigest(facts.statements),
@@ -105,7 +105,7 @@ export async function replaceGeneration(request: GenerationRequest): Promise<num
       kind: 'gap',
       generation: old.facts.generation,
       id: systemRandomness.uuid(),
-      from: formatLsn(request.from ?? old.end),
+      from: positionText(request.from ?? old.end),
       to: null,
       reason,
       scope: { kind: 'stream' },
@@ -145,7 +145,7 @@ const ENDINGS: ReadonlySet<ErrorCode> = new Set([
 export async function endingOf(
   error: TidemarkError,
   options: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
-): Promise<{ readonly reason: string; readonly from: Lsn | undefined } | undefined> {
+): Promise<{ readonly reason: string; readonly from: Position | undefined } | undefined> {
   if (!ENDINGS.has(error.code) && !(await isFailover(error, options))) return undefined
   // What was lost in these ways went unseen since the last look, and what came since may lack it.
   const sinceLook = error.code === 'PUBLICATION_UNSAFE' || error.code === 'INSTALLATION_MISSING'

@@ -6,7 +6,13 @@ import { systemClock, systemRandomness } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn, toLsn } from '../../core/position.ts'
+import {
+  comparePositions,
+  parsePosition,
+  type Position,
+  positionBefore,
+  positionText,
+} from '../../core/position.ts'
 import type { EntryOf } from '../../formats/ledger-entry.ts'
 import { resolvePoint } from '../../history/point.ts'
 import { parsePoint } from '../../history/point-text.ts'
@@ -73,10 +79,13 @@ export async function addHold({ place, reason, from, to, until, signal }: HoldRe
     throw new TidemarkError('NO_BASE', 'the backup has no finished base: there is nothing to hold')
   const begin =
     from === undefined
-      ? { generation: first, lsn: toLsn(first.bases[0]!.closing - 1n) }
+      ? { generation: first, position: positionBefore(first.bases[0]!.closing) }
       : await resolvePoint(repository, parsePoint(from))
   const end = to === undefined ? undefined : await resolvePoint(repository, parsePoint(to))
-  if (end !== undefined && (end.generation !== begin.generation || compareLsn(end.lsn, begin.lsn) < 0))
+  if (
+    end !== undefined &&
+    (end.generation !== begin.generation || comparePositions(end.position, begin.position) < 0)
+  )
     throw new TidemarkError('USAGE', '--to lies before --from, or in another generation')
   const id = systemRandomness.uuid()
   await repository.ledger.append(
@@ -86,8 +95,8 @@ export async function addHold({ place, reason, from, to, until, signal }: HoldRe
       purpose: 'legal',
       reason,
       generation: begin.generation.facts.generation,
-      from: formatLsn(begin.lsn),
-      to: end === undefined ? null : formatLsn(end.lsn),
+      from: positionText(begin.position),
+      to: end === undefined ? null : positionText(end.position),
       until: until ?? null,
     },
     repository.signer,
@@ -158,24 +167,24 @@ async function* inGroups(names: AsyncIterable<string>): AsyncGenerator<string[]>
 
 /** Every object that restores to points of the hold read, and the ledger that proves them. */
 async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>): AsyncGenerator<string> {
-  const from = parseLsn(hold.from)
-  const to = hold.to === null ? undefined : parseLsn(hold.to)
+  const from = parsePosition(hold.from)
+  const to = hold.to === null ? undefined : parsePosition(hold.to)
   const generation = catalog.generations.find((one) => one.facts.generation === hold.generation)
   const base = generation?.bases.findLast((one) => closes(one.closing, from)) ?? generation?.bases[0]
   if (generation === undefined || base === undefined) return
-  const isIn = (at: Lsn, end: Lsn): boolean =>
-    compareLsn(end, base.from) >= 0 && (to === undefined || compareLsn(at, to) <= 0)
+  const isIn = (at: Position, end: Position): boolean =>
+    comparePositions(end, base.from) >= 0 && (to === undefined || comparePositions(at, to) <= 0)
   for await (const entry of ledger.walk()) {
     yield ledger.lineages.nameOf(entry.number)
     const { body } = entry
     if (body === undefined || ('generation' in body && body.generation !== hold.generation)) continue
     const holds =
       body.kind === 'segments'
-        ? isIn(parseLsn(body.from), parseLsn(body.to))
+        ? isIn(parsePosition(body.from), parsePosition(body.to))
         : body.kind === 'sequences'
-          ? isIn(parseLsn(body.at), parseLsn(body.at))
+          ? isIn(parsePosition(body.at), parsePosition(body.at))
           : body.kind === 'table'
-            ? isIn(parseLsn(body.position), parseLsn(body.position))
+            ? isIn(parsePosition(body.position), parsePosition(body.position))
             : ['key', 'schema', 'schema-change', 'retire'].includes(body.kind)
     if (holds) for (const { object } of namedObjects(entry)) yield object.name
   }
@@ -203,7 +212,7 @@ export class RestoreHold {
   static async take(
     repository: Repository,
     generation: number,
-    lsn: Lsn,
+    position: Position,
     clock: Clock = systemClock,
   ): Promise<RestoreHold> {
     const hold = new RestoreHold(
@@ -211,10 +220,10 @@ export class RestoreHold {
       {
         kind: 'hold',
         purpose: 'restore',
-        reason: `a restore to ${formatLsn(lsn)}`,
+        reason: `a restore to ${positionText(position)}`,
         generation,
-        from: formatLsn(lsn),
-        to: formatLsn(lsn),
+        from: positionText(position),
+        to: positionText(position),
       },
       clock,
     )

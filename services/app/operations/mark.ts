@@ -4,7 +4,7 @@ import { connect, connectionError } from '../../engines/postgres/session/session
 import { readSlot } from '../../engines/postgres/admin/slot.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
-import { compareLsn, parseLsn } from '../../core/position.ts'
+import { comparePositions, parsePosition } from '../../core/position.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { audit } from './audit.ts'
 import { askedSource, requireSource } from './examine-source.ts'
@@ -86,7 +86,9 @@ function refuseTaken(repository: Repository, name: string): void {
     const opens = generation.bases[0]?.closing
     const taken = generation.markers.find(
       (marker) =>
-        marker.body.name === name && opens !== undefined && compareLsn(parseLsn(marker.body.at), opens) >= 0,
+        marker.body.name === name &&
+        opens !== undefined &&
+        comparePositions(parsePosition(marker.body.at), opens) >= 0,
     )
     if (taken !== undefined)
       throw new TidemarkError('MARKER_EXISTS', `there is a marker ${name} already, at ${taken.body.at}`)

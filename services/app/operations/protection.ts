@@ -3,7 +3,7 @@
  * restarted or kept out of a rollout because its store is away would be just where it is needed least.
  */
 import { LIMITS } from '../../core/limits.ts'
-import { compareLsn, type Lsn } from '../../core/position.ts'
+import { comparePositions, type Position } from '../../core/position.ts'
 import { parseInstant } from '../../formats/temporal.ts'
 import type { Generation } from '../../repository/generation.ts'
 import { knownUntil } from '../../repository/source-time.ts'
@@ -18,23 +18,23 @@ export interface Protection {
 
 /** Since when changes that came are not durable. */
 export class WaitingChanges {
-  #oldest: { readonly end: Lsn; readonly at: number } | undefined
-  #newest: { readonly end: Lsn; readonly at: number } | undefined
+  #oldest: { readonly end: Position; readonly at: number } | undefined
+  #newest: { readonly end: Position; readonly at: number } | undefined
 
   /** @param at ms of a clock that only goes on, the same for `sinceMs` */
-  see(received: Lsn, durable: Lsn, at: number): void {
-    if (compareLsn(received, durable) <= 0) {
+  see(received: Position, durable: Position, at: number): void {
+    if (comparePositions(received, durable) <= 0) {
       this.#oldest = undefined
       this.#newest = undefined
       return
     }
     // What came between the two was not looked at: it counts from the newer one on.
-    if (this.#oldest === undefined || compareLsn(this.#oldest.end, durable) <= 0)
+    if (this.#oldest === undefined || comparePositions(this.#oldest.end, durable) <= 0)
       this.#oldest =
-        this.#newest !== undefined && compareLsn(this.#newest.end, durable) > 0
+        this.#newest !== undefined && comparePositions(this.#newest.end, durable) > 0
           ? this.#newest
           : { end: received, at }
-    if (this.#newest === undefined || compareLsn(this.#newest.end, received) < 0)
+    if (this.#newest === undefined || comparePositions(this.#newest.end, received) < 0)
       this.#newest = { end: received, at }
   }
 

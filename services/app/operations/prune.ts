@@ -8,7 +8,7 @@ import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
-import { compareLsn, formatLsn, type Lsn, toLsn } from '../../core/position.ts'
+import { comparePositions, type Position, positionBefore, positionText } from '../../core/position.ts'
 import { decodeEntry, type FloorText, type SealedRef } from '../../formats/ledger-entry.ts'
 import {
   namedPlace,
@@ -149,7 +149,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     }
     retire = {
       id,
-      from: { position: formatLsn(begin.base.closing), writtenAt: begin.base.writtenAt },
+      from: { position: positionText(begin.base.closing), writtenAt: begin.base.writtenAt },
       segments: size.segments,
       parts: size.parts,
       bytes: String(size.bytes),
@@ -215,10 +215,14 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
   const floor = await floorAt(repository, begin, (before) => storeDdl(repository, begin, before))
   const { repository: trial } = await openBackup({ ...options.place, role: 'restore', trusting: 'keepers' })
   trial.catalog.limit(parseFloor(floor))
-  const oldest = toLsn(begin.base.closing - 1n)
+  const oldest = positionBefore(begin.base.closing)
   await planRestore(
     trial,
-    await resolvePoint(trial, { kind: 'lsn', lsn: oldest, generation: begin.generation.facts.generation }),
+    await resolvePoint(trial, {
+      kind: 'position',
+      position: oldest,
+      generation: begin.generation.facts.generation,
+    }),
     openGaps(trial),
   )
   // A new generation may have no base yet.
@@ -238,10 +242,10 @@ function openGaps(repository: Repository): string[] {
 async function storeDdl(
   repository: Repository,
   { generation }: Beginning,
-  before: Lsn,
+  before: Position,
 ): Promise<SealedRef | null> {
   const records = (await readDdl(repository, generation)).filter(
-    (record) => compareLsn(record.lsn, before) <= 0,
+    (record) => comparePositions(record.position, before) <= 0,
   )
   if (records.length === 0) return null
   const number = generation.facts.generation
@@ -279,7 +283,7 @@ async function trim(
         lastBelow(begin.generation, begin.base, parseFloor(floor)),
       )
       if (!other) return { ...stays, because: 'no other store has all of it yet' }
-      if (!confirmed) return { place: store.place, from: formatLsn(begin.base.closing), because }
+      if (!confirmed) return { place: store.place, from: positionText(begin.base.closing), because }
       const sure = await proven(options, repository, begin)
       // It is to be whole from its mark on, by itself.
       if (sure.ddl !== null) await store.putIfAbsent(sure.ddl.name, [await fetchChecked(ledger, sure.ddl)])
@@ -291,7 +295,7 @@ async function trim(
   cleared.push({ place: store.place, ...(await clearBelow(store, floor, signal)) })
   return {
     place: store.place,
-    from: begin === undefined || floor.base !== begin.base.id ? null : formatLsn(begin.base.closing),
+    from: begin === undefined || floor.base !== begin.base.id ? null : positionText(begin.base.closing),
     because,
   }
 }
@@ -348,7 +352,7 @@ async function sweep(
     return (
       place.kind !== 'copy' &&
       place.generation >= generation.facts.generation &&
-      compareLsn(place.at, generation.to) >= 0
+      comparePositions(place.at, generation.to) >= 0
     )
   }
   const isNamed = (name: string): boolean => {

@@ -5,7 +5,7 @@ import { placeOf } from '../../engines/postgres/session/session.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { CODES } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { formatLsn } from '../../core/position.ts'
+import { positionText } from '../../core/position.ts'
 import { formatInstant } from '../../formats/temporal.ts'
 import type { IndexedTransaction } from '../../formats/segment-index.ts'
 import { type ResolvedPoint, resolvePoint } from '../../history/point.ts'
@@ -120,7 +120,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       proof: null,
       anchors: anchorLines(opened),
       stores: troubles(),
-      audit: await audit(repository, 'restore --dry-run', `to ${formatLsn(point.lsn)}`),
+      audit: await audit(repository, 'restore --dry-run', `to ${positionText(point.position)}`),
     }
   }
   const target = openTarget(options.into, point.generation, {
@@ -129,7 +129,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     withJobs: options.withJobs,
     begun: {
       asked: options.at,
-      position: `${formatLsn(point.lsn)}@${point.generation.facts.generation}`,
+      position: `${positionText(point.position)}@${point.generation.facts.generation}`,
       stream: repository.catalog.stream,
     },
   })
@@ -138,9 +138,9 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     const where = await audit(
       repository,
       'restore',
-      `to ${formatLsn(point.lsn)}, ${plan.tables.length} tables`,
+      `to ${positionText(point.position)}, ${plan.tables.length} tables`,
     )
-    const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.lsn)
+    const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.position)
     const result = await new Rebuild({
       repository,
       target,
@@ -257,9 +257,11 @@ function refuseUnknown({ catalog }: Repository, plan: RestorePlan, names: readon
 
 /** The same restore again resumes; another one does not. */
 function restoreId(plan: RestorePlan): string {
-  const facts = [plan.point.generation.number.toString(), formatLsn(plan.point.lsn), ...plan.excluded].join(
-    '|',
-  )
+  const facts = [
+    plan.point.generation.number.toString(),
+    positionText(plan.point.position),
+    ...plan.excluded,
+  ].join('|')
   return createHash('sha256').update(facts).digest('hex').slice(0, 16)
 }
 
@@ -269,14 +271,14 @@ async function neighbour(
   transaction: IndexedTransaction | undefined,
 ): Promise<Neighbour | null> {
   if (transaction === undefined) return null
-  const counts = await unlessSealedForOthers(countsAt(repository, point.generation, transaction.lsn))
+  const counts = await unlessSealedForOthers(countsAt(repository, point.generation, transaction.position))
   return {
     point: transactionText(repository.catalog, point.generation, transaction.xid),
-    position: pointText(repository.catalog, point.generation, transaction.lsn),
+    position: pointText(repository.catalog, point.generation, transaction.position),
     xid: transaction.xid,
     committedAt: formatInstant(transaction.committedAt),
     tables: counts ?? [],
-    schema: schemaChangesAt(ddl, transaction.lsn),
+    schema: schemaChangesAt(ddl, transaction.position),
   }
 }
 
@@ -286,7 +288,7 @@ export async function planReport(
 ): Promise<Omit<PlanReport, 'resumes'>> {
   return {
     point: {
-      position: pointText(repository.catalog, plan.point.generation, plan.point.lsn),
+      position: pointText(repository.catalog, plan.point.generation, plan.point.position),
       at: await neighbour(repository, plan, plan.point.at),
       next: await neighbour(repository, plan, plan.point.next),
     },

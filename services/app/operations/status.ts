@@ -4,7 +4,7 @@ import { connect } from '../../engines/postgres/session/session.ts'
 import { readSlot } from '../../engines/postgres/admin/slot.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
-import { type Lsn, parseLsn } from '../../core/position.ts'
+import { parsePosition, type Position } from '../../core/position.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { type DamageReport, readDamage } from './damage-report.ts'
@@ -107,8 +107,8 @@ export interface LiveSource {
 export async function askSource(url: string, generation: Generation): Promise<LiveSource> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
   try {
-    const head = async (): Promise<Lsn> =>
-      parseLsn(
+    const head = async (): Promise<Position> =>
+      parsePosition(
         (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
       )
     const first = await head()
@@ -142,7 +142,7 @@ export async function askSource(url: string, generation: Generation): Promise<Li
   }
 }
 
-export function lagOf(head: Lsn, generation: Generation, nowMs: number): Lag {
+export function lagOf(head: Position, generation: Generation, nowMs: number): Lag {
   const bytes = Number(head - generation.end)
   return {
     bytes: Math.max(0, bytes),

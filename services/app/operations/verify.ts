@@ -3,7 +3,7 @@ import { digestSource } from '../../engines/postgres/source/source-digest.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { SideBySide } from '../../core/side-by-side.ts'
-import { compareLsn, formatLsn, toLsn } from '../../core/position.ts'
+import { comparePositions, positionBefore, positionText } from '../../core/position.ts'
 import { digestBackup } from '../../rebuild/attest.ts'
 import { planRestore } from '../../rebuild/plan.ts'
 import { resolvePoint } from '../../history/point.ts'
@@ -142,11 +142,11 @@ export async function verifyAgainstSource(
     ...(onSnapshot === undefined ? {} : { onSnapshot }),
   })
   const deadline = systemClock.elapsed() + CATCH_UP_MS
-  while (compareLsn(generation.end, at) < 0) {
+  while (comparePositions(generation.end, at) < 0) {
     if (systemClock.elapsed() > deadline) {
       throw new TidemarkError(
         'NOT_PROVEN',
-        `the backup reaches ${formatLsn(generation.end)}, the source was read at ${formatLsn(at)}`,
+        `the backup reaches ${positionText(generation.end)}, the source was read at ${positionText(at)}`,
         { next: 'see that `tidemark up` runs, then: tidemark verify --against-source' },
       )
     }
@@ -154,8 +154,8 @@ export async function verifyAgainstSource(
     await repository.ledger.refresh()
   }
   const point = await resolvePoint(repository, {
-    kind: 'lsn',
-    lsn: toLsn(at - 1n),
+    kind: 'position',
+    position: positionBefore(at),
     generation: generation.facts.generation,
   })
   const backup = await digestBackup(
@@ -182,7 +182,7 @@ export async function verifyAgainstSource(
   await repository.append({
     kind: 'attestation',
     generation: generation.facts.generation,
-    at: formatLsn(at),
+    at: positionText(at),
     equal,
     tables: [...source.values()].map((t) => ({
       oid: t.oid,
@@ -192,5 +192,5 @@ export async function verifyAgainstSource(
       digest: t.digest,
     })),
   })
-  return { position: formatLsn(at), equal, tables }
+  return { position: positionText(at), equal, tables }
 }

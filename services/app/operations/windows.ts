@@ -1,5 +1,5 @@
 /** What can be restored: windows, markers and gaps, from the ledger alone. */
-import { formatLsn, parseLsn } from '../../core/position.ts'
+import { parsePosition, positionText } from '../../core/position.ts'
 import { gapEnd } from '../../repository/gap-end.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { damageAt, damagedRanges } from '../../repository/damaged-ranges.ts'
@@ -95,8 +95,8 @@ export function readWindows(repository: Repository): WindowsReport {
       id: gap.id,
       generation: gap.generation,
       scope: gap.scope.kind === 'stream' ? 'stream' : `${gap.scope.schema}.${gap.scope.name}`,
-      from: formatLsn(gap.from),
-      to: end === undefined ? null : formatLsn(end.at),
+      from: positionText(gap.from),
+      to: end === undefined ? null : positionText(end.at),
       toGeneration: end?.generation ?? null,
       open: end === undefined,
       reason: gap.reason,
@@ -104,7 +104,7 @@ export function readWindows(repository: Repository): WindowsReport {
   })
   const markers = catalog.generations.flatMap((g) =>
     g.markers.map(({ body, writtenAt }) => {
-      const at = parseLsn(body.at)
+      const at = parsePosition(body.at)
       return {
         name: body.name,
         point: markerText(catalog, g, body.name),

@@ -1,5 +1,5 @@
 /** The newest cuts as the ledger has them in the clear: a writer cannot read the segments that an earlier one wrote. */
-import { compareLsn, type Lsn, parseLsn } from '../../core/position.ts'
+import { comparePositions, parsePosition, type Position } from '../../core/position.ts'
 import type { StoredCut, StoredHistory } from '../../core/ports/source.ts'
 import { parseInstant } from '../../formats/temporal.ts'
 import type { Generation } from '../../repository/generation.ts'
@@ -9,16 +9,16 @@ import { isSegments } from '../../repository/segment-log.ts'
 const MOST_CUTS = 4096
 
 /** @param from what lies below it does not matter */
-export async function storedHistory(generation: Generation, from: Lsn): Promise<StoredHistory> {
+export async function storedHistory(generation: Generation, from: Position): Promise<StoredHistory> {
   const cuts: StoredCut[] = []
   let known = from
-  for await (const entry of generation.segments.backwards((c) => compareLsn(c.to, from) >= 0)) {
+  for await (const entry of generation.segments.backwards((c) => comparePositions(c.to, from) >= 0)) {
     if (!isSegments(entry)) continue
     const { body } = entry
-    known = parseLsn(body.from)
+    known = parsePosition(body.from)
     cuts.unshift({
       from: known,
-      to: parseLsn(body.to),
+      to: parsePosition(body.to),
       transactions: BigInt(body.transactions),
       firstCommittedAt: parseInstant(body.firstCommittedAt),
       lastCommittedAt: parseInstant(body.lastCommittedAt),

@@ -10,7 +10,7 @@
  *   after a restart may begin with items that were read before (their places in commit order tell).
  * - A failure of either side ends both: `append` and the iteration reject with it.
  */
-import type { Lsn } from '../position.ts'
+import type { Position } from '../position.ts'
 import type { LogItem } from '../transaction.ts'
 
 export interface ChangeLog {
@@ -19,13 +19,13 @@ export interface ChangeLog {
   end(): void
   read(signal: AbortSignal): AsyncIterable<LogItem>
   /** Said by the compactor after the ledger entry. */
-  markDurable(end: Lsn): void
-  readonly durable: Lsn
+  markDurable(end: Position): void
+  readonly durable: Position
   /** Hears what may be acknowledged to the source: what is durable, or, by the operator's choice, what the log keeps. */
-  onAcknowledgeable(listener: (end: Lsn) => void): () => void
+  onAcknowledgeable(listener: (end: Position) => void): () => void
   fail(error: unknown): void
   /** End LSN of the last transaction that the log held when it was opened; zero where it keeps nothing. */
-  readonly complete: Lsn
+  readonly complete: Position
   close(): Promise<void>
   /** Bytes accepted and not yet taken. */
   readonly waitingBytes: number

@@ -8,7 +8,7 @@
  * - `acknowledge` says that everything up to the end LSN is durable; it never goes back, and nothing else moves the slot.
  * - Values are the server's own text under fixed session settings, the same for stream and base.
  */
-import type { Lsn } from '../position.ts'
+import type { Position } from '../position.ts'
 import type { TableVersion } from '../relation.ts'
 import type {
   ChangeShape,
@@ -32,8 +32,8 @@ export interface SourceIdentity {
 export interface SlotState {
   readonly name: string
   /** Nothing before or at this comes again. */
-  readonly confirmed: Lsn
-  readonly restart: Lsn
+  readonly confirmed: Position
+  readonly restart: Position
   readonly active: boolean
   readonly activePid: number | undefined
   /** Of who reads it, as far as the role may know: its program, where it is, since when. */
@@ -71,7 +71,7 @@ export type CopyResult =
 /** One consistent view of the source at an exact place in its stream. Lives while its connection does. */
 export interface Snapshot {
   /** Transactions with commit LSN below this are in it, all others are not. */
-  readonly consistentPoint: Lsn
+  readonly consistentPoint: Position
   readonly tables: readonly SnapshotTable[]
   readonly sequences: readonly SequenceSample[]
   /**
@@ -90,8 +90,8 @@ export interface Snapshot {
 /** What the ledger says of its cuts in the clear: enough to know their transactions again when they come once more. */
 export interface StoredCut {
   /** Exclusive, and the commit LSN of its last transaction. */
-  readonly from: Lsn
-  readonly to: Lsn
+  readonly from: Position
+  readonly to: Position
   readonly transactions: bigint
   /** Microseconds since 1970. */
   readonly firstCommittedAt: bigint
@@ -100,8 +100,8 @@ export interface StoredCut {
 
 export interface StoredHistory {
   /** Every commit above it, and up to `end`, is in one of the cuts. */
-  readonly from: Lsn
-  readonly end: Lsn
+  readonly from: Position
+  readonly end: Position
   /** In order. */
   readonly cuts: readonly StoredCut[]
 }
@@ -130,7 +130,7 @@ export interface LeftOutTable {
 /** The source's clock beside its log. */
 export interface SourceMoment {
   /** What was written before the clock was read lies below. */
-  readonly at: Lsn
+  readonly at: Position
   /** Microseconds since 1970-01-01 UTC, by the clock that stamps commits. */
   readonly time: bigint
 }
@@ -146,10 +146,10 @@ export interface SnapshotBlockers {
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
   slot(): Promise<SlotState | undefined>
-  stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem>
-  acknowledge(end: Lsn): void
+  stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem>
+  acknowledge(end: Position): void
   /** The newest WAL position of the server. */
-  head(): Promise<Lsn>
+  head(): Promise<Position>
   moment(): Promise<SourceMoment>
   /** Asks for a heartbeat record at the next chance. */
   wantHeartbeat(): void
@@ -187,6 +187,6 @@ export interface Source {
   /** Tables that the publication leaves out now: a copy of one is of use only once it is published again. */
   leftOut(): Promise<readonly LeftOutTable[]>
   /** Removes DDL records of transactions that committed at or before this: they are durable in the backup. */
-  forgetDdl(durable: Lsn): Promise<void>
+  forgetDdl(durable: Position): Promise<void>
   close(): Promise<void>
 }

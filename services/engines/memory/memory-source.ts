@@ -7,7 +7,7 @@
 import { deferred, type Deferred } from '../../core/running-state.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import { compareLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../core/position.ts'
+import { comparePositions, laterPosition, ORIGIN, type Position, positionOf } from '../../core/position.ts'
 import type {
   CopyResult,
   SlotState,
@@ -48,8 +48,8 @@ export type MemoryChange =
 export type MemoryRows = ReadonlyMap<number, readonly (string | null)[]>
 
 interface Logged {
-  readonly lsn: Lsn
-  readonly end: Lsn
+  readonly position: Position
+  readonly end: Position
   readonly part: TransactionPart
 }
 
@@ -63,10 +63,10 @@ export class MemorySource implements Source {
     }
   >
   readonly #log: Logged[] = []
-  #head: Lsn = toLsn(0x1000n)
+  #head: Position = positionOf(0x1000n)
   #xid = 700
   #now: bigint
-  #confirmed: Lsn = LSN_ZERO
+  #confirmed: Position = ORIGIN
   #heartbeatWanted = false
   #more: Deferred<void> = deferred()
 
@@ -81,11 +81,11 @@ export class MemorySource implements Source {
   }
 
   /** Commits; returns the transaction's commit LSN. @throws TidemarkError INTERNAL for a change that no database would make */
-  commit(changes: readonly MemoryChange[]): Lsn {
-    const lsn = toLsn(this.#head + 64n)
-    const end = toLsn(lsn + 32n)
+  commit(changes: readonly MemoryChange[]): Position {
+    const position = positionOf(this.#head + 64n)
+    const end = positionOf(position + 32n)
     const lsnBytes = new ByteSink(10)
-    lsnBytes.bigLong(lsn)
+    lsnBytes.bigLong(position)
     const stamp = lsnBytes.take()
     const sink = new ByteSink(1024)
     const offsets: number[] = [0]
@@ -100,7 +100,7 @@ export class MemorySource implements Source {
     this.#now += 1000n
     const part: TransactionPart = {
       kind: 'changes',
-      head: { timeline: 1, lsn, xid: this.#xid++, committedAt: this.#now },
+      head: { timeline: 1, position, xid: this.#xid++, committedAt: this.#now },
       changes: {
         bytes: sink.take(),
         offsets: Uint32Array.from(offsets),
@@ -116,13 +116,13 @@ export class MemorySource implements Source {
           rows: [of('insert'), of('update'), of('delete'), of('truncate')],
         }
       }),
-      endLsn: end,
+      end: end,
       ddl: [],
     }
-    this.#log.push({ lsn, end, part })
+    this.#log.push({ position, end, part })
     this.#head = end
     this.#wake()
-    return lsn
+    return position
   }
 
   /** The rows as they are now. */
@@ -131,7 +131,7 @@ export class MemorySource implements Source {
   }
 
   /** What was acknowledged last. */
-  get confirmed(): Lsn {
+  get confirmed(): Position {
     return this.#confirmed
   }
 
@@ -158,8 +158,8 @@ export class MemorySource implements Source {
     })
   }
 
-  async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
-    if (compareLsn(this.#confirmed, from) > 0)
+  async *stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem> {
+    if (comparePositions(this.#confirmed, from) > 0)
       throw new TidemarkError('SLOT_AHEAD', 'more was acknowledged than is asked for')
     let at = 0
     let sent = from
@@ -168,24 +168,24 @@ export class MemorySource implements Source {
       const next = this.#log[at]
       if (next !== undefined) {
         at++
-        if (compareLsn(next.end, from) <= 0) continue
+        if (comparePositions(next.end, from) <= 0) continue
         sent = next.end
         yield next.part
       } else if (this.#heartbeatWanted) {
         this.#heartbeatWanted = false
-        this.#head = toLsn(this.#head + 8n)
-        yield { kind: 'heartbeat', at: maxLsn(sent, this.#head) }
+        this.#head = positionOf(this.#head + 8n)
+        yield { kind: 'heartbeat', at: laterPosition(sent, this.#head) }
       } else {
         await unlessAborted(this.#more.promise, signal)
       }
     }
   }
 
-  acknowledge(end: Lsn): void {
-    this.#confirmed = maxLsn(this.#confirmed, end)
+  acknowledge(end: Position): void {
+    this.#confirmed = laterPosition(this.#confirmed, end)
   }
 
-  head(): Promise<Lsn> {
+  head(): Promise<Position> {
     return Promise.resolve(this.#head)
   }
 
@@ -202,7 +202,7 @@ export class MemorySource implements Source {
     readonly only?: ReadonlySet<number>
     readonly signal: AbortSignal
   }): Promise<Snapshot> {
-    const consistentPoint = toLsn(this.#head + 1n)
+    const consistentPoint = positionOf(this.#head + 1n)
     const rows = new Map([...this.#tables].map(([name, { rows: now }]) => [name, new Map(now)]))
     const tables = [...this.#tables.values()]
       .filter(({ table }) => options.only?.has(table.oid) !== false)
@@ -285,11 +285,11 @@ export class MemorySource implements Source {
     return found
   }
 
-  #apply(change: MemoryChange, sink: ByteSink, lsn: Buffer, ordinal: number): void {
+  #apply(change: MemoryChange, sink: ByteSink, position: Buffer, ordinal: number): void {
     const { table, encoder, rows } = this.#table(change.table)
     if (change.kind === 'truncate') {
       rows.clear()
-      encoder.truncate(sink, lsn, ordinal)
+      encoder.truncate(sink, position, ordinal)
       return
     }
     const old = rows.get(change.id)
@@ -321,7 +321,7 @@ export class MemorySource implements Source {
         )
       tuple(wire, 0x4e, change.to, change.values)
     }
-    encoder.change(sink, TAG[change.kind], lsn, ordinal, wire.buffer, 0, wire.at)
+    encoder.change(sink, TAG[change.kind], position, ordinal, wire.buffer, 0, wire.at)
   }
 }
 

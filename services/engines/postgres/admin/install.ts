@@ -4,7 +4,7 @@ import type pg from 'pg'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { type Lsn, parseLsn } from '../../../core/position.ts'
+import { parsePosition, type Position } from '../../../core/position.ts'
 import { quoteName, quoteTable } from '../../../core/relation.ts'
 import { giveBackIdentities, giveIdentities, type IdentityChange, identityChanges } from './identities.ts'
 import { APPLICATION_NAME, EVENT_TRIGGERS } from '../session/names.ts'
@@ -247,14 +247,14 @@ export async function readMode(
 }
 
 /** Makes the permanent slot; waits for every transaction that is open now. */
-export async function createSlot(url: string, slot: string, serverVersion: number): Promise<Lsn> {
+export async function createSlot(url: string, slot: string, serverVersion: number): Promise<Position> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
   try {
     const options = serverVersion >= 170000 ? "(SNAPSHOT 'nothing', FAILOVER true)" : 'NOEXPORT_SNAPSHOT'
     const made = await client.query<{ consistent_point: string }>(
       `CREATE_REPLICATION_SLOT ${quoteName(slot)} LOGICAL pgoutput ${options}`,
     )
-    return parseLsn(made.rows[0]?.consistent_point ?? '')
+    return parsePosition(made.rows[0]?.consistent_point ?? '')
   } catch (error) {
     if (sqlState(error) === '42710')
       throw new TidemarkError('SOURCE_UNSUITABLE', `a slot named ${slot} already exists`, {

@@ -1,6 +1,6 @@
 /** Whether the database behind a URL is the one that a backup belongs to, and can go on from where that ends (hazards 4, 14, 15). */
 import { TidemarkError } from '../../../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../../../core/position.ts'
 import type { SlotState, SourceIdentity } from '../../../core/ports/source.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
@@ -14,14 +14,14 @@ export interface ExpectedSource {
   readonly databaseOid: number
   readonly timeline: number
   /** Up to where everything is stored. */
-  readonly end: Lsn
+  readonly end: Position
 }
 
 export interface FoundSource {
   readonly identity: SourceIdentity & { readonly timelines: Timelines }
   readonly slot: SlotState | undefined
   /** Newest WAL position of the server. */
-  readonly head: Lsn
+  readonly head: Position
 }
 
 /** @throws TidemarkError SOURCE_CHANGED */
@@ -45,15 +45,15 @@ export function proveSameSource(
   { identity, slot, head }: FoundSource,
   slotName: string,
   expected: ExpectedSource,
-  from: Lsn,
+  from: Position,
 ): void {
   refuseOther(identity, expected)
   if (slot === undefined) throw missingSlot(slotName)
   checkFork(identity.timelines, { timeline: expected.timeline, end: from })
-  if (compareLsn(head, expected.end) < 0)
+  if (comparePositions(head, expected.end) < 0)
     throw new TidemarkError(
       'SOURCE_DIVERGED',
-      `the source ends at ${formatLsn(head)}, before ${formatLsn(expected.end)}, which is stored: it was set back to an older state`,
+      `the source ends at ${positionText(head)}, before ${positionText(expected.end)}, which is stored: it was set back to an older state`,
     )
   checkSlot(slot, slotName, from)
 }
@@ -75,7 +75,7 @@ export async function askSameSource(
     const known = await expected()
     const identity = await identifySource(url)
     const { rows } = await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')
-    proveSameSource({ identity, slot, head: parseLsn(rows[0]?.lsn ?? '') }, slotName, known, known.end)
+    proveSameSource({ identity, slot, head: parsePosition(rows[0]?.lsn ?? '') }, slotName, known, known.end)
     await requireInstallation(client)
     return { slot, timelines: identity.timelines }
   } catch (error) {

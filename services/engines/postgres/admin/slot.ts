@@ -1,7 +1,7 @@
 /** The replication slot: its state, and what a refusal of the server means for the data. */
 import type pg from 'pg'
 import { TidemarkError } from '../../../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, parseLsn } from '../../../core/position.ts'
+import { comparePositions, parsePosition, type Position, positionText } from '../../../core/position.ts'
 import type { SlotState } from '../../../core/ports/source.ts'
 import { connectionError, serverText, sqlState } from '../session/session.ts'
 
@@ -27,8 +27,8 @@ export async function readSlot(client: pg.Client, name: string): Promise<SlotSta
   if (row === undefined) return undefined
   return {
     name,
-    confirmed: parseLsn(row.confirmed ?? '0/0'),
-    restart: parseLsn(row.restart ?? '0/0'),
+    confirmed: parsePosition(row.confirmed ?? '0/0'),
+    restart: parsePosition(row.restart ?? '0/0'),
     active: row.active,
     activePid: row.pid ?? undefined,
     reader: readerOf(row),
@@ -67,17 +67,17 @@ export function slotTaken({ name, activePid, reader }: SlotState): TidemarkError
  *
  * @param durable what the ledger says may be acknowledged
  */
-export function checkSlot(slot: SlotState | undefined, name: string, durable: Lsn): SlotState {
+export function checkSlot(slot: SlotState | undefined, name: string, durable: Position): SlotState {
   if (slot === undefined) throw missingSlot(name)
   if (slot.walStatus === 'lost')
     throw new TidemarkError(
       'SLOT_LOST',
       `the slot ${name} was invalidated: the source removed WAL that it still needed`,
     )
-  if (compareLsn(slot.confirmed, durable) > 0) {
+  if (comparePositions(slot.confirmed, durable) > 0) {
     throw new TidemarkError(
       'SLOT_AHEAD',
-      `the slot ${name} stands at ${formatLsn(slot.confirmed)}, the ledger ends at ${formatLsn(durable)}`,
+      `the slot ${name} stands at ${positionText(slot.confirmed)}, the ledger ends at ${positionText(durable)}`,
     )
   }
   return slot

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../../core/clock.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { compareLsn, type Lsn } from '../../../core/position.ts'
+import { comparePositions, type Position } from '../../../core/position.ts'
 import { POSTGRES_EPOCH_MICROS } from './pgoutput.ts'
 
 export class Feedback {
@@ -13,13 +13,18 @@ export class Feedback {
   readonly #clock: Clock
   readonly #timer: NodeJS.Timeout
   readonly #first: NodeJS.Timeout
-  #durable: Lsn
+  #durable: Position
 
   /**
    * @param durable zero where nothing is known: the server then leaves the slot as it is
    * @param intervalMs below half of wal_sender_timeout
    */
-  constructor(options: { send: (body: Buffer) => void; clock: Clock; durable: Lsn; intervalMs: number }) {
+  constructor(options: {
+    send: (body: Buffer) => void
+    clock: Clock
+    durable: Position
+    intervalMs: number
+  }) {
     this.#send = options.send
     this.#clock = options.clock
     this.#durable = options.durable
@@ -28,12 +33,12 @@ export class Feedback {
     this.#first = setTimeout(() => this.askForKeepalive(), LIMITS.firstHeartbeatMs + 100)
   }
 
-  get durable(): Lsn {
+  get durable(): Position {
     return this.#durable
   }
 
-  advance(durable: Lsn): void {
-    if (compareLsn(durable, this.#durable) <= 0) return
+  advance(durable: Position): void {
+    if (comparePositions(durable, this.#durable) <= 0) return
     this.#durable = durable
     this.answer()
   }
@@ -54,7 +59,7 @@ export class Feedback {
 }
 
 /** The 34-byte 'r' message: written, flushed and applied positions, clock, whether a reply is wanted. */
-export function statusUpdate(durable: Lsn, nowMs: number, replyWanted = false): Buffer {
+export function statusUpdate(durable: Position, nowMs: number, replyWanted = false): Buffer {
   const body = Buffer.alloc(34)
   body[0] = 0x72
   body.writeBigUInt64BE(durable, 1)

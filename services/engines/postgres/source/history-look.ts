@@ -5,7 +5,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { asTidemarkError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { compareLsn } from '../../../core/position.ts'
+import { comparePositions } from '../../../core/position.ts'
 import type { SlotState, StoredHistory } from '../../../core/ports/source.ts'
 import { HistoryProof } from './history-proof.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
@@ -28,7 +28,7 @@ export interface HistoryLook {
  */
 export async function lookAtHistory(look: HistoryLook): Promise<void> {
   const { slot, stored, clock, timelines } = look
-  if (slot.active || compareLsn(slot.confirmed, stored.end) >= 0) return
+  if (slot.active || comparePositions(slot.confirmed, stored.end) >= 0) return
   const proof = new HistoryProof(stored, slot.confirmed)
   const stream = new WalStream({
     url: look.url,

@@ -5,23 +5,23 @@
  * nothing is acknowledged, or the slot would move past it.
  */
 import { TidemarkError } from '../../../core/errors.ts'
-import { compareLsn, formatLsn, type Lsn, maxLsn } from '../../../core/position.ts'
+import { comparePositions, laterPosition, type Position, positionText } from '../../../core/position.ts'
 import type { StoredCut, StoredHistory } from '../../../core/ports/source.ts'
 import type { TransactionHead } from '../../../core/transaction.ts'
 
 export class HistoryProof {
   readonly #stored: StoredHistory
   /** Below it nothing comes again. */
-  readonly #confirmed: Lsn
+  readonly #confirmed: Position
   #at = 0
   #seen = 0n
-  #last: Lsn | undefined
+  #last: Position | undefined
   #complete: boolean
 
-  constructor(stored: StoredHistory, confirmed: Lsn) {
+  constructor(stored: StoredHistory, confirmed: Position) {
     this.#stored = stored
     this.#confirmed = confirmed
-    this.#complete = compareLsn(maxLsn(confirmed, stored.from), stored.end) >= 0
+    this.#complete = comparePositions(laterPosition(confirmed, stored.from), stored.end) >= 0
   }
 
   get isComplete(): boolean {
@@ -29,40 +29,42 @@ export class HistoryProof {
   }
 
   /** A transaction that came again. @throws TidemarkError SOURCE_DIVERGED */
-  see({ lsn, committedAt }: TransactionHead): void {
+  see({ position: lsn, committedAt }: TransactionHead): void {
     const { from, end, cuts } = this.#stored
-    if (this.#complete || compareLsn(lsn, from) <= 0 || compareLsn(lsn, end) >= 0) return
-    while (this.#at < cuts.length && compareLsn(lsn, cuts[this.#at]!.to) > 0) this.#leave(cuts[this.#at]!)
+    if (this.#complete || comparePositions(lsn, from) <= 0 || comparePositions(lsn, end) >= 0) return
+    while (this.#at < cuts.length && comparePositions(lsn, cuts[this.#at]!.to) > 0)
+      this.#leave(cuts[this.#at]!)
     const cut = cuts[this.#at]
     const other =
       cut === undefined ||
       (this.#isWhole(cut) && this.#seen === 0n && committedAt !== cut.firstCommittedAt) ||
       (lsn === cut.to && committedAt !== cut.lastCommittedAt)
-    if (other) throw diverged(`at ${formatLsn(lsn)} it has another transaction than the one that is stored`)
+    if (other)
+      throw diverged(`at ${positionText(lsn)} it has another transaction than the one that is stored`)
     this.#seen++
     this.#last = lsn
   }
 
   /** Everything that commits below `at` has come. @throws TidemarkError SOURCE_DIVERGED */
-  passed(at: Lsn): void {
+  passed(at: Position): void {
     const { cuts, end } = this.#stored
-    if (this.#complete || compareLsn(at, end) < 0) return
+    if (this.#complete || comparePositions(at, end) < 0) return
     while (this.#at < cuts.length) this.#leave(cuts[this.#at]!)
     this.#complete = true
   }
 
   /** Of the others the first transactions do not come again. */
   #isWhole(cut: StoredCut): boolean {
-    return compareLsn(cut.from, this.#confirmed) >= 0
+    return comparePositions(cut.from, this.#confirmed) >= 0
   }
 
   #leave(cut: StoredCut): void {
-    const isDue = compareLsn(cut.to, this.#confirmed) >= 0
+    const isDue = comparePositions(cut.to, this.#confirmed) >= 0
     if (isDue && this.#last !== cut.to)
-      throw diverged(`the transaction at ${formatLsn(cut.to)}, which is stored, is not in it`)
+      throw diverged(`the transaction at ${positionText(cut.to)}, which is stored, is not in it`)
     if (this.#isWhole(cut) && this.#seen !== cut.transactions)
       throw diverged(
-        `up to ${formatLsn(cut.to)} it has ${this.#seen} transactions, and ${cut.transactions} are stored`,
+        `up to ${positionText(cut.to)} it has ${this.#seen} transactions, and ${cut.transactions} are stored`,
       )
     this.#at++
     this.#seen = 0n

@@ -4,7 +4,7 @@
  */
 import { textOfBytes } from '../../../core/escaped-bytes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import { type Lsn, toLsn } from '../../../core/position.ts'
+import { type Position, positionOf } from '../../../core/position.ts'
 import type { RelationColumn, RelationVersion, ReplicaIdentity } from '../../../core/relation.ts'
 
 export const TAG = {
@@ -24,26 +24,29 @@ export const TAG = {
 export const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n
 
 export interface Begin {
-  readonly commitLsn: Lsn
+  readonly commitLsn: Position
   readonly committedAt: bigint
   readonly xid: number
 }
 
 export function readBegin(buffer: Buffer, at: number): Begin {
   return {
-    commitLsn: toLsn(buffer.readBigUInt64BE(at)),
+    commitLsn: positionOf(buffer.readBigUInt64BE(at)),
     committedAt: buffer.readBigInt64BE(at + 8) + POSTGRES_EPOCH_MICROS,
     xid: buffer.readUInt32BE(at + 16),
   }
 }
 
 export interface Commit {
-  readonly commitLsn: Lsn
-  readonly endLsn: Lsn
+  readonly commitLsn: Position
+  readonly endLsn: Position
 }
 
 export function readCommit(buffer: Buffer, at: number): Commit {
-  return { commitLsn: toLsn(buffer.readBigUInt64BE(at + 1)), endLsn: toLsn(buffer.readBigUInt64BE(at + 9)) }
+  return {
+    commitLsn: positionOf(buffer.readBigUInt64BE(at + 1)),
+    endLsn: positionOf(buffer.readBigUInt64BE(at + 9)),
+  }
 }
 
 const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = {

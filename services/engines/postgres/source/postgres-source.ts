@@ -3,7 +3,14 @@ import type pg from 'pg'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { isErrorCode } from '../../../core/error-codes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import { compareLsn, endOfRecords, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../../../core/position.ts'
+import {
+  comparePositions,
+  endOfRecords,
+  laterPosition,
+  ORIGIN,
+  parsePosition,
+  type Position,
+} from '../../../core/position.ts'
 import type {
   CatalogRepair,
   IdentityCare,
@@ -49,7 +56,7 @@ export interface PostgresSourceOptions {
   /** A whole reading of the schema differed from what the changes had made of it, in so many statements. */
   readonly onSchemaDifference?: (statements: number) => void
   /** What the ledger holds of the transactions that commit from `from` on. */
-  readonly stored?: (from: Lsn) => Promise<StoredHistory>
+  readonly stored?: (from: Position) => Promise<StoredHistory>
 }
 
 /** The server says them itself, in their place: what was written before the publication went still comes. */
@@ -63,8 +70,8 @@ export class PostgresSource implements Source {
   readonly #readings: SchemaReadings
   readonly #questions: SourceQuestions
   #stream: WalStream | undefined
-  #acknowledged: Lsn = LSN_ZERO
-  #horizon: { readonly xid: string; readonly at: Lsn; readonly newest: string } | undefined
+  #acknowledged: Position = ORIGIN
+  #horizon: { readonly xid: string; readonly at: Position; readonly newest: string } | undefined
   /** The newest DDL record below the last horizon: a long transaction may hold it back for a while. */
   #forgotten: string | undefined
 
@@ -95,7 +102,7 @@ export class PostgresSource implements Source {
     return slot?.active === true ? slotTaken(slot) : undefined
   }
 
-  async *stream(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+  async *stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem> {
     const identity = await this.check(from)
     const stream = new WalStream({
       url: this.#options.url,
@@ -118,7 +125,7 @@ export class PostgresSource implements Source {
   }
 
   /** Everything that must hold before a byte is read: the same database, no fork, the slot not ahead, nothing filtered. */
-  async check(from: Lsn): ReturnType<typeof identifySource> {
+  async check(from: Position): ReturnType<typeof identifySource> {
     const identity = await identifySource(this.#options.url)
     const slot = await this.slot()
     proveSameSource({ identity, slot, head: await this.head() }, this.#options.slot, this.#expected, from)
@@ -145,8 +152,8 @@ export class PostgresSource implements Source {
     return slot === undefined || stored === undefined ? undefined : new HistoryProof(stored, slot.confirmed)
   }
 
-  acknowledge(end: Lsn): void {
-    this.#acknowledged = maxLsn(this.#acknowledged, end)
+  acknowledge(end: Position): void {
+    this.#acknowledged = laterPosition(this.#acknowledged, end)
     this.#stream?.acknowledge(end)
   }
 
@@ -154,9 +161,9 @@ export class PostgresSource implements Source {
     this.#stream?.wantHeartbeat()
   }
 
-  head(): Promise<Lsn> {
+  head(): Promise<Position> {
     return this.#questions.ask(async (client) =>
-      parseLsn(
+      parsePosition(
         (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
       ),
     )
@@ -170,7 +177,7 @@ export class PostgresSource implements Source {
       )
       const [row] = rows
       if (row === undefined) throw new TidemarkError('PROTOCOL', 'the source did not say its time')
-      return { at: endOfRecords(parseLsn(row.at)), time: BigInt(row.time) }
+      return { at: endOfRecords(parsePosition(row.at)), time: BigInt(row.time) }
     })
   }
 
@@ -267,7 +274,7 @@ export class PostgresSource implements Source {
    * Ids are given out in another order than transactions commit in: a horizon is taken (every transaction below it has
    * ended by then), and what lies below it is removed once the backup is durable beyond the place where it was taken.
    */
-  async forgetDdl(durable: Lsn): Promise<void> {
+  async forgetDdl(durable: Position): Promise<void> {
     const horizon = this.#horizon
     if (horizon === undefined) {
       this.#horizon = await this.#questions.ask(async (client) => {
@@ -278,11 +285,11 @@ export class PostgresSource implements Source {
         ).rows[0]
         return row === undefined || row.newest === this.#forgotten
           ? undefined
-          : { xid: row.xid, at: parseLsn(row.lsn), newest: row.newest }
+          : { xid: row.xid, at: parsePosition(row.lsn), newest: row.newest }
       })
       return
     }
-    if (compareLsn(durable, horizon.at) < 0) return
+    if (comparePositions(durable, horizon.at) < 0) return
     await this.#questions.ask((client) => client.query('SELECT tidemark.forget($1)', [horizon.xid]))
     this.#forgotten = horizon.newest
     this.#horizon = undefined

@@ -7,14 +7,14 @@ import type pg from 'pg'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { SnapshotBlockers } from '../../../core/ports/source.ts'
-import { type Lsn, parseLsn } from '../../../core/position.ts'
+import { parsePosition, type Position } from '../../../core/position.ts'
 import { quoteLiteral, quoteName } from '../../../core/relation.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
 
 export interface ExportedSnapshot {
   readonly name: string
-  readonly consistentPoint: Lsn
+  readonly consistentPoint: Position
   close(): Promise<void>
 }
 
@@ -45,7 +45,7 @@ export async function exportSnapshot(options: {
     if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server made a slot and did not say where')
     return {
       name: row.snapshot_name,
-      consistentPoint: parseLsn(row.consistent_point),
+      consistentPoint: parsePosition(row.consistent_point),
       close: () => {
         options.signal.removeEventListener('abort', onAbort)
         return client.end()

@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import type { Lsn } from '../../../core/position.ts'
+import type { Position } from '../../../core/position.ts'
 import { digestSql } from '../session/digest.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import {
@@ -26,7 +26,7 @@ export interface SourceDigest {
 
 export interface SourceDigests {
   /** Transactions with commit LSN below this are in the digests, all others are not. */
-  readonly at: Lsn
+  readonly at: Position
   /** By `schema.name`. */
   readonly tables: ReadonlyMap<string, SourceDigest>
 }

@@ -10,7 +10,7 @@ import type {
   SnapshotTable,
   TablePartRange,
 } from '../../../core/ports/source.ts'
-import type { Lsn } from '../../../core/position.ts'
+import type { Position } from '../../../core/position.ts'
 import { ROW_NOT_SENT } from '../../../core/row-limit.ts'
 import {
   type RelationVersion,
@@ -58,7 +58,7 @@ export interface SnapshotOptions {
 }
 
 export class SourceSnapshot implements Snapshot {
-  readonly consistentPoint: Lsn
+  readonly consistentPoint: Position
   readonly tables: readonly SnapshotTable[]
   readonly sequences: readonly SequenceSample[]
   readonly #options: SnapshotOptions

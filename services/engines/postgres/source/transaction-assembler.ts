@@ -7,7 +7,7 @@
  */
 import { TidemarkError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { compareLsn, type Lsn } from '../../../core/position.ts'
+import { comparePositions, type Position } from '../../../core/position.ts'
 import { type RelationVersion, type Subjects, withSubjects } from '../../../core/relation.ts'
 import type {
   ChangeCount,
@@ -37,7 +37,7 @@ interface Relation {
 /** A row that was not taken. */
 export interface RefusedRow {
   /** Commit LSN of its transaction. */
-  readonly at: Lsn
+  readonly at: Position
   readonly table: RelationVersion
   /** Of its message. */
   readonly bytes: number
@@ -56,10 +56,10 @@ export class TransactionAssembler {
   readonly #emit: (item: LogItem) => void
   readonly #text: TextEncoding
   readonly #subjects: Subjects
-  readonly #timelineOf: (lsn: Lsn) => number
-  readonly #skipBelow: Lsn
+  readonly #timelineOf: (lsn: Position) => number
+  readonly #skipBelow: Position
   readonly #onSkipped: ((head: TransactionHead) => void) | undefined
-  readonly #onReached: ((lsn: Lsn) => void) | undefined
+  readonly #onReached: ((lsn: Position) => void) | undefined
   readonly #onRefused: ((row: RefusedRow) => void) | undefined
   readonly #relations = new Map<number, Relation>()
 
@@ -86,12 +86,12 @@ export class TransactionAssembler {
     emit: (item: LogItem) => void
     text: TextEncoding
     subjects: Subjects
-    timelineOf: (lsn: Lsn) => number
-    skipBelow: Lsn
+    timelineOf: (lsn: Position) => number
+    skipBelow: Position
     /** A transaction that is not handed on. */
     onSkipped?: (head: TransactionHead) => void
     /** Everything that commits below it has come. */
-    onReached?: (lsn: Lsn) => void
+    onReached?: (lsn: Position) => void
     /** Before the end of a transaction that had it: once for each table, with the largest of its rows. */
     onRefused?: (row: RefusedRow) => void
   }) {
@@ -145,11 +145,11 @@ export class TransactionAssembler {
     const begin = readBegin(buffer, at)
     this.#head = {
       timeline: this.#timelineOf(begin.commitLsn),
-      lsn: begin.commitLsn,
+      position: begin.commitLsn,
       xid: begin.xid,
       committedAt: begin.committedAt,
     }
-    this.#skipping = compareLsn(begin.commitLsn, this.#skipBelow) < 0
+    this.#skipping = comparePositions(begin.commitLsn, this.#skipBelow) < 0
     if (!this.#skipping) this.#onReached?.(begin.commitLsn)
     const lsn = new ByteSink(10)
     lsn.bigLong(begin.commitLsn)
@@ -161,13 +161,13 @@ export class TransactionAssembler {
   #commit(buffer: Buffer, at: number): void {
     const commit = readCommit(buffer, at)
     const head = this.#head
-    if (head === undefined || head.lsn !== commit.commitLsn)
+    if (head === undefined || head.position !== commit.commitLsn)
       throw new TidemarkError('PROTOCOL', 'COMMIT of another transaction than the one begun')
     if (!this.#skipping) {
       // Before the end of their transaction: a cut may roll behind it, and a crash then would lose what comes after.
       for (const marker of this.#markers) this.#emit(marker)
       for (const [{ encoder }, bytes] of this.#refused)
-        this.#onRefused?.({ at: head.lsn, table: encoder.shape.relation, bytes })
+        this.#onRefused?.({ at: head.position, table: encoder.shape.relation, bytes })
       this.#part(commit.endLsn)
     } else this.#onSkipped?.(head)
     this.#markers = []
@@ -204,7 +204,7 @@ export class TransactionAssembler {
       this.#ddl.push(ddlRecord(relation.ddlColumns, buffer, at + 4))
     if (relation.isMarker && tag === TAG.insert) {
       const name = insertedText(buffer, at + 4, 1)
-      if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.lsn, name })
+      if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.position, name })
     }
     this.#rowDone()
   }
@@ -275,7 +275,7 @@ export class TransactionAssembler {
     if (this.#isLarge || this.#sink.at - this.#partStart >= LIMITS.partBytes) this.#part(undefined)
   }
 
-  #part(endLsn: Lsn | undefined): void {
+  #part(endLsn: Position | undefined): void {
     const head = this.#head!
     const offsets = this.#offsets.slice(0, this.#count + 1)
     offsets[this.#count] = this.#sink.at - this.#partStart
@@ -297,7 +297,7 @@ export class TransactionAssembler {
         ...(this.#isLarge ? { isOwn: true } : {}),
       },
       counts,
-      endLsn,
+      end: endLsn,
       ddl: endLsn === undefined ? [] : this.#ddl,
     })
     // Parts share a buffer until it is full; the bytes handed out are never written again.

@@ -4,7 +4,14 @@ import { type Clock, type Randomness, systemRandomness } from '../../../core/clo
 import { TidemarkError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
 import { rowTooLarge } from '../../../core/row-limit.ts'
-import { compareLsn, formatLsn, LSN_ZERO, type Lsn, maxLsn, toLsn } from '../../../core/position.ts'
+import {
+  comparePositions,
+  laterPosition,
+  ORIGIN,
+  type Position,
+  positionOf,
+  positionText,
+} from '../../../core/position.ts'
 import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
@@ -27,7 +34,7 @@ export interface WalStreamOptions {
   readonly publication: string
   readonly text: TextEncoding
   readonly subjects?: Subjects | undefined
-  readonly timelineOf: (lsn: Lsn) => number
+  readonly timelineOf: (lsn: Position) => number
   readonly applicationName: string
   readonly clock: Clock
   readonly randomness?: Randomness | undefined
@@ -45,9 +52,9 @@ export class WalStream {
   #session: WireSession | undefined
   #feedback: Feedback | undefined
   /** The server's newest WAL position that it told us. */
-  serverHead: Lsn = toLsn(0n)
-  #received: Lsn = toLsn(0n)
-  #acknowledged: Lsn = LSN_ZERO
+  serverHead: Position = positionOf(0n)
+  #received: Position = positionOf(0n)
+  #acknowledged: Position = ORIGIN
   #lastHeartbeat = 0
   #heartbeatWanted = false
   /** Whether the source has the history that is stored; nothing is acknowledged before. */
@@ -60,8 +67,8 @@ export class WalStream {
     this.#queue = new BoundedQueue<LogItem>(LIMITS.changeLogBytes / 4, bytesOf)
   }
 
-  acknowledge(end: Lsn): void {
-    this.#acknowledged = maxLsn(this.#acknowledged, end)
+  acknowledge(end: Position): void {
+    this.#acknowledged = laterPosition(this.#acknowledged, end)
     if (this.#isProven) this.#feedback?.advance(end)
   }
 
@@ -72,7 +79,7 @@ export class WalStream {
   }
 
   /** Yields items until the signal or an error ends it. Connects when first asked. */
-  async *run(from: Lsn, signal: AbortSignal): AsyncIterable<LogItem> {
+  async *run(from: Position, signal: AbortSignal): AsyncIterable<LogItem> {
     const { clock } = this.#options
     const session = await WireSession.open({
       url: this.#options.url,
@@ -105,17 +112,17 @@ export class WalStream {
         send: (body) => session.sendCopyData(body),
         clock,
         // Zero leaves the slot where it is: what comes again from there is the proof.
-        durable: this.#isProven ? this.#acknowledged : LSN_ZERO,
+        durable: this.#isProven ? this.#acknowledged : ORIGIN,
         intervalMs,
       })
       this.#feedback = feedback
       this.#lastHeartbeat = clock.elapsed() - LIMITS.heartbeatMs + LIMITS.firstHeartbeatMs
       this.#queue.onRoom = () => session.resume()
       const { ended } = await session.replicate(
-        this.#command(this.#isProven ? from : LSN_ZERO),
+        this.#command(this.#isProven ? from : ORIGIN),
         (buffer, start, end) => {
           if (buffer[start] === XLOG_DATA) {
-            this.serverHead = maxLsn(this.serverHead, toLsn(buffer.readBigUInt64BE(start + 9)))
+            this.serverHead = laterPosition(this.serverHead, positionOf(buffer.readBigUInt64BE(start + 9)))
             assembler.message(buffer, start + XLOG_HEADER, end)
           } else if (buffer[start] === KEEPALIVE) {
             this.#keepalive(buffer, start, assembler, feedback, proof)
@@ -166,12 +173,12 @@ export class WalStream {
     }
   }
 
-  #command(from: Lsn): string {
+  #command(from: Position): string {
     const options = [
       `proto_version '1'`,
       `publication_names ${quoteLiteral(quoteName(this.#options.publication))}`,
     ]
-    return `START_REPLICATION SLOT ${quoteName(this.#options.slot)} LOGICAL ${formatLsn(from)} (${options.join(', ')})`
+    return `START_REPLICATION SLOT ${quoteName(this.#options.slot)} LOGICAL ${positionText(from)} (${options.join(', ')})`
   }
 
   get #largestRow(): number {
@@ -200,7 +207,7 @@ export class WalStream {
 
   #emit(item: LogItem): void {
     if (this.#isOver) return
-    if (item.kind === 'changes' && item.endLsn !== undefined) this.#received = item.endLsn
+    if (item.kind === 'changes' && item.end !== undefined) this.#received = item.end
     if (!this.#queue.push(item)) this.#session?.pause()
   }
 
@@ -212,13 +219,13 @@ export class WalStream {
     feedback: Feedback,
     proof: HistoryProof | undefined,
   ): void {
-    const walEnd = toLsn(buffer.readBigUInt64BE(start + 1))
-    this.serverHead = maxLsn(this.serverHead, walEnd)
+    const walEnd = positionOf(buffer.readBigUInt64BE(start + 1))
+    this.serverHead = laterPosition(this.serverHead, walEnd)
     const replyWanted = buffer[start + 17] === 1
     if (replyWanted) feedback.answer()
     if (assembler.inTransaction) return
     this.#prove(proof, walEnd)
-    const further = compareLsn(walEnd, feedback.durable)
+    const further = comparePositions(walEnd, feedback.durable)
     if (!this.#isProven || further < 0) return
     const now = this.#options.clock.elapsed()
     // Everything received before it must be durable first: the item takes its place behind it in the queue.
@@ -227,12 +234,12 @@ export class WalStream {
     // Of a server that writes nothing, it is of use that time has passed; whoever asked waits for a further place.
     if (further > 0) this.#heartbeatWanted = false
     this.#lastHeartbeat = now
-    const at = maxLsn(walEnd, this.#received)
+    const at = laterPosition(walEnd, this.#received)
     this.#emit({ kind: 'heartbeat', at, timeline: this.#options.timelineOf(at) })
   }
 
   /** @throws TidemarkError SOURCE_DIVERGED */
-  #prove(proof: HistoryProof | undefined, reached: Lsn): void {
+  #prove(proof: HistoryProof | undefined, reached: Position): void {
     if (this.#isProven) return
     proof?.passed(reached)
     this.#isProven = proof?.isComplete !== false
