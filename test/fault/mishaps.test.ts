@@ -10,6 +10,7 @@ import { doctor } from '../../services/app/operations/doctor.ts'
 import { comparePositions, parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
+import { dropSlot } from '../support/slot.ts'
 
 const SETUP =
   'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
@@ -32,7 +33,7 @@ test('a slot that was dropped is a gap and a new generation once it is asked for
   await using backup = await Backup.start({ setup: SETUP })
   await backup.durable()
   await backup.stop()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   await backup.source.query("INSERT INTO m VALUES (70000, 'in the gap')")
   // A clone has no slot either: nothing begins by itself, and nothing is made in the source.
   await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_MISSING' })
@@ -46,7 +47,7 @@ test('a slot that was dropped is a gap and a new generation once it is asked for
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   await expect(backup.restore(positionText(positionOf(gap.from + 8n)))).rejects.toMatchObject({ code: 'GAP' })
   await backup.stop()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   await backup.source.query("INSERT INTO m VALUES (70001, 'in the next gap')")
   await backup.source.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [backup.slot])
   await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_AHEAD' })

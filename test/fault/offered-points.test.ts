@@ -6,6 +6,7 @@ import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/history/point.ts'
 import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup } from '../support/backup.ts'
+import { dropSlot } from '../support/slot.ts'
 
 interface Offer {
   readonly at: string
@@ -146,7 +147,7 @@ test('gaps of tables, closed and open, markers in them, and two generations', {
   await backup.durable()
   await allTaken(backup)
   await backup.stop()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   await backup.source.query('INSERT INTO m VALUES (7)')
   await backup.source.query('DELETE FROM large')
   await backup.up({ newGeneration: 'asked for', largestRow: 1024 * 1024 })

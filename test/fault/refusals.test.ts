@@ -6,6 +6,7 @@ import { parseConfig } from '../../services/app/config/config.ts'
 import type { TidemarkError } from '../../services/core/errors.ts'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
+import { dropSlot } from '../support/slot.ts'
 
 const SETUP =
   'CREATE TABLE m (id bigint PRIMARY KEY, body text); INSERT INTO m SELECT i, md5(i::text) FROM generate_series(1, 500) i'
@@ -108,7 +109,7 @@ test('a generation that ended by itself goes on in no other database, and in one
   await other.source.query(`ALTER PUBLICATION ${other.slot} RENAME TO ${backup.slot}`)
   const { sourceUrl } = other
   await expect(backup.up({ sourceUrl })).rejects.toMatchObject({ code: 'SOURCE_CHANGED' })
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   await backup.up({ sourceUrl, newGeneration: 'begun by hand' })
   await backup.stop()
 })

@@ -4,10 +4,11 @@ import { expect, test } from 'vitest'
 import { stringify, parse } from 'yaml'
 import { Backup } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
+import { dropSlot } from '../support/slot.ts'
 
 const STATES: Readonly<Record<string, (backup: Backup) => Promise<unknown>>> = {
   INSTALLATION_MISSING: (backup) => backup.source.query('DROP SCHEMA tidemark CASCADE'),
-  SLOT_MISSING: (backup) => backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot]),
+  SLOT_MISSING: (backup) => dropSlot(backup),
   SOURCE_CHANGED: async (backup) => {
     const settings = parse(await readFile(backup.configPath, 'utf8')) as { source: object }
     const url = await backup.emptyDatabase()

@@ -8,6 +8,7 @@ import { readWindows } from '../../services/app/operations/windows.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { comparePositions, positionText } from '../../services/core/position.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
+import { dropSlot, slotFree } from '../support/slot.ts'
 
 const SETUP = `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 50) g; CREATE TABLE bare (v int); INSERT INTO bare VALUES (1), (1)`
 
@@ -141,7 +142,7 @@ test.each(oneVersion())('the slot is dropped, and doctor says so in red (%s)', a
   await using backup = await Backup.start({ version, setup: SETUP })
   await backup.durable()
   await backup.stop()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   expect(await refusedBy(backup)).toEqual(['SLOT_MISSING'])
   expect(await upgradeSource({ url: backup.sourceUrl, config: backup.config })).toMatchObject({
     published: false,
@@ -206,10 +207,11 @@ test.each(oneVersion())(
     await backup.stop()
     await source.query(`INSERT INTO a VALUES (200, 'x')`)
     expect(await said()).toEqual([undefined])
+    await slotFree(backup)
     await source.query('SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())', [backup.slot])
     expect(await said()).toEqual(['SLOT_AHEAD', 'SLOT_AHEAD'])
     await expect(backup.up()).rejects.toMatchObject({ code: 'SLOT_AHEAD' })
-    await source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+    await dropSlot(backup)
     expect(await said()).toEqual(['SLOT_MISSING', 'SLOT_MISSING'])
   },
 )

@@ -6,6 +6,7 @@ import { LANE } from '../../services/compactor/cut-objects.ts'
 import { reachedAt } from '../../services/repository/source-time.ts'
 import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { dropSlot } from '../support/slot.ts'
 
 async function now(backup: Backup): Promise<string> {
   const found = await backup.source.query<{ at: string }>(
@@ -23,7 +24,7 @@ test('between two generations', async () => {
   const before = await now(backup)
   const held = shown(await digests(backup.sourceUrl))
   await backup.stop()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   await backup.source.query('INSERT INTO m VALUES (3)')
   const inside = await now(backup)
   await backup.source.query('INSERT INTO m VALUES (4)')

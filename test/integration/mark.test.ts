@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Backup } from '../support/backup.ts'
 import { type Answer, Running, tidemark } from '../support/cli.ts'
+import { dropSlot } from '../support/slot.ts'
 
 afterEach(() => Running.killAll())
 
@@ -65,7 +66,7 @@ test('a marker without an up is told from one that is durable, and becomes part 
 test('no marker is written where no slot would bring it into the backup', async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
-  await backup.source.query('SELECT pg_drop_replication_slot($1)', [backup.slot])
+  await dropSlot(backup)
   const answer = await tidemark(['mark', 'lost', '--json', '--config', backup.configPath], backup.folder)
   expect(answer.last.error?.code).toBe('SLOT_MISSING')
   expect((await backup.source.query('SELECT FROM tidemark.marker')).rowCount).toBe(0)
