@@ -145,8 +145,7 @@ async function benchDatabase(
 
 async function installInto(client: pg.Client): Promise<void> {
   const installation = { stream: 'bench', publication: 'bench', slot: 'bench' }
-  const { identities } = await planInstallation(client, installation)
-  await install(client, installation, identities, systemClock)
+  await install(client, installation, await planInstallation(client, installation), systemClock)
 }
 
 /** As `up` does with records that are durable, and the server's own clean-up behind it. */

@@ -101,14 +101,14 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const stream = systemRandomness.uuid()
     const installation: Installation = { stream, publication: options.name, slot: options.name }
     const plan = await planInstallation(client, installation)
-    const { identities } = plan
+    const { mode, identities } = plan
     await requireConsent({ identities, grantTo: options.grantTo }, options.consent)
     // Whether this account may, before anything is made in source and store.
     await mkdir(options.keys, { recursive: true, mode: 0o700 })
     await access(dirname(resolve(options.configPath)), constants.W_OK)
     await refuseUsedFolder(options.keys)
     const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
-    const mode = await install(client, installation, identities, systemClock)
+    await install(client, installation, plan, systemClock)
     try {
       if (options.grantTo !== undefined) await grantTo(client, options.grantTo)
       const genesis = await Ledger.create(

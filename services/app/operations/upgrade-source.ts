@@ -48,10 +48,10 @@ export async function upgradeSource(options: UpgradeOptions): Promise<UpgradeRep
       const { repository } = await openBackup({ ...placeOf(options.config), role: 'writer' })
       await refuseOther(options.config, options.url, repository)
       const installation: Installation = { stream: repository.catalog.stream, publication, slot }
-      const { identities } = await planAgain(client, installation)
+      const plan = await planAgain(client, installation)
       const role = options.grantTo ?? otherRole(options.config.source.url, options.url)
-      await requireConsent({ identities, grantTo: role }, options.consent)
-      await installAgain(client, installation, identities, systemClock)
+      await requireConsent({ identities: plan.identities, grantTo: role }, options.consent)
+      await installAgain(client, installation, plan, systemClock)
       if (role !== undefined) await grantTo(client, role)
       return { from: 0, published: true, hasSlot: (await readSlot(client, slot)) !== undefined }
     }

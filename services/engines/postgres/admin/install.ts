@@ -46,34 +46,42 @@ export function planInstallation(client: pg.Client, installation: Installation):
 export async function install(
   client: pg.Client,
   installation: Installation,
-  identities: readonly IdentityChange[],
+  { mode, identities }: InstallationPlan,
   clock: Clock,
-): Promise<InstallationMode> {
-  const mode = await installing(client, 'COMMIT', () => prepare(client, installation))
+): Promise<void> {
+  await installing(client, 'COMMIT', () => makeFunctions(client, installation, mode))
   try {
     await giveIdentities(client, identities, clock)
     await installing(client, 'COMMIT', async () => {
       await client.query(await installedSql('first-records'))
       await publish(client, mode)
     })
-    return mode
   } catch (error) {
     await uninstall(client, installation, clock)
     throw error
   }
 }
 
-/** Schema, functions and the one row that says whose they are, with the mode that the role's rights allow. */
+/** Schema, functions and the one row that says whose they are. */
+async function makeFunctions(
+  client: pg.Client,
+  { stream, publication, slot }: Installation,
+  mode: InstallationMode,
+): Promise<void> {
+  for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
+  await client.query(
+    'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
+    [stream, publication, slot, mode],
+  )
+}
+
+/** Those, and the mode that the role's rights allow. */
 async function prepare(
   client: pg.Client,
   installation: Installation,
   again = false,
 ): Promise<InstallationMode> {
-  for (const script of ['tables', ...FUNCTIONS]) await client.query(await installedSql(script))
-  await client.query(
-    'INSERT INTO tidemark.installation (stream, publication, slot, mode) VALUES ($1, $2, $3, $4)',
-    [installation.stream, installation.publication, installation.slot, 'triggers'],
-  )
+  await makeFunctions(client, installation, 'triggers')
   await client.query('SAVEPOINT rights')
   try {
     if (again) await client.query(`DROP PUBLICATION IF EXISTS ${quoteName(installation.publication)}`)
@@ -94,8 +102,9 @@ async function publish(client: pg.Client, mode: InstallationMode): Promise<void>
   await client.query('SELECT tidemark.publish($1)', [mode === 'triggers'])
 }
 
+/** Those that record come last: they would run for each command that makes the others. */
 async function makeTriggers(client: pg.Client): Promise<void> {
-  for (const script of ['event-triggers', 'create-event-triggers', 'alter-trigger'])
+  for (const script of ['event-triggers', 'alter-trigger', 'create-event-triggers'])
     await client.query(await installedSql(script))
 }
 
@@ -106,7 +115,8 @@ async function installing<T>(
 ): Promise<T> {
   await client.query(`SET lock_timeout = ${LIMITS.lockWaitMs * 5}`)
   try {
-    await client.query('BEGIN')
+    // The server would read each body of ours twice: when it is made, and when it is run.
+    await client.query('BEGIN; SET LOCAL check_function_bodies = off')
     const done = await action()
     await client.query(end)
     return done
@@ -161,18 +171,17 @@ export function planAgain(client: pg.Client, installation: Installation): Promis
 export async function installAgain(
   client: pg.Client,
   installation: Installation,
-  identities: readonly IdentityChange[],
+  { mode, identities }: InstallationPlan,
   clock: Clock,
-): Promise<InstallationMode> {
+): Promise<void> {
   const { publication } = installation
-  const mode = await installing(client, 'COMMIT', () => prepare(client, installation, true))
+  await installing(client, 'COMMIT', () => makeFunctions(client, installation, mode))
   await giveIdentities(client, identities, clock)
   await installing(client, 'COMMIT', async () => {
     await client.query(await installedSql('first-records'))
     if (mode === 'triggers') await makeTriggers(client)
   })
   await publishAgain(client, { publication, mode })
-  return mode
 }
 
 /** What a role needs of our schema; an upgrade gives it again for what is new. */
