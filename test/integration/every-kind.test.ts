@@ -149,7 +149,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         },
       })
       try {
-        const once = await new SchemaReader().read(client, 0)
+        const once = await new SchemaReader().read(client, { rounds: 0 })
         expect(once.unsettled).toContain(oid)
         expect(once.statements.filter(({ objects }) => objects[0]?.kind === 'statistics')).toEqual([])
         isDropped = false

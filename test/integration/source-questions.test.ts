@@ -1,6 +1,8 @@
 /** Small questions to the source share one connection: one after the other, with a limit, and none outlives it. */
 import type pg from 'pg'
 import { expect, test } from 'vitest'
+import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-reader.ts'
+import { connect } from '../../services/engines/postgres/session/session.ts'
 import { SourceQuestions } from '../../services/engines/postgres/source/source-questions.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { LIMITS } from '../../services/core/limits.ts'
@@ -66,4 +68,55 @@ test('a question that fails leaves the next one a connection; a close ends those
   await expect.poll(connections, { timeout: 60_000 }).toBe(0)
   expect((await questions.ask(twice)).length).toBe(2)
   await questions.close()
+})
+
+test('readings behind each other share a connection, read nothing twice, and miss nothing', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  const asked: string[] = []
+  const readings = new SchemaReadings({
+    clock: systemClock,
+    async connect() {
+      const client = await connect({ url: backup.sourceUrl, applicationName: 'test', role: 'source' })
+      asked.push('a connection')
+      const query = client.query.bind(client) as (sql: string) => Promise<pg.QueryResult>
+      client.query = ((sql: string) => {
+        if (sql.includes("'pg_ts_parser') AS comment")) asked.push('objects')
+        return query(sql)
+      }) as never
+      return client
+    },
+  })
+  try {
+    const whole = await readings.whole()
+    expect(asked[0]).toBe('a connection')
+    // Roles are the whole server's: other tests' come and go, and are read.
+    await backup.until(async () => {
+      asked.length = 0
+      const again = await readings.now()
+      expect(again.statements).toEqual(whole.statements)
+      expect(again.reading).not.toBe(whole.reading)
+      return asked.length === 0
+    })
+    await backup.source.query('ALTER TABLE t ADD v text')
+    const { statements } = await readings.now()
+    expect(asked).toContain('objects')
+    expect(asked).not.toContain('a connection')
+    expect(statements.map(({ sql }) => sql).join()).toContain('"v" text')
+    // The server may end it meanwhile.
+    await backup.source.query(
+      `SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'test' AND datname = current_database()`,
+    )
+    asked.length = 0
+    expect((await readings.now()).statements).toEqual(statements)
+    expect(asked.slice(0, 2)).toEqual(['a connection', 'objects'])
+  } finally {
+    await readings.close()
+  }
+  await backup.until(async () => {
+    const left = await backup.source.query(
+      `SELECT FROM pg_stat_activity WHERE application_name = 'test' AND datname = current_database()`,
+    )
+    return left.rowCount === 0
+  })
 })

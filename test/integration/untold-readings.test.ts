@@ -52,7 +52,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       before(client, /pg_get_functiondef/, () =>
         source.query('DROP FUNCTION brief(); DROP VIEW passing; DROP SEQUENCE short'),
       )
-      const disturbed = await reader.read(client, 0)
+      const disturbed = await reader.read(client, { rounds: 0 })
       expect(disturbed.unsettled).not.toEqual([])
       expect(disturbed.untold?.objects).toBeUndefined()
       // Read outside of the snapshot.

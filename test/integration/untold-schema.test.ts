@@ -288,7 +288,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
             backup.source,
             CHANGES.map(([, sql]) => sql.replaceAll('ROLE_A', role)),
           )
-        const torn = await reader.read(client, 0)
+        const torn = await reader.read(client, { rounds: 0 })
         expect(torn.unsettled).not.toEqual([])
         const next = await reader.read(client)
         const told = [...(torn.untold?.objects ?? []), ...(next.untold?.objects ?? [])].join()

@@ -39,6 +39,8 @@ interface Round {
   /** Rows of what is read each time. */
   readonly light: Versions
   readonly failed: ReadonlyMap<string, string>
+  /** Nothing was read: the catalog is as the reading before saw it. */
+  readonly isSame?: boolean
 }
 
 export class SchemaReader {
@@ -52,7 +54,7 @@ export class SchemaReader {
   #unsettled: ReadonlySet<string> = new Set()
   /** What could not be read of an object that did not change meanwhile: class:oid to the note. */
   readonly #unread = new Map<string, string>()
-  #earlier: Look | undefined
+  #earlier: ReadSchema | undefined
   readonly #looks: Looks
   #digest: string | undefined
   /** Of the last round: who wrote what it saw. */
@@ -97,9 +99,19 @@ export class SchemaReader {
    * Brings what is known to the present. The printing functions look past the snapshot: what changed while it was printed
    * is printed again, and after some rounds named as unsettled; the DDL that disturbs it has its records.
    *
-   * @param stored the ledger's newest reading, where this is the first one of a process: what changed since
+   * @param options.stored the ledger's newest reading, where this is the first one of a process: what changed since
+   * @param options.trustsDigest the same digest of the catalog says that there is nothing to be read: where the reading before is
+   *   fresh, for what a digest does not see (what this role may not read)
    */
-  async read(client: pg.Client, rounds = ROUNDS, stored?: Look): Promise<ReadSchema> {
+  async read(
+    client: pg.Client,
+    options: {
+      readonly rounds?: number
+      readonly stored?: Look | undefined
+      readonly trustsDigest?: boolean
+    } = {},
+  ): Promise<ReadSchema> {
+    const { rounds = ROUNDS, stored, trustsDigest = false } = options
     const catalog = await openCatalog(client)
     const earlier = this.#earlier ?? stored
     if (this.#earlier === undefined && stored !== undefined) this.#looks.add(stored)
@@ -111,14 +123,17 @@ export class SchemaReader {
       unsettled: this.#unsettled,
     }
     for (let left = rounds; ; left--) {
-      const round = await this.#round(client, catalog, earlier)
-      const disturbed = await this.#disturbed(catalog, round)
+      const round = await this.#round(client, catalog, earlier, trustsDigest)
+      const disturbed = round.isSame === true ? new Set<string>() : await this.#disturbed(catalog, round)
       for (const [key, why] of round.failed) if (!disturbed.has(key)) this.#unread.set(key, why)
       this.#unsettled = disturbed
       if (disturbed.size > 0 && left > 0) continue
       const unread = [...this.#unread].map(([key, why]) => `${key} could not be read: ${why}`)
       const unsettled = [...disturbed].map((key) => Number(key.split(':')[1]))
-      const untold = earlier === undefined ? [] : await this.#untold(catalog, known, earlier, round)
+      const untold =
+        earlier === undefined || round.isSame === true
+          ? []
+          : await this.#untold(catalog, known, earlier, round)
       const from = this.#looks.since
       this.#earlier = round.facts
       this.#looks.add(round.facts)
@@ -196,7 +211,12 @@ export class SchemaReader {
     return new Set([...all].filter((key) => printed.has(key)))
   }
 
-  async #round(client: pg.Client, catalog: Catalog, earlier: Look | undefined): Promise<Round> {
+  async #round(
+    client: pg.Client,
+    catalog: Catalog,
+    earlier: Look | undefined,
+    trustsDigest: boolean,
+  ): Promise<Round> {
     const [before] = await catalog.rows<{ head: string }>(HEAD)
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
     try {
@@ -205,9 +225,19 @@ export class SchemaReader {
       )
       const [behind] = await catalog.rows<{ head: string }>(HEAD)
       const seen = await catalog.rows<{ xid: string }>('SELECT DISTINCT xid FROM tidemark.ddl')
+      const digest = await catalogDigest(catalog)
+      const head = before?.head ?? '0/0'
+      const upTo = behind?.head ?? '0/0'
+      if (trustsDigest) {
+        const same = this.#same(digest, {
+          head,
+          snapshot: moment?.snapshot ?? '',
+          ddlSeen: seen.map(({ xid }) => xid),
+        })
+        if (same !== undefined) return { ...same, upTo, digest }
+      }
       const since = BigInt((earlier ?? moment)?.snapshot.split(':')[0] ?? '0')
       const { versions, writers } = await readVersions(catalog, since)
-      const digest = await catalogDigest(catalog)
       const failed = new Map<string, string>()
       const versionsOfLight = await readLightVersions(catalog)
       const light = await this.#readLight(catalog, failed)
@@ -222,11 +252,28 @@ export class SchemaReader {
       this.#versions = versions
       const facts = {
         ...(await this.#facts(catalog, moment?.snapshot ?? '', seen)),
-        head: before?.head ?? '0/0',
+        head,
       }
-      return { facts, upTo: behind?.head ?? '0/0', digest, writers, printed, light: versionsOfLight, failed }
+      return { facts, upTo, digest, writers, printed, light: versionsOfLight, failed }
     } finally {
       await client.query('ROLLBACK')
+    }
+  }
+
+  /** What the reading before saw is there still, all of it, and it had seen each object whole. */
+  #same(
+    digest: string,
+    moment: Pick<ReadSchema, 'head' | 'snapshot' | 'ddlSeen'>,
+  ): Omit<Round, 'upTo' | 'digest'> | undefined {
+    if (this.#earlier === undefined || digest !== this.#digest) return undefined
+    if (this.#unsettled.size > 0 || this.#unread.size > 0) return undefined
+    return {
+      facts: { ...this.#earlier, ...moment, reading: randomUUID() },
+      writers: this.#writers,
+      printed: new Set(),
+      light: this.#lightVersions,
+      failed: new Map(),
+      isSame: true,
     }
   }
 

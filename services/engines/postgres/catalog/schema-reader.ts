@@ -17,6 +17,11 @@ export function readWholeSchema(client: pg.Client): Promise<ReadSchema> {
 const WHOLE_MS = 24 * 3600 * 1000
 /** And where the changes since the last one are more than this many. */
 const MOST_CHANGES = 256
+/**
+ * Readings come in groups: of a base and the stream, of the commands of a migration. What the server has learned of its
+ * catalog by the first one, half of what a small one costs, serves those behind it.
+ */
+const KEPT_MS = 10_000
 
 export interface SchemaReadingsOptions {
   connect(): Promise<pg.Client>
@@ -34,6 +39,8 @@ export class SchemaReadings {
   #changes = 0
   #reading = 0
   #before: Promise<unknown> = Promise.resolve()
+  #kept: KeptConnection | undefined
+  #isClosed = false
 
   constructor(options: SchemaReadingsOptions) {
     this.#options = options
@@ -45,7 +52,7 @@ export class SchemaReadings {
       const fresh = new SchemaReader(this.#looks)
       // What the changes make of it, to be compared with it.
       const known = await this.#reader?.read(client)
-      const fully = await fresh.read(client, undefined, known === undefined ? stored : undefined)
+      const fully = await fresh.read(client, known === undefined ? { stored } : {})
       if (known !== undefined) this.#compare(known, fully, this.#reader!, fresh)
       // Only who knows what was before sees what no record tells.
       const read = known?.untold === undefined ? fully : { ...fully, untold: known.untold }
@@ -62,18 +69,20 @@ export class SchemaReadings {
    * `since` goes on from the reading before it, and tells what this one told: this one may never be stored.
    */
   now(): Promise<ReadSchema> {
-    return this.#alone((client) => (this.#reader?.copy() ?? new SchemaReader()).read(client))
+    return this.#alone((client, trustsDigest) =>
+      (this.#reader?.copy() ?? new SchemaReader()).read(client, { trustsDigest }),
+    )
   }
 
   /** Undefined where the last reading was another one, and where a whole one is due. */
   since(reading: string): Promise<SchemaChange | undefined> {
-    return this.#alone(async (client) => {
+    return this.#alone(async (client, trustsDigest) => {
       const last = this.#last
       if (this.#reader === undefined || last?.reading !== reading) return undefined
       const isDue = this.#options.clock.elapsed() - this.#wholeAt >= WHOLE_MS || this.#changes >= MOST_CHANGES
       if (isDue) return undefined
       // What disturbs this one is DDL, and brings the next.
-      const read = await this.#reader.read(client, 1)
+      const read = await this.#reader.read(client, { rounds: 1, trustsDigest })
       this.#last = read
       this.#changes++
       return schemaChange(last, read)
@@ -106,23 +115,86 @@ export class SchemaReadings {
     this.#options.onDifference?.(Math.max(1, others, read.statements.length - known.statements.length))
   }
 
-  /** A connection of its own, so that nothing waits behind a reading. */
-  async #alone<T>(action: (client: pg.Client) => Promise<T>): Promise<T> {
+  /** Idle or not, the connection is gone behind this. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const kept = this.#kept
+    this.#kept = undefined
+    await kept?.end()
+  }
+
+  /**
+   * A connection of its own, so that nothing waits behind a reading.
+   *
+   * @param action its second argument: whether a reading has just been made over this connection
+   */
+  async #alone<T>(action: (client: pg.Client, isBehindAnother: boolean) => Promise<T>): Promise<T> {
     const before = this.#before
     const over = Promise.withResolvers<void>()
     this.#before = over.promise
     this.#reading++
     await before
     try {
-      const client = await this.#options.connect()
+      const found = this.#take()
+      const kept = found ?? new KeptConnection(await this.#options.connect())
       try {
-        return await action(client)
-      } finally {
-        await client.end()
+        const done = await action(kept.client, found !== undefined)
+        if (this.#isClosed) await kept.end()
+        else this.#keep(kept)
+        return done
+      } catch (error) {
+        await kept.end()
+        throw error
       }
     } finally {
       this.#reading--
       over.resolve()
     }
+  }
+
+  #take(): KeptConnection | undefined {
+    const kept = this.#kept
+    this.#kept = undefined
+    kept?.use()
+    return kept?.isOpen === true ? kept : undefined
+  }
+
+  #keep(kept: KeptConnection): void {
+    this.#kept = kept
+    kept.rest(() => {
+      if (this.#kept === kept) this.#kept = undefined
+    })
+  }
+}
+
+class KeptConnection {
+  readonly client: pg.Client
+  #isOpen = true
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(client: pg.Client) {
+    this.client = client
+    client.once('end', () => (this.#isOpen = false))
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  use(): void {
+    clearTimeout(this.#timer)
+  }
+
+  rest(onEnd: () => void): void {
+    this.#timer = setTimeout(() => {
+      onEnd()
+      void this.end()
+    }, KEPT_MS)
+    this.#timer.unref()
+  }
+
+  async end(): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.client.end().catch(() => undefined)
   }
 }

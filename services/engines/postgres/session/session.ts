@@ -142,32 +142,32 @@ function loginError(
 }
 
 async function fixSettings(client: pg.Client, escape: () => void): Promise<void> {
-  await client.query(SET_ALL)
-  const version = Number(
-    (await client.query<{ v: string }>("SELECT current_setting('server_version_num') AS v")).rows[0]?.v,
+  const [server] = await lastRows<{ v: string; e: string }>(
+    client,
+    `${SET_ALL}; SELECT current_setting('server_version_num') AS v, current_setting('server_encoding') AS e`,
   )
-  const late = SETTINGS_SINCE.filter(([since]) => version >= since)
-  for (const [, name, value] of late) await client.query(`SET ${name} = ${value}`)
-  const encoding = (await client.query<{ e: string }>("SELECT current_setting('server_encoding') AS e"))
-    .rows[0]?.e
-  if (encoding === 'SQL_ASCII') {
-    await client.query('SET client_encoding = SQL_ASCII')
-    escape()
-  }
-  const wanted: Record<string, string> = {
-    ...SESSION_SETTINGS,
-    client_encoding: encoding === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8',
-  }
-  for (const [, name, value] of late) wanted[name] = value
+  const version = Number(server?.v)
+  const wanted: Record<string, string> = { ...SESSION_SETTINGS }
+  for (const [since, name, value] of SETTINGS_SINCE) if (version >= since) wanted[name] = value
+  wanted['client_encoding'] = server?.e === 'SQL_ASCII' ? 'SQL_ASCII' : 'UTF8'
+  const late = Object.entries(wanted).filter(([name]) => !(name in SESSION_SETTINGS))
   const names = Object.keys(wanted)
-  const shown = await client.query<Record<string, string>>(
-    `SELECT ${names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')}`,
+  const [shown] = await lastRows<Record<string, string>>(
+    client,
+    `${late.map(([name, value]) => `SET ${name} = '${value}'; `).join('')}SELECT ${names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')}`,
   )
+  if (server?.e === 'SQL_ASCII') escape()
   for (const name of names) {
-    const value = shown.rows[0]?.[name]
+    const value = shown?.[name]
     if (value !== wanted[name])
       throw new TidemarkError('SOURCE_SETTING', `${name} is ${value} and could not be set to ${wanted[name]}`)
   }
+}
+
+/** Several statements in one message: each way to a server far off is a part of every start. */
+async function lastRows<T extends pg.QueryResultRow>(client: pg.Client, sql: string): Promise<T[]> {
+  const results = (await client.query(sql)) as unknown as readonly pg.QueryResult<T>[]
+  return results.at(-1)?.rows ?? []
 }
 
 /** @throws TidemarkError CONFIG_INVALID; USAGE of a target, which stands in no settings */

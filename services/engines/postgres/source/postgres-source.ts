@@ -296,7 +296,7 @@ export class PostgresSource implements Source {
   }
 
   async close(): Promise<void> {
-    await this.#questions.close()
+    await Promise.all([this.#questions.close(), this.#readings.close()])
   }
 }
 
