@@ -12,12 +12,16 @@ const FIRED: Readonly<Record<string, string>> = {
   A: 'ENABLE ALWAYS',
 }
 
-function partOf(relation: TableFacts, kind: string, name: string): SchemaObject {
+function partOf(relation: Pick<TableFacts, 'schema' | 'name'>, kind: string, name: string): SchemaObject {
   return { kind, schema: relation.schema, table: relation.name, name }
 }
 
 /** @param word as ALTER has it: TABLE, MATERIALIZED VIEW */
-export function sayIndexes(say: Say, relation: TableFacts, word: string): void {
+export function sayIndexes(
+  say: Say,
+  relation: Pick<TableFacts, 'schema' | 'name' | 'indexes'>,
+  word: string,
+): void {
   const name = quoteTable(relation)
   for (const x of relation.indexes) {
     const object = partOf({ ...relation, schema: x.schema }, 'index', x.name)

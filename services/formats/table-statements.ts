@@ -6,7 +6,7 @@ import { quoteLiteral, quoteName, quoteTable } from '../core/relation.ts'
 import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import { collect, RANK, type Say } from './rank.ts'
 import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from './relation-parts.ts'
-import type { ColumnFacts, TableFacts } from './schema-facts.ts'
+import type { ColumnFacts, DescendantFacts, TableFacts } from './schema-facts.ts'
 
 /**
  * What stands in CREATE for one column; its default comes after the rows.
@@ -71,6 +71,15 @@ export function tableStatements(table: TableFacts): SchemaStatement[] {
     sayPolicies(say, table)
     sayComments(say, table, 'TABLE')
     sayOwnerAndRights(say, table, 'TABLE')
+  })
+}
+
+/** What a command at its parent gave a table of which there are no other facts: constraints and indexes. */
+export function partStatements(change: DescendantFacts): SchemaStatement[] {
+  const { schema, name, kind } = change
+  return collect({ kind: 'table', schema, name }, (say) => {
+    sayConstraints(say, { schema, name, kind, constraints: change.constraints ?? [] })
+    sayIndexes(say, { schema, name, indexes: change.indexes ?? [] }, 'TABLE')
   })
 }
 
@@ -177,7 +186,11 @@ function sayParents(say: Say, table: TableFacts, inherits: boolean): void {
 const UNCHECKED = / NOT (VALID|ENFORCED)$/
 
 /** A check reaches the children by itself; theirs of the same name and text then becomes one with it, in either order. */
-export function sayConstraints(say: Say, table: TableFacts, word = 'TABLE'): void {
+export function sayConstraints(
+  say: Say,
+  table: Pick<TableFacts, 'schema' | 'name' | 'kind' | 'constraints'>,
+  word = 'TABLE',
+): void {
   const name = quoteTable(table)
   for (const k of table.constraints) {
     const object: SchemaObject = { kind: 'constraint', schema: table.schema, table: table.name, name: k.name }

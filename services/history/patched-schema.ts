@@ -10,6 +10,7 @@ import type { TableFacts } from '../formats/schema-facts.ts'
 import { sequenceStatements } from '../formats/sequence-statements.ts'
 import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
+import { PartsSince } from './parts-since.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { objectText } from '../core/object-text.ts'
@@ -71,7 +72,8 @@ class Changes {
   /** Neither tables nor types nor sequences, by what their last record says. */
   readonly made = new Map<number, SchemaStatement[]>()
   readonly rights = new RightsSince()
-  readonly notes: string[] = []
+  readonly #parts = new PartsSince()
+  readonly #notes: string[] = []
 
   constructor(facts: SchemaFacts, histories: ReadonlyMap<number, TableHistory>) {
     this.#facts = facts
@@ -85,7 +87,9 @@ class Changes {
         this.#seeTable(record.oid, record.facts)
         break
       case 'descendant':
-        this.#seeTable(record.oid, undefined)
+        // One without rows of its own has no copy that its parts would be laid over.
+        if (this.#histories.has(record.oid)) this.#seeTable(record.oid, undefined)
+        else this.#parts.see(record.oid, record.facts)
         break
       case 'rewrite':
       case 'publication':
@@ -109,6 +113,15 @@ class Changes {
     }
   }
 
+  get notes(): readonly string[] {
+    return [...this.#notes, ...this.#parts.notes]
+  }
+
+  /** Of tables that stay as the reading has them. */
+  get parts(): readonly SchemaStatement[] {
+    return this.#parts.statements(this.tables)
+  }
+
   /** Whether a statement of the reading stays. */
   keeps(statement: SchemaStatement): boolean {
     const { of } = statement
@@ -119,7 +132,11 @@ class Changes {
       (anew.replaced.test(statement.sql) || statement.objects.some((o) => keyOf(o) !== anew.now))
     )
       return false
-    return this.keepsParts(statement) && (of !== undefined || this.#keepsByName(statement))
+    return (
+      this.keepsParts(statement) &&
+      !this.#parts.replaces(statement) &&
+      (of !== undefined || this.#keepsByName(statement))
+    )
   }
 
   /** Of statements that a record made too: what was dropped behind it. */
@@ -177,7 +194,7 @@ class Changes {
         known.filter(({ of, sql }) => of === undefined && sql.startsWith('CREATE ')).length > 1
       if (!isOneOfMany) this.gone.add(dropped)
       if (isOneOfMany || (!TELLS_DROP.has(facts.type) && known.length === 0 && !this.made.has(oid)))
-        this.notes.push(
+        this.#notes.push(
           `the drop of ${facts.type} ${facts.identity} came after the last reading of the schema: check it by hand`,
         )
       this.types.delete(oid)
@@ -201,7 +218,7 @@ class Changes {
       if (command.startsWith('CREATE ') || command === 'DEPENDENT') return
     }
     if (/^(GRANT|REVOKE)$/.test(command) && facts.rights != null) return
-    this.notes.push(
+    this.#notes.push(
       `${command} of ${facts.type ?? 'something'} ${facts.identity ?? ''} came after the last reading of the schema: check it by hand`,
     )
   }
@@ -254,6 +271,7 @@ export function patchedSchema(
     ...kept,
     ...[...changes.types.values()].flat(),
     ...added.filter((statement) => changes.keepsParts(statement)),
+    ...changes.parts,
     ...[...changes.made.values()].flat(),
   ])
   const isType = (s: SchemaStatement): number =>

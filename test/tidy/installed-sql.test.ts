@@ -52,6 +52,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   15: 'e368a50e704ff8e374debd4a957c948c0cd9aa9474e213496c6e9c81fe89db2e',
   16: '91a37302a33af9d687d82bba4e86a675df43a049d9ee7b72b7573ebe12d15273',
   17: '8735f2046c8ba0e9210bf1af983e5622873822b3f628ca170bf40633b5f09680',
+  18: 'ad2e5afa837be829f2ab2e3d2f049dd1b6a570242104e2c8a330e4ad0d914784',
 }
 
 test('what is installed is what its version says', async () => {

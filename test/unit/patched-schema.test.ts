@@ -53,3 +53,62 @@ test('without OIDs a function that is alone of its name goes; of several none do
   expect(found.statements).toEqual([one, two])
   expect(found.notes).toEqual([expect.stringContaining('drop of function public.f(integer)')])
 })
+
+/** As sources with functions up to version 17 recorded what a command at a parent did to a partitioned table below it. */
+function descendant(facts: object): PlacedRecord {
+  const table = { oid: 7, schema: 'public', name: 'below', kind: 'p', persistence: 'p', replicaIdentity: 'd' }
+  return {
+    position: parsePosition('0/10'),
+    ordinal: 0,
+    record: parseDdlRecord({
+      id: '1',
+      xid: '5',
+      command: 'CREATE INDEX',
+      kind: 'descendant',
+      oid: '7',
+      class: 'pg_class',
+      facts: JSON.stringify({ ...table, ...facts }),
+    }),
+  }
+}
+
+function partOfBelow(kind: string, name: string, sql: string, of = 'pg_class:7'): SchemaStatement {
+  return { sql, rank: 50, phase: 'after', objects: [{ kind, schema: 'public', table: 'below', name }], of }
+}
+
+test('a table without rows of its own stays as it was read, with the parts that came and without those that went', () => {
+  const made: SchemaStatement = {
+    sql: 'CREATE TABLE public.below (id int) PARTITION BY HASH (id)',
+    rank: 20,
+    phase: 'before',
+    objects: [{ kind: 'table', schema: 'public', name: 'below' }],
+    of: 'pg_class:7',
+  }
+  const [stays, goes] = [
+    partOfBelow('constraint', 'stays', 'ALTER TABLE public.below ADD CONSTRAINT stays CHECK (id > 0)'),
+    partOfBelow('constraint', 'goes', 'ALTER TABLE public.below ADD CONSTRAINT goes CHECK (id > 1)'),
+  ]
+  const index = {
+    schema: 'public',
+    name: 'below_id',
+    definition: 'CREATE INDEX below_id ON ONLY public.below USING btree (id)',
+    clustered: false,
+    identity: false,
+    parentIndex: 'public.above_id',
+  }
+  const found = after([made, stays, goes], descendant({ indexes: [index], goneConstraints: ['goes'] }))
+  expect(found.statements.map(({ sql }) => sql)).toEqual([
+    made.sql,
+    index.definition,
+    stays.sql,
+    'ALTER INDEX public.above_id ATTACH PARTITION "public"."below_id"',
+  ])
+  expect(found.notes).toEqual([])
+  const column = { attnum: 2, name: 'v', typeOid: 25, typmod: -1, type: 'text', notNull: false, identity: '' }
+  const rest = { generated: '', default: null, hasMissing: false, missing: null, collation: null }
+  const more = { storage: null, compression: null, statistics: null, local: false }
+  expect(after([made], descendant({ columns: [{ ...column, ...rest, ...more }] }))).toEqual({
+    statements: [made],
+    notes: [expect.stringContaining('public.below')],
+  })
+})

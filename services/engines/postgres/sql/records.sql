@@ -243,11 +243,13 @@ BEGIN
   IF reached IS NULL THEN
     RETURN;
   END IF;
-  -- Without a record of its own, hung somewhere else since, or with an identity to see to: as a whole.
+  -- Without a record of its own, hung somewhere else since, without rows in a copy (partitioned, foreign, unlogged), or with an
+  -- identity to see to: as a whole.
   SELECT array_agg(c.oid) INTO whole FROM pg_catalog.pg_class c
     LEFT JOIN LATERAL (SELECT d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
    WHERE c.oid = ANY (reached)
      AND (latest.parent IS DISTINCT FROM (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1)
+       OR c.relkind <> 'r' OR c.relpersistence <> 'p'
        OR c.relkind = 'r' AND CASE c.relreplident
             -- By the catalog alone: the server's own function opens the table, which is read anew behind each change of it.
             WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indimmediate AND x.indisvalid)
