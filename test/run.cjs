@@ -9,7 +9,9 @@ process.env.TIDEMARK_TEST_SCOPE = args.includes('--soak')
     ? 'all-versions'
     : args.includes('--stores')
       ? 'stores'
-      : 'default'
+      : args.includes('--quick')
+        ? 'quick'
+        : 'default'
 // Both together: long histories on every version.
 if (args.includes('--all-versions')) process.env.TIDEMARK_TEST_VERSIONS = 'all'
 const hours = args.indexOf('--hours')
@@ -19,6 +21,7 @@ const rest = args.filter(function (a, i) {
     a !== '--soak' &&
     a !== '--all-versions' &&
     a !== '--stores' &&
+    a !== '--quick' &&
     (hours < 0 || (i !== hours && i !== hours + 1))
   )
 })

@@ -3,6 +3,13 @@ import { LongestFirst } from './support/longest-first.ts'
 
 const scope = process.env['TIDEMARK_TEST_SCOPE'] ?? 'default'
 
+/** What needs neither a server nor a process of its own: an answer in less than a minute. */
+const QUICK = [
+  'test/{unit,tidy}/**/*.test.ts',
+  'test/property/{change-log,codec,ledger,pipeline}.test.ts',
+  'test/contract/{change-log,key-provider,ledger}.test.ts',
+]
+
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -21,7 +28,9 @@ export default defineConfig({
           ]
         : scope === 'stores'
           ? ['test/stores/**/*.test.ts']
-          : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
+          : scope === 'quick'
+            ? QUICK
+            : ['test/{unit,contract,property,integration,fault,tidy,interop}/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
     // Tests wait more than they compute: with three, two cores are idle for a quarter of the time; with five, waits grow long.

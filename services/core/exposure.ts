@@ -2,7 +2,7 @@
 import type { Finding } from './finding.ts'
 
 /** Whether a host is this machine: what goes there goes over no network. A folder is a socket. */
-export function isHere(host: string): boolean {
+function isHere(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[?::1\]?|)$/.test(host) || host.startsWith('/')
 }
 

@@ -219,7 +219,7 @@ export interface SchemaFacts {
 }
 
 /** What a reading found changed that no DDL record tells: it happened somewhere in (from, to]. LSNs as text. */
-export interface UntoldChange {
+interface UntoldChange {
   readonly from: string
   readonly to: string
   /** For people. */
@@ -263,7 +263,7 @@ export interface SchemaObject {
   readonly table?: string
 }
 
-export type GapScope =
+type GapScope =
   | { readonly kind: 'stream' }
   | { readonly kind: 'table'; readonly oid: number; readonly schema: string; readonly name: string }
 

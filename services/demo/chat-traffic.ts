@@ -37,7 +37,7 @@ export function random(seed: number): () => number {
   }
 }
 
-export function body(next: () => number): string {
+function body(next: () => number): string {
   const words = WORDS[Math.floor(next() * WORDS.length)]!
   const count = 2 + Math.floor(-Math.log(1 - next()) * 10)
   const out: string[] = []

@@ -5,7 +5,7 @@
 import type { TableColumn } from '../core/relation.ts'
 
 /** Bits of pg_event_trigger_table_rewrite_reason() (PostgreSQL manual, "Event Trigger Functions"). */
-export const REWRITE = { persistence: 1, default: 2, column: 4, accessMethod: 8 } as const
+const REWRITE = { persistence: 1, default: 2, column: 4, accessMethod: 8 } as const
 
 const INT2 = 21
 const INT4 = 23

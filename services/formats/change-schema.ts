@@ -74,7 +74,7 @@ function field(column: RelationColumn, index: number, text: TextEncoding): AvroS
 }
 
 /** A stable id of everything that decides how rows are encoded. */
-export function shapeId(relation: RelationVersion, text: TextEncoding): string {
+function shapeId(relation: RelationVersion, text: TextEncoding): string {
   const facts = [
     relation.oid,
     relation.schema,

@@ -9,8 +9,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { count, damagedObject, hash, instant, position, oid, storedObject } from './entry-fields.ts'
 import { entryBody, type EntryBody, hashBytes, logPlace, type NumberedEntry } from './ledger-entry.ts'
 
-/** The kinds that stand in pages: those that a running backup writes without end. */
-export type PagedKind = 'segments' | 'sequences'
+/** Of the kinds that stand in pages: those that a running backup writes without end. */
 export type PagedEntry = NumberedEntry<'segments'> | NumberedEntry<'sequences'>
 
 const numbered = z.object({ number: count, writtenAt: instant, body: entryBody })

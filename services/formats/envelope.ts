@@ -17,7 +17,7 @@ const { CommitmentPolicy, AlgorithmSuiteIdentifier } = materials
 const { encrypt, encryptStream } = buildEncrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
 const { decrypt, decryptStream } = buildDecrypt(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
 
-export const FRAME_BYTES = 1024 * 1024
+const FRAME_BYTES = 1024 * 1024
 const KEY_NAMESPACE = 'tidemark'
 
 /** What a message is bound to: stream, kind, lane, range, object (hazard 99). Clear, but authenticated. */

@@ -296,7 +296,6 @@ export type EntryKind = EntryBody['kind']
 export type EntryOf<K extends EntryKind> = Extract<EntryBody, { kind: K }>
 export type SealedRef = z.infer<typeof sealedObject>
 export type FloorText = z.infer<typeof floor>
-export type GapEntryScope = z.infer<typeof gapScope>
 
 const frame = z.object({
   version: z.literal(1),

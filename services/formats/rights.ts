@@ -5,7 +5,7 @@
 import { quoteName } from '../core/relation.ts'
 
 /** aclitem[] as text: what the source has, and what acldefault() gives for an object of this kind and owner. */
-export interface Rights {
+interface Rights {
   /** null: as acldefault() has it */
   readonly acl: readonly string[] | null
   readonly aclDefault: readonly string[] | null

@@ -6,14 +6,9 @@ import type { ByteSink } from './byte-sink.ts'
 import { isSafeMicros, microsOf, DAY_MICROS, parseDate, parseTimestamp } from './temporal.ts'
 import type { ValueKind } from './value-kind.ts'
 
-/** Union branches as zigzag varints: 0, 1, 2, 3. */
-const NULL = 0
+/** Union branches as zigzag varints: 1 and 2; NULL is 0. */
 const VALUE = 2
 const TEXT = 4
-
-export function writeNull(sink: ByteSink): void {
-  sink.buffer[sink.at++] = NULL
-}
 
 const scratch = { days: 0, micros: 0 }
 const floatBits = new DataView(new ArrayBuffer(8))
@@ -135,6 +130,3 @@ const WRITERS: Readonly<Record<ValueKind, ValueWriter>> = {
 export function valueWriter(kind: ValueKind): ValueWriter {
   return WRITERS[kind]
 }
-
-/** True where a value's text can be smaller than what it is stored as, plus the fixed part: see the caller's reserve. */
-export const VALUE_OVERHEAD = 16

@@ -197,10 +197,6 @@ function stored(facts: TableFacts): readonly TableColumn[] {
   return facts.columns.filter((column) => column.generated === '').map(tableColumn)
 }
 
-export interface Histories {
-  readonly tables: ReadonlyMap<number, TableHistory>
-}
-
 /**
  * Applies DDL records in commit order on top of what the base says.
  *

@@ -15,7 +15,7 @@ import type { AnyEntry } from '../repository/entry-reader.ts'
 import type { Ledger } from '../repository/ledger.ts'
 import { type NamedObject, namedObjects } from '../repository/named-objects.ts'
 
-export interface ScrubFault {
+interface ScrubFault {
   readonly place: string
   readonly object: string
   readonly range: string
@@ -40,7 +40,7 @@ export interface ScrubReport {
 }
 
 /** One of `parts` shares of the objects: which one; or what is known to be damaged alone. */
-export type ScrubShare = { readonly part: number; readonly parts: number } | 'known'
+type ScrubShare = { readonly part: number; readonly parts: number } | 'known'
 
 export interface ScrubOptions {
   readonly ledger: Ledger
@@ -54,11 +54,6 @@ export interface ScrubOptions {
   readonly known: readonly DamagedObject[]
   readonly signal: AbortSignal
   onProgress?(objects: number): void
-}
-
-/** Which share an entry and all that it names belong to: the same one always, so that all shares together are everything. */
-export function shareOf(number: bigint, parts: number): number {
-  return Number(number % BigInt(parts))
 }
 
 export async function scrub({

@@ -33,7 +33,7 @@ export interface TablePlan {
 }
 
 /** Read when they are wanted: a long backup's do not fit into memory. */
-export interface PlannedSegments {
+interface PlannedSegments {
   readonly count: number
   entries(): AsyncIterable<NumberedEntry<'segments'>>
 }
@@ -58,7 +58,7 @@ function nameAt(history: TableHistory | undefined, scope: { schema: string; name
 }
 
 /** The `table` entry to start from: the newest one, of the base or of a re-snapshot, that is not behind the point. */
-export function tableStarts(
+function tableStarts(
   generation: Generation,
   base: ResolvedPoint['base'],
   point: Position,

@@ -102,14 +102,10 @@ function repairOf(record: DdlRecord): { schema: string; name: string } | undefin
 }
 
 /** Of a descendant only the columns that the command reached: the others are as they were. */
-export type TableAfter = TableFacts | DescendantFacts
+type TableAfter = TableFacts | DescendantFacts
 
 /** The next record of the same table: what the command that rewrote it made of it. */
-export function tableAfter(
-  records: readonly DdlRecord[],
-  index: number,
-  oid: number,
-): TableAfter | undefined {
+function tableAfter(records: readonly DdlRecord[], index: number, oid: number): TableAfter | undefined {
   for (const record of records.slice(index + 1)) {
     if (record.kind === 'table' && record.oid === oid) return record.facts
     if (record.kind === 'descendant' && record.oid === oid && (record.facts.columns ?? null) !== null)
@@ -119,10 +115,7 @@ export function tableAfter(
   return undefined
 }
 
-export function rewriteReason(
-  record: DdlRecord & { kind: 'rewrite' },
-  after: TableAfter,
-): string | undefined {
+function rewriteReason(record: DdlRecord & { kind: 'rewrite' }, after: TableAfter): string | undefined {
   if (record.facts.before === null) return 'the table was rewritten, and what it was before is not known'
   const columns = (after.columns ?? []).map(tableColumn)
   const reasons = [

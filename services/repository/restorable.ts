@@ -79,7 +79,7 @@ export function markerText(
 }
 
 /** The oldest base that a restore can begin from. */
-export function firstBase(generation: Generation): Base | undefined {
+function firstBase(generation: Generation): Base | undefined {
   return generation.bases.find((base) => generation.isClosed(base))
 }
 

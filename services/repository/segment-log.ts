@@ -267,7 +267,7 @@ function coverageOfPage(page: PageSummary): Coverage {
 }
 
 /** @param entries at least one */
-export function summarize(entries: readonly PagedEntry[], object: StoredObject): PageSummary {
+function summarize(entries: readonly PagedEntry[], object: StoredObject): PageSummary {
   const sums = new Sums()
   const covered = entries.map(coverageOf)
   const extreme = (of: (coverage: Coverage) => Position, sign: number): string =>

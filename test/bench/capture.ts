@@ -17,11 +17,7 @@ interface ChildReport {
   readonly cpu: { readonly user: number; readonly system: number }
 }
 
-export async function captureOnce(
-  workplace: Workplace,
-  until: string,
-  reserved?: string,
-): Promise<ChildReport> {
+async function captureOnce(workplace: Workplace, until: string, reserved?: string): Promise<ChildReport> {
   const slot = reserved ?? (await workplace.copySlot())
   const backup = await workplace.freshBackup(slot)
   const script = new URL('./capture-child.ts', import.meta.url).pathname

@@ -14,7 +14,7 @@ const USERS = 50_000
 const CONVERSATIONS = 20_000
 const START = Date.UTC(2025, 0, 1)
 
-export const SCHEMA = `
+const SCHEMA = `
 CREATE TABLE users (id bigint PRIMARY KEY, handle text NOT NULL, display_name text NOT NULL, created_at timestamptz NOT NULL);
 CREATE TABLE conversations (id bigint PRIMARY KEY, kind smallint NOT NULL, title text, created_at timestamptz NOT NULL);
 CREATE TABLE members (conversation_id bigint, user_id bigint, role smallint NOT NULL, joined_at timestamptz NOT NULL, PRIMARY KEY (conversation_id, user_id));

@@ -59,7 +59,7 @@ const FIRST = {
   'ADD COLUMN on partitions': ['ALTER TABLE p ADD COLUMN w int', 'ALTER TABLE p DROP COLUMN w'],
 } as const
 
-export const SCHEMA = (tables: number): string => `
+const SCHEMA = (tables: number): string => `
 CREATE TYPE mood AS ENUM ('calm');
 CREATE TABLE p (id int, k int NOT NULL, v text DEFAULT 'x', PRIMARY KEY (id, k)) PARTITION BY RANGE (k);
 DO $$ BEGIN FOR i IN 0..${PARTITIONS - 1} LOOP EXECUTE format('CREATE TABLE p%s PARTITION OF p FOR VALUES FROM (%s) TO (%s)', i, i * 10, i * 10 + 10); END LOOP; END $$;

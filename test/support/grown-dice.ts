@@ -64,10 +64,6 @@ export function onColumn(
   })
 }
 
-export function generated(d: Dice, s: State, from: string): string {
-  return `GENERATED ALWAYS AS (${from} * ${2 + d.int(5)}) ${s.version >= 18 && d.chance(0.3) ? 'VIRTUAL' : 'STORED'}`
-}
-
 export const swapped = (rename: (from: string, to: string) => string, a: string, b: string): string[] => [
   rename(a, 'swap_name'),
   rename(b, a),

@@ -9,7 +9,7 @@ import { ACTIONS, LIGHT } from './grown-actions.ts'
 import type { Dice } from './grown-dice.ts'
 
 /** Left out of every history until it comes back as it was: a name of `ACTIONS` and why, a sentence each. */
-export const NOT_YET: Readonly<Record<string, string>> = {}
+const NOT_YET: Readonly<Record<string, string>> = {}
 
 /** At most this long behind a lock: what a prepared transaction holds is held until its end. */
 const LOCK_TIMEOUT = '400ms'

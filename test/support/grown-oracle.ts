@@ -8,7 +8,7 @@ import { digests, shown } from './backup.ts'
 import { dumpEntries } from './dump-oracle.ts'
 import type { Gap } from '../../services/repository/generation.ts'
 
-export interface SequenceState {
+interface SequenceState {
   readonly step: bigint
   readonly cycles: boolean
   readonly next: bigint

@@ -9,7 +9,7 @@ import type { SharedKafka } from './kafka-desk.ts'
 const signal = new AbortController().signal
 let terms = 0
 /** Of every log here, unless a test says otherwise. */
-export const STREAM = '00000000-0000-4000-8000-000000000001'
+const STREAM = '00000000-0000-4000-8000-000000000001'
 
 /** Each one fences those before it. */
 export function openKafkaLog(

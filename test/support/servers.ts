@@ -85,7 +85,8 @@ function fetchVersion(version: string): string {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const allVersions = process.env['TIDEMARK_TEST_VERSIONS'] === 'all'
-  const wanted = allVersions ? Object.keys(VERSIONS) : ['14', '18']
+  const isQuick = process.env['TIDEMARK_TEST_SCOPE'] === 'quick'
+  const wanted = isQuick ? [] : allVersions ? Object.keys(VERSIONS) : ['14', '18']
   const folder = join(tmpdir(), `tidemark-servers-${process.pid}`)
   const started: EmbeddedPostgres[] = []
   const pairs = Promise.all(Array.from({ length: RECIPIENTS }, newPair))

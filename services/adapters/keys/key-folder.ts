@@ -126,7 +126,7 @@ export async function newKeys(
 }
 
 /** Protects private keys on disk. In a file of its own: the environment is read by more people than files are. */
-export function passPhrase(): string | undefined {
+function passPhrase(): string | undefined {
   const path = process.env['TIDEMARK_KEY_PASSPHRASE_FILE']
   if (path === undefined) return undefined
   let text: string

@@ -11,7 +11,7 @@ import { RecipientKeys } from './recipient-keys.ts'
 import { parseServiceKey, type ServiceKey, serviceRecipientOf } from './service-key.ts'
 
 const generate = promisify(generateKeyPair)
-export const RSA_BITS = 3072
+const RSA_BITS = 3072
 const NAME = /^recipient-[a-z0-9-]{1,40}$/
 
 /** A new RSA recipient: the private key into `restore/`, the public one into `writer/`. Returns its name. */

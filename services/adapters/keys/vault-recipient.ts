@@ -29,7 +29,7 @@ const answer = z.object({
   data: z.object({ ciphertext: z.string().optional(), plaintext: z.string().optional() }),
 })
 
-export class VaultAnswer extends Error {
+class VaultAnswer extends Error {
   readonly status: number
 
   constructor(status: number) {

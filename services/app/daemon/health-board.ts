@@ -9,7 +9,7 @@ import type { SourceReading } from './source-gauge.ts'
 import { lagOf } from '../operations/status.ts'
 import type { UpEvent } from './up-events.ts'
 
-export interface CopyState {
+interface CopyState {
   readonly place: string
   /** Its last try worked. */
   readonly isUp: boolean

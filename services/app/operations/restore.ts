@@ -282,10 +282,7 @@ async function neighbour(
   }
 }
 
-export async function planReport(
-  repository: Repository,
-  plan: RestorePlan,
-): Promise<Omit<PlanReport, 'resumes'>> {
+async function planReport(repository: Repository, plan: RestorePlan): Promise<Omit<PlanReport, 'resumes'>> {
   return {
     point: {
       position: pointText(repository.catalog, plan.point.generation, plan.point.position),

@@ -19,7 +19,7 @@ export interface Lag {
   readonly seconds: number
 }
 
-export interface Budget {
+interface Budget {
   /** Bytes of WAL that may still be written before the slot is lost; null without a limit. */
   readonly bytes: number | null
   readonly walBytesPerSecond: number

@@ -13,7 +13,7 @@ import { proveObject } from '../../repository/keyring.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
 
-export interface Damage {
+interface Damage {
   readonly entry: string
   readonly object: string
   readonly code: string

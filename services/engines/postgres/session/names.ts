@@ -14,8 +14,5 @@ export const EVENT_TRIGGERS = [
   'tidemark_rewrite',
 ] as const
 
-/** Slots and publications of one installation share its name; another stream beside it takes another one. */
-export const DEFAULT_NAME = 'tidemark'
-
 /** Never matches a usual synchronous_standby_names pattern; the preflight checks that it does not (hazard 17). */
 export const APPLICATION_NAME = 'tidemark_backup'

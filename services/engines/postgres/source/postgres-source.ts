@@ -300,6 +300,6 @@ export class PostgresSource implements Source {
   }
 }
 
-export function textEncoding(encoding: string): TextEncoding {
+function textEncoding(encoding: string): TextEncoding {
   return encoding === 'SQL_ASCII' ? 'bytes' : 'utf8'
 }

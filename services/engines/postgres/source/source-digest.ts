@@ -16,7 +16,7 @@ import {
 import { connect, connectionError } from '../session/session.ts'
 import { beginUnder, exportSnapshot } from './snapshot.ts'
 
-export interface SourceDigest {
+interface SourceDigest {
   readonly oid: number
   readonly schema: string
   readonly name: string

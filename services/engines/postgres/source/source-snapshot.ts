@@ -219,7 +219,7 @@ export class SourceSnapshot implements Snapshot {
 }
 
 /** What the stream's Relation message says of the same table: the two make equal shapes. */
-export function relationOf(table: TableVersion, subjects: Subjects): RelationVersion {
+function relationOf(table: TableVersion, subjects: Subjects): RelationVersion {
   const stored = new Set(storedColumns(table))
   const keys = new Set(table.keyColumns)
   const relation: RelationVersion = {
