@@ -1,5 +1,5 @@
 /** One drain of a backlog into Kafka, in a process of its own: what the benchmark measures is all that it does. */
-import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import { KafkaChangeLog } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
 import { openSource } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'

@@ -1,16 +1,16 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import type { KafkaChangeLog } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
 import {
   kafkaError,
   type KafkaSettings,
   openCluster,
   openKafka,
-} from '../../services/adapters/kafka/connection.ts'
-import { PartitionReader } from '../../services/adapters/kafka/partition-reader.ts'
-import { HEAD_BYTES } from '../../services/adapters/kafka/log-tail.ts'
-import { Topics } from '../../services/adapters/kafka/topics.ts'
-import { decodeUnit, HEADER } from '../../services/adapters/kafka/unit.ts'
+} from '../../services/adapters/kafka/client/connection.ts'
+import { PartitionReader } from '../../services/adapters/kafka/reading/partition-reader.ts'
+import { HEAD_BYTES } from '../../services/adapters/kafka/reading/log-tail.ts'
+import { Topics } from '../../services/adapters/kafka/topics/topics.ts'
+import { decodeUnit, HEADER } from '../../services/adapters/kafka/records/unit.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { ORIGIN, positionOf } from '../../services/core/position.ts'

@@ -1,7 +1,10 @@
 /** Whose units count: two backups in the same topics, and units of versions that did not say whose they are. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { KafkaChangeLog, KafkaLogOptions } from '../../services/adapters/kafka/kafka-change-log.ts'
-import { logName } from '../../services/adapters/kafka/connection.ts'
+import type {
+  KafkaChangeLog,
+  KafkaLogOptions,
+} from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
+import { logName } from '../../services/adapters/kafka/client/connection.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { NO_KAFKA } from '../support/kafka-bench.ts'

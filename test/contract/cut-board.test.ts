@@ -1,6 +1,6 @@
 /** The CutBoard contract, run by every adapter. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { KafkaCutBoard } from '../../services/adapters/kafka/kafka-cut-board.ts'
+import { KafkaCutBoard } from '../../services/adapters/kafka/board/kafka-cut-board.ts'
 import { MemoryCutGroup } from '../../services/adapters/direct/memory-cut-board.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import type { CutBoard, CutRole } from '../../services/core/ports/cut-board.ts'

@@ -3,7 +3,7 @@
  * since, and must not hold up what is ordered behind it.
  */
 import { expect, test } from 'vitest'
-import { CutReader } from '../../services/adapters/kafka/cut-reader.ts'
+import { CutReader } from '../../services/adapters/kafka/reading/cut-reader.ts'
 import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'
 import { sealOrder } from '../../services/compactor/cut-order.ts'
 import { systemClock } from '../../services/core/clock.ts'

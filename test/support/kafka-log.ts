@@ -1,5 +1,8 @@
 /** A change log on a real Kafka without the jobs around it. */
-import { KafkaChangeLog, type KafkaLogOptions } from '../../services/adapters/kafka/kafka-change-log.ts'
+import {
+  KafkaChangeLog,
+  type KafkaLogOptions,
+} from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { ORIGIN } from '../../services/core/position.ts'

@@ -1,5 +1,5 @@
 /** A process that writes or compacts a change log in memory: the loop of `up`, without what it does beside the log. */
-import { KafkaChangeLog } from '../../services/adapters/kafka/kafka-change-log.ts'
+import { KafkaChangeLog } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
 import type { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { compactTogether } from '../../services/app/daemon/compact-together.ts'
 import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'

@@ -2,7 +2,7 @@
 import type { Kafka, ProducerRecord, TopicMessages } from 'kafkajs'
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
-import type { KafkaClients } from '../../services/adapters/kafka/connection.ts'
+import type { KafkaClients } from '../../services/adapters/kafka/client/connection.ts'
 import type { CutBoard } from '../../services/core/ports/cut-board.ts'
 import { away, type MemoryKafka, protocol, type Way } from './memory-kafka.ts'
 

@@ -1,10 +1,10 @@
 /** What a replicator wrote whose units did not say yet whose they are: format 1 of `tidemark.Unit`, as it was. */
 import avro from 'avsc'
 import { Kafka, logLevel } from 'kafkajs'
-import { OpenUnit } from '../../services/adapters/kafka/open-unit.ts'
-import { Registry } from '../../services/adapters/kafka/registry.ts'
-import { TableRecords, wireHead } from '../../services/adapters/kafka/table-records.ts'
-import { stampText } from '../../services/adapters/kafka/unit.ts'
+import { OpenUnit } from '../../services/adapters/kafka/writing/open-unit.ts'
+import { Registry } from '../../services/adapters/kafka/registry/registry.ts'
+import { TableRecords, wireHead } from '../../services/adapters/kafka/records/table-records.ts'
+import { stampText } from '../../services/adapters/kafka/records/unit.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import type { SharedKafka } from './kafka-desk.ts'
 

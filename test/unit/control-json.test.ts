@@ -1,7 +1,7 @@
 /** Control records in the change log: what a version does not know stops it, and what was written before stays readable. */
 import { expect, test } from 'vitest'
-import { controlJson, parseControl } from '../../services/adapters/kafka/control-json.ts'
-import { decodeUnit, parseStamp } from '../../services/adapters/kafka/unit.ts'
+import { controlJson, parseControl } from '../../services/adapters/kafka/records/control-json.ts'
+import { decodeUnit, parseStamp } from '../../services/adapters/kafka/records/unit.ts'
 import { positionOf } from '../../services/core/position.ts'
 import type { ControlRecord } from '../../services/core/transaction.ts'
 

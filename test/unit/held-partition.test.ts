@@ -1,8 +1,8 @@
 /** What a transaction that never ends holds back is not waited for without a word. */
 import type { Message } from 'kafkajs'
 import { expect, test } from 'vitest'
-import { PartitionReader } from '../../services/adapters/kafka/partition-reader.ts'
-import { HEADER } from '../../services/adapters/kafka/unit.ts'
+import { PartitionReader } from '../../services/adapters/kafka/reading/partition-reader.ts'
+import { HEADER } from '../../services/adapters/kafka/records/unit.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { MemoryCutGroup } from '../../services/adapters/direct/memory-cut-board.ts'
 import { MemoryKafka } from '../support/memory-kafka.ts'

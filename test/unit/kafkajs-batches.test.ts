@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { BatchFields, RecordFields } from '../../services/adapters/kafka/kafkajs-batches.ts'
+import type { BatchFields, RecordFields } from '../../services/adapters/kafka/client/kafkajs-batches.ts'
 
 const require = createRequire(import.meta.url)
 type Encoded = { readonly buffer: Buffer; size(): number }
@@ -16,7 +16,7 @@ const { RecordBatch: theirBatch } = {
 }
 
 test('writes what kafkajs writes, and takes its place', async () => {
-  const ours = await import('../../services/adapters/kafka/kafkajs-batches.ts')
+  const ours = await import('../../services/adapters/kafka/client/kafkajs-batches.ts')
   const bytes = fc.uint8Array({ maxLength: 300 }).map((b) => Buffer.from(b))
   const field = fc.oneof(fc.constant(null), bytes)
   const one = fc.record({

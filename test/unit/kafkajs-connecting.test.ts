@@ -1,6 +1,6 @@
 /** Requests that come while a connection is being opened wait for it. */
 import { expect, test } from 'vitest'
-import { getConnection } from '../../services/adapters/kafka/kafkajs-connecting.ts'
+import { getConnection } from '../../services/adapters/kafka/client/kafkajs-connecting.ts'
 
 test('one connection for many requests, and another try after a failure', async () => {
   let opened = 0

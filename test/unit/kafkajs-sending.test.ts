@@ -1,7 +1,10 @@
 /** Sending to several brokers when one of them answers late and another with an error: nothing is sent twice. */
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { createSendMessages, type SendingParts } from '../../services/adapters/kafka/kafkajs-sending.ts'
+import {
+  createSendMessages,
+  type SendingParts,
+} from '../../services/adapters/kafka/client/kafkajs-sending.ts'
 
 interface Sent {
   readonly broker: string

@@ -1,7 +1,7 @@
 /** No timer runs while no request waits. */
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { scheduleCheckPendingRequests } from '../../services/adapters/kafka/kafkajs-throttling.ts'
+import { scheduleCheckPendingRequests } from '../../services/adapters/kafka/client/kafkajs-throttling.ts'
 
 test('a timer is armed for a request that waits, and only then', () => {
   const { prototype } = createRequire(import.meta.url)('kafkajs/src/network/requestQueue/index.js') as {

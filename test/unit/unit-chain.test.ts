@@ -1,7 +1,7 @@
 /** The chain of units: what is missing, made anew or written by an older writer is a hole, and nothing else is. */
 import { expect, test } from 'vitest'
-import { UnitChain } from '../../services/adapters/kafka/unit-chain.ts'
-import type { Unit } from '../../services/adapters/kafka/unit.ts'
+import { UnitChain } from '../../services/adapters/kafka/reading/unit-chain.ts'
+import type { Unit } from '../../services/adapters/kafka/records/unit.ts'
 
 const unit = (term: number, number: number, previous: string, generation = 1): Unit => ({
   generation,

@@ -4,7 +4,7 @@
  * that, and the replicator, with its next claim, sends everything again. Where it was acknowledged with the log, a new
  * generation begins behind a gap.
  */
-import type { LogEnd } from '../../adapters/kafka/log-end.ts'
+import type { LogEnd } from '../../adapters/kafka/change-log/log-end.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { Position } from '../../core/position.ts'
@@ -48,7 +48,7 @@ export async function nameLog(
   if (log?.log === end.log && log.idsFrom !== undefined) return
   await refuseLog(config)
   const isKnown = repository.catalog.generations.some((one) => one.log?.log === end.log)
-  const { fenceOlderWriter } = await import('../../adapters/kafka/log-end.ts')
+  const { fenceOlderWriter } = await import('../../adapters/kafka/change-log/log-end.ts')
   if (isKnown || ahead !== undefined) await fenceOlderWriter(kafkaSettingsOf(kafka), kafka.prefix)
   const fenced = await logEnd(kafka)
   if (ahead === undefined) {
@@ -94,7 +94,7 @@ async function refuseStrangers(
   end: LogEnd,
   isKnown: boolean,
 ): Promise<void> {
-  const { lastStreams } = await import('../../adapters/kafka/log-end.ts')
+  const { lastStreams } = await import('../../adapters/kafka/change-log/log-end.ts')
   const streams = await lastStreams(kafkaSettingsOf(kafka), kafka.prefix, end)
   const strangers = [...streams].filter((one) => one !== stream && (one !== '' || !isKnown))
   if (strangers.length === 0) return
@@ -233,6 +233,6 @@ export async function lostLog(
 }
 
 async function logEnd(kafka: KafkaConfig): Promise<LogEnd> {
-  const { findLogEnd } = await import('../../adapters/kafka/log-end.ts')
+  const { findLogEnd } = await import('../../adapters/kafka/change-log/log-end.ts')
   return findLogEnd(kafkaSettingsOf(kafka), kafka.prefix, kafka.replicationFactor, systemClock)
 }

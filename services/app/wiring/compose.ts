@@ -11,7 +11,7 @@ import { largestRowHere } from '../../core/row-limit.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
 import type { CutBoard } from '../../core/ports/cut-board.ts'
 import type { LogPlace, TransactionPart } from '../../core/transaction.ts'
-import type { KafkaSettings } from '../../adapters/kafka/connection.ts'
+import type { KafkaSettings } from '../../adapters/kafka/client/connection.ts'
 import type { OrderedRange } from '../../compactor/cut-worker.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Config, KafkaConfig } from '../config/config.ts'
@@ -49,7 +49,7 @@ export function openSource(
 export async function examineLog(config: Pick<Config, 'kafka'>): Promise<readonly Finding[]> {
   const { kafka } = config
   if (kafka === undefined) return []
-  const { examineKafka } = await import('../../adapters/kafka/preflight.ts')
+  const { examineKafka } = await import('../../adapters/kafka/examine/preflight.ts')
   const clear = clearLog({
     brokers: kafka.brokers,
     hasTls: kafka.tls !== undefined,
@@ -111,7 +111,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
   if (request.role !== 'compactor') await refuseLog(config)
   const { log } = generation
   // Loaded when it is wanted: the clients take as long to load as half of all else.
-  const { KafkaChangeLog } = await import('../../adapters/kafka/kafka-change-log.ts')
+  const { KafkaChangeLog } = await import('../../adapters/kafka/change-log/kafka-change-log.ts')
   return KafkaChangeLog.open(
     {
       settings: kafkaSettingsOf(kafka),
@@ -167,8 +167,8 @@ export async function openCutSharing(
       next: 'log: kafka in tidemark.yaml; or tidemark up',
     })
   const [{ KafkaCutBoard }, { CutReader }] = await Promise.all([
-    import('../../adapters/kafka/kafka-cut-board.ts'),
-    import('../../adapters/kafka/cut-reader.ts'),
+    import('../../adapters/kafka/board/kafka-cut-board.ts'),
+    import('../../adapters/kafka/reading/cut-reader.ts'),
   ])
   const settings = kafkaSettingsOf(kafka)
   const board =

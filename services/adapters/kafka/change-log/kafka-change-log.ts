@@ -4,20 +4,20 @@
  */
 import type { Admin } from 'kafkajs'
 import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { Clock, Randomness } from '../../core/clock.ts'
-import { GrowingMark } from '../../core/growing-mark.ts'
-import { LIMITS } from '../../core/limits.ts'
-import type { ChangeLog } from '../../core/ports/change-log.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { comparePositions, laterPosition, ORIGIN, type Position } from '../../core/position.ts'
-import { deferred, type Deferred } from '../../core/running-state.ts'
+import type { Clock, Randomness } from '../../../core/clock.ts'
+import { GrowingMark } from '../../../core/growing-mark.ts'
+import { LIMITS } from '../../../core/limits.ts'
+import type { ChangeLog } from '../../../core/ports/change-log.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../core/position.ts'
+import { deferred, type Deferred } from '../../../core/running-state.ts'
 import {
   bytesOf,
   type ChangeShape,
   type LogItem,
   type LogPlace,
   type TransactionPart,
-} from '../../core/transaction.ts'
+} from '../../../core/transaction.ts'
 import {
   kafkaError,
   type KafkaSettings,
@@ -25,16 +25,16 @@ import {
   openCluster,
   openKafka,
   transactionalId,
-} from './connection.ts'
-import { type LogTail, TailReader } from './log-tail.ts'
-import { OpenUnit } from './open-unit.ts'
-import { PartitionEnds } from './partition-ends.ts'
-import { Registry, type RegistrySettings } from './registry.ts'
-import { type TableRecordOptions, TableRecords } from './table-records.ts'
-import { transactionsTopic } from './topic-name.ts'
-import { Topics } from './topics.ts'
-import { UnitReader } from './unit-reader.ts'
-import { UNIT_PARTITIONS, UnitWriter } from './unit-writer.ts'
+} from '../client/connection.ts'
+import { type LogTail, TailReader } from '../reading/log-tail.ts'
+import { OpenUnit } from '../writing/open-unit.ts'
+import { PartitionEnds } from '../topics/partition-ends.ts'
+import { Registry, type RegistrySettings } from '../registry/registry.ts'
+import { type TableRecordOptions, TableRecords } from '../records/table-records.ts'
+import { transactionsTopic } from '../records/topic-name.ts'
+import { Topics } from '../topics/topics.ts'
+import { UnitReader } from '../reading/unit-reader.ts'
+import { UNIT_PARTITIONS, UnitWriter } from '../writing/unit-writer.ts'
 
 export interface KafkaLogOptions {
   readonly settings: KafkaSettings

@@ -4,7 +4,7 @@
  * offset it wrote each topic-partition. Records carry their unit's id, so that nothing else can be taken for them.
  */
 import avro from 'avsc'
-import { TidemarkError } from '../../core/errors.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 
 export interface UnitTransaction {
   readonly kind: 'transaction'

@@ -1,6 +1,6 @@
 /** Where a log ends now, and whose it is: for beginning to write, or anew behind what it lost. */
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 import {
   kafkaError,
   type KafkaSettings,
@@ -8,12 +8,12 @@ import {
   olderTransactionalId,
   openCluster,
   openKafka,
-} from './connection.ts'
-import { HEAD_BYTES } from './log-tail.ts'
-import { PartitionReader } from './partition-reader.ts'
-import { transactionsTopic } from './topic-name.ts'
-import { Topics } from './topics.ts'
-import { decodeUnit, HEADER } from './unit.ts'
+} from '../client/connection.ts'
+import { HEAD_BYTES } from '../reading/log-tail.ts'
+import { PartitionReader } from '../reading/partition-reader.ts'
+import { transactionsTopic } from '../records/topic-name.ts'
+import { Topics } from '../topics/topics.ts'
+import { decodeUnit, HEADER } from '../records/unit.ts'
 
 export interface LogEnd {
   /** As the ledger names it. */

@@ -1,7 +1,7 @@
 /** Findings about the settings of single topics: an operator changed them since, or made the topic by hand. */
 import type { Admin } from 'kafkajs'
-import type { Finding } from '../../core/finding.ts'
-import { ConfigResourceTypes, ConfigSources } from './kafkajs-types.ts'
+import type { Finding } from '../../../core/finding.ts'
+import { ConfigResourceTypes, ConfigSources } from '../client/kafkajs-types.ts'
 
 export interface TopicLimits {
   readonly replicationFactor: number

@@ -1,11 +1,11 @@
 /** Changes as they lie in records, and what units say of them. */
-import { parsePosition } from '../../core/position.ts'
-import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../core/transaction.ts'
-import { ByteSource } from '../../formats/byte-source.ts'
-import { ChangeWalk } from '../../formats/change-walk.ts'
-import { escapedTextOfField } from '../../formats/value-printer.ts'
-import { kindOf } from '../../formats/value-kind.ts'
-import type { Unit, UnitTransaction } from './unit.ts'
+import { parsePosition } from '../../../core/position.ts'
+import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../../core/transaction.ts'
+import { ByteSource } from '../../../formats/byte-source.ts'
+import { ChangeWalk } from '../../../formats/change-walk.ts'
+import { escapedTextOfField } from '../../../formats/value-printer.ts'
+import { kindOf } from '../../../formats/value-kind.ts'
+import type { Unit, UnitTransaction } from '../records/unit.ts'
 
 /** One change as it lies in a record: its bytes without the wire format's head. */
 export interface ReadChange {

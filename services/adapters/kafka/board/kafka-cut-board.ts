@@ -5,15 +5,15 @@
  */
 import type { Admin, Consumer, Kafka, Producer } from 'kafkajs'
 import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import type { CutBoard, CutRole } from '../../core/ports/cut-board.ts'
-import { deferred } from '../../core/running-state.ts'
-import { kafkaError, type KafkaSettings, openCluster, openKafka, RETRY } from './connection.ts'
-import { PartitionReader } from './partition-reader.ts'
-import { boardTopic, lanesTopic, transactionsTopic } from './topic-name.ts'
-import { Topics } from './topics.ts'
-import { HEADER, streamMark } from './unit.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import type { CutBoard, CutRole } from '../../../core/ports/cut-board.ts'
+import { deferred } from '../../../core/running-state.ts'
+import { kafkaError, type KafkaSettings, openCluster, openKafka, RETRY } from '../client/connection.ts'
+import { PartitionReader } from '../reading/partition-reader.ts'
+import { boardTopic, lanesTopic, transactionsTopic } from '../records/topic-name.ts'
+import { Topics } from '../topics/topics.ts'
+import { HEADER, streamMark } from '../records/unit.ts'
 
 /** A member that says nothing for so long is gone. */
 const SESSION_MS = 10_000

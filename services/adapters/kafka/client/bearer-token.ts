@@ -5,9 +5,9 @@ import {
   ClientSecretBasic,
   processClientCredentialsResponse,
 } from 'oauth4webapi'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { isMistake } from '../../core/mistake.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { isMistake } from '../../../core/mistake.ts'
 
 export interface TokenSettings {
   /** https, or http to a loopback address. */

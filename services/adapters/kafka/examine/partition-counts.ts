@@ -3,8 +3,8 @@
  * their partition, so that those which somebody added stay empty and do no harm; but a key keeps its partition only while the number
  * that is written stays.
  */
-import type { Finding } from '../../core/finding.ts'
-import { boardTopic, transactionsTopic } from './topic-name.ts'
+import type { Finding } from '../../../core/finding.ts'
+import { boardTopic, transactionsTopic } from '../records/topic-name.ts'
 
 export interface CountedTopic {
   readonly name: string

@@ -1,8 +1,8 @@
 /** Schemas in a Confluent-compatible registry. A cache for others' sake: ids that we read are looked up once. */
 // The package's index loads serializers and key services of four clouds as well: six times as many modules.
 import { SchemaRegistryClient } from '@confluentinc/schemaregistry/dist/schemaregistry-client.js'
-import { TidemarkError } from '../../core/errors.ts'
-import { isMistake } from '../../core/mistake.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { isMistake } from '../../../core/mistake.ts'
 
 export interface RegistrySettings {
   readonly url: string

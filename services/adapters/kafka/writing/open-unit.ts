@@ -1,9 +1,9 @@
 /** The unit being filled: records by topic-partition, and what stands between them. */
-import type { ControlRecord, TransactionPart } from '../../core/transaction.ts'
-import { ORIGIN, type Position, positionText } from '../../core/position.ts'
-import { controlJson } from './control-json.ts'
-import type { TableRecord, TableRecords } from './table-records.ts'
-import type { UnitEntry } from './unit.ts'
+import type { ControlRecord, TransactionPart } from '../../../core/transaction.ts'
+import { ORIGIN, type Position, positionText } from '../../../core/position.ts'
+import { controlJson } from '../records/control-json.ts'
+import type { TableRecord, TableRecords } from '../records/table-records.ts'
+import type { UnitEntry } from '../records/unit.ts'
 
 /** Above this a change goes out in pieces: below the broker's default for one batch (1 MiB). */
 const PIECE_BYTES = 700 * 1024

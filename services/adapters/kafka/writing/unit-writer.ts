@@ -4,18 +4,18 @@
  * fenced, so that a unit is in the log once.
  */
 import kafkajs, { type Kafka, type Producer, type ProducerRecord, type TopicMessages } from 'kafkajs'
-import type { Clock, Randomness } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { Backoff } from '../../core/running-state.ts'
-import { kafkaError } from './connection.ts'
-import type { LogTail, TailReader, TailUnit } from './log-tail.ts'
+import type { Clock, Randomness } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { Backoff } from '../../../core/running-state.ts'
+import { kafkaError } from '../client/connection.ts'
+import type { LogTail, TailReader, TailUnit } from '../reading/log-tail.ts'
 import type { OpenUnit } from './open-unit.ts'
-import { partitionKey } from './partition-ends.ts'
+import { partitionKey } from '../topics/partition-ends.ts'
 import { baseOffset, joined, Slab } from './unit-messages.ts'
-import type { Registry } from './registry.ts'
-import type { TableRecords } from './table-records.ts'
-import { wireHead } from './table-records.ts'
-import type { Topics } from './topics.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { TableRecords } from '../records/table-records.ts'
+import { wireHead } from '../records/table-records.ts'
+import type { Topics } from '../topics/topics.ts'
 import {
   COMMITTED_HEADER,
   encodeUnit,
@@ -28,7 +28,7 @@ import {
   UNIT_SCHEMA,
   unitName,
   type UnitPartition,
-} from './unit.ts'
+} from '../records/unit.ts'
 
 /** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
 const UNITS_PER_PRODUCER = 100_000

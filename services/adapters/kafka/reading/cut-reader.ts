@@ -1,9 +1,9 @@
 /** Reads the transactions of ordered cuts, one range after the other; goes back to an earlier place where it has to. */
 import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { TransactionPart } from '../../core/transaction.ts'
-import { kafkaError, type KafkaSettings, openCluster } from './connection.ts'
-import { Registry, type RegistrySettings } from './registry.ts'
-import { transactionsTopic } from './topic-name.ts'
+import type { TransactionPart } from '../../../core/transaction.ts'
+import { kafkaError, type KafkaSettings, openCluster } from '../client/connection.ts'
+import { Registry, type RegistrySettings } from '../registry/registry.ts'
+import { transactionsTopic } from '../records/topic-name.ts'
 import { UnitReader, type UnitRange } from './unit-reader.ts'
 
 export interface CutReaderOptions {

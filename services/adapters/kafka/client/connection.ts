@@ -11,12 +11,12 @@ import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
-import type { Clock } from '../../core/clock.ts'
-import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
-import { isMistake } from '../../core/mistake.ts'
-import type { CutBoard } from '../../core/ports/cut-board.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { asTidemarkError, TidemarkError } from '../../../core/errors.ts'
+import { isMistake } from '../../../core/mistake.ts'
+import type { CutBoard } from '../../../core/ports/cut-board.ts'
 import { bearerTokens, type TokenSettings } from './bearer-token.ts'
-import { streamMark } from './unit.ts'
+import { streamMark } from '../records/unit.ts'
 
 export interface KafkaSettings {
   readonly brokers: readonly string[]

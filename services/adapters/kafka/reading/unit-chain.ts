@@ -2,8 +2,8 @@
  * Units name the one before them, and the ledger the one at its place: none is missing, none is an older writer's behind a
  * newer one's, and the topic is still the same.
  */
-import { TidemarkError } from '../../core/errors.ts'
-import { type Unit, unitName } from './unit.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { type Unit, unitName } from '../records/unit.ts'
 
 export interface ChainOptions {
   readonly topic: string

@@ -1,7 +1,7 @@
 /** Where partitions begin and end now, as their leaders say: a leader that does not know its own end yet says so, and is asked again. */
 import type { Admin } from 'kafkajs'
-import type { Clock } from '../../core/clock.ts'
-import { kafkaError } from './connection.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { kafkaError } from '../client/connection.ts'
 
 export interface PartitionEnd {
   /** The first offset that is still there. */

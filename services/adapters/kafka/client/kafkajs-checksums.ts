@@ -4,7 +4,7 @@
  * the version).
  */
 import { createRequire } from 'node:module'
-import { TidemarkError } from '../../core/errors.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 
 interface Decoder {
   readonly buffer: Buffer

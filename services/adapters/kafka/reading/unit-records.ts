@@ -2,9 +2,9 @@
  * The records that a unit wrote into one partition: its id, their dense numbers and their count prove that none is
  * missing and none is another's.
  */
-import { TidemarkError } from '../../core/errors.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 import type { LogRecord, PartitionReader } from './partition-reader.ts'
-import { parseStamp, streamMark, type Unit, type UnitPartition } from './unit.ts'
+import { parseStamp, streamMark, type Unit, type UnitPartition } from '../records/unit.ts'
 
 /** One change's record, or its pieces. */
 export interface OwnRecord {

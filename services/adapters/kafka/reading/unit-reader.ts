@@ -3,9 +3,9 @@
  * that the unit wrote: their ids, their dense numbers and their count prove that none is missing and none is another's.
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { comparePositions, ORIGIN, parsePosition, type Position } from '../../core/position.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { comparePositions, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
 import type {
   ChangeCount,
   ChangeShape,
@@ -13,14 +13,14 @@ import type {
   LogPlace,
   RawDdlRecord,
   TransactionPart,
-} from '../../core/transaction.ts'
-import { ByteSource } from '../../formats/byte-source.ts'
-import { changeShape, shapeOfSchema } from '../../formats/change-schema.ts'
-import { parseControl } from './control-json.ts'
+} from '../../../core/transaction.ts'
+import { ByteSource } from '../../../formats/byte-source.ts'
+import { changeShape, shapeOfSchema } from '../../../formats/change-schema.ts'
+import { parseControl } from '../records/control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
 import { fetchTogether, PartitionReader } from './partition-reader.ts'
 import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
-import type { Registry } from './registry.ts'
+import type { Registry } from '../registry/registry.ts'
 import { UnitChain } from './unit-chain.ts'
 import { type OwnRecord, ownRecords } from './unit-records.ts'
 import {
@@ -31,7 +31,7 @@ import {
   unitName,
   type UnitPartition,
   type UnitTransaction,
-} from './unit.ts'
+} from '../records/unit.ts'
 
 export interface UnitReaderOptions {
   readonly cluster: Cluster

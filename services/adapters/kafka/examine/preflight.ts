@@ -1,10 +1,10 @@
 /** Findings about a cluster: settings under which records that were accepted can vanish, or never be accepted. */
-import { ConfigResourceTypes } from './kafkajs-types.ts'
-import { asTidemarkError } from '../../core/errors.ts'
-import type { Finding } from '../../core/finding.ts'
-import { kafkaError, type KafkaSettings, openKafka } from './connection.ts'
+import { ConfigResourceTypes } from '../client/kafkajs-types.ts'
+import { asTidemarkError } from '../../../core/errors.ts'
+import type { Finding } from '../../../core/finding.ts'
+import { kafkaError, type KafkaSettings, openKafka } from '../client/connection.ts'
 import { examinePartitions } from './partition-counts.ts'
-import { Registry, type RegistrySettings } from './registry.ts'
+import { Registry, type RegistrySettings } from '../registry/registry.ts'
 import { examineTopics } from './topic-settings.ts'
 
 export interface KafkaExamination {

@@ -1,6 +1,6 @@
 /** Messages of a unit on their way to kafkajs, and what it answers. */
 import type { RecordMetadata, TopicMessages } from 'kafkajs'
-import { TidemarkError } from '../../core/errors.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 
 /** One buffer for all keys and values of a unit: thousands of small ones cost more than what is in them. */
 export class Slab {

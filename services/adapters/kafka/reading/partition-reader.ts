@@ -4,11 +4,11 @@
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { kafkaError } from './connection.ts'
-import { DamagedBatchError } from './kafkajs-checksums.ts'
-import { STREAM_HEADER } from './unit.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { kafkaError } from '../client/connection.ts'
+import { DamagedBatchError } from '../client/kafkajs-checksums.ts'
+import { STREAM_HEADER } from '../records/unit.ts'
 
 export interface LogRecord {
   readonly offset: bigint

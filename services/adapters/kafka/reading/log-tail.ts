@@ -4,13 +4,13 @@
  * whoever went on behind that would chain over a hole.
  */
 import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { laterPosition, ORIGIN, parsePosition, type Position } from '../../core/position.ts'
-import type { LogPlace } from '../../core/transaction.ts'
-import { type PartitionEnd, type PartitionEnds, partitionKey } from './partition-ends.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { laterPosition, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
+import type { LogPlace } from '../../../core/transaction.ts'
+import { type PartitionEnd, type PartitionEnds, partitionKey } from '../topics/partition-ends.ts'
 import { PartitionReader } from './partition-reader.ts'
-import { decodeUnit, HEADER, isOurs, type Unit, unitName, type UnitPartition } from './unit.ts'
+import { decodeUnit, HEADER, isOurs, type Unit, unitName, type UnitPartition } from '../records/unit.ts'
 
 /** The wire format's head. */
 export const HEAD_BYTES = 5

@@ -1,9 +1,9 @@
 /** Makes topics, and knows which are there. Never changes one that exists: its owner may have tuned it. */
 import kafkajs, { type Admin } from 'kafkajs'
-import type { Clock } from '../../core/clock.ts'
-import { TidemarkError } from '../../core/errors.ts'
-import { kafkaError } from './connection.ts'
-import { metricName, withDigest } from './topic-name.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { kafkaError } from '../client/connection.ts'
+import { metricName, withDigest } from '../records/topic-name.ts'
 
 const TRIES = 50
 

@@ -4,9 +4,9 @@
  * does not know stops it: passed over, what the record says would be missing in the backup without a word.
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import { TidemarkError } from '../../core/errors.ts'
-import { parsePosition, type Position, positionText } from '../../core/position.ts'
-import type { ControlRecord } from '../../core/transaction.ts'
+import { TidemarkError } from '../../../core/errors.ts'
+import { parsePosition, type Position, positionText } from '../../../core/position.ts'
+import type { ControlRecord } from '../../../core/transaction.ts'
 
 const PLAIN_BYTES = 32 * 1024
 /** Of one control record in its unit; the broker's default for a record is 1 MiB. */
