@@ -1,6 +1,6 @@
 /** Encode, compress, seal and put segments into a local S3 server over TLS, against a plain put of the same segments' raw bytes. */
 import { rm } from 'node:fs/promises'
-import { RowEncoder } from '../../services/formats/row-encoder.ts'
+import { TupleEncoder } from '../../services/engines/postgres/source/tuple-encoder.ts'
 import { ByteSink } from '../../services/formats/byte-sink.ts'
 import { segmentName } from '../../services/formats/object-name.ts'
 import { CompressionGate, SegmentBuilder } from '../../services/compactor/segment-builder.ts'
@@ -53,7 +53,7 @@ function wireRows(): Buffer[] {
 }
 
 /** Parts of a transaction, as the stream gives them to the compactor. */
-function* encoded(encoder: RowEncoder, wire: readonly Buffer[], bytes: number): Generator<EncodedChanges> {
+function* encoded(encoder: TupleEncoder, wire: readonly Buffer[], bytes: number): Generator<EncodedChanges> {
   const lsn = Buffer.from([0x80, 0x80, 0x80, 0x80, 0x10])
   let done = 0
   for (let next = 0; done < bytes; ) {
@@ -88,7 +88,7 @@ export async function benchSeal(
   const s3 = await startS3()
   try {
     const wire = wireRows()
-    const encoder = new RowEncoder(MESSAGES, 'utf8')
+    const encoder = new TupleEncoder(MESSAGES, 'utf8')
     const raw = [...encoded(encoder, wire, SEGMENT_BYTES)].map((part) => part.bytes)
     const made = await newKeys(folder, 'rsa', systemRandomness)
     const stream = systemRandomness.uuid()

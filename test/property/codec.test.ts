@@ -7,7 +7,7 @@ import type { RelationVersion } from '../../services/core/relation.ts'
 import { ByteSink } from '../../services/formats/byte-sink.ts'
 import { ByteSource } from '../../services/formats/byte-source.ts'
 import { avroName, baseSchema, changeShape } from '../../services/formats/change-schema.ts'
-import { RowEncoder } from '../../services/formats/row-encoder.ts'
+import { TupleEncoder } from '../../services/engines/postgres/source/tuple-encoder.ts'
 import { daysOf, formatDate, formatTimestamp, parseTimestamp } from '../../services/formats/temporal.ts'
 import { anyLong, textOfField } from '../../services/formats/value-printer.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
@@ -103,7 +103,7 @@ const RELATION: RelationVersion = {
 }
 
 test('a stock reader reads our rows, states and odd names included', () => {
-  const encoder = new RowEncoder(RELATION, 'utf8')
+  const encoder = new TupleEncoder(RELATION, 'utf8')
   const type = avro.Type.forSchema(JSON.parse(baseSchema(changeShape(RELATION, 'utf8'))) as avro.Schema, {
     wrapUnions: true,
   })

@@ -22,10 +22,7 @@ import { NO_CATALOG } from './no-catalog.ts'
 import { quoteName, quoteTable } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../formats/byte-sink.ts'
-import { RowEncoder } from '../../formats/row-encoder.ts'
-import { escapeInto } from '../../formats/value-printer.ts'
-
-const TAG = { insert: 0x49, update: 0x55, delete: 0x44 } as const
+import { ChangeEncoder, type Field } from '../../formats/change-encoder.ts'
 
 /** Values of the text columns; undefined in an update leaves the column as it is. */
 export type MemoryChange =
@@ -58,7 +55,7 @@ export class MemorySource implements Source {
     string,
     {
       readonly table: MemoryTable
-      readonly encoder: RowEncoder
+      readonly encoder: ChangeEncoder
       rows: Map<number, readonly (string | null)[]>
     }
   >
@@ -74,7 +71,7 @@ export class MemorySource implements Source {
     this.#tables = new Map(
       tables.map((table) => [
         table.name,
-        { table, encoder: new RowEncoder(relationOf(table), 'utf8'), rows: new Map() },
+        { table, encoder: new ChangeEncoder(relationOf(table), 'utf8'), rows: new Map() },
       ]),
     )
     this.#now = startedAt
@@ -226,19 +223,7 @@ export class MemorySource implements Source {
       const { encoder } = this.#table(table.version.name)
       const held = rows.get(table.version.name)!
       const sink = new ByteSink(1024)
-      const line = new ByteSink(256)
-      for (const [id, values] of held) {
-        line.at = 0
-        line.at += line.buffer.write(String(id), 0)
-        for (const value of values) {
-          line.reserve(3)
-          line.byte(9)
-          const bytes = Buffer.from(value ?? '')
-          if (value === null) line.at += line.buffer.write('\\N', line.at)
-          else escapeInto(line, bytes, 0, bytes.length)
-        }
-        encoder.copyLine(sink, line.buffer, 0, line.at)
-      }
+      for (const [id, values] of held) encoder.encodeRow(sink, fields(id, values))
       if (held.size > 0) await onBlock(sink.take(), held.size)
       return { kind: 'copied', rows: held.size }
     }
@@ -295,54 +280,33 @@ export class MemorySource implements Source {
     const old = rows.get(change.id)
     if ((change.kind === 'insert') === (old !== undefined))
       throw new TidemarkError('INTERNAL', 'a change that no database would make')
-    const wire = new ByteSink(256)
     const full = table.identity === 'full'
+    const key = (): Field[] => [Buffer.from(String(change.id)), ...table.columns.map(() => 'absent' as const)]
+    const before = (): Field[] => (full ? fields(change.id, old!) : key())
     if (change.kind === 'insert') {
       rows.set(change.id, change.values)
-      tuple(wire, 0x4e, change.id, change.values)
+      encoder.encode(sink, 'insert', position, ordinal, undefined, fields(change.id, change.values))
     } else if (change.kind === 'delete') {
       rows.delete(change.id)
-      tuple(wire, full ? 0x4f : 0x4b, change.id, full ? old! : table.columns.map(() => null))
+      encoder.encode(sink, 'delete', position, ordinal, before(), undefined)
     } else {
       if (change.to !== change.id && rows.has(change.to))
         throw new TidemarkError('INTERNAL', 'a key that is taken')
       rows.delete(change.id)
-      rows.set(
-        change.to,
-        change.values.map((value, i) => (value === undefined ? old![i]! : value)),
-      )
-      if (full) tuple(wire, 0x4f, change.id, old!)
-      else if (change.to !== change.id)
-        tuple(
-          wire,
-          0x4b,
-          change.id,
-          table.columns.map(() => null),
-        )
-      tuple(wire, 0x4e, change.to, change.values)
+      const now = change.values.map((value, i) => (value === undefined ? old![i]! : value))
+      rows.set(change.to, now)
+      const said = full || change.to !== change.id ? before() : undefined
+      // With the whole old row at hand nothing is left unchanged.
+      encoder.encode(sink, 'update', position, ordinal, said, fields(change.to, full ? now : change.values))
     }
-    encoder.change(sink, TAG[change.kind], position, ordinal, wire.buffer, 0, wire.at)
   }
 }
 
-/** A TupleData of pgoutput with its marker in front. */
-function tuple(
-  wire: ByteSink,
-  marker: number,
-  id: number,
-  values: readonly (string | null | undefined)[],
-): void {
-  const all = [String(id), ...values]
-  wire.reserve(3)
-  wire.byte(marker)
-  wire.byte(all.length >> 8)
-  wire.byte(all.length)
-  for (const value of all) {
-    const bytes = Buffer.from(value ?? '')
-    wire.reserve(bytes.length + 5)
-    wire.byte(value === null ? 0x6e : value === undefined ? 0x75 : 0x74)
-    if (typeof value !== 'string') continue
-    wire.at = wire.buffer.writeInt32BE(bytes.length, wire.at)
-    wire.at += bytes.copy(wire.buffer, wire.at)
-  }
+function fields(id: number, values: readonly (string | null | undefined)[]): Field[] {
+  return [
+    Buffer.from(String(id)),
+    ...values.map(
+      (value): Field => (value == null ? (value === null ? null : 'unchanged') : Buffer.from(value)),
+    ),
+  ]
 }

@@ -20,7 +20,7 @@ import {
 } from '../../../core/relation.ts'
 import type { SequenceSample } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
-import { RowEncoder } from '../../../formats/row-encoder.ts'
+import { TupleEncoder } from './tuple-encoder.ts'
 import { tableVersion } from '../../../formats/schema-facts.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { readTables } from '../catalog/read-tables.ts'
@@ -134,7 +134,7 @@ export class SourceSnapshot implements Snapshot {
         tables.push({
           version,
           facts: JSON.stringify(facts),
-          shape: new RowEncoder(relationOf(version, options.subjects), options.text).shape,
+          shape: new TupleEncoder(relationOf(version, options.subjects), options.text).shape,
           rows: extent.rows,
           bytes: extent.bytes,
           parts: partsOf(extent),
@@ -183,7 +183,7 @@ export class SourceSnapshot implements Snapshot {
         from: part.from,
         to: part.to,
       }
-      const encoder = new RowEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
+      const encoder = new TupleEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
       const limits = { blockBytes: LIMITS.blockBytes, largestRow: this.#options.largestRow }
       const rows = await copyRange(session, range, this.#now, encoder, limits, onBlock)
       return { kind: 'copied', rows }

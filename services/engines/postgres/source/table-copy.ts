@@ -6,7 +6,7 @@ import { TidemarkError } from '../../../core/errors.ts'
 import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../../core/relation.ts'
 import { rowTooLarge } from '../../../core/row-limit.ts'
 import { ByteSink } from '../../../formats/byte-sink.ts'
-import type { RowEncoder } from '../../../formats/row-encoder.ts'
+import type { TupleEncoder } from './tuple-encoder.ts'
 import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from './pinned-table.ts'
 import { sqlState } from '../session/session.ts'
 import type { WireSession } from '../session/wire-session.ts'
@@ -38,7 +38,7 @@ export async function copyRange(
   session: WireSession,
   range: CopyRange,
   now: CatalogNow,
-  encoder: RowEncoder,
+  encoder: TupleEncoder,
   limits: { readonly blockBytes: number; readonly largestRow: number },
   onBlock: (bytes: Buffer, rows: number) => Promise<void> | undefined,
 ): Promise<number> {

@@ -19,12 +19,12 @@ import type {
 } from '../../../core/transaction.ts'
 import { ByteSink } from '../../../formats/byte-sink.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
-import { RowEncoder } from '../../../formats/row-encoder.ts'
+import { TupleEncoder } from './tuple-encoder.ts'
 import { DDL_TABLE, MARKER_TABLE, OUR_SCHEMA } from '../session/names.ts'
 import { insertedText, readBegin, readCommit, readRelation, readTruncated, TAG } from './pgoutput.ts'
 
 interface Relation {
-  readonly encoder: RowEncoder
+  readonly encoder: TupleEncoder
   /** Of tidemark.ddl: where each of its columns stands; installations differ in what they have. */
   readonly ddlColumns: ReadonlyMap<string, number> | undefined
   readonly isMarker: boolean
@@ -179,7 +179,7 @@ export class TransactionAssembler {
     const version = withSubjects(readRelation(buffer, start, end), this.#subjects)
     const ours = version.schema === OUR_SCHEMA
     this.#relations.set(version.oid, {
-      encoder: new RowEncoder(version, this.#text),
+      encoder: new TupleEncoder(version, this.#text),
       ddlColumns:
         ours && version.name === DDL_TABLE
           ? new Map(version.columns.map((column, index) => [column.name, index]))

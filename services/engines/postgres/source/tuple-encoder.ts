@@ -1,46 +1,30 @@
-/**
- * Rows and changes: from the wire (pgoutput tuples, COPY text lines) to Avro records.
- */
-import { TidemarkError } from '../core/errors.ts'
-import type { RelationVersion } from '../core/relation.ts'
-import type { ChangeShape } from '../core/transaction.ts'
-import type { ByteSink } from './byte-sink.ts'
-import { changeShape, type TextEncoding } from './change-schema.ts'
-import { valueWriter, type ValueWriter } from './value-encoder.ts'
-import { kindOf, STATE_ABSENT, STATE_UNCHANGED, stateBranch } from './value-kind.ts'
+/** Rows and changes from the wire: pgoutput's tuples and lines of COPY's text format, read where they lie. */
+import { TidemarkError } from '../../../core/errors.ts'
+import type { RelationVersion } from '../../../core/relation.ts'
+import type { ByteSink } from '../../../formats/byte-sink.ts'
+import { ChangeEncoder, OPERATION } from '../../../formats/change-encoder.ts'
+import type { TextEncoding } from '../../../formats/change-schema.ts'
+import { STATE_ABSENT, STATE_UNCHANGED } from '../../../formats/value-kind.ts'
 
 const BYTE_NULL = 0x6e // n
 const BYTE_UNCHANGED = 0x75 // u
 const BYTE_TEXT = 0x74 // t
 
-/** Operations by index in core/transaction.ts OPERATIONS, as zigzag varints. */
-const INSERT = 0
-const UPDATE = 2
-const DELETE = 4
-const TRUNCATE = 6
+const { insert: INSERT, update: UPDATE, delete: DELETE } = OPERATION
 
-export class RowEncoder {
-  readonly shape: ChangeShape
-  readonly #writers: readonly ValueWriter[]
-  /** The state branch of each column, as a zigzag varint. */
-  readonly #stateBranch: Uint8Array
+export class TupleEncoder extends ChangeEncoder {
   readonly #isKey: readonly boolean[]
   readonly #full: boolean
-  readonly #width: number
   /** With identity FULL: where the old tuple's values are, for filling in unchanged ones. */
   readonly #oldStart: Float64Array
   readonly #oldEnd: Float64Array
 
   constructor(relation: RelationVersion, text: TextEncoding) {
-    this.shape = changeShape(relation, text)
-    const kinds = relation.columns.map((c) => kindOf(c.typeOid))
-    this.#writers = kinds.map(valueWriter)
-    this.#stateBranch = Uint8Array.from(kinds, (kind) => stateBranch(kind) * 2)
+    super(relation, text)
     this.#isKey = relation.columns.map((c) => c.key)
     this.#full = relation.identity === 'full'
-    this.#width = relation.columns.length
-    this.#oldStart = new Float64Array(this.#width)
-    this.#oldEnd = new Float64Array(this.#width)
+    this.#oldStart = new Float64Array(this.width)
+    this.#oldEnd = new Float64Array(this.width)
   }
 
   /**
@@ -58,7 +42,7 @@ export class RowEncoder {
     end: number,
   ): void {
     sink.reserve(this.room(end - at))
-    this.#head(sink, position, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
+    this.head(sink, position, ordinal, tag === 0x49 ? INSERT : tag === 0x55 ? UPDATE : DELETE)
     let cursor = at
     let marker = wire[cursor++]!
     // K: the old key; O: the whole old row (identity FULL); N: the new row.
@@ -80,11 +64,6 @@ export class RowEncoder {
       throw new TidemarkError('PROTOCOL', `a row message of ${end - at} bytes was read to ${cursor - at}`)
   }
 
-  /** At most so many bytes a change or a row takes: no value more than its text and 16 bytes, and two of each. */
-  room(wireBytes: number): number {
-    return wireBytes + this.#width * 40 + 64
-  }
-
   /**
    * At most so many bytes a change takes whose tuples are at [at, end): of a large row, so that its sink never grows. What
    * did not change stands once on the wire, and twice in a change under identity FULL.
@@ -96,7 +75,7 @@ export class RowEncoder {
     let cursor = at + 1
     for (let tuple = 0; tuple < 2; tuple++) {
       cursor += tuple === 0 ? 2 : 3
-      for (let i = 0; i < this.#width; i++) {
+      for (let i = 0; i < this.width; i++) {
         const kind = wire[cursor++]!
         if (kind === BYTE_UNCHANGED && tuple === 1) room += this.room(lengths[i]!)
         const length = kind === BYTE_TEXT ? wire.readInt32BE(cursor) : 0
@@ -107,25 +86,11 @@ export class RowEncoder {
     return room
   }
 
-  truncate(sink: ByteSink, position: Buffer, ordinal: number): void {
-    sink.reserve(64)
-    this.#head(sink, position, ordinal, TRUNCATE)
-    sink.buffer[sink.at++] = 0
-    sink.buffer[sink.at++] = 0
-  }
-
-  #head(sink: ByteSink, position: Buffer, ordinal: number, operation: number): void {
-    const out = sink.buffer
-    for (let i = 0; i < position.length; i++) out[sink.at++] = position[i]!
-    sink.long(ordinal)
-    sink.buffer[sink.at++] = operation
-  }
-
   /** A TupleData at `at`; returns where it ends. In a key tuple the columns outside the key are not published: absent. */
   #tuple(sink: ByteSink, wire: Buffer, at: number, keyOnly: boolean): number {
     const width = (wire[at]! << 8) | wire[at + 1]!
-    if (width !== this.#width)
-      throw new TidemarkError('PROTOCOL', `a row with ${width} columns where its relation has ${this.#width}`)
+    if (width !== this.width)
+      throw new TidemarkError('PROTOCOL', `a row with ${width} columns where its relation has ${this.width}`)
     let cursor = at + 2
     const fillsOld = this.#full
     for (let i = 0; i < width; i++) {
@@ -137,11 +102,11 @@ export class RowEncoder {
           this.#oldStart[i] = cursor
           this.#oldEnd[i] = cursor + length
         }
-        this.#writers[i]!(sink, wire, cursor, cursor + length)
+        this.writers[i]!(sink, wire, cursor, cursor + length)
         cursor += length
       } else if (kind === BYTE_NULL) {
         if (fillsOld) this.#oldEnd[i] = -1
-        if (keyOnly && !this.#isKey[i]) this.#state(sink, i, STATE_ABSENT)
+        if (keyOnly && !this.#isKey[i]) this.state(sink, i, STATE_ABSENT)
         else sink.buffer[sink.at++] = 0
       } else if (kind === BYTE_UNCHANGED) {
         this.#unchanged(sink, wire, i)
@@ -155,20 +120,15 @@ export class RowEncoder {
   /** With identity FULL the old row, read just before in the same message, has the value. */
   #unchanged(sink: ByteSink, wire: Buffer, column: number): void {
     if (!this.#full) {
-      this.#state(sink, column, STATE_UNCHANGED)
+      this.state(sink, column, STATE_UNCHANGED)
     } else if (this.#oldEnd[column]! < 0) {
       sink.buffer[sink.at++] = 0
     } else {
       const start = this.#oldStart[column]!
       const end = this.#oldEnd[column]!
       sink.reserve(this.room(end - start))
-      this.#writers[column]!(sink, wire, start, end)
+      this.writers[column]!(sink, wire, start, end)
     }
-  }
-
-  #state(sink: ByteSink, column: number, state: number): void {
-    sink.buffer[sink.at++] = this.#stateBranch[column]!
-    sink.buffer[sink.at++] = state * 2
   }
 
   /**
@@ -177,8 +137,8 @@ export class RowEncoder {
    */
   copyLine(sink: ByteSink, line: Buffer, start: number, end: number): void {
     sink.reserve(this.room(end - start))
-    const writers = this.#writers
-    const last = this.#width - 1
+    const writers = this.writers
+    const last = this.width - 1
     let from = start
     for (let i = 0; i <= last; i++) {
       let at = from
