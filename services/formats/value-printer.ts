@@ -24,7 +24,7 @@ const HEX = Buffer.from('0123456789abcdef')
 
 /** Appends [start, end) of `from`, escaped for COPY. Reserves by itself. */
 // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per byte
-export function escapeInto(sink: ByteSink, from: Buffer, start: number, end: number): void {
+function escapeInto(sink: ByteSink, from: Buffer, start: number, end: number): void {
   sink.reserve((end - start) * 2)
   const out = sink.buffer
   let at = sink.at
