@@ -5,7 +5,6 @@
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { zstdDecompress } from 'node:zlib'
-import kafkajs from 'kafkajs'
 
 const require = createRequire(import.meta.url)
 const zstd = promisify(zstdDecompress)
@@ -16,6 +15,10 @@ const XERIAL_BYTES = 16
 /** Of what one block may become: a broker's are of 32 KiB. */
 const SNAPPY_BLOCK_BYTES = 128 * 1024 * 1024
 
+interface Codec {
+  compress(): never
+  decompress(bytes: Buffer): Buffer | Promise<Buffer>
+}
 interface Snappy {
   uncompress(block: Buffer, maxLength: number): Buffer
 }
@@ -49,10 +52,14 @@ const onlyRead = (): never => {
   throw new TypeError('batches are compressed by gzip alone here')
 }
 
-const { CompressionCodecs, CompressionTypes } = kafkajs
-CompressionCodecs[CompressionTypes.Snappy] = () => ({ compress: onlyRead, decompress: fromSnappy })
-CompressionCodecs[CompressionTypes.LZ4] = () => ({ compress: onlyRead, decompress: fromLz4 })
-CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+// Their own module alone: kafkajs as a whole binds what it finds when it is loaded, and others still have parts of it to replace.
+const { Types, Codecs } = require('kafkajs/src/protocol/message/compression/index.js') as {
+  readonly Types: Readonly<Record<'Snappy' | 'LZ4' | 'ZSTD', number>>
+  readonly Codecs: Record<number, () => Codec>
+}
+Codecs[Types.Snappy] = () => ({ compress: onlyRead, decompress: fromSnappy })
+Codecs[Types.LZ4] = () => ({ compress: onlyRead, decompress: fromLz4 })
+Codecs[Types.ZSTD] = () => ({
   compress: onlyRead,
   decompress: (buffer: Buffer) => zstd(buffer),
 })
