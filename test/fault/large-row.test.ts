@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, oneVersion, shown } from '../support/backup.ts'
 
 const LIMIT = 1024 * 1024
 /** Does not compress much, so that it is about as large everywhere. */
@@ -38,7 +38,7 @@ async function closed(backup: Backup): Promise<void> {
   await backup.durable()
 }
 
-test.each(testedVersions())(
+test.each(oneVersion())(
   'PostgreSQL %s: a row above the limit is a gap of its table until it is gone',
   async (version) => {
     await using backup = await Backup.start({ version, largestRow: LIMIT, setup: SETUP })

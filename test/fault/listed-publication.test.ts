@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { comparePositions, parsePosition, positionText } from '../../services/core/position.ts'
 import { LISTED, PUT_BACK } from '../../services/replicator/ddl-watch.ts'
-import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 import { leftOut } from '../support/identities.ts'
 
 const SETUP = `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 50) g; CREATE TABLE b (v int); CREATE TABLE c (id int PRIMARY KEY)`
@@ -45,10 +45,10 @@ async function isNoted(backup: Backup): Promise<boolean> {
   return found.rowCount === 0
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
-  // Only PostgreSQL 18 has tables that make a list of a publication of all tables.
-  const strict = Number(version) >= 18
+/** Only PostgreSQL 18 has tables that make a list of a publication of all tables. */
+const isStrict = (version: string): boolean => Number(version) >= 18
 
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('rows that open and prepared transactions wrote before the publication became a list', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const [open, other] = [await backup.client(), await backup.client()]
@@ -56,13 +56,13 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await other.query(
       `BEGIN; INSERT INTO b VALUES (1), (1); DELETE FROM a WHERE id = 2; PREPARE TRANSACTION 'p_${backup.database}'`,
     )
-    await backup.source.query(strict ? VIRTUAL : 'SELECT tidemark.publish_list()')
+    await backup.source.query(isStrict(version) ? VIRTUAL : 'SELECT tidemark.publish_list()')
     // The stream is behind the change before either of them commits.
     await backup.reached(await backup.head())
     await open.query(`INSERT INTO c VALUES (1); COMMIT`)
     await other.query(`COMMIT PREPARED 'p_${backup.database}'`)
     await backup.source.query(`INSERT INTO b VALUES (2); UPDATE a SET v = 'behind' WHERE id = 3`)
-    if (strict) await backup.source.query('DROP TABLE virt')
+    if (isStrict(version)) await backup.source.query('DROP TABLE virt')
     await backup.until(() => openGaps(backup).length === 0)
     await backup.durable()
     const gaps = backup.repository.catalog.gaps.filter(({ reason }) => reason === LISTED)
@@ -74,7 +74,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const open = await backup.client()
     await open.query('BEGIN; CREATE VIEW unsent AS SELECT id FROM a')
-    await backup.source.query(strict ? VIRTUAL : 'SELECT tidemark.publish_list()')
+    await backup.source.query(isStrict(version) ? VIRTUAL : 'SELECT tidemark.publish_list()')
     await backup.reached(await backup.head())
     await open.query('COMMIT')
     const point = await backup.head()
@@ -89,24 +89,31 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     )
   })
 
-  test.runIf(strict)('the publication that up makes a list of is no hole in the stream', async () => {
-    await using backup = await Backup.start({ version, setup: SETUP })
-    const { source } = backup
-    await source.query(
-      `CREATE TABLE dropped (v text); CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO dropped SELECT object_identity FROM pg_event_trigger_dropped_objects(); END $$;
+  test.runIf(isStrict(version))(
+    'the publication that up makes a list of is no hole in the stream',
+    async () => {
+      await using backup = await Backup.start({ version, setup: SETUP })
+      const { source } = backup
+      await source.query(
+        `CREATE TABLE dropped (v text); CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO dropped SELECT object_identity FROM pg_event_trigger_dropped_objects(); END $$;
        CREATE EVENT TRIGGER note_${backup.database} ON sql_drop EXECUTE FUNCTION note()`,
-    )
-    const generation = backup.repository.catalog.generation?.facts.generation
-    await source.query(`SET event_triggers = off; ${VIRTUAL}; RESET event_triggers`)
-    await backup.until(async () => (await leftOut(backup)).length === 1)
-    await source.query(`INSERT INTO a VALUES (1001, 'behind')`)
-    await backup.until(() => openGaps(backup).length > 0 && openGaps(backup).every((name) => name === 'virt'))
-    await source.query('DROP TABLE virt')
-    await backup.durable()
-    expect(backup.repository.catalog.generation?.facts.generation).toBe(generation)
-    await equalToSource(backup)
-  })
+      )
+      const generation = backup.repository.catalog.generation?.facts.generation
+      await source.query(`SET event_triggers = off; ${VIRTUAL}; RESET event_triggers`)
+      await backup.until(async () => (await leftOut(backup)).length === 1)
+      await source.query(`INSERT INTO a VALUES (1001, 'behind')`)
+      await backup.until(
+        () => openGaps(backup).length > 0 && openGaps(backup).every((name) => name === 'virt'),
+      )
+      await source.query('DROP TABLE virt')
+      await backup.durable()
+      expect(backup.repository.catalog.generation?.facts.generation).toBe(generation)
+      await equalToSource(backup)
+    },
+  )
+})
 
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('a table that somebody took out of the list and put back while no up ran, and while one runs', async () => {
     await using backup = await listed(version)
     const { source, slot } = backup
@@ -139,7 +146,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(await isNoted(backup)).toBe(true)
     expect(backup.repository.catalog.generation?.facts.generation).toBe(1)
   })
+})
 
+describe.each(testedVersions())('PostgreSQL %s', (version) => {
   test('what our own commands do to the list is no hole', async () => {
     await using backup = await listed(version)
     const { source } = backup
@@ -151,7 +160,7 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     )
     await source.query('DROP TABLE later; BEGIN; CREATE TABLE never (v int); ROLLBACK')
     // Where a list is none of an administrator's, the server refuses the first two.
-    if (strict)
+    if (isStrict(version))
       await source.query(
         `ALTER TABLE c SET UNLOGGED; ALTER TABLE c SET LOGGED; ${VIRTUAL}; ALTER TABLE virt ADD PRIMARY KEY (a); INSERT INTO virt VALUES (1)`,
       )
@@ -163,7 +172,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect(backup.repository.catalog.generation?.facts.generation).toBe(1)
     await equalToSource(backup)
   })
+})
 
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('a publication that somebody changed and set right while no up ran: a gap of everything, and a new base', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source, slot } = backup
@@ -221,14 +232,16 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await source.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
     }
   })
+})
 
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('a list that somebody took away and made again, where nothing is committed between', async () => {
     await using backup = await listed(version)
     const { source, slot } = backup
     const open = await backup.client()
     await open.query(`BEGIN; INSERT INTO a VALUES (1000, 'open')`)
     await source.query(
-      `BEGIN; ${strict ? 'SET LOCAL event_triggers = off;' : ''} DROP PUBLICATION ${slot}; CREATE PUBLICATION ${slot} FOR TABLE a, b, c, tidemark.ddl, tidemark.marker, tidemark.installation; COMMIT`,
+      `BEGIN; ${isStrict(version) ? 'SET LOCAL event_triggers = off;' : ''} DROP PUBLICATION ${slot}; CREATE PUBLICATION ${slot} FOR TABLE a, b, c, tidemark.ddl, tidemark.marker, tidemark.installation; COMMIT`,
     )
     await source.query(`INSERT INTO b VALUES (1)`)
     await open.query('COMMIT')
@@ -243,8 +256,10 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.source.query(`ALTER PUBLICATION ${backup.slot} DROP TABLE tidemark.ddl`)
     await expect(backup.running).rejects.toMatchObject({ code: 'PUBLICATION_UNSAFE' })
   })
+})
 
-  test.runIf(strict)('a server without room for the locks of a list holds nothing up', async () => {
+describe.each(testedVersions().filter(isStrict))('PostgreSQL %s', (version) => {
+  test('a server without room for the locks of a list holds nothing up', async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     const { source } = backup
     // As CREATE PUBLICATION fails with more tables than max_locks_per_transaction makes room for.

@@ -4,7 +4,7 @@
  * name; what it cannot tell, it names.
  */
 import { describe, expect, test } from 'vitest'
-import { Backup, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion } from '../support/backup.ts'
 import { dumpEntries, findPgDump } from '../support/dump-oracle.ts'
 
 const SETUP = `
@@ -38,7 +38,7 @@ function wordOf(key: string): RegExp {
   return new RegExp(`(?<!\\w)${name.replaceAll(/[^\w]/g, '\\$&')}(?!\\w)`)
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('between two readings nothing that was dropped is there, and nothing else is lost unsaid', {
     timeout: 300_000,
   }, async (context) => {

@@ -3,7 +3,7 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion, serverUrl } from '../support/backup.ts'
 
 const SCRIPT = `
 CREATE TABLE settings (name text PRIMARY KEY, value text, standard boolean NOT NULL DEFAULT false);
@@ -28,7 +28,7 @@ async function rowsOf(url: string, sql: string): Promise<readonly unknown[]> {
   return (await client.query({ text: sql, rowMode: 'array' }).finally(() => client.end())).rows
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   const own = `tidemark_own_${process.pid}`
   const files: string[] = []
 

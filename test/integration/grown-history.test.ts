@@ -17,7 +17,7 @@ import { parsePosition } from '../../services/core/position.ts'
 import { gapsAt } from '../../services/repository/restorable.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
 import type { RestoreReport } from '../../services/app/operations/restore.ts'
-import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion, serverUrl, testedVersions } from '../support/backup.ts'
 import { findPgDump } from '../support/dump-oracle.ts'
 import { GrownHistory } from '../support/grown-history.ts'
 import { leftOut, see, type Seen, untold } from '../support/grown-oracle.ts'
@@ -166,7 +166,7 @@ if (HOURS > 0)
     expect(await histories(testedVersions(), pgDump.path)).toEqual([])
   })
 
-describe.skipIf(HOURS > 0).each(testedVersions())('PostgreSQL %s', (version) => {
+describe.skipIf(HOURS > 0).each(oneVersion())('PostgreSQL %s', (version) => {
   test.for(Array.from({ length: HISTORIES }, (_, i) => SEED + i))(
     'a history of everything comes back, or the restore says what does not (seed %i)',
     { timeout: 600_000 },

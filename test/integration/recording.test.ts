@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import { parsePosition } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, testedVersions, oneVersion } from '../support/backup.ts'
+import { parsePosition, positionText } from '../../services/core/position.ts'
+import { Backup, digests, oneVersion, serverUrl, shown, testedVersions } from '../support/backup.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 
 const PARTITIONED = `
@@ -29,10 +29,11 @@ async function recordsOf(
   return { counts, names: rows.map(({ name }) => name) }
 }
 
-async function equalToSource(backup: Backup): Promise<void> {
+async function equalToSource(backup: Backup): Promise<{ readonly url: string }> {
   await backup.durable()
   const restored = await backup.restore('latest')
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+  return restored
 }
 
 const gapsOf = (backup: Backup): string[] =>
@@ -82,7 +83,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await using backup = await Backup.start({ version, setup: PARTITIONED })
     const { source } = backup
     const points: { at: string; rows: string[] }[] = []
-    for (const [command, records] of [
+    // Every third point is restored, by one version or another.
+    const turn = 1 + 3 * (testedVersions().indexOf(version) % 2)
+    for (const [index, [command, records]] of [
       ["COMMENT ON TABLE p IS 'all'", { table: 1 }],
       ['ALTER TABLE p ADD COLUMN w int DEFAULT 7, ADD COLUMN u text', { table: 1, descendant: 20 }],
       ['ALTER TABLE p RENAME COLUMN v TO named', { table: 1, descendant: 20 }],
@@ -112,50 +115,20 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       ].map((command) => [command, { table: 1 }] as const),
       ['CREATE VIEW newest AS SELECT last_value FROM ids', { other: 1 }],
       ['ALTER TABLE ids RENAME TO numbers', { table: 1, other: 1 }],
-    ] as const) {
+    ].entries() as Iterable<[number, readonly [string, Record<string, number>]]>) {
       const { counts, names } = await recordsOf(source, command)
       expect(counts, `${command}: ${names.join(', ')}`).toEqual(records)
       await source.query('UPDATE p SET id = id + 1000 WHERE id % 7 = 1').catch(() => undefined)
-      const at = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l')).rows[0]!
-        .l
-      points.push({ at, rows: shown(await digests(backup.sourceUrl)) })
+      if (index % 6 !== turn) continue
+      points.push({ at: positionText(await backup.head()), rows: shown(await digests(backup.sourceUrl)) })
     }
-    await equalToSource(backup)
-    for (const { at, rows } of points.filter((_, i) => i % 3 === 1)) {
+    const { url } = await equalToSource(backup)
+    for (const { at, rows } of points) {
       const restored = await backup.restore(at)
       expect(shown(await digests(restored.url)), at).toEqual(rows)
     }
-    await expectSameSchema(backup.sourceUrl, (await backup.restore('latest')).url)
+    await expectSameSchema(backup.sourceUrl, url)
     expect(gapsOf(backup)).toEqual([])
-  })
-
-  test('a recorded change of a type does not hide one that was made with event triggers off', async () => {
-    await using backup = await Backup.start({
-      version,
-      setup: `CREATE TYPE mood AS ENUM ('sad', 'ok', 'fine'); CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, 'sad'), (2, 'ok');
-        CREATE TYPE pair AS (p int, q text, r int); CREATE TABLE pairs (id int PRIMARY KEY, one pair); INSERT INTO pairs VALUES (1, '(1,a,2)')`,
-    })
-    const { source } = backup
-    await backup.durable()
-    const { l: before } = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
-      .rows[0]!
-    // The catalog is compared up to what was received: what the server writes by itself behind the last commit is not.
-    await backup.until(async () => {
-      await source.query('UPDATE moods SET m = m')
-      return backup.repository.catalog.generation!.checked >= parsePosition(before)
-    })
-    for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
-    await source.query("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'; ALTER TYPE pair DROP ATTRIBUTE q")
-    for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
-    const between = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
-      .rows[0]!.l
-    await source.query("ALTER TYPE mood RENAME VALUE 'fine' TO 'good'; ALTER TYPE pair DROP ATTRIBUTE r")
-    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 2)
-    await backup.durable()
-    // The gap begins before what nothing told, not where the record is.
-    for (const gap of backup.repository.catalog.gaps)
-      expect(gap.from < parsePosition(between), gap.reason).toBe(true)
-    await equalToSource(backup)
   })
 
   test('a recorded change does not hide one that was made with event triggers off', async () => {
@@ -196,6 +169,37 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await source.query("UPDATE t SET w = 'w' WHERE id < 5; UPDATE u SET y = 3; UPDATE p SET w = 1")
     await backup.durable()
     await backup.until(() => backup.repository.catalog.openGaps.length === 0)
+    await equalToSource(backup)
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('a recorded change of a type does not hide one that was made with event triggers off', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TYPE mood AS ENUM ('sad', 'ok', 'fine'); CREATE TABLE moods (id int PRIMARY KEY, m mood); INSERT INTO moods VALUES (1, 'sad'), (2, 'ok');
+        CREATE TYPE pair AS (p int, q text, r int); CREATE TABLE pairs (id int PRIMARY KEY, one pair); INSERT INTO pairs VALUES (1, '(1,a,2)')`,
+    })
+    const { source } = backup
+    await backup.durable()
+    const { l: before } = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
+      .rows[0]!
+    // The catalog is compared up to what was received: what the server writes by itself behind the last commit is not.
+    await backup.until(async () => {
+      await source.query('UPDATE moods SET m = m')
+      return backup.repository.catalog.generation!.checked >= parsePosition(before)
+    })
+    for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} DISABLE`)
+    await source.query("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'; ALTER TYPE pair DROP ATTRIBUTE q")
+    for (const name of TRIGGERS) await source.query(`ALTER EVENT TRIGGER ${name} ENABLE ALWAYS`)
+    const between = (await source.query<{ l: string }>('SELECT pg_current_wal_insert_lsn()::text AS l'))
+      .rows[0]!.l
+    await source.query("ALTER TYPE mood RENAME VALUE 'fine' TO 'good'; ALTER TYPE pair DROP ATTRIBUTE r")
+    await backup.until(() => backup.events.filter((event) => event.event === 'gap-closed').length >= 2)
+    await backup.durable()
+    // The gap begins before what nothing told, not where the record is.
+    for (const gap of backup.repository.catalog.gaps)
+      expect(gap.from < parsePosition(between), gap.reason).toBe(true)
     await equalToSource(backup)
   })
 

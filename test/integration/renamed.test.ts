@@ -3,7 +3,7 @@
  * point between has to be what the server itself printed there.
  */
 import { describe, expect, test } from 'vitest'
-import { Backup, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion } from '../support/backup.ts'
 import { dumpEntries, findPgDump } from '../support/dump-oracle.ts'
 
 const SETUP = `
@@ -42,7 +42,7 @@ const CHANGES: readonly string[] = [
   'ALTER TABLE tended ADD COLUMN w int; DROP POLICY away ON tended; DROP TRIGGER away ON tended; DROP RULE away ON tended; DROP INDEX tended_v',
 ]
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('what names it is right at a point between two readings', { timeout: 600_000 }, async (context) => {
     const pgDump = findPgDump()
     if ('missing' in pgDump) return context.skip(pgDump.missing)

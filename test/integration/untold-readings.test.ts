@@ -6,7 +6,7 @@ import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-r
 import { connect } from '../../services/engines/postgres/session/session.ts'
 import { systemClock } from '../../services/core/clock.ts'
 import { comparePositions, parsePosition } from '../../services/core/position.ts'
-import { Backup, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion } from '../support/backup.ts'
 import { unseen } from '../support/unseen.ts'
 
 const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE calm (id int PRIMARY KEY); CREATE VIEW shown AS SELECT id FROM t;
@@ -43,7 +43,7 @@ function before(client: pg.Client, question: RegExp, action: () => Promise<unkno
   })
 }
 
-describe.each(testedVersions())('PostgreSQL %s', (version) => {
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('an object that goes away while it is printed, or comes behind the snapshot, went through nothing', async () => {
     await withReader(version, async (source, reader, client) => {
       await source.query(

@@ -13,7 +13,7 @@ import { systemClock } from '../../services/core/clock.ts'
 import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import type { ReadingEntry } from '../../services/formats/schema-change.ts'
 import { UntoldChanges } from '../../services/history/untold-changes.ts'
-import { Backup, serverUrl, testedVersions } from '../support/backup.ts'
+import { Backup, oneVersion, serverUrl, testedVersions } from '../support/backup.ts'
 
 const SETUP = `CREATE TABLE t (id int PRIMARY KEY, v text DEFAULT 'a'); INSERT INTO t VALUES (1, 'x'); CREATE TABLE calm (id int PRIMARY KEY);
   CREATE POLICY kept ON t USING (true); CREATE POLICY gone ON t USING (id = 1); CREATE VIEW shown AS SELECT id FROM t; CREATE SEQUENCE numbers;
@@ -259,7 +259,9 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
       await source.query(`ALTER ROLE ${role} RESET work_mem`)
     })
   })
+})
 
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
   test('a change that comes while it is printed is told by the next reading', async () => {
     await withRole(version, async (role) => {
       await using backup = await Backup.prepare({ version, setup: `${SETUP}; GRANT SELECT ON t TO ${role}` })

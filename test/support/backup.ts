@@ -39,11 +39,12 @@ let turn = 0
 
 /**
  * For tests that do not depend on the server's version: one version each time it is asked, by turns, so that a file
- * meets both. With --all-versions all of them.
+ * meets both. With --all-versions, and in a soak, all of them.
  */
 export function oneVersion(): string[] {
   const versions = testedVersions()
-  return inject('allVersions') ? versions : [versions[turn++ % versions.length]!]
+  const all = inject('allVersions') || process.env['TIDEMARK_TEST_SCOPE'] === 'soak'
+  return all ? versions : [versions[turn++ % versions.length]!]
 }
 
 export function withDatabase(url: string, database: string): string {
