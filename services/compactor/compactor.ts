@@ -290,7 +290,7 @@ export class Compactor {
     else if (index >= LIMITS.segmentsInFlight) await cut.finished[index - LIMITS.segmentsInFlight]
   }
 
-  /** Idle: says that nothing is missing up to `at`, so that the source may drop its WAL. */
+  /** Idle: says that nothing is missing up to `at`, so that the source may drop what it keeps. */
   async #heartbeat({ at, timeline, asOf }: ControlRecord & { kind: 'heartbeat' }): Promise<void> {
     const { repository, generation, term, log, events } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return

@@ -27,7 +27,7 @@ const cutOrder = z.strictObject({
   last: count,
   /** Writers of the log with a lower term do not count. */
   since: z.int(),
-  /** Commit LSNs: exclusive, inclusive. */
+  /** Positions: exclusive, inclusive. */
   after: position,
   to: position,
   segmentBytes: z.int(),

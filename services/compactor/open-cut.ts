@@ -95,7 +95,7 @@ export class OpenCut {
     this.transactions.push({
       position: part.head.position,
       end: part.end,
-      xid: part.head.xid,
+      transactionId: part.head.transactionId,
       committedAt: part.head.committedAt,
       counts: [...this.#counts.values()],
     })

@@ -11,10 +11,10 @@ export const OPERATIONS: readonly Operation[] = ['insert', 'update', 'delete', '
 
 export interface TransactionHead {
   readonly timeline: number
-  /** BEGIN's final_lsn: the transaction's place in commit order. */
+  /** The transaction's place in commit order. */
   readonly position: Position
   /** Unsigned 32 bits, as the stream has it. */
-  readonly xid: number
+  readonly transactionId: number
   /** Microseconds since 1970-01-01 UTC, as the server stamped the commit. Not monotonic (hazard 112). */
   readonly committedAt: bigint
 }
@@ -51,7 +51,7 @@ export interface TransactionPart {
   readonly head: TransactionHead
   readonly changes: EncodedChanges
   readonly counts: readonly ChangeCount[]
-  /** Set in the last part: COMMIT's end LSN, which may be acknowledged once the transaction is durable. */
+  /** Set in the last part: where it ends, which may be acknowledged once the transaction is durable. */
   readonly end: Position | undefined
   /** In the last part: the transaction's DDL records (they are among the changes too). */
   readonly ddl: readonly RawDdlRecord[]
@@ -213,12 +213,12 @@ export interface SchemaFacts {
   readonly notes: readonly string[]
   /** OIDs that were being changed while they were read: their DDL records say more than this does. */
   readonly unsettled?: readonly number[]
-  /** LSN, text: it has seen every change that was committed up to there. Older ones do not say it. */
+  /** A position, text: it has seen every change that was committed up to there. Older ones do not say it. */
   readonly head?: string
   readonly untold?: UntoldChange
 }
 
-/** What a reading found changed that no DDL record tells: it happened somewhere in (from, to]. LSNs as text. */
+/** What a reading found changed that no DDL record tells: it happened somewhere in (from, to]. Positions as text. */
 interface UntoldChange {
   readonly from: string
   readonly to: string

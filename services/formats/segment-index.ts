@@ -30,7 +30,7 @@ export interface IndexedBlock {
 export interface IndexedTransaction {
   readonly position: Position
   readonly end: Position
-  readonly xid: number
+  readonly transactionId: number
   /** Microseconds since 1970. */
   readonly committedAt: bigint
   /** [index into tables, inserts, updates, deletes, truncates] */
@@ -62,7 +62,7 @@ export function encodeIndex(index: SegmentIndex): Buffer {
       (t): Packed => [
         positionText(t.position),
         positionText(t.end),
-        t.xid,
+        t.transactionId,
         t.committedAt.toString(),
         t.counts,
       ],
@@ -97,10 +97,10 @@ export function decodeIndex(bytes: Buffer): SegmentIndex {
         bytes: size,
         keys: smallest === undefined || largest === undefined ? undefined : { smallest, largest },
       })),
-      transactions: raw.transactions.map(([position, end, xid, committedAt, counts]) => ({
+      transactions: raw.transactions.map(([position, end, transactionId, committedAt, counts]) => ({
         position: parsePosition(position),
         end: parsePosition(end),
-        xid,
+        transactionId,
         committedAt: BigInt(committedAt),
         counts: counts as unknown as IndexedTransaction['counts'],
       })),

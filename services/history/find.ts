@@ -75,11 +75,11 @@ export async function findTransactions(
         sizes.push(rows)
         if (!matches(query, tables, schema, rows)) continue
         found.push({
-          point: transactionText(catalog, generation, t.xid),
+          point: transactionText(catalog, generation, t.transactionId),
           position: pointText(catalog, generation, t.position),
           ...offer(catalog, ranges, generation, t.position),
           before: {
-            point: `before:${transactionText(catalog, generation, t.xid)}`,
+            point: `before:${transactionText(catalog, generation, t.transactionId)}`,
             ...offer(
               catalog,
               ranges,
@@ -91,7 +91,7 @@ export async function findTransactions(
               ),
             ),
           },
-          xid: t.xid,
+          xid: t.transactionId,
           committedAt: formatInstant(t.committedAt),
           rows,
           tables,

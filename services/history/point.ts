@@ -158,7 +158,9 @@ async function findIn(
     if (!isSegments(entry)) continue
     const transactions = await readTransactions(repository, entry)
     const at = transactions.findLastIndex((t) =>
-      point.kind === 'transaction' ? t.xid === point.xid : comparePositions(t.position, point.position) === 0,
+      point.kind === 'transaction'
+        ? t.transactionId === point.xid
+        : comparePositions(t.position, point.position) === 0,
     )
     if (at >= 0) return { generation, entry, transactions, at }
   }

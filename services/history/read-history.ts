@@ -70,7 +70,7 @@ export async function* readHistory(
         const line: HistoryLine = {
           position: positionText(cursor.position),
           ordinal: cursor.ordinal,
-          xid: transaction?.xid ?? null,
+          xid: transaction?.transactionId ?? null,
           committedAt: transaction === undefined ? null : formatInstant(transaction.committedAt),
           table: `${block.layout.relation.schema}.${block.layout.relation.name}`,
           operation: OPERATIONS[cursor.operation]!,

@@ -16,7 +16,7 @@ export interface KnownReading {
   readonly snapshot: string
   /** Over its statements. */
   readonly digest: string
-  /** LSN, text: it has seen every change up to there. */
+  /** A position, text: it has seen every change up to there. */
   readonly head: string
 }
 
@@ -37,7 +37,7 @@ const UNASKED_MS = 10 * 60_000
 
 export class SchemaLog {
   readonly #options: SchemaLogOptions
-  /** Commit LSN of the newest transaction whose schema changes are to be read, and of those that were. */
+  /** Position of the newest transaction whose schema changes are to be read, and of those that were. */
   #wanted: Position | undefined
   #more: Deferred<void> = deferred()
   /** The reading that the log has of this process. */

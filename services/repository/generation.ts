@@ -46,7 +46,7 @@ export class Generation {
   readonly tables = new Map<bigint, NumberedEntry<'table'>>()
   readonly markers: NumberedEntry<'marker'>[] = []
   readonly attestations: NumberedEntry<'attestation'>[] = []
-  /** Commit LSN of the last durable transaction, or the generation's start. */
+  /** Position of the last durable transaction, or the generation's start. */
   to: Position
   /** What may be acknowledged, heartbeats included. */
   end: Position

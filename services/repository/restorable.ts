@@ -59,9 +59,9 @@ export function pointText(
 export function transactionText(
   { generations }: Pick<Catalog, 'generations'>,
   generation: Generation,
-  xid: number,
+  id: number,
 ): string {
-  return generations.length > 1 ? inGeneration(`xid:${xid}`, generation) : `xid:${xid}`
+  return generations.length > 1 ? inGeneration(`xid:${id}`, generation) : `xid:${id}`
 }
 
 /** `marker:NAME`: with its generation where a restore can reach one of that name in another too. */

@@ -118,7 +118,7 @@ function ours(messages: readonly Buffer[]): Said[] {
     if (item.kind !== 'changes') return
     const { head, changes } = item
     const lsn = positionText(head.position)
-    if (lsn !== begun) said.push({ what: 'begin', lsn, xid: head.xid })
+    if (lsn !== begun) said.push({ what: 'begin', lsn, xid: head.transactionId })
     begun = lsn
     for (let i = 0; i < changes.count; i++) {
       const shape = changes.shapes[changes.shapeOf[i]!]!

@@ -31,7 +31,7 @@ test.each([
     events: {},
     cutsInFlight,
     build: async (cut, signal) => {
-      const to = String(cut.transactions.at(-1)!.xid)
+      const to = String(cut.transactions.at(-1)!.transactionId)
       // The first one is answered by nobody.
       if (begun.push(to) <= cuts) {
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))

@@ -30,7 +30,7 @@ function play(
   const proof = new HistoryProof(stored, at(confirmed))
   try {
     for (const [lsn, time = lsn] of commits)
-      proof.see({ timeline: 1, position: at(lsn), xid: 1, committedAt: BigInt(time) })
+      proof.see({ timeline: 1, position: at(lsn), transactionId: 1, committedAt: BigInt(time) })
     proof.passed(at(reached))
   } catch (error) {
     return (error as { code: string }).code

@@ -273,9 +273,9 @@ async function neighbour(
   if (transaction === undefined) return null
   const counts = await unlessSealedForOthers(countsAt(repository, point.generation, transaction.position))
   return {
-    point: transactionText(repository.catalog, point.generation, transaction.xid),
+    point: transactionText(repository.catalog, point.generation, transaction.transactionId),
     position: pointText(repository.catalog, point.generation, transaction.position),
-    xid: transaction.xid,
+    xid: transaction.transactionId,
     committedAt: formatInstant(transaction.committedAt),
     tables: counts ?? [],
     schema: schemaChangesAt(ddl, transaction.position),

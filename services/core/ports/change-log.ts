@@ -4,7 +4,7 @@
  * - Order: items come out in the order in which they went in; parts of a transaction are never interleaved with others.
  * - `append` resolves when the log has *accepted* the item, and not before there is room (back-pressure). Accepted is
  *   not durable.
- * - `durable` is the end LSN up to which the compactor's ledger entries are durable. It never goes back. Only this may be
+ * - `durable` is the position up to which the compactor's ledger entries are durable. It never goes back. Only this may be
  *   acknowledged to the source, unless the operator chose to trust the log with what is not in the store yet.
  * - A log may keep its items over a crash: `complete` is the end of the last transaction that it holds, and what is read
  *   after a restart may begin with items that were read before (their places in commit order tell).
@@ -24,7 +24,7 @@ export interface ChangeLog {
   /** Hears what may be acknowledged to the source: what is durable, or, by the operator's choice, what the log keeps. */
   onAcknowledgeable(listener: (end: Position) => void): () => void
   fail(error: unknown): void
-  /** End LSN of the last transaction that the log held when it was opened; zero where it keeps nothing. */
+  /** Where the last transaction ends that the log held when it was opened; zero where it keeps nothing. */
   readonly complete: Position
   close(): Promise<void>
   /** Bytes accepted and not yet taken. */

@@ -5,7 +5,7 @@
  *   (a transaction that ends at or before it never comes again), and control records in their place. It ends by the
  *   signal or by throwing: SOURCE_UNREACHABLE (try again), SLOT_LOST, SLOT_AHEAD, SLOT_TAKEN, SOURCE_CHANGED and the
  *   other SOURCE_ codes. It never skips: what it cannot decode is thrown, or comes as a gap.
- * - `acknowledge` says that everything up to the end LSN is durable; it never goes back, and nothing else moves the slot.
+ * - `acknowledge` says that everything up to the position is durable; it never goes back, and nothing else moves the slot.
  * - Values are the server's own text under fixed session settings, the same for stream and base.
  */
 import type { Position } from '../position.ts'
@@ -70,7 +70,7 @@ export type CopyResult =
 
 /** One consistent view of the source at an exact place in its stream. Lives while its connection does. */
 export interface Snapshot {
-  /** Transactions with commit LSN below this are in it, all others are not. */
+  /** Transactions at positions below this are in it, all others are not. */
   readonly consistentPoint: Position
   readonly tables: readonly SnapshotTable[]
   readonly sequences: readonly SequenceSample[]
@@ -89,7 +89,7 @@ export interface Snapshot {
 
 /** What the ledger says of its cuts in the clear: enough to know their transactions again when they come once more. */
 export interface StoredCut {
-  /** Exclusive, and the commit LSN of its last transaction. */
+  /** Exclusive, and the position of its last transaction. */
   readonly from: Position
   readonly to: Position
   readonly transactions: bigint
@@ -148,7 +148,7 @@ export interface Source {
   slot(): Promise<SlotState | undefined>
   stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem>
   acknowledge(end: Position): void
-  /** The newest WAL position of the server. */
+  /** The newest position of the server. */
   head(): Promise<Position>
   moment(): Promise<SourceMoment>
   /** Asks for a heartbeat record at the next chance. */

@@ -97,7 +97,7 @@ export class MemorySource implements Source {
     this.#now += 1000n
     const part: TransactionPart = {
       kind: 'changes',
-      head: { timeline: 1, position, xid: this.#xid++, committedAt: this.#now },
+      head: { timeline: 1, position, transactionId: this.#xid++, committedAt: this.#now },
       changes: {
         bytes: sink.take(),
         offsets: Uint32Array.from(offsets),

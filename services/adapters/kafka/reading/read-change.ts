@@ -22,7 +22,7 @@ export function outlineOf(unit: Unit, entry: UnitTransaction, place: LogPlace): 
     head: {
       timeline: entry.timeline,
       position: parsePosition(entry.lsn),
-      xid: entry.xid,
+      transactionId: entry.xid,
       committedAt: entry.committedAt,
     },
     changes: NO_CHANGES,

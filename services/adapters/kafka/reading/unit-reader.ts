@@ -358,7 +358,7 @@ export class UnitReader {
       head: {
         timeline: entry.timeline,
         position: parsePosition(entry.lsn),
-        xid: entry.xid,
+        transactionId: entry.xid,
         committedAt: entry.committedAt,
       },
       changes: {

@@ -76,7 +76,7 @@ export class OpenUnit {
       this.entries.push({
         kind: 'transaction',
         lsn: position,
-        xid: head.xid,
+        xid: head.transactionId,
         committedAt: head.committedAt,
         timeline: head.timeline,
         first,

@@ -146,7 +146,7 @@ export class TransactionAssembler {
     this.#head = {
       timeline: this.#timelineOf(begin.commitLsn),
       position: begin.commitLsn,
-      xid: begin.xid,
+      transactionId: begin.xid,
       committedAt: begin.committedAt,
     }
     this.#skipping = comparePositions(begin.commitLsn, this.#skipBelow) < 0
