@@ -24,6 +24,12 @@ export default defineConfig({
             'test/fault/proxy.test.ts',
             'test/fault/crash.test.ts',
             'test/fault/kafka-network.test.ts',
+            // What takes a few of its cases by turns otherwise.
+            'test/fault/kafka.test.ts',
+            'test/fault/kafka-loss.test.ts',
+            'test/fault/compactors.test.ts',
+            'test/fault/every-command.test.ts',
+            'test/integration/closed-output.test.ts',
             'test/soak/**/*.test.ts',
           ]
         : scope === 'stores'

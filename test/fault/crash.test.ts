@@ -5,16 +5,19 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { Running } from '../support/cli.ts'
 import { SERVER_SETTINGS } from '../support/servers.ts'
 
-/** In the order in which a run passes them. */
-const POINTS = [
+/** In the order in which a run passes them: those of the base, and those of the stream. */
+const BASE_POINTS = [
   'base-snapshot',
   'base-part-stored',
   'table-entry:2',
   'before-base-entry',
   'after-base-entry',
+]
+const STREAM_POINTS = [
   'segment-sealed',
   'segment-stored',
   'index-stored',
@@ -39,7 +42,10 @@ async function write(backup: Backup, round: number): Promise<void> {
 }
 
 describe('kill -9 of Tidemark', () => {
-  test.each(POINTS)('at %s', async (point) => {
+  test.each([
+    ...byTurns('points of the base', BASE_POINTS, 2),
+    ...byTurns('points of the stream', STREAM_POINTS, 3),
+  ])('at %s', async (point) => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()
     const text = (await readFile(backup.configPath, 'utf8')).replace('age: 5s', 'age: 200ms')

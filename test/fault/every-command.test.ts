@@ -11,6 +11,7 @@ import { performance } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CODES } from '../../services/core/error-codes.ts'
 import { Backup } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { commands } from '../support/commands.ts'
 
 const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
@@ -73,6 +74,8 @@ function nobody(): Account | undefined {
 }
 
 const NOBODY = nobody()
+/** Each command meets two of the four paths, and all of them in a soak. */
+const TURNS = byTurns('paths of each command', [0, 1, 2, 3], 2)
 let backup: Backup
 
 beforeAll(async () => {
@@ -128,7 +131,7 @@ describe('every command ends', () => {
     const all = await commands()
     expect(all.length).toBeGreaterThan(25)
     const wrong: string[] = []
-    const waiting = [...all]
+    const waiting = all.filter((_, index) => TURNS.includes((index + Object.keys(PATHS).indexOf(name)) % 4))
     const worker = async (): Promise<void> => {
       for (let words = waiting.shift(); words !== undefined; words = waiting.shift()) {
         const port = ['up', 'replicator', 'compactor'].includes(words[0]!) ? ['--http-port', '0'] : []

@@ -7,6 +7,7 @@ import { parse, stringify } from 'yaml'
 import type { KafkaConfig } from '../../services/app/config/config.ts'
 import { parsePosition } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { Running } from '../support/cli.ts'
 import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
@@ -112,50 +113,49 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     )
   }
 
-  test.each([
-    [
-      'retention ran ahead of the compactor',
-      (prefix: string) =>
-        admin(async (client) => {
-          const ends = await client.fetchTopicOffsets(`${prefix}.public.m`)
-          await client.deleteTopicRecords({
-            topic: `${prefix}.public.m`,
-            partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
-          })
-        }),
-    ],
-    [
-      'the topic of transactions is deleted',
-      (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.transactions`] })),
-    ],
-    [
-      'the topic of a table is deleted',
-      (prefix: string) => admin((client) => client.deleteTopics({ topics: [`${prefix}.public.m`] })),
-    ],
-  ])('%s: the log begins anew, the source sends again, no gap', { timeout: 200_000 }, async (what, lose) => {
-    const prefix = `lost-${what.split(' ').at(2)!}-${what.length}`
-    await using backup = await prepare(prefix)
-    const replicator = start(backup, 'replicator')
-    let compactor = start(backup, 'compactor')
-    await compactor.said('"streaming"')
-    await insert(backup, 1000)
-    await confirmed(backup, backup.slot, [replicator, compactor])
-    compactor.child.kill('SIGTERM')
-    await compactor.finished
-    const before = await written(`${prefix}.public.m`)
-    await insert(backup, 2000)
-    await until(async () => (await written(`${prefix}.public.m`)) >= before + 200, [replicator])
-    await lose(prefix)
-    compactor = start(backup, 'compactor')
-    await compactor.said('"log-anew"')
-    await insert(backup, 3000)
-    await confirmed(backup, backup.slot, [replicator, compactor])
-    await ended([replicator, compactor])
-    await equalToSource(backup)
-    const { catalog } = await backup.openRepository()
-    expect(catalog.gaps).toEqual([])
-    expect(catalog.generations.length).toBe(1)
-  })
+  const LOSSES: Readonly<Record<string, (prefix: string) => Promise<unknown>>> = {
+    'retention ran ahead of the compactor': (prefix: string) =>
+      admin(async (client) => {
+        const ends = await client.fetchTopicOffsets(`${prefix}.public.m`)
+        await client.deleteTopicRecords({
+          topic: `${prefix}.public.m`,
+          partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+        })
+      }),
+    'the topic of transactions is deleted': (prefix: string) =>
+      admin((client) => client.deleteTopics({ topics: [`${prefix}.transactions`] })),
+    'the topic of a table is deleted': (prefix: string) =>
+      admin((client) => client.deleteTopics({ topics: [`${prefix}.public.m`] })),
+  }
+
+  test.each(byTurns('what Kafka loses', Object.keys(LOSSES), 1))(
+    '%s: the log begins anew, the source sends again, no gap',
+    { timeout: 200_000 },
+    async (what) => {
+      const prefix = `lost-${what.split(' ').at(2)!}-${what.length}`
+      await using backup = await prepare(prefix)
+      const replicator = start(backup, 'replicator')
+      let compactor = start(backup, 'compactor')
+      await compactor.said('"streaming"')
+      await insert(backup, 1000)
+      await confirmed(backup, backup.slot, [replicator, compactor])
+      compactor.child.kill('SIGTERM')
+      await compactor.finished
+      const before = await written(`${prefix}.public.m`)
+      await insert(backup, 2000)
+      await until(async () => (await written(`${prefix}.public.m`)) >= before + 200, [replicator])
+      await LOSSES[what]!(prefix)
+      compactor = start(backup, 'compactor')
+      await compactor.said('"log-anew"')
+      await insert(backup, 3000)
+      await confirmed(backup, backup.slot, [replicator, compactor])
+      await ended([replicator, compactor])
+      await equalToSource(backup)
+      const { catalog } = await backup.openRepository()
+      expect(catalog.gaps).toEqual([])
+      expect(catalog.generations.length).toBe(1)
+    },
+  )
 
   test("a replicator that starts behind a log which is ahead of the store acknowledges the store's end, and no more", {
     timeout: 200_000,
@@ -242,7 +242,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await equalToSource(backup)
   })
 
-  test.each(['segment', 'log'] as const)(
+  test.each(byTurns('acknowledged with', ['segment', 'log'] as const, 1))(
     'retention removes everything that is stored, the transactions too, acknowledged with the %s: no hole, no gap',
     { timeout: 200_000 },
     async (acknowledge) => {
@@ -299,7 +299,10 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     )
     const replicator = start(backup, 'replicator')
     const compactor = new Running(['compactor', '--json', '--config', other], { cwd: backup.folder })
-    const writing = setInterval(() => void insert(backup, Math.floor(Math.random() * 1e9)), 1000)
+    const writing = setInterval(
+      () => void backup.source.query(`INSERT INTO m VALUES (${Math.floor(Math.random() * 1e9)}, 'x')`),
+      1000,
+    )
     try {
       const answer = await compactor.finished
       expect(answer.last.error?.code, answer.stdout.slice(-800)).toBe('LOG_REFUSED')

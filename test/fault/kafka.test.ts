@@ -8,11 +8,13 @@ import { TidemarkError } from '../../services/core/errors.ts'
 import { examineLog } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { Running, tidemark } from '../support/cli.ts'
 import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
 
 let bench: KafkaBench
 
+const UNIT_POINTS = ['unit-begun', 'unit-sent', 'unit-progress:2', 'unit-committed', 'unit-sent:4']
 const SETUP = `CREATE TABLE m (id bigint PRIMARY KEY, body text); CREATE TABLE bare (v int); INSERT INTO m SELECT g, repeat(md5(g::text), 1 + g % 100) FROM generate_series(1, 500) g`
 
 async function write(backup: Backup, round: number): Promise<void> {
@@ -55,14 +57,8 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
   }
 
   test.each([
-    'unit-begun',
-    'unit-sent',
-    'unit-progress:2',
-    'unit-committed',
-    'unit-sent:4',
-    'segment-stored:2',
-    'before-entry:2',
-    'after-entry:2',
+    ...byTurns('points of a unit', UNIT_POINTS, 2),
+    ...byTurns('points of a cut', ['segment-stored:2', 'before-entry:2', 'after-entry:2'], 1),
   ])('kill -9 of Tidemark at %s', async (point) => {
     await using backup = await Backup.prepare({ setup: SETUP })
     await backup.init()

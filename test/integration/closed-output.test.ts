@@ -8,6 +8,7 @@ import { existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Backup } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { tidemark } from '../support/cli.ts'
 
 const ENTRY = new URL('../../services/entry/tidemark.cjs', import.meta.url).pathname
@@ -103,7 +104,9 @@ describe('nothing can be written', () => {
     expect(names.filter((name) => !Object.hasOwn(COMMANDS, name!))).toEqual([])
   })
 
-  test.each(Object.keys(COMMANDS))('%s', async (name) => {
+  const makes = Object.keys(MAKES)
+  const others = Object.keys(COMMANDS).filter((name) => !makes.includes(name))
+  test.each([...makes, ...byTurns('commands', others, 7)])('%s', async (name) => {
     const args = [name, ...COMMANDS[name]!]
     const full = existsSync('/dev/full') ? openSync('/dev/full', 'w') : undefined
     const elsewhere = MAKES[name]?.(backup.folder)
