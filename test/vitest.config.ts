@@ -30,6 +30,7 @@ export default defineConfig({
             'test/fault/compactors.test.ts',
             'test/fault/every-command.test.ts',
             'test/integration/closed-output.test.ts',
+            'test/integration/first-run.test.ts',
             'test/soak/**/*.test.ts',
           ]
         : scope === 'stores'

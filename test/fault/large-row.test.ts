@@ -101,11 +101,11 @@ test('a row above the limit in a base is a gap from its beginning; the base is o
 test('a row of many megabytes comes back whole, by base and stream, keyed, keyless and as text', async () => {
   await using backup = await Backup.start({
     setup: `${SETUP}; CREATE TABLE raw (id int PRIMARY KEY, b bytea, d date DEFAULT '0044-03-15 BC', t text, n numeric);
-      INSERT INTO raw SELECT 1, decode(repeat('00ff5c0a0d09', 800000), 'hex'), '2000-01-01', repeat(E'tab\\t back\\\\slash\\n', 300000), 1.5; INSERT INTO a VALUES (100, repeat(${LARGE}, 2))`,
+      INSERT INTO raw SELECT 1, decode(repeat('00ff5c0a0d09', 400000), 'hex'), '2000-01-01', repeat(E'tab\\t back\\\\slash\\n', 150000), 1.5; INSERT INTO a VALUES (100, repeat(${LARGE}, 2))`,
   })
   const { source } = backup
-  await source.query(`INSERT INTO a VALUES (101, repeat(${LARGE}, 6)), (102, 'small')`)
-  await source.query(`UPDATE bare SET v = repeat(${LARGE}, 6); UPDATE bare SET n = n + 1`)
+  await source.query(`INSERT INTO a VALUES (101, repeat(${LARGE}, 3)), (102, 'small')`)
+  await source.query(`UPDATE bare SET v = repeat(${LARGE}, 3); UPDATE bare SET n = n + 1`)
   await source.query(`UPDATE a SET id = id + 1000 WHERE id >= 100`)
   await source.query(`INSERT INTO raw SELECT 2, b, d, t || 'x', n FROM raw; UPDATE raw SET n = 2`)
   await source.query(`ALTER TABLE a ADD COLUMN extra int DEFAULT 7; UPDATE a SET extra = 8 WHERE id > 1000`)

@@ -1,6 +1,6 @@
 /** What an S3 server, the way to it, and its administrators can do to a backup. On a real server with TLS. */
 import { execFileSync } from 'node:child_process'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -193,9 +193,12 @@ describe.skipIf(NO_S3 !== undefined)('S3', () => {
       const { url } = await full.bucket()
       await using backup = await prepare(url)
       await backup.up()
-      for (let i = 0; i < 40 && !backup.events.some((event) => event.event === 'retry'); i++) {
+      // Somebody else's: what is left is soon full.
+      const { bavail, bsize } = await statfs(mount)
+      await writeFile(join(mount, 'others'), Buffer.alloc(Math.max(0, bavail * bsize - 5 * 1024 * 1024)))
+      for (let i = 0; i < 80 && !backup.events.some((event) => event.event === 'retry'); i++) {
         await backup.source.query(
-          `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000 + 100000}, ${i * 1000 + 100999}) g`,
+          `INSERT INTO m SELECT g, (SELECT string_agg(md5((g * 100 + k)::text), '') FROM generate_series(1, 40) k) FROM generate_series(${i * 1000 + 100000}, ${i * 1000 + 100499}) g`,
         )
         await backup.guard(new Promise((resolve) => setTimeout(resolve, 300)))
       }

@@ -7,6 +7,7 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { byTurns } from '../support/by-turns.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
 const IS_ROOT = process.getuid?.() === 0
@@ -74,14 +75,10 @@ async function npm(args: readonly string[], cwd: string, account: Account | unde
   return `${output}\nexit ${code}`
 }
 
-const who: readonly { readonly name: string; readonly account: Account | undefined }[] = IS_ROOT
-  ? [
-      { name: 'root', account: undefined },
-      { name: 'a normal user', account: nobody() },
-    ]
-  : [{ name: 'this user', account: undefined }]
+const who = IS_ROOT ? byTurns('accounts', ['root', 'a normal user'], 1) : ['this user']
 
-describe.each(who)('in a folder of $name alone', ({ account }) => {
+describe.each(who)('in a folder of %s alone', (name) => {
+  const account = name === 'a normal user' ? nobody() : undefined
   test('npm start proves its restore, and npm test finds its servers', { timeout: 600_000 }, async () => {
     const checkout = privateCheckout(account)
     const started = await npm(['start'], checkout, account)

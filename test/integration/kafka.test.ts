@@ -66,7 +66,7 @@ describe.skipIf(NO_KAFKA !== undefined)('over Kafka', () => {
     })
     await backup.init()
     await backup.source.query(
-      `DO $$ BEGIN FOR i IN 1..12000 LOOP INSERT INTO t VALUES (i); COMMIT; END LOOP; END $$`,
+      `DO $$ BEGIN FOR i IN 1..4000 LOOP INSERT INTO t VALUES (i); COMMIT; END LOOP; END $$`,
     )
     await backup.source.query(
       `ALTER TABLE wide_7 ADD COLUMN more text; INSERT INTO wide_7 (id, more) VALUES (1, 'x')`,

@@ -14,7 +14,7 @@ import { expectedRows, MemoryPipeline, restoredRows } from '../support/memory-pi
 
 const SEED = Number(process.env['TIDEMARK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const HISTORIES = Number(
-  process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 20),
+  process.env['TIDEMARK_HISTORIES'] ?? (process.env['TIDEMARK_TEST_SCOPE'] === 'soak' ? 400 : 10),
 )
 
 /** Histories that found a fault: a backup that began at a base which the stream had not closed yet. */
