@@ -27,6 +27,8 @@ export default defineConfig({
             // What takes a few of its cases by turns otherwise.
             'test/fault/kafka.test.ts',
             'test/fault/kafka-loss.test.ts',
+            'test/fault/kafka-streams.test.ts',
+            'test/fault/reads-with-copies.test.ts',
             'test/fault/compactors.test.ts',
             'test/fault/every-command.test.ts',
             'test/integration/closed-output.test.ts',

@@ -51,6 +51,7 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
     }
     const next = random(SEED)
     const { url } = await s3.bucket({ through: line.port })
+    const far = await openStore(url)
     const centre: CopyPlace = { url, role: 'remote', mode: 'mirrored', bandwidth: 4 * 1024 * 1024 }
     try {
       await using backup = await Backup.prepare({
@@ -109,7 +110,7 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       }
       const head = backup.repository.ledger.headNumber
       await backup.until(
-        async () => (await endOf(await openStore(url), head).catch(() => ({ number: 0n }))).number >= head,
+        async () => (await endOf(far, head).catch(() => ({ number: 0n }))).number >= head,
         120_000,
       )
       line.fate = () => ({ kind: 'pass' })
@@ -122,7 +123,7 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       const expected = shown(await digests(backup.sourceUrl))
       await backup.up()
       await backup.until(
-        async () => (await endOf(await openStore(url), 0n)).number >= backup.repository.ledger.headNumber,
+        async () => (await endOf(far, 0n)).number >= backup.repository.ledger.headNumber,
         60_000,
       )
       await backup.stop()

@@ -9,6 +9,7 @@ import type { KafkaConfig } from '../../services/app/config/config.ts'
 import { type Position, positionText } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { Running } from '../support/cli.ts'
 import { kafkaSection, kafkaSettings, NO_KAFKA } from '../support/kafka-bench.ts'
 import type { SharedKafka } from '../support/kafka-desk.ts'
@@ -275,7 +276,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     return reached
   }
 
-  test.each(['segment', 'log'] as const)(
+  test.each(byTurns('acknowledged with', ['segment', 'log'] as const, 1))(
     'an upgrade in mid-stream, with units of an older version that nobody has read, acknowledged with the %s',
     { timeout: 300_000 },
     async (acknowledge) => {

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { LIMITS } from '../../services/core/limits.ts'
 import { Backup } from '../support/backup.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { tidemark } from '../support/cli.ts'
 import { commands } from '../support/commands.ts'
 
@@ -67,30 +68,34 @@ afterAll(async () => {
   await backup[Symbol.asyncDispose]()
 })
 
-test.each(Object.keys(FIRST))('the first store %s', { timeout: 600_000 }, async (name) => {
-  const store = await FIRST[name]!()
-  const wanted = (await commands()).flatMap((words) => {
-    const [one, two] = words
-    const known = READS[one!] ?? READS[`${one} ${two}`]
-    if (known === undefined) expect(words.join(' ')).toMatch(OTHERS)
-    return (known ?? []).map((more) => [...words, ...more])
-  })
-  expect(wanted.length).toBeGreaterThan(8)
-  const wrong: string[] = []
-  const worker = async (): Promise<void> => {
-    for (let words = wanted.shift(); words !== undefined; words = wanted.shift()) {
-      const from = performance.now()
-      const args = [...words, '--json', '--store', store, '--copy', copy, '--keys', backup.keys]
-      const { code, last } = await tidemark(args, backup.folder)
-      const ms = performance.now() - from
-      // Once the limit of a request, for whatever is asked, would be over already.
-      if (code !== 0 || ms > LIMITS.storeSilenceMs)
-        wrong.push(`${words.join(' ')}: ${code} after ${Math.round(ms)} ms, ${JSON.stringify(last.error)}`)
+test.each(byTurns('first stores', Object.keys(FIRST), 1))(
+  'the first store %s',
+  { timeout: 600_000 },
+  async (name) => {
+    const store = await FIRST[name]!()
+    const wanted = (await commands()).flatMap((words) => {
+      const [one, two] = words
+      const known = READS[one!] ?? READS[`${one} ${two}`]
+      if (known === undefined) expect(words.join(' ')).toMatch(OTHERS)
+      return (known ?? []).map((more) => [...words, ...more])
+    })
+    expect(wanted.length).toBeGreaterThan(8)
+    const wrong: string[] = []
+    const worker = async (): Promise<void> => {
+      for (let words = wanted.shift(); words !== undefined; words = wanted.shift()) {
+        const from = performance.now()
+        const args = [...words, '--json', '--store', store, '--copy', copy, '--keys', backup.keys]
+        const { code, last } = await tidemark(args, backup.folder)
+        const ms = performance.now() - from
+        // Once the limit of a request, for whatever is asked, would be over already.
+        if (code !== 0 || ms > LIMITS.storeSilenceMs)
+          wrong.push(`${words.join(' ')}: ${code} after ${Math.round(ms)} ms, ${JSON.stringify(last.error)}`)
+      }
     }
-  }
-  await Promise.all([worker(), worker(), worker()])
-  expect(wrong).toEqual([])
-})
+    await Promise.all([worker(), worker(), worker()])
+    expect(wrong).toEqual([])
+  },
+)
 
 test('a signal ends a reader that waits for its only store', { timeout: 120_000 }, async () => {
   const store = await FIRST['says nothing']!()
