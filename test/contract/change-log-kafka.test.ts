@@ -1,12 +1,9 @@
 /** The ChangeLog contract over a real Kafka: what of it does not depend on a queue's size in memory. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { KafkaChangeLog } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
-import {
-  kafkaError,
-  type KafkaSettings,
-  openCluster,
-  openKafka,
-} from '../../services/adapters/kafka/client/connection.ts'
+import { openClient } from '../../services/adapters/kafka/client/connection.ts'
+import { kafkaError } from '../../services/adapters/kafka/client/errors.ts'
+import type { KafkaSettings } from '../../services/adapters/kafka/client/settings.ts'
 import { PartitionReader } from '../../services/adapters/kafka/reading/partition-reader.ts'
 import { HEAD_BYTES } from '../../services/adapters/kafka/reading/log-tail.ts'
 import { Topics } from '../../services/adapters/kafka/topics/topics.ts'
@@ -137,18 +134,18 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
       expect(got).toEqual(sent.slice(0, count).map(shownItem))
       await log.close()
     }
-    const cluster = openCluster(settings())
-    await cluster.connect()
-    const reader = new PartitionReader(cluster, 'many.transactions', 0, 0n, HEADER, { clock: systemClock })
+    const fetcher = openClient(settings()).fetcher()
+    await fetcher.connect()
+    const reader = new PartitionReader(fetcher, 'many.transactions', 0, 0n, HEADER, { clock: systemClock })
     const named: number[] = []
     for (let next = await reader.available(signal); next !== undefined; next = await reader.available(signal))
       named.push(decodeUnit(next.value!.subarray(HEAD_BYTES), next.stamp).partitions.length)
-    await cluster.disconnect()
+    await fetcher.disconnect()
     expect(Math.max(...named)).toBeLessThan(3)
   })
 
   test('fewer brokers than a new topic needs are waited for: one that has just started is not counted yet', async () => {
-    const admin = openKafka(settings()).admin()
+    const admin = openClient(settings()).admin()
     await admin.connect()
     try {
       await expect(new Topics(admin, systemClock, 2).ensure('too-few.public.t', 1)).rejects.toMatchObject({
@@ -182,14 +179,14 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     log.end()
     for await (const item of log.read(signal)) expect(item.kind).toBe('changes')
     await log.close()
-    const cluster = openCluster(settings())
-    await cluster.connect()
-    const reader = new PartitionReader(cluster, 'short.transactions', 0, 0n, HEADER, {
+    const fetcher = openClient(settings()).fetcher()
+    await fetcher.connect()
+    const reader = new PartitionReader(fetcher, 'short.transactions', 0, 0n, HEADER, {
       shortTries: 3,
       clock: systemClock,
     })
     await expect(reader.upTo(100n, signal)).rejects.toMatchObject({ code: 'LOG_HOLE' })
-    await cluster.disconnect()
+    await fetcher.disconnect()
   })
 
   test('commits that the source stamps hours ahead, or years ago, are taken; their times are kept', async () => {

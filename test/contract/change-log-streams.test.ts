@@ -4,7 +4,7 @@ import type {
   KafkaChangeLog,
   KafkaLogOptions,
 } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
-import { logName } from '../../services/adapters/kafka/client/connection.ts'
+import { logName } from '../../services/adapters/kafka/records/log-name.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Kafka as KafkaJs, logLevel } from 'kafkajs'
 import { NO_KAFKA } from '../support/kafka-bench.ts'

@@ -2,8 +2,8 @@
  * A broker in memory, behind the few calls of the client that the change log makes: transactions with markers, fencing, aborted
  * records, the last stable offset. It can be set back, shortened, trimmed and emptied, and lose answers.
  */
-import kafkajs, { type Message } from 'kafkajs'
-import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
+import kafkajs from 'kafkajs'
+import type { FetchedPartition, KafkaMessage } from '../../services/adapters/kafka/client/client.ts'
 
 interface Stored {
   readonly offset: bigint
@@ -203,7 +203,7 @@ export class MemoryKafka {
     mine: { readonly id: number; readonly epoch: number },
     topic: string,
     partition: number,
-    messages: readonly Message[],
+    messages: readonly KafkaMessage[],
   ): bigint {
     const writer = this.#writer(name, mine)
     if (this.refusal !== undefined) throw protocol(this.refusal)

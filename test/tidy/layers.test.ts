@@ -26,10 +26,28 @@ const POSTGRES = inARow(
   'engines/postgres/source',
   'engines/postgres/target',
 )
-const ADAPTERS = ['adapters/direct', 'adapters/kafka', 'adapters/keys', 'adapters/object-store']
+const KAFKA = inARow(
+  'adapters/kafka/client',
+  'adapters/kafka/records',
+  'adapters/kafka/registry',
+  'adapters/kafka/topics',
+  'adapters/kafka/reading',
+  'adapters/kafka/writing',
+  'adapters/kafka/board',
+  'adapters/kafka/change-log',
+  'adapters/kafka/examine',
+)
+const ADAPTERS = ['adapters/direct', 'adapters/keys', 'adapters/object-store']
 const JOBS = ['replicator', 'compactor', 'history', 'rebuild', 'lifecycle']
 /** What all of app may know. */
-const BELOW_APP = [...GROUND, 'repository', ...JOBS, ...Object.keys(POSTGRES), ...ADAPTERS]
+const BELOW_APP = [
+  ...GROUND,
+  'repository',
+  ...JOBS,
+  ...Object.keys(POSTGRES),
+  ...ADAPTERS,
+  ...Object.keys(KAFKA),
+]
 const APP = inARow('app/config', 'app/wiring', 'app/operations', 'app/daemon')
 
 /** What each layer may import, besides itself. */
@@ -45,6 +63,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(Object.entries(POSTGRES).map(([room, before]) => [room, [...GROUND, ...before]])),
   'engines/memory': GROUND,
   ...Object.fromEntries(ADAPTERS.map((adapter) => [adapter, GROUND])),
+  ...Object.fromEntries(Object.entries(KAFKA).map(([room, before]) => [room, [...GROUND, ...before]])),
   ...Object.fromEntries(Object.entries(APP).map(([room, before]) => [room, [...BELOW_APP, ...before]])),
   api: ['core', ...Object.keys(APP)],
   terminal: ['core'],
@@ -54,7 +73,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Folders that are several rooms, and how many names a room of theirs has. */
-const HOUSES: Readonly<Record<string, number>> = { adapters: 2, app: 2, 'engines/memory': 2, engines: 3 }
+const HOUSES: Readonly<Record<string, number>> = {
+  'adapters/kafka': 3,
+  adapters: 2,
+  app: 2,
+  'engines/memory': 2,
+  engines: 3,
+}
 
 function layerOf(path: string): string {
   const parts = relative('services', path).split('/')
@@ -97,6 +122,33 @@ test('imports go down the layers', () => {
   )
   expect(wrong).toEqual([])
   expect(circles(new Map(Object.entries(ALLOWED)))).toEqual([])
+})
+
+/** What of the room with kafkajs in it others may see: the contract, and what gives them a client. */
+const CLIENT = 'services/adapters/kafka/client'
+const DOORS = ['client', 'connection', 'damaged-batch', 'errors', 'settings'].map(
+  (name) => `${CLIENT}/${name}.ts`,
+)
+const KAFKAJS = /(?:from|import|import\(|require\(|resolve\()\s*'kafkajs[/']/
+
+test('kafkajs stays in its room', () => {
+  const wrong = [...imports].flatMap(([file, targets]) => {
+    if (file.startsWith(`${CLIENT}/`)) return []
+    const inside = targets.filter((target) => target.startsWith(`${CLIENT}/`) && !DOORS.includes(target))
+    const text = readFileSync(join(ROOT, file), 'utf8')
+    return [...inside, ...(KAFKAJS.test(text) ? ['kafkajs'] : [])].map((what) => `${file} imports ${what}`)
+  })
+  expect(wrong).toEqual([])
+})
+
+test('kafkajs is loaded by one file alone, behind all that replaces parts of it', () => {
+  // A statement's own specifier is its first quoted text; parts of kafkajs may be required one by one.
+  const loading = files(CLIENT).filter((file) =>
+    /^(?:import(?! type\b)|export [{*])[^']*'kafkajs[/']|(?:import|require)\('kafkajs'\)/m.test(
+      readFileSync(join(ROOT, file), 'utf8'),
+    ),
+  )
+  expect(loading).toEqual([`${CLIENT}/kafkajs.ts`])
 })
 
 test('no imports go round in a circle, types included', () => {

@@ -1,6 +1,6 @@
 /** What a transaction that never ends holds back is not waited for without a word. */
-import type { Message } from 'kafkajs'
 import { expect, test } from 'vitest'
+import type { KafkaMessage } from '../../services/adapters/kafka/client/client.ts'
 import { PartitionReader } from '../../services/adapters/kafka/reading/partition-reader.ts'
 import { HEADER } from '../../services/adapters/kafka/records/unit.ts'
 import { systemClock } from '../../services/core/clock.ts'
@@ -12,7 +12,7 @@ import { Link } from '../support/memory-link.ts'
 let now = 0
 const clock = { ...systemClock, elapsed: () => (now += 1000) }
 const { signal } = new AbortController()
-const message: Message = { key: null, value: 'v' }
+const message: KafkaMessage = { partition: 0, key: null, value: Buffer.from('v') }
 
 function begun(): {
   readonly reader: PartitionReader
@@ -24,9 +24,9 @@ function begun(): {
   broker.append('w', mine, 't', 0, [message])
   broker.end('w', mine, 'commit')
   broker.append('w', mine, 't', 0, [message])
-  const cluster = new Link(broker, () => new MemoryCutGroup(1).member()).cluster()
+  const fetcher = new Link(broker, () => new MemoryCutGroup(1).member()).client().fetcher()
   return {
-    reader: new PartitionReader(cluster, 't', 0, 0n, HEADER, { clock }),
+    reader: new PartitionReader(fetcher, 't', 0, 0n, HEADER, { clock }),
     commit: () => broker.end('w', mine, 'commit'),
   }
 }

@@ -1,7 +1,7 @@
 /** Which of kafkajs' own errors are outages, and which of ours are not. */
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { isClientError, kafkaError } from '../../services/adapters/kafka/client/connection.ts'
+import { isClientError, kafkaError } from '../../services/adapters/kafka/client/errors.ts'
 
 test('an answer that no broker gave, because all were cut off, stumbles inside the client: an outage', async () => {
   const logger = { namespace: () => ({ debug: () => undefined, error: () => undefined }) }

@@ -5,8 +5,8 @@ import { expect, test } from 'vitest'
 const require = createRequire(import.meta.url)
 
 test('a client sends by the way of sending that is put right', async () => {
-  const { openKafka } = await import('../../services/adapters/kafka/client/connection.ts')
-  expect(openKafka).toBeTypeOf('function')
+  const { openClient } = await import('../../services/adapters/kafka/client/connection.ts')
+  expect(openClient).toBeTypeOf('function')
   const quiet = { debug: () => undefined, error: () => undefined, warn: () => undefined }
   const { sendBatch } = (
     require('kafkajs/src/producer/messageProducer.js') as (parts: object) => {

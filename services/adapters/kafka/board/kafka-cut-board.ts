@@ -3,13 +3,14 @@
  * transactions makes the leader, those of a topic that is never written are the lanes. Members fetch nothing and commit
  * nothing through the group: where work begins, the ledger says.
  */
-import type { Admin, Consumer, Kafka, Producer } from 'kafkajs'
-import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { CutBoard, CutRole } from '../../../core/ports/cut-board.ts'
 import { deferred } from '../../../core/running-state.ts'
-import { kafkaError, type KafkaSettings, openCluster, openKafka, RETRY } from '../client/connection.ts'
+import type { GroupMember, KafkaAdmin, KafkaClient, KafkaFetcher, KafkaPoster } from '../client/client.ts'
+import { openClient } from '../client/connection.ts'
+import { kafkaError } from '../client/errors.ts'
+import type { KafkaSettings } from '../client/settings.ts'
 import { PartitionReader } from '../reading/partition-reader.ts'
 import { boardTopic, lanesTopic, transactionsTopic } from '../records/topic-name.ts'
 import { Topics } from '../topics/topics.ts'
@@ -37,32 +38,28 @@ export interface KafkaCutBoardOptions {
 export class KafkaCutBoard implements CutBoard {
   readonly lanes: number
   readonly #options: KafkaCutBoardOptions
-  readonly #kafka: Kafka
-  readonly #admin: Admin
-  readonly #cluster: Cluster
-  readonly #producer: Producer
+  readonly #client: KafkaClient
+  readonly #admin: KafkaAdmin
+  readonly #fetcher: KafkaFetcher
+  readonly #poster: KafkaPoster
   readonly #failed = deferred<never>()
-  #consumer: Consumer | undefined
+  #member: GroupMember | undefined
   readonly failed: Promise<never> = this.#failed.promise
 
-  private constructor(options: KafkaCutBoardOptions, kafka: Kafka) {
+  private constructor(options: KafkaCutBoardOptions, client: KafkaClient) {
     this.lanes = options.lanes
     this.#options = options
-    this.#kafka = kafka
-    this.#admin = kafka.admin()
-    this.#cluster = openCluster(options.settings)
-    this.#producer = kafka.producer({
-      idempotent: true,
-      maxInFlightRequests: 1,
-      allowAutoTopicCreation: false,
-    })
+    this.#client = client
+    this.#admin = client.admin()
+    this.#fetcher = client.fetcher()
+    this.#poster = client.poster()
   }
 
   /** @throws TidemarkError LOG_UNREACHABLE, LOG_REFUSED */
   static async open(options: KafkaCutBoardOptions): Promise<KafkaCutBoard> {
-    const board = new KafkaCutBoard(options, openKafka(options.settings))
+    const board = new KafkaCutBoard(options, openClient(options.settings))
     try {
-      await Promise.all([board.#admin.connect(), board.#cluster.connect(), board.#producer.connect()])
+      await Promise.all([board.#admin.connect(), board.#fetcher.connect(), board.#poster.connect()])
       const topics = new Topics(board.#admin, options.clock, options.replicationFactor)
       await topics.ensure(transactionsTopic(options.prefix), 1)
       await topics.ensure(lanesTopic(options.prefix), options.lanes)
@@ -96,50 +93,24 @@ export class KafkaCutBoard implements CutBoard {
 
   /** Rejects where the group does not take us in; what comes later rejects `failed`. */
   async #joinOnce(listener: (role: CutRole) => void): Promise<void> {
-    const { prefix } = this.#options
-    const leading = transactionsTopic(prefix)
-    const lanes = lanesTopic(prefix)
-    // A consumer that starts itself again, as kafkajs' do, would be a member that nobody here knows of: it would lead, and do nothing.
-    const retry = { ...RETRY, restartOnFailure: () => Promise.resolve(false) }
-    const consumer = this.#kafka.consumer({
-      retry,
-      groupId: this.#group,
-      sessionTimeout: SESSION_MS,
-      heartbeatInterval: HEARTBEAT_MS,
-      rebalanceTimeout: 2 * SESSION_MS,
-      allowAutoTopicCreation: false,
+    const leading = transactionsTopic(this.#options.prefix)
+    const lanes = lanesTopic(this.#options.prefix)
+    this.#member = await this.#client.join({
+      id: this.#group,
+      topics: [leading, lanes],
+      sessionMs: SESSION_MS,
+      heartbeatMs: HEARTBEAT_MS,
+      rebalanceMs: 2 * SESSION_MS,
+      onAssigned: (mine) =>
+        listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] }),
+      onLost: (error) => this.#failed.reject(kafkaError(error, `the group ${this.#group}`)),
     })
-    const { GROUP_JOIN, CRASH } = consumer.events
-    let joined = false
-    let crash: unknown
-    consumer.on(GROUP_JOIN, ({ payload }) => {
-      joined = true
-      // Nothing is fetched through the group.
-      consumer.pause([{ topic: leading }, { topic: lanes }])
-      const mine = payload.memberAssignment as Readonly<Record<string, readonly number[] | undefined>>
-      listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] })
-    })
-    consumer.on(CRASH, ({ payload }) => {
-      if (joined) this.#failed.reject(kafkaError(payload.error, `the group ${this.#group}`))
-      else crash = payload.error
-    })
-    try {
-      await consumer.connect()
-      await consumer.subscribe({ topics: [leading, lanes] })
-      await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
-      // A crash while it starts is told, not thrown.
-      if (crash !== undefined) throw crash
-      this.#consumer = consumer
-    } catch (error) {
-      await consumer.disconnect().catch(() => undefined)
-      throw error
-    }
   }
 
   async post(body: Buffer): Promise<void> {
     const topic = boardTopic(this.#options.prefix)
     try {
-      await this.#producer.send({ topic, acks: -1, messages: [{ partition: 0, key: null, value: body }] })
+      await this.#poster.send([{ topic, messages: [{ partition: 0, key: null, value: body }] }])
     } catch (error) {
       throw kafkaError(error, topic)
     }
@@ -149,7 +120,7 @@ export class KafkaCutBoard implements CutBoard {
     const topic = boardTopic(this.#options.prefix)
     const { low, high } = await this.#ends(topic, 0)
     const reader = new PartitionReader(
-      this.#cluster,
+      this.#fetcher,
       topic,
       0,
       high - LOOK_BACK > low ? high - LOOK_BACK : low,
@@ -164,20 +135,18 @@ export class KafkaCutBoard implements CutBoard {
 
   async #ends(topic: string, partition: number): Promise<{ readonly low: bigint; readonly high: bigint }> {
     try {
-      const found = (await this.#admin.fetchTopicOffsets(topic)).find(
-        (offsets) => offsets.partition === partition,
-      )
+      const found = (await this.#admin.ends(topic)).find((end) => end.partition === partition)
       if (found === undefined)
         throw new TidemarkError('LOG_UNREACHABLE', `${topic}/${partition} is not there`)
-      return { low: BigInt(found.low), high: BigInt(found.high) }
+      return found
     } catch (error) {
       throw kafkaError(error, topic)
     }
   }
 
   async close(): Promise<void> {
-    for (const part of [this.#consumer, this.#producer, this.#admin])
-      await part?.disconnect().catch(() => undefined)
-    await this.#cluster.disconnect().catch(() => undefined)
+    await this.#member?.leave().catch(() => undefined)
+    for (const part of [this.#poster, this.#admin, this.#fetcher])
+      await part.disconnect().catch(() => undefined)
   }
 }

@@ -2,8 +2,6 @@
  * ChangeLog over Kafka: topics of tables for everybody, one topic of transactions that says what is complete. Wiring
  * only: units are filled here, written by one class and read by another.
  */
-import type { Admin } from 'kafkajs'
-import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { GrowingMark } from '../../../core/growing-mark.ts'
 import { LIMITS } from '../../../core/limits.ts'
@@ -18,19 +16,16 @@ import {
   type LogPlace,
   type TransactionPart,
 } from '../../../core/transaction.ts'
-import {
-  kafkaError,
-  type KafkaSettings,
-  logName,
-  openCluster,
-  openKafka,
-  transactionalId,
-} from '../client/connection.ts'
+import type { KafkaAdmin, KafkaFetcher } from '../client/client.ts'
+import { openClient } from '../client/connection.ts'
+import { kafkaError } from '../client/errors.ts'
+import type { KafkaSettings } from '../client/settings.ts'
 import { type LogTail, TailReader } from '../reading/log-tail.ts'
 import { OpenUnit } from '../writing/open-unit.ts'
 import { PartitionEnds } from '../topics/partition-ends.ts'
 import { Registry, type RegistrySettings } from '../registry/registry.ts'
 import { type TableRecordOptions, TableRecords } from '../records/table-records.ts'
+import { logName, transactionalId } from '../records/log-name.ts'
 import { transactionsTopic } from '../records/topic-name.ts'
 import { Topics } from '../topics/topics.ts'
 import { UnitReader } from '../reading/unit-reader.ts'
@@ -84,8 +79,8 @@ const NOTHING: LogTail = { complete: ORIGIN, open: undefined, last: undefined, p
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
-  readonly #cluster: Cluster
-  readonly #admin: Admin
+  readonly #fetcher: KafkaFetcher
+  readonly #admin: KafkaAdmin
   readonly #writer: UnitWriter | undefined
   readonly #reader: UnitReader
   readonly #tables = new Map<string, TableRecords>()
@@ -110,15 +105,15 @@ export class KafkaChangeLog implements ChangeLog {
   private constructor(
     options: KafkaLogOptions,
     parts: {
-      cluster: Cluster
-      admin: Admin
+      fetcher: KafkaFetcher
+      admin: KafkaAdmin
       writer: UnitWriter | undefined
       reader: UnitReader
       tail: LogTail
     },
   ) {
     this.#options = options
-    this.#cluster = parts.cluster
+    this.#fetcher = parts.fetcher
     this.#admin = parts.admin
     this.#writer = parts.writer
     this.#reader = parts.reader
@@ -127,20 +122,19 @@ export class KafkaChangeLog implements ChangeLog {
 
   /** Connects, fences every older writer, and finds the end of the log. @throws TidemarkError LOG_… */
   static async open(options: KafkaLogOptions, signal: AbortSignal): Promise<KafkaChangeLog> {
-    const kafka = openKafka(options.settings)
-    const admin = kafka.admin()
-    const cluster = openCluster(options.settings)
+    const client = openClient(options.settings)
+    const admin = client.admin()
+    const fetcher = client.fetcher()
     let writer: UnitWriter | undefined
     try {
       await admin.connect()
-      await cluster.connect()
+      await fetcher.connect()
       const transactions = transactionsTopic(options.prefix)
       const topics = new Topics(admin, options.clock, options.replicationFactor)
       await topics.ensure(transactions, 1)
-      const { clusterId } = await admin.describeCluster()
-      const log = logName(clusterId, options.prefix)
-      const ends = (await admin.fetchTopicOffsets(transactions))[0]
-      const low = BigInt(ends?.low ?? '0')
+      const log = logName((await admin.cluster()).id, options.prefix)
+      const ends = (await admin.ends(transactions))[0]
+      const low = ends?.low ?? 0n
       if (options.role === 'compactor' && options.place?.log !== log)
         throw new TidemarkError(
           'LOG_UNREACHABLE',
@@ -150,17 +144,17 @@ export class KafkaChangeLog implements ChangeLog {
         options.place?.log === log
           ? options.place
           : { log, from: low, at: low, since: 0, unit: '', idsFrom: low }
-      if (place.unit !== '' && BigInt(ends?.high ?? '0') <= place.at)
+      if (place.unit !== '' && (ends?.high ?? 0n) <= place.at)
         throw new TidemarkError(
           'LOG_HOLE',
-          `${transactions} ends at offset ${ends?.high ?? '0'}, and ${place.at} was read from it: it was shortened or made anew`,
+          `${transactions} ends at offset ${ends?.high ?? 0n}, and ${place.at} was read from it: it was shortened or made anew`,
         )
       const registry = new Registry(options.registry)
       const { generation, stream, term, clock, randomness, after } = options
       const drain: { check?: () => void; durable?: () => Position } = {}
       if (options.role !== 'compactor')
         writer = new UnitWriter({
-          kafka,
+          client,
           topics,
           registry,
           transactions,
@@ -174,7 +168,7 @@ export class KafkaChangeLog implements ChangeLog {
           randomness,
           confirm: options.confirm,
           tail: new TailReader({
-            cluster,
+            fetcher,
             ends: new PartitionEnds(admin, clock),
             topic: transactions,
             generation,
@@ -191,7 +185,7 @@ export class KafkaChangeLog implements ChangeLog {
       const tail = (await writer?.open(signal)) ?? NOTHING
       const reader = new UnitReader({
         onDone: () => drain.check?.(),
-        cluster,
+        fetcher,
         registry,
         topic: transactions,
         generation,
@@ -204,14 +198,14 @@ export class KafkaChangeLog implements ChangeLog {
         clock,
         ...(options.onForeign === undefined ? {} : { onForeign: options.onForeign }),
       })
-      const opened = new KafkaChangeLog(options, { cluster, admin, writer, reader, tail })
+      const opened = new KafkaChangeLog(options, { fetcher, admin, writer, reader, tail })
       drain.check = () => opened.#checkDrained()
       drain.durable = () => opened.durable
       return opened
     } catch (error) {
       await writer?.close()
       await admin.disconnect().catch(() => undefined)
-      await cluster.disconnect().catch(() => undefined)
+      await fetcher.disconnect().catch(() => undefined)
       throw kafkaError(error, 'the change log')
     }
   }
@@ -377,7 +371,7 @@ export class KafkaChangeLog implements ChangeLog {
     await this.#writing?.catch(() => undefined)
     await this.#writer?.close()
     await this.#admin.disconnect().catch(() => undefined)
-    await this.#cluster.disconnect().catch(() => undefined)
+    await this.#fetcher.disconnect().catch(() => undefined)
   }
 }
 

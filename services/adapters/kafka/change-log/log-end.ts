@@ -1,16 +1,11 @@
 /** Where a log ends now, and whose it is: for beginning to write, or anew behind what it lost. */
 import type { Clock } from '../../../core/clock.ts'
-import { TidemarkError } from '../../../core/errors.ts'
-import {
-  kafkaError,
-  type KafkaSettings,
-  logName,
-  olderTransactionalId,
-  openCluster,
-  openKafka,
-} from '../client/connection.ts'
+import { openClient } from '../client/connection.ts'
+import { answerOf, kafkaError } from '../client/errors.ts'
+import type { KafkaSettings } from '../client/settings.ts'
 import { HEAD_BYTES } from '../reading/log-tail.ts'
 import { PartitionReader } from '../reading/partition-reader.ts'
+import { logName, olderTransactionalId } from '../records/log-name.ts'
 import { transactionsTopic } from '../records/topic-name.ts'
 import { Topics } from '../topics/topics.ts'
 import { decodeUnit, HEADER } from '../records/unit.ts'
@@ -33,17 +28,17 @@ export async function findLogEnd(
   replicationFactor: number,
   clock: Clock,
 ): Promise<LogEnd> {
-  const admin = openKafka(settings).admin()
+  const admin = openClient(settings).admin()
   try {
     await admin.connect()
     const topic = transactionsTopic(prefix)
     await new Topics(admin, clock, replicationFactor).ensure(topic, 1)
-    const { clusterId } = await admin.describeCluster()
-    const found = (await admin.fetchTopicOffsets(topic))[0]
+    const { id } = await admin.cluster()
+    const found = (await admin.ends(topic))[0]
     return {
-      log: logName(clusterId, prefix),
-      low: BigInt(found?.low ?? '0'),
-      at: BigInt(found?.high ?? '0'),
+      log: logName(id, prefix),
+      low: found?.low ?? 0n,
+      at: found?.high ?? 0n,
     }
   } catch (error) {
     throw kafkaError(error, 'the change log')
@@ -59,13 +54,13 @@ export async function lastStreams(
   { low, at }: LogEnd,
 ): Promise<ReadonlySet<string>> {
   const streams = new Set<string>()
-  const cluster = openCluster(settings)
+  const fetcher = openClient(settings).fetcher()
   const { signal } = new AbortController()
   try {
-    await cluster.connect()
+    await fetcher.connect()
     const topic = transactionsTopic(prefix)
     const from = at - LOOK_BACK > low ? at - LOOK_BACK : low
-    const reader = new PartitionReader(cluster, topic, 0, from, HEADER, { clock: settings.clock })
+    const reader = new PartitionReader(fetcher, topic, 0, from, HEADER, { clock: settings.clock })
     while (reader.next < at) {
       const record = await reader.available(signal)
       if (record === undefined) break
@@ -76,26 +71,21 @@ export async function lastStreams(
   } catch (error) {
     throw kafkaError(error, 'the change log')
   } finally {
-    await cluster.disconnect().catch(() => undefined)
+    await fetcher.disconnect().catch(() => undefined)
   }
 }
 
 /** Ends what a writer of an older version may still have under way: this version's writers have another name. @throws TidemarkError LOG_… */
 export async function fenceOlderWriter(settings: KafkaSettings, prefix: string): Promise<void> {
-  const producer = openKafka(settings).producer({
-    transactionalId: olderTransactionalId(prefix),
-    idempotent: true,
-    maxInFlightRequests: 1,
-    allowAutoTopicCreation: false,
-  })
+  const writer = openClient(settings).writer({ transactionalId: olderTransactionalId(prefix) })
   try {
-    await producer.connect()
-    await (await producer.transaction()).abort()
+    await writer.connect()
+    await (await writer.begin()).abort()
   } catch (error) {
-    const known = kafkaError(error, 'the writer of an older version')
     // Whoever may not use the name has never written under it.
-    if (!(known instanceof TidemarkError && /TRANSACTIONAL_ID_AUTHORIZATION/.test(known.message))) throw known
+    if (answerOf(error) !== 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED')
+      throw kafkaError(error, 'the writer of an older version')
   } finally {
-    await producer.disconnect().catch(() => undefined)
+    await writer.disconnect().catch(() => undefined)
   }
 }

@@ -4,7 +4,7 @@
  * the version).
  */
 import { createRequire } from 'node:module'
-import { TidemarkError } from '../../../core/errors.ts'
+import { DamagedBatchError } from './damaged-batch.ts'
 
 interface Decoder {
   readonly buffer: Buffer
@@ -18,13 +18,6 @@ const FRONT_BYTES = 12
 const CRC_AT = 17
 /** What the checksum covers. */
 const CRC_FROM = 21
-
-/** Asked for again, it may come whole; else what it held is lost. */
-export class DamagedBatchError extends TidemarkError {
-  constructor(offset: bigint) {
-    super('LOG_HOLE', `the batch at offset ${offset} is damaged: its checksum is another`)
-  }
-}
 
 const require = createRequire(import.meta.url)
 const crc32C = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number

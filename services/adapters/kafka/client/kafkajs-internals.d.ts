@@ -1,31 +1,5 @@
 /** What the fetch loop takes from inside kafkajs 2.2.4 (pinned; its consumer cannot be given partitions and offsets by hand). */
 declare module 'kafkajs/src/cluster/index.js' {
-  interface FetchedMessage {
-    readonly offset: string
-    readonly timestamp: string
-    readonly key: Buffer | null
-    readonly value: Buffer | null
-    readonly headers?: Readonly<Record<string, Buffer | undefined>>
-    readonly isControlRecord: boolean
-    readonly batchContext: {
-      readonly producerId: string
-      readonly inTransaction: boolean
-      readonly lastOffsetDelta: number
-      readonly firstOffset: string
-    }
-  }
-  export interface FetchedPartition {
-    readonly partition: number
-    readonly errorCode: number
-    readonly highWatermark: string
-    readonly lastStableOffset: string
-    /** log_start_offset, as kafkajs names it */
-    readonly lastStartOffset: string
-    readonly abortedTransactions:
-      | readonly { readonly producerId: string; readonly firstOffset: string }[]
-      | null
-    readonly messages: readonly FetchedMessage[]
-  }
   interface Broker {
     fetch(request: {
       readonly replicaId?: number
@@ -42,12 +16,7 @@ declare module 'kafkajs/src/cluster/index.js' {
           readonly maxBytes: number
         }[]
       }[]
-    }): Promise<{
-      readonly responses: readonly {
-        readonly topicName: string
-        readonly partitions: readonly FetchedPartition[]
-      }[]
-    }>
+    }): Promise<{ readonly responses: readonly import('./client.ts').FetchedTopic[] }>
   }
   class Cluster {
     constructor(options: Readonly<Record<string, unknown>>)

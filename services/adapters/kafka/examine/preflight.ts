@@ -1,8 +1,9 @@
 /** Findings about a cluster: settings under which records that were accepted can vanish, or never be accepted. */
-import { ConfigResourceTypes } from '../client/kafkajs-types.ts'
 import { asTidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
-import { kafkaError, type KafkaSettings, openKafka } from '../client/connection.ts'
+import { openClient } from '../client/connection.ts'
+import { kafkaError } from '../client/errors.ts'
+import type { KafkaSettings } from '../client/settings.ts'
 import { examinePartitions } from './partition-counts.ts'
 import { Registry, type RegistrySettings } from '../registry/registry.ts'
 import { examineTopics } from './topic-settings.ts'
@@ -44,17 +45,17 @@ async function examineCluster(wanted: KafkaExamination): Promise<readonly Findin
     wanted.acknowledge === 'log'
       ? ', which is a gap: a new generation follows'
       : ', and the source sends everything behind it again'
-  const admin = openKafka(wanted.settings).admin()
+  const admin = openClient(wanted.settings).admin()
   try {
     await admin.connect()
-    const cluster = await admin.describeCluster()
-    const ours = (await admin.listTopics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
+    const { brokers } = await admin.cluster()
+    const ours = (await admin.topics()).filter((topic) => topic.startsWith(`${wanted.prefix}.`))
     // Where the topics are there already, a broker is down, and the others go on.
-    if (cluster.brokers.length < wanted.replicationFactor)
+    if (brokers.length < wanted.replicationFactor)
       say(
         ours.length > 0 ? 'warn' : 'refuse',
         'KAFKA_BROKERS',
-        `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${cluster.brokers.length} brokers`,
+        `kafka.replicationFactor is ${wanted.replicationFactor}, the cluster has ${brokers.length} brokers`,
         'start or add brokers, or lower kafka.replicationFactor',
       )
     if (wanted.replicationFactor < 2)
@@ -66,15 +67,9 @@ async function examineCluster(wanted: KafkaExamination): Promise<readonly Findin
           : 'topics have one replica: a lost broker loses what is not in the store yet (the source sends it again)',
         'kafka.replicationFactor: 3',
       )
-    const broker = cluster.brokers[0]
+    const broker = brokers[0]
     if (broker !== undefined) {
-      const described = await admin.describeConfigs({
-        includeSynonyms: false,
-        resources: [{ type: ConfigResourceTypes.BROKER, name: String(broker.nodeId) }],
-      })
-      const value = new Map(
-        described.resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]),
-      )
+      const value = await admin.brokerSettings(broker)
       if (wanted.replicationFactor >= 3 && Number(value.get('min.insync.replicas') ?? 1) < 2)
         say(
           'warn',
@@ -106,8 +101,8 @@ async function examineCluster(wanted: KafkaExamination): Promise<readonly Findin
         )
     }
     if (ours.length > 0) {
-      const { topics } = await admin.fetchTopicMetadata({ topics: ours })
-      const counted = topics.map(({ name, partitions }) => ({ name, partitions: partitions.length }))
+      const led = await admin.leaders(ours)
+      const counted = led.map(({ topic, leaders }) => ({ name: topic, partitions: leaders.length }))
       findings.push(...examinePartitions(counted, wanted))
     }
     findings.push(

@@ -1,7 +1,6 @@
 /** Findings about the settings of single topics: an operator changed them since, or made the topic by hand. */
-import type { Admin } from 'kafkajs'
 import type { Finding } from '../../../core/finding.ts'
-import { ConfigResourceTypes, ConfigSources } from '../client/kafkajs-types.ts'
+import type { KafkaAdmin } from '../client/client.ts'
 
 export interface TopicLimits {
   readonly replicationFactor: number
@@ -26,27 +25,22 @@ const INHERITED: ReadonlySet<string> = new Set(['cleanup.policy'])
 const NAMED = 5
 
 export async function examineTopics(
-  admin: Admin,
+  admin: KafkaAdmin,
   topics: readonly string[],
   limits: TopicLimits,
 ): Promise<Finding[]> {
   if (topics.length === 0) return []
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: [...NAMES] })),
-  })
   const found = new Map<string, { readonly said: Said; readonly topics: string[] }>()
-  for (const { resourceName, configEntries } of resources)
-    for (const { configName, configValue, configSource } of configEntries) {
-      // Of the others the brokers' own findings tell.
-      if (Number(configSource) !== ConfigSources.TOPIC && !INHERITED.has(configName)) continue
-      const said = finding(configName, configValue, limits)
-      if (said === undefined) continue
-      const key = `${configName}=${configValue}`
-      const held = found.get(key) ?? { said, topics: [] }
-      held.topics.push(resourceName)
-      found.set(key, held)
-    }
+  for (const { topic, name, value, isOwn } of await admin.topicSettings(topics, NAMES)) {
+    // Of the others the brokers' own findings tell.
+    if (!isOwn && !INHERITED.has(name)) continue
+    const said = finding(name, value, limits)
+    if (said === undefined) continue
+    const key = `${name}=${value}`
+    const held = found.get(key) ?? { said, topics: [] }
+    held.topics.push(topic)
+    found.set(key, held)
+  }
   return [...found.values()].map(({ said, topics: of }) => {
     const more = of.length > NAMED ? ` and ${of.length - NAMED} more` : ''
     return { ...said, what: said.what(`${of.slice(0, NAMED).join(', ')}${more}`) }

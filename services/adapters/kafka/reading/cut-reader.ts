@@ -1,7 +1,9 @@
 /** Reads the transactions of ordered cuts, one range after the other; goes back to an earlier place where it has to. */
-import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { TransactionPart } from '../../../core/transaction.ts'
-import { kafkaError, type KafkaSettings, openCluster } from '../client/connection.ts'
+import type { KafkaFetcher } from '../client/client.ts'
+import { openClient } from '../client/connection.ts'
+import { kafkaError } from '../client/errors.ts'
+import type { KafkaSettings } from '../client/settings.ts'
 import { Registry, type RegistrySettings } from '../registry/registry.ts'
 import { transactionsTopic } from '../records/topic-name.ts'
 import { UnitReader, type UnitRange } from './unit-reader.ts'
@@ -22,14 +24,14 @@ export type LoggedCut = UnitRange & { readonly from: bigint; readonly since: num
 
 export class CutReader {
   readonly #options: CutReaderOptions
-  readonly #cluster: Cluster
+  readonly #fetcher: KafkaFetcher
   readonly #registry: Registry
   #reader: UnitReader | undefined
   #since = 0
 
   private constructor(options: CutReaderOptions) {
     this.#options = options
-    this.#cluster = openCluster(options.settings)
+    this.#fetcher = openClient(options.settings).fetcher()
     this.#registry = new Registry(options.registry)
   }
 
@@ -37,7 +39,7 @@ export class CutReader {
   static async open(options: CutReaderOptions): Promise<CutReader> {
     const reader = new CutReader(options)
     try {
-      await reader.#cluster.connect()
+      await reader.#fetcher.connect()
       return reader
     } catch (error) {
       await reader.close()
@@ -53,7 +55,7 @@ export class CutReader {
     if (this.#reader?.reaches(cut.first) !== true || isBehind || this.#since !== cut.since) {
       this.#since = cut.since
       this.#reader = new UnitReader({
-        cluster: this.#cluster,
+        fetcher: this.#fetcher,
         registry: this.#registry,
         topic: transactionsTopic(prefix),
         acknowledge,
@@ -73,6 +75,6 @@ export class CutReader {
   }
 
   async close(): Promise<void> {
-    await this.#cluster.disconnect().catch(() => undefined)
+    await this.#fetcher.disconnect().catch(() => undefined)
   }
 }

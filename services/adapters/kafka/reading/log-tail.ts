@@ -3,11 +3,11 @@
  * shows the last unit that is known of it, at its place: one that was shortened or made anew ends with an older unit, and
  * whoever went on behind that would chain over a hole.
  */
-import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { laterPosition, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
 import type { LogPlace } from '../../../core/transaction.ts'
+import type { KafkaFetcher } from '../client/client.ts'
 import { type PartitionEnd, type PartitionEnds, partitionKey } from '../topics/partition-ends.ts'
 import { PartitionReader } from './partition-reader.ts'
 import { decodeUnit, HEADER, isOurs, type Unit, unitName, type UnitPartition } from '../records/unit.ts'
@@ -36,7 +36,7 @@ export interface LogTail {
 }
 
 export interface TailReaderOptions {
-  readonly cluster: Cluster
+  readonly fetcher: KafkaFetcher
   readonly ends: PartitionEnds
   readonly topic: string
   readonly generation: number
@@ -70,10 +70,10 @@ export class TailReader {
    * @throws TidemarkError LOG_HOLE where the log no longer has what it had
    */
   async read(signal: AbortSignal): Promise<LogTail> {
-    const { cluster, topic, place, clock } = this.#options
+    const { fetcher, topic, place, clock } = this.#options
     const end = await this.#end(signal)
     const start = this.#last === undefined ? place.from : this.#last.offset
-    const reader = new PartitionReader(cluster, topic, 0, start > end.low ? start : end.low, HEADER, {
+    const reader = new PartitionReader(fetcher, topic, 0, start > end.low ? start : end.low, HEADER, {
       clock,
     })
     // Retention took it, and it stood before what is left: readers prove by the chain what follows.

@@ -1,13 +1,12 @@
 /**
  * Reads one topic-partition from a given offset, committed records only. Which records were aborted follows from the
- * broker's list and the control records (KIP-98, "Consumer"), not from kafkajs' own filter, which lets some through.
+ * broker's list and the control records (KIP-98, "Consumer"), not from the client's own filter, which lets some through.
  */
-import type Cluster from 'kafkajs/src/cluster/index.js'
-import type { FetchedPartition } from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import { kafkaError } from '../client/connection.ts'
-import { DamagedBatchError } from '../client/kafkajs-checksums.ts'
+import type { FetchedPartition, KafkaFetcher } from '../client/client.ts'
+import { DamagedBatchError } from '../client/damaged-batch.ts'
+import { answerOf, kafkaError } from '../client/errors.ts'
 import { STREAM_HEADER } from '../records/unit.ts'
 
 export interface LogRecord {
@@ -42,7 +41,7 @@ const HELD_MS = 120_000
 export class PartitionReader {
   readonly topic: string
   readonly partition: number
-  readonly #cluster: Cluster
+  readonly #fetcher: KafkaFetcher
   readonly #header: string
   /** The next offset to fetch. */
   next: bigint
@@ -54,7 +53,7 @@ export class PartitionReader {
   readonly #clock: Clock
 
   constructor(
-    cluster: Cluster,
+    fetcher: KafkaFetcher,
     topic: string,
     partition: number,
     from: bigint,
@@ -63,7 +62,7 @@ export class PartitionReader {
   ) {
     this.#clock = clock
     this.#shortTries = shortTries
-    this.#cluster = cluster
+    this.#fetcher = fetcher
     this.topic = topic
     this.partition = partition
     this.next = from
@@ -170,7 +169,7 @@ export class PartitionReader {
             `${this.topic}/${this.partition} no longer has offset ${this.next}: its retention ran ahead, or it was made anew`,
             { cause: error },
           )
-        if (!known.message.includes('UNKNOWN_TOPIC') || !isThere) throw known
+        if (!answerOf(error).startsWith('UNKNOWN_TOPIC') || !isThere) throw known
         // A topic that had records and is gone for so long was deleted, and what it held with it.
         if (left <= 0)
           throw new TidemarkError(
@@ -231,56 +230,34 @@ export class PartitionReader {
     }
   }
 
-  /** Its broker; undefined while the cluster's metadata does not have it. */
+  /** Its broker; undefined while that is not known. */
   get leader(): string | undefined {
-    try {
-      return Object.keys(this.#cluster.findLeaderForPartitions(this.topic, [this.partition]))[0]
-    } catch {
-      return undefined
-    }
+    return this.#fetcher.leader(this.topic, this.partition)
   }
 
   /** One fetch from the partition's leader. */
-  async ask(maxWaitTime: number) {
-    let nodeId = this.leader
-    if (nodeId === undefined) {
-      await this.#cluster.addMultipleTargetTopics([this.topic])
-      await this.#cluster.refreshMetadata()
-      nodeId = this.leader
-    }
-    if (nodeId === undefined)
-      throw new TidemarkError('LOG_UNREACHABLE', `${this.topic}/${this.partition} has no leader`)
+  async ask(waitMs: number): Promise<FetchedPartition> {
+    if (this.leader === undefined) await this.#fetcher.lookUp(this.topic)
+    const { leader, topic } = this
+    if (leader === undefined)
+      throw new TidemarkError('LOG_UNREACHABLE', `${topic}/${this.partition} has no leader`)
     try {
-      const broker = await this.#cluster.findBroker({ nodeId })
-      const { responses } = await broker.fetch({
-        isolationLevel: 1,
-        maxWaitTime,
-        minBytes: 1,
-        maxBytes: FETCH_BYTES,
-        topics: [
-          {
-            topic: this.topic,
-            partitions: [
-              {
-                partition: this.partition,
-                currentLeaderEpoch: -1,
-                fetchOffset: String(this.next),
-                maxBytes: FETCH_BYTES,
-              },
-            ],
-          },
-        ],
+      const wanted = { partition: this.partition, offset: this.next, bytes: FETCH_BYTES }
+      const [found] = await this.#fetcher.fetch(leader, {
+        waitMs,
+        bytes: FETCH_BYTES,
+        topics: [{ topic, partitions: [wanted] }],
       })
-      const partition = responses[0]?.partitions[0]
+      const partition = found?.partitions[0]
       if (partition === undefined)
         throw new TidemarkError(
           'LOG_UNREACHABLE',
-          `${this.topic}/${this.partition}: an answer without the partition`,
+          `${topic}/${this.partition}: an answer without the partition`,
         )
       return partition
     } catch (error) {
       // A leader that moved is found again by the next try.
-      await this.#cluster.refreshMetadata().catch(() => undefined)
+      await this.#fetcher.lookUp().catch(() => undefined)
       throw error
     }
   }
@@ -293,7 +270,7 @@ export class PartitionReader {
  * @param bytesEach of a partition: less than usual where what comes behind is not wanted
  */
 export async function fetchTogether(
-  cluster: Cluster,
+  fetcher: KafkaFetcher,
   wanted: readonly { readonly reader: PartitionReader; readonly offset: bigint }[],
   bytesEach: number = FETCH_BYTES,
 ): Promise<void> {
@@ -310,20 +287,12 @@ export async function fetchTogether(
       if (readers.length < 2) return
       const topics = new Map<string, PartitionReader[]>()
       for (const reader of readers) topics.set(reader.topic, [...(topics.get(reader.topic) ?? []), reader])
-      const broker = await cluster.findBroker({ nodeId })
-      const { responses } = await broker.fetch({
-        isolationLevel: 1,
-        maxWaitTime: WAIT_MS,
-        minBytes: 1,
-        maxBytes: TOGETHER_BYTES,
+      const responses = await fetcher.fetch(nodeId, {
+        waitMs: WAIT_MS,
+        bytes: TOGETHER_BYTES,
         topics: [...topics].map(([topic, of]) => ({
           topic,
-          partitions: of.map((reader) => ({
-            partition: reader.partition,
-            currentLeaderEpoch: -1,
-            fetchOffset: String(reader.next),
-            maxBytes: bytesEach,
-          })),
+          partitions: of.map(({ partition, next }) => ({ partition, offset: next, bytes: bytesEach })),
         })),
       })
       for (const { topicName, partitions } of responses)

@@ -2,7 +2,6 @@
  * Brings units back from Kafka as the transactions that went in. For each progress record it reads exactly the records
  * that the unit wrote: their ids, their dense numbers and their count prove that none is missing and none is another's.
  */
-import type Cluster from 'kafkajs/src/cluster/index.js'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { comparePositions, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
@@ -16,6 +15,7 @@ import type {
 } from '../../../core/transaction.ts'
 import { ByteSource } from '../../../formats/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../../formats/change-schema.ts'
+import type { KafkaFetcher } from '../client/client.ts'
 import { parseControl } from '../records/control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
 import { fetchTogether, PartitionReader } from './partition-reader.ts'
@@ -34,7 +34,7 @@ import {
 } from '../records/unit.ts'
 
 export interface UnitReaderOptions {
-  readonly cluster: Cluster
+  readonly fetcher: KafkaFetcher
   readonly registry: Registry
   /** What the source was acknowledged with: with the store alone it can send again what the log cannot give back. */
   readonly acknowledge: 'segment' | 'log'
@@ -231,7 +231,7 @@ export class UnitReader {
     const bytesEach =
       offset === last ? Math.round((2 * unit.bytes) / Math.max(1, written.length)) + RECORD_HEADS : undefined
     await fetchTogether(
-      this.#options.cluster,
+      this.#options.fetcher,
       written.map((partition) => ({ reader: this.#readerOf(partition), offset: partition.offset })),
       bytesEach,
     )
@@ -282,8 +282,8 @@ export class UnitReader {
   }
 
   #open({ topic, partition, first }: Pick<UnitPartition, 'topic' | 'partition' | 'first'>): PartitionReader {
-    const { cluster, clock } = this.#options
-    return new PartitionReader(cluster, topic, partition, first, HEADER, { clock })
+    const { fetcher, clock } = this.#options
+    return new PartitionReader(fetcher, topic, partition, first, HEADER, { clock })
   }
 
   async #change(

@@ -1,7 +1,7 @@
 /** Where partitions begin and end now, as their leaders say: a leader that does not know its own end yet says so, and is asked again. */
-import type { Admin } from 'kafkajs'
 import type { Clock } from '../../../core/clock.ts'
-import { kafkaError } from '../client/connection.ts'
+import type { KafkaAdmin } from '../client/client.ts'
+import { kafkaError } from '../client/errors.ts'
 
 export interface PartitionEnd {
   /** The first offset that is still there. */
@@ -21,10 +21,10 @@ export function partitionKey(partition: { readonly topic: string; readonly parti
 }
 
 export class PartitionEnds {
-  readonly #admin: Admin
+  readonly #admin: KafkaAdmin
   readonly #clock: Clock
 
-  constructor(admin: Admin, clock: Clock) {
+  constructor(admin: KafkaAdmin, clock: Clock) {
     this.#admin = admin
     this.#clock = clock
   }
@@ -37,8 +37,8 @@ export class PartitionEnds {
       for (let topic = waiting.pop(); topic !== undefined; topic = waiting.pop()) {
         signal.throwIfAborted()
         try {
-          for (const { partition, low, high } of await this.#admin.fetchTopicOffsets(topic))
-            ends.set(partitionKey({ topic, partition }), { low: BigInt(low), high: BigInt(high) })
+          for (const { partition, low, high } of await this.#admin.ends(topic))
+            ends.set(partitionKey({ topic, partition }), { low, high })
         } catch (error) {
           throw kafkaError(error, `the ends of ${topic}`)
         }
@@ -51,7 +51,7 @@ export class PartitionEnds {
   async #present(wanted: readonly string[], signal: AbortSignal): Promise<string[]> {
     for (let left = ABSENT_TRIES; ; left--) {
       try {
-        const all = new Set(await this.#admin.listTopics())
+        const all = new Set(await this.#admin.topics())
         const there = wanted.filter((topic) => all.has(topic))
         if (there.length === wanted.length || left <= 0) return there
       } catch (error) {

@@ -1,21 +1,21 @@
 /** Makes topics, and knows which are there. Never changes one that exists: its owner may have tuned it. */
-import kafkajs, { type Admin } from 'kafkajs'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import { kafkaError } from '../client/connection.ts'
+import type { KafkaAdmin } from '../client/client.ts'
+import { answerOf, kafkaError, mayPass } from '../client/errors.ts'
 import { metricName, withDigest } from '../records/topic-name.ts'
 
 const TRIES = 50
 
 export class Topics {
-  readonly #admin: Admin
+  readonly #admin: KafkaAdmin
   readonly #clock: Clock
   readonly #replicationFactor: number
   readonly #known = new Map<string, Promise<void>>()
   /** Wanted names, and the topics' own. */
   readonly #names = new Map<string, string>()
 
-  constructor(admin: Admin, clock: Clock, replicationFactor: number) {
+  constructor(admin: KafkaAdmin, clock: Clock, replicationFactor: number) {
     this.#admin = admin
     this.#clock = clock
     this.#replicationFactor = replicationFactor
@@ -41,7 +41,7 @@ export class Topics {
     if (known !== undefined) return known
     let there: readonly string[]
     try {
-      there = await this.#admin.listTopics()
+      there = await this.#admin.topics()
     } catch (error) {
       throw kafkaError(error, 'the list of topics')
     }
@@ -62,14 +62,14 @@ export class Topics {
     try {
       const isNew = await this.#create(topic, partitions)
       for (let left = TRIES; ; left--) {
-        const there = (await this.#described(topic))?.topics[0]?.partitions
+        const there = await this.#leaders(topic)
         if (there !== undefined && there.length < partitions)
           throw new TidemarkError(
             'LOG_REFUSED',
             `topic ${topic} has ${there.length} partitions, and ${partitions} are written`,
             { next: 'tidemark doctor  (says what it should have)' },
           )
-        const isLed = there?.every((partition) => partition.leader >= 0) === true
+        const isLed = there?.every((leader) => leader >= 0) === true
         if (isLed && (!isNew || (await this.#answers(topic)))) return
         if (left <= 0) throw new TidemarkError('LOG_UNREACHABLE', `topic ${topic} has no leader`)
         await this.#clock.sleep(50)
@@ -80,37 +80,29 @@ export class Topics {
   }
 
   /** False where it is there. Asked twice: the first answer may be about another topic that this client has used and that is gone. */
-  async #create(topic: string, numPartitions: number): Promise<boolean> {
-    // waitForLeaders of kafkajs fails on a fresh cluster: the metadata is asked for by the caller.
+  async #create(topic: string, partitions: number): Promise<boolean> {
     const wanted = {
-      waitForLeaders: false,
-      topics: [
-        {
-          topic,
-          numPartitions,
-          replicationFactor: this.#replicationFactor,
-          configEntries: [
-            { name: 'cleanup.policy', value: 'delete' },
-            // Clocks of sources and of ours may be ahead: retention goes by the brokers'.
-            { name: 'message.timestamp.type', value: 'LogAppendTime' },
-          ],
-        },
-      ],
+      topic,
+      partitions,
+      replicationFactor: this.#replicationFactor,
+      // Clocks of sources and of ours may be ahead: retention goes by the brokers'.
+      settings: { 'cleanup.policy': 'delete', 'message.timestamp.type': 'LogAppendTime' },
     }
     try {
-      return await this.#admin.createTopics(wanted)
+      return await this.#admin.make(wanted)
     } catch (error) {
+      const answer = answerOf(error)
       // A login that may make none uses those that somebody made for it.
-      if (typeName(error) === 'TOPIC_AUTHORIZATION_FAILED' && (await this.#isThere(topic))) return false
-      if (typeName(error) !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
-      return this.#admin.createTopics(wanted)
+      if (answer === 'TOPIC_AUTHORIZATION_FAILED' && (await this.#isThere(topic))) return false
+      if (answer !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
+      return this.#admin.make(wanted)
     }
   }
 
   /** Undefined where it cannot be told yet; not while it may not be. */
-  async #described(topic: string) {
+  async #leaders(topic: string): Promise<readonly number[] | undefined> {
     try {
-      return await this.#admin.fetchTopicMetadata({ topics: [topic] })
+      return (await this.#admin.leaders([topic]))[0]?.leaders
     } catch (error) {
       const known = kafkaError(error, `topic ${topic}`)
       if (known.code === 'LOG_REFUSED') throw known
@@ -119,16 +111,16 @@ export class Topics {
   }
 
   async #isThere(topic: string): Promise<boolean> {
-    return (await this.#admin.listTopics()).includes(topic)
+    return (await this.#admin.topics()).includes(topic)
   }
 
   /** A new topic's leaders are named before they know it themselves. */
   async #answers(topic: string): Promise<boolean> {
     try {
-      await this.#admin.fetchTopicOffsets(topic)
+      await this.#admin.ends(topic)
       return true
     } catch (error) {
-      if (error instanceof kafkajs.KafkaJSError && error.retriable) return false
+      if (mayPass(error)) return false
       throw error
     }
   }
@@ -146,8 +138,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 }
 
 function refusal(error: unknown, topic: string): TidemarkError | undefined {
-  const type = typeName(error)
-  if (type.endsWith('_AUTHORIZATION_FAILED')) return kafkaError(single(error), `topic ${topic}`)
+  const type = answerOf(error)
   // A broker that has just started is not counted yet: with fewer than the log needs, it waits for them.
   if (type === 'INVALID_REPLICATION_FACTOR')
     return new TidemarkError(
@@ -164,14 +155,4 @@ function refusal(error: unknown, topic: string): TidemarkError | undefined {
     cause: error,
     next,
   })
-}
-
-/** kafkajs answers for a list of topics: here there is one. */
-function single(error: unknown): unknown {
-  return (error as { errors?: readonly unknown[] } | null)?.errors?.[0] ?? error
-}
-
-function typeName(error: unknown): string {
-  const { type } = (single(error) ?? {}) as { readonly type?: unknown }
-  return typeof type === 'string' ? type : ''
 }

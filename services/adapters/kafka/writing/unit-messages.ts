@@ -1,6 +1,6 @@
-/** Messages of a unit on their way to kafkajs, and what it answers. */
-import type { RecordMetadata, TopicMessages } from 'kafkajs'
+/** Messages of a unit on their way to the client, and what it answers. */
 import { TidemarkError } from '../../../core/errors.ts'
+import type { TopicMessages, Written } from '../client/client.ts'
 
 /** One buffer for all keys and values of a unit: thousands of small ones cost more than what is in them. */
 export class Slab {
@@ -36,7 +36,7 @@ export function joined(round: readonly TopicMessages[]): TopicMessages[] {
   return [...topics.values()]
 }
 
-export function baseOffset(answers: readonly RecordMetadata[], topic: string, partition: number): bigint {
+export function baseOffset(answers: readonly Written[], topic: string, partition: number): bigint {
   const answer = answers.find((a) => a.topicName === topic && a.partition === partition)
   if (answer?.baseOffset === undefined)
     throw new TidemarkError(

@@ -3,11 +3,11 @@
  * error (hazard 75). What became of an unanswered commit is read back from the log itself, after the old producer is
  * fenced, so that a unit is in the log once.
  */
-import kafkajs, { type Kafka, type Producer, type ProducerRecord, type TopicMessages } from 'kafkajs'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { Backoff } from '../../../core/running-state.ts'
-import { kafkaError } from '../client/connection.ts'
+import type { KafkaClient, KafkaWriter, TopicMessages } from '../client/client.ts'
+import { kafkaError } from '../client/errors.ts'
 import type { LogTail, TailReader, TailUnit } from '../reading/log-tail.ts'
 import type { OpenUnit } from './open-unit.ts'
 import { partitionKey } from '../topics/partition-ends.ts'
@@ -30,7 +30,7 @@ import {
   type UnitPartition,
 } from '../records/unit.ts'
 
-/** Producers are exchanged long before sequence numbers wrap, which kafkajs does wrongly. */
+/** Producers are exchanged long before sequence numbers wrap, which the client does wrongly. */
 const UNITS_PER_PRODUCER = 100_000
 const TRANSACTION_MS = 60_000
 /** Of one batch: the broker's default limit is 1 MiB. */
@@ -49,7 +49,7 @@ export const UNIT_PARTITIONS = 40_000
 const FENCED_TRIES = 5
 
 export interface UnitWriterOptions {
-  readonly kafka: Kafka
+  readonly client: KafkaClient
   readonly topics: Topics
   readonly registry: Registry
   readonly transactions: string
@@ -72,7 +72,7 @@ export interface UnitWriterOptions {
 
 export class UnitWriter {
   readonly #options: UnitWriterOptions
-  #producer: Producer | undefined
+  #producer: KafkaWriter | undefined
   #sent = 0
   /** Of this term; every try has its own. */
   #unit = 0
@@ -152,18 +152,15 @@ export class UnitWriter {
   async #begin(signal: AbortSignal, tried: ReadonlySet<number> = new Set()): Promise<LogTail> {
     await this.#drop()
     await this.#options.confirm()
-    const producer = this.#options.kafka.producer({
+    const producer = this.#options.client.writer({
       transactionalId: this.#options.transactionalId,
-      idempotent: true,
-      maxInFlightRequests: 1,
-      transactionTimeout: TRANSACTION_MS,
-      allowAutoTopicCreation: false,
+      timeoutMs: TRANSACTION_MS,
     })
     let tail: LogTail
     try {
       await producer.connect()
-      // The first transaction makes kafkajs ask for a producer id, which fences: an empty one, given up.
-      await (await producer.transaction()).abort()
+      // The first transaction fences: an empty one, given up.
+      await (await producer.begin()).abort()
       // Nothing is sent by a producer before the log has shown where it ends: the last unit may be in it unanswered.
       tail = await this.#options.tail.read(signal)
       if (this.#isOpen) this.#proveLast(tail.last, tried)
@@ -243,12 +240,12 @@ export class UnitWriter {
     }
     const now = clock.elapsed()
     try {
-      const transaction = await this.#producer!.transaction()
+      const transaction = await this.#producer!.begin()
       onPoint?.('unit-begun')
       const changed: UnitPartition[] = []
-      // kafkajs makes one batch of all messages for a partition, and the broker limits a batch: several rounds.
+      // All messages for a partition become one batch, and the broker limits a batch: several rounds.
       for (const [i, round] of rounds.entries()) {
-        const answers = await transaction.sendBatch({ topicMessages: joined(round), acks: -1 })
+        const answers = await transaction.send(joined(round))
         if (i === rounds.length - 1) onPoint?.('unit-sent')
         for (const { topic, messages } of round) {
           const partition = messages[0]!.partition!
@@ -282,10 +279,8 @@ export class UnitWriter {
         stream,
       }
       const encoded = encodeUnit(progress)
-      const record: ProducerRecord = {
+      const record: TopicMessages = {
         topic: transactions,
-        acks: -1,
-        ...(encoded.length > PLAIN_BYTES ? { compression: kafkajs.CompressionTypes.GZIP } : {}),
         messages: [
           {
             partition: 0,
@@ -299,7 +294,8 @@ export class UnitWriter {
           },
         ],
       }
-      const offset = baseOffset(await transaction.send(record), transactions, 0)
+      const compression = encoded.length > PLAIN_BYTES ? 'gzip' : undefined
+      const offset = baseOffset(await transaction.send([record], compression), transactions, 0)
       if (this.#last !== undefined)
         this.#proveOffset(offset, { topic: transactions, partition: 0, offset: this.#last.offset })
       onPoint?.('unit-progress')
