@@ -2,7 +2,7 @@
 import type { Clock, Randomness } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Position } from '../core/position.ts'
-import { Backoff } from '../core/running-state.ts'
+import { growingPauses, isOutage, retrying } from '../core/retry.ts'
 import { encodedBytes, type TransactionPart } from '../core/transaction.ts'
 import type { Repository } from '../repository/repository.ts'
 import { CutObjects } from './cut-objects.ts'
@@ -31,24 +31,20 @@ export async function buildCut(request: CutRequest): Promise<MadeCut> {
   const { repository, generation, clock, randomness, signal } = request
   const gate = new CompressionGate()
   const cut = new OpenCut(request.from, clock.elapsed(), gate)
-  const retrying = async <T>(action: () => Promise<T>): Promise<T> => {
-    const backoff = new Backoff(clock, randomness)
-    for (;;) {
-      try {
-        return await action()
-      } catch (error) {
-        signal.throwIfAborted()
-        const known = await backoff.wait(error, signal)
-        request.onRetry?.({ code: known.code, message: known.message })
-      }
-    }
-  }
+  const patiently = <T>(action: () => Promise<T>): Promise<T> =>
+    retrying(action, {
+      clock,
+      pauses: growingPauses(randomness),
+      passes: isOutage,
+      signal,
+      onAgain: ({ code, message }) => request.onRetry?.({ code, message }),
+    })
   const objects = new CutObjects({
     repository,
     generation,
     randomness,
     signal,
-    retrying,
+    retrying: patiently,
     events: request.onPoint === undefined ? {} : { onPoint: request.onPoint.bind(request) },
   })
   let open = 0

@@ -1,5 +1,5 @@
 /** Stores a cut: its objects, then its ledger entries in their order, and then says what is durable. */
-import { Backoff } from '../core/running-state.ts'
+import { growingPauses, isOutage, retrying } from '../core/retry.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { type Position, positionText } from '../core/position.ts'
 import type { ControlRecord, GapNotice, SchemaChange, SchemaFacts } from '../core/transaction.ts'
@@ -179,16 +179,14 @@ export class CutStore {
   }
 
   /** Outages of the store: the same action again, with growing pauses, until it works or cannot. */
-  async retrying<T>(action: () => Promise<T>): Promise<T> {
-    const backoff = new Backoff(this.#options.clock, this.#options.randomness)
-    for (;;) {
-      try {
-        return await action()
-      } catch (error) {
-        this.signal.throwIfAborted()
-        const known = await backoff.wait(error, this.signal)
-        this.#options.events.onRetry?.({ code: known.code, message: known.message })
-      }
-    }
+  retrying<T>(action: () => Promise<T>): Promise<T> {
+    const { clock, randomness, events } = this.#options
+    return retrying(action, {
+      clock,
+      pauses: growingPauses(randomness),
+      passes: isOutage,
+      signal: this.signal,
+      onAgain: ({ code, message }) => events.onRetry?.({ code, message }),
+    })
   }
 }

@@ -1,20 +1,22 @@
 /** One abort signal, one first failure, abortable waits with back-off. A job owns one and asks it whether to go on. */
 import type { Clock, Randomness } from './clock.ts'
 import { asTidemarkError, type TidemarkError } from './errors.ts'
-import { LIMITS } from './limits.ts'
+import { growingPauses, isOutage } from './retry.ts'
 
+/** The same pauses as those of `retrying`, for loops that are more than one action tried again: they say when it went well. */
 export class Backoff {
   readonly #clock: Clock
   readonly #randomness: Randomness
-  #next: number = LIMITS.backoffMs[0]
+  #pauses: Iterator<number, never>
 
   constructor(clock: Clock, randomness: Randomness) {
     this.#clock = clock
     this.#randomness = randomness
+    this.#pauses = growingPauses(randomness)
   }
 
   reset(): void {
-    this.#next = LIMITS.backoffMs[0]
+    this.#pauses = growingPauses(this.#randomness)
   }
 
   /** Waits before the next try; throws the error itself when trying again cannot help. @param onAgain told where it can */
@@ -24,8 +26,8 @@ export class Backoff {
     onAgain?: (known: TidemarkError, pauseMs: number) => void,
   ): Promise<TidemarkError> {
     const known = asTidemarkError(error)
-    if (known.retry !== 'again') throw known
-    const pauseMs = this.#pauseMs()
+    if (!isOutage(known)) throw known
+    const pauseMs = this.#pauses.next().value
     onAgain?.(known, pauseMs)
     await this.#clock.sleep(pauseMs, signal)
     return known
@@ -33,14 +35,7 @@ export class Backoff {
 
   /** Longer each time, up to a limit. */
   async pause(signal: AbortSignal): Promise<void> {
-    await this.#clock.sleep(this.#pauseMs(), signal)
-  }
-
-  #pauseMs(): number {
-    const jitter = (this.#randomness.bytes(1)[0] ?? 0) / 255
-    const pause = this.#next * (0.75 + 0.5 * jitter)
-    this.#next = Math.min(this.#next * 2, LIMITS.backoffMs[1])
-    return pause
+    await this.#clock.sleep(this.#pauses.next().value, signal)
   }
 }
 
