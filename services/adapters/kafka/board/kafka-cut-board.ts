@@ -6,6 +6,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { CutBoard, CutRole } from '../../../core/ports/cut-board.ts'
+import { isOutage, pausesWithin, retrying } from '../../../core/retry.ts'
 import { deferred } from '../../../core/running-state.ts'
 import type { GroupMember, KafkaAdmin, KafkaClient, KafkaFetcher, KafkaPoster } from '../client/client.ts'
 import { openClient } from '../client/connection.ts'
@@ -78,24 +79,18 @@ export class KafkaCutBoard implements CutBoard {
 
   async join(listener: (role: CutRole) => void): Promise<void> {
     const { clock } = this.#options
-    const deadline = clock.elapsed() + JOIN_MS
-    for (;;) {
-      try {
-        await this.#joinOnce(listener)
-        return
-      } catch (error) {
-        const known = kafkaError(error, `the group ${this.#group}`)
-        if (known.retry !== 'again' || clock.elapsed() > deadline) throw known
-        await clock.sleep(JOIN_PAUSE_MS)
-      }
-    }
+    await retrying(() => this.#joinOnce(listener), {
+      clock,
+      pauses: pausesWithin(clock, JOIN_PAUSE_MS, JOIN_MS),
+      passes: isOutage,
+    })
   }
 
   /** Rejects where the group does not take us in; what comes later rejects `failed`. */
   async #joinOnce(listener: (role: CutRole) => void): Promise<void> {
     const leading = transactionsTopic(this.#options.prefix)
     const lanes = lanesTopic(this.#options.prefix)
-    this.#member = await this.#client.join({
+    const joining = this.#client.join({
       id: this.#group,
       topics: [leading, lanes],
       sessionMs: SESSION_MS,
@@ -104,6 +99,9 @@ export class KafkaCutBoard implements CutBoard {
       onAssigned: (mine) =>
         listener({ leads: mine[leading]?.includes(0) === true, lanes: mine[lanes] ?? [] }),
       onLost: (error) => this.#failed.reject(kafkaError(error, `the group ${this.#group}`)),
+    })
+    this.#member = await joining.catch((error: unknown) => {
+      throw kafkaError(error, `the group ${this.#group}`)
     })
   }
 

@@ -5,7 +5,7 @@
  */
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import { Backoff } from '../../../core/running-state.ts'
+import { growingPauses, isOutage, retrying } from '../../../core/retry.ts'
 import type { KafkaClient, KafkaWriter, TopicMessages } from '../client/client.ts'
 import { kafkaError } from '../client/errors.ts'
 import type { LogTail, TailReader, TailUnit } from '../reading/log-tail.ts'
@@ -345,16 +345,14 @@ export class UnitWriter {
   }
 
   async #retrying<T>(signal: AbortSignal, action: () => Promise<T>): Promise<T> {
-    const backoff = new Backoff(this.#options.clock, this.#options.randomness)
-    for (;;) {
-      signal.throwIfAborted()
-      try {
-        return await action()
-      } catch (error) {
-        signal.throwIfAborted()
-        const known = await backoff.wait(error, signal)
-        this.#options.onRetry?.({ code: known.code, message: known.message })
-      }
-    }
+    signal.throwIfAborted()
+    const { clock, randomness, onRetry } = this.#options
+    return retrying(action, {
+      clock,
+      pauses: growingPauses(randomness),
+      passes: isOutage,
+      signal,
+      onAgain: ({ code, message }) => onRetry?.({ code, message }),
+    })
   }
 }
