@@ -5,6 +5,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
+import { retrying } from '../core/retry.ts'
 import { SideBySide } from '../core/side-by-side.ts'
 import { type StoredObject } from '../formats/entry-fields.ts'
 import { decodeEntry } from '../formats/ledger-entry.ts'
@@ -76,17 +77,13 @@ export async function mirror(options: MirrorOptions): Promise<bigint> {
   // What an earlier try has brought is asked for until something of it is missing: then all that follows is.
   let isFresh = options.from !== undefined
   /** A bad line breaks now and then: what was begun is tried again before everything is. */
-  const patiently = async <T>(action: () => Promise<T>): Promise<T> => {
-    for (const pause of PAUSES_MS) {
-      try {
-        return await action()
-      } catch (error) {
-        if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNREACHABLE') throw error
-        await clock.sleep(pause, signal)
-      }
-    }
-    return action()
-  }
+  const patiently = <T>(action: () => Promise<T>): Promise<T> =>
+    retrying(action, {
+      clock,
+      pauses: PAUSES_MS,
+      passes: ({ code }) => code === 'STORE_UNREACHABLE',
+      signal,
+    })
   const bring = async ({ entry, file }: Fetched): Promise<number> => {
     let bytes = file.length
     for (const { object } of namedObjects(entry)) {
