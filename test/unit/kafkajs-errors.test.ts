@@ -1,7 +1,7 @@
 /** Which of kafkajs' own errors are outages, and which of ours are not. */
 import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
-import { isClientError, kafkaError } from '../../services/adapters/kafka/client/errors.ts'
+import { answerOf, isClientError, kafkaError } from '../../services/adapters/kafka/client/errors.ts'
 
 test('an answer that no broker gave, because all were cut off, stumbles inside the client: an outage', async () => {
   const logger = { namespace: () => ({ debug: () => undefined, error: () => undefined }) }
@@ -14,6 +14,19 @@ test('an answer that no broker gave, because all were cut off, stumbles inside t
   expect(error).toBeInstanceOf(TypeError)
   expect(isClientError(error)).toBe(true)
   expect(kafkaError(error, 'the cluster')).toMatchObject({ code: 'LOG_UNREACHABLE' })
+})
+
+test('a topic that a broker cannot make now is an outage, though the client answers by a list', () => {
+  const { KafkaJSAggregateError, KafkaJSCreateTopicError } = createRequire(import.meta.url)(
+    'kafkajs/src/errors.js',
+  ) as {
+    KafkaJSAggregateError: new (message: string, errors: readonly Error[]) => Error
+    KafkaJSCreateTopicError: new (error: object, topic: string) => Error
+  }
+  const one = new KafkaJSCreateTopicError({ type: 'NOT_CONTROLLER', code: 41, retriable: true }, 't')
+  const error = new KafkaJSAggregateError('Topic creation errors', [one])
+  expect(answerOf(error)).toBe('NOT_CONTROLLER')
+  expect(kafkaError(error, 'topic t')).toMatchObject({ code: 'LOG_UNREACHABLE' })
 })
 
 test('a TypeError of ours is none, though the client called us', () => {

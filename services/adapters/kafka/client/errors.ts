@@ -18,12 +18,12 @@ const FATAL: Readonly<Record<string, 'LOG_FENCED' | 'LOG_REFUSED' | 'LOG_HOLE'>>
 }
 
 /** @param what was asked, for the message */
-export function kafkaError(error: unknown, what: string): TidemarkError {
+export function kafkaError(thrown: unknown, what: string): TidemarkError {
+  const error = single(thrown)
   if (error instanceof TidemarkError) return error
   const type = typeOf(error)
   const fatal = FATAL[type]
-  const answer = answerOf(error)
-  if (answer.endsWith('_AUTHORIZATION_FAILED')) return notAuthorized(error, answer, what)
+  if (type.endsWith('_AUTHORIZATION_FAILED')) return notAuthorized(error, type, what)
   if (fatal !== undefined)
     return new TidemarkError(fatal, `${what}: Kafka answers ${type}`, {
       cause: error,
@@ -115,9 +115,14 @@ function causes(error: unknown): Error[] {
 
 /** Kafka's own name for what a broker answered; empty where none did. */
 export function answerOf(error: unknown): string {
-  // kafkajs answers for a list of topics: it is asked for one at a time.
-  const { errors } = (error ?? {}) as { readonly errors?: readonly unknown[] }
-  return typeOf(errors?.[0] ?? error)
+  return typeOf(single(error))
+}
+
+/** kafkajs throws a list for what makes topics, and no error of its own kind: here it is asked for one at a time. */
+function single(error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'KafkaJSAggregateError' || !('errors' in error))
+    return error
+  return (error.errors as readonly unknown[])[0] ?? error
 }
 
 /** By Kafka's word the same request may be answered soon. */
