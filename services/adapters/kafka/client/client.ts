@@ -41,7 +41,7 @@ export interface KafkaAdmin extends Connection {
   topicSettings(topics: readonly string[], names: readonly string[]): Promise<readonly TopicSetting[]>
 }
 
-export interface TopicEnd {
+interface TopicEnd {
   readonly partition: number
   /** The first offset that is still there. */
   readonly low: bigint
@@ -49,19 +49,19 @@ export interface TopicEnd {
   readonly high: bigint
 }
 
-export interface TopicLeaders {
+interface TopicLeaders {
   readonly topic: string
   readonly leaders: readonly number[]
 }
 
-export interface NewTopic {
+interface NewTopic {
   readonly topic: string
   readonly partitions: number
   readonly replicationFactor: number
   readonly settings: Readonly<Record<string, string>>
 }
 
-export interface TopicSetting {
+interface TopicSetting {
   readonly topic: string
   readonly name: string
   readonly value: string
@@ -79,7 +79,7 @@ export interface KafkaFetcher extends Connection {
   fetch(broker: string, request: FetchRequest): Promise<readonly FetchedTopic[]>
 }
 
-export interface FetchRequest {
+interface FetchRequest {
   /** The broker answers at once where there is something. */
   readonly waitMs: number
   readonly bytes: number
@@ -93,7 +93,7 @@ export interface FetchRequest {
   }[]
 }
 
-export interface FetchedTopic {
+interface FetchedTopic {
   readonly topicName: string
   readonly partitions: readonly FetchedPartition[]
 }
@@ -133,7 +133,7 @@ export interface KafkaWriter extends Connection {
 }
 
 /** One send at a time. A message is in the log once, or the send has failed. */
-export interface KafkaTransaction {
+interface KafkaTransaction {
   /** One batch for each partition, in the order of its messages. */
   send(topics: TopicMessages[], compression?: 'gzip'): Promise<readonly Written[]>
   commit(): Promise<void>

@@ -15,7 +15,7 @@ type Method = (this: Cluster, ...given: never[]) => Promise<unknown>
 /** The methods that ask for metadata of all topics that the client has used. */
 const ASKING = ['addMultipleTargetTopics', 'refreshMetadata', 'refreshMetadataIfNecessary'] as const
 
-export function forgettingAbsent<T extends Method>(method: T): Method {
+function forgettingAbsent<T extends Method>(method: T): Method {
   return async function forgetting(this: Cluster, ...given: never[]): Promise<unknown> {
     try {
       return await method.apply(this, given)

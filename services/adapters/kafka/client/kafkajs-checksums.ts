@@ -22,7 +22,7 @@ const CRC_FROM = 21
 const require = createRequire(import.meta.url)
 const crc32C = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number
 
-export function proveBatch({ buffer, offset }: Decoder): void {
+function proveBatch({ buffer, offset }: Decoder): void {
   if (buffer.length - offset < CRC_FROM) return
   const end = offset + FRONT_BYTES + buffer.readInt32BE(offset + 8)
   // The last batch of an answer may be cut short: kafkajs leaves it out.

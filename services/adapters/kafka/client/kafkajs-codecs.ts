@@ -29,7 +29,7 @@ let snappy: Snappy | undefined
 let lz4: Lz4 | undefined
 
 /** Blocks in snappy-java's frame, or one without a frame. */
-export function fromSnappy(bytes: Buffer): Buffer {
+function fromSnappy(bytes: Buffer): Buffer {
   // Loaded when the first such batch comes: few clusters have any.
   const { uncompress } = (snappy ??= require('snappyjs') as Snappy)
   if (!bytes.subarray(0, XERIAL.length).equals(XERIAL)) return uncompress(bytes, SNAPPY_BLOCK_BYTES)
@@ -42,7 +42,7 @@ export function fromSnappy(bytes: Buffer): Buffer {
   return Buffer.concat(blocks)
 }
 
-export function fromLz4(bytes: Buffer): Buffer {
+function fromLz4(bytes: Buffer): Buffer {
   const { decompress } = (lz4 ??= require('lz4js') as Lz4)
   const out = decompress(bytes)
   return Buffer.from(out.buffer, out.byteOffset, out.length)

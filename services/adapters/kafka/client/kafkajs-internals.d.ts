@@ -16,7 +16,12 @@ declare module 'kafkajs/src/cluster/index.js' {
           readonly maxBytes: number
         }[]
       }[]
-    }): Promise<{ readonly responses: readonly import('./client.ts').FetchedTopic[] }>
+    }): Promise<{
+      readonly responses: readonly {
+        readonly topicName: string
+        readonly partitions: readonly import('./client.ts').FetchedPartition[]
+      }[]
+    }>
   }
   class Cluster {
     constructor(options: Readonly<Record<string, unknown>>)

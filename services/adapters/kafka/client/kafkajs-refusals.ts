@@ -53,7 +53,7 @@ export function refusedAccess(errors: readonly object[]): RefusedAccess | undefi
 }
 
 /** Names of topics above each code of a refusal, in an answer as kafkajs decodes it. */
-export function refusedTopics(answer: unknown, topic?: string): string[] {
+function refusedTopics(answer: unknown, topic?: string): string[] {
   if (Array.isArray(answer)) return answer.flatMap((one) => refusedTopics(one, topic))
   if (typeof answer !== 'object' || answer === null || Buffer.isBuffer(answer)) return []
   const fields = answer as Readonly<Record<string, unknown>>

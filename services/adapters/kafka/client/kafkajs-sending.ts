@@ -181,7 +181,7 @@ function facts(error: unknown): {
 }
 
 /** In the order of the messages. */
-export function byPartition(topicMessages: Sending['topicMessages']): Map<string, Map<number, Message[]>> {
+function byPartition(topicMessages: Sending['topicMessages']): Map<string, Map<number, Message[]>> {
   const topics = new Map<string, Map<number, Message[]>>()
   for (const { topic, messages } of topicMessages) {
     let partitions = topics.get(topic)

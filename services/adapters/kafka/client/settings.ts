@@ -21,7 +21,7 @@ export interface KafkaClients {
   board(): CutBoard
 }
 
-export type KafkaLogin =
+type KafkaLogin =
   | {
       readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
       readonly username: string

@@ -5,7 +5,7 @@
  */
 
 /** Kafka's murmur2, seed 0x9747b28c; a signed 32-bit number. */
-export function murmur2(data: Buffer): number {
+function murmur2(data: Buffer): number {
   const m = 0x5bd1e995
   const length = data.length
   let h = 0x9747b28c ^ length
