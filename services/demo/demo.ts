@@ -19,6 +19,7 @@ import { deferred } from '../core/running-state.ts'
 import { chat, SEED_SQL, type TrafficCounts } from './chat-traffic.ts'
 import { deleteAllMessages } from './disaster.ts'
 import { EmbeddedPostgres } from './embedded-postgres.ts'
+import { shellWord } from '../core/shell-word.ts'
 
 const USERS = 500
 const CONVERSATIONS = 200
@@ -246,7 +247,7 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
           .join(', ')}`,
       )
     const here = relative(process.cwd(), folder) || '.'
-    const flags = `--store ${here}/store --keys ${here}/keys`
+    const flags = `--store ${shellWord(`${here}/store`)} --keys ${shellWord(`${here}/keys`)}`
     output.line(
       `Proven: every table equals what the server itself digested in the moment before the disaster. ${seconds(startedAt).toFixed(1)} s in all.`,
     )

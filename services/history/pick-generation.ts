@@ -6,6 +6,7 @@ import type { Generation } from '../repository/generation.ts'
 import { inGeneration, reaches } from '../repository/restorable.ts'
 import { closedAt, knownUntil } from '../repository/source-time.ts'
 import type { Point } from './point-text.ts'
+import { shellWord } from '../core/shell-word.ts'
 
 export interface Meant {
   readonly generation: Generation
@@ -20,7 +21,7 @@ function ambiguous(asked: string, meant: readonly Meant[]): TidemarkError {
   return new TidemarkError(
     'POINT_AMBIGUOUS',
     `${asked} means a state in each of ${meant.length} generations: ${meant.map(({ what }, i) => `${points[i]!}, ${what}`).join('; ')}`,
-    { next: points.map((point) => `--at ${point}`).join('  or  ') },
+    { next: points.map((point) => `--at ${shellWord(point)}`).join('  or  ') },
   )
 }
 

@@ -9,6 +9,7 @@ import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
 import { withDescent } from '../formats/descendant-facts.ts'
 import type { DdlRecord } from '../formats/ddl-record.ts'
 import { tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
+import { leavingOut } from '../core/shell-word.ts'
 
 export interface PlacedRecord {
   readonly position: Position
@@ -109,7 +110,7 @@ export class TableHistory {
       'FOLD_MISMATCH',
       `${this.name}: at ${positionText(place.position)} rows with columns that no recorded version of the table has`,
       {
-        next: `tidemark backup base  (points behind it are whole), or restore with --except-table ${this.name}`,
+        next: `tidemark backup base  (points behind it are whole), or restore with ${leavingOut([this.name])}`,
       },
     )
   }
@@ -167,7 +168,7 @@ export class TableHistory {
         'GAP',
         `${this.name}: at ${positionText(broken.position)} ${broken.gap}, and no later copy of the table covers the point`,
         {
-          next: `restore with --except-table ${this.name}, or to a point before ${positionText(broken.position)}`,
+          next: `restore with ${leavingOut([this.name])}, or to a point before ${positionText(broken.position)}`,
         },
       )
     return this.steps[to]!.columns.map(({ attnum }) => {

@@ -18,6 +18,7 @@ import { apart } from './same-names.ts'
 import { readDdl, type SchemaAtPoint, schemaAt } from '../history/schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
 import { buildHistories, type PlacedRecord, type TableHistory } from '../history/table-history.ts'
+import { leavingOut } from '../core/shell-word.ts'
 
 export interface TablePlan {
   readonly oid: number
@@ -152,7 +153,7 @@ export async function planRestore(
       'GAP',
       `no transaction lies between the last one before that time, at ${positionText(position)}, and ${positionText(gap.from)}, where a gap of ${name} begins (${gap.reason}): the time may lie before the gap or in it`,
       {
-        next: `--at ${positionText(position)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${positionText(gap.closedAt)}  (behind it)`}, or the same with --except-table ${name}`,
+        next: `--at ${positionText(position)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${positionText(gap.closedAt)}  (behind it)`}, or the same with ${leavingOut([name])}`,
       },
     )
   }

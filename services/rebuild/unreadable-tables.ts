@@ -1,5 +1,6 @@
 /** Tables that the backup does not have at a point: said all at once, so that one command leaves all of them out. */
 import { TidemarkError } from '../core/errors.ts'
+import { leavingOut } from '../core/shell-word.ts'
 
 /** What a terminal still shows. */
 const NAMED = 100
@@ -20,12 +21,11 @@ export class UnreadableTables {
     const { why, elsewhere } = this.#found.get(first)!
     const others = names.length - 1
     const left = names.length - NAMED
-    const except = names.slice(0, NAMED).map((name) => `--except-table ${name}`)
     throw new TidemarkError(
       'GAP',
       `${first} ${why}${others === 0 ? '' : `; and ${others} other table${others === 1 ? '' : 's'}`}`,
       {
-        next: `${elsewhere}${others === 0 ? '' : ' (tidemark windows lists the gaps of all)'}, or the same with ${except.join(' ')}${left > 0 ? `, and ${left} more of which the next try tells` : ''}`,
+        next: `${elsewhere}${others === 0 ? '' : ' (tidemark windows lists the gaps of all)'}, or the same with ${leavingOut(names.slice(0, NAMED))}${left > 0 ? `, and ${left} more of which the next try tells` : ''}`,
       },
     )
   }

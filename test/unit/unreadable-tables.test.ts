@@ -36,3 +36,10 @@ test('the next command leaves out all of them at once', () => {
   expect(many?.next.match(/--except-table /g)).toHaveLength(100)
   expect(many?.next).toMatch(/, and 30 more of which the next try tells$/)
 })
+
+test('a name that a shell would take apart is in quotes', () => {
+  const error = refusal(['public.we ird.Ta ble', "public.it's", 'public.$(id)'])
+  expect(error?.next).toMatch(
+    / --except-table 'public\.we ird\.Ta ble' --except-table 'public\.it'\\''s' --except-table 'public\.\$\(id\)'$/,
+  )
+})

@@ -10,6 +10,7 @@ import { audit } from './audit.ts'
 import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
 import type { Config } from '../config/config.ts'
+import { shellWord } from '../../core/shell-word.ts'
 
 const WAIT_MS = 20_000
 /** Where nobody reads the slot: long enough for an `up` that is just starting. */
@@ -127,7 +128,7 @@ export function notDurable(name: string, report: MarkReport): TidemarkError {
     `marker ${name} is in the source, and not in the backup: ${why}`,
     {
       next: !inWindow
-        ? `tidemark up, and once it says that the base is durable, again: tidemark mark ${name}`
+        ? `tidemark up, and once it says that the base is durable, again: tidemark mark ${shellWord(name)}`
         : state === 'unread'
           ? 'tidemark up'
           : 'tidemark windows  (names it once it is durable)',

@@ -16,6 +16,7 @@ import { TidemarkError } from '../../core/errors.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
 import { bytesText, table } from '../../terminal/output.ts'
+import { leavingOut } from '../../core/shell-word.ts'
 
 /** For what only reads the ledger: either side of the keys folder serves, and any of the stores. */
 export async function openAnySide(
@@ -56,7 +57,7 @@ function windowText({ from, to, without }: WindowReport): string {
 }
 
 export function withoutText(without: readonly string[]): string {
-  return without.map((table) => ` --except-table ${table}`).join('')
+  return without.length === 0 ? '' : ` ${leavingOut(without)}`
 }
 
 export function offeredText({

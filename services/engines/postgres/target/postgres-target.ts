@@ -22,6 +22,7 @@ import { silenceEventTriggers } from './silence-event-triggers.ts'
 import { StepRights } from './step-rights.ts'
 import { isOfServer, schemaText, throwOfTheWhole } from './target-refusals.ts'
 import { WireSession } from '../session/wire-session.ts'
+import { shellWord } from '../../../core/shell-word.ts'
 
 const APPLICATION = 'tidemark_restore'
 
@@ -99,7 +100,7 @@ export class PostgresTarget implements Target {
       const { begun } = held
       throw new TidemarkError(
         'TARGET_NOT_EMPTY',
-        `the target holds the unfinished restore of another point${begun === undefined ? '' : `: --at ${begun.asked}, which is ${begun.position}`}, or of other tables`,
+        `the target holds the unfinished restore of another point${begun === undefined ? '' : `: --at ${shellWord(begun.asked)}, which is ${begun.position}`}, or of other tables`,
         { next: 'drop and create the database, or run that restore again' },
       )
     }
