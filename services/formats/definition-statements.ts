@@ -1,4 +1,4 @@
-/** The SQL that makes a function, view, schema or statistics object again, from the definition that its DDL record carries. */
+/** The SQL that makes a function, view, schema, statistics object or extension again, from the definition that its DDL record carries. */
 import { quoteName } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import type { Definition } from './ddl-record.ts'
@@ -7,6 +7,7 @@ import { RANK } from './rank.ts'
 /** Views stand behind the keys: one with GROUP BY may need a table's. */
 const CREATED_AT: Readonly<Record<string, number>> = {
   schema: RANK.schema,
+  extension: RANK.extension,
   view: RANK.index - 1,
   materializedView: RANK.index - 1,
   statistics: RANK.behaviour,
@@ -23,10 +24,9 @@ export function definitionStatements(definition: Definition): SchemaStatement[] 
     phase: rank < RANK.key ? 'before' : 'after',
     objects: [object],
   })
-  const out = [
-    say(CREATED_AT[kind] ?? RANK.create, create.trim()),
-    say(RANK.rights, `ALTER ${named} OWNER TO ${quoteName(owner)}`),
-  ]
+  const out = [say(CREATED_AT[kind] ?? RANK.create, create.trim())]
+  // An extension is whose it was made by.
+  if (kind !== 'extension') out.push(say(RANK.rights, `ALTER ${named} OWNER TO ${quoteName(owner)}`))
   if (kind === 'materializedView') out.push(say(RANK.rights + 2, `REFRESH ${named}`))
   return out
 }

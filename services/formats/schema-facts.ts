@@ -168,6 +168,8 @@ export const typeFacts = z.object({
   collation: z.string().nullable(),
   ...rights,
   comment: z.string().nullable().optional(),
+  /** It comes with its extension; missing in older records. */
+  extension: z.boolean().optional(),
   constraints: z
     .array(
       z.object({
@@ -204,6 +206,8 @@ export const sequenceFacts = sequenceOptions.extend({
   owner: z.string(),
   type: z.string(),
   ownedBy: z.string().nullable(),
+  /** It comes with its extension; missing in older records. */
+  extension: z.boolean().optional(),
 })
 export type SequenceFacts = z.infer<typeof sequenceFacts>
 

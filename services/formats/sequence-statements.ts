@@ -6,6 +6,7 @@ import { rightsCommands } from './rights.ts'
 import type { SequenceFacts } from './schema-facts.ts'
 
 export function sequenceStatements(s: SequenceFacts): SchemaStatement[] {
+  if (s.extension === true) return []
   const name = quoteTable(s)
   return collect({ kind: 'sequence', schema: s.schema, name: s.name }, (say) => {
     say(

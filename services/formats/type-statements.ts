@@ -5,12 +5,12 @@ import { collect, RANK, type Say } from './rank.ts'
 import { rightsCommands } from './rights.ts'
 import type { TypeFacts } from './schema-facts.ts'
 
-/** Empty for kinds that come with something else (a table's row type). */
+/** Empty for what comes with something else: a table's row type, a member of an extension. */
 export function typeStatements(type: TypeFacts): SchemaStatement[] {
   const name = quoteTable(type)
   const object: SchemaObject = { kind: 'type', schema: type.schema, name: type.name }
   const definition = definitionOf(type, name)
-  if (definition === undefined) return []
+  if (definition === undefined || type.extension === true) return []
   return collect(object, (say) => {
     // A function of its own needs the type's name before the type can be made.
     if (type.subtype?.canonical != null) say(RANK.shell, `CREATE TYPE ${name}`)

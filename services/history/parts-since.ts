@@ -6,10 +6,18 @@ import type { SchemaStatement } from '../core/transaction.ts'
 import type { DescendantFacts } from '../formats/schema-facts.ts'
 import { partStatements } from '../formats/table-statements.ts'
 
+/** What records tell of and cannot make again: a restore lacks it. */
+export interface LeftOut {
+  /** For people: kind and name. */
+  readonly object: string
+  readonly reason: string
+}
+
 export class PartsSince {
   /** By table, the statements of each part that is new or another one; none where it is gone. */
   readonly #of = new Map<number, Map<string, readonly SchemaStatement[]>>()
   readonly notes: string[] = []
+  readonly leftOut: LeftOut[] = []
 
   see(oid: number, facts: DescendantFacts): void {
     const parts = this.#of.get(oid) ?? new Map<string, readonly SchemaStatement[]>()
@@ -22,10 +30,11 @@ export class PartsSince {
           key,
           statements.map((statement) => ({ ...statement, of: `pg_class:${oid}` })),
         )
-    if ((facts.columns ?? []).length + (facts.gone ?? []).length > 0)
-      this.notes.push(
-        `what a command at the parent of ${schema}.${name} did to its columns came after the last reading of the schema: check it by hand`,
-      )
+    if ((facts.columns ?? []).length + (facts.gone ?? []).length > 0) {
+      const what = `what a command at the parent of ${schema}.${name} did to its columns came after the last reading of the schema`
+      this.notes.push(`${what}: check it by hand`)
+      this.leftOut.push({ object: `table ${schema}.${name}`, reason: what })
+    }
   }
 
   /** Whether the reading's statement is of a part that is another one by now. */

@@ -4,32 +4,16 @@
  */
 import { comparePositions, type Position } from '../core/position.ts'
 import type { SchemaFacts, SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { definitionStatements } from '../formats/definition-statements.ts'
 import type { DdlRecord } from '../formats/ddl-record.ts'
 import type { TableFacts } from '../formats/schema-facts.ts'
 import { sequenceStatements } from '../formats/sequence-statements.ts'
 import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
-import { PartsSince } from './parts-since.ts'
+import { definitionAnew } from './definition-anew.ts'
+import { type LeftOut, PartsSince } from './parts-since.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { objectText } from '../core/object-text.ts'
-
-/** What makes an object again that a command made or altered, and which statement of older facts that replaces. */
-function definitionAnew(
-  record: DdlRecord & { readonly kind: 'other' },
-): { readonly replaces: string; readonly statements: SchemaStatement[] } | undefined {
-  const { definition } = record.facts
-  if (definition == null || !/^(CREATE |ALTER |DEPENDENT$)/.test(record.command)) return undefined
-  const statements = definitionStatements(definition)
-  if (statements.length === 0) return undefined
-  // Rights and comments of an object that the facts have stay: only what makes it is made anew. A function's own
-  // statement replaces it, and leaves others of its name.
-  const replaces = /^(function|procedure|schema)$/.test(definition.kind)
-    ? ''
-    : `${definition.kind} ${definition.schema ?? ''}.${definition.name}`
-  return { replaces, statements }
-}
 
 /** What a drop tells by its name alone. */
 const TELLS_DROP: ReadonlySet<string> = new Set([
@@ -74,6 +58,7 @@ class Changes {
   readonly rights = new RightsSince()
   readonly #parts = new PartsSince()
   readonly #notes: string[] = []
+  readonly #leftOut: LeftOut[] = []
 
   constructor(facts: SchemaFacts, histories: ReadonlyMap<number, TableHistory>) {
     this.#facts = facts
@@ -115,6 +100,10 @@ class Changes {
 
   get notes(): readonly string[] {
     return [...this.#notes, ...this.#parts.notes]
+  }
+
+  get leftOut(): readonly LeftOut[] {
+    return [...this.#leftOut, ...this.#parts.leftOut]
   }
 
   /** Of tables that stay as the reading has them. */
@@ -218,6 +207,12 @@ class Changes {
       if (command.startsWith('CREATE ') || command === 'DEPENDENT') return
     }
     if (/^(GRANT|REVOKE)$/.test(command) && facts.rights != null) return
+    // What an ALTER changed of an object that is made anew is in it; a refresh comes with every restore.
+    if (anew === undefined && !command.startsWith('REFRESH '))
+      this.#leftOut.push({
+        object: `${facts.type ?? 'something'} ${facts.identity ?? ''}`.trim(),
+        reason: `${command} came after the last reading of the schema, and its record cannot make it again`,
+      })
     this.#notes.push(
       `${command} of ${facts.type ?? 'something'} ${facts.identity ?? ''} came after the last reading of the schema: check it by hand`,
     )
@@ -233,7 +228,7 @@ export function patchedSchema(
   later: readonly PlacedRecord[],
   histories: ReadonlyMap<number, TableHistory>,
   namesBefore: ReadonlyMap<number, string>,
-): { statements: SchemaStatement[]; notes: string[] } {
+): { statements: SchemaStatement[]; notes: string[]; leftOut: readonly LeftOut[] } {
   const changes = new Changes(facts, histories)
   for (const { record } of later) changes.see(record)
   const { tables, gone } = changes
@@ -277,7 +272,7 @@ export function patchedSchema(
   const isType = (s: SchemaStatement): number =>
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
-  return { statements, notes }
+  return { statements, notes, leftOut: changes.leftOut }
 }
 
 /** What a command at a parent leaves unsaid of its children: whether INHERITS gives the columns in the order that they have. */

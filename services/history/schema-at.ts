@@ -14,6 +14,7 @@ import { ChangeCursor, changeBlocks } from './segment-reader.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { isVisible } from '../core/snapshot.ts'
+import type { LeftOut } from './parts-since.ts'
 import { patchedSchema } from './patched-schema.ts'
 import { SchemaReadings } from './schema-readings.ts'
 import { UntoldChanges } from './untold-changes.ts'
@@ -112,6 +113,7 @@ function parsePlaced(bytes: Buffer): PlacedRecord[] {
 export interface SchemaAtPoint {
   readonly statements: readonly SchemaStatement[]
   readonly notes: readonly string[]
+  readonly leftOut: readonly LeftOut[]
 }
 
 /** @throws TidemarkError LEDGER_BROKEN when there are no facts at all */
@@ -168,7 +170,7 @@ export async function schemaAt(
       comparePositions(r.position, position) <= 0 &&
       (unsettled.has(r.record.oid) || (!seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))),
   )
-  if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes }
+  if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes, leftOut: [] }
   return patchedSchema(chosen, later, histories, namesWhenRead(records, later))
 }
 

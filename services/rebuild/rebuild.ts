@@ -14,7 +14,7 @@ import { Compromises } from './compromises.ts'
 import { FoldedChanges } from './fold-changes.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
 import { plainerTables } from './plainer-table.ts'
-import { SchemaMaker, strictStop } from './schema-maker.ts'
+import { leftOutStop, SchemaMaker, strictStop } from './schema-maker.ts'
 import { type SchemaSteps, schemaSteps } from './schema-steps.ts'
 import { sequencesAt } from '../history/sequence-samples.ts'
 import { sequenceNotes, sequenceStatements } from './sequence-statements.ts'
@@ -93,6 +93,8 @@ export class Rebuild {
   async run(restoreId: string, signal: AbortSignal): Promise<RebuildReport> {
     const plan = this.#plan
     const steps = schemaSteps(withoutExcluded(plan), { roleAttributes: this.#withRoleAttributes })
+    const leftOut = plan.schema.leftOut.map((one) => ({ ...one, sql: '', instead: null }))
+    if (this.#strict && leftOut[0] !== undefined) throw leftOutStop(leftOut[0], leftOut.length - 1)
     const t0 = this.#clock.elapsed()
     const loaded = await this.#target.begin(restoreId)
     const missing = plan.tables.filter((table) => !loaded.has(tableKey(table)))
@@ -131,7 +133,7 @@ export class Rebuild {
       bytes: String(plan.bytes),
       excluded: plan.excluded,
       notes: [...plan.schema.notes, ...told.notes, ...this.#target.remarks()],
-      unmade: told.unmade,
+      unmade: [...leftOut, ...told.unmade],
       spilledBytes: folds.spilledBytes,
       seconds: {
         schema: (t1 - t0) / 1000,

@@ -32,7 +32,8 @@ export function apart(schema: SchemaAtPoint, histories: ReadonlyMap<number, Tabl
     tableStatements(last!.facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })),
   )
   const statements = [...schema.statements.filter(({ of }) => of === undefined || !gone.has(of)), ...made]
-  return { statements: statements.sort((a, b) => a.rank - b.rank), notes: [...schema.notes, ...notes] }
+  statements.sort((a, b) => a.rank - b.rank)
+  return { ...schema, statements, notes: [...schema.notes, ...notes] }
 }
 
 /** Bytes of a name that a server takes (NAMEDATALEN - 1); it would cut the OID off. */

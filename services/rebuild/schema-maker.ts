@@ -139,6 +139,17 @@ export function strictStop(first: Unmade, others: number): TidemarkError {
   )
 }
 
+/** What no record makes again, of a restore that was to bring everything. */
+export function leftOutStop(first: Unmade, others: number): TidemarkError {
+  return new TidemarkError(
+    'TARGET_FAILED',
+    `${first.object} cannot be made: ${first.reason}${others > 0 ? `; and ${others} more` : ''}`,
+    {
+      next: 'a point behind the next reading of the schema, or the same without --strict, which names what it leaves out',
+    },
+  )
+}
+
 /** The table, for what hangs on one; else the object itself. */
 function ownerOfRights(s: SchemaStatement): string {
   const object = s.objects[0]

@@ -5,7 +5,7 @@ import type { SchemaStatement } from '../core/transaction.ts'
 export interface Unmade {
   /** Kind and name, e.g. "index public.i"; never a row value. */
   readonly object: string
-  /** What was to be run. */
+  /** What was to be run; empty where nothing tells it. */
   readonly sql: string
   readonly reason: string
   /** What stands in its place, for people; null where nothing does. */
@@ -29,7 +29,7 @@ export function unmadeScript(unmade: readonly Unmade[], about: string): string {
   const parts = unmade.map((u) => {
     const lines = [u.object, u.reason, ...(u.instead === null ? [] : [`instead: ${u.instead}`])]
     const comment = lines.map((line) => `-- ${line.replaceAll(/\s*\n\s*/g, ' ')}`).join('\n')
-    return `${comment}\n${withoutPasswords(u.sql)};\n`
+    return u.sql === '' ? `${comment}\n` : `${comment}\n${withoutPasswords(u.sql)};\n`
   })
   return [
     `-- ${about}\n-- Names without a schema are PostgreSQL's own.\nSET search_path = pg_catalog;\n`,

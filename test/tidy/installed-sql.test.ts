@@ -53,6 +53,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   16: '91a37302a33af9d687d82bba4e86a675df43a049d9ee7b72b7573ebe12d15273',
   17: '8735f2046c8ba0e9210bf1af983e5622873822b3f628ca170bf40633b5f09680',
   18: 'ad2e5afa837be829f2ab2e3d2f049dd1b6a570242104e2c8a330e4ad0d914784',
+  19: '822b898a2a013ad4f873a54a275f38c3e79a9e47ed4e99684d927e10cb9819ea',
 }
 
 test('what is installed is what its version says', async () => {

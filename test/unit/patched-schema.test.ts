@@ -43,12 +43,16 @@ function after(
 
 test('one of several functions of a name is told by its OID', () => {
   const [one, two] = [routine('f', 'integer', 'pg_proc:7'), routine('f', 'text', 'pg_proc:8')]
-  expect(after([one, two], drop(7, 'f', 'integer'))).toEqual({ statements: [two], notes: [] })
+  expect(after([one, two], drop(7, 'f', 'integer'))).toEqual({ statements: [two], notes: [], leftOut: [] })
 })
 
 test('without OIDs a function that is alone of its name goes; of several none does, and a note names it', () => {
   const [one, two, alone] = [routine('f', 'integer'), routine('f', 'text'), routine('g', '')]
-  expect(after([one, two, alone], drop(9, 'g', ''))).toEqual({ statements: [one, two], notes: [] })
+  expect(after([one, two, alone], drop(9, 'g', ''))).toEqual({
+    statements: [one, two],
+    notes: [],
+    leftOut: [],
+  })
   const found = after([one, two], drop(7, 'f', 'integer'))
   expect(found.statements).toEqual([one, two])
   expect(found.notes).toEqual([expect.stringContaining('drop of function public.f(integer)')])
@@ -110,5 +114,6 @@ test('a table without rows of its own stays as it was read, with the parts that 
   expect(after([made], descendant({ columns: [{ ...column, ...rest, ...more }] }))).toEqual({
     statements: [made],
     notes: [expect.stringContaining('public.below')],
+    leftOut: [{ object: 'table public.below', reason: expect.stringContaining('its columns') as string }],
   })
 })

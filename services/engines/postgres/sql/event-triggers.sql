@@ -40,7 +40,10 @@ CREATE OR REPLACE FUNCTION tidemark.definition(class oid, object oid) RETURNS js
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 BEGIN
-  IF class = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN
+  -- It comes with its extension, and in its way alone.
+  IF EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = class AND d.objid = object AND d.deptype = 'e') THEN
+    RETURN NULL;
+  ELSIF class = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN
     RETURN (SELECT jsonb_build_object('kind', CASE WHEN p.prokind = 'p' THEN 'procedure' ELSE 'function' END, 'schema', n.nspname, 'name', p.proname,
               'named', format('%s %I.%I(%s)', CASE WHEN p.prokind = 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
               'owner', pg_catalog.pg_get_userbyid(p.proowner), 'create', pg_catalog.pg_get_functiondef(p.oid))
@@ -59,6 +62,9 @@ BEGIN
   ELSIF class = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN
     RETURN (SELECT jsonb_build_object('kind', 'statistics', 'schema', n.nspname, 'name', s.stxname, 'named', format('STATISTICS %I.%I', n.nspname, s.stxname), 'owner', pg_catalog.pg_get_userbyid(s.stxowner),
               'create', pg_catalog.pg_get_statisticsobjdef(s.oid)) FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE s.oid = object);
+  ELSIF class = 'pg_catalog.pg_extension'::pg_catalog.regclass THEN
+    RETURN (SELECT jsonb_build_object('kind', 'extension', 'schema', NULL, 'name', e.extname, 'named', format('EXTENSION %I', e.extname), 'owner', pg_catalog.pg_get_userbyid(e.extowner),
+              'create', format('CREATE EXTENSION IF NOT EXISTS %I SCHEMA %I CASCADE', e.extname, n.nspname)) FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = object);
   END IF;
   RETURN NULL;
 END
@@ -184,7 +190,7 @@ BEGIN
   END IF;
   -- A serial column's sequence is made before it is altered, in whatever order its hashes lie; what is named for itself comes
   -- before the sequence of one of its columns.
-  FOR c IN SELECT d.* FROM (SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, COALESCE(schema_name, '') AS schema_name
+  FOR c IN SELECT d.* FROM (SELECT DISTINCT classid, objid, object_type, command_tag, object_identity, in_extension, COALESCE(schema_name, '') AS schema_name
                               FROM pg_catalog.pg_event_trigger_ddl_commands()) d ORDER BY d.object_type = 'sequence', d.command_tag = 'ALTER SEQUENCE' LOOP
     CONTINUE WHEN c.schema_name LIKE 'pg\_temp%' OR c.schema_name = 'tidemark';
     -- Our own publication is no part of the application's schema. Planned where there is one to ask for.
@@ -215,6 +221,8 @@ BEGIN
       END IF;
       affected := tidemark.table_of(c.classid, c.objid);
       IF affected IS NULL THEN
+        -- Members come with their extension. Types are recorded for the text that rows have of their values.
+        CONTINUE WHEN c.in_extension AND (c.classid IS NULL OR c.object_type NOT IN ('type', 'composite type', 'domain'));
         PERFORM tidemark.record_object(c.command_tag, c.classid, c.objid, c.object_type, c.object_identity);
       ELSIF affected <> ALL (recorded) THEN
         -- One command, one record of the table, however many of its parts it names.

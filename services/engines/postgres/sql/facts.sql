@@ -316,6 +316,7 @@ BEGIN
 RETURN (SELECT jsonb_build_object('oid', t.oid::bigint, 'schema', n.nspname, 'name', t.typname, 'type', t.typtype, 'owner', pg_catalog.pg_get_userbyid(t.typowner),
   'acl', to_jsonb(t.typacl::text[]), 'aclDefault', CASE WHEN t.typacl IS NOT NULL THEN to_jsonb(acldefault('T', t.typowner)::text[]) END,
   'comment', obj_description(t.oid, 'pg_type'),
+  'extension', EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'),
   'labels', (SELECT jsonb_agg(jsonb_build_object('oid', e.oid::bigint, 'label', e.enumlabel) ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
   'base', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
   'notNull', t.typnotnull, 'default', t.typdefault,
@@ -339,6 +340,7 @@ RETURN (SELECT jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'na
   'persistence', c.relpersistence, 'comment', obj_description(c.oid, 'pg_class'), 'acl', to_jsonb(c.relacl::text[]), 'aclDefault', CASE WHEN c.relacl IS NOT NULL THEN to_jsonb(acldefault('s', c.relowner)::text[]) END,
   'start', s.seqstart::text, 'increment', s.seqincrement::text, 'min', s.seqmin::text, 'max', s.seqmax::text, 'cache', s.seqcache::text, 'cycle', s.seqcycle,
   'identity', EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i'),
+  'extension', EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'),
   'ownedBy', (SELECT format('%I.%I.%I', tn.nspname, t.relname, a.attname) FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
                WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'))
