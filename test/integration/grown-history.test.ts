@@ -29,7 +29,9 @@ const SEED = Number(process.env['TIDEMARK_SEED'] ?? (SOAK ? Math.floor(Math.rand
 const READ_AT_POINTS = Number(process.env['TIDEMARK_READ_AT_POINTS'] ?? (SOAK ? 0.5 : 1))
 const HISTORIES = Number(process.env['TIDEMARK_HISTORIES'] ?? (SOAK ? 20 : 1))
 const STEPS = Number(process.env['TIDEMARK_STEPS'] ?? (SOAK ? 60 : 24))
-const POINTS = SOAK ? 3 : 2
+const POINTS = SOAK ? 5 : 2
+/** Points that are a transaction right behind others, all of them commands at partitioned tables. */
+const QUICK_POINTS = 0.7
 const HOURS = Number(process.env['TIDEMARK_HOURS'] ?? 0)
 /** A line for each history of a run by hours: version, seed, points, differences. */
 const FILE = process.env['TIDEMARK_HISTORY_FILE'] ?? join(tmpdir(), 'tidemark-grown-histories.txt')
@@ -46,8 +48,8 @@ async function withRoles(
   try {
     for (const role of roles) await admin.query(`CREATE ROLE ${role}`)
     await action(roles)
-  } finally {
     for (const role of roles) await admin.query(`DROP ROLE IF EXISTS ${role}`)
+  } finally {
     await admin.end()
   }
 }
@@ -77,6 +79,14 @@ function writeScript(version: string, seed: number, history: GrownHistory): stri
   return script
 }
 
+type Point = Seen & { readonly quick: Awaited<ReturnType<GrownHistory['quickly']>> }
+
+/** The very transaction where there is one: no reading of the schema can be between it and the point. */
+function pointOf({ at, quick }: Point, last: boolean): string {
+  if (quick !== undefined) return `xid:${quick.xid}`
+  return last ? 'latest' : at
+}
+
 async function oneHistory(
   version: string,
   seed: number,
@@ -88,16 +98,17 @@ async function oneHistory(
     version,
     rollMs: 300,
     segmentBytes: 256 * 1024,
-    setup: `CREATE SCHEMA side; GRANT ALL ON SCHEMA public, side TO ${roles.join(', ')}`,
+    setup: `CREATE SCHEMA side; CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing; GRANT ALL ON SCHEMA public, side TO ${roles.join(', ')}`,
   })
   const history = new GrownHistory(backup.source, next, roles, Number(version))
-  const points: Seen[] = []
+  const points: Point[] = []
   for (let step = 1; step <= STEPS; step++) {
     await history.step()
     if (step % Math.floor(STEPS / POINTS) !== 0 && step !== STEPS) continue
     await history.settle()
+    const quick = next() < QUICK_POINTS ? await history.quickly() : undefined
     history.script.push(`-- point ${points.length}`)
-    points.push(await see(dump, backup.sourceUrl, history.script.length))
+    points.push({ ...(await see(dump, backup.sourceUrl, history.script.length)), quick })
     if (next() < READ_AT_POINTS) await backup.durable()
   }
   await backup.durable()
@@ -105,13 +116,16 @@ async function oneHistory(
   let differences = 0
   for (const [index, point] of points.entries()) {
     const last = index === points.length - 1
-    const restored = restoreAround(backup, last ? 'latest' : point.at)
+    const restored = restoreAround(backup, pointOf(point, last))
     restored.catch(() => writeScript(version, seed, history))
     const { report, except } = await restored
     if (report.unmadeFile !== null) await rm(report.unmadeFile)
     const { generation, gaps } = backup.repository.catalog
     const crossed = gapsAt(gaps, generation!, last ? generation!.end : parsePosition(point.at))
-    const without = leftOut(point, except, crossed)
+    const without = [
+      ...leftOut(point, except, crossed),
+      ...(point.quick === undefined ? [] : [point.quick.behind]),
+    ]
     const unsaid = await untold(dump, point, report, without, history.script)
     differences += unsaid.length
     if (unsaid.length > 0)

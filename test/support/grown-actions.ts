@@ -2,6 +2,7 @@
 import type { Action } from './grown-dice.ts'
 import { COLUMNS, TABLES } from './grown-tables.ts'
 import { FAMILIES, KEYS } from './grown-keys.ts'
+import { PARTITIONS } from './grown-partitions.ts'
 import { OTHERS, RIGHTS, SEQUENCES } from './grown-objects.ts'
 
 export const ACTIONS: Readonly<Record<string, Action>> = {
@@ -9,6 +10,7 @@ export const ACTIONS: Readonly<Record<string, Action>> = {
   ...COLUMNS,
   ...KEYS,
   ...FAMILIES,
+  ...PARTITIONS,
   ...RIGHTS,
   ...SEQUENCES,
   ...OTHERS,
@@ -23,3 +25,9 @@ export const LIGHT: ReadonlySet<string> = new Set([
   'passingTable',
   'function',
 ])
+
+/** What a point behind quick commands ends with. */
+export const QUICK: ReadonlySet<string> = new Set(Object.keys(PARTITIONS))
+
+/** What begins one. */
+export const TREE: ReadonlySet<string> = new Set(['tree'])

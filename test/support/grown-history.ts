@@ -5,7 +5,7 @@
 import type pg from 'pg'
 import type { State } from './grown-state.ts'
 import { readState } from './grown-state.ts'
-import { ACTIONS, LIGHT } from './grown-actions.ts'
+import { ACTIONS, LIGHT, QUICK, TREE } from './grown-actions.ts'
 import type { Dice } from './grown-dice.ts'
 
 /** Left out of every history until it comes back as it was: a name of `ACTIONS` and why, a sentence each. */
@@ -71,15 +71,42 @@ export class GrownHistory {
     this.#prepared = 0
   }
 
-  async #act(): Promise<void> {
+  /**
+   * Commands at partitioned tables, each a transaction of its own and right behind the one before, so that no reading of the
+   * schema comes between. Nothing may be prepared.
+   *
+   * @returns the last one that the server took, and a table that came right behind it: what is read of the schema then knows more
+   */
+  async quickly(): Promise<{ readonly xid: string; readonly behind: string } | undefined> {
+    let last: string | undefined
+    for (let left = 1 + this.#dice.int(4); left > 0; left--) {
+      await this.#run('BEGIN')
+      await this.#run(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`)
+      const took = await this.#act(QUICK)
+      const { rows } = await this.#client.query<{ xid: string }>('SELECT pg_current_xact_id()::text AS xid')
+      if ((await this.#run('COMMIT')) && took) last = rows[0]!.xid
+    }
+    if (last === undefined) return undefined
+    const behind = `behind_${last}`
+    await this.#run(`CREATE TABLE ${behind} ()`)
+    return { xid: last, behind: `public.${behind}` }
+  }
+
+  /** @returns whether all of it was taken */
+  async #act(among?: ReadonlySet<string>): Promise<boolean> {
     const state: State = await readState(this.#client, this.#roles, this.#version)
+    // There is nothing below a parent where there is none.
+    const names = among !== undefined && state.partitioned.length === 0 ? TREE : among
     const usable = Object.entries(ACTIONS).filter(
-      ([name]) => NOT_YET[name] === undefined && (this.#prepared === 0 || LIGHT.has(name)),
+      ([name]) =>
+        NOT_YET[name] === undefined &&
+        (names?.has(name) ?? true) &&
+        (this.#prepared === 0 || LIGHT.has(name)),
     )
     let left = this.#next() * usable.reduce((sum, [, { weight }]) => sum + weight, 0)
     const [name, action] = usable.find(([, { weight }]) => (left -= weight) < 0) ?? usable[0]!
     const statements = action.make(this.#dice, state)
-    if (statements === undefined) return
+    if (statements === undefined) return false
     const counts = this.taken.get(name) ?? [0, 0]
     this.taken.set(name, counts)
     await this.#run('SAVEPOINT s')
@@ -88,9 +115,9 @@ export class GrownHistory {
       else {
         counts[1]++
         await this.#run('ROLLBACK TO s')
-        return
+        return false
       }
-    await this.#run('RELEASE s')
+    return this.#run('RELEASE s')
   }
 
   async #run(statement: string): Promise<boolean> {

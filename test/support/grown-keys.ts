@@ -1,4 +1,4 @@
-/** What may happen to keys, constraints, inheritance and partitions. */
+/** What may happen to keys, constraints and inheritance. */
 import { type Action, isNumber, on, onColumn, some, table } from './grown-dice.ts'
 
 export const KEYS: Readonly<Record<string, Action>> = {
@@ -88,38 +88,6 @@ export const FAMILIES: Readonly<Record<string, Action>> = {
       return a === undefined || b === undefined || a === b
         ? undefined
         : `ALTER TABLE ${a.name} INHERIT ${b.name}`
-    },
-  },
-  partitioned: {
-    weight: 1.2,
-    make: (d) =>
-      `CREATE TABLE ${table(d)} (id bigint${d.chance(0.6) ? ' PRIMARY KEY' : ''}, c0 text, c1 integer) PARTITION BY RANGE (id)`,
-  },
-  partition: {
-    weight: 2,
-    make: (d, s) => {
-      const of = some(d, s.partitioned)
-      if (of === undefined) return undefined
-      const low = d.int(6) * 1000
-      const bound = d.chance(0.2) ? 'DEFAULT' : `FOR VALUES FROM (${low}) TO (${low + 1000})`
-      const name = table(d)
-      if (d.chance(0.5)) return `CREATE TABLE ${name} PARTITION OF ${of.name} ${bound}`
-      const columns = of.columns.map((c) => `${c.name} ${c.type}`).reverse()
-      return [
-        `CREATE TABLE ${name} (dropped int, ${columns.join(', ')})`,
-        `ALTER TABLE ${name} DROP COLUMN dropped`,
-        `ALTER TABLE ${of.name} ATTACH PARTITION ${name} ${bound}`,
-      ]
-    },
-  },
-  detach: {
-    weight: 1,
-    make: (d, s) => {
-      const of = some(
-        d,
-        s.tables.filter((t) => t.isPartition),
-      )
-      return of === undefined ? undefined : `ALTER TABLE ${of.parent} DETACH PARTITION ${of.name}`
     },
   },
 }

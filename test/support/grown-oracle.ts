@@ -290,6 +290,9 @@ function isNothingOfTheMoment(key: string, how: string, script: readonly string[
   )
 }
 
+/** A default that names a sequence with an older name names it so. */
+const DEFAULT_OF = /^ALTER TABLE .* SET DEFAULT nextval\('(\S+)'::regclass\)/
+
 /** Parts of tables, which are compared with every record, are told whatever came later. */
 const OF_TABLES = /^(TABLE|CONSTRAINT|FK CONSTRAINT|CHECK CONSTRAINT|DEFAULT|REPLICA IDENTITY) /
 
@@ -339,6 +342,7 @@ export async function untold(
   // A sequence of an identity column goes with its table, and its entry does not name that.
   const isToldOf = (key: string, sql: string): boolean =>
     isTold(key) ||
+    isTold(`SEQUENCE ${DEFAULT_OF.exec(sql)?.[1] ?? ''} (`) ||
     isTold(`TABLE ${ADD_IDENTITY.exec(sql)?.[1] ?? ''} (`) ||
     isTold(`TABLE ${/^REPLICA IDENTITY (\S+)$/.exec(key)?.[1] ?? ''} (`)
   const isExcept = naming(except)
