@@ -1,6 +1,5 @@
 /** Reads are tried again: within the deadline of one request, where the store was silent. */
-import { systemClock } from '../../core/clock.ts'
-import { retrying } from '../../core/retry.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import { codeOf } from './s3-errors.ts'
 
 const PAUSES_MS = [100, 400, 1600]
@@ -8,15 +7,17 @@ const PAUSES_MS = [100, 400, 1600]
 export const SILENT_TRIES = 2
 
 /** @param silenceMs after which one try fails with ETIMEDOUT */
-export function readAgain<T>(silenceMs: number, action: () => Promise<T>): Promise<T> {
-  const start = systemClock.elapsed()
-  return retrying(action, {
-    clock: systemClock,
-    pauses: PAUSES_MS,
-    passes: ({ code, cause }) => {
-      if (code !== 'STORE_UNREACHABLE') return false
-      const isLate = systemClock.elapsed() - start > silenceMs * 1.2
-      return !isLate || codeOf(cause) !== 'ETIMEDOUT'
-    },
-  })
+export async function readAgain<T>(silenceMs: number, action: () => Promise<T>): Promise<T> {
+  const start = performance.now()
+  for (const pause of PAUSES_MS) {
+    try {
+      return await action()
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNREACHABLE') throw error
+      const isLate = performance.now() - start > silenceMs * 1.2
+      if (isLate && codeOf(error.cause) === 'ETIMEDOUT') throw error
+      await new Promise((resolve) => setTimeout(resolve, pause))
+    }
+  }
+  return action()
 }
