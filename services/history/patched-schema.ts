@@ -221,6 +221,7 @@ class Changes {
 
 /**
  * @param later the records behind the reading, in their order
+ * @param earlier the records of before
  * @param namesBefore how types and sequences were called at the reading, as far as older records tell
  */
 export function patchedSchema(
@@ -228,10 +229,16 @@ export function patchedSchema(
   later: readonly PlacedRecord[],
   histories: ReadonlyMap<number, TableHistory>,
   namesBefore: ReadonlyMap<number, string>,
+  earlier: readonly PlacedRecord[] = [],
 ): { statements: SchemaStatement[]; notes: string[]; leftOut: readonly LeftOut[] } {
   const changes = new Changes(facts, histories)
   for (const { record } of later) changes.see(record)
   const { tables, gone } = changes
+  // A command at a parent tells parts of a table, to be laid over facts of which a GRANT since is no part.
+  const before = new RightsSince()
+  for (const { record } of earlier) before.see(record)
+  const told = new Set(later.flatMap(({ record }) => (record.kind === 'table' ? [record.oid] : [])))
+  changes.rights.takeOver(before, new Set([...tables].filter((oid) => !told.has(oid))))
   const added: SchemaStatement[] = []
   for (const oid of tables) {
     const history = histories.get(oid)

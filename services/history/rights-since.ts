@@ -8,6 +8,13 @@ import type { DdlRecord, RightsFacts } from '../formats/ddl-record.ts'
 export class RightsSince {
   readonly #rights = new Map<string, RightsFacts>()
 
+  /** @param before what records in front of the reading told: of those tables alone whose facts may be older than it */
+  takeOver(before: RightsSince, oids: ReadonlySet<number>): void {
+    for (const [key, rights] of before.#rights)
+      if (rights.on === 'TABLE' && oids.has(rights.oid) && !this.#rights.has(key))
+        this.#rights.set(key, rights)
+  }
+
   /** In the order of the records: what a table, type or sequence says of itself is newer than what was told before. */
   see(record: DdlRecord): void {
     switch (record.kind) {

@@ -171,7 +171,9 @@ export async function schemaAt(
       (unsettled.has(r.record.oid) || (!seen.has(r.record.xid) && !isVisible(snapshot, r.record.xid))),
   )
   if (later.length === 0) return { statements: chosen.statements, notes: chosen.notes, leftOut: [] }
-  return patchedSchema(chosen, later, histories, namesWhenRead(records, later))
+  const isLater = new Set(later)
+  const earlier = records.filter((r) => comparePositions(r.position, position) <= 0 && !isLater.has(r))
+  return patchedSchema(chosen, later, histories, namesWhenRead(records, later), earlier)
 }
 
 /** How types and sequences that later records tell of were called when the schema was read: `kind schema.name`. */
