@@ -17,7 +17,9 @@ export async function takeBase(
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   const { generation } = repository.catalog
   if (generation?.base === undefined)
-    throw new TidemarkError('NO_BASE', 'the first base is taken by the stream', { next: 'tidemark up' })
+    throw new TidemarkError('NO_BASE', 'the stream takes the first base, and has not finished it', {
+      next: 'where up runs, wait for its base (tidemark status); where it does not: tidemark up',
+    })
   await requireSource(askedSource(config), repository)
   const source = openSource(config, generation)
   try {
