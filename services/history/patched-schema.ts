@@ -11,6 +11,7 @@ import { tableStatements } from '../formats/table-statements.ts'
 import { typeStatements } from '../formats/type-statements.ts'
 import { definitionAnew } from './definition-anew.ts'
 import { type LeftOut, PartsSince } from './parts-since.ts'
+import { isRights, rightsOfReading } from './rights-of-reading.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedRecord, TableHistory } from './table-history.ts'
 import { objectText } from '../core/object-text.ts'
@@ -220,8 +221,7 @@ class Changes {
 }
 
 /**
- * @param later the records behind the reading, in their order
- * @param earlier the records of before
+ * @param later the records behind the reading, in their order; `earlier` those of before
  * @param namesBefore how types and sequences were called at the reading, as far as older records tell
  */
 export function patchedSchema(
@@ -239,7 +239,7 @@ export function patchedSchema(
   for (const { record } of earlier) before.see(record)
   const told = new Set(later.flatMap(({ record }) => (record.kind === 'table' ? [record.oid] : [])))
   changes.rights.takeOver(before, new Set([...tables].filter((oid) => !told.has(oid))))
-  const added: SchemaStatement[] = []
+  const [added, made]: [SchemaStatement[], Set<number>] = [[], new Set()]
   for (const oid of tables) {
     const history = histories.get(oid)
     // The names under which the older facts may know it.
@@ -248,6 +248,7 @@ export function patchedSchema(
     if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
     const facts = withOrder(last.facts, histories)
     added.push(...tableStatements(facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })))
+    made.add(oid)
   }
   // A table that kept its name while another one of that name was dropped stays as the facts have it.
   const hasOids = facts.statements.some((statement) => statement.of !== undefined)
@@ -262,7 +263,8 @@ export function patchedSchema(
     )
       added.push(...tableStatements(last.facts))
   }
-  const kept = facts.statements.filter((statement) => changes.keeps(statement))
+  const readRights = rightsOfReading(facts, made, later)
+  const kept = facts.statements.filter((statement) => changes.keeps(statement) || readRights.has(statement))
   const notes = [
     ...facts.notes,
     ...changes.notes,
@@ -272,7 +274,7 @@ export function patchedSchema(
   const statements = changes.rights.applied([
     ...kept,
     ...[...changes.types.values()].flat(),
-    ...added.filter((statement) => changes.keepsParts(statement)),
+    ...added.filter((one) => changes.keepsParts(one) && !(isRights(one) && readRights.of.has(one.of))),
     ...changes.parts,
     ...[...changes.made.values()].flat(),
   ])

@@ -71,8 +71,8 @@ export class ChangeCursor {
   readonly #source: ByteSource
   readonly #layout: RowLayout
   #left: number
-  #lsnAt = -1
-  #lsnLength = 0
+  #positionAt = -1
+  #positionLength = 0
   position: Position = positionOf(0n)
   ordinal = 0
   /** Index in OPERATIONS. */
@@ -97,7 +97,7 @@ export class ChangeCursor {
     this.#left--
     const source = this.#source
     source.skipLong()
-    this.#readLsn()
+    this.#readPosition()
     this.ordinal = source.long()
     this.operation = source.long()
     this.#slice(this.old)
@@ -105,19 +105,20 @@ export class ChangeCursor {
     return true
   }
 
-  /** Rows of one transaction share the bytes of their LSN: read once. */
-  #readLsn(): void {
+  /** Rows of one transaction share the bytes of their position: read once. */
+  #readPosition(): void {
     const source = this.#source
     const start = source.at
     source.skipLong()
     const length = source.at - start
-    if (length === this.#lsnLength) {
+    if (length === this.#positionLength) {
       let same = true
-      for (let i = 0; i < length && same; i++) same = this.buffer[this.#lsnAt + i] === this.buffer[start + i]
+      for (let i = 0; i < length && same; i++)
+        same = this.buffer[this.#positionAt + i] === this.buffer[start + i]
       if (same) return
     }
-    this.#lsnAt = start
-    this.#lsnLength = length
+    this.#positionAt = start
+    this.#positionLength = length
     source.at = start
     this.position = positionOf(source.bigLong())
   }

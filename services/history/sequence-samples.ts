@@ -103,7 +103,7 @@ function setBackIn(sample: SampledSequences, before: ReadonlyMap<string, Sequenc
     .map(sequenceKey)
 }
 
-/** Commit LSN of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
+/** Position of the last transaction at or before the point that may have used a sequence; undefined where there is none. */
 async function lastCommit(
   repository: Repository,
   { generation, position }: ResolvedPoint,

@@ -14,7 +14,7 @@ const LEFT: Readonly<Record<string, number>> = {
   core: 49,
   formats: 69,
   repository: 3,
-  history: 67,
+  history: 58,
   replicator: 16,
   compactor: 0,
   rebuild: 98,
