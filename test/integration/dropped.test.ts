@@ -70,7 +70,12 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
       ).toEqual([])
       // Of two that are dropped alone nothing is uncertain.
       if (sql.startsWith('DROP FUNCTION f(int)')) expect(notes).toEqual([])
-      expect(unmade, sql).toEqual([])
+      // What no record makes again is told as left out, and nothing beside it.
+      const others = unmade.filter(
+        ({ reason }) => !reason.includes('came after the last reading of the schema'),
+      )
+      expect(others, sql).toEqual([])
+      for (const { object } of unmade) expect(notes.join(), sql).toContain(object.replace(/^[a-z ]+ /, ''))
     }
   })
 })
