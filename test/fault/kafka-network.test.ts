@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { random } from '../../services/demo/chat-traffic.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 import { type KafkaBench, kafkaSection, kafkaSettings, NO_KAFKA, startKafka } from '../support/kafka-bench.ts'
@@ -155,17 +156,19 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     expect(['LOG_FENCED', 'WRITER_FENCED']).toContain(ended.last.error?.code)
     for (let round = 41; round < 60; round++) await write(backup, round)
     const head = await backup.head()
+    const expected = shown(await digests(backup.sourceUrl))
     const deadline = performance.now() + 60_000
     while ((await backup.openRepository()).catalog.generation!.end < head) {
       if (performance.now() > deadline)
         throw new Error(`${second.output.slice(-1500)}\n---\n${compactor.output.slice(-1500)}`)
+      // What it writes may come too late to be stored: it is behind the point that is compared.
       await backup.source.query('INSERT INTO bare VALUES (9)')
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
     for (const one of [second, compactor]) one.child.kill('SIGTERM')
     for (const answer of await Promise.all([second.finished, compactor.finished]))
       expect(answer.last.ok, answer.stdout.slice(-500) + answer.stderr).toBe(true)
-    await equalToSource(backup)
+    expect(shown(await digests((await backup.restore(positionText(head))).url))).toEqual(expected)
     await seenOnce(backup, 'stopped')
     expect((await backup.openRepository()).catalog.gaps).toEqual([])
   })

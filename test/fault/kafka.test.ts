@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify, parse } from 'yaml'
 import { transactionalId } from '../../services/adapters/kafka/records/log-name.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
+import type { Position } from '../../services/core/position.ts'
 import { examineLog } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { Backup, digests, shown } from '../support/backup.ts'
@@ -30,6 +31,16 @@ async function write(backup: Backup, round: number): Promise<void> {
 async function equalToSource(backup: Backup): Promise<void> {
   const restored = await backup.restore('latest')
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
+}
+
+/** Everything up to there is stored, and a base that it closes. */
+async function storedUpTo(backup: Backup, head: Position, running: Running): Promise<void> {
+  for (const limit = performance.now() + 60_000; performance.now() < limit; ) {
+    const { base, end } = (await backup.openRepository()).catalog.generation!
+    if (base !== undefined && base.closing <= end && end >= head) return
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+  throw new Error(`not stored: ${running.output.slice(-1500)}`)
 }
 
 describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
@@ -83,7 +94,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     await second.said('"streaming"')
     await write(backup, round + 2)
     const expected = shown(await digests(backup.sourceUrl))
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    await storedUpTo(backup, await backup.head(), second)
     second.child.kill('SIGTERM')
     const ended = await second.finished
     expect(ended.last.ok, ended.stdout.slice(-500) + ended.stderr).toBe(true)
