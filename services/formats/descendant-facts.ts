@@ -1,6 +1,10 @@
 /** The facts of a table behind a command at one that it hangs on: those of before, with what the command reached laid over them. */
 import type { ColumnFacts, DescendantFacts, TableFacts } from './schema-facts.ts'
 
+export function changesColumns({ columns, gone }: DescendantFacts): boolean {
+  return (columns ?? []).length + (gone ?? []).length > 0
+}
+
 export function withDescent(before: TableFacts, change: DescendantFacts): TableFacts {
   const columns = columnsAfter(before.columns, change)
   const constraints = change.constraints ?? []

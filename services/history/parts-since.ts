@@ -3,6 +3,7 @@
  * one, foreign and unlogged partitions. They have no rows in a copy, and so no facts there that a record's parts complete.
  */
 import type { SchemaStatement } from '../core/transaction.ts'
+import { changesColumns } from '../formats/descendant-facts.ts'
 import type { DescendantFacts } from '../formats/schema-facts.ts'
 import { partStatements } from '../formats/table-statements.ts'
 
@@ -30,7 +31,7 @@ export class PartsSince {
           key,
           statements.map((statement) => ({ ...statement, of: `pg_class:${oid}` })),
         )
-    if ((facts.columns ?? []).length + (facts.gone ?? []).length > 0) {
+    if (changesColumns(facts)) {
       const what = `what a command at the parent of ${schema}.${name} did to its columns came after the last reading of the schema`
       this.notes.push(`${what}: check it by hand`)
       this.leftOut.push({ object: `table ${schema}.${name}`, reason: what })

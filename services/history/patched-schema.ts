@@ -234,11 +234,6 @@ export function patchedSchema(
   const changes = new Changes(facts, histories)
   for (const { record } of later) changes.see(record)
   const { tables, gone } = changes
-  // A command at a parent tells parts of a table, to be laid over facts of which a GRANT since is no part.
-  const before = new RightsSince()
-  for (const { record } of earlier) before.see(record)
-  const told = new Set(later.flatMap(({ record }) => (record.kind === 'table' ? [record.oid] : [])))
-  changes.rights.takeOver(before, new Set([...tables].filter((oid) => !told.has(oid))))
   const [added, made]: [SchemaStatement[], Set<number>] = [[], new Set()]
   for (const oid of tables) {
     const history = histories.get(oid)
@@ -264,6 +259,7 @@ export function patchedSchema(
       added.push(...tableStatements(last.facts))
   }
   const readRights = rightsOfReading(facts, made, later)
+  changes.rights.takeOver(earlier, readRights.lacking)
   const kept = facts.statements.filter((statement) => changes.keeps(statement) || readRights.has(statement))
   const notes = [
     ...facts.notes,

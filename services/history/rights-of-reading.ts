@@ -3,6 +3,7 @@
  * laid over facts that are older than the reading of the schema. The reading has the rights as they were by then, whoever gave them.
  */
 import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
+import { changesColumns } from '../formats/descendant-facts.ts'
 import type { PlacedRecord } from './table-history.ts'
 
 export const isRights = ({ sql }: SchemaStatement): boolean =>
@@ -13,10 +14,12 @@ export interface RightsOfReading {
   has(statement: SchemaStatement): boolean
   /** class:oid of the tables whose rights are the reading's. */
   readonly of: ReadonlySet<string | undefined>
+  /** Tables that no later record tells whole, and for which the reading's rights cannot serve: they name columns that changed. */
+  readonly lacking: ReadonlySet<number>
 }
 
 /**
- * @param made tables that are made anew; those whose columns changed are not among the reading's, because rights name columns
+ * @param made tables that are made anew
  * @param later the records behind the reading
  */
 export function rightsOfReading(
@@ -24,20 +27,19 @@ export function rightsOfReading(
   made: ReadonlySet<number>,
   later: readonly PlacedRecord[],
 ): RightsOfReading {
-  const told = new Set<number>()
+  const whole = new Set<number>()
+  const altered = new Set<number>()
   for (const { record } of later)
-    if (
-      record.kind === 'table' ||
-      (record.kind === 'descendant' &&
-        (record.facts.columns ?? []).length + (record.facts.gone ?? []).length > 0)
-    )
-      told.add(record.oid)
+    if (record.kind === 'table') whole.add(record.oid)
+    else if (record.kind === 'descendant' && changesColumns(record.facts)) altered.add(record.oid)
   const read = new Set(facts.statements.map((statement) => statement.of))
-  const of = new Set<string | undefined>(
-    [...made]
-      .filter((oid) => !told.has(oid))
-      .map((oid) => `pg_class:${oid}`)
-      .filter((key) => read.has(key)),
-  )
-  return { of, has: (statement) => of.has(statement.of) && isRights(statement) }
+  const of = new Set<string | undefined>()
+  const lacking = new Set<number>()
+  for (const oid of made) {
+    if (whole.has(oid)) continue
+    const key = `pg_class:${oid}`
+    if (altered.has(oid) || !read.has(key)) lacking.add(oid)
+    else of.add(key)
+  }
+  return { of, lacking, has: (statement) => of.has(statement.of) && isRights(statement) }
 }

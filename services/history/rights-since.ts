@@ -4,12 +4,19 @@ import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
 import { collect, RANK } from '../formats/rank.ts'
 import { columnRightsCommands, rightsCommands } from '../formats/rights.ts'
 import type { DdlRecord, RightsFacts } from '../formats/ddl-record.ts'
+import type { PlacedRecord } from './table-history.ts'
 
 export class RightsSince {
   readonly #rights = new Map<string, RightsFacts>()
 
-  /** @param before what records in front of the reading told: of those tables alone whose facts may be older than it */
-  takeOver(before: RightsSince, oids: ReadonlySet<number>): void {
+  /**
+   * What the records in front of the reading told, of tables whose facts may be older than that.
+   *
+   * @param oids of those tables
+   */
+  takeOver(earlier: readonly PlacedRecord[], oids: ReadonlySet<number>): void {
+    const before = new RightsSince()
+    for (const { record } of earlier) before.see(record)
     for (const [key, rights] of before.#rights)
       if (rights.on === 'TABLE' && oids.has(rights.oid) && !this.#rights.has(key))
         this.#rights.set(key, rights)

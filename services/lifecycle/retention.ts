@@ -16,7 +16,7 @@ import { checkpointNumber, checkpointPrefix, proofPrefix } from '../formats/obje
 import type { Catalog } from '../repository/catalog.ts'
 import { type Floor, laterFloor } from '../repository/floor.ts'
 import type { Base, Generation } from '../repository/generation.ts'
-import { byName, readingChain } from '../repository/reading-chain.ts'
+import { byName, chainFrom } from '../repository/reading-chain.ts'
 import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
 
@@ -160,8 +160,7 @@ export async function floorAt(
   )
   const oldest = schemas.at(-2) ?? schemas[0] ?? generation.schemas[0]
   if (oldest === undefined) throw new TidemarkError('LEDGER_BROKEN', 'there is no reading of the schema')
-  const [whole = oldest] = readingChain(byName(generation.schemas), oldest) ?? []
-  const schemasFrom = whole.body.at
+  const schemasFrom = chainFrom(byName(generation.schemas), oldest)
   const kept = new Set(generation.bases.filter((one) => one.number >= base.number).map((one) => one.id))
   const copies = new Set<string>()
   for (const { body } of generation.tables.values()) {

@@ -1,4 +1,5 @@
 /** Readings of the schema as they go on from each other: a whole one, and the changes that continue it. */
+import { comparePositions, parsePosition, positionText } from '../core/position.ts'
 import { isBefore } from '../core/snapshot.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { ReadingEntry } from '../formats/schema-change.ts'
@@ -24,6 +25,15 @@ export function readingChain(
     at = readings.get(body.since)
   }
   return undefined
+}
+
+/**
+ * Where the first entry stands that a reading needs, as text. It need not be the whole one: a base's own stands where the base
+ * begins, and a change that goes on from that may stand in front of it, where the stream is behind.
+ */
+export function chainFrom(readings: NamedReadings, entry: ReadingEntry): string {
+  const places = (readingChain(readings, entry) ?? [entry]).map(({ body }) => parsePosition(body.at))
+  return positionText(places.reduce((low, at) => (comparePositions(at, low) < 0 ? at : low)))
 }
 
 /**

@@ -8,24 +8,32 @@ const SETUP = `CREATE TABLE msg (id int PRIMARY KEY) PARTITION BY RANGE (id);
   CREATE TABLE msg_1 PARTITION OF msg FOR VALUES FROM (0) TO (10); CREATE TABLE tick (n int PRIMARY KEY, xid text)`
 
 describe.each(testedVersions())('PostgreSQL %s', (version) => {
-  test('taken away without a record, which the reading alone knows', { timeout: 120_000 }, async () => {
-    await using backup = await Backup.start({ version, setup: `${SETUP}; GRANT SELECT ON msg_1 TO PUBLIC` })
-    const { source } = backup
-    await unseen(source, ['REVOKE SELECT ON msg_1 FROM PUBLIC'])
-    await source.query('CREATE TABLE read_again ()')
-    await backup.until(() =>
-      backup.repository.catalog.generation!.schemas.some(({ body }) => body.untold !== undefined),
-    )
-    await source.query(
-      `BEGIN; ALTER TABLE msg ADD CHECK (id < 1000); INSERT INTO tick VALUES (1, pg_current_xact_id()::text); COMMIT; CREATE TABLE behind ()`,
-    )
-    await backup.durable()
-    const { rows } = await source.query<{ xid: string }>('SELECT xid FROM tick')
-    await source.query('DROP TABLE behind')
-    const restored = await backup.restore(`xid:${rows[0]!.xid}`)
-    expect(restored.result!.unmade).toEqual([])
-    await expectSameSchema(backup.sourceUrl, restored.url)
-  })
+  test.each(['before the backup', 'with a record'])(
+    'given %s, and taken away without one: the reading alone knows',
+    { timeout: 120_000 },
+    async (when) => {
+      const given = 'GRANT SELECT ON msg_1 TO PUBLIC'
+      const isRecorded = when === 'with a record'
+      await using backup = await Backup.start({ version, setup: isRecorded ? SETUP : `${SETUP}; ${given}` })
+      const { source } = backup
+      if (isRecorded) await source.query(given)
+      await backup.durable()
+      await unseen(source, ['REVOKE SELECT ON msg_1 FROM PUBLIC'])
+      await source.query('CREATE TABLE read_again ()')
+      await backup.until(() =>
+        backup.repository.catalog.generation!.schemas.some(({ body }) => body.untold !== undefined),
+      )
+      await source.query(
+        `BEGIN; ALTER TABLE msg ADD CHECK (id < 1000); INSERT INTO tick VALUES (1, pg_current_xact_id()::text); COMMIT; CREATE TABLE behind ()`,
+      )
+      await backup.durable()
+      const { rows } = await source.query<{ xid: string }>('SELECT xid FROM tick')
+      await source.query('DROP TABLE behind')
+      const restored = await backup.restore(`xid:${rows[0]!.xid}`)
+      expect(restored.result!.unmade).toEqual([])
+      await expectSameSchema(backup.sourceUrl, restored.url)
+    },
+  )
 
   test('given before the last reading, kept behind it', { timeout: 120_000 }, async () => {
     await using backup = await Backup.start({ version, setup: SETUP })

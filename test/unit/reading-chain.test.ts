@@ -6,9 +6,10 @@ import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { ORIGIN } from '../../services/core/position.ts'
 import type { SchemaFacts } from '../../services/core/transaction.ts'
-import { schemaChange, statementsDigest } from '../../services/formats/schema-change.ts'
+import { type ReadingEntry, schemaChange, statementsDigest } from '../../services/formats/schema-change.ts'
 import { schemaName } from '../../services/formats/object-name.ts'
 import { SchemaReadings } from '../../services/history/schema-readings.ts'
+import { byName, chainFrom } from '../../services/repository/reading-chain.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
@@ -108,4 +109,20 @@ test('a newest reading that goes on from one that is not there is continued by n
   expect(repository.catalog.generation!.reading?.reading).toBe(named('first'))
   await throughLog(repository, term, [reading('lost', 15, 'a'), reading('newest', 30, 'a', 'b')])
   expect((await pipeline.reopen()).catalog.generation!.reading).toBeUndefined()
+})
+
+test('what a reading needs begins with the first of its chain, wherever the whole one stands', () => {
+  const entry = (name: string, at: string, since?: string): ReadingEntry =>
+    ({
+      body: {
+        kind: since === undefined ? 'schema' : 'schema-change',
+        reading: named(name),
+        at,
+        ...(since === undefined ? {} : { since: named(since) }),
+      },
+    }) as unknown as ReadingEntry
+  const newest = entry('newest', '0/600', 'middle')
+  const all = [entry('base', '0/500'), entry('middle', '0/400', 'base'), newest]
+  expect(chainFrom(byName(all), newest)).toBe('0/400')
+  expect(chainFrom(byName(all), entry('alone', '0/700', 'gone'))).toBe('0/700')
 })
