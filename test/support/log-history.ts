@@ -356,14 +356,14 @@ export class LogHistory implements AsyncDisposable {
       const isLast = i === commits.length - 1
       if (!isLast && this.#next(6) !== 0) continue
       if (first === undefined || comparePositions(lsn, first.closing) < 0) continue
-      const inGap = catalog.gaps.some(
-        (gap) =>
+      const inGap = catalog.gaps.some((gap) => {
+        const next = catalog.generations.find((g) => g.facts.generation > gap.generation)!.bases[0]
+        // Until the next generation's base closes there is nothing behind the gap.
+        return (
           comparePositions(lsn, gap.from) > 0 &&
-          comparePositions(
-            lsn,
-            catalog.generations.find((g) => g.facts.generation > gap.generation)!.bases[0]?.closing ?? lsn,
-          ) < 0,
-      )
+          (next === undefined || comparePositions(lsn, next.closing) < 0)
+        )
+      })
       const restored = await backup.restore(isLast ? 'latest' : lsn).catch((error: unknown) => {
         if (!inGap) throw error
         return asTidemarkError(error)
