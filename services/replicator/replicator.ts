@@ -106,6 +106,8 @@ export class Replicator {
         const ends = item.kind === 'changes' && item.end !== undefined
         // Its gaps go before it: a log that keeps the transaction keeps them too.
         if (ends && item.ddl.length > 0) await this.#gaps(item, inner)
+        if (ends) this.#schema.passes(item.end!)
+        else if (item.kind === 'heartbeat') this.#schema.passes(item.at)
         await log.append(item.kind === 'heartbeat' ? this.#dated(item) : item, inner)
         if (ends) this.#committed(item)
       }
@@ -203,7 +205,8 @@ export class Replicator {
     const { source, log } = this.#options
     const checked = await this.#check(at)
     if (await source.isReadingOld()) this.#schema.look()
-    await source.forgetDdl(log.durable)
+    const reading = this.#schema.durableReading(log.durable)
+    if (reading !== undefined) await source.forgetDdl(log.durable, reading)
     return checked
   }
 

@@ -3,7 +3,7 @@
  * catalog. The first one of a process is whole, and compared with the ledger's newest; those behind it are changes.
  */
 import type { Clock, Randomness } from '../core/clock.ts'
-import { laterPosition, ORIGIN, type Position } from '../core/position.ts'
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
 import type { Source } from '../core/ports/source.ts'
 import { isVisible } from '../core/snapshot.ts'
@@ -44,9 +44,33 @@ export class SchemaLog {
   #last: string | undefined
   /** Readings that tell nothing new: they go in before the change that continues them. */
   #unsaid: ControlRecord[] = []
+  /** Readings that the log has, the oldest first. `behind` is the first position that the log took after it. */
+  readonly #said: { readonly snapshot: string; behind: Position | undefined }[] = []
+  /** The newest position that the log took. */
+  #passed: Position = ORIGIN
+  /** The snapshot of the newest reading that the store is known to have. */
+  #durable: string | undefined
 
   constructor(options: SchemaLogOptions) {
     this.#options = options
+    this.#durable = options.reading?.snapshot
+  }
+
+  /** An item of the stream, up to `position`, goes into the log. Where the store has it, it has the readings in front of it. */
+  passes(position: Position): void {
+    if (comparePositions(position, this.#passed) <= 0) return
+    this.#passed = position
+    for (const said of this.#said) said.behind ??= position
+  }
+
+  /** The snapshot of the newest reading that the store is known to have; undefined where there is none. */
+  durableReading(durable: Position): string | undefined {
+    for (let [oldest] = this.#said; oldest?.behind !== undefined; [oldest] = this.#said) {
+      if (comparePositions(oldest.behind, durable) > 0) break
+      this.#durable = oldest.snapshot
+      this.#said.shift()
+    }
+    return this.#durable
   }
 
   /** A transaction with DDL has come. */
@@ -125,6 +149,9 @@ export class SchemaLog {
 
   async #say(signal: AbortSignal): Promise<void> {
     for (const record of this.#unsaid) await this.#options.log.append(record, signal)
+    const newest = this.#unsaid.at(-1)
+    const snapshot = newest === undefined ? undefined : snapshotOf(newest)
+    if (snapshot !== undefined) this.#said.push({ snapshot, behind: undefined })
     this.#unsaid = []
   }
 
@@ -152,6 +179,11 @@ export class SchemaLog {
       ...(facts.head === undefined ? {} : { head: facts.head }),
     }
   }
+}
+
+function snapshotOf(record: ControlRecord): string | undefined {
+  if (record.kind === 'schema') return record.facts.snapshot
+  return record.kind === 'schema-change' ? record.change.snapshot : undefined
 }
 
 /** The same schema, and no DDL that is new: seen again later, it would be the same again. */

@@ -23,6 +23,7 @@ test.each(oneVersion())('of two tables with one name each is told from the other
   await source.query(`INSERT INTO ${LOG} VALUES (4, 'newest')`)
   const at = positionText(await backup.head())
   await backup.up()
+  await backup.until(() => backup.repository.catalog.gaps.length > 0)
   await backup.durable()
   // What went through without a record is a gap of that table, and of that one alone.
   const refused = await backup.restore(at).catch((error: unknown) => error)

@@ -2,9 +2,11 @@
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
+import { PostgresSource } from '../../services/engines/postgres/source/postgres-source.ts'
 import { SchemaReadings } from '../../services/engines/postgres/catalog/schema-reader.ts'
+import type { ExpectedSource } from '../../services/engines/postgres/admin/same-source.ts'
 import { connect } from '../../services/engines/postgres/session/session.ts'
-import { systemClock } from '../../services/core/clock.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Backup, oneVersion } from '../support/backup.ts'
 import { unseen } from '../support/unseen.ts'
@@ -26,6 +28,21 @@ async function withReader(
   } finally {
     await client.end()
   }
+}
+
+function sourceOf(backup: Backup): PostgresSource {
+  return new PostgresSource(
+    {
+      url: backup.sourceUrl,
+      slot: backup.slot,
+      publication: backup.slot,
+      clock: systemClock,
+      randomness: systemRandomness,
+      largestRow: 1 << 20,
+    },
+    // Nothing is streamed.
+    { systemId: '', databaseOid: 0, timeline: 0 } as ExpectedSource,
+  )
 }
 
 /** Does something right before the client's next question that matches. */
@@ -80,6 +97,31 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     const { untold } = (await readings.since(reading))!
     expect(untold?.objects).toEqual(['sequence public.numbers'])
     expect(comparePositions(parsePosition(untold!.from), parsePosition(at!.l))).toBeLessThanOrEqual(0)
+  })
+
+  test('records that no reading has been compared with are kept, however durable they are', async () => {
+    await using backup = await Backup.prepare({ version, setup: SETUP })
+    await backup.init()
+    const source = sourceOf(backup)
+    try {
+      const read = await source.schema()
+      await backup.source.query('ALTER TABLE t ADD COLUMN w int; CREATE INDEX t_v ON t (v)')
+      const records = async (): Promise<number> =>
+        (await backup.source.query(`SELECT FROM tidemark.ddl WHERE command <> 'INIT'`)).rowCount ?? 0
+      const before = await records()
+      const far = parsePosition('FFFFFFFF/0')
+      // A horizon is taken, and passed.
+      await source.forgetDdl(far, read.snapshot)
+      await source.forgetDdl(far, read.snapshot)
+      expect(await records()).toBe(before)
+      const next = (await source.schemaSince(read.reading!))!
+      expect(next.untold).toBeUndefined()
+      await source.forgetDdl(far, next.snapshot)
+      await source.forgetDdl(far, next.snapshot)
+      expect(await records()).toBeLessThan(before)
+    } finally {
+      await source.close()
+    }
   })
 
   test('a drop without a record is told, though an earlier change of the object has its own', async () => {

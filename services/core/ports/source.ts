@@ -186,7 +186,12 @@ export interface Source {
   tendIdentities(): Promise<IdentityCare>
   /** Tables that the publication leaves out now: a copy of one is of use only once it is published again. */
   leftOut(): Promise<readonly LeftOutTable[]>
-  /** Removes DDL records of transactions that committed at or before this: they are durable in the backup. */
-  forgetDdl(durable: Position): Promise<void>
+  /**
+   * Removes DDL records of transactions that committed at or before this: they are durable in the backup. What a reading does
+   * not show yet stays: the next one is compared with it.
+   *
+   * @param reading the snapshot of the newest reading that is durable
+   */
+  forgetDdl(durable: Position, reading: string): Promise<void>
   close(): Promise<void>
 }

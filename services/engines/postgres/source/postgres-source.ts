@@ -272,15 +272,18 @@ export class PostgresSource implements Source {
 
   /**
    * Ids are given out in another order than transactions commit in: a horizon is taken (every transaction below it has
-   * ended by then), and what lies below it is removed once the backup is durable beyond the place where it was taken.
+   * ended by then, and the reading shows it), and what lies below it is removed once the backup is durable beyond the place
+   * where it was taken.
    */
-  async forgetDdl(durable: Position): Promise<void> {
+  async forgetDdl(durable: Position, reading: string): Promise<void> {
     const horizon = this.#horizon
     if (horizon === undefined) {
       this.#horizon = await this.#questions.ask(async (client) => {
         const row = (
           await client.query<{ xid: string; lsn: string; newest: string }>(
-            'SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl WHERE xid::xid8 < pg_snapshot_xmin(pg_current_snapshot())) AS newest',
+            `SELECT h.xid::text, pg_current_wal_insert_lsn()::text AS lsn, (SELECT COALESCE(max(id), 0)::text FROM tidemark.ddl d WHERE d.xid::xid8 < h.xid) AS newest
+               FROM (SELECT least(pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmin($1::pg_snapshot)) AS xid) h`,
+            [reading],
           )
         ).rows[0]
         return row === undefined || row.newest === this.#forgotten
