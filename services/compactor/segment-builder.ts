@@ -5,7 +5,7 @@
 import { LIMITS } from '../core/limits.ts'
 import { release } from '../core/release.ts'
 import type { ChangeShape, EncodedChanges } from '../core/transaction.ts'
-import { ByteSink } from '../formats/byte-sink.ts'
+import { ByteSink } from '../core/byte-sink.ts'
 import { segmentSchema } from '../formats/change-schema.ts'
 import { type KeySpan, KeyRange } from '../formats/key-range.ts'
 import { type Block, compressBlock, compressRow, containerFile } from '../formats/container.ts'

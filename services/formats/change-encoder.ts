@@ -4,7 +4,7 @@
  */
 import type { RelationVersion } from '../core/relation.ts'
 import type { ChangeShape } from '../core/transaction.ts'
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../core/byte-sink.ts'
 import { changeShape, type TextEncoding } from './change-schema.ts'
 import { valueWriter, type ValueWriter } from './value-encoder.ts'
 import { kindOf, STATE_ABSENT, STATE_UNCHANGED, stateBranch } from './value-kind.ts'

@@ -1,6 +1,6 @@
 /** Where the parts of one encoded change lie: its head, its old and new rows, their fields. Nothing is decoded. */
 import type { ChangeShape } from '../core/transaction.ts'
-import { corrupt } from './byte-source.ts'
+import { corrupt } from '../core/byte-source.ts'
 import { pastField, walkCodes } from './field-walk.ts'
 import { kindOf } from './value-kind.ts'
 

@@ -8,8 +8,8 @@ import { finished } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { constants, createZstdCompress, createZstdDecompress, zstdCompress } from 'node:zlib'
 import { joined, LARGE_BYTES, release } from '../core/release.ts'
-import { ByteSink } from './byte-sink.ts'
-import { ByteSource, corrupt } from './byte-source.ts'
+import { ByteSink } from '../core/byte-sink.ts'
+import { ByteSource, corrupt } from '../core/byte-source.ts'
 
 const MAGIC = Buffer.from([0x4f, 0x62, 0x6a, 0x01])
 const compress = promisify(zstdCompress)

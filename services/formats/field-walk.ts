@@ -1,5 +1,5 @@
 /** Moves past encoded fields: small numbers instead of kinds, so that walking a row is a few operations a field. */
-import { corrupt } from './byte-source.ts'
+import { corrupt } from '../core/byte-source.ts'
 import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, type ValueKind } from './value-kind.ts'
 
 const BYTE = 0

@@ -5,7 +5,7 @@
  */
 import type { RelationVersion } from '../core/relation.ts'
 import type { ChangeShape } from '../core/transaction.ts'
-import { ByteSource } from './byte-source.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { shapeOfSchema } from './change-schema.ts'
 import { CHANGE } from './change-walk.ts'
 import { pastField, walkCodes } from './field-walk.ts'

@@ -2,7 +2,7 @@
  * One value: from the server's text bytes to the bytes of its Avro union branch, without strings or objects in between
  * for all common types. The same code serves the stream and the base, so equal values are equal bytes.
  */
-import type { ByteSink } from './byte-sink.ts'
+import type { ByteSink } from '../core/byte-sink.ts'
 import { isSafeMicros, microsOf, DAY_MICROS, parseDate, parseTimestamp } from './temporal.ts'
 import type { ValueKind } from './value-kind.ts'
 

@@ -3,10 +3,10 @@
  * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
  */
 import { textOfBytes } from '../core/escaped-bytes.ts'
-import { ByteSink } from './byte-sink.ts'
+import { ByteSink } from '../core/byte-sink.ts'
 import { float4Text, float8Text } from './float-text.ts'
-import { inSteps, LARGE_VALUE, PieceSink } from './piece-sink.ts'
-import { type ByteSource, corrupt } from './byte-source.ts'
+import { inSteps, LARGE_VALUE, PieceSink } from '../core/piece-sink.ts'
+import { type ByteSource, corrupt } from '../core/byte-source.ts'
 import { DAY_MICROS, formatDate, formatTimestamp, splitMicros } from './temporal.ts'
 import {
   BRANCH_NULL,

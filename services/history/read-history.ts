@@ -2,7 +2,7 @@
 import { TidemarkError } from '../core/errors.ts'
 import { comparePositions, type Position, positionText } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { impossibleKey, mayHold } from '../formats/key-range.ts'
 import type { SegmentIndex } from '../formats/segment-index.ts'
 import { formatInstant } from '../formats/temporal.ts'

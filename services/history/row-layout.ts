@@ -1,7 +1,7 @@
 /** How the fields of an encoded row lie, and how to walk them. */
 import type { RelationVersion } from '../core/relation.ts'
-import type { ByteSink } from '../formats/byte-sink.ts'
-import { type ByteSource, corrupt } from '../formats/byte-source.ts'
+import type { ByteSink } from '../core/byte-sink.ts'
+import { type ByteSource, corrupt } from '../core/byte-source.ts'
 import type { TextEncoding } from '../formats/change-schema.ts'
 import { pastField, walkCodes } from '../formats/field-walk.ts'
 import { escapedChar, ONE_CHAR, oneCharOf } from '../formats/one-char.ts'

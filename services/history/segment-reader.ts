@@ -1,6 +1,6 @@
 /** Opens segments and base parts, and walks their rows without making objects of them. */
 import { type Position, positionOf } from '../core/position.ts'
-import { ByteSource, corrupt } from '../formats/byte-source.ts'
+import { ByteSource, corrupt } from '../core/byte-source.ts'
 import { shapeOfSchema } from '../formats/change-schema.ts'
 import { openContainer } from '../formats/container.ts'
 import type { EntryOf } from '../formats/ledger-entry.ts'

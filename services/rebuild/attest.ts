@@ -1,7 +1,7 @@
 /** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
 import type { Randomness } from '../core/clock.ts'
 import { comparePositions, parsePosition } from '../core/position.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
 import { FoldedChanges } from './fold-changes.ts'

@@ -4,10 +4,10 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import type { TableColumn } from '../core/relation.ts'
-import type { ByteSink } from '../formats/byte-sink.ts'
-import { type ByteSource, corrupt } from '../formats/byte-source.ts'
+import type { ByteSink } from '../core/byte-sink.ts'
+import { type ByteSource, corrupt } from '../core/byte-source.ts'
 import { ONE_CHAR, oneCharOf } from '../formats/one-char.ts'
-import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../formats/piece-sink.ts'
+import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../core/piece-sink.ts'
 import { DAY_MICROS } from '../formats/temporal.ts'
 import {
   BRANCH_NULL,

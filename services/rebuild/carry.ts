@@ -1,6 +1,6 @@
 /** Brings rows from one column set to another: fields are copied where their stored form is the same. */
-import { ByteSink } from '../formats/byte-sink.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSink } from '../core/byte-sink.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { textOfField } from '../formats/value-printer.ts'
 import { valueWriter } from '../formats/value-encoder.ts'
 import {

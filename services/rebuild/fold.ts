@@ -4,7 +4,7 @@
  *
  * A fold has two phases: `apply` for every change in order, then `feed` for every older row and `finish`.
  */
-import type { ByteSource } from '../formats/byte-source.ts'
+import type { ByteSource } from '../core/byte-source.ts'
 
 /** Sees one row: [start, end) of the buffer, valid during the call; a large one until the fold is asked for more. */
 export type EmitRow = (buffer: Buffer, start: number, end: number) => void

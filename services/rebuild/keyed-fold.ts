@@ -1,7 +1,7 @@
 /** The fold of tables with a replica identity: one last state per key, found by hash, over typed arrays. */
 import { TidemarkError } from '../core/errors.ts'
-import { ByteSink } from '../formats/byte-sink.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSink } from '../core/byte-sink.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
 import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'

@@ -1,6 +1,6 @@
 /** The fold of tables without a key: rows are counted. Changes carry whole old rows, so their order does not matter. */
 import { TidemarkError } from '../core/errors.ts'
-import type { ByteSource } from '../formats/byte-source.ts'
+import type { ByteSource } from '../core/byte-source.ts'
 import { ByteTable } from './byte-table.ts'
 import { BREATH, LARGE_ROW, type EmitRow, type Fold, type PassRow, type RowSlice } from './fold.ts'
 import { grow } from './grow.ts'

@@ -8,8 +8,8 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { release } from '../core/release.ts'
-import { ByteSink } from '../formats/byte-sink.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSink } from '../core/byte-sink.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { hash } from './byte-table.ts'
 import type { EmitRow, Fold, PassRow, RowSlice } from './fold.ts'
 import type { RowLayout } from '../history/row-layout.ts'

@@ -4,8 +4,8 @@
  * null as nothing, quotes where needed (PostgreSQL manual, "Composite Type Input and Output Syntax").
  */
 import { createHash } from 'node:crypto'
-import { ByteSink } from '../formats/byte-sink.ts'
-import { ByteSource } from '../formats/byte-source.ts'
+import { ByteSink } from '../core/byte-sink.ts'
+import { ByteSource } from '../core/byte-source.ts'
 import { printField } from '../formats/value-printer.ts'
 import type { EmitRow } from './fold.ts'
 import type { RowLayout } from '../history/row-layout.ts'

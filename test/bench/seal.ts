@@ -1,7 +1,7 @@
 /** Encode, compress, seal and put segments into a local S3 server over TLS, against a plain put of the same segments' raw bytes. */
 import { rm } from 'node:fs/promises'
 import { TupleEncoder } from '../../services/engines/postgres/source/tuple-encoder.ts'
-import { ByteSink } from '../../services/formats/byte-sink.ts'
+import { ByteSink } from '../../services/core/byte-sink.ts'
 import { segmentName } from '../../services/formats/object-name.ts'
 import { CompressionGate, SegmentBuilder } from '../../services/compactor/segment-builder.ts'
 import { openStore } from '../../services/app/wiring/open-backup.ts'

@@ -21,7 +21,7 @@ import { factsOf, type MemoryTable, relationOf, versionOf } from './memory-table
 import { NO_CATALOG } from './no-catalog.ts'
 import { quoteName, quoteTable } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
-import { ByteSink } from '../../formats/byte-sink.ts'
+import { ByteSink } from '../../core/byte-sink.ts'
 import { ChangeEncoder, type Field } from '../../formats/change-encoder.ts'
 
 /** Values of the text columns; undefined in an update leaves the column as it is. */

@@ -1,7 +1,7 @@
 /** Changes as they lie in records, and what units say of them. */
 import { parsePosition } from '../../../core/position.ts'
 import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../../core/transaction.ts'
-import { ByteSource } from '../../../formats/byte-source.ts'
+import { ByteSource } from '../../../core/byte-source.ts'
 import { ChangeWalk } from '../../../formats/change-walk.ts'
 import { escapedTextOfField } from '../../../formats/value-printer.ts'
 import { kindOf } from '../../../formats/value-kind.ts'

@@ -13,7 +13,7 @@ import type {
   RawDdlRecord,
   TransactionPart,
 } from '../../../core/transaction.ts'
-import { ByteSource } from '../../../formats/byte-source.ts'
+import { ByteSource } from '../../../core/byte-source.ts'
 import { changeShape, shapeOfSchema } from '../../../formats/change-schema.ts'
 import type { KafkaFetcher } from '../client/client.ts'
 import { parseControl } from '../records/control-json.ts'

@@ -5,7 +5,7 @@
 import { TidemarkError } from '../../../core/errors.ts'
 import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../../core/relation.ts'
 import { rowTooLarge } from '../../../core/row-limit.ts'
-import { ByteSink } from '../../../formats/byte-sink.ts'
+import { ByteSink } from '../../../core/byte-sink.ts'
 import type { TupleEncoder } from './tuple-encoder.ts'
 import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from './pinned-table.ts'
 import { sqlState } from '../session/session.ts'

@@ -17,7 +17,7 @@ import type {
   RawDdlRecord,
   TransactionHead,
 } from '../../../core/transaction.ts'
-import { ByteSink } from '../../../formats/byte-sink.ts'
+import { ByteSink } from '../../../core/byte-sink.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
 import { TupleEncoder } from './tuple-encoder.ts'
 import { DDL_TABLE, MARKER_TABLE, OUR_SCHEMA } from '../session/names.ts'

@@ -1,7 +1,7 @@
 /** Rows and changes from the wire: pgoutput's tuples and lines of COPY's text format, read where they lie. */
 import { TidemarkError } from '../../../core/errors.ts'
 import type { RelationVersion } from '../../../core/relation.ts'
-import type { ByteSink } from '../../../formats/byte-sink.ts'
+import type { ByteSink } from '../../../core/byte-sink.ts'
 import { ChangeEncoder, OPERATION } from '../../../formats/change-encoder.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
 import { STATE_ABSENT, STATE_UNCHANGED } from '../../../formats/value-kind.ts'

@@ -1,5 +1,5 @@
 /** Reads Avro's primitive encodings from a buffer. Throws OBJECT_CORRUPT where the bytes end too early. */
-import { TidemarkError } from '../core/errors.ts'
+import { TidemarkError } from './errors.ts'
 
 export class ByteSource {
   readonly buffer: Buffer
