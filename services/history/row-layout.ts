@@ -4,8 +4,6 @@ import type { ByteSink } from '../core/byte-sink.ts'
 import { type ByteSource, corrupt } from '../core/byte-source.ts'
 import type { TextEncoding } from '../formats/change-schema.ts'
 import { pastField, walkCodes } from '../formats/field-walk.ts'
-import { escapedChar, ONE_CHAR, oneCharOf } from '../formats/one-char.ts'
-import { printField } from '../formats/value-printer.ts'
 import { kindOf, stateBranch, type ValueKind } from '../formats/value-kind.ts'
 
 export class RowLayout {
@@ -82,50 +80,8 @@ export class RowLayout {
     this.#move(source, at)
   }
 
-  /**
-   * One line of COPY text. True unless a value is unchanged or absent: then the line is not usable.
-   *
-   * @param onChar told of each "char" of 128 and more, which is printed as newer servers print it
-   */
-  print(source: ByteSource, sink: ByteSink, onChar: () => void): boolean {
-    const kinds = this.kinds
-    const { columns } = this.relation
-    let whole = true
-    for (let i = 0; i < kinds.length; i++) {
-      if (i > 0) {
-        sink.reserve(1)
-        sink.buffer[sink.at++] = 9
-      }
-      const start = sink.at
-      const state = printField(source, kinds[i]!, sink)
-      if (columns[i]!.typeOid === ONE_CHAR && state === 'value') escapeChar(sink, start, onChar)
-      if (state === 'unchanged' || state === 'absent') whole = false
-    }
-    sink.reserve(1)
-    sink.buffer[sink.at++] = 10
-    return whole
-  }
-
   /** Whether the field at `at` is the state branch: unchanged (or absent). */
   isState(buffer: Buffer, at: number, column: number): boolean {
     return buffer[at] === stateBranch(this.kinds[column]!) * 2
   }
-}
-
-/** The "char" from `start` on, which may be a byte that is no text: escaped twice, for COPY too. */
-function escapeChar(sink: ByteSink, start: number, onChar: () => void): void {
-  const length = sink.at - start
-  const first = sink.buffer[start]!
-  // In COPY's text a backslash of its own is two.
-  const byte =
-    length === 1 && first >= 128
-      ? first
-      : length === 5
-        ? oneCharOf(sink.buffer, start + 1, sink.at)
-        : undefined
-  if (byte === undefined) return
-  onChar()
-  sink.at = start
-  sink.reserve(5)
-  sink.at += sink.buffer.write(`\\${escapedChar(byte)}`, sink.at, 'latin1')
 }

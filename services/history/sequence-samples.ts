@@ -8,6 +8,7 @@ import {
   sequenceKey,
   type SequenceSample,
 } from '../core/transaction.ts'
+import type { SequenceAt, SequencesAt } from '../core/ports/dialect.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
 import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -18,19 +19,6 @@ import { closes } from '../repository/restorable.ts'
 import type { ResolvedPoint } from './point.ts'
 import { readIndex } from './read-index.ts'
 import { unlessSealedForOthers } from './sealed-for-others.ts'
-
-export interface SequenceAt extends SequenceSample {
-  /** It may have moved between its sample and the point. */
-  readonly isBehind: boolean
-  /** What it had come to some time behind the point, text: further than that it was not at the point, unless it was set back since. */
-  readonly later?: string
-}
-
-export interface SequencesAt {
-  readonly sequences: readonly SequenceAt[]
-  /** Whether one that is not among them was never called; else nobody knows what it gave before the point. */
-  readonly restUncalled: boolean
-}
 
 /** The first sample that was taken after everything up to the point had been received, else the last one before it. */
 export async function sequencesAt(

@@ -1,12 +1,12 @@
 /** Attestations: digests of the source at an exact position, and the same computed from the backup alone. */
 import type { Randomness } from '../core/clock.ts'
+import type { RowDigest } from '../core/ports/dialect.ts'
 import { comparePositions, parsePosition } from '../core/position.ts'
 import { ByteSource } from '../core/byte-source.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { RestorePlan } from './plan.ts'
 import { FoldedChanges } from './fold-changes.ts'
 import type { RowLayout } from '../history/row-layout.ts'
-import { RowDigest } from './row-digest.ts'
 import { baseBlocks } from '../history/segment-reader.ts'
 
 export interface AttestedTable {
@@ -54,7 +54,7 @@ export async function digestBackup(
   const out: AttestedTable[] = []
   for (const table of plan.tables) {
     signal.throwIfAborted()
-    const digest = new RowDigest()
+    const digest = plan.dialect.rows.digest()
     const fold = folds.of(table)
     let take: ReturnType<RowDigest['taker']> | undefined
     let opened: ReturnType<typeof fold.open> | undefined
@@ -69,7 +69,7 @@ export async function digestBackup(
         if (opened === undefined) {
           opened = fold.open(block.layout, emit)
           final = opened.layout
-          take = digest.taker(final)
+          take = digest.taker(final.relation)
         }
         const source = new ByteSource(block.raw)
         for (let i = 0; i < block.rows; i++) {
@@ -80,7 +80,7 @@ export async function digestBackup(
     if (opened === undefined) {
       opened = fold.open(undefined, emit)
       final = opened.layout
-      take = digest.taker(final)
+      take = digest.taker(final.relation)
     }
     for (const _ of opened.finish()) signal.throwIfAborted()
     out.push({

@@ -4,7 +4,7 @@
  */
 export class ByteTable {
   readonly #buffers: Buffer[] = []
-  #slots = new Int32Array(1024).fill(-1)
+  #cells = new Int32Array(1024).fill(-1)
   #hashes = new Int32Array(512)
   #buffer = new Uint32Array(512)
   #offset = new Uint32Array(512)
@@ -18,7 +18,7 @@ export class ByteTable {
 
   /** The id of the key, made when new; `size` grows then. `own` is the buffer that keeps the bytes (see `keep`). */
   put(bytes: Buffer, start: number, end: number, own: number): number {
-    if ((this.size + 1) * 2 > this.#slots.length) this.#grow()
+    if ((this.size + 1) * 2 > this.#cells.length) this.#grow()
     return this.#probe(hash(bytes, start, end), bytes, start, end, own)
   }
 
@@ -34,20 +34,20 @@ export class ByteTable {
   }
 
   clear(): void {
-    this.#slots.fill(-1)
+    this.#cells.fill(-1)
     this.size = 0
     this.#buffers.length = 0
   }
 
   #probe(code: number, bytes: Buffer, start: number, end: number, own: number | undefined): number {
-    const mask = this.#slots.length - 1
+    const mask = this.#cells.length - 1
     const length = end - start
     for (let at = code & mask; ; at = (at + 1) & mask) {
-      const id = this.#slots[at]!
+      const id = this.#cells[at]!
       if (id < 0) {
         if (own === undefined) return -1
         const made = this.size++
-        this.#slots[at] = made
+        this.#cells[at] = made
         this.#hashes[made] = code
         this.#buffer[made] = own
         this.#offset[made] = start
@@ -68,15 +68,15 @@ export class ByteTable {
   }
 
   #grow(): void {
-    const capacity = this.#slots.length * 2
-    const slots = new Int32Array(capacity).fill(-1)
+    const capacity = this.#cells.length * 2
+    const cells = new Int32Array(capacity).fill(-1)
     const mask = capacity - 1
     for (let id = 0; id < this.size; id++) {
       let at = this.#hashes[id]! & mask
-      while (slots[at]! >= 0) at = (at + 1) & mask
-      slots[at] = id
+      while (cells[at]! >= 0) at = (at + 1) & mask
+      cells[at] = id
     }
-    this.#slots = slots
+    this.#cells = cells
     const half = capacity / 2
     this.#hashes = copied(this.#hashes, new Int32Array(half))
     this.#buffer = copied(this.#buffer, new Uint32Array(half))

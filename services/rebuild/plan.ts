@@ -1,5 +1,6 @@
 /** What a restore to a point takes, before anything is touched: or an error that names the gap. */
 import { TidemarkError } from '../core/errors.ts'
+import type { Dialect } from '../core/ports/dialect.ts'
 import {
   comparePositions,
   parsePosition,
@@ -40,6 +41,8 @@ interface PlannedSegments {
 }
 
 export interface RestorePlan {
+  /** The engine's whose rows and schema these are. */
+  readonly dialect: Dialect
   readonly point: ResolvedPoint
   readonly tables: readonly TablePlan[]
   readonly excluded: readonly string[]
@@ -107,6 +110,7 @@ function besideGap(gap: Gap, generation: Generation, all: readonly Generation[])
 /** @throws TidemarkError GAP, and what reading schema and ledger throws */
 export async function planRestore(
   repository: Repository,
+  dialect: Dialect,
   point: ResolvedPoint,
   exceptTables: readonly string[] = [],
 ): Promise<RestorePlan> {
@@ -215,7 +219,7 @@ export async function planRestore(
       changeBytes: changes.get(oid)?.bytes ?? 0n,
     })
   }
-  for (const name of untoldTables(schema, histories)) {
+  for (const name of untoldTables(dialect, schema, histories)) {
     if (excluded.has(name)) continue
     unreadable.add(
       name,
@@ -225,6 +229,7 @@ export async function planRestore(
   }
   unreadable.refuse()
   return {
+    dialect,
     point,
     tables,
     excluded: [...excluded],
@@ -239,16 +244,19 @@ export async function planRestore(
 }
 
 /** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */
-function untoldTables(schema: SchemaAtPoint, histories: ReadonlyMap<number, TableHistory>): string[] {
+function untoldTables(
+  { schemas }: Dialect,
+  schema: SchemaAtPoint,
+  histories: ReadonlyMap<number, TableHistory>,
+): string[] {
   const told = new Set(
     [...histories.values()]
       .filter((history) => history.droppedAt === undefined)
       .map((history) => history.name),
   )
-  const made = schema.statements.flatMap(({ sql, objects: [self] }) =>
-    self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql)
-      ? [`${self.schema ?? ''}.${self.name}`]
-      : [],
-  )
+  const made = schema.statements.flatMap((statement) => {
+    const [self] = statement.objects
+    return self !== undefined && schemas.makesRows(statement) ? [`${self.schema ?? ''}.${self.name}`] : []
+  })
   return made.filter((name) => !told.has(name))
 }

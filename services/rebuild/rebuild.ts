@@ -4,6 +4,7 @@
  */
 import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
+import type { SchemaSteps } from '../core/ports/dialect.ts'
 import { positionText } from '../core/position.ts'
 import { type Refusal, tableKey, type Target } from '../core/ports/target.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
@@ -15,9 +16,7 @@ import { FoldedChanges } from './fold-changes.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
 import { plainerTables } from './plainer-table.ts'
 import { leftOutStop, SchemaMaker, strictStop } from './schema-maker.ts'
-import { type SchemaSteps, schemaSteps } from './schema-steps.ts'
 import { sequencesAt } from '../history/sequence-samples.ts'
-import { sequenceNotes, sequenceStatements } from './sequence-statements.ts'
 import { type LoadedTable, TableLoader } from './table-loader.ts'
 import { type Unmade, unmadeOf } from './unmade.ts'
 
@@ -92,13 +91,14 @@ export class Rebuild {
   /** @throws TidemarkError TARGET_FAILED at what the target refuses, where the restore is strict; else it is told */
   async run(restoreId: string, signal: AbortSignal): Promise<RebuildReport> {
     const plan = this.#plan
-    const steps = schemaSteps(withoutExcluded(plan), { roleAttributes: this.#withRoleAttributes })
+    const { schemas } = plan.dialect
+    const steps = schemas.steps(withoutExcluded(plan), { roleAttributes: this.#withRoleAttributes })
     const leftOut = plan.schema.leftOut.map((one) => ({ ...one, sql: '', instead: null }))
     if (this.#strict && leftOut[0] !== undefined) throw leftOutStop(leftOut[0], leftOut.length - 1)
     const t0 = this.#clock.elapsed()
     const loaded = await this.#target.begin(restoreId)
     const missing = plan.tables.filter((table) => !loaded.has(tableKey(table)))
-    const maker = new SchemaMaker(this.#target, plan.excluded, signal)
+    const maker = new SchemaMaker(this.#target, schemas, plan.excluded, signal)
     const compromises = await Compromises.read(this.#target)
     await this.#makeTables(maker, compromises, steps)
     const t1 = this.#clock.elapsed()
@@ -107,6 +107,7 @@ export class Rebuild {
     const loader = new TableLoader({
       repository: this.#repository,
       target: this.#target,
+      dialect: plan.dialect,
       maker,
       compromises,
       strict: this.#strict,
@@ -151,10 +152,12 @@ export class Rebuild {
     await maker.make(before, 0, () => this.#say('schema', ++done, before.length, 'schema', 0))
     await maker.again()
     const tables = new Map(this.#plan.tables.map((table) => [tableKey(table), table]))
-    const planOf = ({ statement: { sql, objects } }: Refusal): TablePlan | undefined =>
-      objects[0]?.kind === 'table' && /^CREATE (UNLOGGED )?TABLE /.test(sql)
-        ? tables.get(tableKey({ schema: objects[0].schema ?? '', name: objects[0].name }))
+    const planOf = ({ statement }: Refusal): TablePlan | undefined => {
+      const [object] = statement.objects
+      return object !== undefined && this.#plan.dialect.schemas.makesTable(statement)
+        ? tables.get(tableKey({ schema: object.schema ?? '', name: object.name }))
         : undefined
+    }
     const refused = maker.take((refusal) => planOf(refusal) !== undefined)
     if (this.#strict && refused[0] !== undefined)
       throw strictStop(unmadeOf(refused[0].statement, refused[0].reason), refused.length - 1)
@@ -196,8 +199,9 @@ export class Rebuild {
   ): Promise<{ readonly unmade: readonly Unmade[]; readonly notes: readonly string[] }> {
     const build = [...steps.build, ...compromises.later].sort((a, b) => a.rank - b.rank)
     const sequences = await sequencesAt(this.#repository, this.#plan.point, this.#plan.ddl)
-    for (const note of sequenceNotes(sequences, this.#plan.schema.statements)) maker.note(note)
-    const check = [...sequenceStatements(sequences), ...steps.check].sort((a, b) => a.rank - b.rank)
+    const words = this.#plan.dialect
+    for (const note of words.sequences.notes(sequences, this.#plan.schema.statements)) maker.note(note)
+    const check = [...words.sequences.values(sequences), ...steps.check].sort((a, b) => a.rank - b.rank)
     const total = build.length + steps.rights.length + check.length + steps.last.length
     let done = 0
     const onStep = (): void => this.#say('indexes', ++done, total, 'keys and indexes', 0)
@@ -206,7 +210,7 @@ export class Rebuild {
     await maker.grant(steps.rights, onStep)
     await maker.make(check, 0, onStep)
     await maker.again()
-    await acceptUnchecked(maker)
+    await acceptUnchecked(maker, words.schemas)
     // Nothing is tried again behind these: event triggers among them would run code of the source.
     const refused = maker.take(() => true)
     await maker.make(steps.last, 0, onStep)

@@ -3,14 +3,15 @@
  * all known, so what was refused is tried again in rounds until a round makes nothing more. What is left is told.
  */
 import { TidemarkError } from '../core/errors.ts'
+import type { SchemaWords } from '../core/ports/dialect.ts'
 import type { Refusal, Target } from '../core/ports/target.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
-import { isGrant, isProtection, isRevoke } from './schema-steps.ts'
 import { objectText } from '../core/object-text.ts'
 import { type Unmade, unmadeOf } from './unmade.ts'
 
 export class SchemaMaker {
   readonly #target: Target
+  readonly #schemas: SchemaWords
   readonly #signal: AbortSignal
   /** Tables that were left out, as `schema.name`: what needs them is a note. */
   readonly #excluded: ReadonlySet<string>
@@ -19,8 +20,9 @@ export class SchemaMaker {
   readonly #unmade: Unmade[] = []
   readonly #notes: string[] = []
 
-  constructor(target: Target, excluded: readonly string[], signal: AbortSignal) {
+  constructor(target: Target, schemas: SchemaWords, excluded: readonly string[], signal: AbortSignal) {
     this.#target = target
+    this.#schemas = schemas
     this.#excluded = new Set(excluded)
     this.#signal = signal
   }
@@ -77,15 +79,15 @@ export class SchemaMaker {
   async grant(rights: readonly SchemaStatement[], onStep: () => void): Promise<void> {
     const bare = new Map(
       this.#refused
-        .filter((r) => isProtection(r.statement))
+        .filter((r) => this.#schemas.duty(r.statement) === 'protection')
         .map((r) => [ownerOfRights(r.statement), objectText(r.statement.objects[0])]),
     )
+    const isRevoke = (s: SchemaStatement): boolean => this.#schemas.duty(s) === 'revoke'
     for (const [key, group] of groups(rights)) {
       let lacking = bare.get(key)
       if (lacking === undefined && group.some(isRevoke)) {
         // All or nothing first: a grant must not stand where the revocation beside it does not.
-        const together = { ...group[0]!, sql: group.map((s) => s.sql).join('; ') }
-        if ((await this.one(together)) === undefined) {
+        if ((await this.one(this.#schemas.together(group))) === undefined) {
           for (const _ of group) onStep()
           continue
         }
@@ -93,7 +95,7 @@ export class SchemaMaker {
         await this.make(revokes, 0, onStep)
         if (this.#refused.some((r) => revokes.includes(r.statement))) lacking = 'a REVOKE'
       }
-      const given = lacking === undefined ? group : group.filter((s) => !isGrant(s))
+      const given = lacking === undefined ? group : group.filter((s) => this.#schemas.duty(s) !== 'grant')
       await this.make(given, 0, onStep)
       for (const s of group) {
         if (given.includes(s)) continue
@@ -110,14 +112,12 @@ export class SchemaMaker {
 
   /** What is left once nothing more is to come. */
   settle(): { readonly unmade: readonly Unmade[]; readonly notes: readonly string[] } {
-    const gone = new Set([...this.#excluded].map((name) => `relation "${name}" does not exist`))
-    const needsWhatIsGone = (r: Refusal): boolean =>
-      r.state === '42P01' && [...gone].some((text) => r.reason.includes(text))
+    const gone = new Set(this.#excluded)
+    const needsWhatIsGone = (r: Refusal): boolean => this.#schemas.isLacking(r, gone)
     for (let known = this.#refused.find(needsWhatIsGone); known !== undefined; ) {
       const object = known.statement.objects[0]
       const what = objectText(object)
-      if (/iew$/.test(object?.kind ?? ''))
-        gone.add(`relation "${object?.schema ?? ''}.${object?.name ?? ''}" does not exist`)
+      if (/iew$/.test(object?.kind ?? '')) gone.add(`${object?.schema ?? ''}.${object?.name ?? ''}`)
       this.note(`${what}: not made, it needs a table that was left out`)
       this.take(({ statement }) => objectText(statement.objects[0]) === what)
       known = this.#refused.find(needsWhatIsGone)

@@ -4,19 +4,20 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { type Dialect, NeedsNextForm, type RowPrinter } from '../core/ports/dialect.ts'
 import { RowsRefused, type Target } from '../core/ports/target.ts'
 import { quoteLiteral, quoteTable } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { RANK } from '../formats/rank.ts'
+import { relationOfFacts } from '../history/relation-of-facts.ts'
 import type { Repository } from '../repository/repository.ts'
-import { canBeBinary, NeedsText } from './binary-rows.ts'
 import type { FoldedChanges } from './fold-changes.ts'
 import type { Compromises } from './compromises.ts'
 import { type Looser, looserForms } from './looser-table.ts'
 import type { TablePlan } from './plan.ts'
 import type { SchemaMaker } from './schema-maker.ts'
 import type { TableFold } from './table-fold.ts'
-import { type RowForm, type RowFormat, tableRows } from './table-rows.ts'
+import { tableRows } from './table-rows.ts'
 import { unmadeOf } from './unmade.ts'
 
 /** SQLSTATE undefined_table */
@@ -36,6 +37,7 @@ const AS_IT_IS: Looser = { now: [], later: [], lost: [], asText: false }
 export interface LoadOptions {
   readonly repository: Repository
   readonly target: Target
+  readonly dialect: Dialect
   readonly maker: SchemaMaker
   readonly compromises: Compromises
   /** A refusal ends the load. */
@@ -103,7 +105,7 @@ export class TableLoader {
     const { maker, strict } = this.#options
     let refused: RowsRefused
     try {
-      return await this.#either(table, fold, signal)
+      return await this.#printed(table, fold, this.#forms(table), signal)
     } catch (error) {
       if (!(error instanceof RowsRefused) || strict) throw error
       refused = error
@@ -123,7 +125,7 @@ export class TableLoader {
       for (const statement of form.now) await maker.one(statement, 1 + lane)
       try {
         using again = await this.#options.foldAgain(table, signal)
-        return await this.#either(table, again.of(table), signal)
+        return await this.#printed(table, again.of(table), this.#forms(table), signal)
       } catch (error) {
         if (!(error instanceof RowsRefused)) throw error
         refused = error
@@ -147,32 +149,36 @@ export class TableLoader {
     return 0
   }
 
-  /** As binary where it can be, else as text. */
-  async #either(table: TablePlan, fold: TableFold, signal: AbortSignal): Promise<number> {
-    const binary =
-      canBeBinary(table.history.last!.columns) && !this.#options.compromises.asText.has(table.oid)
+  /** In the first of the forms that says all its values. */
+  async #printed(
+    table: TablePlan,
+    fold: TableFold,
+    [printer, ...others]: readonly RowPrinter[],
+    signal: AbortSignal,
+  ): Promise<number> {
     try {
-      return await this.#copy(table, fold, binary ? 'binary' : 'text', signal)
+      return await this.#copy(table, fold, printer!, signal)
     } catch (error) {
-      // One value in millions that only text can say (a date before Christ): the table again, as text.
-      if (!(error instanceof NeedsText)) throw error
+      // One value in millions that only another form can say: the table again, in that one.
+      if (!(error instanceof NeedsNextForm) || others.length === 0) throw error
       using again = await this.#options.foldAgain(table, signal)
-      return await this.#copy(table, again.of(table), 'text', signal)
+      return await this.#printed(table, again.of(table), others, signal)
     }
   }
 
-  #form(table: TablePlan, format: RowFormat): RowForm {
-    return { format, charsAsText: this.#options.compromises.asText.has(table.oid) }
+  #forms(table: TablePlan): readonly RowPrinter[] {
+    const asText = this.#options.compromises.asText.has(table.oid)
+    return this.#options.dialect.rows.printers(relationOfFacts(table.history.last!.facts), asText)
   }
 
-  async #copy(table: TablePlan, from: TableFold, format: RowFormat, signal: AbortSignal): Promise<number> {
+  async #copy(table: TablePlan, from: TableFold, printer: RowPrinter, signal: AbortSignal): Promise<number> {
     const columns = table.history.last!.columns.map((column) => column.name)
-    const source = tableRows(this.#options.repository, table, from, this.#form(table, format), (count) => {
+    const source = tableRows(this.#options.repository, table, from, printer, (count) => {
       this.#rows += count
       this.#say(table)
     })
     const target = { schema: table.schema, name: table.name, columns }
-    const taken = await this.#options.target.load(target, format, source.chunks, signal)
+    const taken = await this.#options.target.load(target, printer.form, source.chunks, signal)
     if (taken !== source.rows())
       throw new TidemarkError(
         'TARGET_FAILED',

@@ -1,4 +1,5 @@
 /** What a restore could not make as it was: for the report by name, for the file beside it with its SQL. */
+import type { SchemaWords } from '../core/ports/dialect.ts'
 import { objectText } from '../core/object-text.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 
@@ -18,21 +19,16 @@ export function unmadeOf(statement: SchemaStatement, reason: string, instead: st
   return { object: objectText(statement.objects[0]), sql: statement.sql, reason, instead }
 }
 
-/** Options of user mappings hold passwords, which belong into no file. */
-function withoutPasswords(sql: string): string {
-  if (!/^(CREATE|ALTER) USER MAPPING\b/.test(sql)) return sql
-  return sql.replace(/("?\w*(?:pass|secret|token)\w*"?\s+)E?'(?:[^']|'')*'/gi, "$1'…'")
-}
-
-/** A script for psql: each statement under what kept it from being made. */
-export function unmadeScript(unmade: readonly Unmade[], about: string): string {
+/** A script for the engine's own shell: each statement under what kept it from being made. */
+export function unmadeScript(
+  unmade: readonly Unmade[],
+  about: string,
+  { scriptHead, withoutSecrets }: Pick<SchemaWords, 'scriptHead' | 'withoutSecrets'>,
+): string {
   const parts = unmade.map((u) => {
     const lines = [u.object, u.reason, ...(u.instead === null ? [] : [`instead: ${u.instead}`])]
     const comment = lines.map((line) => `-- ${line.replaceAll(/\s*\n\s*/g, ' ')}`).join('\n')
-    return u.sql === '' ? `${comment}\n` : `${comment}\n${withoutPasswords(u.sql)};\n`
+    return u.sql === '' ? `${comment}\n` : `${comment}\n${withoutSecrets(u.sql)};\n`
   })
-  return [
-    `-- ${about}\n-- Names without a schema are PostgreSQL's own.\nSET search_path = pg_catalog;\n`,
-    ...parts,
-  ].join('\n')
+  return [scriptHead(about), ...parts].join('\n')
 }

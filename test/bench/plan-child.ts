@@ -7,6 +7,7 @@ import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/history/point.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Repository } from '../../services/repository/repository.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const [store, trust] = process.argv.slice(2)
 const repository = await Repository.open({
@@ -17,7 +18,11 @@ const repository = await Repository.open({
   clock: systemClock,
   randomness: systemRandomness,
 })
-const plan = await planRestore(repository, await resolvePoint(repository, { kind: 'latest' }))
+const plan = await planRestore(
+  repository,
+  postgresDialect,
+  await resolvePoint(repository, { kind: 'latest' }),
+)
 console.log(
   JSON.stringify({
     ms: Math.round(performance.now()),

@@ -7,6 +7,7 @@ import { resolvePoint } from '../../services/history/point.ts'
 import { parsePoint } from '../../services/history/point-text.ts'
 import { Backup } from '../support/backup.ts'
 import { dropSlot } from '../support/slot.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 interface Offer {
   readonly at: string
@@ -106,7 +107,7 @@ async function allTaken(backup: Backup): Promise<void> {
     if (taken.has(key)) continue
     taken.add(key)
     const refused = await resolvePoint(repository, parsePoint(offer.at))
-      .then((point) => planRestore(repository, point, offer.without))
+      .then((point) => planRestore(repository, postgresDialect, point, offer.without))
       .then(
         () => undefined,
         (error: unknown) => error,

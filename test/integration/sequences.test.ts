@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { SequenceReader } from '../../services/engines/postgres/source/sequences.ts'
 import { connect } from '../../services/engines/postgres/session/session.ts'
 import { parsePosition } from '../../services/core/position.ts'
-import { sequenceStatements } from '../../services/rebuild/sequence-statements.ts'
+import { sequenceStatements } from '../../services/engines/postgres/dialect/sequence-values.ts'
 import { Backup, oneVersion, serverUrl, testedVersions } from '../support/backup.ts'
 
 type State = readonly [value: string, called: boolean]

@@ -21,6 +21,7 @@ import { Repository } from '../../services/repository/repository.ts'
 import { type LoggedConfig, LogProcess, type ProcessHome, type Role } from './log-process.ts'
 import type { MemoryKafka } from './memory-kafka.ts'
 import { Link } from './memory-link.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 export interface LoggedBackupOptions {
   readonly broker: MemoryKafka
@@ -181,7 +182,7 @@ export class LoggedBackup implements ProcessHome {
     await this.catalog()
     const repository = this.#watching!
     const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
-    const plan = await planRestore(repository, await resolvePoint(repository, point))
+    const plan = await planRestore(repository, postgresDialect, await resolvePoint(repository, point))
     const target = new MemoryTarget()
     await new Rebuild({
       repository,

@@ -19,6 +19,7 @@ import { Rebuild } from '../../services/rebuild/rebuild.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
 import { Repository } from '../../services/repository/repository.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 export class MemoryPipeline {
   readonly source: MemorySource
@@ -175,7 +176,7 @@ export class MemoryPipeline {
   async plan(at: Position | 'latest'): Promise<RestorePlan> {
     this.repository = await this.#open()
     const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
-    return planRestore(this.repository, await resolvePoint(this.repository, point))
+    return planRestore(this.repository, postgresDialect, await resolvePoint(this.repository, point))
   }
 
   async restore(plan: RestorePlan, memoryBytes?: number): Promise<MemoryTarget> {

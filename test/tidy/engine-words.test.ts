@@ -11,13 +11,13 @@ const WORDS =
 
 /** As many as there were when this was counted. Lower the number with the words; it never goes up. */
 const LEFT: Readonly<Record<string, number>> = {
-  core: 49,
+  core: 47,
   formats: 69,
   repository: 3,
-  history: 58,
+  history: 55,
   replicator: 16,
   compactor: 0,
-  rebuild: 98,
+  rebuild: 3,
   lifecycle: 0,
 }
 

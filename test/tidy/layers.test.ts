@@ -21,6 +21,7 @@ function inARow(...rooms: readonly string[]): Record<string, readonly string[]> 
 const GROUND = ['core', 'formats']
 const POSTGRES = inARow(
   'engines/postgres/session',
+  'engines/postgres/dialect',
   'engines/postgres/catalog',
   'engines/postgres/admin',
   'engines/postgres/source',

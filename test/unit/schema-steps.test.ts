@@ -1,7 +1,12 @@
 /** The order in which a restore runs a schema: what checks rows comes behind them, what protects comes before what lets in. */
 import { expect, test } from 'vitest'
 import type { SchemaStatement } from '../../services/core/transaction.ts'
-import { databasePath, domainParts, isGrant, schemaSteps } from '../../services/rebuild/schema-steps.ts'
+import {
+  databasePath,
+  domainParts,
+  isGrant,
+  schemaSteps,
+} from '../../services/engines/postgres/dialect/schema-steps.ts'
 
 function statement(rank: number, sql: string, kind = 'table', name = 't'): SchemaStatement {
   return { sql, rank, phase: rank < 20 ? 'before' : 'after', objects: [{ kind, schema: 's', name }] }

@@ -40,6 +40,7 @@ import {
 import { readTrim, writeTrim } from '../../repository/trim.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from '../wiring/open-backup.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 
 export interface PruneOptions {
   readonly place: BackupPlace
@@ -218,6 +219,7 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
   const oldest = positionBefore(begin.base.closing)
   await planRestore(
     trial,
+    backupDialect,
     await resolvePoint(trial, {
       kind: 'position',
       position: oldest,
@@ -227,7 +229,7 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
   )
   // A new generation may have no base yet.
   if (trial.catalog.generation?.base !== undefined)
-    await planRestore(trial, await resolvePoint(trial, { kind: 'latest' }), openGaps(trial))
+    await planRestore(trial, backupDialect, await resolvePoint(trial, { kind: 'latest' }), openGaps(trial))
   return floor
 }
 

@@ -15,13 +15,14 @@ import { unlessSealedForOthers } from '../../history/sealed-for-others.ts'
 import { type CountedTable, countsAt, schemaChangesAt } from '../../history/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../../rebuild/plan.ts'
 import { refuseDamaged } from '../../rebuild/damaged-plan.ts'
-import { databasePath } from '../../rebuild/schema-steps.ts'
+import { databasePath } from '../../engines/postgres/dialect/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../../rebuild/rebuild.ts'
 import { attestationAt } from '../../rebuild/attest.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { anchorLines } from './anchor-lines.ts'
 import { audit } from './audit.ts'
 import { openTarget } from '../wiring/compose.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import { RestoreHold } from './holds.ts'
 import { writeUnmade } from './unmade-file.ts'
@@ -99,7 +100,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { repository, troubles } = opened
   const begun = options.into === undefined ? undefined : await begunRestore(options.into)
   const point = await pointOf(repository, options.at, begun)
-  const plan = await planRestore(repository, point, options.exceptTables)
+  const plan = await planRestore(repository, backupDialect, point, options.exceptTables)
   refuseUnknown(repository, plan, options.exceptTables)
   await refuseDamaged(repository, plan)
   const report = { ...(await planReport(repository, plan)), resumes: begun?.asked === options.at }
@@ -157,6 +158,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       .finally(() => hold.release())
     const unmadeFile = await writeUnmade(
       result.unmade,
+      plan.dialect.schemas,
       restoreId(plan),
       `Not made by the restore to ${result.reached.position} into ${placeOf(options.into)}`,
     )

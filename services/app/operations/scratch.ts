@@ -9,6 +9,7 @@ import { PostgresTarget } from '../../engines/postgres/target/postgres-target.ts
 import { readWholeSchema } from '../../engines/postgres/catalog/schema-reader.ts'
 import { ScratchReading } from '../../engines/postgres/target/scratch-reading.ts'
 import { connect, connectionError } from '../../engines/postgres/session/session.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
@@ -80,7 +81,7 @@ export async function examineSchema(
     target = new PostgresTarget({ url, source: identity })
     await target.check(RESTORE_ID)
     reading = await ScratchReading.open(url)
-    const unmade = await trySchema(target, statements, RESTORE_ID, signal)
+    const unmade = await trySchema(target, backupDialect.schemas, statements, RESTORE_ID, signal)
     const made = await reading.read()
     const isSameMajor =
       Math.trunc(reading.serverVersion / 10_000) === Math.trunc(identity.serverVersion / 10_000)

@@ -2,6 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { resolve } from 'node:path'
+import type { SchemaWords } from '../../core/ports/dialect.ts'
 import { bytesOfText } from '../../core/escaped-bytes.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { type Unmade, unmadeScript } from '../../rebuild/unmade.ts'
@@ -9,11 +10,12 @@ import { type Unmade, unmadeScript } from '../../rebuild/unmade.ts'
 /** In the working folder, or in TMPDIR where that cannot be written. Resolves with its path, null for nothing. */
 export async function writeUnmade(
   unmade: readonly Unmade[],
+  schemas: SchemaWords,
   restoreId: string,
   about: string,
 ): Promise<string | null> {
   if (unmade.length === 0) return null
-  const script = unmadeScript(unmade, about)
+  const script = unmadeScript(unmade, about, schemas)
   let failure: unknown
   for (const folder of ['.', tmpdir()]) {
     const path = resolve(folder, `tidemark-unmade-${restoreId}.sql`)

@@ -12,6 +12,7 @@ import { isBelow } from '../../repository/floor.ts'
 import { proveObject } from '../../repository/keyring.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 
 interface Damage {
   readonly entry: string
@@ -160,7 +161,7 @@ export async function verifyAgainstSource(
   })
   const backup = await digestBackup(
     repository,
-    await planRestore(repository, point),
+    await planRestore(repository, backupDialect, point),
     systemRandomness,
     signal,
   )

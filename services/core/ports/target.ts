@@ -8,8 +8,8 @@
  *   over. Different lanes (small numbers) may run at once. Returns what the target refuses, and goes on behind it; only
  *   what concerns the target as a whole (no room, no connection) is thrown.
  * - `load` copies rows into one table: all of them or none; the table counts as loaded from then on. The bytes of a
- *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes COPY
- *   text, or COPY's binary format with its header and trailer. It throws `RowsRefused` where the table as it was made
+ *   chunk may change once the second chunk after it is asked for, so that its buffer can be used again. It takes the forms
+ *   that the engine's dialect prints, each with what stands in front of the rows and behind them. It throws `RowsRefused` where the table as it was made
  *   does not take its rows. Of a table that an extension made, the rows that are its configuration are put beside its own.
  * - `remember` keeps a text in the target until `finish`, and `remembered` gives all of them in the order given: what a
  *   restore that is run again must know of the tries before it.
@@ -59,7 +59,7 @@ export interface Target {
   ): Promise<readonly Refusal[]>
   load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
-    format: 'text' | 'binary',
+    form: string,
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number>

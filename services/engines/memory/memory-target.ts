@@ -51,7 +51,7 @@ export class MemoryTarget implements Target {
 
   async load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
-    format: 'text' | 'binary',
+    form: string,
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number> {
@@ -61,7 +61,7 @@ export class MemoryTarget implements Target {
       chunks.push(Buffer.from(chunk))
     }
     const all = Buffer.concat(chunks)
-    const read = format === 'binary' ? binaryRows(all) : textRows(all)
+    const read = form === 'binary' ? binaryRows(all) : textRows(all)
     if (read.some((row) => row.length !== table.columns.length))
       throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
     this.tables.set(tableKey(table), read)

@@ -61,7 +61,7 @@ export async function loadExtensionRows(
   session: WireSession,
   table: ExtensionTable,
   columns: readonly string[],
-  options: { readonly format: 'text' | 'binary'; readonly withJobs: boolean },
+  options: { readonly form: string; readonly withJobs: boolean },
   chunks: AsyncIterable<Buffer>,
 ): Promise<ExtensionLoad> {
   const name = quoteTable(table)
@@ -74,7 +74,7 @@ export async function loadExtensionRows(
     `CREATE TEMP TABLE tidemark_stage ON COMMIT DROP AS SELECT ${list} FROM ONLY ${name} LIMIT 0`,
   )
   const rows = await session.copyIn(
-    `COPY ${stage} (${list}) FROM STDIN${options.format === 'binary' ? ' WITH (FORMAT binary)' : ''}`,
+    `COPY ${stage} (${list}) FROM STDIN${options.form === 'binary' ? ' WITH (FORMAT binary)' : ''}`,
     chunks,
   )
   const what = `table ${name} of extension ${quoteName(table.extension)}`

@@ -182,7 +182,7 @@ export class PostgresTarget implements Target {
 
   async load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
-    format: 'text' | 'binary',
+    form: string,
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number> {
@@ -190,7 +190,7 @@ export class PostgresTarget implements Target {
     // Once the tables are there: what their rows run does not change any more.
     this.#loadedByCode ??= this.#prepareLoad()
     const byCode = (await this.#loadedByCode).get(tableKey(table))
-    const copy = (session: WireSession): Promise<number> => this.#copy(session, table, format, rows, signal)
+    const copy = (session: WireSession): Promise<number> => this.#copy(session, table, form, rows, signal)
     try {
       const count =
         byCode === undefined || this.#options.trustSourceCode === true
@@ -237,7 +237,7 @@ export class PostgresTarget implements Target {
   async #copy(
     session: WireSession,
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
-    format: 'text' | 'binary',
+    form: string,
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number> {
@@ -246,12 +246,12 @@ export class PostgresTarget implements Target {
     try {
       signal.throwIfAborted()
       const member = await extensionTable(session, table)
-      if (member !== undefined) return await this.#loadMember(session, member, table.columns, format, rows)
+      if (member !== undefined) return await this.#loadMember(session, member, table.columns, form, rows)
       const name = quoteTable(table)
       await session.query(`BEGIN; TRUNCATE ONLY ${name}`)
       const columns = table.columns.length === 0 ? '' : ` (${table.columns.map(quoteName).join(', ')})`
       const count = await session.copyIn(
-        `COPY ${name}${columns} FROM STDIN WITH (FREEZE${format === 'binary' ? ', FORMAT binary' : ''})`,
+        `COPY ${name}${columns} FROM STDIN WITH (FREEZE${form === 'binary' ? ', FORMAT binary' : ''})`,
         rows,
       )
       await session.query('COMMIT')
@@ -296,11 +296,11 @@ export class PostgresTarget implements Target {
     session: WireSession,
     member: ExtensionTable,
     columns: readonly string[],
-    format: 'text' | 'binary',
+    form: string,
     chunks: AsyncIterable<Buffer>,
   ): Promise<number> {
     await session.query('BEGIN')
-    const options = { format, withJobs: this.#options.withJobs === true }
+    const options = { form, withJobs: this.#options.withJobs === true }
     const { rows, remarks } = await loadExtensionRows(session, member, columns, options, chunks)
     await session.query(
       `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(tableKey(member))}, ${rows}); COMMIT`,

@@ -4,11 +4,12 @@
  * null as nothing, quotes where needed (PostgreSQL manual, "Composite Type Input and Output Syntax").
  */
 import { createHash } from 'node:crypto'
-import { ByteSink } from '../core/byte-sink.ts'
-import { ByteSource } from '../core/byte-source.ts'
-import { printField } from '../formats/value-printer.ts'
-import type { EmitRow } from './fold.ts'
-import type { RowLayout } from '../history/row-layout.ts'
+import { ByteSink } from '../../../core/byte-sink.ts'
+import { ByteSource } from '../../../core/byte-source.ts'
+import { printField } from '../../../formats/value-printer.ts'
+import type { RowDigest } from '../../../core/ports/dialect.ts'
+import type { RelationVersion } from '../../../core/relation.ts'
+import { kindOf, type ValueKind } from '../../../formats/value-kind.ts'
 
 const UNESCAPED: Readonly<Record<number, number>> = {
   98: 8,
@@ -20,7 +21,7 @@ const UNESCAPED: Readonly<Record<number, number>> = {
   92: 92,
 }
 
-export class RowDigest {
+export class PostgresRowDigest implements RowDigest {
   rows = 0n
   #high = 0n
   #low = 0n
@@ -31,26 +32,27 @@ export class RowDigest {
     return `${this.#high}:${this.#low}`
   }
 
-  taker(layout: RowLayout): EmitRow {
-    return (buffer, start, end) => this.#row(layout, new ByteSource(buffer, start, end))
+  taker({ columns }: RelationVersion): (buffer: Buffer, start: number, end: number) => void {
+    const kinds = columns.map(({ typeOid }) => kindOf(typeOid))
+    return (buffer, start, end) => this.#row(kinds, new ByteSource(buffer, start, end))
   }
 
-  #row(layout: RowLayout, source: ByteSource): void {
+  #row(kinds: readonly ValueKind[], source: ByteSource): void {
     const line = this.#line
     line.at = 0
     line.reserve(2)
-    if (layout.kinds.length > 0) line.byte(40)
-    for (let i = 0; i < layout.kinds.length; i++) {
+    if (kinds.length > 0) line.byte(40)
+    for (let i = 0; i < kinds.length; i++) {
       if (i > 0) {
         line.reserve(1)
         line.byte(44)
       }
       const value = this.#value
       value.at = 0
-      if (printField(source, layout.kinds[i]!, value) === 'value') recordField(value.view(), line)
+      if (printField(source, kinds[i]!, value) === 'value') recordField(value.view(), line)
     }
     line.reserve(1)
-    if (layout.kinds.length > 0) line.byte(41)
+    if (kinds.length > 0) line.byte(41)
     const hash = createHash('sha256').update(line.view()).digest()
     this.#high += hash.readBigInt64BE(0)
     this.#low += hash.readBigInt64BE(8)

@@ -2,7 +2,7 @@
  * Sequences that a column owns. The server keeps their owner that of the table: ALTER TABLE … OWNER TO takes them along, and
  * no record tells it of each sequence. So what was read of one before has the owner that the table had then.
  */
-import type { SchemaStatement } from '../core/transaction.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
 
 const NAME = '"(?:[^"]|"")+"'
 const WORD = `${NAME}|[^\\s."(]+`

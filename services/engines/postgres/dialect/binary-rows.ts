@@ -2,13 +2,13 @@
  * Rows in COPY's binary format (PostgreSQL manual, COPY, "Binary Format"), for tables whose types all have a form there
  * that does not depend on version or settings. It spares both sides the text: about half of the cost of loading.
  */
-import { TidemarkError } from '../core/errors.ts'
-import type { TableColumn } from '../core/relation.ts'
-import type { ByteSink } from '../core/byte-sink.ts'
-import { type ByteSource, corrupt } from '../core/byte-source.ts'
-import { ONE_CHAR, oneCharOf } from '../formats/one-char.ts'
-import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../core/piece-sink.ts'
-import { DAY_MICROS } from '../formats/temporal.ts'
+import { NeedsNextForm, type RowPrinter } from '../../../core/ports/dialect.ts'
+import type { RelationColumn, RelationVersion } from '../../../core/relation.ts'
+import type { ByteSink } from '../../../core/byte-sink.ts'
+import { type ByteSource, corrupt } from '../../../core/byte-source.ts'
+import { ONE_CHAR, oneCharOf } from '../../../formats/one-char.ts'
+import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../../../core/piece-sink.ts'
+import { DAY_MICROS } from '../../../formats/temporal.ts'
 import {
   BRANCH_NULL,
   BRANCH_TEXT,
@@ -17,7 +17,7 @@ import {
   kindOf,
   stateBranch,
   type ValueKind,
-} from '../formats/value-kind.ts'
+} from '../../../formats/value-kind.ts'
 
 const JSONB = 3802
 /** Types stored as text whose binary form is that text: text, varchar, char(n), name, json; jsonb with a version byte. */
@@ -27,28 +27,21 @@ const MICROS_TO_2000 = DAYS_TO_2000 * DAY_MICROS
 const EPOCH_HIGH = Math.floor(MICROS_TO_2000 / 4294967296)
 const EPOCH_LOW = MICROS_TO_2000 % 4294967296
 
-/** A value that has no exact binary form here; the table is then loaded as text. */
-export class NeedsText extends TidemarkError {
-  constructor() {
-    super('TARGET_FAILED', 'a value that only text can say')
-  }
-}
-
-export function canBeBinary(columns: readonly TableColumn[]): boolean {
+export function canBeBinary(columns: readonly RelationColumn[]): boolean {
   return (
     columns.length > 0 &&
     columns.every(({ typeOid }) => kindOf(typeOid) !== 'text' || TEXTUAL.has(typeOid) || typeOid === ONE_CHAR)
   )
 }
 
-export function binaryHeader(sink: ByteSink): void {
+function header(sink: ByteSink): void {
   sink.reserve(32)
   sink.at += Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1').copy(sink.buffer, sink.at)
   sink.at = word(sink.buffer, sink.at, 0)
   sink.at = word(sink.buffer, sink.at, 0)
 }
 
-export function binaryTrailer(sink: ByteSink): void {
+function trailer(sink: ByteSink): void {
   sink.reserve(2)
   sink.at = sink.buffer.writeInt16BE(-1, sink.at)
 }
@@ -89,16 +82,19 @@ function formOf(kind: ValueKind, type: number): number {
 }
 
 /** Prints rows of one table. One loop over local variables: it sees every value of a restore. */
-export class BinaryPrinter {
+export class BinaryPrinter implements RowPrinter {
+  readonly form = 'binary'
+  readonly head = header
+  readonly tail = trailer
   readonly #kinds: readonly ValueKind[]
   readonly #forms: Uint8Array
 
-  constructor(kinds: readonly ValueKind[], types: readonly number[]) {
-    this.#kinds = kinds
-    this.#forms = Uint8Array.from(kinds, (kind, i) => formOf(kind, types[i]!))
+  constructor({ columns }: RelationVersion) {
+    this.#kinds = columns.map(({ typeOid }) => kindOf(typeOid))
+    this.#forms = Uint8Array.from(columns, ({ typeOid }) => formOf(kindOf(typeOid), typeOid))
   }
 
-  /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsText */
+  /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsNextForm */
   // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per value
   print(source: ByteSource, sink: PieceSink): boolean {
     const forms = this.#forms
@@ -240,7 +236,7 @@ export class BinaryPrinter {
     if (branch !== BRANCH_TEXT || !hasTextBranch(kind)) throw corrupt('a value has an unknown branch')
     const text = source.string()
     const sign = text === 'infinity' ? 1 : text === '-infinity' ? -1 : 0
-    if (sign === 0 || kind === 'float') throw new NeedsText()
+    if (sign === 0 || kind === 'float') throw new NeedsNextForm()
     const bytes = kind === 'date' ? 4 : 8
     sink.at = word(sink.buffer, sink.at, bytes)
     sink.at = word(sink.buffer, sink.at, sign > 0 ? 0x7fffffff : -0x80000000)

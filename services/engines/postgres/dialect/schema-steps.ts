@@ -2,24 +2,10 @@
  * The schema's statements in the order in which a restore runs them. Nothing that checks rows stands in the way of the
  * rows: domains are made bare, and checks and foreign keys first without a look at the rows, then validated.
  */
-import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { RANK, ROLE_ATTRIBUTES } from '../formats/rank.ts'
+import type { Duty, SchemaSteps } from '../../../core/ports/dialect.ts'
+import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import { RANK, ROLE_ATTRIBUTES } from '../../../formats/rank.ts'
 import { isOwnedBy, ownedByTables, unquoted } from './owned-sequences.ts'
-
-export interface SchemaSteps {
-  /** Before the rows. */
-  readonly before: readonly SchemaStatement[]
-  /** Who may enter schemas: functions look for names in them. */
-  readonly access: readonly SchemaStatement[]
-  /** After the rows: keys, indexes, views, behaviour, protection of rows. */
-  readonly build: readonly SchemaStatement[]
-  /** Owners, REVOKE and GRANT: given only to what is protected as it was. */
-  readonly rights: readonly SchemaStatement[]
-  /** What looks at rows, or runs queries of the source: with all rights in place. */
-  readonly check: readonly SchemaStatement[]
-  /** What would change how the others are made. */
-  readonly last: readonly SchemaStatement[]
-}
 
 const NAME = '"(?:[^"]|"")+"'
 const ADD_CONSTRAINT = new RegExp(
@@ -35,11 +21,17 @@ const UNCHECKED = / NOT (VALID|ENFORCED)$/
 
 /** By its owner, or by another who may grant. */
 export const isGrant = (s: SchemaStatement): boolean => /^(SET ROLE [^;]+; )?GRANT /.test(s.sql)
-export const isRevoke = (s: SchemaStatement): boolean => s.sql.startsWith('REVOKE ')
+const isRevoke = (s: SchemaStatement): boolean => s.sql.startsWith('REVOKE ')
 const isOwner = (s: SchemaStatement): boolean => / OWNER TO "(?:[^"]|"")+"$/.test(s.sql)
 
+export function dutyOf(s: SchemaStatement): Duty | undefined {
+  if (isGrant(s)) return 'grant'
+  if (isRevoke(s)) return 'revoke'
+  return isProtection(s) ? 'protection' : undefined
+}
+
 /** Row level security, and the policies that it goes by. */
-export function isProtection(s: SchemaStatement): boolean {
+function isProtection(s: SchemaStatement): boolean {
   return /^ALTER TABLE .* ROW LEVEL SECURITY$/s.test(s.sql) || s.sql.startsWith('CREATE POLICY ')
 }
 

@@ -3,9 +3,9 @@
  * the point, and never below what rows use. Every step stays on the sequence's own lattice (start, start + increment, …),
  * which others may rely on, and within its minimum and maximum.
  */
-import { quoteLiteral, quoteTable } from '../core/relation.ts'
-import type { SchemaStatement } from '../core/transaction.ts'
-import type { SequenceAt, SequencesAt } from '../history/sequence-samples.ts'
+import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
+import type { SequenceAt, SequencesAt } from '../../../core/ports/dialect.ts'
 
 /** Statements before it make the sequences, those behind it need what they give. */
 const RANK = { margin: 74, values: 75, rows: 90 } as const
