@@ -49,6 +49,16 @@ export function laterPosition(a: Position, b: Position): Position {
   return a > b ? a : b
 }
 
+/** Where a change stands in a generation: its transaction, and its number in there. */
+export interface ChangePlace {
+  readonly position: Position
+  readonly ordinal: number
+}
+
+export function isBefore(a: ChangePlace, b: ChangePlace): boolean {
+  return (comparePositions(a.position, b.position) || a.ordinal - b.ordinal) < 0
+}
+
 /** The last one that is not yet there: a point right before a commit has nothing of it. */
 export function positionBefore(position: Position): Position {
   return positionOf(position - 1n)

@@ -1,4 +1,5 @@
 /** Finds transactions around a time from the indexes alone, the unusual first: what to restore to just before of. */
+import type { RecordWords } from '../core/ports/dialect.ts'
 import { parsePosition, type Position } from '../core/position.ts'
 import { OPERATIONS, type Operation } from '../core/transaction.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
@@ -51,6 +52,7 @@ const WEIGHT = [0.2, 1, 4, 1000]
 
 export async function findTransactions(
   repository: Repository,
+  words: RecordWords,
   query: FindQuery,
 ): Promise<FoundTransaction[]> {
   const found: FoundTransaction[] = []
@@ -64,11 +66,11 @@ export async function findTransactions(
       parseInstant(c.firstCommittedAt!) - SKEW <= query.to
     for await (const entry of generation.segments.segments(around)) {
       const index = await readIndex(repository, entry)
-      const records = entry.body.hasDdl ? await ddlOf(repository, entry) : []
+      const records = entry.body.hasDdl ? await ddlOf(repository, words, entry) : []
       for (const [i, t] of index.transactions.entries()) {
         if (t.committedAt < query.from || t.committedAt > query.to) continue
         const tables = countedTables(t, index.tables)
-        const schema = schemaChangesAt(records, t.position)
+        const schema = schemaChangesAt(words, records, t.position)
         // Our own records of when and what: nothing of the application's.
         if (tables.length === 0 && schema.length === 0) continue
         const rows = rowsOf(tables)

@@ -1,42 +1,35 @@
 /**
  * How sequences were called at a point. Samples have the names of their own moment, which may be another sequence's at the
- * point: their OIDs say which is which, and DDL records how each was called.
+ * point: their OIDs say which is which, and schema records how each was called.
  */
+import type { Named, PlacedRecord, RecordWords } from '../core/ports/dialect.ts'
 import { comparePositions, type Position } from '../core/position.ts'
 import { type SampledSequences, sequenceKey, type SequenceSample } from '../core/transaction.ts'
-import type { DdlRecord } from '../formats/ddl-record.ts'
-import type { PlacedRecord } from './table-history.ts'
-
-interface Name {
-  readonly schema: string
-  readonly name: string
-}
-
-/** What one record says of sequences: one itself, those of a table's identity columns, or that one is gone. */
-function* namedBy(record: DdlRecord): Generator<readonly [oid: number, name: Name | undefined]> {
-  if (record.kind === 'sequence') yield [record.oid, { schema: record.facts.schema, name: record.facts.name }]
-  if (record.kind === 'drop' && record.facts.type === 'sequence') yield [record.oid, undefined]
-  if (record.kind === 'table')
-    // Of newer records alone.
-    for (const { sequence } of record.facts.columns)
-      if (sequence?.oid !== undefined) yield [sequence.oid, { schema: sequence.schema, name: sequence.name }]
-}
 
 export class SequenceNames {
   /** By OID: undefined for one that was dropped before the point. */
-  readonly #recorded = new Map<number, Name | undefined>()
+  readonly #recorded = new Map<number, Named | undefined>()
   /** OIDs of which records behind the point tell something, and nothing before it: there before all records, or made later. */
-  readonly #later = new Map<number, Name | undefined>()
+  readonly #later = new Map<number, Named | undefined>()
   /** Keys of names that records behind the point name. */
   readonly #altered = new Set<string>()
 
   /** @param beyond up to where records behind the point may show in the sample behind it; undefined: all of them */
-  constructor(records: readonly PlacedRecord[], point: Position, beyond: Position | undefined) {
+  constructor(
+    words: RecordWords,
+    records: readonly PlacedRecord[],
+    point: Position,
+    beyond: Position | undefined,
+  ) {
     for (const { position, record } of records) {
       const isLater = comparePositions(position, point) > 0
       if (isLater && beyond !== undefined && comparePositions(position, beyond) > 0) continue
-      if (isLater) this.#seeAltered(record)
-      for (const [oid, name] of namedBy(record)) {
+      const told = words.sequences(record)
+      // Samples without OIDs know names alone.
+      if (isLater) for (const { schema, name } of told) this.#addAltered({ schema, name })
+      for (const { oid, schema, name: called, isGone } of told) {
+        if (oid === undefined) continue
+        const name = isGone ? undefined : { schema, name: called }
         if (!isLater) this.#recorded.set(oid, name)
         else if (this.#recorded.has(oid)) this.#addAltered(this.#recorded.get(oid))
         else this.#later.set(oid, undefined)
@@ -93,18 +86,7 @@ export class SequenceNames {
     return name === undefined ? [] : [{ ...one, ...name }]
   }
 
-  /** Samples without OIDs know names alone. */
-  #seeAltered(record: DdlRecord): void {
-    if (record.kind === 'sequence') this.#addAltered(record.facts)
-    if (record.kind === 'drop' && record.facts.type === 'sequence') {
-      const [schema = '', name = ''] = record.facts.names ?? []
-      this.#addAltered({ schema, name })
-    }
-    if (record.kind === 'table')
-      for (const { sequence } of record.facts.columns) if (sequence !== null) this.#addAltered(sequence)
-  }
-
-  #addAltered(name: Name | undefined): void {
+  #addAltered(name: Named | undefined): void {
     if (name !== undefined) this.#altered.add(sequenceKey(name))
   }
 }

@@ -8,13 +8,12 @@ import {
   sequenceKey,
   type SequenceSample,
 } from '../core/transaction.ts'
-import type { SequenceAt, SequencesAt } from '../core/ports/dialect.ts'
+import type { PlacedRecord, RecordWords, SequenceAt, SequencesAt } from '../core/ports/dialect.ts'
 import type { PagedEntry } from '../formats/checkpoint.ts'
 import { parseSampled } from '../formats/sampled-sequences.ts'
 import type { Repository } from '../repository/repository.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { SequenceNames } from './sequence-names.ts'
-import type { PlacedRecord } from './table-history.ts'
 import { closes } from '../repository/restorable.ts'
 import type { ResolvedPoint } from './point.ts'
 import { readIndex } from './read-index.ts'
@@ -23,6 +22,7 @@ import { unlessSealedForOthers } from './sealed-for-others.ts'
 /** The first sample that was taken after everything up to the point had been received, else the last one before it. */
 export async function sequencesAt(
   repository: Repository,
+  words: RecordWords,
   point: ResolvedPoint,
   records: readonly PlacedRecord[],
 ): Promise<SequencesAt> {
@@ -48,7 +48,7 @@ export async function sequencesAt(
     if (isBehind(sample.at)) history.push(sample)
     else exact = sample
   }
-  const names = new SequenceNames(records, point.position, beyond)
+  const names = new SequenceNames(words, records, point.position, beyond)
   // It may have been set back behind the point: then the sample before it is nearer to what it gave.
   const isSetBack = isMoved && exact?.samples.some((sample) => sample.setBack) === true
   // A process compares with its own samples alone: at its first one, which is a full one, nobody has.

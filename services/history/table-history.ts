@@ -3,43 +3,26 @@
  * belongs to, what its columns are by attribute number, and how it is carried from one version to a later one.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { comparePositions, type Position, positionText } from '../core/position.ts'
-import type { RelationVersion, TableColumn } from '../core/relation.ts'
-import { assessAlteration, assessRewrite } from '../formats/carry-over.ts'
-import { withDescent } from '../formats/descendant-facts.ts'
-import type { DdlRecord } from '../formats/ddl-record.ts'
-import { tableColumn, type TableFacts, tableVersion } from '../formats/schema-facts.ts'
+import type { PlacedRecord, TableDocument, TableStep, TableSteps, TableWords } from '../core/ports/dialect.ts'
+import {
+  type ChangePlace,
+  comparePositions,
+  isBefore,
+  type Position,
+  positionText,
+} from '../core/position.ts'
+import type { RelationVersion } from '../core/relation.ts'
 import { leavingOut } from '../core/shell-word.ts'
-
-export interface PlacedRecord {
-  readonly position: Position
-  /** Among the changes of its transaction. */
-  readonly ordinal: number
-  readonly record: DdlRecord
-}
-
-/** Where a change stands in a generation: its transaction, and its number in there. */
-export interface ChangePlace {
-  readonly position: Position
-  readonly ordinal: number
-}
 
 /** Before every change of a transaction: where what a copy says begins. */
 const AHEAD = -1
-
-export interface TableStep extends ChangePlace {
-  readonly facts: TableFacts
-  readonly columns: readonly TableColumn[]
-  /** Why rows could not be carried to this version; only a re-snapshot after it helps. */
-  readonly gap: string | undefined
-}
 
 /** Where a column's value comes from when a row is carried: a field of the older row, or a constant for all rows. */
 export type CarriedColumn =
   | { readonly kind: 'field'; readonly index: number }
   | { readonly kind: 'constant'; readonly text: string | null }
 
-export class TableHistory {
+export class TableHistory implements TableSteps {
   readonly oid: number
   readonly steps: TableStep[] = []
   droppedAt: Position | undefined
@@ -55,36 +38,22 @@ export class TableHistory {
   }
 
   get name(): string {
-    const facts = this.last?.facts
-    return facts === undefined ? `table ${this.oid}` : `${facts.schema}.${facts.name}`
+    const version = this.last?.table.version
+    return version === undefined ? `table ${this.oid}` : `${version.schema}.${version.name}`
   }
 
-  begin(position: Position, facts: TableFacts): void {
-    this.#push({ position, ordinal: AHEAD, facts, columns: stored(facts), gap: undefined })
+  begin(position: Position, table: TableDocument): void {
+    this.add({ position, ordinal: AHEAD }, table, undefined)
   }
 
-  add(
-    { position, ordinal }: ChangePlace,
-    facts: TableFacts,
-    rewrite: (DdlRecord & { kind: 'rewrite' })['facts'] | undefined,
-  ): void {
-    const latest = this.last?.facts.columns.map(tableColumn)
-    const after = tableVersion(facts).columns
-    let gap = latest === undefined ? undefined : assessAlteration(latest, after)
-    if (rewrite !== undefined) {
-      const before = rewrite.before ?? latest
-      gap ??=
-        before === undefined
-          ? 'the table was rewritten, and what it was before is not known'
-          : assessRewrite(rewrite.reason, rewrite.plain, before, after)
-    }
-    this.#push({ position, ordinal, facts, columns: stored(facts), gap })
+  add({ position, ordinal }: ChangePlace, table: TableDocument, gap: string | undefined): void {
+    const columns = table.version.columns.filter((column) => column.generated === '')
+    this.#push({ position, ordinal, table, columns, gap })
   }
 
-  /** Under a name of its own, in its last step. @see same-names.ts */
-  callLast(name: string): void {
-    const last = this.steps.pop()!
-    this.steps.push({ ...last, facts: { ...last.facts, name } })
+  /** The last step under a name of its own. @see same-names.ts */
+  callLast(table: TableDocument): void {
+    this.steps.push({ ...this.steps.pop()!, table })
   }
 
   #push(step: TableStep): void {
@@ -133,8 +102,8 @@ export class TableHistory {
    * another order are other columns, as while two names were swapped without a record.
    */
   attnumsOf(relation: RelationVersion, step: number): readonly number[] | undefined {
-    const { facts, columns } = this.steps[step]!
-    const byName = new Map(facts.columns.map((column) => [column.name, column]))
+    const { table, columns } = this.steps[step]!
+    const byName = new Map(table.version.columns.map((column) => [column.name, column]))
     const attnums: number[] = []
     let found = 0
     for (const { name, typeOid } of relation.columns) {
@@ -149,9 +118,9 @@ export class TableHistory {
 
   /** The last step up to which rows may be brought before they are folded: the replica identity stays what it is. */
   foldedAt(step: number): number {
-    const identity = identityOf(this.steps[step]!.facts)
+    const identity = identityOf(this.steps[step]!.table)
     let last = step
-    while (last + 1 < this.steps.length && identityOf(this.steps[last + 1]!.facts) === identity) last++
+    while (last + 1 < this.steps.length && identityOf(this.steps[last + 1]!.table) === identity) last++
     return last
   }
 
@@ -180,72 +149,46 @@ export class TableHistory {
   }
 }
 
-export function isBefore(a: ChangePlace, b: ChangePlace): boolean {
-  return (comparePositions(a.position, b.position) || a.ordinal - b.ordinal) < 0
-}
-
 /** What makes two rows of a table the same row, by column identities. */
-function identityOf(facts: TableFacts): string {
-  if (facts.replicaIdentity === 'f' || facts.keyColumns.length === 0) return 'whole'
-  const keys = new Set(facts.keyColumns)
-  return facts.columns
+function identityOf({ version }: TableDocument): string {
+  if (version.identity === 'full' || version.keyColumns.length === 0) return 'whole'
+  const keys = new Set(version.keyColumns)
+  return version.columns
     .filter((column) => keys.has(column.name))
     .map((column) => column.attnum)
     .join(',')
 }
 
-function stored(facts: TableFacts): readonly TableColumn[] {
-  return facts.columns.filter((column) => column.generated === '').map(tableColumn)
-}
-
 /**
- * Applies DDL records in commit order on top of what the base says.
+ * Applies schema records in commit order on top of what the base says.
  *
  * @param starts tables of the base by OID, each with its position: records below it are in the copy already
  */
 export function buildHistories(
-  starts: ReadonlyMap<number, { readonly position: Position; readonly facts: TableFacts }>,
+  words: TableWords,
+  starts: ReadonlyMap<number, { readonly position: Position; readonly table: TableDocument }>,
   records: readonly PlacedRecord[],
   to: Position,
 ): Map<number, TableHistory> {
-  const tables = new Map<number, TableHistory>()
+  const histories = new Map<number, TableHistory>()
   for (const [oid, start] of starts) {
     const history = new TableHistory(oid)
-    history.begin(start.position, start.facts)
-    tables.set(oid, history)
+    history.begin(start.position, start.table)
+    histories.set(oid, history)
   }
-  const rewrites = new Map<number, (DdlRecord & { kind: 'rewrite' })['facts']>()
-  for (const { position, ordinal, record } of records) {
+  const changes = words.changes()
+  for (const placed of records) {
+    const { position, record } = placed
     if (comparePositions(position, to) > 0) break
     const start = starts.get(record.oid)
     if (start !== undefined && comparePositions(position, start.position) < 0) continue
-    if (record.kind === 'rewrite') rewrites.set(record.oid, record.facts)
-    else if (record.kind === 'table') {
-      let history = tables.get(record.oid)
-      if (history === undefined) {
-        history = new TableHistory(record.oid)
-        tables.set(record.oid, history)
-      }
-      history.add({ position, ordinal }, record.facts, rewrites.get(record.oid))
-      rewrites.delete(record.oid)
-    } else if (record.kind === 'descendant') {
-      // Without a record before there is nothing that it completes; rows of such a table are refused by the fold.
-      const history = tables.get(record.oid)
-      const before = history?.last?.facts
-      if (history === undefined || before === undefined) continue
-      // A dropped constraint is told before the command's end, where the columns are.
-      const told = (record.facts.columns ?? null) !== null
-      history.add(
-        { position, ordinal },
-        withDescent(before, record.facts),
-        told ? rewrites.get(record.oid) : undefined,
-      )
-      if (told) rewrites.delete(record.oid)
-    } else if (record.kind === 'drop' && /^(table|partitioned table|view)$/.test(record.facts.type)) {
-      // Up to PostgreSQL 15 a rule makes a view of a table.
-      const history = tables.get(record.oid)
-      if (history !== undefined) history.droppedAt = position
-    }
+    const known = histories.get(record.oid)
+    const change = changes.next(record, known?.last?.table)
+    if (change?.kind === 'version') {
+      const history = known ?? new TableHistory(record.oid)
+      histories.set(record.oid, history)
+      history.add(placed, change.table, change.gap)
+    } else if (change !== undefined && known !== undefined) known.droppedAt = position
   }
-  return tables
+  return histories
 }

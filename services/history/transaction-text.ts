@@ -1,11 +1,10 @@
 /** What a transaction did, by table and by schema change: from indexes and records, without any value of a row. */
+import type { PlacedRecord, RecordWords } from '../core/ports/dialect.ts'
 import { comparePositions, type Position } from '../core/position.ts'
-import type { DdlRecord } from '../formats/ddl-record.ts'
 import type { IndexedTransaction, SegmentIndex } from '../formats/segment-index.ts'
 import type { Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
 import { readIndex } from './read-index.ts'
-import type { PlacedRecord } from './table-history.ts'
 
 export interface CountedTable {
   readonly table: string
@@ -47,33 +46,16 @@ export async function countsAt(
 }
 
 /** The commands that changed the schema in the transaction that commits at `position`, each once: `DROP TABLE public.t`. */
-export function schemaChangesAt(records: readonly PlacedRecord[], position: Position): readonly string[] {
+export function schemaChangesAt(
+  words: RecordWords,
+  records: readonly PlacedRecord[],
+  position: Position,
+): readonly string[] {
   return [
     ...new Set(
       records.flatMap((placed) =>
-        comparePositions(placed.position, position) === 0 ? (changeText(placed.record) ?? []) : [],
+        comparePositions(placed.position, position) === 0 ? (words.text(placed.record) ?? []) : [],
       ),
     ),
   ]
-}
-
-/** Undefined for what only tells more of another record's command. */
-export function changeText(record: DdlRecord): string | undefined {
-  switch (record.kind) {
-    case 'table':
-    case 'type':
-    case 'sequence':
-      return `${record.command} ${record.facts.schema}.${record.facts.name}`
-    case 'drop':
-      // With a table go its types, indexes and constraints; with a column, the table's own record tells.
-      return record.command === `DROP ${record.facts.type.toUpperCase()}`
-        ? `${record.command} ${record.facts.identity}`
-        : undefined
-    case 'other':
-      return record.facts.identity === null ? record.command : `${record.command} ${record.facts.identity}`
-    case 'descendant':
-    case 'rewrite':
-    case 'publication':
-      return undefined
-  }
 }

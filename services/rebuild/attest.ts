@@ -32,7 +32,7 @@ export function attestationAt(plan: RestorePlan): readonly AttestedTable[] | und
   const columns = new Map(
     plan.tables
       // Of an extension's table a restore brings what is configuration, with its jobs inactive.
-      .filter((t) => t.history.last!.facts.extension == null)
+      .filter((t) => t.history.last!.table.extension === undefined)
       .map((t) => [`${t.schema}.${t.name}`, t.history.last!.columns.map((c) => c.name)]),
   )
   return found.body.tables.flatMap((t) => {

@@ -1,6 +1,6 @@
 /** What a restore to a point takes, before anything is touched: or an error that names the gap. */
 import { TidemarkError } from '../core/errors.ts'
-import type { Dialect } from '../core/ports/dialect.ts'
+import type { Dialect, PlacedRecord, SchemaAtPoint, TableDocument } from '../core/ports/dialect.ts'
 import {
   comparePositions,
   parsePosition,
@@ -8,7 +8,6 @@ import {
   positionBefore,
   positionText,
 } from '../core/position.ts'
-import { type TableFacts, tableFacts } from '../formats/schema-facts.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Gap, Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -16,9 +15,9 @@ import { closes, gapsAt } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import type { ResolvedPoint } from '../history/point.ts'
 import { apart } from './same-names.ts'
-import { readDdl, type SchemaAtPoint, schemaAt } from '../history/schema-at.ts'
+import { readDdl, schemaAt } from '../history/schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
-import { buildHistories, type PlacedRecord, type TableHistory } from '../history/table-history.ts'
+import { buildHistories, type TableHistory } from '../history/table-history.ts'
 import { leavingOut } from '../core/shell-word.ts'
 
 export interface TablePlan {
@@ -116,21 +115,25 @@ export async function planRestore(
 ): Promise<RestorePlan> {
   const { generation, base, position } = point
   const starts = tableStarts(generation, base, position)
-  const facts = new Map<number, { position: Position; facts: TableFacts }>()
+  const copies = new Map<number, { position: Position; table: TableDocument }>()
   for (const [oid, table] of starts) {
     const stored = await repository.getSealed(table.body.version, {
       kind: 'table',
       generation: String(generation.facts.generation),
       table: String(oid),
     })
-    facts.set(oid, {
+    copies.set(oid, {
       position: parsePosition(table.body.position),
-      facts: tableFacts.parse(JSON.parse(stored.toString('utf8'))),
+      table: dialect.tables.parse(stored.toString('utf8')),
     })
   }
-  const ddl = await readDdl(repository, generation)
-  const histories = buildHistories(facts, ddl, position)
-  const schema = apart(await schemaAt(repository, generation, ddl, histories, position), histories)
+  const ddl = await readDdl(repository, dialect.records, generation)
+  const histories = buildHistories(dialect.tables, copies, ddl, position)
+  const schema = apart(
+    dialect.tables,
+    await schemaAt(repository, dialect.schemas, generation, ddl, histories, position),
+    histories,
+  )
   const excluded = new Set(exceptTables)
   const unreadable = new UnreadableTables()
   for (const gap of gapsAt(repository.catalog.gaps, generation, position)) {
@@ -185,13 +188,7 @@ export async function planRestore(
   const tables: TablePlan[] = []
   for (const [oid, history] of histories) {
     const last = history.last
-    if (
-      last === undefined ||
-      history.droppedAt !== undefined ||
-      last.facts.kind !== 'r' ||
-      last.facts.persistence !== 'p'
-    )
-      continue
+    if (last === undefined || history.droppedAt !== undefined || !last.table.hasRows) continue
     if (excluded.has(history.name)) continue
     const broken = history.steps.find(
       (step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)),
@@ -211,8 +208,8 @@ export async function planRestore(
     }
     tables.push({
       oid,
-      schema: last.facts.schema,
-      name: last.facts.name,
+      schema: last.table.version.schema,
+      name: last.table.version.name,
       base: start,
       history,
       changes: changes.get(oid)?.rows ?? 0n,

@@ -14,7 +14,6 @@ import { acceptUnchecked } from './accept-unchecked.ts'
 import { Compromises } from './compromises.ts'
 import { FoldedChanges } from './fold-changes.ts'
 import type { RestorePlan, TablePlan } from './plan.ts'
-import { plainerTables } from './plainer-table.ts'
 import { leftOutStop, SchemaMaker, strictStop } from './schema-maker.ts'
 import { sequencesAt } from '../history/sequence-samples.ts'
 import { type LoadedTable, TableLoader } from './table-loader.ts'
@@ -172,9 +171,11 @@ export class Rebuild {
     table: TablePlan,
     { statement, reason }: Refusal,
   ): Promise<void> {
-    const { facts } = table.history.last!
-    const missing = await this.#target.missingTypes([...new Set(facts.columns.map((column) => column.type))])
-    for (const form of plainerTables(facts, missing)) {
+    const { table: last } = table.history.last!
+    const missing = await this.#target.missingTypes([
+      ...new Set(last.version.columns.map((column) => column.type)),
+    ])
+    for (const form of this.#plan.dialect.tables.plainer(last, missing)) {
       if ((await maker.one(form.statement)) !== undefined) continue
       await compromises.add({
         oid: table.oid,
@@ -198,8 +199,8 @@ export class Rebuild {
     steps: SchemaSteps,
   ): Promise<{ readonly unmade: readonly Unmade[]; readonly notes: readonly string[] }> {
     const build = [...steps.build, ...compromises.later].sort((a, b) => a.rank - b.rank)
-    const sequences = await sequencesAt(this.#repository, this.#plan.point, this.#plan.ddl)
     const words = this.#plan.dialect
+    const sequences = await sequencesAt(this.#repository, words.records, this.#plan.point, this.#plan.ddl)
     for (const note of words.sequences.notes(sequences, this.#plan.schema.statements)) maker.note(note)
     const check = [...words.sequences.values(sequences), ...steps.check].sort((a, b) => a.rank - b.rank)
     const total = build.length + steps.rights.length + check.length + steps.last.length

@@ -4,7 +4,7 @@
  * one; its result is what the next stage folds over.
  */
 import { TidemarkError } from '../core/errors.ts'
-import { comparePositions, type Position } from '../core/position.ts'
+import { type ChangePlace, comparePositions, isBefore, type Position } from '../core/position.ts'
 import { release } from '../core/release.ts'
 import { ByteSink } from '../core/byte-sink.ts'
 import { ByteSource } from '../core/byte-source.ts'
@@ -17,8 +17,7 @@ import { MultisetFold } from './multiset-fold.ts'
 import { PartitionedFold } from './partitioned-fold.ts'
 import { RowLayout } from '../history/row-layout.ts'
 import { type ChangeBlock, ChangeCursor } from '../history/segment-reader.ts'
-import { type ChangePlace, isBefore, type TableHistory } from '../history/table-history.ts'
-import { relationOfFacts } from '../history/relation-of-facts.ts'
+import type { TableHistory } from '../history/table-history.ts'
 
 /** By key where there is one, else by counting; on disk where the changes do not fit into memory. */
 export function foldFor(layout: RowLayout, table: string, room: FoldRoom = IN_MEMORY): Fold {
@@ -195,7 +194,7 @@ export class TableFold {
     const history = this.#history
     const lastStep = history.steps.length - 1
     const final = new RowLayout(
-      relationOfFacts(history.last!.facts),
+      history.last!.table.relation,
       base?.text ?? this.#stages[0]?.layout.text ?? 'utf8',
     )
     const emit: EmitRow = (buffer, start, end) => take(new ByteSource(buffer, start, end))
@@ -259,8 +258,8 @@ function* inTurn(
 }
 
 function layoutAt(history: TableHistory, step: number, key: readonly number[], from: RowLayout): RowLayout {
-  const { facts, columns } = history.steps[step]!
-  const relation = relationOfFacts(facts)
+  const { table, columns } = history.steps[step]!
+  const { relation } = table
   const keys = new Set(key)
   return new RowLayout(
     {

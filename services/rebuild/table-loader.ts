@@ -4,24 +4,19 @@
  */
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { type Dialect, NeedsNextForm, type RowPrinter } from '../core/ports/dialect.ts'
+import { type Dialect, type LooserTable, NeedsNextForm, type RowPrinter } from '../core/ports/dialect.ts'
 import { RowsRefused, type Target } from '../core/ports/target.ts'
-import { quoteLiteral, quoteTable } from '../core/relation.ts'
+import { quoteTable } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { RANK } from '../formats/rank.ts'
-import { relationOfFacts } from '../history/relation-of-facts.ts'
 import type { Repository } from '../repository/repository.ts'
 import type { FoldedChanges } from './fold-changes.ts'
 import type { Compromises } from './compromises.ts'
-import { type Looser, looserForms } from './looser-table.ts'
 import type { TablePlan } from './plan.ts'
 import type { SchemaMaker } from './schema-maker.ts'
 import type { TableFold } from './table-fold.ts'
 import { tableRows } from './table-rows.ts'
 import { unmadeOf } from './unmade.ts'
-
-/** SQLSTATE undefined_table */
-const UNDEFINED_TABLE = '42P01'
 
 export interface LoadedTable {
   readonly schema: string
@@ -30,9 +25,7 @@ export interface LoadedTable {
   readonly changes: number
 }
 
-/** SQLSTATEs that say nothing about the rows: deadlocks, locks, what another session did meanwhile. */
-const OF_THE_MOMENT = /^(40|55|XX)/
-const AS_IT_IS: Looser = { now: [], later: [], lost: [], asText: false }
+const AS_IT_IS: LooserTable = { now: [], later: [], lost: [], asText: false }
 
 export interface LoadOptions {
   readonly repository: Repository
@@ -110,10 +103,12 @@ export class TableLoader {
       if (!(error instanceof RowsRefused) || strict) throw error
       refused = error
     }
-    if (refused.state === UNDEFINED_TABLE && table.history.last!.facts.extension != null)
+    const words = this.#options.dialect.tables
+    const { table: last } = table.history.last!
+    if (words.isAbsent(refused.state) && last.extension !== undefined)
       return await this.#withoutExtension(table, refused)
-    const forms = looserForms(table.history.last!.facts, refused.state)
-    for (const form of OF_THE_MOMENT.test(refused.state) ? [AS_IT_IS, ...forms] : forms) {
+    const forms = words.looser(last, refused.state)
+    for (const form of words.isOfTheMoment(refused.state) ? [AS_IT_IS, ...forms] : forms) {
       const unmade = form.lost.map(({ statement, instead }) => unmadeOf(statement, refused.message, instead))
       if (form !== AS_IT_IS)
         await this.#options.compromises.add({
@@ -136,16 +131,9 @@ export class TableLoader {
 
   /** The extension could not be made, or its version here has no such table: its rows stay in the backup alone. */
   async #withoutExtension(table: TablePlan, refused: RowsRefused): Promise<number> {
-    const { schema, name, oid } = table
-    const extension = table.history.last!.facts.extension ?? ''
-    const statement: SchemaStatement = {
-      rank: RANK.extension,
-      phase: 'before',
-      objects: [{ kind: 'table', schema, name }],
-      sql: `SELECT 'rows of ' || ${quoteLiteral(quoteTable(table))} || ', of extension ' || ${quoteLiteral(extension)}`,
-    }
+    const statement = this.#options.dialect.tables.rowsLeft(table.history.last!.table)
     const unmade = [unmadeOf(statement, refused.message, 'nothing: its rows are in the backup alone')]
-    await this.#options.compromises.add({ oid, asText: false, later: [], unmade })
+    await this.#options.compromises.add({ oid: table.oid, asText: false, later: [], unmade })
     return 0
   }
 
@@ -168,7 +156,7 @@ export class TableLoader {
 
   #forms(table: TablePlan): readonly RowPrinter[] {
     const asText = this.#options.compromises.asText.has(table.oid)
-    return this.#options.dialect.rows.printers(relationOfFacts(table.history.last!.facts), asText)
+    return this.#options.dialect.rows.printers(table.history.last!.table.relation, asText)
   }
 
   async #copy(table: TablePlan, from: TableFold, printer: RowPrinter, signal: AbortSignal): Promise<number> {

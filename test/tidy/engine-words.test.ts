@@ -14,10 +14,10 @@ const LEFT: Readonly<Record<string, number>> = {
   core: 47,
   formats: 69,
   repository: 3,
-  history: 55,
+  history: 19,
   replicator: 16,
   compactor: 0,
-  rebuild: 3,
+  rebuild: 0,
   lifecycle: 0,
 }
 

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { parsePosition } from '../../services/core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
-import { patchedSchema } from '../../services/history/patched-schema.ts'
-import type { PlacedRecord } from '../../services/history/table-history.ts'
+import { patchedSchema } from '../../services/engines/postgres/dialect/patched-schema.ts'
+import type { PlacedDdl } from '../../services/engines/postgres/dialect/placed-records.ts'
 
 function routine(name: string, args: string, of?: string): SchemaStatement {
   return {
@@ -16,7 +16,7 @@ function routine(name: string, args: string, of?: string): SchemaStatement {
   }
 }
 
-function drop(oid: number, name: string, args: string): PlacedRecord {
+function drop(oid: number, name: string, args: string): PlacedDdl {
   const facts = { type: 'function', identity: `public.${name}(${args})`, names: ['public', name] }
   const row = {
     id: '1',
@@ -33,10 +33,7 @@ function drop(oid: number, name: string, args: string): PlacedRecord {
   }
 }
 
-function after(
-  statements: readonly SchemaStatement[],
-  record: PlacedRecord,
-): ReturnType<typeof patchedSchema> {
+function after(statements: readonly SchemaStatement[], record: PlacedDdl): ReturnType<typeof patchedSchema> {
   const facts: SchemaFacts = { snapshot: '5:5:', ddlSeen: [], statements, notes: [] }
   return patchedSchema(facts, [record], new Map(), new Map())
 }
@@ -59,7 +56,7 @@ test('without OIDs a function that is alone of its name goes; of several none do
 })
 
 /** As sources with functions up to version 17 recorded what a command at a parent did to a partitioned table below it. */
-function descendant(facts: object): PlacedRecord {
+function descendant(facts: object): PlacedDdl {
   const table = { oid: 7, schema: 'public', name: 'below', kind: 'p', persistence: 'p', replicaIdentity: 'd' }
   return {
     position: parsePosition('0/10'),

@@ -3,8 +3,9 @@ import { expect, test } from 'vitest'
 import { type Position, positionOf } from '../../services/core/position.ts'
 import { mergeSamples, type SampledSequences, sequenceKey } from '../../services/core/transaction.ts'
 import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 import { SequenceNames } from '../../services/history/sequence-names.ts'
-import type { PlacedRecord } from '../../services/history/table-history.ts'
+import type { PlacedRecord } from '../../services/core/ports/dialect.ts'
 
 function named(at: number, oid: number, name: string, command = 'ALTER SEQUENCE'): PlacedRecord {
   const facts = {
@@ -59,7 +60,7 @@ const BEFORE = sample(10, { a: [1, 7], c: [3, 1000], d: [4, 5] })
 const AFTER = sample(30, { a: [2, 1], b: [1, 9], c: [4, 6], d: [3, 1001] })
 
 test('a sample behind the point has the names of the point, and nothing that was made later', () => {
-  const names = new SequenceNames(RECORDS, point(15), point(40))
+  const names = new SequenceNames(postgresDialect.records, RECORDS, point(15), point(40))
   names.learn([BEFORE])
   expect(shown(names.then(AFTER))).toEqual(['a 1 9', 'c 3 1001', 'd 4 6'])
   expect([...names.altered].sort()).toEqual(
@@ -68,7 +69,7 @@ test('a sample behind the point has the names of the point, and nothing that was
 })
 
 test('a sample of before has the names of the point, and what got another one is not gone', () => {
-  const names = new SequenceNames(RECORDS, point(35), undefined)
+  const names = new SequenceNames(postgresDialect.records, RECORDS, point(35), undefined)
   expect(shown(names.then(BEFORE))).toEqual(['b 1 7', 'c 4 5', 'd 3 1000'])
   expect(names.isAnyAltered).toBe(false)
   const { oid, ...rest } = AFTER.samples.find(({ name }) => name === 'b')!
@@ -80,7 +81,7 @@ test('a sample of before has the names of the point, and what got another one is
 
 test('without OIDs a sample stays as it is', () => {
   const bare = { ...AFTER, samples: AFTER.samples.map(({ oid: _, ...rest }) => rest) }
-  const names = new SequenceNames(RECORDS, point(15), undefined)
+  const names = new SequenceNames(postgresDialect.records, RECORDS, point(15), undefined)
   names.learn([bare])
   expect(names.then(bare)).toEqual(bare)
 })

@@ -7,11 +7,11 @@ import { resolvePoint } from '../../history/point.ts'
 import { parsePoint } from '../../history/point-text.ts'
 import { type HistoryLine, readHistory } from '../../history/read-history.ts'
 import { readDdl } from '../../history/schema-at.ts'
-import { changeText } from '../../history/transaction-text.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 
 export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace {
   readonly around: string | undefined
@@ -43,7 +43,7 @@ export async function find(options: FindOptions): Promise<FindReport> {
     centre = point.micros
   }
   if (options.table !== undefined) await refuseUnknown(repository, options.table)
-  const transactions = await findTransactions(repository, {
+  const transactions = await findTransactions(repository, backupDialect.records, {
     ...options,
     from: centre - span,
     to: centre + span,
@@ -63,8 +63,8 @@ async function refuseUnknown(repository: Repository, table: string): Promise<voi
   const known = new Set<string>()
   for (const generation of generations) {
     for (const name of await knownTables(repository, generation)) known.add(name)
-    for (const { record } of await readDdl(repository, generation)) {
-      const name = changeText(record)?.split(' ').at(-1)
+    for (const { record } of await readDdl(repository, backupDialect.records, generation)) {
+      const name = backupDialect.records.text(record)?.split(' ').at(-1)
       if (name?.includes('.') === true) known.add(name)
     }
   }
@@ -132,7 +132,9 @@ export async function read(
 async function knownTables(repository: Repository, generation: Generation): Promise<ReadonlySet<string>> {
   const known = new Set<string>()
   for (const { body } of generation.tables.values()) known.add(`${body.schema}.${body.name}`)
-  for (const { record } of await readDdl(repository, generation))
-    if (record.kind === 'table') known.add(`${record.facts.schema}.${record.facts.name}`)
+  for (const { record } of await readDdl(repository, backupDialect.records, generation)) {
+    const named = backupDialect.records.tableNamed(record)
+    if (named !== undefined) known.add(`${named.schema}.${named.name}`)
+  }
   return known
 }

@@ -19,7 +19,7 @@ import {
 } from '../../formats/object-name.ts'
 import { planRestore } from '../../rebuild/plan.ts'
 import { resolvePoint } from '../../history/point.ts'
-import { placedText, readDdl } from '../../history/schema-at.ts'
+import { readDdl } from '../../history/schema-at.ts'
 import { type Cleared, clearBelow, clearUnnamed } from '../../repository/clear.ts'
 import { parseFloor } from '../../repository/floor.ts'
 import { fetchChecked } from '../../repository/keyring.ts'
@@ -246,14 +246,14 @@ async function storeDdl(
   { generation }: Beginning,
   before: Position,
 ): Promise<SealedRef | null> {
-  const records = (await readDdl(repository, generation)).filter(
+  const records = (await readDdl(repository, backupDialect.records, generation)).filter(
     (record) => comparePositions(record.position, before) <= 0,
   )
   if (records.length === 0) return null
   const number = generation.facts.generation
   const sealed = await repository.seal(
     retiredDdlName(number, before, repository.nonce()),
-    placedText(records),
+    backupDialect.records.print(records),
     { kind: 'ddl', generation: String(number) },
   )
   await repository.put(sealed)

@@ -269,7 +269,7 @@ function restoreId(plan: RestorePlan): string {
 
 async function neighbour(
   repository: Repository,
-  { point, ddl }: RestorePlan,
+  { dialect, point, ddl }: RestorePlan,
   transaction: IndexedTransaction | undefined,
 ): Promise<Neighbour | null> {
   if (transaction === undefined) return null
@@ -280,7 +280,7 @@ async function neighbour(
     xid: transaction.transactionId,
     committedAt: formatInstant(transaction.committedAt),
     tables: counts ?? [],
-    schema: schemaChangesAt(ddl, transaction.position),
+    schema: schemaChangesAt(dialect.records, ddl, transaction.position),
   }
 }
 

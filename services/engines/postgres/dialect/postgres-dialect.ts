@@ -1,5 +1,27 @@
 /** PostgreSQL's dialect: what its schemas and rows mean, without a connection. */
-import type { Dialect, RowWords, SchemaWords, SequenceWords } from '../../../core/ports/dialect.ts'
+import type {
+  Dialect,
+  RecordWords,
+  RowWords,
+  SchemaWords,
+  SequenceWords,
+  TableWords,
+} from '../../../core/ports/dialect.ts'
+import { tableStatements } from '../../../formats/table-statements.ts'
+import type { DdlRecord } from '../../../formats/ddl-record.ts'
+import { isAbsent, isOfTheMoment, looserForms, rowsLeft } from './looser-table.ts'
+import {
+  changeText,
+  parsePlaced,
+  type PlacedDdl,
+  placedText,
+  recordOf,
+  sequencesTold,
+} from './placed-records.ts'
+import { plainerTables } from './plainer-table.ts'
+import { PostgresTable } from './postgres-table.ts'
+import { PostgresReadings } from './readings-at-point.ts'
+import { PostgresTableChanges } from './table-changes.ts'
 import { BinaryPrinter, canBeBinary } from './binary-rows.ts'
 import { PostgresRowDigest } from './row-digest.ts'
 import { ruleForNewRows } from './rules-for-new-rows.ts'
@@ -8,7 +30,37 @@ import { scriptHead, withoutPasswords } from './script.ts'
 import { sequenceNotes, sequenceStatements } from './sequence-values.ts'
 import { TextPrinter } from './text-rows.ts'
 
+const records: RecordWords = {
+  holds: ({ schema, name }) => schema === 'tidemark' && name === 'ddl',
+  parse: recordOf,
+  print: (placed: readonly PlacedDdl[]) => placedText(placed),
+  read: parsePlaced,
+  text: (record: DdlRecord) => changeText(record),
+  tableNamed: (record: DdlRecord) => (record.kind === 'table' ? record.facts : undefined),
+  sequences: (record: DdlRecord) => sequencesTold(record),
+}
+
+const keyOf = ({ facts }: PostgresTable): string => `pg_class:${facts.oid}`
+
+const tables: TableWords = {
+  parse: (text) => PostgresTable.parse(text),
+  changes: () => new PostgresTableChanges(),
+  key: keyOf,
+  statements: (table: PostgresTable) =>
+    tableStatements(table.facts).map((statement) => ({ ...statement, of: keyOf(table) })),
+  renamed: ({ facts }: PostgresTable, name) => new PostgresTable({ ...facts, name }),
+  // NAMEDATALEN - 1
+  nameBytes: 63,
+  plainer: ({ facts }: PostgresTable, missing) => plainerTables(facts, missing),
+  looser: ({ facts }: PostgresTable, state) => looserForms(facts, state),
+  isOfTheMoment,
+  isAbsent,
+  rowsLeft: ({ facts }: PostgresTable) => rowsLeft(facts),
+}
+
 const schemas: SchemaWords = {
+  readings: (placed: readonly PlacedDdl[], point, firstTransaction) =>
+    new PostgresReadings(placed, point, firstTransaction),
   steps: schemaSteps,
   duty: dutyOf,
   // What is sent in one message is one transaction.
@@ -34,4 +86,4 @@ const rows: RowWords = {
 
 const sequences: SequenceWords = { values: sequenceStatements, notes: sequenceNotes }
 
-export const postgresDialect: Dialect = { schemas, rows, sequences }
+export const postgresDialect: Dialect = { records, tables, schemas, rows, sequences }

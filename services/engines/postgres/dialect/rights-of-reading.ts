@@ -2,9 +2,9 @@
  * Rights of tables that are made anew though no record tells all of them: a command at a parent records parts alone, and they are
  * laid over facts that are older than the reading of the schema. The reading has the rights as they were by then, whoever gave them.
  */
-import type { SchemaFacts, SchemaStatement } from '../core/transaction.ts'
-import { changesColumns } from '../formats/descendant-facts.ts'
-import type { PlacedRecord } from './table-history.ts'
+import type { SchemaFacts, SchemaStatement } from '../../../core/transaction.ts'
+import { changesColumns } from '../../../formats/descendant-facts.ts'
+import type { PlacedDdl } from './placed-records.ts'
 
 export const isRights = ({ sql }: SchemaStatement): boolean =>
   /^(?:SET ROLE \S+; )?(?:GRANT|REVOKE) /.test(sql)
@@ -25,7 +25,7 @@ export interface RightsOfReading {
 export function rightsOfReading(
   facts: SchemaFacts,
   made: ReadonlySet<number>,
-  later: readonly PlacedRecord[],
+  later: readonly PlacedDdl[],
 ): RightsOfReading {
   const whole = new Set<number>()
   const altered = new Set<number>()

@@ -1,10 +1,10 @@
 /** Rights that DDL records tell behind a reading of the schema: they replace those that the reading has of the same objects. */
-import { quoteName, quoteTable } from '../core/relation.ts'
-import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { collect, RANK } from '../formats/rank.ts'
-import { columnRightsCommands, rightsCommands } from '../formats/rights.ts'
-import type { DdlRecord, RightsFacts } from '../formats/ddl-record.ts'
-import type { PlacedRecord } from './table-history.ts'
+import { quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import { collect, RANK } from '../../../formats/rank.ts'
+import { columnRightsCommands, rightsCommands } from '../../../formats/rights.ts'
+import type { DdlRecord, RightsFacts } from '../../../formats/ddl-record.ts'
+import type { PlacedDdl } from './placed-records.ts'
 
 export class RightsSince {
   readonly #rights = new Map<string, RightsFacts>()
@@ -14,7 +14,7 @@ export class RightsSince {
    *
    * @param oids of those tables
    */
-  takeOver(earlier: readonly PlacedRecord[], oids: ReadonlySet<number>): void {
+  takeOver(earlier: readonly PlacedDdl[], oids: ReadonlySet<number>): void {
     const before = new RightsSince()
     for (const { record } of earlier) before.see(record)
     for (const [key, rights] of before.#rights)

@@ -1,16 +1,9 @@
 /** What a table is made as where the target refuses it as it was: from the nearest form to the plainest, for its rows. */
-import type { SchemaStatement } from '../core/transaction.ts'
-import type { TableFacts } from '../formats/schema-facts.ts'
-import { RANK } from '../formats/rank.ts'
-import { tableStatements } from '../formats/table-statements.ts'
-
-export interface PlainerTable {
-  readonly statement: SchemaStatement
-  /** Columns that are text there instead of their type. */
-  readonly asText: readonly string[]
-  /** For people. */
-  readonly instead: string
-}
+import type { PlainerTable } from '../../../core/ports/dialect.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
+import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { RANK } from '../../../formats/rank.ts'
+import { tableStatements } from '../../../formats/table-statements.ts'
 
 type Columns = TableFacts['columns']
 

@@ -2,19 +2,21 @@
  * A reading of the schema with the DDL records behind it: the statements of every object that they touched are replaced by
  * ones made from them. What an object is, its OID tells; its name tells it in readings from before those had OIDs.
  */
-import { comparePositions, type Position } from '../core/position.ts'
-import type { SchemaFacts, SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import type { DdlRecord } from '../formats/ddl-record.ts'
-import type { TableFacts } from '../formats/schema-facts.ts'
-import { sequenceStatements } from '../formats/sequence-statements.ts'
-import { tableStatements } from '../formats/table-statements.ts'
-import { typeStatements } from '../formats/type-statements.ts'
+import type { LeftOut } from '../../../core/ports/dialect.ts'
+import { isBefore } from '../../../core/position.ts'
+import type { SchemaFacts, SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import type { DdlRecord } from '../../../formats/ddl-record.ts'
+import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { sequenceStatements } from '../../../formats/sequence-statements.ts'
+import { tableStatements } from '../../../formats/table-statements.ts'
+import { typeStatements } from '../../../formats/type-statements.ts'
 import { definitionAnew } from './definition-anew.ts'
-import { type LeftOut, PartsSince } from './parts-since.ts'
+import { PartsSince } from './parts-since.ts'
 import { isRights, rightsOfReading } from './rights-of-reading.ts'
 import { RightsSince } from './rights-since.ts'
-import type { PlacedRecord, TableHistory } from './table-history.ts'
-import { objectText } from '../core/object-text.ts'
+import type { PlacedDdl } from './placed-records.ts'
+import type { PostgresSteps } from './postgres-table.ts'
+import { objectText } from '../../../core/object-text.ts'
 
 /** What a drop tells by its name alone. */
 const TELLS_DROP: ReadonlySet<string> = new Set([
@@ -43,7 +45,7 @@ const REPLACED = /^(CREATE |ALTER .* OWNER TO |(SET ROLE \S+; )?(GRANT|REVOKE) )
 /** What later records say of the objects of a reading. */
 class Changes {
   readonly #facts: SchemaFacts
-  readonly #histories: ReadonlyMap<number, TableHistory>
+  readonly #histories: ReadonlyMap<number, PostgresSteps>
   /** Objects that are made from records, or gone: class:oid, and by name for readings that have no OIDs. */
   readonly goneOf = new Set<string>()
   readonly gone = new Set<string>()
@@ -61,7 +63,7 @@ class Changes {
   readonly #notes: string[] = []
   readonly #leftOut: LeftOut[] = []
 
-  constructor(facts: SchemaFacts, histories: ReadonlyMap<number, TableHistory>) {
+  constructor(facts: SchemaFacts, histories: ReadonlyMap<number, PostgresSteps>) {
     this.#facts = facts
     this.#histories = histories
   }
@@ -226,10 +228,10 @@ class Changes {
  */
 export function patchedSchema(
   facts: SchemaFacts,
-  later: readonly PlacedRecord[],
-  histories: ReadonlyMap<number, TableHistory>,
+  later: readonly PlacedDdl[],
+  histories: ReadonlyMap<number, PostgresSteps>,
   namesBefore: ReadonlyMap<number, string>,
-  earlier: readonly PlacedRecord[] = [],
+  earlier: readonly PlacedDdl[] = [],
 ): { statements: SchemaStatement[]; notes: string[]; leftOut: readonly LeftOut[] } {
   const changes = new Changes(facts, histories)
   for (const { record } of later) changes.see(record)
@@ -238,10 +240,11 @@ export function patchedSchema(
   for (const oid of tables) {
     const history = histories.get(oid)
     // The names under which the older facts may know it.
-    for (const step of history?.steps ?? []) gone.add(`table ${step.facts.schema}.${step.facts.name}`)
+    for (const step of history?.steps ?? [])
+      gone.add(`table ${step.table.facts.schema}.${step.table.facts.name}`)
     const last = history?.last
     if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
-    const facts = withOrder(last.facts, histories)
+    const facts = withOrder(last.table.facts, histories)
     added.push(...tableStatements(facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })))
     made.add(oid)
   }
@@ -254,9 +257,9 @@ export function patchedSchema(
       !tables.has(oid) &&
       last !== undefined &&
       history.droppedAt === undefined &&
-      gone.has(`table ${last.facts.schema}.${last.facts.name}`)
+      gone.has(`table ${last.table.facts.schema}.${last.table.facts.name}`)
     )
-      added.push(...tableStatements(last.facts))
+      added.push(...tableStatements(last.table.facts))
   }
   const readRights = rightsOfReading(facts, made, later)
   changes.rights.takeOver(earlier, readRights.lacking)
@@ -281,17 +284,17 @@ export function patchedSchema(
 }
 
 /** What a command at a parent leaves unsaid of its children: whether INHERITS gives the columns in the order that they have. */
-function withOrder(facts: TableFacts, histories: ReadonlyMap<number, TableHistory>): TableFacts {
+function withOrder(facts: TableFacts, histories: ReadonlyMap<number, PostgresSteps>): TableFacts {
   if (facts.inheritsInOrder !== undefined || facts.parents === null || facts.partitionBound !== null)
     return facts
   const given = new Set<string>()
   for (const { schema, name } of facts.parents) {
     const parent = [...histories.values()].find(
       ({ last, droppedAt }) =>
-        droppedAt === undefined && last?.facts.schema === schema && last.facts.name === name,
+        droppedAt === undefined && last?.table.facts.schema === schema && last.table.facts.name === name,
     )
     if (parent === undefined) return facts
-    for (const column of parent.last!.facts.columns) given.add(column.name)
+    for (const column of parent.last!.table.facts.columns) given.add(column.name)
   }
   const own = facts.columns.map((column) => column.name)
   const isGiven = facts.columns.every((column) => column.local || given.has(column.name))
@@ -302,7 +305,7 @@ function withOrder(facts: TableFacts, histories: ReadonlyMap<number, TableHistor
 function renamedOf(
   facts: SchemaFacts,
   kept: readonly SchemaStatement[],
-  later: readonly PlacedRecord[],
+  later: readonly PlacedDdl[],
 ): string[] {
   const before = new Map(
     facts.statements.flatMap(({ of, objects }) =>
@@ -333,8 +336,8 @@ function naming(statements: readonly SchemaStatement[], name: string): readonly 
 function namedBefore(
   kept: readonly SchemaStatement[],
   tables: ReadonlySet<number>,
-  histories: ReadonlyMap<number, TableHistory>,
-  later: readonly PlacedRecord[],
+  histories: ReadonlyMap<number, PostgresSteps>,
+  later: readonly PlacedDdl[],
 ): string[] {
   const found = new Set<string>()
   for (const oid of tables) {
@@ -342,19 +345,17 @@ function namedBefore(
     const first = later.find(({ record }) => record.kind === 'table' && record.oid === oid)
     const read = history?.steps.findLast((step) => first === undefined || isBefore(step, first))
     if (history === undefined || read === undefined) continue
-    const old = changedName(read.facts, history.droppedAt === undefined ? history.last?.facts : undefined)
+    const old = changedName(
+      read.table.facts,
+      history.droppedAt === undefined ? history.last?.table.facts : undefined,
+    )
     if (old === undefined) continue
     for (const statement of naming(kept, old))
       found.add(
-        `${objectText(statement.objects[0])} was read before ${read.facts.schema}.${read.facts.name} changed its name or names of its columns: check it by hand`,
+        `${objectText(statement.objects[0])} was read before ${read.table.facts.schema}.${read.table.facts.name} changed its name or names of its columns: check it by hand`,
       )
   }
   return [...found]
-}
-
-function isBefore(a: { readonly position: Position; readonly ordinal: number }, b: PlacedRecord): boolean {
-  const order = comparePositions(a.position, b.position)
-  return order < 0 || (order === 0 && a.ordinal < b.ordinal)
 }
 
 /** The table's name of before, where it or a column's is another one now; undefined where what names it may stay. */
@@ -371,7 +372,7 @@ function changedName(before: TableFacts, now: TableFacts | undefined): string | 
 /** Types and sequences have another name by now: what was read before goes on naming the one of before. */
 function renamedSince(
   facts: SchemaFacts,
-  later: readonly PlacedRecord[],
+  later: readonly PlacedDdl[],
   namesBefore: ReadonlyMap<number, string>,
 ): string[] {
   const known = new Set(facts.statements.flatMap(({ objects }) => objects.map(keyOf)))

@@ -2,17 +2,11 @@
  * What commands at a parent did to tables of which nothing but a reading of the schema tells: partitioned tables below another
  * one, foreign and unlogged partitions. They have no rows in a copy, and so no facts there that a record's parts complete.
  */
-import type { SchemaStatement } from '../core/transaction.ts'
-import { changesColumns } from '../formats/descendant-facts.ts'
-import type { DescendantFacts } from '../formats/schema-facts.ts'
-import { partStatements } from '../formats/table-statements.ts'
-
-/** What records tell of and cannot make again: a restore lacks it. */
-export interface LeftOut {
-  /** For people: kind and name. */
-  readonly object: string
-  readonly reason: string
-}
+import type { LeftOut } from '../../../core/ports/dialect.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
+import { changesColumns } from '../../../formats/descendant-facts.ts'
+import type { DescendantFacts } from '../../../formats/schema-facts.ts'
+import { partStatements } from '../../../formats/table-statements.ts'
 
 export class PartsSince {
   /** By table, the statements of each part that is new or another one; none where it is gone. */

@@ -3,23 +3,13 @@
  * break, types whose values name what is not there, expressions that fail. What was taken comes back behind the rows
  * where that is possible, and is told where it is not.
  */
-import { quoteName, quoteTable } from '../core/relation.ts'
-import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { ONE_CHAR, oneCharFromText } from '../formats/one-char.ts'
-import type { TableFacts } from '../formats/schema-facts.ts'
-import { RANK } from '../formats/rank.ts'
+import type { LooserTable } from '../../../core/ports/dialect.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import { ONE_CHAR, oneCharFromText } from '../../../formats/one-char.ts'
+import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { RANK } from '../../../formats/rank.ts'
 import { plainerTables } from './plainer-table.ts'
-
-export interface Looser {
-  /** Run at once; one that is refused does not matter, the rows tell. */
-  readonly now: readonly SchemaStatement[]
-  /** To have it back, behind the rows. */
-  readonly later: readonly SchemaStatement[]
-  /** Told as not made, where nothing brings it back. */
-  readonly lost: readonly { readonly statement: SchemaStatement; readonly instead: string }[]
-  /** Columns are text now. */
-  readonly asText: boolean
-}
 
 /** Types whose values are names of other objects, by OID: regproc, regprocedure, regoper … regcollation. */
 const REG_TYPES: ReadonlySet<number> = new Set([
@@ -27,7 +17,7 @@ const REG_TYPES: ReadonlySet<number> = new Set([
 ])
 
 /** @param state SQLSTATE of the refusal: what it points at is taken first */
-export function looserForms(facts: TableFacts, state: string): Looser[] {
+export function looserForms(facts: TableFacts, state: string): LooserTable[] {
   const forms = [withoutNotNull(facts), alone(facts), namesAsText(facts), withoutGenerated(facts)]
   const first = { '23502': forms[0], '23514': forms[1] }[state]
   const order = [first, ...forms.slice(2).filter((form) => form !== first)]
@@ -43,7 +33,7 @@ function columnOf(facts: TableFacts, name: string): SchemaObject {
   return { kind: 'column', schema: facts.schema, table: facts.name, name }
 }
 
-function withoutNotNull(facts: TableFacts): Looser | undefined {
+function withoutNotNull(facts: TableFacts): LooserTable | undefined {
   const columns = facts.columns.filter((c) => c.notNull && c.generated === '' && c.identity === '')
   if (columns.length === 0) return undefined
   const alter = (name: string, what: string): string =>
@@ -59,7 +49,7 @@ function withoutNotNull(facts: TableFacts): Looser | undefined {
 }
 
 /** Out of its partitioned table, whose bounds the rows do not keep. */
-function alone(facts: TableFacts): Looser | undefined {
+function alone(facts: TableFacts): LooserTable | undefined {
   const [parent] = facts.parents ?? []
   if (parent === undefined || facts.partitionBound === null) return undefined
   const name = quoteTable(facts)
@@ -81,7 +71,7 @@ function alone(facts: TableFacts): Looser | undefined {
 }
 
 /** Text that not every version reads as it was meant ("char"). A value may name what is made only behind the rows (a view), or what had that name when the row was written. */
-function namesAsText(facts: TableFacts): Looser | undefined {
+function namesAsText(facts: TableFacts): LooserTable | undefined {
   const columns = facts.columns.filter(
     (c) => (REG_TYPES.has(c.typeOid) || c.typeOid === ONE_CHAR) && c.generated === '',
   )
@@ -100,7 +90,7 @@ function namesAsText(facts: TableFacts): Looser | undefined {
   }
 }
 
-function withoutGenerated(facts: TableFacts): Looser | undefined {
+function withoutGenerated(facts: TableFacts): LooserTable | undefined {
   const columns = facts.columns.filter((c) => c.generated === 's')
   if (columns.length === 0) return undefined
   const alter = `ALTER TABLE ${quoteTable(facts)} ALTER COLUMN`
@@ -123,7 +113,7 @@ function withoutGenerated(facts: TableFacts): Looser | undefined {
   }
 }
 
-function bareText(facts: TableFacts): Looser {
+function bareText(facts: TableFacts): LooserTable {
   const plainest = plainerTables(facts, new Set()).at(-1)!
   const asItWas = plainerTables(facts, new Set())[0]!
   return {
@@ -131,5 +121,25 @@ function bareText(facts: TableFacts): Looser {
     later: [],
     lost: [{ statement: asItWas.statement, instead: plainest.instead }],
     asText: true,
+  }
+}
+
+/** SQLSTATEs that say nothing about the rows: deadlocks, locks, what another session did meanwhile. */
+export function isOfTheMoment(state: string): boolean {
+  return /^(40|55|XX)/.test(state)
+}
+
+/** SQLSTATE undefined_table */
+export function isAbsent(state: string): boolean {
+  return state === '42P01'
+}
+
+/** Of a table that an extension was to make. */
+export function rowsLeft(facts: TableFacts): SchemaStatement {
+  return {
+    rank: RANK.extension,
+    phase: 'before',
+    objects: [{ kind: 'table', schema: facts.schema, name: facts.name }],
+    sql: `SELECT 'rows of ' || ${quoteLiteral(quoteTable(facts))} || ', of extension ' || ${quoteLiteral(facts.extension ?? '')}`,
   }
 }
