@@ -49,6 +49,8 @@ export const LIMITS = {
   connectMs: 15_000,
   /** How long a stop may take before what is left is dropped (never acknowledged). */
   drainMs: 25_000,
+  /** And how long what is told to leave may take before it is left behind. */
+  leaveMs: 30_000,
   /** Pauses between tries: doubles from the first to the second. */
   backoffMs: [200, 15_000] as const,
   /** A heartbeat entry is written this often while the source is idle. */

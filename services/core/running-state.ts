@@ -15,6 +15,11 @@ export class Backoff {
     this.#pauses = growingPauses(randomness)
   }
 
+  /** Milliseconds before the next try. */
+  next(): number {
+    return this.#pauses.next().value
+  }
+
   reset(): void {
     this.#pauses = growingPauses(this.#randomness)
   }
@@ -27,7 +32,7 @@ export class Backoff {
   ): Promise<TidemarkError> {
     const known = asTidemarkError(error)
     if (!isOutage(known)) throw known
-    const pauseMs = this.#pauses.next().value
+    const pauseMs = this.next()
     onAgain?.(known, pauseMs)
     await this.#clock.sleep(pauseMs, signal)
     return known
@@ -35,7 +40,7 @@ export class Backoff {
 
   /** Longer each time, up to a limit. */
   async pause(signal: AbortSignal): Promise<void> {
-    await this.#clock.sleep(this.#pauses.next().value, signal)
+    await this.#clock.sleep(this.next(), signal)
   }
 }
 

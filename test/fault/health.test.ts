@@ -63,6 +63,38 @@ test.each(oneVersion())(
   },
 )
 
+test('a source that is silent from the beginning: alive, ready and not yet streaming, and metrics say nothing of it', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  const line = new Line(new URL(backup.sourceUrl))
+  line.newAreSilent = true
+  line.isSilent = true
+  const settings = parse(await readFile(backup.configPath, 'utf8')) as { source: object }
+  const url = await line.open(backup.sourceUrl)
+  await writeFile(backup.configPath, stringify({ ...settings, source: { ...settings.source, url } }))
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"listening"')
+    const { address } = JSON.parse(up.output.split('\n').find((text) => text.includes('"listening"'))!) as {
+      address: string
+    }
+    // It waits for the source already.
+    await backup.until(() => line.made > 0)
+    expect((await ask(address, '/healthz')).status).toBe(200)
+    expect(await ask(address, '/readyz')).toEqual({
+      status: 200,
+      text: JSON.stringify({ ok: true, streaming: false }),
+    })
+    const { text } = await ask(address, '/metrics')
+    expect(text).toMatch(/tidemark_streaming 0\n/)
+    expect(text).toMatch(/tidemark_lag_bytes NaN\n/)
+  } finally {
+    up.child.kill('SIGKILL')
+    await up.finished
+    line.close()
+  }
+})
+
 test('a source that writes nothing: what it has is durable soon after the start, and said', async () => {
   await using backup = await Backup.prepare({
     setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',

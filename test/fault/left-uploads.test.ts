@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import type { UpEvent } from '../../services/app/daemon/up-events.ts'
-import { keepUp } from '../../services/app/daemon/upkeep.ts'
-import { systemClock } from '../../services/core/clock.ts'
+import { Supervisor } from '../../services/app/daemon/supervisor.ts'
+import { upkeepTask } from '../../services/app/daemon/upkeep.ts'
+import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { Backup } from '../support/backup.ts'
 
 const HOUR = 3_600_000
@@ -36,23 +37,16 @@ test('temporary files that are older than any upload are swept by whoever runs',
   const stop = new AbortController()
   const said: UpEvent[] = []
   let slept = 0
-  await keepUp(
-    {
-      repository,
-      copies,
-      scrubDays: 0,
-      say: (event) => void said.push(event),
-      clock: {
-        ...systemClock,
-        sleep: () => {
-          if (++slept === 3) stop.abort()
-          return Promise.resolve()
-        },
-      },
-      isOurs: () => true,
+  const clock = {
+    ...systemClock,
+    sleep: () => {
+      if (++slept === 3) stop.abort()
+      return Promise.resolve()
     },
-    stop.signal,
-  )
+  }
+  const say = (event: UpEvent): void => void said.push(event)
+  const task = upkeepTask({ repository, copies, scrubDays: 0, say, clock, isOurs: () => true })
+  await new Supervisor({ tasks: [task], clock, randomness: systemRandomness }).run(stop.signal)
   expect(said).toEqual([backup.storeUrl, copy].map((place) => ({ event: 'swept', place, files: 1 })))
   for (const folder of folders)
     expect((await readdir(folder)).filter((name) => name !== 'reserve').sort()).toEqual(

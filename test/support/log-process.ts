@@ -4,7 +4,7 @@ import type { MemorySource } from '../../services/engines/memory/memory-source.t
 import { compactTogether } from '../../services/app/daemon/compact-together.ts'
 import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'
 import type { Config, KafkaConfig } from '../../services/app/config/config.ts'
-import { followLedger } from '../../services/app/daemon/follow-ledger.ts'
+import { followTask } from '../../services/app/daemon/follow-ledger.ts'
 import {
   aheadOfStore,
   beginLogAnew,
@@ -13,6 +13,7 @@ import {
   lostLog,
   nameLog,
 } from '../../services/app/daemon/log-anew.ts'
+import { Supervisor, type Task } from '../../services/app/daemon/supervisor.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
 import { type Clock, systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../services/core/errors.ts'
@@ -244,7 +245,7 @@ export class LogProcess {
           })
             .run(hard)
             .catch(end)
-        : followLedger(repository, log, number, intake, quick).catch(
+        : follow(followTask(repository, log, number), intake).catch(
             (error: unknown) => !intake.aborted && end(error),
           )
     const replicating = replicator.run(intake).then(
@@ -270,4 +271,8 @@ export class LogProcess {
       events: {},
     }).base(signal)
   }
+}
+
+async function follow(task: Task, signal: AbortSignal): Promise<void> {
+  await new Supervisor({ tasks: [task], clock: quick, randomness: systemRandomness }).run(signal)
 }

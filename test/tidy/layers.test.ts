@@ -167,7 +167,6 @@ test('no imports go round in a circle, types included', () => {
 
 /** Files that were longer than the guide when it was set. None may grow, and none may join them. */
 const LONG: Readonly<Record<string, number>> = {
-  'services/app/daemon/up.ts': 418,
   'services/adapters/object-store/s3-store.ts': 413,
   'services/repository/catalog.ts': 410,
   'services/formats/ledger-entry.ts': 405,

@@ -1,7 +1,8 @@
 /** What metrics say of the source: never older than is told, and no wait of its own. */
 import { expect, test } from 'vitest'
 import { SourceGauge } from '../../services/app/daemon/source-gauge.ts'
-import type { Clock } from '../../services/core/clock.ts'
+import { Supervisor } from '../../services/app/daemon/supervisor.ts'
+import { type Clock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { LIMITS } from '../../services/core/limits.ts'
 import type { SlotState } from '../../services/core/ports/source.ts'
@@ -54,11 +55,22 @@ function source(heads: readonly (Position | Promise<Position> | Error)[]) {
   }
 }
 
+/** Asks until it is told to end. */
+async function follow(
+  gauge: SourceGauge,
+  clock: Clock,
+  asked: Parameters<SourceGauge['task']>[0],
+  stop: AbortSignal,
+) {
+  await new Supervisor({ tasks: [gauge.task(asked)], clock, randomness: systemRandomness }).run(stop)
+}
+
 test('two answers give the rate, over the time between them', async () => {
   const stop = new AbortController()
-  const gauge = new SourceGauge(new SteppedClock(stop, 2))
+  const clock = new SteppedClock(stop, 2)
+  const gauge = new SourceGauge(clock)
   const asked = source([positionOf(1_000n), positionOf(3_000n)])
-  await gauge.follow(() => asked, stop.signal)
+  await follow(gauge, clock, () => asked, stop.signal)
   expect(gauge.reading).toMatchObject({ head: 3_000n, safeBytes: 5_000, walBytesPerSecond: 2_000 })
 })
 
@@ -67,7 +79,7 @@ test('figures of a source that says nothing any more are not told for long', asy
   const clock = new SteppedClock(stop, 9)
   const gauge = new SourceGauge(clock)
   const asked = source([positionOf(1_000n), new Promise<Position>(() => undefined)])
-  const following = gauge.follow(() => asked, stop.signal)
+  const following = follow(gauge, clock, () => asked, stop.signal)
   while (gauge.reading === undefined) await Promise.resolve()
   clock.pass(LIMITS.sourceGauge.trustMs + 1)
   expect(gauge.reading).toBeUndefined()
@@ -78,20 +90,23 @@ test('figures of a source that says nothing any more are not told for long', asy
 
 test('an outage leaves no figures, a mistake of ours ends it', async () => {
   const stop = new AbortController()
-  const gauge = new SourceGauge(new SteppedClock(stop, 2))
+  const clock = new SteppedClock(stop, 2)
+  const gauge = new SourceGauge(clock)
   const out = source([positionOf(1_000n), new TidemarkError('SOURCE_UNREACHABLE', 'out')])
-  await gauge.follow(() => out, stop.signal)
+  await follow(gauge, clock, () => out, stop.signal)
   expect(gauge.reading).toBeUndefined()
   const wrong = source([new TypeError('ours')])
   const other = new AbortController()
-  await expect(new SourceGauge(new SteppedClock(other, 2)).follow(() => wrong, other.signal)).rejects.toThrow(
-    'ours',
-  )
+  const otherClock = new SteppedClock(other, 2)
+  await expect(
+    follow(new SourceGauge(otherClock), otherClock, () => wrong, other.signal),
+  ).rejects.toMatchObject({ code: 'INTERNAL' })
 })
 
 test('a source that is closed between two questions is not asked the second', async () => {
   const stop = new AbortController()
-  const gauge = new SourceGauge(new SteppedClock(stop, 1))
+  const clock = new SteppedClock(stop, 1)
+  const gauge = new SourceGauge(clock)
   let isThere = true
   let slots = 0
   const closing = {
@@ -105,6 +120,6 @@ test('a source that is closed between two questions is not asked the second', as
       return Promise.resolve(SLOT)
     },
   }
-  await gauge.follow(() => (isThere ? closing : undefined), stop.signal)
+  await follow(gauge, clock, () => (isThere ? closing : undefined), stop.signal)
   expect(slots).toBe(0)
 })

@@ -247,7 +247,7 @@ async function lead(
       policy,
       clock,
       randomness: systemRandomness,
-      events: compactorEvents(say, onPoint),
+      events: compactorEvents(say, onPoint, clock),
       build: (cut, signal) => leader.build(cut, signal),
       cutsInFlight: 2 * board.lanes,
     })

@@ -1,5 +1,5 @@
 /** Copies beside the stream: the base first, then tables with a gap, those that wait under one snapshot. */
-import { systemClock, systemRandomness } from '../../core/clock.ts'
+import { type Clock, systemRandomness } from '../../core/clock.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { comparePositions, parsePosition, type Position } from '../../core/position.ts'
 import { BaseCopy, type BaseEvents } from '../../replicator/base-copy.ts'
@@ -25,6 +25,7 @@ export class CopyQueue {
   readonly #repository: Repository
   readonly #generation: number
   readonly #events: CopyQueueEvents
+  readonly #clock: Clock
   readonly #wanted: WantedCopy[] = []
   readonly #known = new Set<string>()
   #wake: (() => void) | undefined
@@ -34,11 +35,13 @@ export class CopyQueue {
     repository: Repository,
     generation: number,
     events: CopyQueueEvents,
+    clock: Clock,
   ) {
     this.#source = source
     this.#repository = repository
     this.#generation = generation
     this.#events = events
+    this.#clock = clock
   }
 
   /** Gaps of the ledger, whoever wrote them: an earlier process may have left some in the log. Returns what ends it. */
@@ -67,7 +70,7 @@ export class CopyQueue {
         source: this.#source,
         repository: this.#repository,
         generation: this.#generation,
-        clock: systemClock,
+        clock: this.#clock,
         randomness: systemRandomness,
         events: this.#events,
       })
@@ -98,7 +101,7 @@ export class CopyQueue {
   /** The row may go, or the limit be raised, which takes a new start. */
   #later(gap: WantedCopy): void {
     const pauseMs = Math.min(2 * gap.pauseMs, LIMITS.refusedCopyMs[1])
-    this.#wanted.push({ ...gap, due: systemClock.elapsed() + gap.pauseMs, pauseMs })
+    this.#wanted.push({ ...gap, due: this.#clock.elapsed() + gap.pauseMs, pauseMs })
   }
 
   #closedAt(id: string): Position | undefined {
@@ -108,7 +111,7 @@ export class CopyQueue {
   /** The gaps that are due and whose tables are in the stream again: a copy of one that is left out would be old at once. */
   async #next(signal: AbortSignal): Promise<readonly WantedCopy[]> {
     for (;;) {
-      const now = systemClock.elapsed()
+      const now = this.#clock.elapsed()
       const due = this.#wanted.filter((gap) => gap.due <= now)
       const leftOut = new Set(due.length === 0 ? [] : (await this.#source.leftOut()).map(({ oid }) => oid))
       const next = new Map<number, WantedCopy>()
@@ -153,7 +156,7 @@ export class CopyQueue {
       )
       if (generation !== undefined && comparePositions(generation.end, position) >= 0) return
       this.#source.wantHeartbeat()
-      await systemClock.sleep(100, signal)
+      await this.#clock.sleep(100, signal)
     }
   }
 }

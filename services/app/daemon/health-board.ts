@@ -47,6 +47,8 @@ export interface HealthBoardOptions {
   readonly flow: () => { readonly received: Position; readonly durable: Position } | undefined
   /** Whether the job is connected and at work: between its tries nothing streams. */
   readonly isConnected: () => boolean
+  /** Nothing more is begun. */
+  readonly isStopping: () => boolean
   readonly rollMs: number
   readonly clock: Clock
 }
@@ -63,7 +65,6 @@ export class HealthBoard {
   #trouble: { readonly text: string; readonly at: number } | undefined
   #anchoredAt: number | undefined
   #streaming = false
-  stopping = false
 
   constructor(options: HealthBoardOptions) {
     this.#options = options
@@ -108,7 +109,7 @@ export class HealthBoard {
   }
 
   facts(): HealthReading {
-    const { repository, source, clock, rollMs } = this.#options
+    const { repository, source, isStopping, clock, rollMs } = this.#options
     this.look()
     const { generation, gaps, scrubbed, damage, floor } = repository.catalog
     const reading = source()
@@ -116,7 +117,7 @@ export class HealthBoard {
     const age = (instant: string | number | undefined): number =>
       instant === undefined ? Number.NaN : Math.max(0, (now - new Date(instant).getTime()) / 1000)
     return {
-      stopping: this.stopping,
+      stopping: isStopping(),
       streaming: this.#streaming && this.#options.isConnected(),
       protection: protection(generation, {
         sourceNow: now + (reading?.aheadMs ?? 0),

@@ -4,10 +4,10 @@
  */
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import type { Clock } from '../../core/clock.ts'
-import { asTidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Source } from '../../core/ports/source.ts'
 import type { Position } from '../../core/position.ts'
+import type { Task } from './supervisor.ts'
 
 type Asked = Pick<Source, 'head' | 'moment' | 'slot'>
 
@@ -43,27 +43,28 @@ export class SourceGauge {
   }
 
   /**
-   * Asks again and again until it is told to end, at once even while the source says nothing.
+   * Asks from time to time, and ends at once even while the source says nothing.
    *
    * @param source undefined while there is no connection to it
-   * @throws TidemarkError INTERNAL
    */
-  async follow(source: () => Asked | undefined, signal: AbortSignal): Promise<void> {
+  task(source: () => Asked | undefined): Task {
     const { everyMs, firstMs } = LIMITS.sourceGauge
-    while (!signal.aborted) {
-      // The rate needs two readings, which a start should not wait long for.
-      let pause: number = this.#reading === undefined ? firstMs : everyMs
-      try {
+    // The rate needs two readings, which a start should not wait long for.
+    let pauseMs: number = firstMs
+    return {
+      name: 'source gauge',
+      due: { everyMs: () => pauseMs, reportedMs: everyMs },
+      run: async ({ signal }) => {
+        pauseMs = this.#reading === undefined ? firstMs : everyMs
         const asked = source()
         this.#reading =
           asked === undefined ? undefined : await unlessAborted(this.#read(asked, source), signal)
-      } catch (error) {
+      },
+      failed: ({ code }) => {
         this.#reading = undefined
-        pause = everyMs
-        // Of the source's outage the stream tells; here there are no figures then.
-        if (!signal.aborted && asTidemarkError(error).code === 'INTERNAL') throw error
-      }
-      await this.#clock.sleep(pause, signal).catch(() => undefined)
+        // Of the source's outage the stream tells; here there are no figures then. A mistake of ours ends the job like any other.
+        return { meaning: code === 'INTERNAL' ? 'drains' : 'reported' }
+      },
     }
   }
 

@@ -1,6 +1,6 @@
 /** What the running job says, to people and to machines; and how the jobs below say it. */
 import type { CompactorEvents } from '../../compactor/compactor-options.ts'
-import { systemClock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { type Position, positionText } from '../../core/position.ts'
 import { formatInstant } from '../../formats/temporal.ts'
 import type { BaseEvents } from '../../replicator/base-copy.ts'
@@ -120,7 +120,7 @@ export function orphansEvent(
   return { event: 'orphans', place, lineage, from: String(from), to: String(to) }
 }
 
-export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
+export function compactorEvents(say: Say, onPoint: OnPoint, clock: Clock): CompactorEvents {
   return {
     onDurable: (d: {
       to: Position
@@ -138,7 +138,7 @@ export function compactorEvents(say: Say, onPoint: OnPoint): CompactorEvents {
         bytes: d.bytes,
         lastCommittedAt: formatInstant(d.lastCommittedAt),
         // Of the oldest commit in it: the one that waited longest.
-        lagMs: Math.max(0, systemClock.now() - Number(d.firstCommittedAt / 1000n)),
+        lagMs: Math.max(0, clock.now() - Number(d.firstCommittedAt / 1000n)),
       }),
     onCaughtUp: (to) => say({ event: 'caught-up', to: positionText(to) }),
     onRetry: (error) => say({ event: 'retry', ...error }),

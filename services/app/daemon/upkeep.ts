@@ -14,6 +14,7 @@ import { storesOf } from '../wiring/open-backup.ts'
 import { scrubSet } from '../operations/scrub-set.ts'
 import type { OpenedCopy } from '../wiring/store-set.ts'
 import { ofScrub, recordDamage } from '../operations/record-damage.ts'
+import type { Task } from './supervisor.ts'
 import type { Say } from './up-events.ts'
 
 const DAY_MS = 86_400_000
@@ -29,25 +30,24 @@ export interface UpkeepOptions {
   readonly isOurs: () => boolean
 }
 
-export async function keepUp(options: UpkeepOptions, signal: AbortSignal): Promise<void> {
-  const { clock, isOurs, say } = options
-  // Not while everything starts.
-  await clock.sleep(LIMITS.upkeepPauseMs, signal).catch(() => undefined)
-  while (!signal.aborted) {
-    if (!isOurs()) {
-      await clock.sleep(LIMITS.upkeepPauseMs, signal).catch(() => undefined)
-      continue
-    }
-    for (const task of [sweepUploads, lookAgain, scrubShare, extendLocks]) {
-      try {
-        await task(options, signal)
-      } catch (error) {
-        if (signal.aborted) return
-        const known = asTidemarkError(error)
-        say({ event: 'upkeep-failed', code: known.code, message: known.message })
-      }
-    }
-    await clock.sleep(LIMITS.upkeepMs, signal).catch(() => undefined)
+/** One after the other, each whatever became of those before it. */
+export function upkeepTask(options: UpkeepOptions): Task {
+  const { isOurs, say } = options
+  return {
+    name: 'upkeep',
+    // Not while everything starts.
+    due: { firstMs: LIMITS.upkeepPauseMs, everyMs: LIMITS.upkeepMs },
+    needs: { are: isOurs, lookMs: LIMITS.upkeepPauseMs },
+    async run({ signal }) {
+      for (const step of [sweepUploads, lookAgain, scrubShare, extendLocks])
+        try {
+          await step(options, signal)
+        } catch (error) {
+          signal.throwIfAborted()
+          const { code, message } = asTidemarkError(error)
+          say({ event: 'upkeep-failed', code, message })
+        }
+    },
   }
 }
 

@@ -6,12 +6,9 @@ import type { Config } from '../../app/config/config.ts'
 import { acceptedLoss } from '../../app/operations/accepted-loss.ts'
 import { garbageFindings, openBackup, placeOf } from '../../app/wiring/open-backup.ts'
 import { crashPoint } from '../../app/wiring/crash-point.ts'
-import { HealthBoard } from '../../app/daemon/health-board.ts'
 import { createLogger } from '../../app/wiring/logger.ts'
-import { SourceGauge } from '../../app/daemon/source-gauge.ts'
 import { type Role, Up } from '../../app/daemon/up.ts'
 import type { UpEvent } from '../../app/daemon/up-events.ts'
-import { systemClock } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'
@@ -117,9 +114,6 @@ const ALARMS = {
   'schema-differs': 'the schema was known wrongly',
 } as const
 
-/** How often it is looked at whether changes wait. */
-const LOOK_MS = 1000
-
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)
 }
@@ -146,17 +140,8 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         for (const finding of [...keys.findings, ...garbageFindings(repository)]) output.warn(finding)
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
         await audit(repository, name, 'start')
-        const gauge = new SourceGauge(systemClock)
-        const board: HealthBoard = new HealthBoard({
-          repository,
-          source: () => gauge.reading,
-          flow: () => up.flow?.(),
-          isConnected: () => up.connected,
-          rollMs: config.roll.ageMs,
-          clock: systemClock,
-        })
         let lastProgress = 0
-        const up: Up = new Up({
+        const up = new Up({
           config,
           repository,
           role,
@@ -169,9 +154,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
             (command.optsWithGlobals<{ newGeneration?: boolean }>().newGeneration === true
               ? 'begun by tidemark up --new-generation'
               : undefined),
-          board,
           onEvent: (event) => {
-            board.see(event)
             if (event.event === 'base-progress') {
               if (performance.now() - lastProgress < 1000) return
               lastProgress = performance.now()
@@ -192,49 +175,25 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
           },
         })
         const hard = new AbortController()
+        let isTold = false
         const onSignal = (): void => {
-          if (board.stopping) {
-            hard.abort(new DOMException('second signal', 'AbortError'))
-            return
-          }
-          board.stopping = true
+          if (isTold) hard.abort(new DOMException('second signal', 'AbortError'))
+          isTold = true
           up.drain()
         }
         process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-        const server = healthServer(() => board.facts())
-        const looking = setInterval(() => board.look(), LOOK_MS)
+        const server = healthServer(() => up.health)
         try {
           const address = await listen(server, config.http.host, httpPort(command, role, config))
           output.event({ event: 'listening', address })
-          await runGauged(up, gauge, hard.signal)
+          await up.run(hard.signal)
           output.result({ end: repository.catalog.generation?.facts.generation })
         } finally {
           process.off('SIGTERM', onSignal).off('SIGINT', onSignal)
-          clearInterval(looking)
           await server.close()
         }
       }),
     )
-}
-
-/** A mistake of the gauge ends the job like any other. */
-async function runGauged(up: Up, gauge: SourceGauge, leave: AbortSignal): Promise<void> {
-  const over = new AbortController()
-  let mistake: unknown
-  // A compactor has no source to ask.
-  const gauging = gauge
-    .follow(() => (up.connected ? up.source : undefined), over.signal)
-    .catch((error: unknown) => {
-      mistake = error
-      up.drain()
-    })
-  try {
-    await up.run(leave)
-  } finally {
-    over.abort(new DOMException('over', 'AbortError'))
-    await gauging
-  }
-  if (mistake !== undefined) throw mistake
 }
 
 function httpPort(command: Command, role: Role, config: Config): number {
