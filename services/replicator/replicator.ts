@@ -7,9 +7,10 @@ import { asTidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { laterPosition, type Position } from '../core/position.ts'
 import type { ChangeLog } from '../core/ports/change-log.ts'
+import type { RecordWords } from '../core/ports/dialect.ts'
 import type { Source } from '../core/ports/source.ts'
 import type { ControlRecord, GapNotice, TransactionPart } from '../core/transaction.ts'
-import { DdlWatch, LEFT_OUT } from './ddl-watch.ts'
+import { DdlWatch } from './ddl-watch.ts'
 import { type KnownReading, SchemaLog } from './schema-log.ts'
 import { SequenceWatch } from './sequence-watch.ts'
 import { SourceMoments } from './source-moments.ts'
@@ -28,6 +29,7 @@ export interface ReplicatorEvents {
 
 export interface ReplicatorOptions {
   readonly source: Source
+  readonly records: RecordWords
   readonly log: ChangeLog
   readonly from: Position
   /** What the store holds. */
@@ -75,7 +77,7 @@ export class Replicator {
     this.#options = options
     this.#received = options.from
     this.#checked = options.checked
-    this.#watch = new DdlWatch(options.randomness)
+    this.#watch = new DdlWatch(options.records, options.randomness)
     this.#sequences = new SequenceWatch(options.clock)
     this.#leftOut = new Set(options.inGap)
     this.#schema = new SchemaLog(options)
@@ -146,7 +148,8 @@ export class Replicator {
     const gaps = this.#watch.gapsOf(part, this.#checked)
     for (const record of part.ddl) if (OURS.has(record.command)) this.#repaired.add(record.xid)
     for (const gap of gaps) {
-      if (gap.reason === LEFT_OUT && gap.scope.kind === 'table') this.#leftOut.add(gap.scope.oid)
+      if (gap.reason === this.#options.records.leftOut && gap.scope.kind === 'table')
+        this.#leftOut.add(gap.scope.oid)
       await this.#options.log.append({ kind: 'gap', gap }, signal)
       this.#options.events.onGap(gap)
     }
@@ -237,7 +240,7 @@ export class Replicator {
       const gap: GapNotice = {
         id: randomness.uuid(),
         from: this.#checked,
-        reason: LEFT_OUT,
+        reason: this.#options.records.leftOut,
         scope: { kind: 'table', oid, schema, name },
       }
       await log.append({ kind: 'gap', gap }, signal)

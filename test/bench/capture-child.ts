@@ -6,6 +6,7 @@ import { Compactor } from '../../services/compactor/compactor.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const [storeUrl = '', keys = '', url = '', until = ''] = process.argv.slice(2)
 const { repository } = await openBackup({ storeUrl, keys, role: 'writer' })
@@ -46,6 +47,7 @@ const compactor = new Compactor({
   },
 })
 const replicator = new Replicator({
+  records: postgresDialect.records,
   source,
   log,
   from: generation.end,

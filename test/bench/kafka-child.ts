@@ -5,6 +5,7 @@ import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { comparePositions, parsePosition } from '../../services/core/position.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const [storeUrl = '', keys = '', url = '', until = '', brokers = '', registry = '', prefix = ''] =
   process.argv.slice(2)
@@ -56,6 +57,7 @@ const log = await KafkaChangeLog.open(
 const end = parsePosition(until)
 const from = performance.now()
 const replicator = new Replicator({
+  records: postgresDialect.records,
   source,
   log,
   from: generation.end,

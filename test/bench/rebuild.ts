@@ -13,6 +13,7 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Figure } from './main.ts'
 import { median, spread, timed } from './tools.ts'
 import type { Workplace } from './workplace.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const TABLES = ['messages', 'receipts', 'members', 'users', 'conversations']
 const INDEXES: Readonly<Record<string, readonly string[]>> = {
@@ -71,6 +72,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
     },
   })
   const replicator = new Replicator({
+    records: postgresDialect.records,
     source,
     log,
     from: generation.end,

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { comparePositions, parsePosition, positionText } from '../../services/core/position.ts'
-import { LISTED, PUT_BACK } from '../../services/replicator/ddl-watch.ts'
+import { LISTED, PUT_BACK } from '../../services/engines/postgres/dialect/table-losses.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 import { leftOut } from '../support/identities.ts'
 

@@ -24,6 +24,7 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import type { Link } from './memory-link.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 export type Role = 'both' | 'replicator' | 'compactor'
 export type LoggedConfig = Config & { readonly kafka: KafkaConfig }
@@ -217,6 +218,7 @@ export class LogProcess {
       stop.abort(new DOMException('stopped', 'AbortError'))
     }
     const replicator = new Replicator({
+      records: postgresDialect.records,
       source,
       log,
       from: laterPosition(generation.end, log.complete),

@@ -119,6 +119,7 @@ export class MemoryPipeline {
       checkpointEntries,
     })
     const replicator = new Replicator({
+      records: postgresDialect.records,
       source: this.source,
       log,
       from: generation.end,

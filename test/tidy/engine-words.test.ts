@@ -15,7 +15,7 @@ const LEFT: Readonly<Record<string, number>> = {
   formats: 69,
   repository: 3,
   history: 19,
-  replicator: 16,
+  replicator: 10,
   compactor: 0,
   rebuild: 0,
   lifecycle: 0,

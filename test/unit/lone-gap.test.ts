@@ -10,6 +10,7 @@ import type { GapNotice } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const clock = systemClock
 const randomness = systemRandomness
@@ -80,6 +81,7 @@ test('a table that is left out is a gap, although nothing is written any more', 
     repository.ledger.onEntry((entry) => entry.body?.kind === 'gap' && resolve()),
   )
   const running = new Replicator({
+    records: postgresDialect.records,
     source: new Quiet([]),
     log,
     from: end,

@@ -12,7 +12,7 @@ import type { ByteSource } from '../byte-source.ts'
 import type { PieceSink } from '../piece-sink.ts'
 import type { ChangePlace, Position } from '../position.ts'
 import type { RelationVersion, TableColumn, TableVersion } from '../relation.ts'
-import type { SchemaFacts, SchemaStatement, SequenceSample } from '../transaction.ts'
+import type { RawDdlRecord, SchemaFacts, SchemaStatement, SequenceSample } from '../transaction.ts'
 import type { Refusal } from './target.ts'
 import { TidemarkError } from '../errors.ts'
 
@@ -52,6 +52,22 @@ export interface RecordWords {
   tableNamed(record: SchemaRecord): Named | undefined
   /** What it says of sequences: one itself, those of a table's columns, or that one is gone. */
   sequences(record: SchemaRecord): readonly SequenceTold[]
+  /**
+   * What the records of one transaction, in their order, leave in a state that the stream cannot tell.
+   *
+   * @throws TidemarkError where more may be missing than a gap of a table tells
+   */
+  losses(records: readonly RawDdlRecord[]): readonly TableLoss[]
+  /** Why a table that the stream leaves out has a gap. Where it is one of several reasons, the last one counts. */
+  readonly leftOut: string
+}
+
+export interface TableLoss extends Named {
+  readonly oid: number
+  /** For people. */
+  readonly reason: string
+  /** `checked`: somewhere behind the position up to which the catalog last agreed with the records. */
+  readonly since: 'checked' | 'here'
 }
 
 export interface Named {

@@ -22,6 +22,7 @@ import { plainerTables } from './plainer-table.ts'
 import { PostgresTable } from './postgres-table.ts'
 import { PostgresReadings } from './readings-at-point.ts'
 import { PostgresTableChanges } from './table-changes.ts'
+import { LEFT_OUT, tableLosses } from './table-losses.ts'
 import { BinaryPrinter, canBeBinary } from './binary-rows.ts'
 import { PostgresRowDigest } from './row-digest.ts'
 import { ruleForNewRows } from './rules-for-new-rows.ts'
@@ -38,6 +39,8 @@ const records: RecordWords = {
   text: (record: DdlRecord) => changeText(record),
   tableNamed: (record: DdlRecord) => (record.kind === 'table' ? record.facts : undefined),
   sequences: (record: DdlRecord) => sequencesTold(record),
+  losses: tableLosses,
+  leftOut: LEFT_OUT,
 }
 
 const keyOf = ({ facts }: PostgresTable): string => `pg_class:${facts.oid}`
