@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { parsePosition } from '../../services/core/position.ts'
 import type { SchemaFacts, SchemaStatement } from '../../services/core/transaction.ts'
-import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
+import { parseDdlRecord } from '../../services/engines/postgres/dialect/ddl-record.ts'
 import { patchedSchema } from '../../services/engines/postgres/dialect/patched-schema.ts'
 import type { PlacedDdl } from '../../services/engines/postgres/dialect/placed-records.ts'
 

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { type Position, positionOf } from '../../services/core/position.ts'
 import { mergeSamples, type SampledSequences, sequenceKey } from '../../services/core/transaction.ts'
-import { parseDdlRecord } from '../../services/formats/ddl-record.ts'
+import { parseDdlRecord } from '../../services/engines/postgres/dialect/ddl-record.ts'
 import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 import { SequenceNames } from '../../services/history/sequence-names.ts'
 import type { PlacedRecord } from '../../services/core/ports/dialect.ts'

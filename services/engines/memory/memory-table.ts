@@ -1,6 +1,5 @@
 /** A table of the source in memory, as the stream, a snapshot and the schema tell of one. */
 import type { RelationVersion, TableVersion } from '../../core/relation.ts'
-import type { TableFacts } from '../../formats/schema-facts.ts'
 
 const INT8 = 20
 const TEXT = 25
@@ -50,7 +49,8 @@ export function versionOf(table: MemoryTable): TableVersion {
   }
 }
 
-export function factsOf(table: MemoryTable): TableFacts {
+/** As PostgreSQL's dialect reads them: this source has none of its own. */
+export function factsOf(table: MemoryTable): object {
   const columns = versionOf(table).columns.map((c) => ({
     attnum: c.attnum,
     name: c.name,

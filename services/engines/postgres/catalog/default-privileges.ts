@@ -1,7 +1,7 @@
 /** Default privileges: what a role grants on the objects that it will make. Behind all that a restore makes. */
 import { quoteName } from '../../../core/relation.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { rightsCommands } from '../../../formats/rights.ts'
+import { rightsCommands } from '../dialect/rights.ts'
 import { among, type CatalogKind } from './kind.ts'
 
 interface DefaultPrivilegeRow {

@@ -4,7 +4,7 @@
  */
 import { quoteName, quoteTable } from '../../../core/relation.ts'
 import { RANK, schemaStatement } from '../../../formats/rank.ts'
-import { tableFacts } from '../../../formats/schema-facts.ts'
+import { tableFacts } from '../dialect/schema-facts.ts'
 import { ownSteps } from './extension-rows.ts'
 import { among, type Catalog, type CatalogKind, type CatalogObject } from './kind.ts'
 

@@ -2,9 +2,9 @@
 import { quoteName, quoteTable } from '../../../core/relation.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { sayComments, sayOwnerAndRights, sayRulesAndTriggers } from '../../../formats/relation-parts.ts'
-import { type TableFacts, tableFacts } from '../../../formats/schema-facts.ts'
-import { columnClause, sayColumns, sayConstraints } from '../../../formats/table-statements.ts'
+import { sayComments, sayOwnerAndRights, sayRulesAndTriggers } from '../dialect/relation-parts.ts'
+import { type TableFacts, tableFacts } from '../dialect/schema-facts.ts'
+import { columnClause, sayColumns, sayConstraints } from '../dialect/table-statements.ts'
 import { optionsClause } from './foreign-data.ts'
 import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
 

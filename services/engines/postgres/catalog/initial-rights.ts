@@ -4,7 +4,7 @@
  */
 import { quoteName } from '../../../core/relation.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { columnRightsDifference, rightsDifference } from '../../../formats/rights.ts'
+import { columnRightsDifference, rightsDifference } from '../dialect/rights.ts'
 import type { CatalogKind } from './kind.ts'
 
 interface InitialRightsRow {

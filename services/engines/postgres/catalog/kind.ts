@@ -4,9 +4,9 @@
  */
 import type pg from 'pg'
 import { RANK, type Say } from '../../../formats/rank.ts'
-import { rightsCommands } from '../../../formats/rights.ts'
+import { rightsCommands } from '../dialect/rights.ts'
 import { quoteLiteral, quoteName } from '../../../core/relation.ts'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import type { TableFacts } from '../dialect/schema-facts.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 
 /** A database's catalog inside one transaction: its rows, and what the server can say. */

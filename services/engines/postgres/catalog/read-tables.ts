@@ -3,7 +3,7 @@
  * under it, and is then read as it is now. Whoever copies it compares its columns anyway.
  */
 import type pg from 'pg'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import type { TableFacts } from '../dialect/schema-facts.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { extensions } from './extensions.ts'
 import { readObjects } from './read-objects.ts'

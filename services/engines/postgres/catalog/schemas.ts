@@ -1,7 +1,7 @@
 /** Schemas, with owner, comment and rights. */
 import { quoteLiteral, quoteName } from '../../../core/relation.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { rightsCommands } from '../../../formats/rights.ts'
+import { rightsCommands } from '../dialect/rights.ts'
 import {
   among,
   type Attributes,

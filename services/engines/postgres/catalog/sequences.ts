@@ -1,6 +1,6 @@
 /** Sequences of their own (those of identity columns come with their table). */
-import { sequenceFacts } from '../../../formats/schema-facts.ts'
-import { sequenceStatements } from '../../../formats/sequence-statements.ts'
+import { sequenceFacts } from '../dialect/schema-facts.ts'
+import { sequenceStatements } from '../dialect/sequence-statements.ts'
 import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
 
 export const sequences: CatalogKind = {

@@ -1,6 +1,6 @@
 /** Enums, domains, composite and range types; from the facts that DDL records carry as well. */
-import { typeFacts } from '../../../formats/schema-facts.ts'
-import { typeStatements } from '../../../formats/type-statements.ts'
+import { typeFacts } from '../dialect/schema-facts.ts'
+import { typeStatements } from '../dialect/type-statements.ts'
 import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
 
 export const types: CatalogKind = {

@@ -2,14 +2,9 @@
 import { quoteName, quoteTable } from '../../../core/relation.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import {
-  sayComments,
-  sayIndexes,
-  sayOwnerAndRights,
-  sayRulesAndTriggers,
-} from '../../../formats/relation-parts.ts'
-import { type TableFacts, tableFacts } from '../../../formats/schema-facts.ts'
-import { optionClause, sayColumns } from '../../../formats/table-statements.ts'
+import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from '../dialect/relation-parts.ts'
+import { type TableFacts, tableFacts } from '../dialect/schema-facts.ts'
+import { optionClause, sayColumns } from '../dialect/table-statements.ts'
 import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'
 
 interface ViewRow {

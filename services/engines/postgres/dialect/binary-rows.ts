@@ -6,7 +6,7 @@ import { NeedsNextForm, type RowPrinter } from '../../../core/ports/dialect.ts'
 import type { RelationColumn, RelationVersion } from '../../../core/relation.ts'
 import type { ByteSink } from '../../../core/byte-sink.ts'
 import { type ByteSource, corrupt } from '../../../core/byte-source.ts'
-import { ONE_CHAR, oneCharOf } from '../../../formats/one-char.ts'
+import { ONE_CHAR, oneCharOf } from './one-char.ts'
 import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../../../core/piece-sink.ts'
 import { DAY_MICROS } from '../../../formats/temporal.ts'
 import {

@@ -1,7 +1,7 @@
 /** What a DDL record makes again of an object that is neither a table nor a type nor a sequence. */
 import type { SchemaStatement } from '../../../core/transaction.ts'
-import type { DdlRecord } from '../../../formats/ddl-record.ts'
-import { definitionStatements } from '../../../formats/definition-statements.ts'
+import type { DdlRecord } from './ddl-record.ts'
+import { definitionStatements } from './definition-statements.ts'
 
 /** What makes an object again that a command made or altered, and which statement of older facts that replaces. */
 export function definitionAnew(

@@ -6,8 +6,8 @@
 import type { LooserTable } from '../../../core/ports/dialect.ts'
 import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
-import { ONE_CHAR, oneCharFromText } from '../../../formats/one-char.ts'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { ONE_CHAR, oneCharFromText } from './one-char.ts'
+import type { TableFacts } from './schema-facts.ts'
 import { RANK } from '../../../formats/rank.ts'
 import { plainerTables } from './plainer-table.ts'
 

@@ -4,9 +4,9 @@
  */
 import type { LeftOut } from '../../../core/ports/dialect.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
-import { changesColumns } from '../../../formats/descendant-facts.ts'
-import type { DescendantFacts } from '../../../formats/schema-facts.ts'
-import { partStatements } from '../../../formats/table-statements.ts'
+import { changesColumns } from './descendant-facts.ts'
+import type { DescendantFacts } from './schema-facts.ts'
+import { partStatements } from './table-statements.ts'
 
 export class PartsSince {
   /** By table, the statements of each part that is new or another one; none where it is gone. */

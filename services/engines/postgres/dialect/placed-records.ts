@@ -1,7 +1,7 @@
 /** DDL records with their places: as rows of the stream, as one object, and what they say in a line. */
 import type { SequenceTold } from '../../../core/ports/dialect.ts'
 import { type ChangePlace, parsePosition, positionText } from '../../../core/position.ts'
-import { type DdlRecord, parseDdlRecord } from '../../../formats/ddl-record.ts'
+import { type DdlRecord, parseDdlRecord } from './ddl-record.ts'
 
 export interface PlacedDdl extends ChangePlace {
   readonly record: DdlRecord

@@ -1,9 +1,9 @@
 /** What a table is made as where the target refuses it as it was: from the nearest form to the plainest, for its rows. */
 import type { PlainerTable } from '../../../core/ports/dialect.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import type { TableFacts } from './schema-facts.ts'
 import { RANK } from '../../../formats/rank.ts'
-import { tableStatements } from '../../../formats/table-statements.ts'
+import { tableStatements } from './table-statements.ts'
 
 type Columns = TableFacts['columns']
 

@@ -7,8 +7,8 @@ import type {
   SequenceWords,
   TableWords,
 } from '../../../core/ports/dialect.ts'
-import { tableStatements } from '../../../formats/table-statements.ts'
-import type { DdlRecord } from '../../../formats/ddl-record.ts'
+import { tableStatements } from './table-statements.ts'
+import type { DdlRecord } from './ddl-record.ts'
 import { isAbsent, isOfTheMoment, looserForms, rowsLeft } from './looser-table.ts'
 import {
   changeText,

@@ -1,7 +1,7 @@
 /** A table by its facts: what a copy stores of it, and what records say. */
 import type { TableDocument, TableStep, TableSteps } from '../../../core/ports/dialect.ts'
 import type { RelationVersion, TableVersion } from '../../../core/relation.ts'
-import { type TableFacts, tableFacts, tableVersion } from '../../../formats/schema-facts.ts'
+import { type TableFacts, tableFacts, tableVersion } from './schema-facts.ts'
 
 export class PostgresTable implements TableDocument {
   readonly facts: TableFacts

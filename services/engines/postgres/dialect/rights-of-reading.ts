@@ -3,7 +3,7 @@
  * laid over facts that are older than the reading of the schema. The reading has the rights as they were by then, whoever gave them.
  */
 import type { SchemaFacts, SchemaStatement } from '../../../core/transaction.ts'
-import { changesColumns } from '../../../formats/descendant-facts.ts'
+import { changesColumns } from './descendant-facts.ts'
 import type { PlacedDdl } from './placed-records.ts'
 
 export const isRights = ({ sql }: SchemaStatement): boolean =>

@@ -2,8 +2,8 @@
 import { quoteName, quoteTable } from '../../../core/relation.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
-import { columnRightsCommands, rightsCommands } from '../../../formats/rights.ts'
-import type { DdlRecord, RightsFacts } from '../../../formats/ddl-record.ts'
+import { columnRightsCommands, rightsCommands } from './rights.ts'
+import type { DdlRecord, RightsFacts } from './ddl-record.ts'
 import type { PlacedDdl } from './placed-records.ts'
 
 export class RightsSince {

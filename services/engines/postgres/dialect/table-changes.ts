@@ -1,9 +1,9 @@
 /** What DDL records do to a table, and whether its rows of before are carried over it. */
 import type { TableChange, TableChanges } from '../../../core/ports/dialect.ts'
-import { assessAlteration, assessRewrite } from '../../../formats/carry-over.ts'
-import type { DdlRecord } from '../../../formats/ddl-record.ts'
-import { withDescent } from '../../../formats/descendant-facts.ts'
-import type { TableFacts } from '../../../formats/schema-facts.ts'
+import { assessAlteration, assessRewrite } from './carry-over.ts'
+import type { DdlRecord } from './ddl-record.ts'
+import { withDescent } from './descendant-facts.ts'
+import type { TableFacts } from './schema-facts.ts'
 import { PostgresTable } from './postgres-table.ts'
 
 type Rewrite = (DdlRecord & { kind: 'rewrite' })['facts']

@@ -2,9 +2,9 @@
 import { TidemarkError } from '../../../core/errors.ts'
 import type { TableLoss } from '../../../core/ports/dialect.ts'
 import type { RawDdlRecord } from '../../../core/transaction.ts'
-import { assessAlteration, assessRewrite } from '../../../formats/carry-over.ts'
-import { type DdlRecord, parseDdlRecord } from '../../../formats/ddl-record.ts'
-import { type DescendantFacts, type TableFacts, tableColumn } from '../../../formats/schema-facts.ts'
+import { assessAlteration, assessRewrite } from './carry-over.ts'
+import { type DdlRecord, parseDdlRecord } from './ddl-record.ts'
+import { type DescendantFacts, type TableFacts, tableColumn } from './schema-facts.ts'
 
 export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
 

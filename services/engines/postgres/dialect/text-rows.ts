@@ -4,7 +4,7 @@ import type { ByteSource } from '../../../core/byte-source.ts'
 import type { RowPrinter } from '../../../core/ports/dialect.ts'
 import { RowsRefused } from '../../../core/ports/target.ts'
 import type { RelationVersion } from '../../../core/relation.ts'
-import { escapedChar, ONE_CHAR, oneCharOf } from '../../../formats/one-char.ts'
+import { escapedChar, ONE_CHAR, oneCharOf } from './one-char.ts'
 import { kindOf, type ValueKind } from '../../../formats/value-kind.ts'
 import { printField } from '../../../formats/value-printer.ts'
 

@@ -21,7 +21,7 @@ import {
 import type { SequenceSample } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
 import { TupleEncoder } from './tuple-encoder.ts'
-import { tableVersion } from '../../../formats/schema-facts.ts'
+import { tableVersion } from '../dialect/schema-facts.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { readTables } from '../catalog/read-tables.ts'
 import { readSequencesOnce } from './sequences.ts'

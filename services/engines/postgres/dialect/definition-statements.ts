@@ -1,8 +1,8 @@
 /** The SQL that makes a function, view, schema, statistics object or extension again, from the definition that its DDL record carries. */
-import { quoteName } from '../core/relation.ts'
-import type { SchemaStatement } from '../core/transaction.ts'
+import { quoteName } from '../../../core/relation.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
 import type { Definition } from './ddl-record.ts'
-import { RANK } from './rank.ts'
+import { RANK } from '../../../formats/rank.ts'
 
 /** Views stand behind the keys: one with GROUP BY may need a table's. */
 const CREATED_AT: Readonly<Record<string, number>> = {

@@ -3,7 +3,7 @@
  * ddl-record.ts has the records that carry them through the stream.
  */
 import { z } from 'zod'
-import type { ReplicaIdentity, TableColumn, TableVersion } from '../core/relation.ts'
+import type { ReplicaIdentity, TableColumn, TableVersion } from '../../../core/relation.ts'
 
 /** aclitem[] as text; facts written before rights were read as a whole have none. */
 const rights = {

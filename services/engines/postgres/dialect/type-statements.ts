@@ -1,7 +1,7 @@
 /** The SQL that makes a type again. */
-import { quoteLiteral, quoteName, quoteTable } from '../core/relation.ts'
-import type { SchemaObject, SchemaStatement } from '../core/transaction.ts'
-import { collect, RANK, type Say } from './rank.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
+import { collect, RANK, type Say } from '../../../formats/rank.ts'
 import { rightsCommands } from './rights.ts'
 import type { TypeFacts } from './schema-facts.ts'
 

@@ -2,7 +2,7 @@
  * "char", a type of one byte. A byte of 128 and more is printed as `\377` from PostgreSQL 16 on and as itself before, where it
  * is no text in UTF-8; and an older server takes the first byte of `\377`, in silence.
  */
-import { corrupt } from '../core/byte-source.ts'
+import { corrupt } from '../../../core/byte-source.ts'
 
 export const ONE_CHAR = 18
 

@@ -3,7 +3,7 @@
  * owner can write, but a reader still checks their form.
  */
 import { z } from 'zod'
-import { TidemarkError } from '../core/errors.ts'
+import { TidemarkError } from '../../../core/errors.ts'
 import {
   descendantFacts,
   sequenceFacts,

@@ -1,7 +1,7 @@
 /** The SQL that makes a sequence again (those of identity columns come with their table). */
-import { quoteLiteral, quoteName, quoteTable } from '../core/relation.ts'
-import type { SchemaStatement } from '../core/transaction.ts'
-import { collect, RANK } from './rank.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
+import { collect, RANK } from '../../../formats/rank.ts'
 import { rightsCommands } from './rights.ts'
 import type { SequenceFacts } from './schema-facts.ts'
 

@@ -2,7 +2,7 @@
  * Whether a table's rows can be carried over a change of its schema without reading the table again, and how each
  * column's value comes about. Pure; the writer uses it to record gaps, the rebuild to build its fold stages.
  */
-import type { TableColumn } from '../core/relation.ts'
+import type { TableColumn } from '../../../core/relation.ts'
 
 /** Bits of pg_event_trigger_table_rewrite_reason() (PostgreSQL manual, "Event Trigger Functions"). */
 const REWRITE = { persistence: 1, default: 2, column: 4, accessMethod: 8 } as const
