@@ -1,10 +1,12 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
 import type { BackupPlace } from '../app/wiring/open-backup.ts'
 import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/config/config.ts'
+import type { Actor } from '../app/operations/actor.ts'
 import { askedSource, type AskedSource } from '../app/operations/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../core/exposure.ts'
 import { Output } from '../terminal/output.ts'
+import { actorHere } from './actor.ts'
 
 export interface SharedOptions {
   readonly config?: string
@@ -19,10 +21,13 @@ export interface SharedOptions {
 
 export class Context {
   readonly output: Output
+  readonly actor: Actor
   readonly signal: AbortSignal
   readonly yes: boolean
   readonly acceptLoss: boolean
   readonly #options: SharedOptions
+  /** What libpq's environment says of TLS where a URL does not. */
+  readonly sslMode: string | undefined
 
   constructor(options: SharedOptions, signal: AbortSignal) {
     this.#options = options
@@ -30,6 +35,8 @@ export class Context {
     this.yes = options.yes === true
     this.acceptLoss = options.acceptLoss === true
     this.signal = signal
+    this.actor = actorHere(process.env)
+    this.sslMode = process.env['PGSSLMODE']
   }
 
   get configPath(): string {
@@ -38,7 +45,7 @@ export class Context {
 
   config(): Config {
     const config = readConfig(this.configPath)
-    this.output.warn(clearDatabase(config.source.url, 'source', process.env['PGSSLMODE']))
+    this.output.warn(clearDatabase(config.source.url, 'source', this.sslMode))
     this.output.warn(retentionFinding(config))
     return config
   }
@@ -75,7 +82,7 @@ export class Context {
 
   /** A database that is restored into. */
   warnOfTarget(url: string | undefined): void {
-    if (url !== undefined) this.output.warn(clearDatabase(url, 'target', process.env['PGSSLMODE']))
+    if (url !== undefined) this.output.warn(clearDatabase(url, 'target', this.sslMode))
   }
 
   /** Store and keys from the flags, else from tidemark.yaml: a restore needs no configuration. */

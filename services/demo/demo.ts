@@ -9,6 +9,7 @@ import { readConfig } from '../app/config/config.ts'
 import { find } from '../app/operations/find.ts'
 import { init } from '../app/operations/init.ts'
 import { restore } from '../app/operations/restore.ts'
+import type { Actor } from '../app/operations/actor.ts'
 import { Up } from '../app/daemon/up.ts'
 import type { Output } from '../terminal/output.ts'
 import { bytesText, countText, table } from '../terminal/output.ts'
@@ -30,12 +31,13 @@ const AFTER_MS = 1_500
 const MARKER = '.tidemark-demo'
 
 export interface DemoOptions {
+  readonly actor: Actor
   readonly folder: string
   readonly output: Output
   readonly signal: AbortSignal
 }
 
-export async function runDemo({ folder, output, signal }: DemoOptions): Promise<void> {
+export async function runDemo({ folder, actor, output, signal }: DemoOptions): Promise<void> {
   const startedAt = performance.now()
   const progress = new Progress(output.json)
   const step = (text: string): void =>
@@ -75,6 +77,7 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     const keys = join(folder, 'keys')
     const configPath = join(folder, 'tidemark.yaml')
     await init({
+      actor,
       sourceUrl: server.url('chat'),
       storeUrl: store,
       keys,
@@ -152,6 +155,7 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     await running
 
     const found = await find({
+      actor,
       storeUrl: store,
       keys,
       around: undefined,
@@ -168,6 +172,7 @@ export async function runDemo({ folder, output, signal }: DemoOptions): Promise<
     step(`Tidemark names it: xid:${named.xid} at ${named.position}, ${countText(named.rows)} rows`)
     const restoreAt = performance.now()
     const report = await restore({
+      actor,
       storeUrl: store,
       keys,
       at: `before:xid:${named.xid}`,

@@ -1,4 +1,5 @@
 /** Rows with one very large value: the peak memory of a base, of `up` and of a restore, each in a process of its own. */
+import { TESTER } from '../support/actor.ts'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
@@ -112,6 +113,7 @@ async function oneSize(
     await source.query('CREATE TABLE bare (v text); CREATE TABLE keyed (id int PRIMARY KEY, v text)')
     await source.query('INSERT INTO bare SELECT pg_read_file($1)', [file])
     await init({
+      actor: TESTER,
       sourceUrl: server.url(name),
       storeUrl: `${place}.store`,
       keys: `${place}.keys`,

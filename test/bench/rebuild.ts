@@ -1,4 +1,5 @@
 /** Rebuild of base + changes, against COPY of the final state into bare tables and its keys and indexes, on as many connections. */
+import { TESTER } from '../support/actor.ts'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -139,6 +140,7 @@ export async function benchRebuild(workplace: Workplace): Promise<Figure[]> {
     const cpu = process.cpuUsage()
     const from = performance.now()
     const report = await restore({
+      actor: TESTER,
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,
       at: 'latest',

@@ -1,4 +1,5 @@
 /** Requests to an S3 store at the default roll age, idle and under a small load: counted by a proxy, told for a day, and priced. */
+import { TESTER } from '../support/actor.ts'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -34,6 +35,7 @@ export async function benchRequests(workplace: Workplace): Promise<Figure[]> {
     const { url } = await s3.bucket({ through: proxy.port })
     const configPath = join(place, 'tidemark.yaml')
     await init({
+      actor: TESTER,
       sourceUrl: server.url('requests'),
       storeUrl: url,
       keys: join(place, 'keys'),

@@ -1,4 +1,5 @@
 /** What the figures share: the server, the installation in its database, and copies of the slot behind the changes. */
+import { TESTER } from '../support/actor.ts'
 import { join } from 'node:path'
 import type pg from 'pg'
 import { newKeys } from '../../services/adapters/keys/key-folder.ts'
@@ -39,6 +40,7 @@ export class Workplace {
   static async open(options: WorkplaceOptions): Promise<Workplace> {
     const workplace = new Workplace(options)
     await init({
+      actor: TESTER,
       sourceUrl: workplace.url,
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,

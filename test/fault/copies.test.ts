@@ -1,4 +1,5 @@
 /** Several stores of one backup: one of them lost, away, damaged, behind or ahead. Folder, S3 server and Azurite, all real. */
+import { TESTER } from '../support/actor.ts'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -84,7 +85,13 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await filled(backup, container.url)
     await backup.stop()
     // What came with the stop itself: a mirrored copy has it with the next start.
-    await copyBackup({ from: placeOf(backup.config), to: container.url, bandwidth: undefined, signal })
+    await copyBackup({
+      actor: TESTER,
+      from: placeOf(backup.config),
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     const expected = shown(await digests(backup.sourceUrl))
     // Each of the three alone, the other two lost.
     for (const url of [backup.storeUrl, bucket.url, container.url]) await equalFrom(backup, url, expected)
@@ -117,6 +124,7 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     // A copy whose newest entries are gone is one that is behind.
     for (const url of [bucket.url, container.url])
       await copyBackup({
+        actor: TESTER,
         from: { storeUrl: backup.storeUrl, copies, keys: backup.keys },
         to: url,
         bandwidth: undefined,
@@ -214,6 +222,7 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     const told = await equalFrom(backup, backup.storeUrl, expected, placeOf(backup.config).copies)
     expect(told.join('\n')).toMatch(/ends at ledger entry \d+, s3:.*: it is read instead/)
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: bucket.url, keys: backup.keys },
       to: backup.storeUrl,
       bandwidth: undefined,
@@ -235,14 +244,20 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await filled(backup, container.url)
     await backup.stop()
     const settings = parse(await readFile(backup.configPath, 'utf8')) as Record<string, unknown>
-    await copyBackup({ from: placeOf(backup.config), to: container.url, bandwidth: undefined, signal })
+    await copyBackup({
+      actor: TESTER,
+      from: placeOf(backup.config),
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     const old = join(backup.folder, 'old')
-    await copyBackup({ from: placeOf(backup.config), to: old, bandwidth: undefined, signal })
+    await copyBackup({ actor: TESTER, from: placeOf(backup.config), to: old, bandwidth: undefined, signal })
     await rm(join(old, 'role'), { recursive: true })
     await rm(backup.storeUrl, { recursive: true })
     await writeFile(backup.configPath, stringify({ ...settings, store: { url: container.url }, copies: [] }))
     await expect(backup.up()).rejects.toMatchObject({ code: 'STORE_IS_COPY' })
-    await promote({ storeUrl: container.url, keys: backup.keys })
+    await promote({ storeUrl: container.url, keys: backup.keys }, TESTER)
     await backup.up()
     await write(backup, 3000)
     await backup.stop()
@@ -286,12 +301,13 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     const again = await openBackup({ storeUrl: container.url, keys: backup.keys, role: 'writer' })
     await again.repository.checkpoint(1)
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: container.url, keys: backup.keys },
       to: old,
       bandwidth: undefined,
       signal,
     })
-    expect((await promote({ storeUrl: old, keys: backup.keys })).lineage).toBe(3)
+    expect((await promote({ storeUrl: old, keys: backup.keys }, TESTER)).lineage).toBe(3)
     await writeFile(
       backup.configPath,
       stringify({ ...settings, store: { url: old }, copies: [copy(container.url, 'mirrored')] }),
@@ -300,7 +316,13 @@ describe.skipIf(NO_S3 !== undefined)('copies', () => {
     await write(backup, 5000)
     await filled(backup, container.url)
     await backup.stop()
-    await copyBackup({ from: placeOf(backup.config), to: container.url, bandwidth: undefined, signal })
+    await copyBackup({
+      actor: TESTER,
+      from: placeOf(backup.config),
+      to: container.url,
+      bandwidth: undefined,
+      signal,
+    })
     for (const url of [old, container.url]) {
       await equalFrom(backup, url, shown(await digests(backup.sourceUrl)))
       const { repository: whole } = await openBackup({ storeUrl: url, keys: backup.keys, role: 'restore' })

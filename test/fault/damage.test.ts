@@ -1,4 +1,5 @@
 /** Damage, wrong keys, wrong places and wrong points: each a clear code, nothing lost, nothing restored short. */
+import { TESTER } from '../support/actor.ts'
 import { execFileSync } from 'node:child_process'
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -297,6 +298,7 @@ describe('one finished backup, damaged in copies', () => {
     }
     await expect(
       restore({
+        actor: TESTER,
         ...options,
         signal: stop.signal,
         events: {
@@ -305,7 +307,12 @@ describe('one finished backup, damaged in copies', () => {
       }),
     ).rejects.toThrow()
     await client.end()
-    const again = await restore({ ...options, signal: new AbortController().signal, events: {} })
+    const again = await restore({
+      actor: TESTER,
+      ...options,
+      signal: new AbortController().signal,
+      events: {},
+    })
     expect(again.result?.reached.position).toBeDefined()
     expect(shown(await digests(url))).toEqual(expected)
   })

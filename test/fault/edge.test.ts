@@ -3,6 +3,7 @@
  * nothing is lost, the disk stays within its bounds, and the centre proves from its own copy, without a key that opens anything, that
  * what arrived is complete, in order, and what was sent.
  */
+import { TESTER } from '../support/actor.ts'
 import { execFileSync } from 'node:child_process'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -88,6 +89,7 @@ describe.skipIf(NO_S3 !== undefined)('an edge site', () => {
       // Nothing may go while the centre lacks it.
       const place = { storeUrl: backup.storeUrl, copies: [centre], keys: backup.keys }
       const keep = {
+        actor: TESTER,
         place,
         policy: { keepMs: 1e12, bases: 1, graceMs: 3_600_000 },
         storeKeepMs: [0, undefined],

@@ -1,4 +1,5 @@
 /** Timelines: a promoted server goes on in the same generation, one that lost transactions begins another. */
+import { TESTER } from '../support/actor.ts'
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, stat, writeFile, chown } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -268,6 +269,7 @@ test('numbers that come again in a source that was set back: each point says its
     await backup.reached(await end(url))
     const { repository } = await openBackup({ ...placeOf(backup.config), role: 'restore' })
     const found = await find({
+      actor: TESTER,
       ...placeOf(backup.config),
       around: undefined,
       withinMinutes: 60,

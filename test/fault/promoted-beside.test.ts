@@ -1,4 +1,5 @@
 /** A copy is promoted while `up` goes on with the store that it was filled from: one of the two is the backup, and the other's writer ends. */
+import { TESTER } from '../support/actor.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -13,6 +14,7 @@ test.each(['mirrored', 'synchronous'])('a %s copy', async (mode) => {
   await backup.init()
   const url = join(backup.folder, 'copy')
   await copyBackup({
+    actor: TESTER,
     from: placeOf(backup.config),
     to: url,
     bandwidth: undefined,
@@ -27,7 +29,7 @@ test.each(['mirrored', 'synchronous'])('a %s copy', async (mode) => {
     () => 'it ended without a word',
     (error: unknown) => error,
   )
-  const { head } = await promote({ storeUrl: url, keys: backup.keys })
+  const { head } = await promote({ storeUrl: url, keys: backup.keys }, TESTER)
   await backup.source.query('INSERT INTO t VALUES (1)')
   expect(await ended).toMatchObject({ code: 'STORE_SUPERSEDED' })
   // Nothing of the old one came into the new one.

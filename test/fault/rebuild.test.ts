@@ -1,4 +1,5 @@
 /** Rebuilds that do not fit into memory, stop half way, or run out of scratch room. */
+import { TESTER } from '../support/actor.ts'
 import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,6 +22,7 @@ async function sameAsSource(backup: Backup, url: string): Promise<void> {
 function resumable(backup: Backup, into: string) {
   const run = (at: string, signal: AbortSignal, events: RebuildEvents): Promise<RestoreReport> =>
     restore({
+      actor: TESTER,
       ...{ storeUrl: backup.storeUrl, keys: backup.keys, at, into, exceptTables: [], dryRun: false },
       signal,
       events,

@@ -1,4 +1,5 @@
 /** A restore that cannot go on ends at once, and says why. */
+import { TESTER } from '../support/actor.ts'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -86,6 +87,7 @@ test('an interrupt in the load ends the restore at once', async () => {
   // A first try makes the tables; then one of them is locked, and the second try has to wait for it.
   await expect(
     restore({
+      actor: TESTER,
       ...place,
       at,
       into,

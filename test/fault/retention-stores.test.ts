@@ -1,4 +1,5 @@
 /** Locks, versions, clocks, stores that keep less than the whole, and the daily share of scrubbing: on an S3 server and Azurite. */
+import { TESTER } from '../support/actor.ts'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,6 +76,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     // A legal hold stands on the objects; taken back, the lock still does.
     const place = { storeUrl: bucket.url, keys: backup.keys }
     const held = await addHold({
+      actor: TESTER,
       place,
       reason: 'case 1',
       from: undefined,
@@ -86,7 +88,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     const isHeld = async (): Promise<string> =>
       JSON.stringify(await s3.client.getObjectLegalHold(bucket.name, `chat/${segment}`, { versionId: '' }))
     expect(await isHeld()).toContain('ON')
-    await releaseHold(place, held.hold.id, signal)
+    await releaseHold(place, TESTER, held.hold.id, signal)
     expect(await isHeld()).toContain('OFF')
     // Retired and removed: the store keeps what is locked, and says so.
     await pruned(backup, { graceMs: 0 })
@@ -144,6 +146,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     expect(refusedTrim.trims).toMatchObject([{ from: null, because: 'no other store has all of it yet' }])
     const before = (await names(await openStore(backup.storeUrl))).length
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: backup.storeUrl, keys: backup.keys },
       to: container.url,
       bandwidth: undefined,
@@ -169,6 +172,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
       role: 'writer',
     })
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys },
       to: container.url,
       bandwidth: undefined,
@@ -178,6 +182,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     expect((await names(await openStore(backup.storeUrl))).length).toBe(left)
     // A third store that is filled now gets everything, from the archive.
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: backup.storeUrl, copies: [archive], keys: backup.keys },
       to: early.url,
       bandwidth: undefined,
@@ -228,6 +233,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
       expect([...repository.catalog.holds.values()].map(({ body }) => body.purpose)).toEqual([])
       // What changes the ledger changes the primary's, and the copy follows when it is filled.
       const { hold } = await addHold({
+        actor: TESTER,
         place,
         reason: 'a dispute',
         from: middle.at,
@@ -235,7 +241,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
         until: undefined,
         signal,
       })
-      await releaseHold(place, hold.id, signal)
+      await releaseHold(place, TESTER, hold.id, signal)
       await fill()
       const before = await names(await openStore(near))
       const { trims, cleared } = await pruned(backup, {
@@ -261,6 +267,7 @@ describe.skipIf(NO_S3 !== undefined)('on S3 and Azure', () => {
     await history(backup)
     await backup.stop()
     await copyBackup({
+      actor: TESTER,
       from: { storeUrl: backup.storeUrl, keys: backup.keys },
       to: container.url,
       bandwidth: undefined,

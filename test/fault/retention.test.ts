@@ -1,4 +1,5 @@
 /** The end of the life cycle: what is retired, brought back, removed and held, and what can be restored meanwhile. */
+import { TESTER } from '../support/actor.ts'
 import { expect, test } from 'vitest'
 import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app/operations/holds.ts'
 import { copyBackup } from '../../services/app/operations/copy-backup.ts'
@@ -40,7 +41,7 @@ test('retired, brought back, retired again, removed: what stays restores as befo
   await expect(backup.restore(old.at)).rejects.toMatchObject(refused)
   expect(await names(store)).toEqual(expect.arrayContaining(before))
   await restores(backup, middle)
-  await undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, first.retire!.id!)
+  await undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, TESTER, first.retire!.id!)
   await restores(backup, old)
   await pruned(backup, { graceMs: 0 })
   const removing = await pruned(backup)
@@ -50,7 +51,7 @@ test('retired, brought back, retired again, removed: what stays restores as befo
   expect(left.length).toBeLessThan(before.length)
   await expect(backup.restore(old.at)).rejects.toMatchObject(refused)
   await expect(
-    undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, removing.waiting[0]!.id),
+    undoPrune({ storeUrl: backup.storeUrl, keys: backup.keys }, TESTER, removing.waiting[0]!.id),
   ).rejects.toMatchObject({ code: 'USAGE' })
   for (const point of [middle, last]) await restores(backup, point)
   await isWhole(backup)
@@ -70,6 +71,7 @@ test('retired, brought back, retired again, removed: what stays restores as befo
   // A copy that is made now gets what is left.
   const copy = `${backup.folder}/copy`
   await copyBackup({
+    actor: TESTER,
     from: { storeUrl: backup.storeUrl, keys: backup.keys },
     to: copy,
     bandwidth: undefined,
@@ -106,6 +108,7 @@ test('holds keep what they need: those of people, and of a restore that is runni
   const { old, middle } = await history(backup)
   const place = { storeUrl: backup.storeUrl, keys: backup.keys }
   const { hold } = await addHold({
+    actor: TESTER,
     place,
     reason: 'case 4711',
     from: old.at,
@@ -117,9 +120,10 @@ test('holds keep what they need: those of people, and of a restore that is runni
   expect(held.retire).toBeNull()
   expect(held.because).toContain('case 4711')
   expect(await listHolds(place)).toMatchObject([{ id: hold.id, purpose: 'legal' }])
-  await releaseHold(place, hold.id, signal)
+  await releaseHold(place, TESTER, hold.id, signal)
   // One that ends by itself.
   await addHold({
+    actor: TESTER,
     place,
     reason: 'until yesterday',
     from: old.at,
@@ -158,7 +162,7 @@ test('holds keep what they need: those of people, and of a restore that is runni
   await ledger.append({ ...late, id, until: new Date(Date.now() + HOUR).toISOString() }, signer)
   const kept = await pruned(backup)
   expect(kept.waiting).toMatchObject([{ isDue: false }])
-  await undoPrune(place, kept.waiting[0]!.id)
+  await undoPrune(place, TESTER, kept.waiting[0]!.id)
   await ledger.append({ kind: 'hold-released', id }, signer)
   expect((await pruned(backup, { confirmed: false })).retire).not.toBeNull()
   await restores(backup, old)

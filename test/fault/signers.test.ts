@@ -1,4 +1,5 @@
 /** Who may sign, and from when to when: retired signers, stolen keys, forged entries and objects. */
+import { TESTER } from '../support/actor.ts'
 import { generateKeyPairSync, createPrivateKey } from 'node:crypto'
 import { cp, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -63,11 +64,11 @@ test('signers rotated three times: what each signed in its time counts, what it 
   await cp(join(backup.keys, 'restore'), restoreBefore, { recursive: true })
   const first = (await listSigners(place)).find((one) => one.role === 'writer')!
   for (let i = 2; i < 5; i++) {
-    const report = await rotateSigner(place, 'writer')
+    const report = await rotateSigner(place, TESTER, 'writer')
     expect(report.retired.length).toBe(1)
     await round(backup, i)
   }
-  const keeper = await rotateSigner(place, 'keeper')
+  const keeper = await rotateSigner(place, TESTER, 'keeper')
   await round(backup, 5)
   await equal(backup)
   const signers = await listSigners(place)
@@ -101,17 +102,17 @@ test('a running writer whose key is retired ends and says so; a rotation that wa
   const running = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
   await running.said('"streaming"')
   const place = placeOf(backup.config)
-  await rotateSigner(place, 'writer')
+  await rotateSigner(place, TESTER, 'writer')
   await backup.source.query(`INSERT INTO m VALUES (5000, 'x')`)
   const ended = await running.ended()
   expect(ended.last).toMatchObject({ ok: false, error: { code: 'SIGNER_REFUSED' } })
   // As a crash leaves it: the new key is there and in the ledger, the folders still have the old one.
   const before = join(backup.folder, 'before')
   await cp(backup.keys, before, { recursive: true })
-  const { signer } = await rotateSigner(place, 'writer')
+  const { signer } = await rotateSigner(place, TESTER, 'writer')
   await rm(join(before, 'writer', `next-signer-${signer}.key`), { force: true })
   await cp(join(backup.keys, 'writer', 'signer.pem'), join(before, 'writer', `next-signer-${signer}.key`))
-  const again = await rotateSigner({ ...place, keys: before }, 'writer')
+  const again = await rotateSigner({ ...place, keys: before }, TESTER, 'writer')
   expect(again.signer).toBe(signer)
   expect((await readdir(join(before, 'writer'))).filter((file) => file.startsWith('next-'))).toEqual([])
   expect(

@@ -1,4 +1,5 @@
 /** Restores of databases in which something cannot be made as it was: all rows come back, and the rest is told. */
+import { TESTER } from '../support/actor.ts'
 import { readFile, rm, stat } from 'node:fs/promises'
 import pg from 'pg'
 import { expect, test } from 'vitest'
@@ -180,6 +181,7 @@ test('rows that their partition no longer takes: a table of its own, told by a t
   const stop = new AbortController()
   await expect(
     restore({
+      actor: TESTER,
       storeUrl: backup.storeUrl,
       keys: backup.keys,
       at,

@@ -3,6 +3,7 @@
  *
  * Run once for each format version; what it made is then kept for ever, and every later version restores it.
  */
+import { TESTER } from '../support/actor.ts'
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,6 +35,7 @@ line \\ "q" 😀', '\\x00ff', 'infinity', '0044-03-15 12:00:00 BC', '294276-12-3
  (NULL, NULL, NULL, NULL, 0.1, 1e308, 1.10, '', '', '-infinity', '-infinity', 'infinity', NULL, 'null', NULL, NULL, '{}', 'empty', NULL);
 INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (2, NULL); INSERT INTO parted VALUES (1, 'one')`)
 await init({
+  actor: TESTER,
   sourceUrl: url,
   storeUrl: join(work, 'store'),
   keys: join(work, 'keys'),

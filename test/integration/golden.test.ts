@@ -1,4 +1,5 @@
 /** Backups of every format version that there ever was, kept for ever, restored by this one. */
+import { TESTER } from '../support/actor.ts'
 import { mkdtempSync, cpSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,6 +29,7 @@ describe.each(readdirSync(GOLDEN).filter((name) => name.startsWith('format-')))(
       for (const { at, tables } of expected) {
         const into = await backup.emptyDatabase()
         await restore({
+          actor: TESTER,
           ...place,
           at,
           into,

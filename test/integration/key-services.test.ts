@@ -1,4 +1,5 @@
 /** Keys that never leave AWS KMS and Vault: sealed for by a writer that may only encrypt, opened by a restore that may decrypt. */
+import { TESTER } from '../support/actor.ts'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -57,7 +58,7 @@ async function onlyWith(backup: Backup, name: string): Promise<string> {
 async function wholeStory(backup: Backup, key: ServiceKey, kind: string): Promise<string> {
   await backup.init()
   await round(backup, 1)
-  const { recipient, rewrapped } = await addServiceKey(placeOf(backup.config), key, 'service', signal)
+  const { recipient, rewrapped } = await addServiceKey(placeOf(backup.config), TESTER, key, 'service', signal)
   // The one of init, and the one of the first run; a run that began again made another.
   expect(rewrapped).toBeGreaterThanOrEqual(2)
   await round(backup, 2)
@@ -112,6 +113,7 @@ test('Vault: a writer that may only encrypt, a restore that decrypts, also after
   await expect(
     addServiceKey(
       placeOf(backup.config),
+      TESTER,
       { vault: { address: `http://127.0.0.1:${await freePort()}`, key: 'x' } },
       'away',
       signal,
@@ -123,13 +125,14 @@ test('Vault: a writer that may only encrypt, a restore that decrypts, also after
   await expect(
     addServiceKey(
       placeOf(backup.config),
+      TESTER,
       { vault: { address: vault.address, key: 'other', tokenFile: join(backup.folder, 'restore.token') } },
       'forbidden',
       signal,
     ),
   ).rejects.toMatchObject({ code: 'KEY_REFUSED' })
   expect(await readdir(join(backup.keys, 'writer'))).toEqual(before)
-  await revokeRecipient(placeOf(backup.config), 'recipient-service')
+  await revokeRecipient(placeOf(backup.config), TESTER, 'recipient-service')
   await round(backup, 4)
   await writeFile(join(backup.folder, 'restore.token'), 'restore\n')
   await expect(backup.restore('latest', { keys: only })).rejects.toMatchObject({ code: 'KEY_WRONG' })
@@ -140,6 +143,7 @@ test('Vault: up waits for a service that is away, and goes on by itself', { time
   await backup.init()
   await addServiceKey(
     placeOf(backup.config),
+    TESTER,
     {
       vault: {
         address: vault.address,

@@ -1,4 +1,5 @@
 /** Recipients come and go: everything stays readable for those who hold a key, and for nobody else. */
+import { TESTER } from '../support/actor.ts'
 import { generateKeyPairSync } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -46,7 +47,7 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
   const first = join(backup.folder, 'first')
   await cp(join(backup.keys, 'restore'), first, { recursive: true })
   for (let i = 2; i < 5; i++) {
-    const report = await rotateRecipient(placeOf(backup.config), signal)
+    const report = await rotateRecipient(placeOf(backup.config), TESTER, signal)
     expect(report.rewrapped).toBeGreaterThanOrEqual(i)
     await round(backup, i)
   }
@@ -95,7 +96,9 @@ test('a recipient is added with its public key and revoked: what it can still op
   await writeFile(file, pair.publicKey.export({ type: 'spki', format: 'pem' }))
   const secret = join(backup.folder, 'secret.pem')
   await writeFile(secret, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }))
-  await expect(addRecipientFile(placeOf(backup.config), secret, 'auditor', signal)).rejects.toMatchObject({
+  await expect(
+    addRecipientFile(placeOf(backup.config), TESTER, secret, 'auditor', signal),
+  ).rejects.toMatchObject({
     code: 'KEY_FILE_INVALID',
   })
   const weak = join(backup.folder, 'weak.pem')
@@ -103,8 +106,10 @@ test('a recipient is added with its public key and revoked: what it can still op
     weak,
     generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }),
   )
-  await expect(addRecipientFile(placeOf(backup.config), weak, 'auditor', signal)).rejects.toThrow(/3072/)
-  const added = await addRecipientFile(placeOf(backup.config), file, 'auditor', signal)
+  await expect(addRecipientFile(placeOf(backup.config), TESTER, weak, 'auditor', signal)).rejects.toThrow(
+    /3072/,
+  )
+  const added = await addRecipientFile(placeOf(backup.config), TESTER, file, 'auditor', signal)
   expect(added.recipient).toBe('recipient-auditor')
   expect(added.rewrapped).toBeGreaterThanOrEqual(2)
   await round(backup, 2)
@@ -113,13 +118,15 @@ test('a recipient is added with its public key and revoked: what it can still op
   await cp(join(backup.keys, 'restore', 'trust.json'), join(theirs, 'trust.json'))
   await cp(secret, join(theirs, 'recipient-auditor.pem'))
   await equalWith(backup, theirs)
-  const { revoked } = await revokeRecipient(placeOf(backup.config), 'recipient-auditor')
+  const { revoked } = await revokeRecipient(placeOf(backup.config), TESTER, 'recipient-auditor')
   expect(revoked).toMatchObject({ recipient: 'rsa:recipient-auditor', epochKeys: 3, current: false })
   await round(backup, 3)
   await expect(backup.restore('latest', { keys: theirs })).rejects.toMatchObject({ code: 'KEY_WRONG' })
   await equalWith(backup, backup.keys)
   const only = (await listRecipients(placeOf(backup.config))).find((recipient) => recipient.current)!
-  await expect(revokeRecipient(placeOf(backup.config), only.recipient)).rejects.toThrow(/only recipient/)
+  await expect(revokeRecipient(placeOf(backup.config), TESTER, only.recipient)).rejects.toThrow(
+    /only recipient/,
+  )
 })
 
 test('private keys under a pass phrase, on the command line', async () => {
@@ -173,7 +180,7 @@ test('the writer keys are lost: the restore keys make others, which seal for the
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
   await round(backup, 1)
-  await rotateRecipient(placeOf(backup.config), signal)
+  await rotateRecipient(placeOf(backup.config), TESTER, signal)
   await round(backup, 2)
   const current = (await listRecipients(placeOf(backup.config))).find((one) => one.current)!
   await rm(join(backup.keys, 'writer'), { recursive: true })

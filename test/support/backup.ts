@@ -2,6 +2,7 @@
  * One backup under test: an own source database, store and keys, the running job, and every wait raced against it, so
  * that a failure in the background fails the test at once.
  */
+import { TESTER } from './actor.ts'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,8 +13,12 @@ import { digestTables } from '../../services/engines/postgres/session/digest.ts'
 import { connect } from '../../services/engines/postgres/session/session.ts'
 import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
 import { acceptedLoss } from '../../services/app/operations/accepted-loss.ts'
-import type { Config, CopyPlace, KafkaConfig } from '../../services/app/config/config.ts'
-import { readConfig } from '../../services/app/config/config.ts'
+import {
+  type Config,
+  type CopyPlace,
+  type KafkaConfig,
+  readConfig,
+} from '../../services/app/config/config.ts'
 import { init } from '../../services/app/operations/init.ts'
 import { restore, type RestoreReport } from '../../services/app/operations/restore.ts'
 import { type Role, Up } from '../../services/app/daemon/up.ts'
@@ -157,6 +162,7 @@ export class Backup implements AsyncDisposable {
 
   async init(): Promise<void> {
     await init({
+      actor: TESTER,
       sourceUrl: this.sourceUrl,
       storeUrl: this.storeUrl,
       keys: this.keys,
@@ -329,20 +335,17 @@ export class Backup implements AsyncDisposable {
       readonly trustSourceCode?: boolean
     } = {},
   ): Promise<RestoreReport & { readonly url: string }> {
-    const url = options.into ?? (await this.emptyDatabase(this.#options.createDatabase))
+    const { storeUrl = this.storeUrl, keys = this.keys, exceptTables = [], into, ...others } = options
+    const url = into ?? (await this.emptyDatabase(this.#options.createDatabase))
     const report = await restore({
-      storeUrl: options.storeUrl ?? this.storeUrl,
-      copies: options.copies,
-      keys: options.keys ?? this.keys,
+      actor: TESTER,
+      storeUrl,
+      keys,
       at,
       into: url,
-      exceptTables: options.exceptTables ?? [],
+      exceptTables,
       dryRun: false,
-      memoryBytes: options.memoryBytes,
-      strict: options.strict,
-      withJobs: options.withJobs,
-      withRoleAttributes: options.withRoleAttributes,
-      trustSourceCode: options.trustSourceCode,
+      ...others,
       signal: new AbortController().signal,
       events: {},
     })
@@ -365,10 +368,7 @@ export class Backup implements AsyncDisposable {
           .query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [
             this.database,
           ])
-          .then(
-            () => true,
-            () => false,
-          )
+          .then(Boolean, () => false)
         if (dropped) break
         await new Promise((resolve) => setTimeout(resolve, 50))
       }

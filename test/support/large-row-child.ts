@@ -1,4 +1,5 @@
 /** One step of the large rows in a process of its own: `base`, `stream` up to a position, or `restore`; prints its peak memory. */
+import { TESTER } from './actor.ts'
 import { readFileSync } from 'node:fs'
 import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
 import { readConfig } from '../../services/app/config/config.ts'
@@ -36,6 +37,7 @@ async function captured(): Promise<void> {
 
 async function restored(): Promise<void> {
   await restore({
+    actor: TESTER,
     storeUrl: config.storeUrl,
     keys: config.keys,
     at: 'latest',

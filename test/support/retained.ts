@@ -1,4 +1,5 @@
 /** A backup with two bases and schema changes all along, and what tests of retention ask of it. */
+import { TESTER } from './actor.ts'
 import { expect } from 'vitest'
 import type { CopyPlace } from '../../services/app/config/config.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
@@ -75,6 +76,7 @@ export function pruned(
   }: Wanted = {},
 ): Promise<PruneReport> {
   return prune({
+    actor: TESTER,
     place: { storeUrl: backup.storeUrl, copies, keys: backup.keys },
     policy: { keepMs, bases: 1, graceMs },
     storeKeepMs,

@@ -189,6 +189,16 @@ test('no any, no enum, no skipped or exclusive test', () => {
   expect(wrong).toEqual([])
 })
 
+/** What of its process an operation may not look at by itself: the face that it was asked through looks, and hands it over. */
+const SURROUNDINGS = /process\.(?:env|argv|cwd)|\b(?:homedir|userInfo|hostname)\(/
+
+test('operations get their surroundings from whoever asks', () => {
+  const found = files('services/app').filter((file) =>
+    SURROUNDINGS.test(readFileSync(join(ROOT, file), 'utf8')),
+  )
+  expect(found).toEqual([])
+})
+
 test('every file says what it is for', () => {
   const silent = files('services').filter((file) => !readFileSync(join(ROOT, file), 'utf8').startsWith('/**'))
   expect(silent).toEqual([])

@@ -1,8 +1,10 @@
 /** The trace of a command is left where it can be, and never keeps anybody from restoring. */
+import { TESTER } from '../support/actor.ts'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { actorHere } from '../../services/cli/actor.ts'
 import { audit, LOCAL_AUDIT } from '../../services/app/operations/audit.ts'
 
 test('from a folder that this account cannot write, the trace goes to another one', async (context) => {
@@ -10,20 +12,32 @@ test('from a folder that this account cannot write, the trace goes to another on
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-audit-'))
   await chmod(folder, 0o755)
   const home = await mkdtemp(join(tmpdir(), 'tidemark-audit-home-'))
-  const before = { cwd: process.cwd(), home: process.env['HOME'] }
   await chmod(home, 0o777)
-  process.chdir(folder)
-  process.env['HOME'] = home
   process.seteuid!(54321)
   try {
-    const where = await audit({ unasked: [], audit: () => Promise.resolve(false) }, 'find', 'all tables')
+    const where = await audit(
+      { unasked: [], audit: () => Promise.resolve(false) },
+      { ...TESTER, traces: [folder, home] },
+      'find',
+      'all tables',
+    )
     expect(where).toBe(join(home, LOCAL_AUDIT))
-    expect(JSON.parse(await readFile(where, 'utf8'))).toMatchObject({ command: 'find', what: 'all tables' })
+    expect(JSON.parse(await readFile(where, 'utf8'))).toMatchObject({
+      operator: TESTER.name,
+      command: 'find',
+      what: 'all tables',
+    })
   } finally {
     process.seteuid!(0)
-    process.chdir(before.cwd)
-    process.env['HOME'] = before.home
     await rm(folder, { recursive: true })
     await rm(home, { recursive: true })
   }
+})
+
+test('who runs a command: as the environment names them, whoever became root, or the account', () => {
+  const name = (environment: Record<string, string>) => actorHere(environment).name
+  expect(name({ TIDEMARK_OPERATOR: 'ann (on call)', SUDO_USER: 'ann' })).toBe('ann (on call)')
+  expect(name({ SUDO_USER: 'ann' })).toBe('ann')
+  expect(name({})).toBe(userInfo().username)
+  expect(actorHere({}).traces).toEqual([process.cwd(), homedir(), tmpdir()])
 })

@@ -1,13 +1,12 @@
 /** Audit entries: in the ledger where it can be written, else in a local file, and the caller is told which. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
 import type { Repository } from '../../repository/repository.ts'
-import { operator } from './operator.ts'
+import type { Actor } from './actor.ts'
 
 const NOT_TAKEN: ReadonlySet<string> = new Set([
   'STORE_FULL',
@@ -40,14 +39,14 @@ export const LOCAL_AUDIT = 'tidemark-audit.log'
 /** @returns where the entry is: `ledger`, or the local file's path */
 export async function audit(
   repository: Pick<Repository, 'audit' | 'unasked'>,
+  actor: Actor,
   command: string,
   what: string,
 ): Promise<string> {
-  const who = operator()
   try {
     if (
       !(READS.has(command) && repository.unasked.length > 0) &&
-      (await repository.audit(command, what, who))
+      (await repository.audit(command, what, actor.name))
     )
       return 'ledger'
   } catch (error) {
@@ -55,14 +54,15 @@ export async function audit(
     if (!isNotTaken(error)) throw error
   }
   return leaveLocally(
-    `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: who, command, what })}\n`,
+    actor.traces,
+    `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: actor.name, command, what })}\n`,
   )
 }
 
-/** Here, or where this account can write at all: nobody is kept from restoring by the folder that he stands in. */
-async function leaveLocally(line: string): Promise<string> {
+/** Where this account can write at all. */
+async function leaveLocally(folders: readonly string[], line: string): Promise<string> {
   const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW
-  for (const folder of [process.cwd(), homedir(), tmpdir()]) {
+  for (const folder of folders) {
     const path = join(folder, LOCAL_AUDIT)
     const file = await open(path, flags, 0o600).catch(() => undefined)
     if (file === undefined) continue

@@ -5,10 +5,12 @@ import { COPY_MARK } from '../../formats/object-name.ts'
 import { headOf } from '../../repository/lineages.ts'
 import { compareHead, mirror, refuseLaterLineage } from '../../repository/mirror.ts'
 import { setOrphansAside } from '../../repository/orphans.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, openStore, takeBackCopies } from '../wiring/open-backup.ts'
 
 export interface CopyRequest {
+  readonly actor: Actor
   readonly from: BackupPlace
   readonly to: string
   readonly bandwidth: number | undefined
@@ -17,7 +19,7 @@ export interface CopyRequest {
 }
 
 /** Everything up to the head; goes on where an earlier run ended. Needs no key that opens anything. */
-export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyRequest): Promise<{
+export async function copyBackup({ from, to, actor, bandwidth, signal, onEntry }: CopyRequest): Promise<{
   readonly place: string
   readonly entries: bigint
   readonly copied: bigint
@@ -58,7 +60,7 @@ export async function copyBackup({ from, to, bandwidth, signal, onEntry }: CopyR
     copied: head - before,
     bytes,
     orphans: orphans === undefined ? 0 : Number(orphans.to - orphans.from + 1n),
-    audit: await audit(repository, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`),
+    audit: await audit(repository, actor, 'copy', `entries ${before + 1n} to ${head} to ${store.place}`),
   }
 }
 
@@ -80,7 +82,10 @@ function ofCopy(error: unknown, place: string): unknown {
  *
  * @throws TidemarkError COPY_AHEAD where another store that is given has more of the backup
  */
-export async function promote(place: BackupPlace): Promise<{
+export async function promote(
+  place: BackupPlace,
+  actor: Actor,
+): Promise<{
   readonly place: string
   readonly head: string
   readonly lineage: number
@@ -114,6 +119,7 @@ export async function promote(place: BackupPlace): Promise<{
   ledger.isCopy = false
   const said = await audit(
     repository,
+    actor,
     'promote',
     `${store.place}, lineage ${ledger.lineages.current}, from entry ${head + 1n} on`,
   )

@@ -30,13 +30,18 @@ export interface DoctorReport {
 /** @param options.scratch URL of an empty database in which the schema is tried */
 export async function doctor(
   config: Config,
-  options: { readonly scratch?: string | undefined; readonly signal?: AbortSignal } = {},
+  options: {
+    readonly scratch?: string | undefined
+    readonly signal?: AbortSignal
+    /** What libpq's environment says where the URL does not. */
+    readonly sslMode?: string | undefined
+  } = {},
 ): Promise<DoctorReport> {
   const signal = options.signal ?? new AbortController().signal
   const findings: Finding[] = []
   let notCovered: readonly string[] = []
   let tried: readonly Finding[] = []
-  const clear = clearDatabase(config.source.url, 'source', process.env['PGSSLMODE'])
+  const clear = clearDatabase(config.source.url, 'source', options.sslMode)
   if (clear !== undefined) findings.push(clear)
   const retention = retentionFinding(config)
   if (retention !== undefined) findings.push(retention)

@@ -9,11 +9,13 @@ import { type HistoryLine, readHistory } from '../../history/read-history.ts'
 import { readDdl } from '../../history/schema-at.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 
 export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace {
+  readonly actor: Actor
   readonly around: string | undefined
   readonly withinMinutes: number
 }
@@ -53,7 +55,7 @@ export async function find(options: FindOptions): Promise<FindReport> {
     to: formatInstant(centre + span),
     transactions,
     stores: troubles(),
-    audit: await audit(repository, 'find', options.table ?? 'all tables'),
+    audit: await audit(repository, options.actor, 'find', options.table ?? 'all tables'),
   }
 }
 
@@ -79,6 +81,7 @@ async function refuseUnknown(repository: Repository, table: string): Promise<voi
 }
 
 export interface ReadOptions extends BackupPlace {
+  readonly actor: Actor
   readonly table: string
   readonly from: string
   readonly to: string
@@ -119,7 +122,7 @@ export async function read(
       { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
     )
   }
-  const where = await audit(repository, 'read', `${table.schema}.${table.name}`)
+  const where = await audit(repository, options.actor, 'read', `${table.schema}.${table.name}`)
   let lines = 0
   for await (const line of readHistory(repository, table, from, to, options.key)) {
     await options.onLine(line)

@@ -19,6 +19,7 @@ import { parsePoint } from '../../history/point-text.ts'
 import { closes } from '../../repository/restorable.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from '../wiring/open-backup.ts'
 
@@ -54,6 +55,7 @@ function reports({ catalog }: Repository): HoldReport[] {
 }
 
 export interface HoldRequest {
+  readonly actor: Actor
   readonly place: BackupPlace
   readonly reason: string
   /** Points; from the beginning, and without an end, where they are not given. */
@@ -72,7 +74,15 @@ export interface HoldChange {
 }
 
 /** The ledger first: from then on nothing that it holds is retired. */
-export async function addHold({ place, reason, from, to, until, signal }: HoldRequest): Promise<HoldChange> {
+export async function addHold({
+  place,
+  actor,
+  reason,
+  from,
+  to,
+  until,
+  signal,
+}: HoldRequest): Promise<HoldChange> {
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write' })
   const [first] = repository.catalog.generations.filter((generation) => generation.bases.length > 0)
   if (first === undefined)
@@ -106,12 +116,17 @@ export async function addHold({ place, reason, from, to, until, signal }: HoldRe
   return {
     hold: reports(repository).find((hold) => hold.id === id)!,
     objects,
-    audit: await audit(repository, 'hold add', `${id}: ${reason}`),
+    audit: await audit(repository, actor, 'hold add', `${id}: ${reason}`),
   }
 }
 
 /** The objects first: what another hold needs stays held throughout. */
-export async function releaseHold(place: BackupPlace, id: string, signal: AbortSignal): Promise<HoldChange> {
+export async function releaseHold(
+  place: BackupPlace,
+  actor: Actor,
+  id: string,
+  signal: AbortSignal,
+): Promise<HoldChange> {
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const hold = reports(repository).find((one) => one.id === id)
   if (hold === undefined)
@@ -127,7 +142,7 @@ export async function releaseHold(place: BackupPlace, id: string, signal: AbortS
       ? await onObjects(repository, [body], false, signal, (name) => !needed.has(name))
       : []
   await repository.ledger.append({ kind: 'hold-released', id }, repository.signer)
-  return { hold, objects, audit: await audit(repository, 'hold release', id) }
+  return { hold, objects, audit: await audit(repository, actor, 'hold release', id) }
 }
 
 async function onObjects(

@@ -5,12 +5,14 @@ import { grantTo, readInstallation } from '../../engines/postgres/admin/install.
 import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
 import { connect } from '../../engines/postgres/session/session.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import type { Config } from '../config/config.ts'
 import { type Consent, requireConsent } from './consent.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
 
 export interface AdditionOptions {
+  readonly actor: Actor
   readonly config: Config
   /** An administrator's, where the role of the settings may not grant. */
   readonly sourceUrl: string | undefined
@@ -28,7 +30,7 @@ export interface Additions {
 
 /** @throws TidemarkError CONSENT_NEEDED, INSTALLATION_MISSING, SOURCE_CHANGED; what an anchor says that cannot be written */
 export async function addToBackup(options: AdditionOptions): Promise<Additions> {
-  const { config, grantTo: role } = options
+  const { config, actor, grantTo: role } = options
   const added = options.anchors.filter((url) => config.anchors?.includes(url) !== true)
   const opened = await openBackup({
     ...placeOf(config),
@@ -55,6 +57,7 @@ export async function addToBackup(options: AdditionOptions): Promise<Additions> 
     anchors: added,
     audit: await audit(
       repository,
+      actor,
       'init',
       [...(role === undefined ? [] : [`grant to ${role}`]), ...added].join(', '),
     ),

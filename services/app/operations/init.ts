@@ -1,4 +1,5 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
+import type { Actor } from './actor.ts'
 import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../../adapters/keys/key-folder.ts'
@@ -26,7 +27,6 @@ import { isProbe, ledgerName } from '../../formats/object-name.ts'
 import { Ledger } from '../../repository/ledger.ts'
 import { Repository } from '../../repository/repository.ts'
 import { openStore } from '../wiring/open-backup.ts'
-import { operator } from './operator.ts'
 import { examineStore } from './examine-store.ts'
 import { examineLog } from '../wiring/compose.ts'
 import { chosenLog, configText, type KafkaChoice } from '../config/chosen-settings.ts'
@@ -35,6 +35,7 @@ import { beginGeneration } from './generation.ts'
 import { refusalOf } from './refusal.ts'
 
 export interface InitOptions {
+  readonly actor: Actor
   readonly sourceUrl: string
   readonly storeUrl: string
   readonly keys: string
@@ -134,7 +135,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
         publication: installation.publication,
         reason: 'init',
       })
-      await repository.audit('init', `generation ${generation}`, operator())
+      await repository.audit('init', `generation ${generation}`, options.actor.name)
       await writeConfig(options, installation)
       return { findings: [...findings, ...ofLog], identities, generation, stream, mode }
     } catch (error) {

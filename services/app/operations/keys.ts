@@ -12,6 +12,7 @@ import { systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { madeAt } from '../../repository/keyring.ts'
 import type { Repository } from '../../repository/repository.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 
@@ -60,37 +61,48 @@ export interface RewrapReport {
 }
 
 /** A new recipient of our own takes the place of the others: every epoch key is sealed for it; no segment is written anew. */
-export async function rotateRecipient(place: BackupPlace, signal: AbortSignal): Promise<RewrapReport> {
+export async function rotateRecipient(
+  place: BackupPlace,
+  actor: Actor,
+  signal: AbortSignal,
+): Promise<RewrapReport> {
   const before = await openKeys(place.keys, 'writer')
   // Whoever cannot open the old epoch keys cannot seal them anew: asked before anything is made.
   await openKeys(place.keys, 'restore')
   const recipient = await newRecipient(place.keys, systemRandomness)
   for (const old of before.provider.recipients)
     await removeRecipient(place.keys, old.slice(old.indexOf(':') + 1))
-  return rewrap(place, recipient, 'keys rotate', signal)
+  return rewrap(place, actor, recipient, 'keys rotate', signal)
 }
 
 /** One more, for what is written from now on; and for what was written before, where the restore keys are at hand. */
 export async function addRecipientFile(
   place: BackupPlace,
+  actor: Actor,
   file: string,
   name: string,
   signal: AbortSignal,
 ): Promise<RewrapReport> {
-  return added(place, await addRecipient(place.keys, file, name), signal)
+  return added(place, actor, await addRecipient(place.keys, file, name), signal)
 }
 
 /** A key that never leaves its service. Where the epoch keys can be sealed anew for it, that also tries it. */
 export async function addServiceKey(
   place: BackupPlace,
+  actor: Actor,
   key: ServiceKey,
   name: string,
   signal: AbortSignal,
 ): Promise<RewrapReport> {
-  return added(place, await addServiceRecipient(place.keys, key, name), signal)
+  return added(place, actor, await addServiceRecipient(place.keys, key, name), signal)
 }
 
-async function added(place: BackupPlace, recipient: string, signal: AbortSignal): Promise<RewrapReport> {
+async function added(
+  place: BackupPlace,
+  actor: Actor,
+  recipient: string,
+  signal: AbortSignal,
+): Promise<RewrapReport> {
   const canOpen = await openKeys(place.keys, 'restore').then(
     () => true,
     (error: unknown) => {
@@ -98,19 +110,20 @@ async function added(place: BackupPlace, recipient: string, signal: AbortSignal)
       throw error
     },
   )
-  if (canOpen) return rewrap(place, recipient, 'keys add-recipient', signal)
+  if (canOpen) return rewrap(place, actor, recipient, 'keys add-recipient', signal)
   const { repository, keys } = await openBackup({ ...place, role: 'writer' })
   return {
     recipient,
     rewrapped: 0,
     recipients: reports(repository, keys.provider.recipients),
-    audit: await audit(repository, 'keys add-recipient', recipient),
+    audit: await audit(repository, actor, 'keys add-recipient', recipient),
   }
 }
 
 /** @returns what its private key still opens, and always will */
 export async function revokeRecipient(
   place: BackupPlace,
+  actor: Actor,
   name: string,
 ): Promise<{ readonly revoked: RecipientReport; readonly audit: string }> {
   const before = await openKeys(place.keys, 'writer')
@@ -132,12 +145,13 @@ export async function revokeRecipient(
   const revoked = reports(repository, keys.provider.recipients).find((report) => report.recipient === full)
   return {
     revoked: revoked ?? { recipient: full, epochKeys: 0, from: null, to: null, current: false },
-    audit: await audit(repository, 'keys revoke', full),
+    audit: await audit(repository, actor, 'keys revoke', full),
   }
 }
 
 async function rewrap(
   place: BackupPlace,
+  actor: Actor,
   recipient: string,
   command: string,
   signal: AbortSignal,
@@ -150,7 +164,7 @@ async function rewrap(
     await repository.keyring.rewrap(id, provider, repository.signer)
     rewrapped++
   }
-  const said = await audit(repository, command, recipient)
+  const said = await audit(repository, actor, command, recipient)
   await repository.leaveProof()
   return { recipient, rewrapped, recipients: reports(repository, provider.recipients), audit: said }
 }
@@ -176,6 +190,7 @@ export async function listSigners(place: BackupPlace): Promise<readonly SignerRe
 /** A new signing key for writers, or for keepers; those of before count up to the entry that says so, and no further. */
 export async function rotateSigner(
   place: BackupPlace,
+  actor: Actor,
   role: SignerRole,
 ): Promise<{
   readonly signer: string
@@ -199,7 +214,7 @@ export async function rotateSigner(
   const change = catalog.signerChanges.findLast((one) => one.body.add.some((added) => added.id === next.id))
   // As whoever signs from now on.
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
-  const said = await audit(repository, 'keys rotate-signer', next.id)
+  const said = await audit(repository, actor, 'keys rotate-signer', next.id)
   await repository.leaveProof()
   return {
     signer: next.id,

@@ -6,6 +6,7 @@ import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { comparePositions, parsePosition } from '../../core/position.ts'
 import type { Repository } from '../../repository/repository.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
@@ -32,7 +33,12 @@ export interface MarkReport {
 }
 
 /** @throws TidemarkError MARKER_EXISTS; as `requireSource` before anything is written: it would never get into the backup */
-export async function setMarker(config: Config, name: string, signal: AbortSignal): Promise<MarkReport> {
+export async function setMarker(
+  config: Config,
+  actor: Actor,
+  name: string,
+  signal: AbortSignal,
+): Promise<MarkReport> {
   if (!/^[A-Za-z0-9._-]{1,100}$/.test(name))
     throw new TidemarkError(
       'USAGE',
@@ -43,7 +49,7 @@ export async function setMarker(config: Config, name: string, signal: AbortSigna
   const before = repository.ledger.headNumber
   const inWindow = repository.catalog.generation?.base !== undefined
   const isRead = await writeMarker(config, repository, name)
-  const where = await audit(repository, 'mark', name)
+  const where = await audit(repository, actor, 'mark', name)
   const deadline = systemClock.elapsed() + (isRead ? WAIT_MS : UNREAD_WAIT_MS)
   let storeError: MarkReport['storeError'] = null
   for (;;) {

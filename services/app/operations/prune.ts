@@ -38,11 +38,13 @@ import {
   sizeBelow,
 } from '../../lifecycle/retention.ts'
 import { readTrim, writeTrim } from '../../repository/trim.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup, storesOf } from '../wiring/open-backup.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 
 export interface PruneOptions {
+  readonly actor: Actor
   readonly place: BackupPlace
   readonly policy: RetentionPolicy & { readonly graceMs: number }
   /** By the place's order of stores, the primary first: how long each keeps what it has; undefined for as long as the backup. */
@@ -83,7 +85,7 @@ function passOverFull(error: unknown): void {
 }
 
 export async function prune(options: PruneOptions): Promise<PruneReport> {
-  const { place, policy, confirmed, clock, signal } = options
+  const { place, actor, policy, confirmed, clock, signal } = options
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const { catalog, ledger } = repository
   const stores = storesOf(ledger.store)
@@ -165,12 +167,16 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     waiting,
     trims,
     cleared,
-    audit: confirmed ? await audit(repository, 'prune', what) : 'none: nothing was done',
+    audit: confirmed ? await audit(repository, actor, 'prune', what) : 'none: nothing was done',
   }
 }
 
 /** What was retired comes back, as long as it is there. */
-export async function undoPrune(place: BackupPlace, id: string): Promise<{ readonly audit: string }> {
+export async function undoPrune(
+  place: BackupPlace,
+  actor: Actor,
+  id: string,
+): Promise<{ readonly audit: string }> {
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const retirement = repository.catalog.retirements.find((one) => one.id === id)
   if (retirement === undefined || retirement.isRemoved)
@@ -180,7 +186,7 @@ export async function undoPrune(place: BackupPlace, id: string): Promise<{ reado
       { next: 'tidemark prune  (lists what is retired)' },
     )
   await repository.ledger.append({ kind: 'retire-undone', id }, repository.signer)
-  const said = await audit(repository, 'prune --undo', id)
+  const said = await audit(repository, actor, 'prune --undo', id)
   await repository.leaveProof()
   return { audit: said }
 }

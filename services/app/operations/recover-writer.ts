@@ -5,6 +5,7 @@ import { beginWriterFolder, bringRecipients, finishWriterFolder } from '../../ad
 import { systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Repository } from '../../repository/repository.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 
@@ -19,7 +20,7 @@ export interface RecoveredWriter {
 }
 
 /** @throws TidemarkError KEY_MISSING where no recipient of the backup can be sealed for; what opening throws */
-export async function recoverWriter(place: BackupPlace, out: string): Promise<RecoveredWriter> {
+export async function recoverWriter(place: BackupPlace, actor: Actor, out: string): Promise<RecoveredWriter> {
   const opened = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const { repository } = opened
   const { ledger, signer, catalog } = repository
@@ -46,7 +47,7 @@ export async function recoverWriter(place: BackupPlace, out: string): Promise<Re
   }
   await finishWriterFolder(out, next, { ...opened.keys.trust, signers: [...ledger.signers.trusted] })
   const change = catalog.signerChanges.findLast((one) => one.body.add.some((added) => added.id === next.id))
-  const said = await audit(repository, 'keys recover-writer', next.id)
+  const said = await audit(repository, actor, 'keys recover-writer', next.id)
   await repository.leaveProof()
   return {
     signer: next.id,

@@ -20,6 +20,7 @@ import { Rebuild, type RebuildEvents, type RebuildReport } from '../../rebuild/r
 import { attestationAt } from '../../rebuild/attest.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { anchorLines } from './anchor-lines.ts'
+import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { openTarget } from '../wiring/compose.ts'
 import { backupDialect } from '../wiring/dialect.ts'
@@ -28,6 +29,7 @@ import { RestoreHold } from './holds.ts'
 import { writeUnmade } from './unmade-file.ts'
 
 export interface RestoreOptions extends BackupPlace {
+  readonly actor: Actor
   readonly at: string
   readonly into: string | undefined
   readonly exceptTables: readonly string[]
@@ -121,7 +123,12 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       proof: null,
       anchors: anchorLines(opened),
       stores: troubles(),
-      audit: await audit(repository, 'restore --dry-run', `to ${positionText(point.position)}`),
+      audit: await audit(
+        repository,
+        options.actor,
+        'restore --dry-run',
+        `to ${positionText(point.position)}`,
+      ),
     }
   }
   const target = openTarget(options.into, point.generation, {
@@ -138,6 +145,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     await target.check(restoreId(plan))
     const where = await audit(
       repository,
+      options.actor,
       'restore',
       `to ${positionText(point.position)}, ${plan.tables.length} tables`,
     )

@@ -19,7 +19,7 @@ export function registerBackup(program: Command, run: Run): void {
             `  ${t.schema}.${t.name}: ${countText(t.rows)} rows, ${bytesText(t.bytes)}`,
           ),
         )
-        const where = await audit(repository, 'backup base', base.base)
+        const where = await audit(repository, context.actor, 'backup base', base.base)
         output.line(
           `Base ${base.base}: ${countText(base.rows)} rows, ${bytesText(base.bytes)}; of use for points from ${base.closing} on.`,
         )

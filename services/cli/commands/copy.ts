@@ -30,6 +30,7 @@ export function registerCopy(program: Command, run: Run): void {
         const progress = new Progress(output.json)
         const place = context.place()
         const report = await copyBackup({
+          actor: context.actor,
           from: options.from === undefined ? place : { ...place, storeUrl: options.from, copies: undefined },
           to: options.to,
           bandwidth: options.bandwidth,
@@ -69,7 +70,7 @@ export function registerCopy(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'from here on the old primary store, should it come back, holds a backup that nobody goes on with',
           )
-        const report = await promote(place)
+        const report = await promote(place, context.actor)
         output.line(
           `${report.place} is the primary store now: lineage ${report.lineage}, behind ledger entry ${report.head}.`,
         )

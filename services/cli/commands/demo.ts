@@ -14,6 +14,7 @@ export function registerDemo(program: Command, run: Run): void {
         const { runDemo } = await import('../../demo/demo.ts')
         await runDemo({
           folder: command.optsWithGlobals<{ folder: string }>().folder,
+          actor: context.actor,
           output: context.output,
           signal: context.signal,
         })

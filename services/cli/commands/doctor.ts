@@ -35,7 +35,7 @@ async function examineAll(context: Context, scratch: string | true | undefined):
   const { output } = context
   const config = context.configHere()
   const report = await withScratch(config.source.url, scratch, (url) =>
-    doctor(config, { scratch: url, signal: context.signal }),
+    doctor(config, { scratch: url, signal: context.signal, sslMode: context.sslMode }),
   )
   sayFindings(context, report)
   const refusal = refusalOf(report.findings)
@@ -54,7 +54,7 @@ async function examineSchemaAlone(
 ): Promise<void> {
   if (scratch === undefined) throw new TidemarkError('USAGE', '--source belongs to --scratch')
   const { output } = context
-  output.warn(clearDatabase(source, 'source', process.env['PGSSLMODE']))
+  output.warn(clearDatabase(source, 'source', context.sslMode))
   const tried = await withScratch(source, scratch, (url) =>
     examineSchemaOf(source, url ?? '', context.signal),
   )

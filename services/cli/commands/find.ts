@@ -31,6 +31,7 @@ export function registerFind(program: Command, run: Run): void {
         if (options.operation !== undefined && !OPERATIONS.includes(options.operation as Operation))
           throw new TidemarkError('USAGE', `--operation is one of ${OPERATIONS.join(', ')}`)
         const report = await find({
+          actor: context.actor,
           ...context.place(),
           around: options.around,
           withinMinutes: number(options.within, '--within'),

@@ -76,6 +76,7 @@ export function registerHold(program: Command, run: Run): void {
           until?: string
         }>()
         const change = await addHold({
+          actor: context.actor,
           place: context.place(),
           reason,
           from,
@@ -98,7 +99,7 @@ export function registerHold(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'what the hold keeps goes with the next prune, where retention does not keep it',
           )
-        const change = await releaseHold(context.place(), id, context.signal)
+        const change = await releaseHold(context.place(), context.actor, id, context.signal)
         say(context.output, change, 'taken from')
         context.output.result(change)
       }),

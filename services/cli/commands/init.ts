@@ -127,6 +127,7 @@ async function add(
       next: 'init with another --config',
     })
   const report = await addToBackup({
+    actor: context.actor,
     config,
     sourceUrl: options.source,
     grantTo: options.grantTo,
@@ -215,10 +216,11 @@ export function registerInit(program: Command, run: Run): void {
         if (!/^[a-z0-9_]{1,63}$/.test(options.name))
           throw new TidemarkError('USAGE', '--name has lower-case letters, digits and _ only')
         const { output } = context
-        output.warn(clearDatabase(source, 'source', process.env['PGSSLMODE']))
+        output.warn(clearDatabase(source, 'source', context.sslMode))
         const keys = options.keys ?? 'keys'
         const report = await withoutSettings(
           init({
+            actor: context.actor,
             sourceUrl: source,
             storeUrl: options.store,
             keys,
@@ -275,7 +277,12 @@ export function registerInit(program: Command, run: Run): void {
         if (config !== undefined) {
           try {
             const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
-            audited = await audit(repository, 'uninstall', removed?.stream ?? 'nothing was installed')
+            audited = await audit(
+              repository,
+              context.actor,
+              'uninstall',
+              removed?.stream ?? 'nothing was installed',
+            )
           } catch (error) {
             audited = `nowhere: ${asTidemarkError(error).message}`
           }

@@ -85,7 +85,7 @@ export function registerKeys(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'rotate makes a new private key in keys/restore, which restores need from then on',
           )
-        const report = await rotateRecipient(placeOf(context, command), context.signal)
+        const report = await rotateRecipient(placeOf(context, command), context.actor, context.signal)
         const { output } = context
         output.line(lines(report.recipients))
         output.line(
@@ -112,7 +112,7 @@ export function registerKeys(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'a process that still signs with the old key ends with SIGNER_REFUSED',
           )
-        const report = await rotateSigner(placeOf(context, command), role)
+        const report = await rotateSigner(placeOf(context, command), context.actor, role)
         const { output } = context
         output.line(
           `${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`,
@@ -137,7 +137,7 @@ export function registerKeys(program: Command, run: Run): void {
             'CONSENT_NEEDED',
             'a process that still signs with the key of the lost folder ends with SIGNER_REFUSED',
           )
-        const report = await recoverWriter(context.place(), out)
+        const report = await recoverWriter(context.place(), context.actor, out)
         const { output } = context
         output.line(
           `${out}/writer is made: ${report.signer} signs in the place of ${report.retired.join(', ')}.`,
@@ -181,16 +181,18 @@ export function registerKeys(program: Command, run: Run): void {
         const { signal } = context
         const report =
           file !== undefined
-            ? await addRecipientFile(place, file, name, signal)
+            ? await addRecipientFile(place, context.actor, file, name, signal)
             : kms !== undefined
               ? await addServiceKey(
                   place,
+                  context.actor,
                   { kms: { key: kms, ...(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint }) } },
                   name,
                   signal,
                 )
               : await addServiceKey(
                   place,
+                  context.actor,
                   {
                     vault: {
                       address: vault!,
@@ -217,7 +219,7 @@ export function registerKeys(program: Command, run: Run): void {
     .argument('<name>')
     .action(async (name: string, _, command: Command) =>
       run(command, async (context) => {
-        const { revoked, audit } = await revokeRecipient(placeOf(context, command), name)
+        const { revoked, audit } = await revokeRecipient(placeOf(context, command), context.actor, name)
         const { output } = context
         output.line(
           `Within a minute nothing more is sealed for ${revoked.recipient}, where \`tidemark up\` has this keys folder.`,

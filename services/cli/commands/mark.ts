@@ -12,7 +12,7 @@ export function registerMark(program: Command, run: Run): void {
     .argument('<name>')
     .action(async (name: string, _, command: Command) =>
       run(command, async (context) => {
-        const report = await setMarker(context.config(), name, context.signal)
+        const report = await setMarker(context.config(), context.actor, name, context.signal)
         const { output } = context
         if (!report.durable) {
           output.event({ event: 'marker', name, ...report })

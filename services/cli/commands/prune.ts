@@ -52,7 +52,7 @@ export function registerPrune(program: Command, run: Run): void {
         const { output } = context
         const place = context.place()
         if (undo !== undefined) {
-          const report = await undoPrune(place, undo)
+          const report = await undoPrune(place, context.actor, undo)
           output.line('Undone: everything before is part of the backup again.')
           output.result(report)
           return
@@ -65,6 +65,7 @@ export function registerPrune(program: Command, run: Run): void {
             next: 'retention: {keep: 90d, bases: 2, grace: 7d} in tidemark.yaml',
           })
         const report = await prune({
+          actor: context.actor,
           place,
           policy: config.retention,
           storeKeepMs: [config.storeKeepMs, ...(place.copies ?? []).map((copy) => copy.keep)],

@@ -19,6 +19,7 @@ export function registerRead(program: Command, run: Run): void {
       run(command, async (context) => {
         const options = command.optsWithGlobals<{ table: string; from: string; to: string; key?: string[] }>()
         const report = await read({
+          actor: context.actor,
           ...context.place(),
           ...options,
           onLine: (line) => writeSlowly(`${JSON.stringify(line)}\n`),

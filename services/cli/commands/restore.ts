@@ -96,6 +96,7 @@ export function registerRestore(program: Command, run: Run): void {
         context.warnOfTarget(options.into)
         const progress = new Progress(output.json)
         const report = await restore({
+          actor: context.actor,
           ...context.place(),
           at: options.at,
           into: options.into,

@@ -57,6 +57,7 @@ export function registerScrub(program: Command, run: Run): void {
         const bad = report.faults.filter((fault) => fault.outcome !== 'mended')
         const where = await audit(
           opened.repository,
+          context.actor,
           'scrub',
           `${report.faults.length} faults, ${report.faults.length - bad.length} mended`,
         )

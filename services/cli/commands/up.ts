@@ -5,7 +5,7 @@ import { audit } from '../../app/operations/audit.ts'
 import type { Config } from '../../app/config/config.ts'
 import { acceptedLoss } from '../../app/operations/accepted-loss.ts'
 import { garbageFindings, openBackup, placeOf } from '../../app/wiring/open-backup.ts'
-import { crashPoint } from '../../app/wiring/crash-point.ts'
+import { crashPoint } from '../crash-point.ts'
 import { createLogger } from '../../app/wiring/logger.ts'
 import { type Role, Up } from '../../app/daemon/up.ts'
 import type { UpEvent } from '../../app/daemon/up-events.ts'
@@ -139,13 +139,13 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         })
         for (const finding of [...keys.findings, ...garbageFindings(repository)]) output.warn(finding)
         const lost = anchored === undefined ? await acceptedLoss(anchors) : undefined
-        await audit(repository, name, 'start')
+        await audit(repository, context.actor, name, 'start')
         let lastProgress = 0
         const up = new Up({
           config,
           repository,
           role,
-          ...crashPoint(),
+          ...crashPoint(process.env),
           anchors,
           copies,
           lossAccepted: lost !== undefined,

@@ -50,6 +50,7 @@ export function registerVerify(program: Command, run: Run): void {
           )
         const where = await audit(
           repository,
+          context.actor,
           options.chain === true ? 'verify --chain' : 'verify',
           `${report.objects} objects`,
         )
@@ -76,7 +77,7 @@ async function compareWithSource(context: Context): Promise<void> {
     output.line(
       `${t.equal ? 'equal    ' : 'DIFFERENT'} ${t.table}: ${countText(t.sourceRows)} rows in the source, ${countText(t.backupRows)} in the backup`,
     )
-  const where = await audit(repository, 'verify --against-source', report.position)
+  const where = await audit(repository, context.actor, 'verify --against-source', report.position)
   if (!report.equal)
     throw new TidemarkError(
       'NOT_PROVEN',
