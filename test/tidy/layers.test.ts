@@ -27,6 +27,12 @@ const POSTGRES = inARow(
   'engines/postgres/source',
   'engines/postgres/target',
 )
+const MYSQL = inARow(
+  'engines/mysql/session',
+  'engines/mysql/events',
+  'engines/mysql/values',
+  'engines/mysql/binlog',
+)
 const KAFKA = inARow(
   'adapters/kafka/client',
   'adapters/kafka/records',
@@ -62,6 +68,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   rebuild: [...GROUND, 'repository', 'history'],
   lifecycle: [...GROUND, 'repository', 'history'],
   ...Object.fromEntries(Object.entries(POSTGRES).map(([room, before]) => [room, [...GROUND, ...before]])),
+  ...Object.fromEntries(Object.entries(MYSQL).map(([room, before]) => [room, [...GROUND, ...before]])),
   'engines/memory': GROUND,
   ...Object.fromEntries(ADAPTERS.map((adapter) => [adapter, GROUND])),
   ...Object.fromEntries(Object.entries(KAFKA).map(([room, before]) => [room, [...GROUND, ...before]])),

@@ -93,6 +93,27 @@ export async function fetchArchive(name: string, artifact: Coordinates, classifi
   return folder
 }
 
+/** A jar by itself; its path. */
+export async function fetchJarFile({ group, artifact, version }: Coordinates): Promise<string> {
+  const repository = join(CACHE, 'maven')
+  const jar = join(repository, ...group.split('.'), artifact, version, `${artifact}-${version}.jar`)
+  if (existsSync(jar)) return jar
+  console.log(`fetching ${artifact} ${version} (once; kept in ${repository})`)
+  await run(
+    'mvn',
+    [
+      '-B',
+      '-q',
+      `-Dmaven.repo.local=${repository}`,
+      'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get',
+      `-Dartifact=${group}:${artifact}:${version}`,
+      '-Dtransitive=false',
+    ],
+    { maxBuffer: 1 << 26 },
+  )
+  return jar
+}
+
 /** A jar that runs by itself, from the registry; its path. */
 export async function fetchRunnable(artifact: Coordinates, classifier: string): Promise<string> {
   const { group, artifact: name, version } = artifact
