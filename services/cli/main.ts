@@ -1,5 +1,6 @@
 /** The command line: parse, pick the command, map the error's code to the exit code. */
 import { Command, CommanderError } from 'commander'
+import '../app/wiring/error-codes.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { namedPasswords } from '../core/exposure.ts'
 import { OutputClosed, outliveReaders, outputFailure } from './closed-output.ts'

@@ -1,6 +1,6 @@
 /** What the leading compactor orders, and what is answered: signed, so that nobody else's are taken for them. */
 import { z } from 'zod'
-import { CODES, type ErrorCode } from '../core/error-codes.ts'
+import { isErrorCode } from '../core/error-codes.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import { count, position } from '../formats/entry-fields.ts'
 import { sealedObject, segmentObject } from '../formats/ledger-entry.ts'
@@ -104,7 +104,7 @@ export function answeredError({
   readonly code: string
   readonly message: string
 }): TidemarkError {
-  return new TidemarkError(code in CODES ? (code as ErrorCode) : 'INTERNAL', message)
+  return new TidemarkError(isErrorCode(code) ? code : 'INTERNAL', message)
 }
 
 export function errorAnswer(error: unknown): { readonly code: string; readonly message: string } {

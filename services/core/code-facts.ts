@@ -12,7 +12,3 @@ export interface CodeFacts {
 
 export const KEPT =
   'Everything that the ledger names is still there; nothing was acknowledged that is not durable.'
-
-/** What brings back what Tidemark had in the source, where somebody took it away. */
-export const MAKE_AGAIN =
-  'tidemark init --upgrade --source URL  (of the role that ran init: makes it again), then: tidemark up  (a new generation, with a new base)'

@@ -1,8 +1,9 @@
 /**
  * The codes of errors: for each the exit code, whether trying again can help, what it means for the data and the next
- * command to type.
+ * command to type. Those of one engine are declared in its folder and joined by the wiring: to the types by merging into
+ * `DeclaredCodes`, to the table by `joinCodes`.
  */
-import { type CodeFacts, KEPT as kept, MAKE_AGAIN } from './code-facts.ts'
+import { type CodeFacts, KEPT as kept } from './code-facts.ts'
 import { KEY_CODES } from './key-codes.ts'
 import { SCHEMA_CODES } from './schema-codes.ts'
 import { STORE_CODES } from './store-codes.ts'
@@ -55,12 +56,6 @@ export const CODES = {
     means: `${kept} WAL waits on the source, within its budget.`,
     next: 'see that the server runs and can be reached from here, or correct the source URL, then: tidemark doctor',
   },
-  SOURCE_BUSY: {
-    exit: 3,
-    retry: 'again',
-    means: `${kept} WAL waits on the source, within its budget.`,
-    next: 'wait; if it stays so, see who holds locks there (pg_locks, pg_stat_activity), then: tidemark doctor',
-  },
   SOURCE_LOGIN_REFUSED: {
     exit: 3,
     retry: 'person',
@@ -68,12 +63,6 @@ export const CODES = {
     next: 'correct user or password in the source URL, then: tidemark doctor',
   },
   SOURCE_UNSUITABLE: { exit: 3, retry: 'person', means: source, next: 'tidemark doctor' },
-  SOURCE_WAL_LEVEL: {
-    exit: 3,
-    retry: 'person',
-    means: source,
-    next: 'ALTER SYSTEM SET wal_level = logical; then restart the server',
-  },
   SOURCE_PRIVILEGE: {
     exit: 3,
     retry: 'person',
@@ -98,75 +87,12 @@ export const CODES = {
     means: `Nothing was acknowledged that is not stored. ${kept}`,
     next: 'set source.largestRow higher in tidemark.yaml, and give the process the memory: twice as much beside 512 MiB',
   },
-  SLOT_TAKEN: {
-    exit: 3,
-    retry: 'again',
-    means: `Another process reads the slot. ${kept}`,
-    next: 'stop the other Tidemark, or wait for its connection to end',
-  },
-  SLOT_LOST: {
-    exit: 3,
-    retry: 'person',
-    means:
-      'The source no longer keeps the WAL that was not yet stored. What is durable can be restored; after it there is a gap.',
-    next: 'tidemark up  (it starts a new generation with a new base)',
-  },
-  SLOT_MISSING: {
-    exit: 3,
-    retry: 'person',
-    means:
-      'There is no slot: somebody dropped it, a failover left it behind, or this is a copy of the source (staging, a clone). Nothing was read or written; what is durable can be restored.',
-    next: 'make sure that the URL leads to the database to protect; then: tidemark up --new-generation  (a gap, and a new base)',
-  },
   SOURCE_DIVERGED: {
     exit: 3,
     retry: 'person',
     means:
       'This source does not have what is stored: it was set back to an older state, or is a copy that went its own way. Nothing was read or acknowledged.',
     next: 'correct the source URL; or, to protect this database from now on: tidemark up --new-generation  (a gap, and a new base)',
-  },
-  SLOT_AHEAD: {
-    exit: 3,
-    retry: 'person',
-    means:
-      'The source was acknowledged with more than this ledger holds: either this is an older copy of the store, and the newer one has the rest; or somebody advanced the slot, and changes between the two are gone from it. Nothing was read.',
-    next: 'see that the store is the newest one (the right disk is mounted, no older copy lies in its place), then the same command; only where it is: tidemark up --new-generation  (a gap, and a new base)',
-  },
-  PUBLICATION_MISSING: {
-    exit: 3,
-    retry: 'person',
-    means: `The publication is gone, or was for a while: what was written then is not in the stream, and making it again brings nothing back. That is a gap of every table. ${kept}`,
-    next: MAKE_AGAIN,
-  },
-  PUBLICATION_UNSAFE: {
-    exit: 3,
-    retry: 'person',
-    means: `Changes are left out of the stream. What was written since then is a gap of every table, whatever is set right. ${kept}`,
-    next: MAKE_AGAIN,
-  },
-  INSTALLATION_MISSING: {
-    exit: 3,
-    retry: 'person',
-    means: `The schema tidemark is not in the source: somebody dropped it, or \`tidemark uninstall\` did. Schema changes are not recorded since then: a gap of every table. ${kept}`,
-    next: MAKE_AGAIN,
-  },
-  EVENT_TRIGGERS: {
-    exit: 3,
-    retry: 'person',
-    means: `Schema changes would not be recorded. Nothing was read. ${kept}`,
-    next: 'tidemark init --upgrade --source URL  (of the role that ran init: makes them again), then: tidemark up',
-  },
-  INSTALLATION_OLD: {
-    exit: 3,
-    retry: 'person',
-    means: `What an older Tidemark put into the source is not safe to go on with. Nothing was read. ${kept}`,
-    next: 'tidemark init --upgrade --source URL  (of the role that ran init)',
-  },
-  INSTALLATION_NEWER: {
-    exit: 3,
-    retry: 'person',
-    means: `The source was prepared by a newer Tidemark. Nothing was read. ${kept}`,
-    next: 'run the newer Tidemark',
   },
   PROTOCOL: { exit: 3, retry: 'person', means: kept, next: 'report this with the server version' },
   ...STORE_CODES,
@@ -376,8 +302,27 @@ export const CODES = {
   INTERNAL: { exit: 1, retry: 'person', means: kept, next: 'report this' },
 } as const satisfies Record<string, CodeFacts>
 
-export type ErrorCode = keyof typeof CODES
+/** A folder that has codes of its own merges its table into this. */
+export interface DeclaredCodes {}
+
+export type ErrorCode = keyof typeof CODES | keyof DeclaredCodes
+
+const table = new Map<string, CodeFacts>(Object.entries(CODES))
+
+/** Before the first error of theirs is asked what it means. Idempotent. */
+export function joinCodes(codes: Readonly<Record<keyof DeclaredCodes, CodeFacts>>): void {
+  for (const [code, facts] of Object.entries<CodeFacts>(codes)) table.set(code, facts)
+}
+
+/** Of a code that nobody joined nothing is known but that it is an error. */
+export function factsOf(code: ErrorCode): CodeFacts {
+  return table.get(code) ?? CODES.INTERNAL
+}
+
+export function allCodes(): readonly (readonly [string, CodeFacts])[] {
+  return [...table]
+}
 
 export function isErrorCode(code: string): code is ErrorCode {
-  return Object.hasOwn(CODES, code)
+  return table.has(code)
 }

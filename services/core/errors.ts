@@ -3,7 +3,7 @@
  * and secrets.
  */
 import type { Retry } from './code-facts.ts'
-import { CODES, type ErrorCode } from './error-codes.ts'
+import { type ErrorCode, factsOf } from './error-codes.ts'
 
 export class TidemarkError extends Error {
   readonly code: ErrorCode
@@ -25,16 +25,16 @@ export class TidemarkError extends Error {
   }
 
   get exitCode(): number {
-    return CODES[this.code].exit
+    return factsOf(this.code).exit
   }
   get retry(): Retry {
-    return CODES[this.code].retry
+    return factsOf(this.code).retry
   }
   get means(): string {
-    return this.#means ?? CODES[this.code].means
+    return this.#means ?? factsOf(this.code).means
   }
   get next(): string {
-    return this.#next ?? CODES[this.code].next
+    return this.#next ?? factsOf(this.code).next
   }
 }
 

@@ -1,5 +1,5 @@
 /** What commands say: lines for people, one JSON object per line for programs, the last one with `ok`. */
-import { CODES } from '../core/error-codes.ts'
+import { allCodes } from '../core/error-codes.ts'
 import type { TidemarkError } from '../core/errors.ts'
 import type { Finding } from '../core/finding.ts'
 import { stackOf } from '../core/mistake.ts'
@@ -64,7 +64,7 @@ export class Output {
 
 export function exitCodeTable(): string {
   const byExit = new Map<number, string[]>()
-  for (const [code, { exit }] of Object.entries(CODES)) byExit.set(exit, [...(byExit.get(exit) ?? []), code])
+  for (const [code, { exit }] of allCodes()) byExit.set(exit, [...(byExit.get(exit) ?? []), code])
   return [...byExit]
     .sort(([a], [b]) => a - b)
     .map(([exit, codes]) => `${String(exit).padStart(4)}  ${codes.join(', ')}`)

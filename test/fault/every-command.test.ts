@@ -9,7 +9,7 @@ import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CODES } from '../../services/core/error-codes.ts'
+import { isErrorCode } from '../../services/core/error-codes.ts'
 import { Backup } from '../support/backup.ts'
 import { byTurns } from '../support/by-turns.ts'
 import { commands } from '../support/commands.ts'
@@ -159,7 +159,7 @@ function faults({ code, signal, stdout, stderr, lingeredMs }: Ended): string[] {
   }
   const { ok, error } = last
   if (ok === true) return code === 0 ? found : [...found, `ok, and exit ${code}`]
-  if (error?.code === undefined || !Object.hasOwn(CODES, error.code) || error.code === 'INTERNAL')
+  if (error?.code === undefined || !isErrorCode(error.code) || error.code === 'INTERNAL')
     found.push(`not coded: ${said}`)
   if (code === 0) found.push(`exit 0 after ${error?.code}`)
   return found

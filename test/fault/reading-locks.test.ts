@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
 import { connect, connectionError } from '../../services/engines/postgres/session/session.ts'
-import { CODES } from '../../services/core/error-codes.ts'
+import { factsOf } from '../../services/core/error-codes.ts'
 import { Backup, oneVersion } from '../support/backup.ts'
 
 const SETUP = `CREATE TABLE a (id int); CREATE TABLE b (id int); CREATE TABLE c (id int);
@@ -59,7 +59,7 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
       const ended = await other.query('LOCK TABLE public.a').catch((error: unknown) => error)
       const error = connectionError(ended, 'source')
       expect(error.code).toBe('SOURCE_BUSY')
-      expect(CODES[error.code].retry).toBe('again')
+      expect(factsOf(error.code).retry).toBe('again')
       expect(error.message).toContain('deadlock detected (40P01)')
       await other.query('ROLLBACK')
       await waiting

@@ -11,7 +11,7 @@ const WORDS =
 
 /** As many as there were when this was counted. Lower the number with the words; it never goes up. */
 const LEFT: Readonly<Record<string, number>> = {
-  core: 47,
+  core: 39,
   formats: 22,
   repository: 3,
   history: 19,

@@ -1,4 +1,5 @@
 /** The wiring: settings to adapters to jobs. With `app/wiring/open-backup.ts` and `app/daemon/up.ts` the only place that knows adapters by name. */
+import './error-codes.ts'
 import { DirectChangeLog } from '../../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../../engines/postgres/source/postgres-source.ts'
 import { PostgresTarget, type TargetOptions } from '../../engines/postgres/target/postgres-target.ts'

@@ -1,4 +1,5 @@
 /** Opening a backup: its stores, its keys, its ledger, and what knows better. No source and no log: `compose.ts` wires those. */
+import './error-codes.ts'
 import { openStoreUrl } from '../../adapters/object-store/store-url.ts'
 import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../../adapters/keys/key-folder.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'

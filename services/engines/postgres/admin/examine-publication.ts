@@ -1,6 +1,6 @@
 /** What keeps the stream from being whole: the publication, the event triggers, and what is installed for both. */
 import type pg from 'pg'
-import { MAKE_AGAIN } from '../../../core/code-facts.ts'
+import { MAKE_AGAIN } from '../session/postgres-codes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
 

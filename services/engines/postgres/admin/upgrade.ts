@@ -3,7 +3,7 @@
  * be exploitable or record too little, so nothing is read through them.
  */
 import type pg from 'pg'
-import { MAKE_AGAIN } from '../../../core/code-facts.ts'
+import { MAKE_AGAIN } from '../session/postgres-codes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
 import { LIMITS } from '../../../core/limits.ts'
