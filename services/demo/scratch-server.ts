@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { connect } from '../engines/postgres/session/session.ts'
-import { scratchSourceOf } from '../app/operations/scratch.ts'
+import { openAdmin } from '../app/wiring/source-admin.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { EmbeddedPostgres, platformPackage } from './embedded-postgres.ts'
 
@@ -37,7 +37,7 @@ export class ScratchServer implements AsyncDisposable {
    * @throws TidemarkError SCHEMA_UNTRIED
    */
   static async start(sourceUrl: string): Promise<ScratchServer> {
-    const { serverVersion, encoding } = await scratchSourceOf(sourceUrl)
+    const { serverVersion, encoding } = await openAdmin({ url: sourceUrl }).server()
     const packageRoot = await packageFor(Math.trunc(serverVersion / 10_000))
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-scratch-'))
     let server: EmbeddedPostgres | undefined

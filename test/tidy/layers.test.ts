@@ -23,6 +23,7 @@ const POSTGRES = inARow(
   'engines/postgres/session',
   'engines/postgres/dialect',
   'engines/postgres/catalog',
+  'engines/postgres/snapshot',
   'engines/postgres/admin',
   'engines/postgres/source',
   'engines/postgres/target',

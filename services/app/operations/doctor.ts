@@ -1,14 +1,10 @@
 /** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { examinePartitioning } from '../../engines/postgres/admin/partition-identity.ts'
-import { examine } from '../../engines/postgres/admin/preflight.ts'
-import { readWholeSchema } from '../../engines/postgres/catalog/schema-reader.ts'
-import { connect, connectionError } from '../../engines/postgres/session/session.ts'
 import { clearDatabase } from '../../core/exposure.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isRowTooLarge, largestRowHere } from '../../core/row-limit.ts'
 import { asTidemarkError } from '../../core/errors.ts'
 import { examineLog } from '../wiring/compose.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { garbageFindings, openBackup, openStore, placeOf } from '../wiring/open-backup.ts'
 import { type Config, retentionFinding } from '../config/config.ts'
 import { ledgerName } from '../../formats/object-name.ts'
@@ -47,31 +43,19 @@ export async function doctor(
   if (retention !== undefined) findings.push(retention)
   findings.push(...examineRowLimit(config.source.largestRow))
   try {
-    const client = await connect({
-      url: config.source.url,
-      applicationName: APPLICATION_NAME,
-      role: 'source',
-    })
-    try {
-      findings.push(
-        ...(await examine(client, { publication: config.source.publication, slot: config.source.slot })),
-      )
-      if (config.kafka !== undefined)
-        findings.push(...(await examinePartitioning(client, config.kafka.partitionBy)))
-      // Its reader asks what Tidemark has in the source.
-      const isInstalled = findings.every(({ code }) => code !== 'INSTALLATION_MISSING')
-      const schema = isInstalled ? await readWholeSchema(client) : undefined
-      notCovered = schema?.notes ?? []
-      if (schema !== undefined && options.scratch !== undefined) {
-        const result = await examineSchema(client, schema.statements, options.scratch, signal)
-        tried = result.findings
-        notCovered = [...notCovered, ...result.notes]
-      }
-    } finally {
-      await client.end()
+    const admin = openAdmin(config.source)
+    findings.push(...(await admin.examine(config.kafka?.partitionBy)))
+    // Its reader asks what Tidemark has in the source.
+    const isInstalled = findings.every(({ code }) => code !== 'INSTALLATION_MISSING')
+    const schema = isInstalled ? await admin.schema() : undefined
+    notCovered = schema?.notes ?? []
+    if (schema !== undefined && options.scratch !== undefined) {
+      const result = await examineSchema(admin, schema.statements, options.scratch, signal)
+      tried = result.findings
+      notCovered = [...notCovered, ...result.notes]
     }
   } catch (error) {
-    findings.push(asFinding(connectionError(error, 'source')))
+    findings.push(asFinding(error))
   }
   for (const [url, use] of [
     [config.storeUrl, 'primary'] as const,

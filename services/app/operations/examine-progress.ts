@@ -1,18 +1,14 @@
 /** Whether what the source commits becomes durable: what `doctor` says of it, by the rule of `status --check`. */
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { connect } from '../../engines/postgres/session/session.ts'
-import { readSlot } from '../../engines/postgres/admin/slot.ts'
-import { systemClock } from '../../core/clock.ts'
 import type { Finding } from '../../core/finding.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Config } from '../config/config.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { overdue } from './protection.ts'
 import { askSource } from './status.ts'
 
 /** Between its tries a job has no connection: longer than the longest pause, and often enough to see a short try. */
 const UNREAD_MS = LIMITS.backoffMs[1] + 5_000
-const LOOK_MS = 200
 
 /** None where no generation has begun. @throws TidemarkError SOURCE_UNREACHABLE */
 export async function examineProgress(
@@ -23,10 +19,13 @@ export async function examineProgress(
   const { generation } = catalog
   if (generation === undefined) return []
   const { slot, known } = await askSource(source.url, generation)
+  const { publication } = generation.facts
+  const isReadSoon = (): Promise<boolean> =>
+    openAdmin({ url: source.url, slot: generation.facts.slot, publication }).isRead(UNREAD_MS, signal)
   const warn = (what: string, fix: string): Finding[] => [{ level: 'warn', code: 'NOT_PROTECTED', what, fix }]
   if (slot === null) return []
   const late = known === null ? undefined : overdue(known, roll.ageMs)
-  if (!slot.active && (late === undefined || !(await isReadSoon(source.url, slot.name, signal))))
+  if (!slot.active && (late === undefined || !(await isReadSoon())))
     return warn(
       `nobody reads the slot ${slot.name}: what the source commits now gets into the backup when tidemark up runs`,
       'tidemark up',
@@ -45,18 +44,4 @@ export async function examineProgress(
       fix: 'read what tidemark up says: each line of a retry names the code that keeps it waiting (so does curl -s http://HOST:PORT/protected, by http in tidemark.yaml)',
     },
   ]
-}
-
-async function isReadSoon(url: string, slot: string, signal: AbortSignal): Promise<boolean> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const until = systemClock.elapsed() + UNREAD_MS
-    while (systemClock.elapsed() < until) {
-      if ((await readSlot(client, slot))?.active === true) return true
-      await systemClock.sleep(LOOK_MS, signal)
-    }
-    return false
-  } finally {
-    await client.end()
-  }
 }

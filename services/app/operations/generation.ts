@@ -1,13 +1,5 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
-import type pg from 'pg'
-import { createSlot, dropSlot } from '../../engines/postgres/admin/install.ts'
-import { requirePublication } from '../../engines/postgres/admin/examine-publication.ts'
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { identifySource, refuseOther } from '../../engines/postgres/admin/same-source.ts'
-import { connect } from '../../engines/postgres/session/session.ts'
-import { requireInstallation } from '../../engines/postgres/admin/upgrade.ts'
-import type { ReadSchema } from '../../engines/postgres/catalog/read-schema.ts'
-import { readWholeSchema } from '../../engines/postgres/catalog/schema-reader.ts'
+import { identifySource } from '../../engines/postgres/admin/same-source.ts'
 import { systemRandomness } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
@@ -17,6 +9,7 @@ import { statementsDigest } from '../../formats/schema-change.ts'
 import type { Gap } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Config } from '../config/config.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 
 export interface GenerationRequest {
   readonly repository: Repository
@@ -33,66 +26,45 @@ export interface GenerationRequest {
 /** A slot of this name that no generation names is dropped and made anew: nothing can rest on it. */
 export async function beginGeneration(request: GenerationRequest): Promise<number> {
   const { repository, url, slot, publication, reason } = request
-  const identity = await identifySource(url)
   const before = repository.catalog.generation
-  if (before !== undefined && request.isChosen !== true) refuseOther(identity, before.facts)
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    // Before anything is made: a stream without these would have holes that nobody sees.
-    await requireInstallation(client)
-    await requirePublication(client, publication)
-    await dropSlot(client, slot)
-    // All tables are read anew: what somebody did to the publication before is past. Not earlier: as long as the slot is there,
-    // the generation before may go on, and has to find it.
-    await client.query('SELECT tidemark.note_publication()')
-    const consistentPoint = await createSlot(url, slot, identity.serverVersion)
-    const { nextXid, facts } = await readBehindSlot(client).catch(async (error: unknown) => {
-      // No generation names it yet: left behind, it would hold the source's WAL for ever.
-      await dropSlot(client, slot).catch(() => undefined)
-      throw error
-    })
-    const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
-    await repository.append({
-      kind: 'generation',
-      generation,
-      systemId: identity.systemId,
-      databaseOid: identity.databaseOid,
-      database: identity.database,
-      encoding: identity.encoding,
-      serverVersion: identity.serverVersion,
-      timeline: identity.timeline,
-      slot,
-      publication,
-      consistentPoint: positionText(consistentPoint),
-      nextXid,
-      reason,
-    })
-    const sealed = await repository.seal(
-      schemaName(generation, consistentPoint, repository.nonce()),
-      Buffer.from(JSON.stringify(facts), 'utf8'),
-      { kind: 'schema', generation: String(generation) },
-    )
-    await repository.put(sealed)
-    await repository.append({
-      kind: 'schema',
-      generation,
-      at: positionText(consistentPoint),
-      snapshot: facts.snapshot,
-      reading: facts.reading,
-      digest: statementsDigest(facts.statements),
-      object: sealed.object,
-    })
-    return generation
-  } finally {
-    await client.end()
-  }
-}
-
-async function readBehindSlot(client: pg.Client): Promise<{ nextXid: string; facts: ReadSchema }> {
-  const { rows } = await client.query<{ x: string }>(
-    'SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS x',
+  const expected = before === undefined || request.isChosen === true ? undefined : before.facts
+  const { identity, consistentPoint, firstTransaction, facts } = await openAdmin({
+    url,
+    slot,
+    publication,
+  }).begin(expected)
+  const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
+  await repository.append({
+    kind: 'generation',
+    generation,
+    systemId: identity.systemId,
+    databaseOid: identity.databaseOid,
+    database: identity.database,
+    encoding: identity.encoding,
+    serverVersion: identity.serverVersion,
+    timeline: identity.timeline,
+    slot,
+    publication,
+    consistentPoint: positionText(consistentPoint),
+    nextXid: firstTransaction,
+    reason,
+  })
+  const sealed = await repository.seal(
+    schemaName(generation, consistentPoint, repository.nonce()),
+    Buffer.from(JSON.stringify(facts), 'utf8'),
+    { kind: 'schema', generation: String(generation) },
   )
-  return { nextXid: rows[0]?.x ?? '0', facts: await readWholeSchema(client) }
+  await repository.put(sealed)
+  await repository.append({
+    kind: 'schema',
+    generation,
+    at: positionText(consistentPoint),
+    snapshot: facts.snapshot,
+    reading: facts.reading,
+    digest: statementsDigest(facts.statements),
+    object: sealed.object,
+  })
+  return generation
 }
 
 /** The old generation ends in a hole that stands in the ledger before the new one does. */

@@ -1,7 +1,4 @@
 /** `mark`: a row in our marker table, so that it has a place in the stream like any transaction. */
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { connect, connectionError } from '../../engines/postgres/session/session.ts'
-import { readSlot } from '../../engines/postgres/admin/slot.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { comparePositions, parsePosition } from '../../core/position.ts'
@@ -11,6 +8,7 @@ import { audit } from './audit.ts'
 import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
 import type { Config } from '../config/config.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { shellWord } from '../../core/shell-word.ts'
 
 const WAIT_MS = 20_000
@@ -108,16 +106,8 @@ async function writeMarker(config: Config, repository: Repository, name: string)
   if (generation === undefined)
     throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
   await requireSource(askedSource(config), repository)
-  const client = await connect({ url: config.source.url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const { slot: slotName } = generation.facts
-    await client.query('INSERT INTO tidemark.marker (name) VALUES ($1)', [name])
-    return (await readSlot(client, slotName))?.active === true
-  } catch (error) {
-    throw connectionError(error, 'source')
-  } finally {
-    await client.end()
-  }
+  const { slot, publication } = generation.facts
+  return openAdmin({ url: config.source.url, slot, publication }).mark(name)
 }
 
 /** What is true of a marker that is in the source, and not in the backup yet. */

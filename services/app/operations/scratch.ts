@@ -3,14 +3,12 @@
  * with what was read, so that what does not come back as it is is known before the night. Its code runs by the rules of a
  * restore; `up` never does this. It needs neither configuration nor store nor keys.
  */
-import type pg from 'pg'
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
 import { PostgresTarget } from '../../engines/postgres/target/postgres-target.ts'
-import { readWholeSchema } from '../../engines/postgres/catalog/schema-reader.ts'
 import { ScratchReading } from '../../engines/postgres/target/scratch-reading.ts'
-import { connect, connectionError } from '../../engines/postgres/session/session.ts'
 import { backupDialect } from '../wiring/dialect.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
+import type { SourceAdmin } from '../../core/ports/source-admin.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
 import { type SchemaDifference, schemaDifferences } from '../../rebuild/compare-schema.ts'
@@ -25,51 +23,25 @@ export interface ScratchReport {
   readonly notes: readonly string[]
 }
 
-/** What a scratch server has to fit. */
-export interface ScratchSource {
-  readonly systemId: string
-  readonly databaseOid: number
-  readonly encoding: string
-  readonly serverVersion: number
-}
-
 /** A source by its URL alone, and what its reader does not cover. */
 export async function examineSchemaOf(
   sourceUrl: string,
   url: string,
   signal: AbortSignal,
 ): Promise<ScratchReport> {
-  const client = await connect({ url: sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const installed = await client.query<{ is: boolean }>(
-      `SELECT to_regnamespace('tidemark') IS NOT NULL AS is`,
-    )
-    if (installed.rows[0]?.is !== true)
-      throw new TidemarkError('SOURCE_UNSUITABLE', 'nothing of Tidemark is in this database', {
-        next: 'tidemark init --source URL --store URL',
-      })
-    const { statements, notes } = await readWholeSchema(client)
-    const tried = await examineSchema(client, statements, url, signal)
-    return { findings: tried.findings, notes: [...notes, ...tried.notes] }
-  } catch (error) {
-    throw connectionError(error, 'source')
-  } finally {
-    await client.end()
-  }
-}
-
-export async function scratchSourceOf(sourceUrl: string): Promise<ScratchSource> {
-  const client = await connect({ url: sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    return await identify(client)
-  } finally {
-    await client.end()
-  }
+  const admin = openAdmin({ url: sourceUrl })
+  const schema = await admin.schema()
+  if (schema === undefined)
+    throw new TidemarkError('SOURCE_UNSUITABLE', 'nothing of Tidemark is in this database', {
+      next: 'tidemark init --source URL --store URL',
+    })
+  const tried = await examineSchema(admin, schema.statements, url, signal)
+  return { findings: tried.findings, notes: [...schema.notes, ...tried.notes] }
 }
 
 /** @param url an empty database of another server, which is left filled */
 export async function examineSchema(
-  source: pg.Client,
+  source: SourceAdmin,
   statements: readonly SchemaStatement[],
   url: string,
   signal: AbortSignal,
@@ -77,14 +49,14 @@ export async function examineSchema(
   let target: PostgresTarget | undefined
   let reading: ScratchReading | undefined
   try {
-    const identity = await identify(source)
-    target = new PostgresTarget({ url, source: identity })
+    const server = await source.server()
+    target = new PostgresTarget({ url, source: server })
     await target.check(RESTORE_ID)
     reading = await ScratchReading.open(url)
     const unmade = await trySchema(target, backupDialect.schemas, statements, RESTORE_ID, signal)
     const made = await reading.read()
     const isSameMajor =
-      Math.trunc(reading.serverVersion / 10_000) === Math.trunc(identity.serverVersion / 10_000)
+      Math.trunc(reading.serverVersion / 10_000) === Math.trunc(server.serverVersion / 10_000)
     const refused = new Set(unmade.map(({ object }) => object))
     const differences = schemaDifferences(
       statements,
@@ -134,15 +106,6 @@ export function scratchEnd(findings: readonly Finding[]): TidemarkError | undefi
   if (first.code === 'SCHEMA_UNMADE' || first.code === 'SCHEMA_DIFFERS')
     return new TidemarkError(first.code, what)
   return new TidemarkError('SCHEMA_UNTRIED', what, { next: first.fix })
-}
-
-async function identify(client: pg.Client): Promise<ScratchSource> {
-  const { rows } = await client.query<ScratchSource>(
-    `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS "systemId", d.oid::int8::float8 AS "databaseOid", pg_encoding_to_char(d.encoding) AS encoding, current_setting('server_version_num')::int AS "serverVersion"
-       FROM pg_database d WHERE d.datname = current_database()`,
-  )
-  if (rows[0] === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
-  return rows[0]
 }
 
 /** Extensions, collations and libraries are what a server brings: one that lacks them says nothing of a restore elsewhere. */

@@ -1,12 +1,10 @@
 /** How the backup stands: what is durable, how far behind the source it is, and how long the source's WAL budget lasts. */
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { connect } from '../../engines/postgres/session/session.ts'
-import { readSlot } from '../../engines/postgres/admin/slot.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
-import { parsePosition, type Position } from '../../core/position.ts'
+import type { Position } from '../../core/position.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { type DamageReport, readDamage } from './damage-report.ts'
 import { type AskedSource, examineSource } from './examine-source.ts'
 import { type Known, knownOf } from './protection.ts'
@@ -48,8 +46,6 @@ export interface StatusReport {
   /** Why there are no figures of the source; or why `up` will not go on with it. */
   readonly sourceError: { readonly code: string; readonly message: string } | null
 }
-
-const RATE_SAMPLE_MS = 500
 
 export async function readStatus(
   repository: Repository,
@@ -105,40 +101,24 @@ export interface LiveSource {
 }
 
 export async function askSource(url: string, generation: Generation): Promise<LiveSource> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const head = async (): Promise<Position> =>
-      parsePosition(
-        (await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')).rows[0]?.lsn ?? '',
-      )
-    const first = await head()
-    const startedAt = systemClock.elapsed()
-    await systemClock.sleep(RATE_SAMPLE_MS)
-    const now = await head()
-    const walBytesPerSecond = Math.round(Number(now - first) / ((systemClock.elapsed() - startedAt) / 1000))
-    const slot = await readSlot(client, generation.facts.slot)
-    const safe = slot?.safeBytes
-    const clock = await client.query<{ now: string }>(
-      `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::text AS now`,
-    )
-    return {
-      lag: lagOf(now, generation, systemClock.now()),
-      known: generation.base === undefined ? null : knownOf(generation, Number(clock.rows[0]?.now)),
-      budget:
-        slot === undefined
-          ? null
-          : {
-              bytes: safe ?? null,
-              walBytesPerSecond,
-              seconds:
-                safe === undefined || walBytesPerSecond === 0
-                  ? null
-                  : Math.max(0, Math.round(safe / walBytesPerSecond)),
-            },
-      slot: slot === undefined ? null : { name: slot.name, active: slot.active, walStatus: slot.walStatus },
-    }
-  } finally {
-    await client.end()
+  const { slot, publication } = generation.facts
+  const { head, bytesPerSecond, now, held } = await openAdmin({ url, slot, publication }).lag()
+  const safe = held?.safeBytes
+  return {
+    lag: lagOf(head, generation, systemClock.now()),
+    known: generation.base === undefined ? null : knownOf(generation, now),
+    budget:
+      held === undefined
+        ? null
+        : {
+            bytes: safe ?? null,
+            walBytesPerSecond: bytesPerSecond,
+            seconds:
+              safe === undefined || bytesPerSecond === 0
+                ? null
+                : Math.max(0, Math.round(safe / bytesPerSecond)),
+          },
+    slot: held === undefined ? null : { name: held.name, active: held.active, walStatus: held.walStatus },
   }
 }
 

@@ -1,5 +1,4 @@
 /** Verification: the chain, every object's bytes, whether the keys open them; and the source itself at one exact LSN. */
-import { digestSource } from '../../engines/postgres/source/source-digest.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { SideBySide } from '../../core/side-by-side.ts'
@@ -13,6 +12,7 @@ import { proveObject } from '../../repository/keyring.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { backupDialect } from '../wiring/dialect.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 
 interface Damage {
   readonly entry: string
@@ -135,13 +135,8 @@ export async function verifyAgainstSource(
 ): Promise<AttestationReport> {
   const generation = repository.catalog.generation
   if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
-  const { at, tables: source } = await digestSource({
-    url,
-    clock: systemClock,
-    randomness: systemRandomness,
-    signal,
-    ...(onSnapshot === undefined ? {} : { onSnapshot }),
-  })
+  const { slot, publication } = generation.facts
+  const { at, tables: source } = await openAdmin({ url, slot, publication }).attest(signal, onSnapshot)
   const deadline = systemClock.elapsed() + CATCH_UP_MS
   while (comparePositions(generation.end, at) < 0) {
     if (systemClock.elapsed() > deadline) {

@@ -7,7 +7,7 @@ import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../..
 import { rowTooLarge } from '../../../core/row-limit.ts'
 import { ByteSink } from '../../../core/byte-sink.ts'
 import type { TupleEncoder } from './tuple-encoder.ts'
-import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from './pinned-table.ts'
+import { type CatalogNow, pinTable, proveName, type SeenTable, TableMoved } from '../snapshot/pinned-table.ts'
 import { sqlState } from '../session/session.ts'
 import type { WireSession } from '../session/wire-session.ts'
 

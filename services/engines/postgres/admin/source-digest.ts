@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
-import type { Position } from '../../../core/position.ts'
+import type { SourceDigest, SourceDigests } from '../../../core/ports/source-admin.ts'
 import { digestSql } from '../session/digest.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import {
@@ -12,24 +12,9 @@ import {
   proveName,
   type SeenTable,
   TableMoved,
-} from './pinned-table.ts'
+} from '../snapshot/pinned-table.ts'
 import { connect, connectionError } from '../session/session.ts'
-import { beginUnder, exportSnapshot } from './snapshot.ts'
-
-interface SourceDigest {
-  readonly oid: number
-  readonly schema: string
-  readonly name: string
-  readonly rows: string
-  readonly digest: string
-}
-
-export interface SourceDigests {
-  /** Transactions with commit LSN below this are in the digests, all others are not. */
-  readonly at: Position
-  /** By `schema.name`. */
-  readonly tables: ReadonlyMap<string, SourceDigest>
-}
+import { beginUnder, exportSnapshot } from '../snapshot/exported-snapshot.ts'
 
 export interface DigestOptions {
   readonly url: string

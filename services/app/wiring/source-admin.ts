@@ -1,0 +1,19 @@
+/** What is asked of a source beside its stream, wired. */
+import { PostgresAdmin } from '../../engines/postgres/admin/postgres-admin.ts'
+import { systemClock, systemRandomness } from '../../core/clock.ts'
+import type { SourceAdmin } from '../../core/ports/source-admin.ts'
+
+/** By the settings, by what a generation says of its source, or by its URL alone. */
+export function openAdmin(source: {
+  readonly url: string
+  readonly slot?: string
+  readonly publication?: string
+}): SourceAdmin {
+  const { url, slot, publication } = source
+  return new PostgresAdmin({
+    url,
+    ...(slot === undefined || publication === undefined ? {} : { names: { slot, publication } }),
+    clock: systemClock,
+    randomness: systemRandomness,
+  })
+}
