@@ -5,35 +5,17 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type mysql from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Gtid } from '../../services/engines/mysql/events/begin.ts'
-import { dumpBinlog, type ExecutedGtids } from '../../services/engines/mysql/binlog/dump.ts'
-import { MariadbGtids, MysqlGtids } from '../../services/engines/mysql/events/gtid.ts'
+import { dumpBinlog } from '../../services/engines/mysql/binlog/dump.ts'
+import { readExecuted } from '../../services/engines/mysql/binlog/executed.ts'
+import { type ExecutedGtids, type Gtid, withGtid } from '../../services/engines/mysql/events/gtid.ts'
 import { NULL_VALUE, readImage } from '../../services/engines/mysql/binlog/rows.ts'
 import { type BinlogItem, readTransactions } from '../../services/engines/mysql/binlog/transactions.ts'
-import { connect, type OpenSession } from '../../services/engines/mysql/session/connect.ts'
+import { connect } from '../../services/engines/mysql/session/connect.ts'
 import { readValue } from '../../services/engines/mysql/values/value.ts'
 import { type Flavour, type MysqlBench, startMysql, whyNoMysql } from '../support/parts/mysql.ts'
 
 const LARGEST = 1 << 26
-
-async function executed({ connection, server }: OpenSession): Promise<ExecutedGtids> {
-  const variable = server.flavour === 'mariadb' ? '@@gtid_binlog_pos' : '@@gtid_executed'
-  const [rows] = await connection.query<mysql.RowDataPacket[]>(`SELECT ${variable} AS gtids`)
-  const text = String(rows[0]?.['gtids'])
-  return server.flavour === 'mariadb'
-    ? { flavour: 'mariadb', set: MariadbGtids.parse(text) }
-    : { flavour: 'mysql', set: MysqlGtids.parse(text) }
-}
-
-function withGtid(known: ExecutedGtids, gtid: Gtid): ExecutedGtids {
-  if (known.flavour === 'mysql' && gtid.flavour === 'mysql')
-    return { flavour: 'mysql', set: known.set.with(gtid.source, gtid.number) }
-  if (known.flavour === 'mariadb' && gtid.flavour === 'mariadb')
-    return { flavour: 'mariadb', set: known.set.with(gtid) }
-  throw new Error('of the other server')
-}
 
 /** One line for each thing that happens: what a reader of the log learns. */
 function shown(item: BinlogItem): string[] {
@@ -124,7 +106,7 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
     const { connection } = session
     try {
       for (const sql of [...setup, 'CREATE TABLE last (id int)']) await connection.query(sql)
-      const from = await executed(session)
+      const from = await readExecuted(session)
       for (const sql of [
         ...statements,
         'SET SESSION sql_log_bin = 1',
@@ -275,7 +257,7 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
       try {
         await connection.query('CREATE TABLE t (id int PRIMARY KEY AUTO_INCREMENT, v longtext)')
         await connection.query('CREATE TABLE last (id int)')
-        const from = await executed(session)
+        const from = await readExecuted(session)
         await connection.query('BEGIN')
         for (let i = 0; i < 3; i++)
           await connection.query(`INSERT INTO t (v) VALUES (REPEAT('z', 3000000)), ('short')`)

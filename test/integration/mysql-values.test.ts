@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import mysql from 'mysql2/promise'
 import { describe, expect, test } from 'vitest'
-import { dumpBinlog, type ExecutedGtids } from '../../services/engines/mysql/binlog/dump.ts'
+import { dumpBinlog } from '../../services/engines/mysql/binlog/dump.ts'
+import { readExecuted } from '../../services/engines/mysql/binlog/executed.ts'
 import { EVENT } from '../../services/engines/mysql/events/event.ts'
-import { MariadbGtids, MysqlGtids } from '../../services/engines/mysql/events/gtid.ts'
+import type { ExecutedGtids } from '../../services/engines/mysql/events/gtid.ts'
 import {
   ABSENT,
   NULL_VALUE,
@@ -18,7 +19,8 @@ import {
   requireColumns,
 } from '../../services/engines/mysql/binlog/rows.ts'
 import { readTableMap, type TableMap } from '../../services/engines/mysql/events/table-map.ts'
-import { connect, type OpenSession } from '../../services/engines/mysql/session/connect.ts'
+import { openSnapshot } from '../../services/engines/mysql/copy/snapshot.ts'
+import { connect } from '../../services/engines/mysql/session/connect.ts'
 import { readValue } from '../../services/engines/mysql/values/value.ts'
 import { type Flavour, type MysqlBench, startMysql, whyNoMysql } from '../support/parts/mysql.ts'
 
@@ -136,15 +138,6 @@ const MARIADB_BYTES: readonly Case[] = [
 /** As the log brought it, in the order of the ids. */
 type Value = string | Buffer | null
 
-async function executed({ connection, server }: OpenSession): Promise<ExecutedGtids> {
-  const variable = server.flavour === 'mariadb' ? '@@gtid_binlog_pos' : '@@gtid_executed'
-  const [rows] = await connection.query<mysql.RowDataPacket[]>(`SELECT ${variable} AS gtids`)
-  const text = String(rows[0]?.['gtids'])
-  return server.flavour === 'mariadb'
-    ? { flavour: 'mariadb', set: MariadbGtids.parse(text) }
-    : { flavour: 'mysql', set: MysqlGtids.parse(text) }
-}
-
 const LAST = 'over_and_out'
 
 /** The second column of every table of the database, up to the table that ends it. */
@@ -209,7 +202,7 @@ async function compare(bench: MysqlBench, cases: readonly Case[]): Promise<void>
   const session = await connect(url)
   const { connection } = session
   try {
-    const from = await executed(session)
+    const from = await readExecuted(session)
     const names = cases.map((_, i) => `m${i}`)
     for (const [i, [type, ...values]] of cases.entries()) {
       await connection.query(`CREATE TABLE ${names[i]} (id int PRIMARY KEY AUTO_INCREMENT, v ${type} NULL)`)
@@ -231,6 +224,15 @@ async function compare(bench: MysqlBench, cases: readonly Case[]): Promise<void>
         ).toEqual(server.map((hex) => hex && BigInt(`0x${hex}`)))
       else expect(own, type).toEqual(server)
     }
+    // A copy of the table has the very bytes that the log had.
+    const tables = names.map((name) => ({ schema: 'matrix', name }))
+    const snapshot = await openSnapshot(url, tables, 1 << 26)
+    for (const [i, [type]] of cases.entries()) {
+      const copied: (string | null)[] = []
+      for await (const [, value] of snapshot.rows(tables[i]!)) copied.push(hexOf(value!))
+      expect(copied, type).toEqual(found.get(names[i]!)?.map(hexOf))
+    }
+    await snapshot.close()
   } finally {
     await connection.end()
   }

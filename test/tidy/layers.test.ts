@@ -33,6 +33,7 @@ const MYSQL = inARow(
   'engines/mysql/events',
   'engines/mysql/values',
   'engines/mysql/binlog',
+  'engines/mysql/copy',
 )
 const KAFKA = inARow(
   'adapters/kafka/client',

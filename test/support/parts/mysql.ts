@@ -46,6 +46,8 @@ export async function startMysql(flavour: Flavour, folder: string): Promise<Mysq
     ...program.where,
     ...(process.getuid?.() === 0 ? ['--user=root'] : []),
     `--datadir=${data}`,
+    // Two servers that are set up at once would take away each other's.
+    `--tmpdir=${folder}`,
   ]
   await initialize(flavour, program, common, folder, data)
   const port = await freePort()

@@ -1,16 +1,10 @@
 /** Asks a server for its binlog, as a replica does, and yields the events with their checksums proven. */
-import type { Socket } from 'node:net'
 import { TidemarkError } from '../../../core/errors.ts'
-import type { OpenSession } from '../session/connect.ts'
-import { takeSocket } from '../session/connect.ts'
-import { readPackets, sendCommand } from '../session/packets.ts'
-import { ByteCursor } from '../events/byte-cursor.ts'
+import { type OpenSession, takeLine } from '../session/connect.ts'
+import type { PacketLine } from '../session/packets.ts'
+import { refusalOf } from '../session/result-rows.ts'
 import { type BinlogEvent, type Checksum, checksumBehind, EVENT, readEvent } from '../events/event.ts'
-import type { MariadbGtids, MysqlGtids } from '../events/gtid.ts'
-
-export type ExecutedGtids =
-  | { readonly flavour: 'mysql'; readonly set: MysqlGtids }
-  | { readonly flavour: 'mariadb'; readonly set: MariadbGtids }
+import type { ExecutedGtids } from '../events/gtid.ts'
 
 export interface DumpRequest {
   /** What was read already: everything else that the server has comes. */
@@ -48,25 +42,26 @@ export async function* dumpBinlog(
   signal: AbortSignal,
 ): AsyncGenerator<BinlogEvent> {
   await announce(session, request)
-  const socket = takeSocket(session)
-  const stop = (): void => void socket.destroy()
+  const line = takeLine(session, request.largest)
+  const stop = (): void => line.close()
   signal.addEventListener('abort', stop, { once: true })
   try {
-    sendCommand(socket, commandOf(request))
-    yield* events(socket, request.largest)
+    line.send(commandOf(request))
+    yield* events(line)
   } catch (error) {
     signal.throwIfAborted()
     throw error
   } finally {
     signal.removeEventListener('abort', stop)
-    socket.destroy()
+    line.close()
   }
 }
 
-async function* events(socket: Socket, largest: number): AsyncGenerator<BinlogEvent> {
+async function* events(line: PacketLine): AsyncGenerator<BinlogEvent> {
   let checksum: Checksum = 'none'
-  for await (const packet of readPackets(socket, largest)) {
-    if (packet[0] === REFUSED) throw refusal(packet)
+  for (;;) {
+    const packet = await line.next()
+    if (packet[0] === REFUSED) throw refusalOf(packet)
     if (packet[0] === END) throw new TidemarkError('SOURCE_UNREACHABLE', 'the server ended its binlog')
     if (packet[0] !== OK) throw new TidemarkError('PROTOCOL', 'the server sent something that is no event')
     const bytes = packet.subarray(1)
@@ -107,15 +102,4 @@ function commandOf({ executed, serverId }: DumpRequest): Buffer {
   head.writeBigUInt64LE(BigInt(FIRST_POSITION), 11)
   head.writeUInt32LE(set.length, 19)
   return Buffer.concat([head, set])
-}
-
-/** ERR packet: a number, the SQL state, and words of the server's own. */
-function refusal(packet: Buffer): TidemarkError {
-  const cursor = new ByteCursor(packet, 1)
-  const number = cursor.uint(2)
-  const text = cursor
-    .rest()
-    .toString('utf8')
-    .replace(/^#...../, '')
-  return new TidemarkError('SOURCE_UNSUITABLE', `the server refuses its binlog (${number}): ${text}`)
 }

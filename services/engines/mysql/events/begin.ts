@@ -1,10 +1,6 @@
 /** What stands in front of each transaction: its GTID, when it was committed, and in MariaDB what it is. */
 import { ByteCursor } from './byte-cursor.ts'
-import type { MariadbGtid } from './gtid.ts'
-
-export type Gtid =
-  | { readonly flavour: 'mysql'; readonly source: string; readonly number: bigint }
-  | ({ readonly flavour: 'mariadb' } & MariadbGtid)
+import type { Gtid } from './gtid.ts'
 
 export interface TransactionBegin {
   readonly gtid: Gtid

@@ -105,11 +105,15 @@ function noGtid(): TidemarkError {
   return new TidemarkError('PROTOCOL', 'the server named a set of transactions that is none')
 }
 
-export interface MariadbGtid {
+interface MariadbGtid {
   readonly domain: number
   readonly server: number
   readonly sequence: bigint
 }
+
+export type Gtid =
+  | { readonly flavour: 'mysql'; readonly source: string; readonly number: bigint }
+  | ({ readonly flavour: 'mariadb' } & MariadbGtid)
 
 /** What a MariaDB server has executed, `domain-server-sequence,…`: the last one of each domain. Immutable. */
 export class MariadbGtids {
@@ -157,4 +161,18 @@ export class MariadbGtids {
       .map(({ domain, server, sequence }) => `${domain}-${server}-${sequence}`)
       .join(',')
   }
+}
+
+/** What a server has executed, or a reader of its log has read. */
+export type ExecutedGtids =
+  | { readonly flavour: 'mysql'; readonly set: MysqlGtids }
+  | { readonly flavour: 'mariadb'; readonly set: MariadbGtids }
+
+/** What it is with one more. @throws TidemarkError SOURCE_CHANGED where the other kind of server gave it */
+export function withGtid(executed: ExecutedGtids, gtid: Gtid): ExecutedGtids {
+  if (executed.flavour === 'mysql' && gtid.flavour === 'mysql')
+    return { flavour: 'mysql', set: executed.set.with(gtid.source, gtid.number) }
+  if (executed.flavour === 'mariadb' && gtid.flavour === 'mariadb')
+    return { flavour: 'mariadb', set: executed.set.with(gtid) }
+  throw new TidemarkError('SOURCE_CHANGED', 'the transactions of the log are of another kind of server')
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import mysql from 'mysql2/promise'
 import { TidemarkError } from '../../../core/errors.ts'
+import { PacketLine } from './packets.ts'
 
 interface MysqlServer {
   readonly flavour: 'mysql' | 'mariadb'
@@ -36,13 +37,17 @@ export async function connect(url: string): Promise<OpenSession> {
   }
 }
 
-/** The socket of a session that asks nothing any more. */
-export function takeSocket({ connection }: OpenSession): Socket {
+/**
+ * The line of a session that asks nothing by the driver any more.
+ *
+ * @param largest bytes of the largest packet that may be held
+ */
+export function takeLine({ connection }: OpenSession, largest: number): PacketLine {
   // The driver types it as anything: a TCP or a TLS socket, by the handshake.
   const socket = (connection as unknown as { readonly connection: { readonly stream: Socket } }).connection
     .stream
   socket.removeAllListeners('data')
-  return socket
+  return new PacketLine(socket, largest)
 }
 
 /** What the driver says, without its stack of the network. */
@@ -71,6 +76,8 @@ function optionsOf(url: string): mysql.ConnectionOptions {
     password: decodeURIComponent(parsed.password),
     ...(database === '' ? {} : { database }),
     charset: 'UTF8MB4_BIN',
+    // Queries would have attributes in front of their text.
+    flags: ['-CLIENT_QUERY_ATTRIBUTES'],
     connectTimeout: CONNECT_MS,
     dateStrings: true,
     supportBigNumbers: true,

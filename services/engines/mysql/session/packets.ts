@@ -11,7 +11,7 @@ const MOST = 0xff_ffff
 const HEADER = 4
 
 /** Sends one command; commands are far shorter than a packet may be. */
-export function sendCommand(socket: Socket, command: Buffer): void {
+function sendCommand(socket: Socket, command: Buffer): void {
   const header = Buffer.alloc(HEADER)
   header.writeUIntLE(command.length, 0, 3)
   socket.write(Buffer.concat([header, command]))
@@ -23,11 +23,38 @@ export function sendCommand(socket: Socket, command: Buffer): void {
  * @param largest bytes: a larger one is refused before it is held
  * @throws TidemarkError PROTOCOL
  */
-export async function* readPackets(socket: Socket, largest: number): AsyncGenerator<Buffer> {
+async function* readPackets(socket: Socket, largest: number): AsyncGenerator<Buffer> {
   const splitter = new PacketSplitter(largest)
   for await (const chunk of socket as AsyncIterable<Buffer>) yield* splitter.take(chunk)
   if (splitter.isWithin)
     throw new TidemarkError('PROTOCOL', 'the server ended the connection within a packet')
+}
+
+/** A socket of ours: commands out, packets in, one after the other. */
+export class PacketLine {
+  readonly #socket: Socket
+  readonly #packets: AsyncGenerator<Buffer>
+
+  /** @param largest bytes of the largest packet that may be held */
+  constructor(socket: Socket, largest: number) {
+    this.#socket = socket
+    this.#packets = readPackets(socket, largest)
+  }
+
+  send(command: Buffer): void {
+    sendCommand(this.#socket, command)
+  }
+
+  /** @throws TidemarkError SOURCE_UNREACHABLE, PROTOCOL */
+  async next(): Promise<Buffer> {
+    const { value, done } = await this.#packets.next()
+    if (done === true) throw new TidemarkError('SOURCE_UNREACHABLE', 'the server ended the connection')
+    return value
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
 }
 
 /** Cuts what arrives into packets; its own memory is one packet. */
