@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify, parse } from 'yaml'
 import { transactionalId } from '../../services/adapters/kafka/records/log-name.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
+import { LIMITS } from '../../services/core/limits.ts'
 import type { Position } from '../../services/core/position.ts'
 import { examineLog } from '../../services/app/wiring/compose.ts'
 import { openBackup } from '../../services/app/wiring/open-backup.ts'
@@ -35,7 +36,8 @@ async function equalToSource(backup: Backup): Promise<void> {
 
 /** Everything up to there is stored, and a base that it closes. */
 async function storedUpTo(backup: Backup, head: Position, running: Running): Promise<void> {
-  for (const limit = performance.now() + 60_000; performance.now() < limit; ) {
+  // What the server writes by itself behind the last commit is stored with the next heartbeat.
+  for (const limit = performance.now() + 3 * LIMITS.heartbeatMs; performance.now() < limit; ) {
     const { base, end } = (await backup.openRepository()).catalog.generation!
     if (base !== undefined && base.closing <= end && end >= head) return
     await new Promise((resolve) => setTimeout(resolve, 200))
