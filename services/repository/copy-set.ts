@@ -1,8 +1,4 @@
-/**
- * Several stores as one. The primary decides the order: what it takes is put into every synchronous copy before the put
- * resolves, so that an entry that counts as durable is in all of them, and everything that it names before it. Mirrored
- * copies are filled behind it (mirror.ts) and read where the others fail.
- */
+/** Several stores as one: objects are put into the primary, which decides, and read from wherever they are right. */
 import { unlessAborted } from '../core/bounded-queue.ts'
 import { asTidemarkError, TidemarkError } from '../core/errors.ts'
 import type { KeptObject, ObjectDigest, ObjectStore, StoreFacts } from '../core/ports/object-store.ts'
@@ -10,11 +6,6 @@ import { hashBytes } from '../formats/ledger-entry.ts'
 import { ledgerNumber } from '../formats/object-name.ts'
 import { type Floor, isBelow } from './floor.ts'
 import { READ_AHEAD } from './entry-reader.ts'
-
-export interface StoreCopy {
-  readonly store: ObjectStore
-  readonly synchronous: boolean
-}
 
 export interface CopySetEvents {
   /** An object was read from another store than the first, and why. */
@@ -25,55 +16,37 @@ export interface CopySetEvents {
 
 export interface CopySetOptions {
   readonly primary: ObjectStore
-  /** The store that objects are read from before the primary; the ledger is the primary's throughout. By default the primary. */
   readonly readFirst?: ObjectStore
-  /** In the order in which they are to be read. */
-  readonly copies: readonly StoreCopy[]
-  /** A writer never takes a copy's word for where the ledger ends. */
+  readonly copies: readonly ObjectStore[]
   readonly use: 'read' | 'write'
   readonly events?: CopySetEvents
-  /** Of a reader: the settings' primary answers, and a copy reaches further. */
-  readonly isSetBack?: boolean
-  /** Of a reader: stores that did not answer, asked where no other one has an object. */
-  readonly away?: readonly ObjectStore[]
-  /** Ends a read while a store says nothing. */
+  /** Silent when they were asked last: each of their objects would cost the limit of a request. */
+  readonly away: Set<ObjectStore>
+  /** Stores that keep less than the whole. */
+  readonly floors: ReadonlyMap<ObjectStore, Floor>
+  /** Told of an object that the primary has. */
+  readonly replicate: (
+    name: string,
+    pieces: () => Promise<readonly Uint8Array[]>,
+    signal: AbortSignal | undefined,
+  ) => Promise<void>
   readonly signal?: AbortSignal | undefined
 }
 
+/** Made by `Replicas`, which says what of this is for whom. */
 export class CopySet implements ObjectStore {
   readonly place: string
-  readonly primary: ObjectStore
-  readonly copies: readonly StoreCopy[]
+  readonly #primary: ObjectStore
+  readonly #copies: readonly ObjectStore[]
   readonly #options: CopySetOptions
-  /** Up to which entry a synchronous copy is known to be whole. */
-  readonly #whole = new Map<ObjectStore, bigint>()
-  /** Copies that were asked whether they are this backup's. */
-  readonly #admitted = new Map<ObjectStore, Promise<void>>()
-  /** Stores that keep less than the whole: what lies before is not put back there. */
-  readonly floors = new Map<ObjectStore, Floor>()
   readonly #away: Set<ObjectStore>
-  /** Copies that cannot follow yet: from before a promotion, with entries of their own. */
-  readonly returning = new Set<ObjectStore>()
-  /** Asked before a copy is given an entry: it may have been promoted. */
-  refusePromoted: ((copy: ObjectStore) => Promise<void>) | undefined
-  /** Brings a copy to an entry: others may have written to the primary and ended before the copy had it. */
-  catchUp: ((copy: ObjectStore, from: bigint | undefined, until: bigint) => Promise<void>) | undefined
 
   constructor(options: CopySetOptions) {
-    this.primary = options.primary
-    this.copies = options.copies
+    this.#primary = options.primary
+    this.#copies = options.copies
     this.place = options.primary.place
     this.#options = options
-    this.#away = new Set(options.away)
-  }
-
-  get isSetBack(): boolean {
-    return this.#options.isSetBack === true
-  }
-
-  /** It was silent when a reader asked it last: it would cost each of its objects the limit of a request. */
-  isAway(store: ObjectStore): boolean {
-    return this.#away.has(store)
+    this.#away = options.away
   }
 
   get #events(): CopySetEvents {
@@ -85,59 +58,21 @@ export class CopySet implements ObjectStore {
     chunks: readonly Uint8Array[],
     signal?: AbortSignal,
   ): Promise<'created' | 'exists'> {
-    const outcome = await this.primary.putIfAbsent(name, chunks, signal)
-    const synchronous = this.copies.filter((copy) => copy.synchronous && !this.returning.has(copy.store))
-    if (synchronous.length === 0) return outcome
+    const outcome = await this.#primary.putIfAbsent(name, chunks, signal)
     // What the primary has counts, whoever put it there: a try of ours whose copies failed, or another writer.
-    const bytes = outcome === 'created' ? chunks : [await this.primary.get(name)]
-    await Promise.all(synchronous.map(({ store }) => this.#follow(store, name, bytes, outcome, signal)))
+    const pieces = async () => (outcome === 'created' ? chunks : [await this.#primary.get(name)])
+    await this.#options.replicate(name, pieces, signal)
     return outcome
-  }
-
-  /** An entry goes into a copy that has all before it, and what it names: which somebody else may have put into the primary alone. */
-  async #follow(
-    copy: ObjectStore,
-    name: string,
-    bytes: readonly Uint8Array[],
-    outcome: 'created' | 'exists',
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const number = ledgerNumber(name)
-    if (this.catchUp === undefined) return putSame(copy, name, bytes, signal)
-    if (number === undefined) {
-      await this.#admit(copy, this.catchUp)
-      return putSame(copy, name, bytes, signal)
-    }
-    const whole = this.#whole.get(copy)
-    if (outcome === 'exists') await this.catchUp(copy, whole, number)
-    else {
-      if (whole !== number - 1n) await this.catchUp(copy, whole, number - 1n)
-      else await this.refusePromoted?.(copy)
-      await putSame(copy, name, bytes, signal)
-    }
-    this.#whole.set(copy, number)
-  }
-
-  /** An empty copy carries its mark before its first object: else it would look like a store of somebody else. */
-  #admit(copy: ObjectStore, catchUp: NonNullable<CopySet['catchUp']>): Promise<void> {
-    if (this.#whole.has(copy)) return Promise.resolve()
-    let admitted = this.#admitted.get(copy)
-    if (admitted === undefined) {
-      admitted = catchUp(copy, undefined, 0n)
-      admitted.catch(() => this.#admitted.delete(copy))
-      this.#admitted.set(copy, admitted)
-    }
-    return admitted
   }
 
   async get(name: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     const first = this.#firstFor(name)
-    if (this.#away.has(first) || this.#away.has(this.primary)) {
+    if (this.#away.has(first) || this.#away.has(this.#primary)) {
       const bytes = await this.#fromPresent(name, range)
       if (bytes !== undefined) return bytes
     }
     let failed: TidemarkError | undefined
-    if (first !== this.primary) {
+    if (first !== this.#primary) {
       try {
         return await this.#read(first, name, range)
       } catch (error) {
@@ -146,7 +81,7 @@ export class CopySet implements ObjectStore {
       }
     }
     try {
-      const bytes = await this.#read(this.primary, name, range)
+      const bytes = await this.#read(this.#primary, name, range)
       if (failed !== undefined) this.#events.onFallback?.({ name, place: this.place, code: failed.code })
       return bytes
     } catch (error) {
@@ -178,7 +113,7 @@ export class CopySet implements ObjectStore {
     name: string,
     range: { readonly start: number; readonly end: number } | undefined,
   ): Promise<Buffer | undefined> {
-    const stores = new Set([this.#firstFor(name), this.primary, ...this.copies.map((copy) => copy.store)])
+    const stores = new Set([this.#firstFor(name), this.#primary, ...this.#copies])
     for (const store of stores) {
       if (this.#away.has(store)) continue
       try {
@@ -194,7 +129,7 @@ export class CopySet implements ObjectStore {
   }
 
   #firstFor(name: string): ObjectStore {
-    return isLedger(name) ? this.primary : (this.#options.readFirst ?? this.primary)
+    return isLedger(name) ? this.#primary : (this.#options.readFirst ?? this.#primary)
   }
 
   async #fromOthers(
@@ -204,7 +139,7 @@ export class CopySet implements ObjectStore {
     asked: ObjectStore,
     failure: unknown,
   ): Promise<Buffer> {
-    for (const { store } of this.copies) {
+    for (const store of this.#copies) {
       if (store === asked) continue
       try {
         const bytes = await this.#read(store, name, range)
@@ -220,38 +155,40 @@ export class CopySet implements ObjectStore {
 
   /** Of what the primary has: whoever finds it wrong gets the object itself, from wherever it is right. */
   digest(name: string): Promise<ObjectDigest> {
-    return this.primary.digest(name)
+    return this.#primary.digest(name)
   }
 
   async size(name: string): Promise<number | undefined> {
-    return this.primary.size(name)
+    return this.#primary.size(name)
   }
 
   list(prefix: string): AsyncIterable<string> {
-    return this.primary.list(prefix)
+    return this.#primary.list(prefix)
   }
 
   async remove(name: string): Promise<void> {
-    for (const { store } of [...this.copies].reverse()) await store.remove(name)
-    await this.primary.remove(name)
+    for (const store of [...this.#copies].reverse()) await store.remove(name)
+    await this.#primary.remove(name)
   }
 
   kept(prefix: string): AsyncIterable<KeptObject> {
-    return this.primary.kept(prefix)
+    return this.#primary.kept(prefix)
   }
 
   /** What takes room is each store's own; whoever clears the set does it store by store. */
   purge(object: KeptObject): Promise<'purged' | 'locked'> {
-    return this.primary.purge(object)
+    return this.#primary.purge(object)
   }
 
   facts(): Promise<StoreFacts> {
-    return this.primary.facts?.() ?? Promise.resolve({ versioning: false, objectLock: false, now: undefined })
+    return (
+      this.#primary.facts?.() ?? Promise.resolve({ versioning: false, objectLock: false, now: undefined })
+    )
   }
 
   async *alternatives(name: string): AsyncIterable<Buffer> {
     const first = this.#firstFor(name)
-    for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
+    for (const store of [this.#primary, ...this.#copies]) {
       if (store !== first) {
         try {
           yield await store.get(name)
@@ -269,14 +206,14 @@ export class CopySet implements ObjectStore {
   }
 
   async *versions(name: string): AsyncIterable<Buffer> {
-    yield* this.primary.versions?.(name) ?? []
+    yield* this.#primary.versions?.(name) ?? []
   }
 
   /** In every store of the set that has it otherwise. A store that only reads, or is away, is told of and left as it is. */
   async repair(name: string, bytes: Buffer): Promise<void> {
-    for (const store of [this.primary, ...this.copies.map((copy) => copy.store)]) {
+    for (const store of [this.#primary, ...this.#copies]) {
       try {
-        if (isBelow(this.floors.get(store), name) || (await holds(store, name, bytes))) continue
+        if (isBelow(this.#options.floors.get(store), name) || (await holds(store, name, bytes))) continue
         const put = await putBack(store, name, bytes)
         this.#events.onRepair?.({ name, place: store.place, code: put ? undefined : 'STORE_READ_ONLY' })
       } catch (error) {

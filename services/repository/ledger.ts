@@ -44,6 +44,9 @@ export class Ledger {
   broken: TidemarkError | undefined
   /** Refuses what cannot come next by throwing LEDGER_BROKEN. */
   admits: (entry: CatalogEntry) => void = () => undefined
+  /** Into the primary, and into every copy that follows it, before the entry counts. */
+  putEntry = (name: string, file: Buffer): Promise<'created' | 'exists'> =>
+    this.store.putIfAbsent(name, [file])
   /** Appends and refreshes of one process go one after the other. */
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -255,7 +258,7 @@ export class Ledger {
       const landed = this.#attempts.landed(body)
       if (landed !== undefined) {
         // Read from the primary by a refresh, perhaps: it is answered once every synchronous copy has it too.
-        await this.store.putIfAbsent(this.lineages.nameOf(landed.entry.number), [landed.file])
+        await this.putEntry(this.lineages.nameOf(landed.entry.number), landed.file)
         this.#attempts.forget(body)
         return landed.entry
       }
@@ -286,7 +289,7 @@ export class Ledger {
   /** False where the name is taken. */
   async #put(name: string, file: Buffer): Promise<boolean> {
     try {
-      return (await this.store.putIfAbsent(name, [file])) === 'created'
+      return (await this.putEntry(name, file)) === 'created'
     } catch (error) {
       // A synchronous copy could not follow what has it, or knows of a detour that we do not: we look ourselves.
       if (isBroken(error) || (error instanceof TidemarkError && error.code === 'STORE_SUPERSEDED'))
@@ -354,7 +357,7 @@ export class Ledger {
     const lineage = this.lineages.current + 1
     const body: EntryBody = { kind: 'detour', lineage, shared: this.#shared, garbage: hash }
     const file = this.#opening(number, body, signer)
-    const put = this.store.putIfAbsent(ledgerName(lineage, number), [file])
+    const put = this.putEntry(ledgerName(lineage, number), file)
     const failure = await put.then(() => undefined, asTidemarkError)
     // Another writer may have been faster, and a copy may know that already; what the copies lack comes with the next entry.
     if (await this.#around({ number, hash })) return

@@ -3,7 +3,6 @@ import type { Clock, Randomness } from '../core/clock.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
-import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { SealContext } from '../formats/envelope.ts'
 import { type EntryBody, type LedgerEntry, type SealedRef } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
@@ -15,11 +14,12 @@ import { fetchChecked, Keyring, putNew, storedAs } from './keyring.ts'
 import { READ_AHEAD } from './entry-reader.ts'
 import type { TrustedSigners } from './genesis.ts'
 import { Ledger } from './ledger.ts'
+import type { Replicas } from './replicas.ts'
 
 const PROOF_TRIES = 5
 
 export interface RepositoryOptions {
-  readonly store: ObjectStore
+  readonly stores: Replicas
   readonly trust: TrustedSigners
   readonly provider: KeyProvider
   /** Of a writer: whom to seal for by now. */
@@ -41,6 +41,7 @@ export interface SealedObject {
 
 export class Repository {
   readonly ledger: Ledger
+  readonly stores: Replicas
   readonly catalog: Catalog
   readonly keyring: Keyring
   readonly clock: Clock
@@ -61,6 +62,7 @@ export class Repository {
 
   private constructor(ledger: Ledger, catalog: Catalog, options: RepositoryOptions) {
     this.ledger = ledger
+    this.stores = options.stores
     this.catalog = catalog
     ledger.admits = (entry) => void judge(this.catalog, entry)
     ledger.onEntry((entry) => this.catalog.apply(entry))
@@ -79,16 +81,18 @@ export class Repository {
   }
 
   static async open(options: RepositoryOptions): Promise<Repository> {
-    const ledger = await Ledger.connect(options.store, options.clock, options.trust)
+    const { stores, trust, clock } = options
+    const ledger = await Ledger.connect(stores.store, clock, trust)
     ledger.standsBeforeBreak = options.upToBreak === true
-    ledger.isCopy = (await options.store.size(COPY_MARK)) !== undefined
+    ledger.isCopy = (await stores.store.size(COPY_MARK)) !== undefined
     const catalog = await newestCheckpoint(ledger, options.trusting)
     const repository = new Repository(ledger, catalog, options)
+    stores.follow({ ledger, stream: trust.stream, floor: () => repository.catalog.removedFloor, clock })
     repository.#readFrom = ledger.headNumber
     await ledger.refresh(READ_AHEAD)
     await ledger.followPromotions()
     repository.recovered = await ledger.recoverDeleted()
-    if (repository.catalog.stream !== options.trust.stream)
+    if (repository.catalog.stream !== trust.stream)
       throw new TidemarkError('STORE_FOREIGN', 'the ledger is of another stream than the keys')
     return repository
   }

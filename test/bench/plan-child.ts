@@ -6,12 +6,13 @@ import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/history/point.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 const [store, trust] = process.argv.slice(2)
 const repository = await Repository.open({
-  store: new FolderStore(store!, systemRandomness),
+  stores: Replicas.alone(new FolderStore(store!, systemRandomness)),
   trust: JSON.parse(readFileSync(trust!, 'utf8')) as TrustedSigners,
   provider: new MemoryKeys({ ...systemRandomness, bytes: (count) => Buffer.alloc(count, 7) }),
   signer: undefined,

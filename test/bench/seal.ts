@@ -12,6 +12,7 @@ import type { RelationVersion } from '../../services/core/relation.ts'
 import type { EncodedChanges } from '../../services/core/transaction.ts'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { NO_S3, startS3 } from '../support/store-bench.ts'
 import { messageRows } from './dataset.ts'
@@ -103,7 +104,7 @@ export async function benchSeal(
     await made.write({ stream, genesis, signers: [...made.publicSigners] })
     const keys = await openKeys(folder, 'writer')
     const repository = await Repository.open({
-      store,
+      stores: Replicas.alone(store),
       trust: keys.trust,
       provider: keys.provider,
       signer: keys.signer,

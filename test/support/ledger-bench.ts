@@ -16,6 +16,7 @@ import type { Trusting } from '../../services/repository/checkpoint.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
 export class LedgerBench {
@@ -53,7 +54,7 @@ export class LedgerBench {
     store: MemoryStore = this.store,
   ): Promise<Repository> {
     return Repository.open({
-      store,
+      stores: Replicas.alone(store),
       trusting,
       trust: this.trust,
       provider: new MemoryKeys(systemRandomness),

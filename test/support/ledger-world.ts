@@ -17,7 +17,7 @@ import type { Signer } from '../../services/formats/signed-line.ts'
 import { indexName } from '../../services/formats/object-name.ts'
 import { Catalog } from '../../services/repository/catalog.ts'
 import { proveLedger } from '../../services/repository/checkpoint.ts'
-import { CopySet } from '../../services/repository/copy-set.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { putNew } from '../../services/repository/keyring.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
@@ -110,8 +110,12 @@ export class World {
   }
 
   open(store: ObjectStore): Promise<Repository> {
+    return this.#open(Replicas.alone(store))
+  }
+
+  #open(stores: Replicas): Promise<Repository> {
     return Repository.open({
-      store,
+      stores,
       trust: this.#trust,
       provider: new MemoryKeys(systemRandomness),
       signer,
@@ -171,13 +175,12 @@ export class World {
         isDead: () => process?.isDead === true,
       })
     const primary = faulty(this.primary)
-    const set = new CopySet({
+    const stores = new Replicas({
       primary,
       copies: this.#options.synchronous ? [{ store: faulty(this.copy), synchronous: true }] : [],
       use: 'write',
     })
-    const repository = await this.#patiently(() => this.open(set))
-    set.catchUp = (to, from, until) => this.#mirror(repository, to, from, until)
+    const repository = await this.#patiently(() => this.#open(stores))
     process = new Process(repository)
     return process
   }

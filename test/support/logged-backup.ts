@@ -17,6 +17,7 @@ import { resolvePoint } from '../../services/history/point.ts'
 import type { Point } from '../../services/history/point-text.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { type LoggedConfig, LogProcess, type ProcessHome, type Role } from './log-process.ts'
 import type { MemoryKafka } from './memory-kafka.ts'
@@ -65,7 +66,7 @@ export class LoggedBackup implements ProcessHome {
     let genesis = ''
     const backup = new LoggedBackup(options, (store, stream) =>
       Repository.open({
-        store,
+        stores: Replicas.alone(store),
         trust: { stream, genesis, signers },
         provider,
         signer,

@@ -18,6 +18,7 @@ import type { Point } from '../../services/history/point-text.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
@@ -62,7 +63,7 @@ export class MemoryPipeline {
     let genesis = ''
     const pipeline = new MemoryPipeline(tables, store, (from) =>
       Repository.open({
-        store: from,
+        stores: Replicas.alone(from),
         trust: { stream, genesis, signers },
         provider,
         signer,

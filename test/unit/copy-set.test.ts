@@ -6,12 +6,13 @@ import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import type { ObjectStore } from '../../services/core/ports/object-store.ts'
 import { ledgerName } from '../../services/formats/object-name.ts'
-import { CopySet, putBack } from '../../services/repository/copy-set.ts'
+import { putBack } from '../../services/repository/copy-set.ts'
 import { putNew } from '../../services/repository/keyring.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { endOf } from '../../services/repository/lineages.ts'
 import { mirror } from '../../services/repository/mirror.ts'
 import { namedObjects } from '../../services/repository/named-objects.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
@@ -23,32 +24,18 @@ async function backup() {
   const pipeline = await MemoryPipeline.create([], { store: primary, onTrust: (made) => (trust = made) })
   const signer = pipeline.repository.signer
   const { stream } = pipeline.repository.catalog
-  const open = (store: ObjectStore): Promise<Repository> =>
+  const openAll = (stores: Replicas): Promise<Repository> =>
     Repository.open({
-      store,
+      stores,
       trust: trust!,
       provider: new MemoryKeys(systemRandomness),
       signer,
       clock: systemClock,
       randomness: systemRandomness,
     })
-  const openWith = async (copy: ObjectStore): Promise<Repository> => {
-    const set = new CopySet({ primary, copies: [{ store: copy, synchronous: true }], use: 'write' })
-    const repository = await open(set)
-    set.catchUp = async (to, from, until) =>
-      void (await mirror({
-        ledger: repository.ledger,
-        stream,
-        to,
-        from,
-        until,
-        floor: undefined,
-        bandwidth: undefined,
-        clock: systemClock,
-        signal,
-      }))
-    return repository
-  }
+  const open = (store: ObjectStore): Promise<Repository> => openAll(Replicas.alone(store))
+  const openWith = (copy: ObjectStore): Promise<Repository> =>
+    openAll(new Replicas({ primary, copies: [{ store: copy, synchronous: true }], use: 'write' }))
   return { primary, stream, open, openWith, pipeline }
 }
 
@@ -212,7 +199,7 @@ test('a store that was silent once is asked last by a reader: not once for each 
   const said: string[] = []
   const copies = [{ store: copy, synchronous: false }]
   const events = { onFallback: ({ code }: { code: string }) => void said.push(code) }
-  const set = new CopySet({ primary: silent, copies, use: 'read', events })
+  const set = new Replicas({ primary: silent, copies, use: 'read', events }).store
   for (const name of names) expect((await set.get(name)).toString()).toBe(name)
   expect([asked, said]).toEqual([1, names.map(() => 'STORE_UNREACHABLE')])
   // What nobody else has it is asked for all the same.
@@ -222,7 +209,9 @@ test('a store that was silent once is asked last by a reader: not once for each 
   const hung = new MemoryStore()
   hung.get = () => new Promise(() => undefined)
   const stop = new AbortController()
-  const waiting = new CopySet({ primary: hung, copies, use: 'read', signal: stop.signal }).get('segments/a')
+  const waiting = new Replicas({ primary: hung, copies, use: 'read', signal: stop.signal }).store.get(
+    'segments/a',
+  )
   stop.abort(new DOMException('stopped', 'AbortError'))
   await expect(waiting).rejects.toThrow('stopped')
 })

@@ -7,6 +7,7 @@ import { LIMITS } from '../../services/core/limits.ts'
 import type { KeyProvider } from '../../services/core/ports/key-provider.ts'
 import { aesKeyring, openWith, sealWith } from '../../services/formats/envelope.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
+import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
 
@@ -28,7 +29,7 @@ test('an epoch ends where a recipient goes or comes, and stays where the folder 
   const [first, second] = [keysOf('first'), keysOf('second')]
   let now: KeyProvider | undefined = first
   const repository = await Repository.open({
-    store,
+    stores: Replicas.alone(store),
     trust: trust!,
     provider: first,
     recipientsNow: () =>

@@ -3,7 +3,6 @@
  * there are is said here; how they wait, fail and stop, the supervisor says.
  */
 import { LIMITS } from '../../core/limits.ts'
-import { takeBackCopies } from '../wiring/open-backup.ts'
 import { HealthBoard, type HealthReading } from './health-board.ts'
 import { Job, type UpOptions } from './job.ts'
 import { anchorTask } from './keep-anchors.ts'
@@ -76,7 +75,8 @@ export class Up {
   async run(leave: AbortSignal): Promise<void> {
     const { repository, duties, say } = this.#job
     if (duties.compacts)
-      for (const { place, orphans } of await takeBackCopies(repository)) say(orphansEvent(place, orphans))
+      for (const { place, orphans } of await repository.stores.takeBack(() => repository.signer))
+        say(orphansEvent(place, orphans))
     const drained = await this.#supervisor.run(leave)
     say({ event: 'stopped', drained })
   }

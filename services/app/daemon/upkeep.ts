@@ -10,7 +10,6 @@ import { SideBySide } from '../../core/side-by-side.ts'
 import { isBelow } from '../../repository/floor.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
-import { storesOf } from '../wiring/open-backup.ts'
 import { scrubSet } from '../operations/scrub-set.ts'
 import type { OpenedCopy } from '../wiring/store-set.ts'
 import { ofScrub, recordDamage } from '../operations/record-damage.ts'
@@ -54,7 +53,7 @@ export function upkeepTask(options: UpkeepOptions): Task {
 /** In every store, whatever one of them says. */
 async function sweepUploads({ repository, say, clock }: UpkeepOptions, signal: AbortSignal): Promise<void> {
   let failure: unknown
-  for (const store of storesOf(repository.ledger.store)) {
+  for (const store of repository.stores.all) {
     signal.throwIfAborted()
     try {
       const files = (await store.sweep?.(clock)) ?? 0
@@ -130,7 +129,7 @@ export async function extendLocks(
   { repository, say, clock }: Pick<UpkeepOptions, 'repository' | 'say' | 'clock'>,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const store of storesOf(repository.ledger.store)) {
+  for (const store of repository.stores.all) {
     const { lock } = store
     if (lock === undefined || !(await isDue(repository, store, lock.forMs, clock))) continue
     const { ledger, catalog } = repository

@@ -7,7 +7,7 @@ import { compareHead, mirror, refuseLaterLineage } from '../../repository/mirror
 import { setOrphansAside } from '../../repository/orphans.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, openStore, takeBackCopies } from '../wiring/open-backup.ts'
+import { type BackupPlace, openBackup, openStore } from '../wiring/open-backup.ts'
 
 export interface CopyRequest {
   readonly actor: Actor
@@ -32,7 +32,7 @@ export async function copyBackup({ from, to, actor, bandwidth, signal, onEntry }
   if (store.place === repository.ledger.store.place)
     throw new TidemarkError('USAGE', 'from and to are the same store')
   const { ledger } = repository
-  const taken = await takeBackCopies(repository)
+  const taken = await repository.stores.takeBack(() => repository.signer)
   const orphans =
     taken.find((one) => one.place === store.place)?.orphans ??
     (await setOrphansAside(ledger, store, repository.catalog.stream, repository.signer))

@@ -21,7 +21,7 @@ import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, storesOf } from '../wiring/open-backup.ts'
+import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 
 export interface HoldReport {
   readonly id: string
@@ -153,7 +153,7 @@ async function onObjects(
   which: (name: string) => boolean,
 ): Promise<{ place: string; objects: number }[]> {
   const done: { place: string; objects: number }[] = []
-  for (const store of storesOf(repository.ledger.store)) {
+  for (const store of repository.stores.all) {
     const { lock } = store
     if (lock === undefined) continue
     let objects = 0

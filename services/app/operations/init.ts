@@ -25,6 +25,7 @@ import type { ObjectStore } from '../../core/ports/object-store.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isProbe, ledgerName } from '../../formats/object-name.ts'
 import { Ledger } from '../../repository/ledger.ts'
+import { Replicas } from '../../repository/replicas.ts'
 import { Repository } from '../../repository/repository.ts'
 import { openStore } from '../wiring/open-backup.ts'
 import { examineStore } from './examine-store.ts'
@@ -121,7 +122,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
       await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
       const opened = await openKeys(options.keys, 'writer')
       const repository = await Repository.open({
-        store,
+        stores: Replicas.alone(store),
         trust: opened.trust,
         provider: opened.provider,
         signer: opened.signer,

@@ -40,7 +40,7 @@ import {
 import { readTrim, writeTrim } from '../../repository/trim.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
-import { type BackupPlace, openBackup, storesOf } from '../wiring/open-backup.ts'
+import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 
 export interface PruneOptions {
@@ -88,7 +88,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const { place, actor, policy, confirmed, clock, signal } = options
   const { repository } = await openBackup({ ...place, role: 'restore', use: 'write', trusting: 'keepers' })
   const { catalog, ledger } = repository
-  const stores = storesOf(ledger.store)
+  const stores = repository.stores.all
   await compareClocks(stores, clock)
   const now = clock.now()
   const due = catalog.retirements.filter(

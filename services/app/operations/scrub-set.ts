@@ -1,5 +1,4 @@
 /** All stores of an opened backup, scrubbed. */
-import { CopySet } from '../../repository/copy-set.ts'
 import { scrub, type ScrubOptions, type ScrubReport } from '../../lifecycle/scrub.ts'
 import type { OpenedBackup } from '../wiring/open-backup.ts'
 
@@ -9,13 +8,12 @@ export function scrubSet(
   signal: AbortSignal,
   onProgress?: (objects: number) => void,
 ): Promise<ScrubReport> {
-  const { ledger, catalog } = repository
-  const primary = ledger.store instanceof CopySet ? ledger.store.primary : ledger.store
+  const { ledger, catalog, stores } = repository
   return scrub({
     ledger,
     stream: catalog.stream,
     floor: catalog.floor,
-    stores: [primary, ...copies.map((copy) => copy.store)],
+    stores: [stores.primary, ...copies.map((copy) => copy.store)],
     share,
     known: catalog.damage.above(catalog.floor),
     signal,

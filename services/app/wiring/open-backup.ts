@@ -4,17 +4,11 @@ import { openStoreUrl } from '../../adapters/object-store/store-url.ts'
 import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../../adapters/keys/key-folder.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
-import { asTidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
 import { breakLine } from '../../history/behind-break.ts'
 import { type AnchorReport, Anchors } from '../../repository/anchors.ts'
 import type { Trusting } from '../../repository/checkpoint.ts'
-import { CopySet } from '../../repository/copy-set.ts'
-import { type Floor, laterFloor } from '../../repository/floor.ts'
-import { mirror, refusePromoted } from '../../repository/mirror.ts'
-import { type Orphans, setOrphansAside } from '../../repository/orphans.ts'
-import { readTrim } from '../../repository/trim.ts'
 import { Repository } from '../../repository/repository.ts'
 import type { Config, CopyPlace, StoreRole } from '../config/config.ts'
 import { compareCopies, type CopyReport, type OpenedCopy, openStoreSet } from './store-set.ts'
@@ -84,12 +78,12 @@ export interface OpenOptions extends BackupPlace {
 async function open(options: OpenOptions): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
   const use = options.use ?? (options.role === 'writer' ? 'write' : 'read')
-  const { store, copies, troubles, away } = await openStoreSet(options, use, openStore, options.signal)
+  const { stores, copies, troubles, away } = await openStoreSet(options, use, openStore, options.signal)
   // A primary that answers and ends before a copy was set back: that is for a person, as a writer would say it.
-  const isBehind = store instanceof CopySet && use === 'read' && store.isSetBack
+  const isBehind = use === 'read' && stores.isSetBack
   if (options.compare === true && isBehind) return open({ ...options, use: 'write' })
   const repository = await Repository.open({
-    store,
+    stores,
     trust: keys.trust,
     provider: keys.provider,
     recipientsNow:
@@ -101,22 +95,8 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     upToBreak: options.upToBreak,
   })
   const { ledger } = repository
-  if (store instanceof CopySet) {
-    store.refusePromoted = (copy) => refusePromoted(ledger, copy)
-    store.catchUp = async (copy, from, until) =>
-      void (await mirror({
-        ledger,
-        stream: keys.trust.stream,
-        to: copy,
-        floor: repository.catalog.removedFloor,
-        from,
-        until,
-        bandwidth: undefined,
-        clock: systemClock,
-        signal: new AbortController().signal,
-      }))
-  }
-  await findFloors(repository, store, keys.trust.stream)
+  const floor = await stores.readFloors()
+  if (floor !== undefined) repository.catalog.limit(floor)
   const anchors = new Anchors({
     places: await Promise.all((options.anchors ?? []).map(openStore)),
     ledger,
@@ -127,9 +107,8 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
   const isCompared = options.acceptLoss !== true && ledger.broken === undefined
   const compared =
     (use === 'write' || options.compare === true) && isCompared ? await compareCopies(ledger, copies) : []
-  if (store instanceof CopySet)
-    for (const [i, { outcome }] of compared.entries())
-      if (outcome === 'returning') store.returning.add(copies[i]!.store)
+  for (const [i, { outcome }] of compared.entries())
+    if (outcome === 'returning') stores.returns(copies[i]!.store)
   const anchored = isCompared ? await anchors.check() : undefined
   // Each may know of entries that this store has lost.
   const unasked = [...compared, ...(anchored ?? [])].filter(({ outcome }) => outcome === 'unreachable')
@@ -143,7 +122,7 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
       ...(repository.recovered === 0
         ? []
         : [
-            `the newest ${repository.recovered} ledger entries had been DELETED from ${store.place}; they were read from its older versions`,
+            `the newest ${repository.recovered} ledger entries had been DELETED from ${ledger.store.place}; they were read from its older versions`,
           ]),
       ...(ledger.broken === undefined ? [] : [breakLine(ledger.broken)]),
       ...garbageFindings(repository).map(({ code, what }) => `${code}: ${what}`),
@@ -170,45 +149,4 @@ export function garbageFindings({ ledger }: Repository): Finding[] {
       fix: 'find out who may write the store; tidemark up goes around it',
     },
   ]
-}
-
-/** What stores keep less than the whole: where none that can be asked has it all, what is read begins later. */
-async function findFloors(repository: Repository, store: ObjectStore, stream: string): Promise<void> {
-  const stores = storesOf(store)
-  const floors: (Floor | undefined)[] = []
-  for (const one of stores) {
-    if (store instanceof CopySet && store.isAway(one)) continue
-    try {
-      const floor = await readTrim(one, repository.ledger, stream)
-      floors.push(floor)
-      if (floor !== undefined && store instanceof CopySet) store.floors.set(one, floor)
-    } catch (error) {
-      if (asTidemarkError(error).code === 'LEDGER_BROKEN') throw error
-    }
-  }
-  const least = floors.reduce(
-    (a, b) => (a === undefined || b === undefined ? undefined : laterFloor(a, b) === a ? b : a),
-    floors[0],
-  )
-  if (least !== undefined) repository.catalog.limit(least)
-}
-
-/** Copies from before a promotion become copies of now: what they have of their own is set aside. Before anything counts as durable. */
-export async function takeBackCopies(
-  repository: Repository,
-): Promise<readonly { readonly place: string; readonly orphans: Orphans }[]> {
-  const { ledger, catalog } = repository
-  const taken: { place: string; orphans: Orphans }[] = []
-  if (!(ledger.store instanceof CopySet)) return taken
-  for (const store of [...ledger.store.returning]) {
-    const orphans = await setOrphansAside(ledger, store, catalog.stream, repository.signer)
-    ledger.store.returning.delete(store)
-    if (orphans !== undefined) taken.push({ place: store.place, orphans })
-  }
-  return taken
-}
-
-/** All stores of a backup, the primary first. */
-export function storesOf(store: ObjectStore): readonly ObjectStore[] {
-  return store instanceof CopySet ? [store.primary, ...store.copies.map((copy) => copy.store)] : [store]
 }

@@ -8,7 +8,8 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { COPY_MARK } from '../../formats/object-name.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
-import { CopySet, type CopySetEvents } from '../../repository/copy-set.ts'
+import type { CopySetEvents } from '../../repository/copy-set.ts'
+import { Replicas } from '../../repository/replicas.ts'
 import type { Ledger } from '../../repository/ledger.ts'
 import { endOf, headOf, type LedgerEnd } from '../../repository/lineages.ts'
 import { compareHead, refuseLaterLineage } from '../../repository/mirror.ts'
@@ -22,7 +23,7 @@ export interface OpenedCopy {
 
 export interface StoreSet {
   /** What the repository works with. */
-  readonly store: ObjectStore
+  readonly stores: Replicas
   readonly copies: readonly OpenedCopy[]
   /** What went wrong and was helped, for people. */
   readonly troubles: () => readonly string[]
@@ -62,16 +63,16 @@ export async function openStoreSet(
   const copies = await Promise.all(
     (places.copies ?? []).map(async (place) => ({ place, store: await open(place.url) })),
   )
-  if (copies.length === 0) return { store: primary, copies, troubles: () => [], away: [] }
+  if (copies.length === 0) return { stores: Replicas.alone(primary), copies, troubles: () => [], away: [] }
   const troubles = new Troubles()
   if (use === 'write') {
-    const set = new CopySet({
+    const stores = new Replicas({
       primary,
       copies: copies.map(({ store, place }) => ({ store, synchronous: place.mode === 'synchronous' })),
       use,
       events: troubles,
     })
-    return { store: set, copies, troubles: () => troubles.lines, away: [] }
+    return { stores, copies, troubles: () => troubles.lines, away: [] }
   }
   const all = [
     { store: primary, order: ORDER[places.storeRole ?? 'local'] - 0.5 },
@@ -90,7 +91,7 @@ export async function openStoreSet(
   const others = all.filter(({ store }) => store !== home).map(({ store }) => ({ store, synchronous: false }))
   const away = asked.filter(({ answer }) => 'error' in answer).map(({ store }) => store)
   return {
-    store: new CopySet({
+    stores: new Replicas({
       primary: home,
       readFirst: best,
       copies: others,
