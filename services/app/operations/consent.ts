@@ -1,6 +1,6 @@
 /** What is done to an application's tables and roles only when somebody said so in words. */
-import type { IdentityChange } from '../../engines/postgres/admin/identities.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import type { IdentityChange } from '../../core/ports/source-admin.ts'
 import { quoteTable } from '../../core/relation.ts'
 
 export interface ConsentRequest {

@@ -1,13 +1,11 @@
 /** `init` where a backup has begun: adds a role's rights or an anchor, and changes nothing else. */
 import { open, readFile, rename } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
-import { grantTo, readInstallation } from '../../engines/postgres/admin/install.ts'
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { connect } from '../../engines/postgres/session/session.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import type { Config } from '../config/config.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { type Consent, requireConsent } from './consent.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
 
@@ -65,23 +63,19 @@ export async function addToBackup(options: AdditionOptions): Promise<Additions> 
 }
 
 async function grant(url: string, role: string, stream: string, consent: Consent): Promise<void> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const installation = await readInstallation(client)
-    if (installation === undefined)
-      throw new TidemarkError('INSTALLATION_MISSING', 'nothing of Tidemark is in the source', {
-        next: 'tidemark init --upgrade',
-      })
-    if (installation.stream !== stream)
-      throw new TidemarkError(
-        'SOURCE_CHANGED',
-        'what is in the source belongs to another backup than the settings',
-      )
-    await requireConsent({ identities: [], grantTo: role }, consent)
-    await grantTo(client, role)
-  } finally {
-    await client.end()
-  }
+  const admin = openAdmin({ url })
+  const installed = (await admin.installed())?.stream
+  if (installed === undefined)
+    throw new TidemarkError('INSTALLATION_MISSING', 'nothing of Tidemark is in the source', {
+      next: 'tidemark init --upgrade',
+    })
+  if (installed !== stream)
+    throw new TidemarkError(
+      'SOURCE_CHANGED',
+      'what is in the source belongs to another backup than the settings',
+    )
+  await requireConsent({ identities: [], grantTo: role }, consent)
+  await admin.grantTo(role)
 }
 
 /** Comments and order stay as they are; the file is whole at every moment. */

@@ -4,24 +4,10 @@ import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../../adapters/keys/key-folder.ts'
 import { refuseUsedFolder } from '../../adapters/keys/unused-folder.ts'
-import {
-  grantTo,
-  install,
-  type Installation,
-  type InstallationMode,
-  planInstallation,
-  readInstallation,
-  uninstall,
-  uninstallRest,
-} from '../../engines/postgres/admin/install.ts'
-import type { IdentityChange } from '../../engines/postgres/admin/identities.ts'
-import { APPLICATION_NAME } from '../../engines/postgres/session/names.ts'
-import { examine } from '../../engines/postgres/admin/preflight.ts'
-import { connect } from '../../engines/postgres/session/session.ts'
-import { readSlot } from '../../engines/postgres/admin/slot.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
+import type { IdentityChange, InstallationPlan } from '../../core/ports/source-admin.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isProbe, ledgerName } from '../../formats/object-name.ts'
 import { Ledger } from '../../repository/ledger.ts'
@@ -30,6 +16,7 @@ import { Repository } from '../../repository/repository.ts'
 import { openStore } from '../wiring/open-backup.ts'
 import { examineStore } from './examine-store.ts'
 import { examineLog } from '../wiring/compose.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { chosenLog, configText, type KafkaChoice } from '../config/chosen-settings.ts'
 import { type Consent, requireConsent } from './consent.ts'
 import { beginGeneration } from './generation.ts'
@@ -59,7 +46,7 @@ export interface InitReport {
   readonly identities: readonly IdentityChange[]
   readonly generation: number
   readonly stream: string
-  readonly mode: InstallationMode
+  readonly mode: InstallationPlan['mode']
 }
 
 export async function init(options: InitOptions): Promise<InitReport> {
@@ -72,80 +59,71 @@ export async function init(options: InitOptions): Promise<InitReport> {
   for (const place of options.anchors ?? []) await openStore(place)
   for await (const name of store.list(''))
     if (!isProbe(name)) throw new TidemarkError('STORE_NOT_EMPTY', `${store.place} already holds ${name}`)
-  const client = await connect({ url: options.sourceUrl, applicationName: APPLICATION_NAME, role: 'source' })
+  // By its URL alone: what has these names there is not ours yet.
+  const findings = await openAdmin({ url: options.sourceUrl }).examine()
+  const refused = findings.filter((finding) => finding.level === 'refuse')
+  if (refused.length > 0) {
+    const code =
+      refused[0]!.code === 'WAL_LEVEL'
+        ? 'SOURCE_WAL_LEVEL'
+        : refused[0]!.code === 'REPLICATION'
+          ? 'SOURCE_PRIVILEGE'
+          : 'SOURCE_UNSUITABLE'
+    throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), {
+      next: refused[0]!.fix,
+    })
+  }
+  // A generation makes its slot anew; a slot of this name that is there before us is somebody else's and is not touched.
+  const source = { url: options.sourceUrl, slot: options.name, publication: options.name }
+  const admin = openAdmin(source)
+  if (await admin.hasStream()) {
+    throw new TidemarkError(
+      'SOURCE_UNSUITABLE',
+      `a replication slot named ${options.name} exists already, and it is not this installation's`,
+      {
+        next: 'tidemark init with another --name; where it is what an init left that was cut off: tidemark uninstall --source URL --yes, then init again',
+      },
+    )
+  }
+  const ofLog = await examineChosenLog(options.kafka)
+  const unsafe = refusalOf(ofLog) ?? refusalOf(await examineStore(store, 'primary', 'thorough'))
+  if (unsafe !== undefined) throw unsafe
+  const stream = systemRandomness.uuid()
+  const plan = await admin.plan(stream, false)
+  const { mode, identities } = plan
+  await requireConsent({ identities, grantTo: options.grantTo }, options.consent)
+  // Whether this account may, before anything is made in source and store.
+  await mkdir(options.keys, { recursive: true, mode: 0o700 })
+  await access(dirname(resolve(options.configPath)), constants.W_OK)
+  await refuseUsedFolder(options.keys)
+  const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
+  await admin.install(stream, plan, false)
   try {
-    const findings = await examine(client)
-    const refused = findings.filter((finding) => finding.level === 'refuse')
-    if (refused.length > 0) {
-      const code =
-        refused[0]!.code === 'WAL_LEVEL'
-          ? 'SOURCE_WAL_LEVEL'
-          : refused[0]!.code === 'REPLICATION'
-            ? 'SOURCE_PRIVILEGE'
-            : 'SOURCE_UNSUITABLE'
-      throw new TidemarkError(code, refused.map((finding) => finding.what).join('; '), {
-        next: refused[0]!.fix,
-      })
-    }
-    // A generation makes its slot anew; a slot of this name that is there before us is somebody else's and is not touched.
-    if ((await readSlot(client, options.name)) !== undefined) {
-      throw new TidemarkError(
-        'SOURCE_UNSUITABLE',
-        `a replication slot named ${options.name} exists already, and it is not this installation's`,
-        {
-          next: 'tidemark init with another --name; where it is what an init left that was cut off: tidemark uninstall --source URL --yes, then init again',
-        },
-      )
-    }
-    const ofLog = await examineChosenLog(options.kafka)
-    const unsafe = refusalOf(ofLog) ?? refusalOf(await examineStore(store, 'primary', 'thorough'))
-    if (unsafe !== undefined) throw unsafe
-    const stream = systemRandomness.uuid()
-    const installation: Installation = { stream, publication: options.name, slot: options.name }
-    const plan = await planInstallation(client, installation)
-    const { mode, identities } = plan
-    await requireConsent({ identities, grantTo: options.grantTo }, options.consent)
-    // Whether this account may, before anything is made in source and store.
-    await mkdir(options.keys, { recursive: true, mode: 0o700 })
-    await access(dirname(resolve(options.configPath)), constants.W_OK)
-    await refuseUsedFolder(options.keys)
-    const keys = await newKeys(options.keys, options.recipients, systemRandomness, options.makePair)
-    await install(client, installation, plan, systemClock)
-    try {
-      if (options.grantTo !== undefined) await grantTo(client, options.grantTo)
-      const genesis = await Ledger.create(
-        store,
-        systemClock,
-        { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
-        keys.signers.writer,
-      )
-      await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
-      const opened = await openKeys(options.keys, 'writer')
-      const repository = await Repository.open({
-        stores: Replicas.alone(store),
-        trust: opened.trust,
-        provider: opened.provider,
-        signer: opened.signer,
-        clock: systemClock,
-        randomness: systemRandomness,
-      })
-      const generation = await beginGeneration({
-        repository,
-        url: options.sourceUrl,
-        slot: installation.slot,
-        publication: installation.publication,
-        reason: 'init',
-      })
-      await repository.audit('init', `generation ${generation}`, options.actor.name)
-      await writeConfig(options, installation)
-      return { findings: [...findings, ...ofLog], identities, generation, stream, mode }
-    } catch (error) {
-      // The source is left as it was.
-      await uninstall(client, installation, systemClock)
-      throw await leftBehind(error, store, options)
-    }
-  } finally {
-    await client.end()
+    if (options.grantTo !== undefined) await admin.grantTo(options.grantTo)
+    const genesis = await Ledger.create(
+      store,
+      systemClock,
+      { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
+      keys.signers.writer,
+    )
+    await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
+    const opened = await openKeys(options.keys, 'writer')
+    const repository = await Repository.open({
+      stores: Replicas.alone(store),
+      trust: opened.trust,
+      provider: opened.provider,
+      signer: opened.signer,
+      clock: systemClock,
+      randomness: systemRandomness,
+    })
+    const generation = await beginGeneration({ repository, ...source, reason: 'init' })
+    await repository.audit('init', `generation ${generation}`, options.actor.name)
+    await writeConfig(options)
+    return { findings: [...findings, ...ofLog], identities, generation, stream, mode }
+  } catch (error) {
+    // The source is left as it was.
+    await admin.uninstall()
+    throw await leftBehind(error, store, options)
   }
 }
 
@@ -192,7 +170,7 @@ function settingsThere(path: string): TidemarkError {
   })
 }
 
-async function writeConfig(options: InitOptions, installation: Installation): Promise<void> {
+async function writeConfig(options: InitOptions): Promise<void> {
   const file = await open(options.configPath, 'wx', 0o600).catch((error: unknown) => {
     throw (error as { readonly code?: unknown }).code === 'EEXIST' ? settingsThere(options.configPath) : error
   })
@@ -200,8 +178,8 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
     await file.writeFile(
       configText({
         sourceUrl: options.sourceUrl,
-        slot: installation.slot,
-        publication: installation.publication,
+        slot: options.name,
+        publication: options.name,
         storeUrl: options.storeUrl,
         keys: resolve(options.keys),
         anchors: options.anchors,
@@ -215,18 +193,10 @@ async function writeConfig(options: InitOptions, installation: Installation): Pr
 }
 
 /** Takes everything of ours out of the source. The store and the keys stay: they are the backup. */
-export async function removeFromSource(
+export function removeFromSource(
   url: string,
   /** As the settings have them: for a source in which somebody dropped the schema that says so. */
   named?: { readonly slot: string; readonly publication: string },
-): Promise<{ readonly installation: Installation | undefined; readonly left: readonly string[] }> {
-  const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
-  try {
-    const installation = await readInstallation(client)
-    if (installation !== undefined)
-      return { installation, left: await uninstall(client, installation, systemClock) }
-    return { installation, left: named === undefined ? [] : await uninstallRest(client, named) }
-  } finally {
-    await client.end()
-  }
+): Promise<{ readonly stream: string | undefined; readonly left: readonly string[] }> {
+  return openAdmin({ ...named, url }).uninstall()
 }

@@ -269,20 +269,12 @@ export function registerInit(program: Command, run: Run): void {
             'uninstall drops the slot: what is written from here on is not in the backup, and a tidemark up that runs ends',
             { next: 'tidemark uninstall --yes' },
           )
-        const { installation: removed, left } = await removeFromSource(
-          source ?? config!.source.url,
-          config?.source,
-        )
+        const { stream: removed, left } = await removeFromSource(source ?? config!.source.url, config?.source)
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
           try {
             const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
-            audited = await audit(
-              repository,
-              context.actor,
-              'uninstall',
-              removed?.stream ?? 'nothing was installed',
-            )
+            audited = await audit(repository, context.actor, 'uninstall', removed ?? 'nothing was installed')
           } catch (error) {
             audited = `nowhere: ${asTidemarkError(error).message}`
           }

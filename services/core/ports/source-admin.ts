@@ -44,6 +44,25 @@ export interface SourceLag {
   readonly held: SlotState | undefined
 }
 
+/** What `install` would do to a source, told before it is done. */
+export interface InstallationPlan {
+  /** How schema changes are seen: as they are made, or, where the role may not have that, by asking again and again. */
+  readonly mode: 'triggers' | 'polling'
+  readonly identities: readonly IdentityChange[]
+}
+
+/** A table whose rows could not be told apart as they come, and what it would be given for that. */
+export interface IdentityChange {
+  readonly schema: string
+  readonly name: string
+  /** What its owner had chosen, in the engine's words. */
+  readonly before: string
+  /** `left out`: nothing serves, so the table is not backed up until it has a key. */
+  readonly after: string
+  /** Where what is given is one. */
+  readonly index: string | undefined
+}
+
 /** All tables with rows in a backup, at one position. */
 export interface SourceDigests {
   /** Transactions at positions below this are in the digests, all others are not. */
@@ -66,6 +85,35 @@ export interface SourceAdmin {
   examine(partitionBy?: ReadonlyMap<string, readonly string[]>): Promise<readonly Finding[]>
   /** As the catalog has it now. Undefined where nothing of ours is in the source, which its reader asks. */
   schema(): Promise<SourceSchema | undefined>
+  /** The backup that the source belongs to, where that is not lost; undefined where nothing of ours is there. */
+  installed(): Promise<{ readonly stream: string | undefined } | undefined>
+  /**
+   * Done and taken back, so that nothing is left and nothing is guessed.
+   *
+   * @param stream the backup
+   * @param again where a backup's source lacks all of it: what keeps the log may be there
+   * @throws TidemarkError SOURCE_PRIVILEGE, SOURCE_UNSUITABLE
+   */
+  plan(stream: string, again: boolean): Promise<InstallationPlan>
+  /** @throws TidemarkError as `plan` */
+  install(stream: string, plan: InstallationPlan, again: boolean): Promise<void>
+  /** What a role needs for the stream that is not the one that installed. @throws TidemarkError SOURCE_PRIVILEGE */
+  grantTo(role: string): Promise<void>
+  /**
+   * Brings what is there to what this program needs.
+   *
+   * @returns the version that was there, and whether what the stream sends was chosen anew: what was written without that is a gap
+   * @throws TidemarkError SOURCE_UNSUITABLE, SOURCE_PRIVILEGE, INSTALLATION_NEWER
+   */
+  upgrade(): Promise<{ readonly from: number; readonly published: boolean }>
+  /**
+   * Takes out everything that is ours, and gives back what the application's tables had before.
+   *
+   * @returns the backup that it belonged to, and what is left to an administrator, as statements
+   */
+  uninstall(): Promise<{ readonly stream: string | undefined; readonly left: readonly string[] }>
+  /** Whether what keeps the log is there, or something else of its name. */
+  hasStream(): Promise<boolean>
   /**
    * Makes what keeps the log, in place of what has its name: nothing can rest on that. Waits for the transactions that are open.
    *

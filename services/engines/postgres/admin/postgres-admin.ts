@@ -15,14 +15,28 @@ import type {
 import type { ReadSchema } from '../catalog/read-schema.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
-import { requirePublication } from './examine-publication.ts'
-import { createSlot, dropSlot } from './install.ts'
+import { publicationState, requirePublication } from './examine-publication.ts'
+import {
+  createSlot,
+  dropSlot,
+  grantTo,
+  install,
+  installAgain,
+  type InstallationPlan,
+  planAgain,
+  planInstallation,
+  publishAgain,
+  readInstallation,
+  readMode,
+  uninstall,
+  uninstallRest,
+} from './install.ts'
 import { examinePartitioning } from './partition-identity.ts'
 import { examine } from './preflight.ts'
 import { identifySource, refuseOther } from './same-source.ts'
 import { readSlot } from './slot.ts'
 import { digestSource } from './source-digest.ts'
-import { requireInstallation } from './upgrade.ts'
+import { installedVersion, requireInstallation, upgradeInstallation } from './upgrade.ts'
 
 /** Between the two looks that tell how fast the source writes. */
 const RATE_SAMPLE_MS = 500
@@ -63,6 +77,57 @@ export class PostgresAdmin implements SourceAdmin {
       const { statements, notes } = await readSchema(client)
       return { statements, notes }
     })
+  }
+
+  installed(): Promise<{ readonly stream: string | undefined } | undefined> {
+    return this.#asked(async (client) =>
+      (await installedVersion(client)) === undefined
+        ? undefined
+        : { stream: (await readInstallation(client))?.stream },
+    )
+  }
+
+  plan(stream: string, again: boolean): Promise<InstallationPlan> {
+    const installation = { stream, ...this.#names }
+    return this.#asked((client) => (again ? planAgain : planInstallation)(client, installation))
+  }
+
+  install(stream: string, plan: InstallationPlan, again: boolean): Promise<void> {
+    const installation = { stream, ...this.#names }
+    const { clock } = this.#options
+    return this.#asked((client) => (again ? installAgain : install)(client, installation, plan, clock))
+  }
+
+  grantTo(role: string): Promise<void> {
+    return this.#asked((client) => grantTo(client, role))
+  }
+
+  upgrade(): Promise<{ readonly from: number; readonly published: boolean }> {
+    return this.#asked(async (client) => {
+      const from = await upgradeInstallation(client)
+      const found = await readMode(client)
+      if (found === undefined)
+        throw new TidemarkError('SOURCE_UNSUITABLE', 'the installation in this database is not complete', {
+          next: 'tidemark uninstall, and init again',
+        })
+      const { state } = await publicationState(client, found.publication)
+      if (state !== 'whole') await publishAgain(client, found)
+      return { from, published: state !== 'whole' }
+    })
+  }
+
+  uninstall(): Promise<{ readonly stream: string | undefined; readonly left: readonly string[] }> {
+    const { names, clock } = this.#options
+    return this.#asked(async (client) => {
+      const installation = await readInstallation(client)
+      if (installation !== undefined)
+        return { stream: installation.stream, left: await uninstall(client, installation, clock) }
+      return { stream: undefined, left: names === undefined ? [] : await uninstallRest(client, names) }
+    })
+  }
+
+  hasStream(): Promise<boolean> {
+    return this.#asked(async (client) => (await readSlot(client, this.#names.slot)) !== undefined)
   }
 
   async begin(expected: Pick<SourceServer, 'systemId' | 'databaseOid'> | undefined): Promise<BegunStream> {
