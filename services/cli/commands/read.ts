@@ -1,6 +1,6 @@
 /** read. */
 import type { Command } from 'commander'
-import { read } from '../../app/operations/find.ts'
+import { read } from '../../app/operations/read.ts'
 import { writeSlowly } from '../closed-output.ts'
 import type { Run } from '../run.ts'
 
