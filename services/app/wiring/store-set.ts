@@ -8,12 +8,11 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { COPY_MARK } from '../../formats/object-name.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
+import { compareCopy, type CopyStanding } from '../../repository/compare-copy.ts'
 import type { CopySetEvents } from '../../repository/copy-set.ts'
 import { Replicas } from '../../repository/replicas.ts'
 import type { Ledger } from '../../repository/ledger.ts'
-import { endOf, headOf, type LedgerEnd } from '../../repository/lineages.ts'
-import { compareHead, refuseLaterLineage } from '../../repository/mirror.ts'
-import { findOrphans } from '../../repository/orphans.ts'
+import { endOf, type LedgerEnd } from '../../repository/lineages.ts'
 import type { CopyPlace, StoreRole } from '../config/config.ts'
 
 export interface OpenedCopy {
@@ -31,16 +30,10 @@ export interface StoreSet {
   readonly away: readonly string[]
 }
 
-export interface CopyReport {
+export interface CopyReport extends CopyStanding {
   readonly place: string
   readonly role: StoreRole
   readonly synchronous: boolean
-  /** `returning`: it has entries of a lineage that ended, and is set right before it counts. */
-  readonly outcome: 'equal' | 'behind' | 'returning' | 'unreachable'
-  /** The copy's last entry, and how many it lacks. */
-  readonly head: string | null
-  readonly behind: string | null
-  readonly why: string | null
 }
 
 const ORDER: Readonly<Record<StoreRole, number>> = { local: 0, remote: 1, archive: 2 }
@@ -208,45 +201,12 @@ export function chooseToRead(
  */
 export async function compareCopies(ledger: Ledger, copies: readonly OpenedCopy[]): Promise<CopyReport[]> {
   return Promise.all(
-    copies.map(async ({ store, place: { role, mode } }) => {
-      const about = { place: store.place, role, synchronous: mode === 'synchronous' }
-      try {
-        const orphans = await findOrphans(ledger, store)
-        if (orphans !== undefined)
-          return {
-            ...about,
-            outcome: 'returning' as const,
-            head: null,
-            behind: null,
-            why: `entries ${orphans.from} to ${orphans.to} are of lineage ${orphans.lineage}, which ended`,
-          }
-        await refuseLaterLineage(ledger, store)
-        const head = await headOf(store, ledger.headNumber, (number) => ledger.lineages.nameOf(number))
-        await compareHead(ledger, store, head)
-        const behind = ledger.headNumber - head
-        return {
-          ...about,
-          outcome: behind > 0n ? ('behind' as const) : ('equal' as const),
-          head: String(head),
-          behind: String(behind),
-          why: null,
-        }
-      } catch (error) {
-        const known = asTidemarkError(error)
-        if (
-          !(error instanceof TidemarkError) ||
-          ['COPY_AHEAD', 'COPY_DIFFERS', 'STORE_SUPERSEDED'].includes(known.code)
-        )
-          throw error
-        return {
-          ...about,
-          outcome: 'unreachable' as const,
-          head: null,
-          behind: null,
-          why: `${known.code}: ${known.message}`,
-        }
-      }
-    }),
+    copies.map(async ({ store, place: { role, mode } }) => ({
+      place: store.place,
+      role,
+      synchronous: mode === 'synchronous',
+      ...(await compareCopy(ledger, store)),
+    })),
   )
 }
 
