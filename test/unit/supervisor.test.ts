@@ -196,6 +196,38 @@ test('a drain lets those finish that drain, sends the others away, and runs what
   expect(done).toEqual(['left', 'finished false', 'last'])
 })
 
+test('what the main task needs to finish goes on through a drain, and no longer', async () => {
+  const answered: string[] = []
+  const enough = Promise.withResolvers<void>()
+  let isDraining = false
+  const tasks: Task[] = [
+    {
+      name: 'builder',
+      isMain: true,
+      drains: true,
+      async run({ draining }) {
+        await idle(draining).catch(() => undefined)
+        isDraining = true
+        await enough.promise
+      },
+    },
+    {
+      name: 'board',
+      serves: true,
+      due: { everyMs: 10 },
+      async run({ signal }) {
+        if (isDraining) answered.push(`answered ${signal.aborted}`)
+        if (answered.length === 2) enough.resolve()
+      },
+    },
+  ]
+  const { supervisor } = supervise(tasks)
+  const running = supervisor.run(never)
+  supervisor.drain()
+  expect(await running).toBe(true)
+  expect(answered).toEqual(['answered false', 'answered false'])
+})
+
 test('told to drain before it runs, it begins nothing', async () => {
   let runs = 0
   const { supervisor } = supervise([

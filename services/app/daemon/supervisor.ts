@@ -2,7 +2,7 @@
  * Runs tasks side by side until the work is over, one of them fails for good, or somebody stops them. When each is due, what it needs and what
  * its failure means the task says; waiting, trying again, and the order and the bounds of a stop are here, once.
  *
- * A stop has two steps. A *drain* tells tasks to leave, but those that `drain`: they finish what they have. *Leaving* ends those too: by the
+ * A stop has two steps. A *drain* tells tasks to leave, but those that `drain`, which finish what they have, and those that serve them. *Leaving* ends those too: by the
  * caller's signal, when a drain takes too long, and when a task fails for good. What does not heed it either is left behind.
  */
 import type { Clock, Randomness } from '../../core/clock.ts'
@@ -56,6 +56,8 @@ export interface Task {
   readonly needs?: { readonly are: () => boolean; readonly lookMs: number }
   /** A drain lets it finish what it has. */
   readonly drains?: boolean
+  /** The main task needs it to finish: it goes on, a drain or not, until that is over. */
+  readonly serves?: boolean
   /** When it is over, the others leave. */
   readonly isMain?: boolean
   run(running: Running): Promise<void>
@@ -122,9 +124,11 @@ export class Supervisor {
       this.#after(leaving, bounds.leaveMs, left.resolve)
     }
     const mainOver = new AbortController()
+    const served = AbortSignal.any([leaving, mainOver.signal])
     const told = AbortSignal.any([draining, mainOver.signal])
     const keep = async (task: Task): Promise<void> => {
-      await this.#keep(task, leaving, told)
+      const until = task.serves === true ? served : told
+      await this.#keep(task, task.drains === true ? leaving : until, until)
       if (task.isMain === true) mainOver.abort(abort('the work is over'))
     }
     try {
@@ -145,14 +149,10 @@ export class Supervisor {
   }
 
   /** Until the task is over, or is told to end. */
-  async #keep(task: Task, leaving: AbortSignal, told: AbortSignal): Promise<void> {
+  async #keep(task: Task, signal: AbortSignal, told: AbortSignal): Promise<void> {
     const { clock, randomness } = this.#options
     const backoff = new Backoff(clock, randomness)
-    const running = {
-      signal: task.drains === true ? leaving : told,
-      draining: told,
-      gotOn: () => backoff.reset(),
-    }
+    const running = { signal, draining: told, gotOn: () => backoff.reset() }
     try {
       let pauseMs: number | undefined = task.due?.firstMs ?? 0
       while (pauseMs !== undefined) {
