@@ -1,7 +1,7 @@
 /** The Target contract, run by every adapter. */
 import { describe, expect, test } from 'vitest'
 import { MemoryTarget } from '../../services/engines/memory/memory-target.ts'
-import { PostgresTarget } from '../../services/engines/postgres/target/postgres-target.ts'
+import { openPostgresTarget } from '../../services/engines/postgres/target/answering-target.ts'
 import { tableKey, type Target } from '../../services/core/ports/target.ts'
 import type { SchemaStatement } from '../../services/core/transaction.ts'
 import { Backup, testedVersions } from '../support/backup.ts'
@@ -24,7 +24,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
         const url = await backup.emptyDatabase()
         return {
           open: () =>
-            new PostgresTarget({
+            openPostgresTarget({
               url,
               source: { systemId: 'another', databaseOid: 1, encoding: 'UTF8', serverVersion: 180000 },
             }),

@@ -3,7 +3,8 @@
  * with what was read, so that what does not come back as it is is known before the night. Its code runs by the rules of a
  * restore; `up` never does this. It needs neither configuration nor store nor keys.
  */
-import { PostgresTarget } from '../../engines/postgres/target/postgres-target.ts'
+import type { Target } from '../../core/ports/target.ts'
+import { openPostgresTarget } from '../../engines/postgres/target/answering-target.ts'
 import { ScratchReading } from '../../engines/postgres/target/scratch-reading.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 import { openAdmin } from '../wiring/source-admin.ts'
@@ -46,11 +47,11 @@ export async function examineSchema(
   url: string,
   signal: AbortSignal,
 ): Promise<ScratchReport> {
-  let target: PostgresTarget | undefined
+  let target: Target | undefined
   let reading: ScratchReading | undefined
   try {
     const server = await source.server()
-    target = new PostgresTarget({ url, source: server })
+    target = openPostgresTarget({ url, source: server })
     await target.check(RESTORE_ID)
     reading = await ScratchReading.open(url)
     const unmade = await trySchema(target, backupDialect.schemas, statements, RESTORE_ID, signal)

@@ -2,7 +2,9 @@
 import './error-codes.ts'
 import { DirectChangeLog } from '../../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../../engines/postgres/source/postgres-source.ts'
-import { PostgresTarget, type TargetOptions } from '../../engines/postgres/target/postgres-target.ts'
+import type { Target } from '../../core/ports/target.ts'
+import { openPostgresTarget } from '../../engines/postgres/target/answering-target.ts'
+import type { TargetOptions } from '../../engines/postgres/target/postgres-target.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { clearLog } from '../../core/exposure.ts'
@@ -221,7 +223,11 @@ export function openTarget(
   url: string,
   generation: Generation,
   options: Pick<TargetOptions, 'searchPath' | 'trustSourceCode' | 'withJobs' | 'begun'> = {},
-): PostgresTarget {
+): Target {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
-  return new PostgresTarget({ url, source: { systemId, databaseOid, encoding, serverVersion }, ...options })
+  return openPostgresTarget({
+    url,
+    source: { systemId, databaseOid, encoding, serverVersion },
+    ...options,
+  })
 }

@@ -241,8 +241,10 @@ export function connectionError(error: unknown, role: 'source' | 'target'): Tide
     return new TidemarkError('SOURCE_BUSY', `another session was in the way: ${serverText(error)}`, {
       cause: error,
     })
-  if (state === '42501') return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
-  if (state === '55006') return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
+  if (state === '42501' && role === 'source')
+    return new TidemarkError('SOURCE_PRIVILEGE', serverText(error), { cause: error })
+  if (state === '55006' && role === 'source')
+    return new TidemarkError('SLOT_TAKEN', serverText(error), { cause: error })
   if (state === undefined || /^(08|57|53)/.test(state) || /^E[A-Z]+$/.test(state)) {
     return new TidemarkError(
       unreachable,

@@ -20,7 +20,7 @@ import { connect, connectionError, placeOf, serverText, sqlState } from '../sess
 import { type OwnedObject, tablesLoadedByCode } from './source-code.ts'
 import { silenceEventTriggers } from './silence-event-triggers.ts'
 import { StepRights } from './step-rights.ts'
-import { isOfServer, schemaText, throwOfTheWhole } from './target-refusals.ts'
+import { isOfServer, isOfTheWhole, schemaText, throwOfTheWhole } from './target-refusals.ts'
 import { WireSession } from '../session/wire-session.ts'
 import { shellWord } from '../../../core/shell-word.ts'
 
@@ -120,10 +120,8 @@ export class PostgresTarget implements Target {
 
   async begin(restoreId: string): Promise<ReadonlyMap<string, number>> {
     const client = await this.#connection()
-    await this.#guard(async () => {
-      await noteRestore(client, restoreId, this.#options.begun)
-      await this.#roles.begin()
-    })
+    await noteRestore(client, restoreId, this.#options.begun)
+    await this.#roles.begin()
     this.#isOurs = true
     const loaded = await client.query<{ step: string; rows: string }>(
       `SELECT step, rows FROM tidemark_restore.done WHERE rows IS NOT NULL`,
@@ -263,9 +261,7 @@ export class PostgresTarget implements Target {
 
   async remember(text: string): Promise<void> {
     const client = await this.#connection()
-    await this.#guard(async () => {
-      await client.query('INSERT INTO tidemark_restore.remembered (fact) VALUES ($1)', [text])
-    })
+    await client.query('INSERT INTO tidemark_restore.remembered (fact) VALUES ($1)', [text])
   }
 
   async remembered(): Promise<readonly string[]> {
@@ -286,7 +282,11 @@ export class PostgresTarget implements Target {
           'SELECT EXISTS (SELECT FROM pg_type t WHERE t.oid = to_regtype($1) AND t.typisdefined) AS whole',
           [type],
         )
-        .catch(() => undefined)
+        .catch((error: unknown) => {
+          // A name that is none here. Of a server that goes away nothing is known.
+          if (!isOfServer(error) || isOfTheWhole(error)) throw error
+          return undefined
+        })
       if (found?.rows[0]?.whole !== true) missing.add(type)
     }
     return missing
@@ -321,12 +321,10 @@ export class PostgresTarget implements Target {
   /** Takes our marks out; with a synchronous commit, so that everything before it is on disk too. */
   async finish(): Promise<void> {
     const client = await this.#connection()
-    await this.#guard(async () => {
-      await this.#roles.finish()
-      await client.query('BEGIN')
-      await client.query('DROP SCHEMA tidemark_restore CASCADE')
-      await client.query('COMMIT')
-    })
+    await this.#roles.finish()
+    await client.query('BEGIN')
+    await client.query('DROP SCHEMA tidemark_restore CASCADE')
+    await client.query('COMMIT')
     this.#isOurs = false
   }
 
@@ -343,14 +341,6 @@ export class PostgresTarget implements Target {
     this.#isOurs = false
     await this.#client?.end().catch(() => undefined)
     this.#client = undefined
-  }
-
-  async #guard(action: () => Promise<void>): Promise<void> {
-    try {
-      await action()
-    } catch (error) {
-      throw new TidemarkError('TARGET_FAILED', `the target refuses: ${serverText(error)}`, { cause: error })
-    }
   }
 
   async #connection(): Promise<pg.Client> {

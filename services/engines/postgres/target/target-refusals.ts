@@ -6,6 +6,12 @@ export function isOfServer(error: unknown): boolean {
   return /^(?!E[A-Z]+$)[0-9A-Z]{5}$/.test(sqlState(error) ?? '')
 }
 
+/** 58P01: the files of an extension, or a library, that this server does not have. */
+export function isOfTheWhole(error: unknown): boolean {
+  const state = sqlState(error)
+  return state === undefined || /^(08|25006|53|57|58(?!P01))/.test(state)
+}
+
 /** What no other statement of the restore would fare better with: no room, a server that stops, a lost connection. */
 export function throwOfTheWhole(error: unknown, what: string): void {
   const state = sqlState(error)
@@ -13,8 +19,7 @@ export function throwOfTheWhole(error: unknown, what: string): void {
     throw new TidemarkError('TARGET_FULL', `${what}: the target has no room left (${state})`, {
       cause: error,
     })
-  // 58P01: the files of an extension, or a library, that this server does not have.
-  if (state === undefined || /^(08|25006|53|57|58(?!P01))/.test(state))
+  if (isOfTheWhole(error))
     throw new TidemarkError('TARGET_FAILED', `${what}: ${serverText(error)}`, { cause: error })
 }
 
