@@ -110,3 +110,18 @@ test('a signal ends a reader that waits for its only store', { timeout: 120_000 
   expect(performance.now() - from).toBeLessThan(15_000)
   expect(said).toContain('"INTERRUPTED"')
 })
+
+test('a first store without a ledger, while a copy has the backup: nobody is told to begin anew', async () => {
+  for (const store of [join(backup.folder, 'gone'), join(backup.folder, 'no-such', 'place')]) {
+    const where = ['--json', '--store', store, '--copy', copy, '--keys', backup.keys]
+    for (const words of [['status'], ['keys', 'rotate', '--yes']]) {
+      const { code, last } = await tidemark([...words, ...where], backup.folder)
+      expect([code, last.error?.code], words.join(' ')).toEqual([6, 'COPY_AHEAD'])
+      expect(last.error?.message).toContain(copy)
+      expect(last.error?.next).toMatch(/tidemark promote/)
+      expect(last.error?.next).not.toMatch(/init/)
+    }
+    const read = await tidemark(['windows', ...where], backup.folder)
+    expect(read.code).toBe(0)
+  }
+})

@@ -56,6 +56,10 @@ test('rotated three times: the newest key alone restores the oldest point, an ol
   await cp(join(backup.keys, 'restore'), last, { recursive: true })
   const current = (await listRecipients(placeOf(backup.config))).filter((recipient) => recipient.current)
   expect(current.length).toBe(1)
+  // A restore folder still has those that were rotated away: it does not say whom the writer seals for.
+  const byRestore = await listRecipients({ ...placeOf(backup.config), keys: last })
+  expect(byRestore.filter((recipient) => recipient.current)).toEqual(current)
+  expect(byRestore.length).toBe(4)
   const name = current[0]!.recipient.replace('rsa:', '')
   for (const file of await readdir(last))
     if (file.startsWith('recipient-') && file !== `${name}.pem`) await rm(join(last, file))

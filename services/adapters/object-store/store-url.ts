@@ -71,7 +71,7 @@ export async function openStoreUrl(
 ): Promise<ObjectStore> {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === undefined || scheme === 'file') {
-    const path = url.startsWith('file://') ? fileURLToPath(url) : url.replace(/^file:/, '')
+    const path = url.startsWith('file://') ? folderOf(url) : url.replace(/^file:/, '')
     return new FolderStore(isAbsolute(path) ? path : resolve(path), randomness)
   }
   if (scheme === 's3') {
@@ -178,6 +178,21 @@ function pem(path: string | undefined, url: string): string | undefined {
       'CONFIG_INVALID',
       `the certificate file of ${url.slice(0, url.indexOf('?'))} cannot be read: ${path}`,
       { cause: error },
+    )
+  }
+}
+
+/** @throws TidemarkError CONFIG_INVALID where the first part of the path is taken for a host */
+function folderOf(url: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw new TidemarkError(
+      'CONFIG_INVALID',
+      'the URL of the store: a folder is file:/// and its path, or the path alone',
+      {
+        cause: error,
+      },
     )
   }
 }

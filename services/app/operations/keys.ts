@@ -1,5 +1,5 @@
 /** `keys`: who can open what, new recipients for old and new epoch keys, and recipients for whom nothing more is sealed. */
-import { openKeys, type SignerRole } from '../../adapters/keys/key-folder.ts'
+import { openKeys, ownSide, type SignerRole } from '../../adapters/keys/key-folder.ts'
 import {
   addRecipient,
   addServiceRecipient,
@@ -26,13 +26,38 @@ export interface RecipientReport {
    */
   readonly from: string | null
   readonly to: string | null
-  /** Whether the writer's folder has it: what `up` seals from the next minute on is sealed for it. */
+  /**
+   * Whether the writer's folder has it: what `up` seals from the next minute on is sealed for it. Where that folder is not at hand,
+   * whether the newest epoch key is sealed for it.
+   */
   readonly current: boolean
 }
 
 export async function listRecipients(place: BackupPlace): Promise<readonly RecipientReport[]> {
   const { repository, keys } = await openBackup({ ...place, role: 'writer', use: 'read' })
-  return reports(repository, keys.provider.recipients)
+  return reports(
+    repository,
+    (await hasWriter(place)) ? keys.provider.recipients : latestRecipients(repository),
+  )
+}
+
+/** A restore folder keeps the keys of those that were rotated away: only the writer's says whom it seals for. */
+async function hasWriter({ keys }: BackupPlace): Promise<boolean> {
+  try {
+    await ownSide(keys, 'writer')
+    return true
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'KEY_MISSING') return false
+    throw error
+  }
+}
+
+/** Whom the newest epoch key is sealed for: who was revoked or rotated away before is not among them. */
+export function latestRecipients({ catalog }: Pick<Repository, 'catalog'>): readonly string[] {
+  const [first, ...others] = catalog.keys.values()
+  if (first === undefined) return []
+  const { body } = others.reduce((a, b) => (a.number > b.number ? a : b), first)
+  return body.sealedFor ?? body.recipients
 }
 
 function reports(repository: Repository, current: readonly string[]): RecipientReport[] {

@@ -4,7 +4,7 @@ import { nextSigner } from '../../adapters/keys/signer-files.ts'
 import { beginWriterFolder, bringRecipients, finishWriterFolder } from '../../adapters/keys/writer-folder.ts'
 import { systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
-import type { Repository } from '../../repository/repository.ts'
+import { latestRecipients } from './keys.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
@@ -56,10 +56,4 @@ export async function recoverWriter(place: BackupPlace, actor: Actor, out: strin
     missing: [...wanted].filter(([name]) => !found.includes(name)).map(([, full]) => full),
     audit: said,
   }
-}
-
-/** Whom the newest epoch key is sealed for: who was revoked or rotated away before is not among them. */
-function latestRecipients({ catalog }: Repository): readonly string[] {
-  const newest = [...catalog.keys.values()].reduce((a, b) => (a.number > b.number ? a : b))
-  return newest.body.sealedFor ?? newest.body.recipients
 }

@@ -4,8 +4,11 @@ import { openStoreUrl } from '../../adapters/object-store/store-url.ts'
 import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../../adapters/keys/key-folder.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
+import { TidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
+import { hashBytes } from '../../formats/ledger-entry.ts'
+import { ledgerName } from '../../formats/object-name.ts'
 import { breakLine } from '../../history/behind-break.ts'
 import { type AnchorReport, Anchors } from '../../repository/anchors.ts'
 import type { Trusting } from '../../repository/checkpoint.ts'
@@ -93,7 +96,7 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     randomness: systemRandomness,
     trusting: options.trusting,
     upToBreak: options.upToBreak,
-  })
+  }).catch((error: unknown) => orCopyHasIt(error, copies, keys))
   const { ledger } = repository
   const floor = await stores.readFloors()
   if (floor !== undefined) repository.catalog.limit(floor)
@@ -135,6 +138,26 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     compared,
     anchored,
   }
+}
+
+/** A primary without a ledger, while a copy has this very backup: nobody should begin a new one because of that. */
+async function orCopyHasIt(
+  error: unknown,
+  copies: readonly OpenedCopy[],
+  { trust }: OpenedKeys,
+): Promise<never> {
+  if (!(error instanceof TidemarkError) || error.code !== 'STORE_NOT_FOUND') throw error
+  for (const { store } of copies) {
+    const first = await store.get(ledgerName(1, 1n)).catch(() => undefined)
+    if (first === undefined || hashBytes(first) !== trust.genesis) continue
+    throw new TidemarkError('COPY_AHEAD', `${error.message}; the copy ${store.place} has this backup`, {
+      cause: error,
+      means:
+        'Nothing was read or written. The primary has been moved or emptied, or its disk is not mounted.',
+      next: 'bring it back (is its disk mounted?); where it is gone for good: tidemark promote --store COPY, by its URL. A restore takes the copy meanwhile',
+    })
+  }
+  throw error
 }
 
 /** Something that is no entry where the next one would be: writers go around it, and somebody may write the store who should not. */
