@@ -9,6 +9,7 @@ import { damageAt, type DamagedRange, damagedRanges } from '../repository/damage
 import { offered, pointText, stateBefore, transactionText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import { readIndex } from './read-index.ts'
+import { SKEW } from './unsearched.ts'
 import { ddlOf } from './schema-at.ts'
 import { type CountedTable, countedTables, rowsOf, schemaChangesAt } from './transaction-text.ts'
 
@@ -122,6 +123,11 @@ function offer(
   }
 }
 
+/** A name without its schema means the table in any. */
+export function isNamed(name: string, asked: string): boolean {
+  return name === asked || name.endsWith(`.${asked}`)
+}
+
 function matches(
   query: FindQuery,
   tables: readonly CountedTable[],
@@ -129,8 +135,7 @@ function matches(
   rows: number,
 ): boolean {
   const { table, operation, minRows } = query
-  const isWanted = (name: string): boolean =>
-    table === undefined || name === table || name.endsWith(`.${table}`)
+  const isWanted = (name: string): boolean => table === undefined || isNamed(name, table)
   if (
     rows >= minRows &&
     tables.some((c) => isWanted(c.table) && (operation === undefined || countOf(c, operation) > 0))
@@ -154,9 +159,6 @@ function scoreOf(tables: readonly CountedTable[], schema: readonly string[]): nu
   )
   return schema.reduce((sum, text) => sum + (text.startsWith('DROP ') ? WEIGHT[3]! : WEIGHT[2]!), ofRows)
 }
-
-/** Commit times in one entry need not be in order. */
-const SKEW = 60_000_000n
 
 function countOf(
   counts: { inserts: number; updates: number; deletes: number; truncates: number },

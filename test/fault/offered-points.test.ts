@@ -28,7 +28,7 @@ interface Place {
 function ofLines(text: string): Offer[] {
   const offers: Offer[] = []
   for (const line of text.split('\n')) {
-    if (line.includes('cannot be restored') || /^ {2}gap/.test(line)) continue
+    if (line.includes('cannot be restored') || /^ {2}gap|^NOT ALL OF |^NOT SEARCHED: /.test(line)) continue
     const without = [...line.matchAll(/--except-table (\S+)/g)].map(([, name]) => name!)
     const points = line.matchAll(
       /marker {2}(\S+)|([0-9A-F]+\/[0-9A-F]+(?:@\d+)?)|\((\d{4}-[^)]*Z)\)|((?:before:)?xid:\d+(?:@\d+)?)/g,

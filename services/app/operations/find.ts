@@ -1,7 +1,8 @@
 /** `find`: what happened around a time, from the backup alone. */
 import { TidemarkError } from '../../core/errors.ts'
 import { formatInstant } from '../../formats/temporal.ts'
-import { type FindQuery, findTransactions, type FoundTransaction } from '../../history/find.ts'
+import { type FindQuery, findTransactions, type FoundTransaction, isNamed } from '../../history/find.ts'
+import { searchedOf, type Unsearched, unsearched } from '../../history/unsearched.ts'
 import { parsePoint } from '../../history/point-text.ts'
 import { readDdl } from '../../history/schema-at.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -18,9 +19,13 @@ export interface FindOptions extends Omit<FindQuery, 'from' | 'to'>, BackupPlace
 }
 
 export interface FindReport {
-  /** What was searched, by the source's clock. */
+  /** What was asked for, by the source's clock. */
   readonly from: string
   readonly to: string
+  /** Of that, what could be searched, */
+  readonly searched: readonly { readonly from: string; readonly to: string }[]
+  /** and what could not, or not for every table: nothing is said of what happened there. */
+  readonly unsearched: readonly Unsearched[]
   readonly transactions: readonly FoundTransaction[]
   /** What went wrong with a store and was helped by another. */
   readonly stores: readonly string[]
@@ -41,27 +46,40 @@ export async function find(options: FindOptions): Promise<FindReport> {
     if (point.kind !== 'time') throw new TidemarkError('POINT_INVALID', '--around is a time with zone')
     centre = point.micros
   }
-  if (options.table !== undefined) await refuseUnknown(repository, options.table)
-  const transactions = await findTransactions(repository, backupDialect.records, {
-    ...options,
-    from: centre - span,
-    to: centre + span,
-  })
+  const oids = options.table === undefined ? new Set<number>() : await oidsOf(repository, options.table)
+  const asked = { from: centre - span, to: centre + span }
+  const transactions = await findTransactions(repository, backupDialect.records, { ...options, ...asked })
+  const missing = await unsearched(
+    repository,
+    asked,
+    ({ oid, schema, name }) =>
+      options.table === undefined || oids.has(oid) || isNamed(`${schema}.${name}`, options.table),
+  )
   return {
-    from: formatInstant(centre - span),
-    to: formatInstant(centre + span),
+    from: formatInstant(asked.from),
+    to: formatInstant(asked.to),
+    searched: searchedOf(asked, missing),
+    unsearched: missing,
     transactions,
     stores: troubles(),
     audit: await audit(repository, options.actor, 'find', options.table ?? 'all tables'),
   }
 }
 
-/** @throws TidemarkError USAGE for a name that nothing ever had: mistyped, it would look like a table to which nothing happened */
-async function refuseUnknown(repository: Repository, table: string): Promise<void> {
+/**
+ * Of all that ever had the name: a gap of one of them is a gap of the table, whatever it was called when that began.
+ *
+ * @throws TidemarkError USAGE for a name that nothing ever had: mistyped, it would look like a table to which nothing happened
+ */
+async function oidsOf(repository: Repository, table: string): Promise<ReadonlySet<number>> {
   const { generations, gaps } = repository.catalog
   const known = new Set<string>()
+  const oids = new Set<number>()
   for (const generation of generations) {
-    for (const name of (await knownTables(repository, generation)).keys()) known.add(name)
+    for (const [name, ofName] of await knownTables(repository, generation)) {
+      known.add(name)
+      if (isNamed(name, table)) for (const oid of ofName) oids.add(oid)
+    }
     for (const { record } of await readDdl(repository, backupDialect.records, generation)) {
       const name = backupDialect.records.text(record)?.split(' ').at(-1)
       if (name?.includes('.') === true) known.add(name)
@@ -69,7 +87,7 @@ async function refuseUnknown(repository: Repository, table: string): Promise<voi
   }
   for (const { scope } of gaps) if (scope.kind === 'table') known.add(`${scope.schema}.${scope.name}`)
   const names = [...known].filter((name) => !name.startsWith('tidemark.')).sort()
-  if (names.some((name) => name === table || name.endsWith(`.${table}`))) return
+  if (names.some((name) => isNamed(name, table))) return oids
   throw new TidemarkError(
     'USAGE',
     `--table ${table.slice(0, 120)}: the backup has never known such a table; there are ${names.slice(0, 20).join(', ')}${names.length > 20 ? ` and ${names.length - 20} more` : ''}`,

@@ -49,10 +49,10 @@ export function registerFind(program: Command, run: Run): void {
           transactionWords(t) + withOrBefore(t),
         ])
         for (const line of report.stores) output.line(`store     ${line}`)
-        output.line(`Searched ${report.from} to ${report.to}.`)
+        for (const line of searchedLines(report)) output.line(line)
         output.line(
           rows.length === 0
-            ? 'No such transaction.'
+            ? noneText(report)
             : table([['committed', 'transaction', 'position', 'size', 'what'], ...rows]),
         )
         const first = report.transactions[0]
@@ -65,6 +65,34 @@ export function registerFind(program: Command, run: Run): void {
         output.result(report)
       }),
     )
+}
+
+/** In a terminal. */
+const SHOWN = 20
+
+function searchedLines({ from, to, searched, unsearched }: FindReport): string[] {
+  const spans = searched.map((span) => `${span.from} to ${span.to}`)
+  const more = unsearched.length - SHOWN
+  return [
+    spans.length === 0
+      ? `Nothing of ${from} to ${to} could be searched.`
+      : `Searched ${spans.join(', and ')}.`,
+    ...unsearched.slice(0, SHOWN).map((one) => {
+      const { positions, table: name } = one
+      const where = positions === null ? '' : `, ${positions.from} to ${positions.to ?? 'the end'}`
+      const what = name === null ? 'NOT SEARCHED' : `NOT ALL OF ${name}`
+      return `${what}: ${one.from} to ${one.to}${where}: ${one.why}`
+    }),
+    ...(more > 0 ? [`and ${more} more gaps: tidemark windows`] : []),
+  ]
+}
+
+/** Of a time that nobody watched nothing is said. */
+function noneText({ searched, unsearched }: FindReport): string {
+  if (unsearched.length === 0) return 'No such transaction.'
+  const what =
+    'What happened in the rest is not known: tidemark windows lists the gaps, and tidemark status says how far the backup has come.'
+  return searched.length === 0 ? what : `No such transaction in what was searched. ${what}`
 }
 
 export function number(text: string, name: string): number {
