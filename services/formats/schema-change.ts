@@ -43,7 +43,7 @@ export function schemaChange(
     reading: after.reading,
     since: before.reading,
     snapshot: after.snapshot,
-    ddlSeen: after.ddlSeen.filter((xid) => !known.has(xid)),
+    ddlSeen: after.ddlSeen.filter((id) => !known.has(id)),
     statements: listChange(before.statements, after.statements, textOf),
     notes: listChange(before.notes, after.notes, (note) => note),
     digest: statementsDigest(after.statements),

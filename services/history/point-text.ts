@@ -9,7 +9,7 @@ export type Point =
   | { readonly kind: 'position'; readonly position: Position; readonly generation?: number | undefined }
   | {
       readonly kind: 'transaction'
-      readonly xid: number
+      readonly transactionId: number
       readonly before: boolean
       readonly generation?: number | undefined
     }
@@ -30,8 +30,9 @@ export function parsePoint(text: string): Point {
   const rest = before ? trimmed.slice(7) : trimmed
   const [, unsplit = rest, generationText] = /^([^@]+)@(\d{1,9})$/.exec(rest) ?? []
   const generation = generationText === undefined ? undefined : Number(generationText)
-  const xid = /^xid:(\d{1,10})$/.exec(unsplit)
-  if (xid !== null) return { kind: 'transaction', xid: Number(xid[1]), before, generation }
+  const transaction = /^xid:(\d{1,10})$/.exec(unsplit)
+  if (transaction !== null)
+    return { kind: 'transaction', transactionId: Number(transaction[1]), before, generation }
   const place = unsplit.startsWith('lsn:') ? unsplit.slice(4) : unsplit
   if (isPositionText(place))
     return { kind: before ? 'beforePosition' : 'position', position: parsePosition(place), generation }

@@ -116,7 +116,7 @@ async function byTransaction(
   }
   const text =
     point.kind === 'transaction'
-      ? `${point.before ? 'before:' : ''}xid:${point.xid}`
+      ? `${point.before ? 'before:' : ''}xid:${point.transactionId}`
       : `before:${positionText(point.position)}`
   refuseSeveral(
     text,
@@ -131,7 +131,7 @@ async function byTransaction(
     throw new TidemarkError(
       'POINT_UNKNOWN',
       point.kind === 'transaction'
-        ? `transaction ${point.xid} is not in ${point.generation === undefined ? 'the backup' : `generation ${point.generation}`}`
+        ? `transaction ${point.transactionId} is not in ${point.generation === undefined ? 'the backup' : `generation ${point.generation}`}`
         : `no transaction in the backup commits at ${positionText(point.position)}`,
     )
   const { entry, transactions, at } = only
@@ -159,7 +159,7 @@ async function findIn(
     const transactions = await readTransactions(repository, entry)
     const at = transactions.findLastIndex((t) =>
       point.kind === 'transaction'
-        ? t.transactionId === point.xid
+        ? t.transactionId === point.transactionId
         : comparePositions(t.position, point.position) === 0,
     )
     if (at >= 0) return { generation, entry, transactions, at }

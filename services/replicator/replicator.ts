@@ -23,7 +23,7 @@ export interface ReplicatorEvents {
   onGap(gap: GapNotice): void
   /** Tables whose schema changed without a record, and none could be made: what is said of them is not complete. Empty: mended. */
   onUntold?(tables: readonly string[]): void
-  /** A table's replica identity or its place in the publication was changed, or is locked: `outcome` as in the port. */
+  /** A table's replica identity or its place in the stream was changed, or is locked: `outcome` as in the port. */
   onIdentity?(table: string, outcome: string): void
 }
 
@@ -227,7 +227,7 @@ export class Replicator {
   async #tend(signal: AbortSignal): Promise<void> {
     const { source, log, events, randomness } = this.#options
     const { recorded, changes } = await source.tendIdentities()
-    for (const xid of recorded) this.#repairing.add(xid)
+    for (const id of recorded) this.#repairing.add(id)
     for (const { table, outcome } of changes) events.onIdentity?.(table, outcome)
     // Its own record tells it better.
     if (this.#awaitsRecords()) return
@@ -251,7 +251,7 @@ export class Replicator {
   }
 
   #awaitsRecords(): boolean {
-    for (const xid of this.#repairing) if (this.#repaired.delete(xid)) this.#repairing.delete(xid)
+    for (const id of this.#repairing) if (this.#repaired.delete(id)) this.#repairing.delete(id)
     return this.#repairing.size > 0
   }
 

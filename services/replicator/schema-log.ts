@@ -158,7 +158,7 @@ export class SchemaLog {
   /** Whether it has seen DDL that the ledger's reading has not. */
   #saysMore(facts: SchemaFacts): boolean {
     const { reading } = this.#options
-    return reading === undefined || facts.ddlSeen.some((xid) => !isVisible(reading.snapshot, xid))
+    return reading === undefined || facts.ddlSeen.some((id) => !isVisible(reading.snapshot, id))
   }
 
   /** The first reading of a process where the ledger has the same already. */

@@ -1,10 +1,9 @@
 /** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
-import { lookAtHistory } from '../../engines/postgres/source/history-look.ts'
-import { askSameSource } from '../../engines/postgres/admin/same-source.ts'
-import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
+import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Config } from '../config/config.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { storedHistory } from '../wiring/stored-history.ts'
 
 export interface AskedSource {
@@ -31,22 +30,16 @@ export async function examineSource(
   if (generation === undefined) return undefined
   const number = generation.facts.generation
   try {
-    const { slot, timelines } = await askSameSource(url, generation.facts.slot, async () => {
-      await repository.ledger.refresh()
-      const now = repository.catalog.generation ?? generation
-      return {
-        systemId: now.facts.systemId,
-        databaseOid: now.facts.databaseOid,
-        timeline: now.timeline,
-        end: now.end,
-      }
-    })
-    if (withHistory && slot !== undefined) {
-      const now = repository.catalog.generation ?? generation
-      const stored = await storedHistory(now, slot.confirmed)
-      const { publication } = now.facts
-      await lookAtHistory({ url, publication, slot, timelines, stored, clock: systemClock })
-    }
+    const { slot, publication } = generation.facts
+    const now = (): Generation => repository.catalog.generation ?? generation
+    await openAdmin({ url, slot, publication }).prove(
+      async () => {
+        await repository.ledger.refresh()
+        const { facts, timeline, end } = now()
+        return { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline, end }
+      },
+      withHistory ? (from) => storedHistory(now(), from) : undefined,
+    )
     return undefined
   } catch (error) {
     const known = asTidemarkError(error)

@@ -1,5 +1,4 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
-import { identifySource } from '../../engines/postgres/admin/same-source.ts'
 import { systemRandomness } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
@@ -136,6 +135,8 @@ async function isFailover(
   const { generation } = repository.catalog
   if (error.code !== 'SLOT_MISSING' || source.failover !== 'automatic' || generation === undefined)
     return false
-  const now = await identifySource(source.url).catch(() => undefined)
+  const now = await openAdmin(source)
+    .identify()
+    .catch(() => undefined)
   return now !== undefined && now.timeline > generation.timeline
 }

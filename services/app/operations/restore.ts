@@ -1,7 +1,6 @@
 /** Restore to a point: plan, checks of the target, rebuild, audit, report. */
 import { createHash } from 'node:crypto'
-import { type BegunRestore, begunRestore } from '../../engines/postgres/target/begun-restore.ts'
-import { placeOf } from '../../engines/postgres/session/session.ts'
+import type { BegunRestore } from '../../core/ports/target.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { CODES } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
@@ -15,14 +14,13 @@ import { unlessSealedForOthers } from '../../history/sealed-for-others.ts'
 import { type CountedTable, countsAt, schemaChangesAt } from '../../history/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../../rebuild/plan.ts'
 import { refuseDamaged } from '../../rebuild/damaged-plan.ts'
-import { databasePath } from '../../engines/postgres/dialect/schema-steps.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../../rebuild/rebuild.ts'
 import { attestationAt } from '../../rebuild/attest.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { anchorLines } from './anchor-lines.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
-import { openTarget } from '../wiring/compose.ts'
+import { begunAt, openTarget, targetPlace } from '../wiring/compose.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import { RestoreHold } from './holds.ts'
@@ -100,7 +98,7 @@ export interface RestoreReport {
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const opened = await openBackup({ ...options, role: 'restore', upToBreak: true })
   const { repository, troubles } = opened
-  const begun = options.into === undefined ? undefined : await begunRestore(options.into)
+  const begun = options.into === undefined ? undefined : await begunAt(options.into)
   const point = await pointOf(repository, options.at, begun)
   const plan = await planRestore(repository, backupDialect, point, options.exceptTables)
   refuseUnknown(repository, plan, options.exceptTables)
@@ -132,7 +130,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
     }
   }
   const target = openTarget(options.into, point.generation, {
-    searchPath: databasePath(plan.schema.statements),
+    statements: plan.schema.statements,
     trustSourceCode: options.trustSourceCode,
     withJobs: options.withJobs,
     begun: {
@@ -168,7 +166,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       result.unmade,
       plan.dialect.schemas,
       restoreId(plan),
-      `Not made by the restore to ${result.reached.position} into ${placeOf(options.into)}`,
+      `Not made by the restore to ${result.reached.position} into ${targetPlace(options.into)}`,
     )
     const attested = attestationAt(plan)
     let proof: RestoreReport['proof'] = {

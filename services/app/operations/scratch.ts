@@ -4,8 +4,7 @@
  * restore; `up` never does this. It needs neither configuration nor store nor keys.
  */
 import type { Target } from '../../core/ports/target.ts'
-import { openPostgresTarget } from '../../engines/postgres/target/answering-target.ts'
-import { ScratchReading } from '../../engines/postgres/target/scratch-reading.ts'
+import { openScratch, openScratchReading } from '../wiring/compose.ts'
 import { backupDialect } from '../wiring/dialect.ts'
 import { openAdmin } from '../wiring/source-admin.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
@@ -48,12 +47,12 @@ export async function examineSchema(
   signal: AbortSignal,
 ): Promise<ScratchReport> {
   let target: Target | undefined
-  let reading: ScratchReading | undefined
+  let reading: Awaited<ReturnType<typeof openScratchReading>> | undefined
   try {
     const server = await source.server()
-    target = openPostgresTarget({ url, source: server })
+    target = openScratch(url, server)
     await target.check(RESTORE_ID)
-    reading = await ScratchReading.open(url)
+    reading = await openScratchReading(url)
     const unmade = await trySchema(target, backupDialect.schemas, statements, RESTORE_ID, signal)
     const made = await reading.read()
     const isSameMajor =

@@ -2,7 +2,10 @@
 import './error-codes.ts'
 import { DirectChangeLog } from '../../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../../engines/postgres/source/postgres-source.ts'
-import type { Target } from '../../core/ports/target.ts'
+import { databasePath } from '../../engines/postgres/dialect/schema-steps.ts'
+import { placeOf } from '../../engines/postgres/session/session.ts'
+import { begunRestore } from '../../engines/postgres/target/begun-restore.ts'
+import { ScratchReading } from '../../engines/postgres/target/scratch-reading.ts'
 import { openPostgresTarget } from '../../engines/postgres/target/answering-target.ts'
 import type { TargetOptions } from '../../engines/postgres/target/postgres-target.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
@@ -12,8 +15,10 @@ import type { Finding } from '../../core/finding.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { largestRowHere } from '../../core/row-limit.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
+import type { SourceServer } from '../../core/ports/source-admin.ts'
+import type { BegunRestore, Target } from '../../core/ports/target.ts'
 import type { CutBoard } from '../../core/ports/cut-board.ts'
-import type { LogPlace, TransactionPart } from '../../core/transaction.ts'
+import type { LogPlace, SchemaStatement, TransactionPart } from '../../core/transaction.ts'
 import type { KafkaSettings } from '../../adapters/kafka/client/settings.ts'
 import type { OrderedRange } from '../../compactor/cut-worker.ts'
 import type { Generation } from '../../repository/generation.ts'
@@ -222,12 +227,41 @@ export function kafkaSettingsOf(kafka: KafkaConfig): KafkaSettings {
 export function openTarget(
   url: string,
   generation: Generation,
-  options: Pick<TargetOptions, 'searchPath' | 'trustSourceCode' | 'withJobs' | 'begun'> = {},
+  options: Pick<TargetOptions, 'trustSourceCode' | 'withJobs' | 'begun'> & {
+    /** What is to be made there: settings of the source's database are among it. */
+    readonly statements?: readonly SchemaStatement[]
+  } = {},
 ): Target {
   const { systemId, databaseOid, encoding, serverVersion } = generation.facts
+  const { statements = [], ...others } = options
   return openPostgresTarget({
     url,
     source: { systemId, databaseOid, encoding, serverVersion },
-    ...options,
+    searchPath: databasePath(statements),
+    ...others,
   })
+}
+
+/** The restore that this target holds half of; undefined where none was begun. */
+export function begunAt(url: string): Promise<BegunRestore | undefined> {
+  return begunRestore(url)
+}
+
+/** For people: where it is, without credentials. */
+export function targetPlace(url: string): string {
+  return placeOf(url)
+}
+
+/** A scratch database: another server's, which takes the schema of this one. */
+export function openScratch(url: string, source: SourceServer): Target {
+  return openPostgresTarget({ url, source })
+}
+
+/** Reads what was made there, by the reader that reads a source. */
+export function openScratchReading(url: string): Promise<{
+  readonly serverVersion: number
+  read(): Promise<{ readonly statements: readonly SchemaStatement[] }>
+  close(): Promise<void>
+}> {
+  return ScratchReading.open(url)
 }

@@ -1,4 +1,5 @@
 /** What is asked of a source beside its stream, wired. */
+import { lookAtHistory } from '../../engines/postgres/source/history-look.ts'
 import { PostgresAdmin } from '../../engines/postgres/admin/postgres-admin.ts'
 import { systemClock, systemRandomness } from '../../core/clock.ts'
 import type { SourceAdmin } from '../../core/ports/source-admin.ts'
@@ -15,5 +16,6 @@ export function openAdmin(source: {
     ...(slot === undefined || publication === undefined ? {} : { names: { slot, publication } }),
     clock: systemClock,
     randomness: systemRandomness,
+    look: lookAtHistory,
   })
 }

@@ -9,7 +9,7 @@
 import type { Finding } from '../finding.ts'
 import type { Position } from '../position.ts'
 import type { SchemaFacts, SchemaStatement } from '../transaction.ts'
-import type { SlotState, SourceIdentity } from './source.ts'
+import type { SlotState, SourceIdentity, StoredHistory } from './source.ts'
 
 /** What another server has to fit that is to take the source's schema. */
 export interface SourceServer {
@@ -79,7 +79,17 @@ export interface SourceDigest {
   readonly digest: string
 }
 
+/** What the ledger knows of a source. */
+export interface ExpectedSource {
+  readonly systemId: string
+  readonly databaseOid: number
+  readonly timeline: number
+  /** Up to where everything is stored. */
+  readonly end: Position
+}
+
 export interface SourceAdmin {
+  identify(): Promise<SourceIdentity>
   server(): Promise<SourceServer>
   /** @param partitionBy columns by `schema.table` that choose where a change goes: every change has to carry them */
   examine(partitionBy?: ReadonlyMap<string, readonly string[]>): Promise<readonly Finding[]>
@@ -121,6 +131,17 @@ export interface SourceAdmin {
    * @throws TidemarkError SOURCE_CHANGED, INSTALLATION_MISSING, PUBLICATION_MISSING
    */
   begin(expected: Pick<SourceServer, 'systemId' | 'databaseOid'> | undefined): Promise<BegunStream>
+  /**
+   * Whether the source is the backup's, and can go on from where that ends. It may be streaming at the same time.
+   *
+   * @param expected read behind what keeps the log: what a running job lets it confirm is in the ledger before
+   * @param stored the history from a position on: given, what is sent once more is compared with it, where nobody else reads it
+   * @throws TidemarkError what says that it cannot
+   */
+  prove(
+    expected: () => Promise<ExpectedSource>,
+    stored?: (from: Position) => Promise<StoredHistory>,
+  ): Promise<void>
   /** Puts a marker into the stream. @returns as `isRead` */
   mark(name: string): Promise<boolean>
   /** Whether somebody reads the stream now. @param until asks again and again until then, in ms from now */

@@ -36,6 +36,16 @@ export class RowsRefused extends TidemarkError {
   }
 }
 
+/** A restore that a target holds half of: what was asked for, and what that meant then. */
+export interface BegunRestore {
+  /** The point as it was typed. */
+  readonly asked: string
+  /** POSITION@GENERATION. */
+  readonly position: string
+  /** Of the backup that it comes from. */
+  readonly stream: string
+}
+
 export interface TableDigest {
   readonly schema: string
   readonly name: string

@@ -4,8 +4,10 @@ import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
 import { parsePosition, type Position } from '../../../core/position.ts'
+import type { SlotState, SourceIdentity, StoredHistory } from '../../../core/ports/source.ts'
 import type {
   BegunStream,
+  ExpectedSource,
   SourceAdmin,
   SourceDigests,
   SourceLag,
@@ -33,9 +35,10 @@ import {
 } from './install.ts'
 import { examinePartitioning } from './partition-identity.ts'
 import { examine } from './preflight.ts'
-import { identifySource, refuseOther } from './same-source.ts'
+import { askSameSource, identifySource, refuseOther } from './same-source.ts'
 import { readSlot } from './slot.ts'
 import { digestSource } from './source-digest.ts'
+import type { Timelines } from './timeline.ts'
 import { installedVersion, requireInstallation, upgradeInstallation } from './upgrade.ts'
 
 /** Between the two looks that tell how fast the source writes. */
@@ -48,6 +51,15 @@ export interface AdminOptions {
   readonly names?: { readonly slot: string; readonly publication: string }
   readonly clock: Clock
   readonly randomness: Randomness
+  /** Reads what the slot sends once more: with the stream's own means, which stand above this room. */
+  readonly look: (look: {
+    readonly url: string
+    readonly publication: string
+    readonly slot: SlotState
+    readonly timelines: Timelines
+    readonly stored: StoredHistory
+    readonly clock: Clock
+  }) => Promise<void>
 }
 
 export class PostgresAdmin implements SourceAdmin {
@@ -55,6 +67,10 @@ export class PostgresAdmin implements SourceAdmin {
 
   constructor(options: AdminOptions) {
     this.#options = options
+  }
+
+  identify(): Promise<SourceIdentity> {
+    return identifySource(this.#options.url)
   }
 
   server(): Promise<SourceServer> {
@@ -154,6 +170,18 @@ export class PostgresAdmin implements SourceAdmin {
     } finally {
       await client.end()
     }
+  }
+
+  async prove(
+    expected: () => Promise<ExpectedSource>,
+    storedFrom?: (from: Position) => Promise<StoredHistory>,
+  ): Promise<void> {
+    const { url, clock, look } = this.#options
+    const { publication } = this.#names
+    const { slot, timelines } = await askSameSource(url, this.#names.slot, expected)
+    if (storedFrom === undefined || slot === undefined) return
+    const stored = await storedFrom(slot.confirmed)
+    await look({ url, publication, slot, timelines, stored, clock })
   }
 
   mark(name: string): Promise<boolean> {

@@ -2,20 +2,12 @@
 import { TidemarkError } from '../../../core/errors.ts'
 import { comparePositions, parsePosition, type Position, positionText } from '../../../core/position.ts'
 import type { SlotState, SourceIdentity } from '../../../core/ports/source.ts'
+import type { ExpectedSource } from '../../../core/ports/source-admin.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
 import { checkSlot, missingSlot, readSlot } from './slot.ts'
 import { requireInstallation } from './upgrade.ts'
 import { checkFork, readTimelines, type Timelines } from './timeline.ts'
-
-/** What the ledger knows of this source: checked before a byte is read. */
-export interface ExpectedSource {
-  readonly systemId: string
-  readonly databaseOid: number
-  readonly timeline: number
-  /** Up to where everything is stored. */
-  readonly end: Position
-}
 
 export interface FoundSource {
   readonly identity: SourceIdentity & { readonly timelines: Timelines }

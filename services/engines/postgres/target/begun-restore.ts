@@ -1,15 +1,7 @@
 /** The restore that a target holds half of: what was asked for, and the position that this meant then. */
 import type pg from 'pg'
+import type { BegunRestore } from '../../../core/ports/target.ts'
 import { connect, connectionError, sqlState } from '../session/session.ts'
-
-export interface BegunRestore {
-  /** The point as it was typed. */
-  readonly asked: string
-  /** LSN@GENERATION. */
-  readonly position: string
-  /** Of the backup that it comes from. */
-  readonly stream: string
-}
 
 export interface HeldRestore {
   readonly restoreId: string

@@ -2,6 +2,7 @@
 import type pg from 'pg'
 import { TidemarkError } from '../../../core/errors.ts'
 import {
+  type BegunRestore,
   type Refusal,
   RowsRefused,
   type TableDigest,
@@ -11,7 +12,7 @@ import {
 import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { hashBytes } from '../../../formats/ledger-entry.ts'
-import { type BegunRestore, heldRestore, noteRestore } from './begun-restore.ts'
+import { heldRestore, noteRestore } from './begun-restore.ts'
 import { brokenKeyText } from './broken-key.ts'
 import { type DigestedTable, digestTables } from '../session/digest.ts'
 import { type ExtensionTable, extensionTable, loadExtensionRows } from '../catalog/extension-rows.ts'
