@@ -5,6 +5,7 @@ import { homedir, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { actorHere } from '../../services/cli/actor.ts'
+import { systemClock } from '../../services/core/clock.ts'
 import { audit, LOCAL_AUDIT } from '../../services/app/operations/audit.ts'
 
 test('from a folder that this account cannot write, the trace goes to another one', async (context) => {
@@ -16,13 +17,14 @@ test('from a folder that this account cannot write, the trace goes to another on
   process.seteuid!(54321)
   try {
     const where = await audit(
-      { unasked: [], audit: () => Promise.resolve(false) },
+      { unasked: [], clock: { ...systemClock, now: () => 0 }, audit: () => Promise.resolve(false) },
       { ...TESTER, traces: [folder, home] },
       'find',
       'all tables',
     )
     expect(where).toBe(join(home, LOCAL_AUDIT))
     expect(JSON.parse(await readFile(where, 'utf8'))).toMatchObject({
+      at: '1970-01-01T00:00:00.000Z',
       operator: TESTER.name,
       command: 'find',
       what: 'all tables',

@@ -48,6 +48,7 @@ export class Up {
         url: config.source.url,
         generation: () => repository.catalog.generation,
         say: job.say,
+        clock,
       })
     this.#supervisor = new Supervisor({
       tasks: this.#tasks(),

@@ -1,4 +1,5 @@
 /** While a store holds up what counts as durable, WAL waits on the source: how much, and how long the source can bear it. */
+import type { Clock } from '../../core/clock.ts'
 import type { Generation } from '../../repository/generation.ts'
 import { askSource } from '../operations/status.ts'
 import type { Task } from './supervisor.ts'
@@ -13,6 +14,7 @@ export interface WalBudgetOptions {
   readonly url: string
   readonly generation: () => Generation | undefined
   readonly say: Say
+  readonly clock: Clock
 }
 
 export class WalBudget {
@@ -29,7 +31,7 @@ export class WalBudget {
 
   /** By a connection of its own: without the store there may be none to the source. Nobody waits for the answer. */
   get task(): Task {
-    const { url, generation, say } = this.#options
+    const { url, generation, say, clock } = this.#options
     return {
       name: 'WAL budget',
       due: { everyMs: EVERY_MS },
@@ -38,7 +40,7 @@ export class WalBudget {
         this.#isWanted = false
         const asked = generation()
         if (asked === undefined) return
-        const { lag, budget } = await askSource(url, asked)
+        const { lag, budget } = await askSource(url, asked, clock)
         if (budget === null) return
         const { bytes, seconds } = budget
         say({ event: 'wal-budget', bytes, seconds, lagBytes: lag.bytes })

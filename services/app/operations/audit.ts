@@ -2,7 +2,6 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError } from '../../core/errors.ts'
 import { isMistake } from '../../core/mistake.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -38,7 +37,7 @@ export const LOCAL_AUDIT = 'tidemark-audit.log'
 
 /** @returns where the entry is: `ledger`, or the local file's path */
 export async function audit(
-  repository: Pick<Repository, 'audit' | 'unasked'>,
+  repository: Pick<Repository, 'audit' | 'unasked' | 'clock'>,
   actor: Actor,
   command: string,
   what: string,
@@ -55,7 +54,7 @@ export async function audit(
   }
   return leaveLocally(
     actor.traces,
-    `${JSON.stringify({ at: new Date(systemClock.now()).toISOString(), operator: actor.name, command, what })}\n`,
+    `${JSON.stringify({ at: new Date(repository.clock.now()).toISOString(), operator: actor.name, command, what })}\n`,
   )
 }
 

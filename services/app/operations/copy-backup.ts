@@ -1,5 +1,4 @@
 /** `copy` and `promote`: a backup brought to another store, and a copy made the primary. */
-import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { COPY_MARK } from '../../formats/object-name.ts'
 import { headOf } from '../../repository/lineages.ts'
@@ -44,7 +43,7 @@ export async function copyBackup({ from, to, actor, bandwidth, signal, onEntry }
     to: store,
     floor: repository.catalog.removedFloor,
     bandwidth,
-    clock: systemClock,
+    clock: repository.clock,
     signal,
     onEntry: (entry) => {
       bytes += entry.bytes

@@ -13,12 +13,12 @@ const UNREAD_MS = LIMITS.backoffMs[1] + 5_000
 /** None where no generation has begun. @throws TidemarkError SOURCE_UNREACHABLE */
 export async function examineProgress(
   { source, roll }: Pick<Config, 'source' | 'roll'>,
-  { catalog }: Repository,
+  { catalog, clock }: Repository,
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const { generation } = catalog
   if (generation === undefined) return []
-  const { slot, known } = await askSource(source.url, generation)
+  const { slot, known } = await askSource(source.url, generation, clock)
   const { publication } = generation.facts
   const isReadSoon = (): Promise<boolean> =>
     openAdmin({ url: source.url, slot: generation.facts.slot, publication }).isRead(UNREAD_MS, signal)

@@ -1,5 +1,4 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
-import { systemRandomness } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
 import { type Position, positionText } from '../../core/position.ts'
@@ -75,7 +74,7 @@ export async function replaceGeneration(request: GenerationRequest): Promise<num
     await repository.append({
       kind: 'gap',
       generation: old.facts.generation,
-      id: systemRandomness.uuid(),
+      id: repository.randomness.uuid(),
       from: positionText(request.from ?? old.end),
       to: null,
       reason,

@@ -2,8 +2,6 @@
  * Holds: what has to stay, whatever its age. A legal hold is set and taken back by people, and on stores with object locks stands on
  * every object too; a restore's own ends with it, or with its time.
  */
-import { systemClock, systemRandomness } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import {
@@ -97,7 +95,7 @@ export async function addHold({
     (end.generation !== begin.generation || comparePositions(end.position, begin.position) < 0)
   )
     throw new TidemarkError('USAGE', '--to lies before --from, or in another generation')
-  const id = systemRandomness.uuid()
+  const id = repository.randomness.uuid()
   await repository.ledger.append(
     {
       kind: 'hold',
@@ -212,36 +210,25 @@ async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>):
 export class RestoreHold {
   readonly #repository: Repository
   readonly #hold: Omit<EntryOf<'hold'>, 'until' | 'id'>
-  readonly #clock: Clock
   #id: string | undefined
   #timer: NodeJS.Timeout | undefined
   /** One after the other; what fails is our own mistake, and is thrown by `release`. */
   #renewing: Promise<void> = Promise.resolve()
 
-  private constructor(repository: Repository, hold: Omit<EntryOf<'hold'>, 'until' | 'id'>, clock: Clock) {
+  private constructor(repository: Repository, hold: Omit<EntryOf<'hold'>, 'until' | 'id'>) {
     this.#repository = repository
     this.#hold = hold
-    this.#clock = clock
   }
 
-  static async take(
-    repository: Repository,
-    generation: number,
-    position: Position,
-    clock: Clock = systemClock,
-  ): Promise<RestoreHold> {
-    const hold = new RestoreHold(
-      repository,
-      {
-        kind: 'hold',
-        purpose: 'restore',
-        reason: `a restore to ${positionText(position)}`,
-        generation,
-        from: positionText(position),
-        to: positionText(position),
-      },
-      clock,
-    )
+  static async take(repository: Repository, generation: number, position: Position): Promise<RestoreHold> {
+    const hold = new RestoreHold(repository, {
+      kind: 'hold',
+      purpose: 'restore',
+      reason: `a restore to ${positionText(position)}`,
+      generation,
+      from: positionText(position),
+      to: positionText(position),
+    })
     await hold.#renew()
     if (hold.#id !== undefined) {
       hold.#timer = setInterval(() => {
@@ -258,12 +245,12 @@ export class RestoreHold {
   }
 
   async #renew(): Promise<void> {
-    const id = systemRandomness.uuid()
+    const id = this.#repository.randomness.uuid()
     if (
       !(await this.#append({
         ...this.#hold,
         id,
-        until: new Date(this.#clock.now() + LIMITS.restoreHoldMs).toISOString(),
+        until: new Date(this.#repository.clock.now() + LIMITS.restoreHoldMs).toISOString(),
       }))
     )
       return

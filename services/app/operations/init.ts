@@ -4,7 +4,7 @@ import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { newKeys, openKeys, type RecipientKind, type RecipientPair } from '../../adapters/keys/key-folder.ts'
 import { refuseUsedFolder } from '../../adapters/keys/unused-folder.ts'
-import { systemClock, systemRandomness } from '../../core/clock.ts'
+import { type Clock, systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
 import type { IdentityChange, InstallationPlan } from '../../core/ports/source-admin.ts'
@@ -24,6 +24,8 @@ import { refusalOf } from './refusal.ts'
 
 export interface InitOptions {
   readonly actor: Actor
+  /** The system's by default. */
+  readonly clock?: Clock
   readonly sourceUrl: string
   readonly storeUrl: string
   readonly keys: string
@@ -50,6 +52,7 @@ export interface InitReport {
 }
 
 export async function init(options: InitOptions): Promise<InitReport> {
+  const { clock = systemClock } = options
   const exists = await access(options.configPath).then(
     () => true,
     () => false,
@@ -102,7 +105,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     if (options.grantTo !== undefined) await admin.grantTo(options.grantTo)
     const genesis = await Ledger.create(
       store,
-      systemClock,
+      clock,
       { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
       keys.signers.writer,
     )
@@ -113,7 +116,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
       trust: opened.trust,
       provider: opened.provider,
       signer: opened.signer,
-      clock: systemClock,
+      clock,
       randomness: systemRandomness,
     })
     const generation = await beginGeneration({ repository, ...source, reason: 'init' })

@@ -1,5 +1,4 @@
 /** `mark`: a row in our marker table, so that it has a place in the stream like any transaction. */
-import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { comparePositions, parsePosition } from '../../core/position.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -44,11 +43,12 @@ export async function setMarker(
     )
   const { repository } = await openBackup({ ...placeOf(config), role: 'writer' })
   refuseTaken(repository, name)
+  const { clock } = repository
   const before = repository.ledger.headNumber
   const inWindow = repository.catalog.generation?.base !== undefined
   const isRead = await writeMarker(config, repository, name)
   const where = await audit(repository, actor, 'mark', name)
-  const deadline = systemClock.elapsed() + (isRead ? WAIT_MS : UNREAD_WAIT_MS)
+  const deadline = clock.elapsed() + (isRead ? WAIT_MS : UNREAD_WAIT_MS)
   let storeError: MarkReport['storeError'] = null
   for (;;) {
     const found = repository.catalog.generation?.markers.findLast(
@@ -63,8 +63,8 @@ export async function setMarker(
         audit: where,
         storeError: null,
       }
-    if (systemClock.elapsed() >= deadline) break
-    await systemClock.sleep(200, signal)
+    if (clock.elapsed() >= deadline) break
+    await clock.sleep(200, signal)
     try {
       await repository.ledger.refresh()
       storeError = null

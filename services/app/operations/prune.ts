@@ -3,7 +3,6 @@
  * long enough ago is said to be removed, then removed; stores that keep less say so, then lose it; last the beginning moves, and nothing
  * goes before the grace is over. Without consent all of it is told, and nothing done.
  */
-import { systemRandomness } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -129,7 +128,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     let id: string | null = null
     if (confirmed) {
       const floor = await proven(options, repository, begin)
-      id = systemRandomness.uuid()
+      id = repository.randomness.uuid()
       await ledger.append(
         {
           kind: 'retire',

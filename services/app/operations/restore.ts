@@ -1,7 +1,6 @@
 /** Restore to a point: plan, checks of the target, rebuild, audit, report. */
 import { createHash } from 'node:crypto'
 import type { BegunRestore } from '../../core/ports/target.ts'
-import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { CODES } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { positionText } from '../../core/position.ts'
@@ -152,8 +151,8 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       repository,
       target,
       plan,
-      clock: systemClock,
-      randomness: systemRandomness,
+      clock: repository.clock,
+      randomness: repository.randomness,
       memoryBytes: options.memoryBytes,
       strict: options.strict,
       withRoleAttributes: options.withRoleAttributes,

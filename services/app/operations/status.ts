@@ -1,5 +1,5 @@
 /** How the backup stands: what is durable, how far behind the source it is, and how long the source's WAL budget lasts. */
-import { systemClock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
 import type { Position } from '../../core/position.ts'
 import type { Generation } from '../../repository/generation.ts'
@@ -60,7 +60,7 @@ export async function readStatus(
   if (source !== undefined && generation !== undefined) {
     let trouble: TidemarkError | undefined
     try {
-      live = await askSource(source.url, generation)
+      live = await askSource(source.url, generation, repository.clock)
       trouble = await examineSource(source, repository, true)
     } catch (error) {
       trouble = asTidemarkError(error)
@@ -100,12 +100,12 @@ export interface LiveSource {
   readonly slot: StatusReport['slot']
 }
 
-export async function askSource(url: string, generation: Generation): Promise<LiveSource> {
+export async function askSource(url: string, generation: Generation, clock: Clock): Promise<LiveSource> {
   const { slot, publication } = generation.facts
   const { head, bytesPerSecond, now, held } = await openAdmin({ url, slot, publication }).lag()
   const safe = held?.safeBytes
   return {
-    lag: lagOf(head, generation, systemClock.now()),
+    lag: lagOf(head, generation, clock.now()),
     known: generation.base === undefined ? null : knownOf(generation, now),
     budget:
       held === undefined

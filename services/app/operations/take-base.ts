@@ -1,5 +1,4 @@
 /** `backup base`: one more base, beside a running `up` (which holds the lane; a base needs none). */
-import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { EntryOf } from '../../formats/ledger-entry.ts'
 import { BaseCopy, type BaseEvents } from '../../replicator/base-copy.ts'
@@ -27,8 +26,8 @@ export async function takeBase(
       source,
       repository,
       generation: generation.facts.generation,
-      clock: systemClock,
-      randomness: systemRandomness,
+      clock: repository.clock,
+      randomness: repository.randomness,
       events: { onTable },
     })
     return { repository, base: await copy.base(signal) }

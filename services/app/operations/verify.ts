@@ -1,5 +1,4 @@
 /** Verification: the chain, every object's bytes, whether the keys open them; and the source itself at one exact LSN. */
-import { systemClock, systemRandomness } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { SideBySide } from '../../core/side-by-side.ts'
 import { comparePositions, positionBefore, positionText } from '../../core/position.ts'
@@ -137,16 +136,16 @@ export async function verifyAgainstSource(
   if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
   const { slot, publication } = generation.facts
   const { at, tables: source } = await openAdmin({ url, slot, publication }).attest(signal, onSnapshot)
-  const deadline = systemClock.elapsed() + CATCH_UP_MS
+  const deadline = repository.clock.elapsed() + CATCH_UP_MS
   while (comparePositions(generation.end, at) < 0) {
-    if (systemClock.elapsed() > deadline) {
+    if (repository.clock.elapsed() > deadline) {
       throw new TidemarkError(
         'NOT_PROVEN',
         `the backup reaches ${positionText(generation.end)}, the source was read at ${positionText(at)}`,
         { next: 'see that `tidemark up` runs, then: tidemark verify --against-source' },
       )
     }
-    await systemClock.sleep(200, signal)
+    await repository.clock.sleep(200, signal)
     await repository.ledger.refresh()
   }
   const point = await resolvePoint(repository, {
@@ -157,7 +156,7 @@ export async function verifyAgainstSource(
   const backup = await digestBackup(
     repository,
     await planRestore(repository, backupDialect, point),
-    systemRandomness,
+    repository.randomness,
     signal,
   )
   const seen = new Set<string>()

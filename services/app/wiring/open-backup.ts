@@ -3,7 +3,7 @@ import './error-codes.ts'
 import { openStoreUrl } from '../../adapters/object-store/store-url.ts'
 import { type KeyRole, type KeysFolder, openKeys, type OpenedKeys } from '../../adapters/keys/key-folder.ts'
 import { unlessAborted } from '../../core/bounded-queue.ts'
-import { systemClock, systemRandomness } from '../../core/clock.ts'
+import { type Clock, systemClock, systemRandomness } from '../../core/clock.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { ObjectStore } from '../../core/ports/object-store.ts'
@@ -32,6 +32,8 @@ export interface BackupPlace {
   readonly anchors?: readonly string[] | undefined
   /** Takes the store as it is, whatever the anchors say. */
   readonly acceptLoss?: boolean | undefined
+  /** What operations take for the time; the system's by default. */
+  readonly clock?: Clock | undefined
   /** Ends the opening, and a read of what has copies, while a store says nothing. */
   readonly signal?: AbortSignal | undefined
 }
@@ -80,6 +82,7 @@ export interface OpenOptions extends BackupPlace {
 
 async function open(options: OpenOptions): Promise<OpenedBackup> {
   const keys = await openKeys(options.keys, options.role)
+  const { clock = systemClock } = options
   const use = options.use ?? (options.role === 'writer' ? 'write' : 'read')
   const { stores, copies, troubles, away } = await openStoreSet(options, use, openStore, options.signal)
   // A primary that answers and ends before a copy was set back: that is for a person, as a writer would say it.
@@ -92,7 +95,7 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     recipientsNow:
       options.role === 'writer' ? async () => (await openKeys(options.keys, 'writer')).provider : undefined,
     signer: keys.signer,
-    clock: systemClock,
+    clock,
     randomness: systemRandomness,
     trusting: options.trusting,
     upToBreak: options.upToBreak,
@@ -104,7 +107,7 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     places: await Promise.all((options.anchors ?? []).map(openStore)),
     ledger,
     stream: keys.trust.stream,
-    clock: systemClock,
+    clock,
   })
   // Behind a break, a copy and an anchor know better in a way that is told already.
   const isCompared = options.acceptLoss !== true && ledger.broken === undefined
@@ -121,20 +124,7 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     keys,
     anchors,
     copies,
-    troubles: () => [
-      ...(repository.recovered === 0
-        ? []
-        : [
-            `the newest ${repository.recovered} ledger entries had been DELETED from ${ledger.store.place}; they were read from its older versions`,
-          ]),
-      ...(ledger.broken === undefined ? [] : [breakLine(ledger.broken)]),
-      ...garbageFindings(repository).map(({ code, what }) => `${code}: ${what}`),
-      ...repository.catalog.repeated.map(
-        (number) => `ledger entry ${number} says the same as one before it, and is passed over`,
-      ),
-      ...keys.findings.map(({ code, what, fix }) => `${code}: ${what}; ${fix}`),
-      ...troubles(),
-    ],
+    troubles: () => [...foundIn(repository, keys), ...troubles()],
     compared,
     anchored,
   }
@@ -158,6 +148,24 @@ async function orCopyHasIt(
     })
   }
   throw error
+}
+
+/** What reading the ledger and the keys has found, for people. */
+function foundIn(repository: Repository, keys: OpenedKeys): string[] {
+  const { ledger, recovered, catalog } = repository
+  return [
+    ...(recovered === 0
+      ? []
+      : [
+          `the newest ${recovered} ledger entries had been DELETED from ${ledger.store.place}; they were read from its older versions`,
+        ]),
+    ...(ledger.broken === undefined ? [] : [breakLine(ledger.broken)]),
+    ...garbageFindings(repository).map(({ code, what }) => `${code}: ${what}`),
+    ...catalog.repeated.map(
+      (number) => `ledger entry ${number} says the same as one before it, and is passed over`,
+    ),
+    ...keys.findings.map(({ code, what, fix }) => `${code}: ${what}; ${fix}`),
+  ]
 }
 
 /** Something that is no entry where the next one would be: writers go around it, and somebody may write the store who should not. */
