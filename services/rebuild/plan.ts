@@ -3,6 +3,7 @@ import { TidemarkError } from '../core/errors.ts'
 import type { Dialect, PlacedRecord, SchemaAtPoint, TableDocument } from '../core/ports/dialect.ts'
 import {
   comparePositions,
+  laterPosition,
   parsePosition,
   type Position,
   positionBefore,
@@ -11,14 +12,15 @@ import {
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Gap, Generation } from '../repository/generation.ts'
 import type { Repository } from '../repository/repository.ts'
-import { closes, gapsAt } from '../repository/restorable.ts'
+import type { Catalog } from '../repository/catalog.ts'
+import { closes, gapsAt, pointText } from '../repository/restorable.ts'
 import type { Coverage } from '../repository/segment-log.ts'
 import type { ResolvedPoint } from '../history/point.ts'
 import { apart } from './same-names.ts'
 import { readDdl, schemaAt } from '../history/schema-at.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
+import { wholePoints } from './whole-points.ts'
 import { buildHistories, type TableHistory } from '../history/table-history.ts'
-import { leavingOut } from '../core/shell-word.ts'
 
 export interface TablePlan {
   readonly oid: number
@@ -53,6 +55,10 @@ export interface RestorePlan {
   readonly bytes: bigint
   readonly changes: bigint
   readonly keys: readonly string[]
+}
+
+function earlier(a: Position, b: Position): Position {
+  return comparePositions(a, b) < 0 ? a : b
 }
 
 /** As its records call it; where none is old enough, as the gap does. */
@@ -93,16 +99,20 @@ function gapsBehind(gaps: readonly Gap[], { generation, position, until }: Resol
   )
 }
 
-/** The nearest points that can be restored. */
-function besideGap(gap: Gap, generation: Generation, all: readonly Generation[]): string {
-  const before = positionBefore(gap.from)
-  const behind = gap.closedAt ?? all.find(({ number }) => number > generation.number)?.bases[0]?.closing
-  const points = [
-    ...(generation.bases.some(({ closing }) => closes(closing, before))
-      ? [`--at ${positionText(before)}@${generation.facts.generation}  (the last state before the gap)`]
-      : []),
-    ...(behind === undefined ? [] : [`--at ${positionText(behind)}  (the first one behind it)`]),
-  ]
+/** The points on both sides of a gap of the whole stream. */
+function besideGap(gap: Gap, { generation, position }: ResolvedPoint, catalog: Catalog): string {
+  const counts = ({ scope }: Gap): boolean => scope.kind === 'stream'
+  const points = wholePoints(catalog, {
+    generation,
+    before: position,
+    behind: position,
+    countsBefore: counts,
+    countsBehind: counts,
+  })
+  const newer = catalog.generations.find(({ number }) => number > generation.number)
+  const opens = newer?.bases[0]?.closing
+  if (gap.to === undefined && newer !== undefined && opens !== undefined)
+    points.push(`--at ${pointText(catalog, newer, opens)}  (the first one behind it)`)
   return points.length === 0 ? 'tidemark windows' : points.join(', or ')
 }
 
@@ -136,12 +146,15 @@ export async function planRestore(
   )
   const excluded = new Set(exceptTables)
   const unreadable = new UnreadableTables()
+  // Where the nearest points are looked for that have what this one lacks.
+  let before: Position | undefined = position
+  let behind: Position | undefined = position
   for (const gap of gapsAt(repository.catalog.gaps, generation, position)) {
     if (gap.scope.kind === 'stream')
       throw new TidemarkError(
         'GAP',
         `${positionText(position)} lies in a gap that begins at ${positionText(gap.from)}: ${gap.reason}`,
-        { next: besideGap(gap, generation, repository.catalog.generations) },
+        { next: besideGap(gap, point, repository.catalog) },
       )
     const name = nameAt(histories.get(gap.scope.oid), gap.scope)
     const dropped = histories.get(gap.scope.oid)?.droppedAt !== undefined
@@ -149,20 +162,17 @@ export async function planRestore(
     unreadable.add(
       name,
       `has a gap from ${positionText(gap.from)}${gap.closedAt === undefined ? '' : ` to ${positionText(gap.closedAt)}`}: ${gap.reason}`,
-      `a point before ${positionText(gap.from)}${gap.closedAt === undefined ? '' : ` or from ${positionText(gap.closedAt)} on`}`,
     )
   }
   for (const gap of gapsBehind(repository.catalog.gaps, point)) {
     if (gap.scope.kind === 'stream') continue
     const name = nameAt(histories.get(gap.scope.oid), gap.scope)
     if (excluded.has(name)) continue
-    throw new TidemarkError(
-      'GAP',
-      `no transaction lies between the last one before that time, at ${positionText(position)}, and ${positionText(gap.from)}, where a gap of ${name} begins (${gap.reason}): the time may lie before the gap or in it`,
-      {
-        next: `--at ${positionText(position)}  (before the gap)${gap.closedAt === undefined ? '' : `, or --at ${positionText(gap.closedAt)}  (behind it)`}, or the same with ${leavingOut([name])}`,
-      },
+    unreadable.add(
+      name,
+      `has a gap from ${positionText(gap.from)} on, and no transaction lies between that and the last one before the time, at ${positionText(position)}: the time may lie before the gap or in it: ${gap.reason}`,
     )
+    behind = laterPosition(behind, gap.from)
   }
   const oldest = [...starts.values()].reduce<Position>(
     (low, table) =>
@@ -194,11 +204,13 @@ export async function planRestore(
       (step, index) => step.gap !== undefined && (index > 0 || !starts.has(oid)),
     )
     if (broken !== undefined) {
-      unreadable.add(
+      const isNew = unreadable.add(
         history.name,
         `changed at ${positionText(broken.position)} (${broken.gap ?? ''}), and no copy of it after that covers the point`,
-        `a point before ${positionText(broken.position)}`,
       )
+      // A recorded gap says where it ends.
+      if (isNew) behind = undefined
+      before = before === undefined ? undefined : earlier(before, positionBefore(broken.position))
       continue
     }
     const start = starts.get(oid)
@@ -221,10 +233,24 @@ export async function planRestore(
     unreadable.add(
       name,
       'was in the database, and the backup has neither a copy nor a record of it: it would come back empty',
-      'a later point',
     )
+    before = undefined
+    behind = undefined
   }
-  unreadable.refuse()
+  // Behind the point what is dropped stays dropped; before it the table was there.
+  const counts = ({ scope }: Gap): boolean =>
+    scope.kind === 'stream' || !excluded.has(nameAt(histories.get(scope.oid), scope))
+  unreadable.refuse(() => {
+    const points = wholePoints(repository.catalog, {
+      generation,
+      before,
+      behind,
+      countsBefore: counts,
+      countsBehind: (gap) =>
+        counts(gap) && (gap.scope.kind === 'stream' || histories.get(gap.scope.oid)?.droppedAt === undefined),
+    })
+    return points.length > 0 ? points : before === undefined ? ['a later point'] : []
+  })
   return {
     dialect,
     point,

@@ -6,26 +6,34 @@ import { leavingOut } from '../core/shell-word.ts'
 const NAMED = 100
 
 export class UnreadableTables {
-  readonly #found = new Map<string, { readonly why: string; readonly elsewhere: string }>()
+  readonly #found = new Map<string, string>()
 
-  /** @param elsewhere which other points have it */
-  add(name: string, why: string, elsewhere: string): void {
-    if (!this.#found.has(name)) this.#found.set(name, { why, elsewhere })
+  /** False where another reason stands for the table already. */
+  add(name: string, why: string): boolean {
+    if (this.#found.has(name)) return false
+    this.#found.set(name, why)
+    return true
   }
 
-  /** @throws TidemarkError GAP where there are any */
-  refuse(): void {
+  /**
+   * @param elsewhere which other points have all of them, for people
+   * @throws TidemarkError GAP where there are any
+   */
+  refuse(elsewhere: () => readonly string[]): void {
     const names = [...this.#found.keys()]
     const [first] = names
     if (first === undefined) return
-    const { why, elsewhere } = this.#found.get(first)!
+    const why = this.#found.get(first)!
     const others = names.length - 1
     const left = names.length - NAMED
     throw new TidemarkError(
       'GAP',
       `${first} ${why}${others === 0 ? '' : `; and ${others} other table${others === 1 ? '' : 's'}`}`,
       {
-        next: `${elsewhere}${others === 0 ? '' : ' (tidemark windows lists the gaps of all)'}, or the same with ${leavingOut(names.slice(0, NAMED))}${left > 0 ? `, and ${left} more of which the next try tells` : ''}`,
+        next: [
+          ...elsewhere(),
+          `the same with ${leavingOut(names.slice(0, NAMED))}${left > 0 ? `, and ${left} more of which the next try tells` : ''}`,
+        ].join(', or '),
       },
     )
   }

@@ -1,6 +1,10 @@
 /** A time at which nobody was watching: refused with what lies on both sides, and never answered with older data. */
 import { expect, test } from 'vitest'
-import { positionOf, positionText } from '../../services/core/position.ts'
+import { type Position, positionOf, positionText } from '../../services/core/position.ts'
+import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { openBackup, placeOf } from '../../services/app/wiring/open-backup.ts'
+import { resolvePoint } from '../../services/history/point.ts'
+import { planRestore } from '../../services/rebuild/plan.ts'
 import { readWindows } from '../../services/app/operations/windows.ts'
 import { LANE } from '../../services/compactor/cut-objects.ts'
 import { reachedAt } from '../../services/repository/source-time.ts'
@@ -83,6 +87,47 @@ test('beside a gap of one table that no transaction began', async () => {
     next: expect.stringContaining(`--at ${positionText(last)}`),
   })
   await backup.restore(positionText(last))
+})
+
+test('what a refusal advises is beside the gaps of all tables, and beside those that begin there', async () => {
+  await using backup = await Backup.start({
+    setup: 'CREATE TABLE m (id int PRIMARY KEY); CREATE TABLE a (); CREATE TABLE b (); CREATE TABLE c ()',
+  })
+  const at: Position[] = []
+  for (let id = 0; id < 8; id++) {
+    await backup.source.query('INSERT INTO m VALUES ($1)', [id])
+    await backup.durable()
+    at.push(backup.repository.catalog.generation!.to)
+  }
+  await backup.stop()
+  const writer = await backup.openRepository()
+  const tables = [...writer.catalog.generation!.tables.values()]
+  const gaps = { a: [2, 5], b: [3, 6], c: [1, 3] } as const
+  for (const [name, [from, to]] of Object.entries(gaps)) {
+    const id = `00000000-0000-4000-8000-00000000000${name}`
+    const { oid } = tables.find(({ body }) => body.name === name)!.body
+    const scope = { kind: 'table', oid, schema: 'public', name } as const
+    const gap = { generation: 1, id, from: positionText(at[from]!), to: null, reason: 'lost', scope }
+    await writer.append({ kind: 'gap', ...gap })
+    await writer.append({ kind: 'gap-closed', generation: 1, id, at: positionText(at[to]!) })
+  }
+  const reader = (await openBackup({ ...placeOf(backup.config), role: 'restore' })).repository
+  const plan = async (point: string, except: string[] = []): Promise<unknown> =>
+    planRestore(reader, postgresDialect, await resolvePoint(reader, parsePoint(point)), except)
+  const refusal = await plan(positionText(at[4]!)).catch((error: unknown) => error)
+  expect(refusal).toMatchObject({
+    code: 'GAP',
+    message: expect.stringContaining('and 1 other table') as string,
+  })
+  const { next } = refusal as { next: string }
+  const advised = [...next.matchAll(/--at (\S+)/g)].map(([, point]) => point!)
+  // Before a's begins, c's is still there.
+  expect(advised).toEqual([positionText(positionOf(at[1]! - 1n)), positionText(at[6]!)])
+  for (const point of advised) await plan(point)
+  await plan(
+    positionText(at[4]!),
+    [...next.matchAll(/--except-table (\S+)/g)].map(([, name]) => name!),
+  )
 })
 
 test('behind what the source is known to have committed, whatever our clock says', async () => {

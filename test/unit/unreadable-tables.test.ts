@@ -5,9 +5,9 @@ import { UnreadableTables } from '../../services/rebuild/unreadable-tables.ts'
 
 function refusal(names: readonly string[]): TidemarkError | undefined {
   const tables = new UnreadableTables()
-  for (const name of names) tables.add(name, 'has a gap from 0/10: why', 'a point before 0/10')
+  for (const name of names) tables.add(name, 'has a gap from 0/10: why')
   try {
-    tables.refuse()
+    tables.refuse(() => ['--at 0/F'])
     return undefined
   } catch (error) {
     if (error instanceof TidemarkError) return error
@@ -23,14 +23,14 @@ test('one table, however many gaps it has', () => {
   const error = refusal(['a.t', 'a.t'])
   expect(error?.code).toBe('GAP')
   expect(error?.message).toBe('a.t has a gap from 0/10: why')
-  expect(error?.next).toBe('a point before 0/10, or the same with --except-table a.t')
+  expect(error?.next).toBe('--at 0/F, or the same with --except-table a.t')
 })
 
 test('the next command leaves out all of them at once', () => {
   const error = refusal(['a.t', 'a.u', 'a.v'])
   expect(error?.message).toBe('a.t has a gap from 0/10: why; and 2 other tables')
   expect(error?.next).toBe(
-    'a point before 0/10 (tidemark windows lists the gaps of all), or the same with --except-table a.t --except-table a.u --except-table a.v',
+    '--at 0/F, or the same with --except-table a.t --except-table a.u --except-table a.v',
   )
   const many = refusal(Array.from({ length: 130 }, (_, i) => `a.t${i}`))
   expect(many?.next.match(/--except-table /g)).toHaveLength(100)
