@@ -20,8 +20,8 @@ function inARow(...rooms: readonly string[]): Record<string, readonly string[]> 
 
 const GROUND = ['core', 'formats']
 const POSTGRES = inARow(
-  'engines/postgres/session',
   'engines/postgres/dialect',
+  'engines/postgres/session',
   'engines/postgres/catalog',
   'engines/postgres/snapshot',
   'engines/postgres/admin',
@@ -132,6 +132,19 @@ test('imports go down the layers', () => {
   )
   expect(wrong).toEqual([])
   expect(circles(new Map(Object.entries(ALLOWED)))).toEqual([])
+})
+
+test('a dialect needs no connection, no file and no clock', () => {
+  const rooms = Object.keys(POSTGRES).filter((room) => room.endsWith('/dialect'))
+  const wrong = rooms
+    .flatMap((room) => files(join('services', room)))
+    .filter((file) =>
+      /from '(?!\.|zod'|node:crypto')|\basync\b|\bawait\b|\bprocess\.|Date\.now|Math\.random/.test(
+        readFileSync(join(ROOT, file), 'utf8'),
+      ),
+    )
+  expect(rooms.length).toBeGreaterThan(0)
+  expect(wrong).toEqual([])
 })
 
 /** What of the room with kafkajs in it others may see: the contract, and what gives them a client. */
