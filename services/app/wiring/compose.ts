@@ -1,4 +1,4 @@
-/** The wiring: settings to adapters to jobs. With `app/wiring/open-backup.ts` and `app/daemon/up.ts` the only place that knows adapters by name. */
+/** The wiring: settings to adapters to jobs. With `app/wiring/open-backup.ts` and `app/daemon/log-anew.ts` the only place that knows adapters by name. */
 import './error-codes.ts'
 import { DirectChangeLog } from '../../adapters/direct/direct-change-log.ts'
 import { PostgresSource } from '../../engines/postgres/source/postgres-source.ts'
