@@ -40,6 +40,8 @@ export const LIMITS = {
   storeSilenceMs: 56_000,
   /** A reader with copies does not wait longer for one store to say how far it reaches, once another has. */
   copyAskMs: 10_000,
+  /** For the answer of a mirrored copy whether it is one still, behind each entry of the ledger. */
+  copyAnswerMs: 3_000,
   /** A restore holds what it needs for so long, and again and again while it runs. */
   restoreHoldMs: 24 * 3600 * 1000,
   /** Scrubbing and locks are looked at this often. */

@@ -69,7 +69,8 @@ export const STORE_CODES = {
   STORE_SUPERSEDED: {
     exit: 4,
     retry: 'person',
-    means: 'Another store of this backup was made the primary one. Nothing was written.',
+    means:
+      'Another store of this backup was made the primary one. Nothing more is written into this one, nor acknowledged to the source.',
     next: 'write that store under store: in tidemark.yaml and this one under copies:, then: tidemark up  (what this one has of its own is set aside)',
   },
   STORE_IS_COPY: {

@@ -5,7 +5,8 @@
  * An entry goes into a copy that has all before it: of that only the ledger can tell, so the repository brings the two together.
  */
 import type { Clock } from '../core/clock.ts'
-import { asTidemarkError } from '../core/errors.ts'
+import { asTidemarkError, TidemarkError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import { ledgerNumber } from '../formats/object-name.ts'
@@ -60,6 +61,8 @@ export class Replicas {
   readonly #returning = new Set<ObjectStore>()
   /** Up to which entry a synchronous copy is known to be whole. */
   readonly #whole = new Map<ObjectStore, bigint>()
+  /** Mirrored copies that were asked whether they are copies still and have not answered. */
+  readonly #asked = new Set<ObjectStore>()
   /** Copies that were asked whether they are this backup's. */
   readonly #admitted = new Map<ObjectStore, Promise<void>>()
   #followed: Followed | undefined
@@ -138,6 +141,12 @@ export class Replicas {
     )
   }
 
+  get #mirrored(): readonly ObjectStore[] {
+    return this.copies.flatMap(({ store, synchronous }) =>
+      synchronous || this.#returning.has(store) ? [] : [store],
+    )
+  }
+
   get #synchronous(): readonly ObjectStore[] {
     return this.copies.flatMap(({ store, synchronous }) =>
       synchronous && !this.#returning.has(store) ? [store] : [],
@@ -178,8 +187,31 @@ export class Replicas {
     const outcome = await this.primary.putIfAbsent(name, [file])
     const number = ledgerNumber(name)
     if (number !== undefined)
-      await Promise.all(this.#synchronous.map((copy) => this.#follow(copy, number, name, file, outcome)))
+      await Promise.all([
+        ...this.#synchronous.map((copy) => this.#follow(copy, number, name, file, outcome)),
+        ...this.#mirrored.map((copy) => this.#isCopyStill(copy)),
+      ])
     return outcome
+  }
+
+  /**
+   * A mirrored copy may have been promoted since: then the entry is in no backup any more, and what it holds must not be acknowledged to
+   * the source. Before the entry this would be asked too early. One that does not answer holds nobody up.
+   *
+   * @throws TidemarkError STORE_SUPERSEDED
+   */
+  async #isCopyStill(copy: ObjectStore): Promise<void> {
+    if (this.#followed === undefined || this.#asked.has(copy)) return
+    const { ledger, clock } = this.#followed
+    this.#asked.add(copy)
+    const answer = refusePromoted(ledger, copy)
+      .then(() => undefined, superseded)
+      .finally(() => this.#asked.delete(copy))
+    const waiting = new AbortController()
+    const late = clock.sleep(LIMITS.copyAnswerMs, waiting.signal).catch(() => undefined)
+    const refusal = await Promise.race([answer, late])
+    waiting.abort()
+    if (refusal !== undefined) throw refusal
   }
 
   /** An entry goes into a copy that has all before it, and what it names: which somebody else may have put into the primary alone. */
@@ -216,4 +248,9 @@ export class Replicas {
       signal: new AbortController().signal,
     })
   }
+}
+
+/** Anything else that is wrong with a copy its mirror tells. */
+function superseded(error: unknown): TidemarkError | undefined {
+  return error instanceof TidemarkError && error.code === 'STORE_SUPERSEDED' ? error : undefined
 }

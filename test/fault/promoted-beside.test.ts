@@ -7,7 +7,8 @@ import { parse, stringify } from 'yaml'
 import { copyBackup, promote } from '../../services/app/operations/copy-backup.ts'
 import { openBackup, openStore, placeOf } from '../../services/app/wiring/open-backup.ts'
 import { endOf } from '../../services/repository/lineages.ts'
-import { Backup } from '../support/backup.ts'
+import { comparePositions, parsePosition } from '../../services/core/position.ts'
+import { Backup, digests, shown } from '../support/backup.ts'
 
 test.each(['mirrored', 'synchronous'])('a %s copy', async (mode) => {
   await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
@@ -30,12 +31,31 @@ test.each(['mirrored', 'synchronous'])('a %s copy', async (mode) => {
     (error: unknown) => error,
   )
   const { head } = await promote({ storeUrl: url, keys: backup.keys }, TESTER)
+  // Entries up to here may have been acknowledged, whether the copy had them or not.
+  const before = backup.repository.catalog.generation!.end
   await backup.source.query('INSERT INTO t VALUES (1)')
   expect(await ended).toMatchObject({ code: 'STORE_SUPERSEDED' })
+  const slot = await backup.source.query<{ at: string }>(
+    'SELECT confirmed_flush_lsn::text AS at FROM pg_replication_slots WHERE slot_name = $1',
+    [backup.slot],
+  )
+  const confirmed = parsePosition(slot.rows[0]!.at)
+  expect(comparePositions(confirmed, before)).toBeLessThanOrEqual(0)
   // Nothing of the old one came into the new one.
   const opened = await openBackup({ storeUrl: url, keys: backup.keys, role: 'writer' })
   expect(opened.repository.ledger.lineages.current).toBe(2)
   expect(
     await store.size(`ledger/1/${(BigInt(head) + 1n).toString().padStart(16, '0')}.json`),
   ).toBeUndefined()
+  // Unless the copy had not been filled up to the promotion, everything goes on there without a gap.
+  if (comparePositions(opened.repository.catalog.generation!.end, confirmed) < 0) return
+  await writeFile(
+    backup.configPath,
+    stringify({ ...settings, store: { url }, copies: [{ url: backup.storeUrl, mode: 'mirrored' }] }),
+  )
+  await backup.up()
+  await backup.durable()
+  expect(backup.repository.catalog.generations).toHaveLength(1)
+  const restored = await backup.restore('latest', { storeUrl: url })
+  expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
 })
