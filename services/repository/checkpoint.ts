@@ -51,6 +51,8 @@ export async function newestCheckpoint(ledger: Ledger, trusting: Trusting = 'sig
   const prefix = trusting === 'keepers' ? proofPrefix : checkpointPrefix
   let left = TRIES
   for await (const { lineage, number } of hints(ledger, prefix)) {
+    // What an overtaken lineage says of itself is true, and nobody's.
+    if (ledger.isOrphan(lineage, number)) continue
     if (left-- === 0) break
     try {
       // Which lineage its number belongs to, only what it names itself will tell.

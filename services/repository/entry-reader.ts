@@ -76,6 +76,21 @@ export class EntryReader {
     throw fault
   }
 
+  /** One that was deleted from a store that keeps versions, and is put back. */
+  async deleted(number: bigint, previous: string): Promise<AnyEntry | undefined> {
+    const name = this.#lineages.nameOf(number)
+    for await (const file of this.#store.versions?.(name) ?? []) {
+      try {
+        const entry = decodeEntry(file, number, previous, this.#signers)
+        await this.#store.repair?.(name, file)
+        return entry
+      } catch (error) {
+        if (!isBroken(error)) throw error
+      }
+    }
+    return undefined
+  }
+
   /** From the first entry to one, each proven to follow the one before; the next ones are on their way meanwhile. */
   async *chain(until: bigint): AsyncGenerator<AnyEntry> {
     const numbersFrom = (first: bigint): bigint[] =>

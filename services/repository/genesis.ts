@@ -1,8 +1,10 @@
 /** The first entry: what tells one backup from another. */
 import { TidemarkError } from '../core/errors.ts'
+import type { Clock } from '../core/clock.ts'
 import type { ObjectStore } from '../core/ports/object-store.ts'
-import { hashBytes } from '../formats/ledger-entry.ts'
-import { ledgerPrefix } from '../formats/object-name.ts'
+import { encodeEntry, type EntryOf, hashBytes } from '../formats/ledger-entry.ts'
+import { isProbe, ledgerName, ledgerPrefix } from '../formats/object-name.ts'
+import type { Signer } from '../formats/signed-line.ts'
 import type { TrustedSigner } from './signers.ts'
 
 /** What a reader brings along. */
@@ -35,4 +37,19 @@ export async function proveGenesis(
       'STORE_FOREIGN',
       `the ledger in ${store.place} does not begin with the genesis entry of these keys`,
     )
+}
+
+/** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. @throws TidemarkError STORE_NOT_EMPTY */
+export async function createLedger(
+  store: ObjectStore,
+  clock: Clock,
+  body: EntryOf<'genesis'>,
+  signer: Signer,
+): Promise<string> {
+  for await (const name of store.list(''))
+    if (!isProbe(name)) throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
+  const file = encodeEntry(1n, null, new Date(clock.now()).toISOString(), body, signer)
+  if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists')
+    throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
+  return hashBytes(file)
 }

@@ -11,17 +11,16 @@ import {
   encodeEntry,
   type EntryBody,
   type EntryOf,
-  hashBytes,
   type LedgerEntry,
 } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
-import { isProbe, ledgerName } from '../formats/object-name.ts'
+import { ledgerName } from '../formats/object-name.ts'
 import { Attempts } from './attempts.ts'
 import type { CatalogEntry } from './catalog-entry.ts'
 import { type AnyEntry, EntryReader, isBroken, READ_AHEAD } from './entry-reader.ts'
 import { type Garbage, garbageAt } from './garbage.ts'
 import { proveGenesis, type TrustedSigners } from './genesis.ts'
-import { Lineages } from './lineages.ts'
+import { Lineages, listedForks } from './lineages.ts'
 import { Signers } from './signers.ts'
 
 export class Ledger {
@@ -32,6 +31,8 @@ export class Ledger {
   readonly #reader: EntryReader
   /** Filled from another store: read, never appended to. */
   isCopy = false
+  /** Where later lineages begin, as the store listed them. */
+  #forks: ReadonlyMap<number, bigint> = new Map()
   #headNumber = 0n
   #headHash = ''
   readonly #listeners = new Set<(entry: AnyEntry) => void>()
@@ -57,21 +58,6 @@ export class Ledger {
     this.#reader = new EntryReader(store, this.signers, this.lineages)
   }
 
-  /** Writes the genesis entry into an empty store; returns its hash, which the keys folder keeps. */
-  static async create(
-    store: ObjectStore,
-    clock: Clock,
-    body: EntryBody & { kind: 'genesis' },
-    signer: Signer,
-  ): Promise<string> {
-    for await (const name of store.list(''))
-      if (!isProbe(name)) throw new TidemarkError('STORE_NOT_EMPTY', `the store already holds ${name}`)
-    const file = encodeEntry(1n, null, new Date(clock.now()).toISOString(), body, signer)
-    if ((await store.putIfAbsent(ledgerName(1, 1n), [file])) === 'exists')
-      throw new TidemarkError('STORE_NOT_EMPTY', 'another init was faster')
-    return hashBytes(file)
-  }
-
   /**
    * A ledger of which nothing but the genesis entry is known yet: `readEntry` and `startAt`, then `refresh`.
    *
@@ -81,6 +67,7 @@ export class Ledger {
   static async connect(store: ObjectStore, clock: Clock, trust: TrustedSigners): Promise<Ledger> {
     const ledger = new Ledger(store, clock, trust)
     await proveGenesis(store, await ledger.#reader.file(1n), trust.genesis)
+    ledger.#forks = await listedForks(store)
     return ledger
   }
 
@@ -162,6 +149,7 @@ export class Ledger {
           // What was fetched ahead has other names now.
           if (this.lineages.current !== lineage) break
           const number = first + BigInt(i)
+          if (await this.#follows(number)) break
           if (file !== undefined) {
             if (!(await this.#acceptRight(file, number))) return
           } else if (files.slice(i + 1).every((later) => later === undefined)) return
@@ -172,16 +160,40 @@ export class Ledger {
     })
   }
 
+  /** Whether a number of the lineage of now belongs to the one that was promoted there, which is followed then. */
+  async #follows(number: bigint): Promise<boolean> {
+    if (this.#forks.get(this.lineages.current + 1) !== number) return false
+    try {
+      // A way around something that is no entry has to be compared with that.
+      return await this.#enter(number, (entry) => entry.body?.kind === 'lineage')
+    } catch (error) {
+      // No promotion of this ledger: whoever may write the store can put anything there.
+      if (!isBroken(error)) throw error
+      return false
+    }
+  }
+
+  /** Into the next lineage, where its first entry has this number. */
+  async #enter(number: bigint, isWanted: (entry: AnyEntry) => boolean): Promise<boolean> {
+    const name = ledgerName(this.lineages.current + 1, number)
+    const file = await this.#reader.object(name)
+    if (file === undefined) return false
+    const entry = await this.#reader.rightAs(name, file, number, this.#headHash)
+    if (!isWanted(entry)) return false
+    this.#take(entry, name)
+    return true
+  }
+
+  /** Whether the entry of a lineage was overtaken by a promotion in this store. */
+  isOrphan(lineage: number, number: bigint): boolean {
+    const fork = this.#forks.get(lineage + 1)
+    return fork !== undefined && number >= fork
+  }
+
   /** Goes on into the lineages that begin directly behind the head, as promotions leave them. */
   async followPromotions(): Promise<void> {
     while (this.broken === undefined) {
-      const name = ledgerName(this.lineages.current + 1, this.#headNumber + 1n)
-      const file = await this.#reader.object(name)
-      if (file === undefined) return
-      await this.#inTurn(async () => {
-        const entry = await this.#reader.rightAs(name, file, this.#headNumber + 1n, this.#headHash)
-        this.#take(entry, name)
-      })
+      if (!(await this.#inTurn(() => this.#enter(this.#headNumber + 1n, () => true)))) return
       await this.refresh(READ_AHEAD)
     }
   }
@@ -216,25 +228,11 @@ export class Ledger {
     return this.#inTurn(async () => {
       for (let count = 0; ; count++) {
         if (this.broken !== undefined) return count
-        const entry = await this.#deleted(this.#headNumber + 1n)
+        const entry = await this.#reader.deleted(this.#headNumber + 1n, this.#headHash)
         if (entry === undefined) return count
         this.#take(entry, this.lineages.nameOf(entry.number))
       }
     })
-  }
-
-  async #deleted(number: bigint): Promise<AnyEntry | undefined> {
-    const name = this.lineages.nameOf(number)
-    for await (const file of this.store.versions?.(name) ?? []) {
-      try {
-        const entry = decodeEntry(file, number, this.#headHash, this.signers)
-        await this.store.repair?.(name, file)
-        return entry
-      } catch (error) {
-        if (!isBroken(error)) throw error
-      }
-    }
-    return undefined
   }
 
   #inTurn<T>(action: () => Promise<T>): Promise<T> {

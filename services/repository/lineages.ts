@@ -52,6 +52,24 @@ export class Lineages {
   }
 }
 
+/**
+ * Where a store's later lineages begin, by the first name of each. What an older one has from there on is nobody's: a writer that
+ * did not know yet of a promotion may have put it into the very store that was promoted. A listing may miss the newest lineage,
+ * which then is found behind the end of the one before.
+ */
+export async function listedForks(store: ObjectStore): Promise<ReadonlyMap<number, bigint>> {
+  const forks = new Map<number, bigint>()
+  for (let lineage = 2; ; lineage++) {
+    for await (const name of store.list(ledgerPrefix(lineage))) {
+      const number = ledgerNumber(name)
+      if (number === undefined) continue
+      forks.set(lineage, number)
+      break
+    }
+    if (!forks.has(lineage)) return forks
+  }
+}
+
 export interface LedgerEnd {
   readonly lineage: number
   /** 0 where there is no entry at all. */

@@ -11,7 +11,7 @@ import { positionOf } from '../../services/core/position.ts'
 import type { RelationVersion } from '../../services/core/relation.ts'
 import type { EncodedChanges } from '../../services/core/transaction.ts'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { NO_S3, startS3 } from '../support/store-bench.ts'
@@ -95,7 +95,7 @@ export async function benchSeal(
     const stream = systemRandomness.uuid()
     const { url } = await s3.bucket()
     const store = await openStore(url)
-    const genesis = await Ledger.create(
+    const genesis = await createLedger(
       store,
       systemClock,
       { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] },

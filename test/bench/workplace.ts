@@ -10,7 +10,7 @@ import { init } from '../../services/app/operations/init.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
 import { BaseCopy } from '../../services/replicator/base-copy.ts'
 import type { EmbeddedPostgres } from '../../services/demo/embedded-postgres.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 
 export interface WorkplaceOptions {
@@ -127,7 +127,7 @@ export class Workplace {
     const keys = join(this.options.folder, `keys-${slot}`)
     const made = await newKeys(keys, 'rsa', systemRandomness)
     const stream = systemRandomness.uuid()
-    const genesis = await Ledger.create(
+    const genesis = await createLedger(
       await openStore(storeUrl),
       systemClock,
       { kind: 'genesis', stream, signers: [...made.publicSigners], recipients: [...made.recipients] },

@@ -10,6 +10,7 @@ import { mirror } from '../../services/repository/mirror.ts'
 import { LedgerBench, segmentsAfter } from '../support/ledger-bench.ts'
 import { MemoryStore } from '../../services/adapters/object-store/memory-store.ts'
 import { systemClock, systemRandomness } from '../../services/core/clock.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { Ledger } from '../../services/repository/ledger.ts'
 
 test('appends and refreshes of two processes, all at once', async () => {
@@ -38,7 +39,7 @@ test('appends and refreshes of two processes, all at once', async () => {
     },
   ]
   const stream = randomUUID()
-  const genesis = await Ledger.create(
+  const genesis = await createLedger(
     slow,
     systemClock,
     { kind: 'genesis', stream, signers, recipients: [] },

@@ -59,3 +59,48 @@ test.each(['mirrored', 'synchronous'])('a %s copy', async (mode) => {
   const restored = await backup.restore('latest', { storeUrl: url })
   expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
 })
+
+test("what the old writer put into the copy while that was promoted is nobody's", async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  await backup.up()
+  await backup.durable()
+  const url = join(backup.folder, 'copy')
+  await copyBackup({
+    actor: TESTER,
+    from: placeOf(backup.config),
+    to: url,
+    bandwidth: undefined,
+    signal: new AbortController().signal,
+  })
+  const { head } = await promote({ storeUrl: url, keys: backup.keys }, TESTER)
+  await backup.source.query('INSERT INTO t VALUES (1)')
+  await backup.durable()
+  await backup.stop()
+  // The old writer had looked before the promotion, and put its entries behind it; the newest is a checkpoint.
+  const old = (await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'writer' })).repository
+  await old.checkpoint(0)
+  const [from, to] = [await openStore(backup.storeUrl), await openStore(url)]
+  const known = new Set<string>()
+  for await (const name of to.list('')) known.add(name)
+  const strays: string[] = []
+  for await (const name of from.list(''))
+    if (!known.has(name) && /^(ledger|checkpoints|index)\//.test(name)) strays.push(name)
+  expect(strays.filter((name) => name.startsWith('ledger/1/')).length).toBeGreaterThan(1)
+  for (const name of strays) await to.putIfAbsent(name, [await from.get(name)])
+  // As before the promotion had left its own.
+  for (const name of known) if (/^(checkpoints|proofs)\/2\//.test(name)) await to.remove(name)
+  for (const role of ['writer', 'restore'] as const) {
+    const { repository } = await openBackup({ storeUrl: url, keys: backup.keys, role })
+    expect(repository.ledger.lineages.current).toBe(2)
+    expect(repository.ledger.lineages.at(BigInt(head) + 1n)).toBe(2)
+    expect(repository.ledger.headNumber).toBeGreaterThan(BigInt(head) + 1n)
+  }
+  const verified = await openBackup({
+    storeUrl: url,
+    keys: backup.keys,
+    role: 'restore',
+    trusting: 'keepers',
+  })
+  expect(verified.repository.ledger.lineages.current).toBe(2)
+})

@@ -15,7 +15,7 @@ import type { Signer } from '../../services/formats/signed-line.ts'
 import type { Trusting } from '../../services/repository/checkpoint.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 
@@ -43,7 +43,7 @@ export class LedgerBench {
     const bench = new LedgerBench(trust, signerOf('writer'), signerOf('keeper'))
     const { stream } = trust
     const genesis = { kind: 'genesis' as const, stream, signers, recipients: [] }
-    Object.assign(trust, { genesis: await Ledger.create(bench.store, systemClock, genesis, bench.writer) })
+    Object.assign(trust, { genesis: await createLedger(bench.store, systemClock, genesis, bench.writer) })
     await (await bench.open()).append(GENERATION)
     return bench
   }

@@ -20,7 +20,7 @@ import { proveLedger } from '../../services/repository/checkpoint.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { putNew } from '../../services/repository/keyring.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { mirror } from '../../services/repository/mirror.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { type Fate, FaultyStore, Tape } from './faulty-store.ts'
@@ -96,7 +96,7 @@ export class World {
     const stream = uuid(0)
     const trust = { stream, genesis: '', signers }
     const primary = new MemoryStore()
-    const genesis = await Ledger.create(
+    const genesis = await createLedger(
       primary,
       clock,
       { kind: 'genesis', stream, signers, recipients: [] },

@@ -16,7 +16,7 @@ import { planRestore } from '../../services/rebuild/plan.ts'
 import { resolvePoint } from '../../services/history/point.ts'
 import type { Point } from '../../services/history/point-text.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { type LoggedConfig, LogProcess, type ProcessHome, type Role } from './log-process.ts'
@@ -75,7 +75,7 @@ export class LoggedBackup implements ProcessHome {
       }),
     )
     const { stream } = backup
-    genesis = await Ledger.create(
+    genesis = await createLedger(
       backup.store,
       systemClock,
       { kind: 'genesis', stream, signers, recipients: [...provider.recipients] },

@@ -17,7 +17,7 @@ import { resolvePoint } from '../../services/history/point.ts'
 import type { Point } from '../../services/history/point-text.ts'
 import { Rebuild } from '../../services/rebuild/rebuild.ts'
 import type { TrustedSigners } from '../../services/repository/genesis.ts'
-import { Ledger } from '../../services/repository/ledger.ts'
+import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
@@ -71,7 +71,7 @@ export class MemoryPipeline {
         randomness: systemRandomness,
       }),
     )
-    genesis = await Ledger.create(
+    genesis = await createLedger(
       pipeline.store,
       systemClock,
       { kind: 'genesis', stream, signers, recipients: [...provider.recipients] },

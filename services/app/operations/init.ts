@@ -10,7 +10,7 @@ import type { ObjectStore } from '../../core/ports/object-store.ts'
 import type { IdentityChange, InstallationPlan } from '../../core/ports/source-admin.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isProbe, ledgerName } from '../../formats/object-name.ts'
-import { Ledger } from '../../repository/ledger.ts'
+import { createLedger } from '../../repository/genesis.ts'
 import { Replicas } from '../../repository/replicas.ts'
 import { Repository } from '../../repository/repository.ts'
 import { openStore } from '../wiring/open-backup.ts'
@@ -103,7 +103,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
   await admin.install(stream, plan, false)
   try {
     if (options.grantTo !== undefined) await admin.grantTo(options.grantTo)
-    const genesis = await Ledger.create(
+    const genesis = await createLedger(
       store,
       clock,
       { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
