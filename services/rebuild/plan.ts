@@ -144,7 +144,7 @@ export async function planRestore(
     await schemaAt(repository, dialect.schemas, generation, ddl, histories, position),
     histories,
   )
-  const excluded = new Set(exceptTables)
+  const excluded = withParts(dialect, schema, exceptTables)
   const unreadable = new UnreadableTables()
   // Where the nearest points are looked for that have what this one lacks.
   let before: Position | undefined = position
@@ -264,6 +264,19 @@ export async function planRestore(
     changes: sums.changes,
     keys: [...keys],
   }
+}
+
+/** A table that has no rows but those of its parts is left out with them. */
+function withParts({ schemas }: Dialect, schema: SchemaAtPoint, names: readonly string[]): Set<string> {
+  const all = new Set(names)
+  if (all.size === 0) return all
+  const joined = schema.statements.flatMap((statement) => schemas.joined(statement) ?? [])
+  for (let before = 0; before < all.size; ) {
+    before = all.size
+    for (const { part, whole } of joined)
+      if (all.has(`${whole.schema}.${whole.name}`)) all.add(`${part.schema}.${part.name}`)
+  }
+  return all
 }
 
 /** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */

@@ -253,6 +253,9 @@ function alreadyLoaded(table: TablePlan, loaded: ReadonlyMap<string, number>): R
     : [{ schema: table.schema, name: table.name, rows, changes: Number(table.changes) }]
 }
 
+/** Kinds that share their names. */
+const ROWED: ReadonlySet<string> = new Set(['table', 'foreignTable', 'view'])
+
 function withoutExcluded(plan: RestorePlan): readonly SchemaStatement[] {
   if (plan.excluded.length === 0) return plan.schema.statements
   const gone = new Set(plan.excluded)
@@ -261,7 +264,7 @@ function withoutExcluded(plan: RestorePlan): readonly SchemaStatement[] {
       !s.objects.some(
         (o) =>
           gone.has(`${o.schema}.${o.table ?? ''}`) ||
-          ((o.kind === 'table' || o.kind === 'view') && gone.has(`${o.schema}.${o.name}`)),
+          (ROWED.has(o.kind) && gone.has(`${o.schema}.${o.name}`)),
       ),
   )
 }

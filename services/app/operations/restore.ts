@@ -255,7 +255,18 @@ function refuseUnknown({ catalog }: Repository, plan: RestorePlan, names: readon
   ])
   const unknown = names.find((name) => !known.has(name))
   if (unknown === undefined) return
-  const tables = plan.tables.map((table) => `${table.schema}.${table.name}`)
+  const tables = [
+    ...new Set([
+      ...plan.tables.map((table) => `${table.schema}.${table.name}`),
+      // Those too whose rows are in their partitions.
+      ...plan.schema.statements.flatMap((statement) => {
+        const [self] = statement.objects
+        return self !== undefined && plan.dialect.schemas.makesTable(statement)
+          ? [`${self.schema ?? ''}.${self.name}`]
+          : []
+      }),
+    ]),
+  ].sort()
   throw new TidemarkError(
     'USAGE',
     `--except-table ${unknown.slice(0, 120)}: there is no such table at this point; there are ${tables.slice(0, 20).join(', ')}${tables.length > 20 ? ', …' : ''}`,

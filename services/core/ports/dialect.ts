@@ -75,6 +75,11 @@ export interface Named {
   readonly name: string
 }
 
+export interface Joined {
+  readonly part: Named
+  readonly whole: Named
+}
+
 export interface SequenceTold extends Named {
   /** Undefined in older records of a table. */
   readonly oid: number | undefined
@@ -198,7 +203,9 @@ export interface SchemaWords {
   makesTable(statement: SchemaStatement): boolean
   /** Whether it makes a table whose own rows a backup has. */
   makesRows(statement: SchemaStatement): boolean
-  /** Whether one of these tables and views (`schema.name`) is what was lacking. */
+  /** Of a statement that makes a table a part of another one, which has no rows but those of its parts. */
+  joined(statement: SchemaStatement): Joined | undefined
+  /** Whether one of these tables and views (`schema.name`) is what was lacking, or the type of its rows. */
   isLacking(refusal: Refusal, names: ReadonlySet<string>): boolean
   /** Of a rule that rows break, the rule for new rows alone; undefined where the refusal is of another kind. */
   forNewRows(refusal: Refusal): RuleForNewRows | undefined

@@ -7,6 +7,7 @@ import type {
   SequenceWords,
   TableWords,
 } from '../../../core/ports/dialect.ts'
+import type { Refusal } from '../../../core/ports/target.ts'
 import { tableStatements } from './table-statements.ts'
 import type { DdlRecord } from './ddl-record.ts'
 import { isAbsent, isOfTheMoment, looserForms, rowsLeft } from './looser-table.ts'
@@ -18,6 +19,7 @@ import {
   recordOf,
   sequencesTold,
 } from './placed-records.ts'
+import { joinedBy } from './partitions.ts'
 import { plainerTables } from './plainer-table.ts'
 import { PostgresTable } from './postgres-table.ts'
 import { PostgresReadings } from './readings-at-point.ts'
@@ -71,12 +73,22 @@ const schemas: SchemaWords = {
   makesTable: ({ sql, objects: [self] }) => self?.kind === 'table' && /^CREATE (UNLOGGED )?TABLE /.test(sql),
   makesRows: ({ sql, objects: [self] }) =>
     self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql),
-  isLacking: ({ state, reason }, names) =>
-    // 42P01: undefined_table
-    state === '42P01' && [...names].some((name) => reason.includes(`relation "${name}" does not exist`)),
+  joined: joinedBy,
+  isLacking,
   forNewRows: ruleForNewRows,
   scriptHead,
   withoutSecrets: withoutPasswords,
+}
+
+function isLacking({ state, reason }: Refusal, names: ReadonlySet<string>): boolean {
+  // undefined_table, undefined_object
+  const word = { '42P01': 'relation', '42704': 'type' }[state]
+  return (
+    word !== undefined &&
+    [...names].some((name) =>
+      [`"${name}"`, `"${name}[]"`, name].some((text) => reason.includes(`${word} ${text} does not exist`)),
+    )
+  )
 }
 
 const rows: RowWords = {

@@ -26,9 +26,8 @@ export function ruleForNewRows({ statement, state }: Refusal): RuleForNewRows | 
     return state === '42704'
       ? undefined
       : { ...NOTHING_TO_RUN, unmade: 'the constraint is there as NOT VALID: new rows are checked' }
-  if (!PARTITIONED_KEY.test(sql)) return undefined
-  // Else (23503 is a row that breaks it) it was refused for another reason than rows.
-  if (state !== '23503') return { ...NOTHING_TO_RUN, unmade: null }
+  // 23503 is a row that breaks it: what is refused for another reason is no matter of rows.
+  if (state !== '23503' || !PARTITIONED_KEY.test(sql)) return undefined
   return {
     statement: { ...statement, sql: `${sql} NOT VALID` },
     note: undefined,
