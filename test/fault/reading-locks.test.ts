@@ -46,6 +46,31 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     }
   })
 
+  test('what a command takes away is recorded without a look into tables that others have locked', async () => {
+    await using backup = await Backup.prepare({
+      version,
+      setup: `CREATE TABLE locked (id int NOT NULL); CREATE UNIQUE INDEX its ON locked (id); ALTER TABLE locked REPLICA IDENTITY USING INDEX its;
+        CREATE TABLE gone (id int PRIMARY KEY); CREATE TABLE keyed (id int PRIMARY KEY); CREATE TABLE plain (id int PRIMARY KEY, v int); CREATE INDEX plain_v ON plain (v)`,
+    })
+    await backup.init()
+    const other = await backup.client()
+    await other.query('BEGIN; LOCK TABLE locked')
+    for (const sql of [
+      'DROP TABLE gone',
+      'ALTER TABLE keyed DROP CONSTRAINT keyed_pkey',
+      'DROP INDEX plain_v',
+    ])
+      await backup.source.query(`SET lock_timeout = '5s'; ${sql}`)
+    const { rows } = await backup.source.query<{ n: string }>(
+      `SELECT relreplident AS n FROM pg_class WHERE relname = 'keyed'`,
+    )
+    expect(rows).toEqual([{ n: 'f' }])
+    const told = await backup.source.query(
+      `SELECT FROM tidemark.ddl WHERE command <> 'INIT' AND kind = 'drop'`,
+    )
+    expect(told.rowCount).toBeGreaterThanOrEqual(2)
+  })
+
   test('a deadlock in which Tidemark is the one that ends is tried again', async () => {
     await using backup = await Backup.prepare({ version, setup: SETUP })
     const session = (): ReturnType<typeof connect> =>

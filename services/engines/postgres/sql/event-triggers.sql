@@ -72,15 +72,17 @@ $$;
 REVOKE ALL ON FUNCTION tidemark.definition(oid, oid) FROM PUBLIC;
 
 -- The rights of what the GRANT or REVOKE that just ran changed: the server names no object of these, but the rows that it
--- wrote are of this transaction, and written behind its latest record. NULL for kinds whose rights are not recorded.
+-- wrote are of this transaction, and written behind its latest record, or behind what it had written when the command
+-- began. NULL for kinds whose rights are not recorded.
 CREATE OR REPLACE FUNCTION tidemark.granted(kind text) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = on
 AS $$
 DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
-  since bigint := COALESCE((SELECT l.at FROM (SELECT d.xid, d.cmin::text::bigint AS at FROM tidemark.ddl d ORDER BY d.id DESC LIMIT 20) l
-                             WHERE l.xid = pg_catalog.pg_current_xact_id()::text LIMIT 1), -1);
+  since bigint := CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN COALESCE((NULLIF(current_setting('tidemark.before', true), '')::jsonb ->> 'since')::bigint, -1)
+    ELSE COALESCE((SELECT l.at FROM (SELECT d.xid, d.cmin::text::bigint AS at FROM tidemark.ddl d ORDER BY d.id DESC LIMIT 20) l
+                    WHERE l.xid = pg_catalog.pg_current_xact_id()::text LIMIT 1), -1) END;
   said text COLLATE "C" := current_query();
   class oid;
   objects oid[];
@@ -170,22 +172,91 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_object(text, oid, oid, text, text) FROM PUBLIC;
 
--- A failure of ours is never the user's, but for one: what serializable transactions see of each other's records can end one of
--- them (40001), and who asked for that isolation tries again. Swallowed here, it would commit without its record.
+-- The tables and types that the command names, and the tables below them where it may have changed those.
+CREATE OR REPLACE FUNCTION tidemark.reached(tag text, OUT tables oid[], OUT types oid[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+  WITH RECURSIVE named AS MATERIALIZED (
+    SELECT DISTINCT d.classid, d.objid FROM pg_catalog.pg_event_trigger_ddl_commands() d WHERE COALESCE(d.schema_name, '') <> 'tidemark'),
+  family(oid) AS (
+    SELECT COALESCE(tidemark.table_of(n.classid, n.objid), tidemark.identity_table(n.objid)) FROM named n
+    UNION SELECT c.oid FROM named n JOIN pg_catalog.pg_class c ON n.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND c.relnamespace = n.objid AND c.relkind IN ('r', 'p')
+    UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid WHERE tidemark.comes_down(tag))
+  SELECT (SELECT array_agg(f.oid) FROM family f WHERE f.oid IS NOT NULL),
+         (SELECT array_agg(CASE WHEN n.classid = 'pg_catalog.pg_type'::pg_catalog.regclass THEN n.objid ELSE (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = n.objid AND c.relkind = 'c') END) FROM named n
+           WHERE n.classid IN ('pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_class'::pg_catalog.regclass))
+    INTO reached.tables, reached.types;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.reached(text) FROM PUBLIC;
+
+-- What these were before the command, for the rest of its recording in a serializable transaction. STABLE, and called by such functions
+-- alone: it sees the catalog as the command found it, for whoever sees it as it is now to ask. `since`: the place of the latest
+-- row that the transaction has in the catalogs of what is granted; one that it replaced since then shows another number.
+CREATE OR REPLACE FUNCTION tidemark.note_before(tag text, tables oid[], types oid[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  family oid[];
+  known jsonb;
+  since bigint;
+BEGIN
+  WITH RECURSIVE below(oid) AS (SELECT unnest(tables) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid WHERE tidemark.comes_down(tag))
+  SELECT array_agg(b.oid) INTO family FROM below b;
+  SELECT COALESCE(jsonb_object_agg(f.oid::text, CASE WHEN s.id IS NULL THEN '{}' ELSE jsonb_build_object('columns', s.shape, 'parent', s.parent::bigint) END), '{}') INTO known
+    FROM unnest(family) f(oid) LEFT JOIN tidemark.shapes(family) s ON s.id = f.oid;
+  IF types IS NOT NULL THEN
+    known := known || (SELECT COALESCE(jsonb_object_agg(t.oid::text, CASE WHEN f IS NULL THEN '{}' ELSE jsonb_build_object('facts', f) END), '{}') FROM unnest(types) t(oid) CROSS JOIN LATERAL tidemark.type_facts(t.oid) f WHERE t.oid IS NOT NULL);
+  END IF;
+  IF tag IN ('GRANT', 'REVOKE', 'CREATE SCHEMA') THEN
+    SELECT max(w.cmin::text::bigint) INTO since FROM (
+      SELECT o.cmin, o.xmin, o.xmax FROM pg_catalog.pg_class o UNION ALL SELECT o.cmin, o.xmin, o.xmax FROM pg_catalog.pg_attribute o UNION ALL SELECT o.cmin, o.xmin, o.xmax FROM pg_catalog.pg_proc o
+      UNION ALL SELECT o.cmin, o.xmin, o.xmax FROM pg_catalog.pg_type o UNION ALL SELECT o.cmin, o.xmin, o.xmax FROM pg_catalog.pg_namespace o) w
+     WHERE w.xmax = '0' AND age(w.xmin) <= age(pg_catalog.pg_current_xact_id()::xid);
+    known := known || jsonb_build_object('since', since);
+  END IF;
+  PERFORM set_config('tidemark.before', known::text, true);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_before(text, oid[], oid[]) FROM PUBLIC;
+
+-- A failure of ours is never the user's. But for one (40001) that nothing of ours should bring any more: swallowed here, a serializable
+-- transaction would commit without its record.
 CREATE OR REPLACE FUNCTION tidemark.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
+AS $$
+DECLARE
+  reached record;
+BEGIN
+  -- Our own ALTER inside another command, on servers that cannot switch event triggers off.
+  IF current_setting('session_replication_role') = 'replica' AND current_setting('tidemark.altering', true) = 'on' THEN
+    RETURN;
+  END IF;
+  IF current_setting('transaction_isolation') = 'serializable' THEN
+    reached := tidemark.reached(tg_tag);
+    PERFORM tidemark.note_before(tg_tag, reached.tables, reached.types);
+  END IF;
+  PERFORM tidemark.record_commands(tg_tag);
+EXCEPTION WHEN OTHERS THEN
+  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
+    RAISE;
+  END IF;
+  NULL;
+END
+$$;
+
+-- Everything that the command did; `tag` is the command's.
+CREATE OR REPLACE FUNCTION tidemark.record_commands(tag text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   c record;
   affected oid;
   recorded oid[] := '{}';
 BEGIN
-  -- Our own ALTER inside another command, on servers that cannot switch event triggers off.
-  IF current_setting('session_replication_role') = 'replica' AND current_setting('tidemark.altering', true) = 'on' THEN
-    RETURN;
-  END IF;
-  IF tg_tag = 'ALTER TABLE' AND COALESCE(current_setting('tidemark.unlisted', true), '') <> '' THEN
+  IF tag = 'ALTER TABLE' AND COALESCE(current_setting('tidemark.unlisted', true), '') <> '' THEN
     PERFORM tidemark.list_again();
   END IF;
   -- A serial column's sequence is made before it is altered, in whatever order its hashes lie; what is named for itself comes
@@ -227,11 +298,11 @@ BEGIN
       ELSIF affected <> ALL (recorded) THEN
         -- One command, one record of the table, however many of its parts it names.
         recorded := recorded || affected;
-        IF tg_tag = 'ALTER TABLE' AND length(current_query()) < 100000 AND current_query() ~* '\mreplica\s+identity\M' THEN
+        IF tag = 'ALTER TABLE' AND length(current_query()) < 100000 AND current_query() ~* '\mreplica\s+identity\M' THEN
           PERFORM tidemark.note_chosen(affected);
         END IF;
         -- A new table's key is named as well: it is still a new table.
-        PERFORM tidemark.record_table(CASE WHEN tg_tag LIKE 'CREATE TABLE%' THEN tg_tag ELSE c.command_tag END, affected);
+        PERFORM tidemark.record_table(CASE WHEN tag LIKE 'CREATE TABLE%' THEN tag ELSE c.command_tag END, affected);
       END IF;
     EXCEPTION WHEN OTHERS THEN
       IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
@@ -241,13 +312,9 @@ BEGIN
       NULL;
     END;
   END LOOP;
-EXCEPTION WHEN OTHERS THEN
-  IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
-    RAISE;
-  END IF;
-  NULL;
 END
 $$;
+REVOKE ALL ON FUNCTION tidemark.record_commands(text) FROM PUBLIC;
 
 -- What no record tells of a table that is dropped now: behind the drop nobody can see it any more, and the table's rows would
 -- come back by what was recorded last. STABLE, so that it sees the catalog as it was when the command began; such a function may
@@ -265,7 +332,12 @@ BEGIN
   END IF;
   SELECT array_agg(d.objid) INTO tables FROM pg_catalog.pg_event_trigger_dropped_objects() d
    WHERE d.object_type = 'table' AND NOT d.is_temporary AND d.schema_name <> 'tidemark';
-  IF tables IS NULL THEN
+  IF current_setting('transaction_isolation') = 'serializable' THEN
+    -- Those too that lose a column.
+    PERFORM tidemark.note_before(tg_tag, array_cat((SELECT array_agg(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = ANY (tables) AND c.relkind = 'r' AND c.relpersistence = 'p'),
+      (SELECT array_agg(DISTINCT d.objid) FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.object_type = 'table column' AND NOT d.is_temporary)), NULL);
+    RETURN;
+  ELSIF tables IS NULL THEN
     RETURN;
   END IF;
   SELECT array_agg(c.oid) INTO tables FROM pg_catalog.pg_class c WHERE c.oid = ANY (tables) AND c.relkind = 'r' AND c.relpersistence = 'p';
@@ -328,6 +400,10 @@ BEGIN
                 FROM pg_catalog.pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table constraint' AND NOT o.is_temporary AND o.schema_name <> 'tidemark' GROUP BY 1) d
         JOIN pg_catalog.pg_class c ON c.oid = d.oid;
     END IF;
+    IF current_setting('transaction_isolation') = 'serializable' THEN
+      INSERT INTO tidemark.unread (xid, oid, before) SELECT pg_catalog.pg_current_xact_id()::text, d.objid, b.columns
+        FROM pg_catalog.pg_event_trigger_dropped_objects() d CROSS JOIN LATERAL tidemark.before_command(d.objid) b WHERE d.object_type = 'table' AND NOT d.is_temporary AND b.columns <> '';
+    END IF;
     -- A row that is written between DROP and CREATE of our own publication could not be sent: it would look like a hole.
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
     SELECT pg_catalog.pg_current_xact_id()::text,
@@ -348,8 +424,8 @@ BEGIN
     END IF;
     NULL;
   END;
-  -- What lost its identity gets one in the same command. Only tables that the command took something from are opened: that
-  -- an index was a table's identity is all that is left to see of it.
+  -- What lost its identity gets one in the same command. By the catalog alone: the server's own function opens the table, and would
+  -- wait for whoever has that one locked. That an index was a table's identity is all that is left to see of it.
   IF went.columns OR went.constraints OR went.indexes THEN
     FOR one IN
       SELECT c.oid FROM (
@@ -357,7 +433,7 @@ BEGIN
           UNION SELECT r.oid FROM pg_catalog.pg_class r WHERE went.indexes AND r.relreplident = 'i') t
         JOIN pg_catalog.pg_class c ON c.oid = t.oid
        WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND c.relreplident IN ('d', 'i')
-         AND CASE WHEN c.relreplident IN ('d', 'i') THEN pg_catalog.pg_get_replica_identity_index(c.oid) IS NULL END
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN x.indisprimary ELSE x.indisreplident END AND x.indimmediate AND x.indisvalid)
     LOOP
       BEGIN
         PERFORM tidemark.record_one(tg_tag, one);
@@ -378,22 +454,37 @@ END
 $$;
 
 -- A rewrite leaves no rows in the stream (hazard 25): say why it happened, and whether a USING may have changed values.
-CREATE OR REPLACE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
+CREATE OR REPLACE FUNCTION tidemark.put_rewrite(tag text, earlier text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   latest record;
 BEGIN
-  -- The catalog already shows the new columns; the table's latest record has the old ones.
-  SELECT d.facts, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = pg_catalog.pg_event_trigger_table_rewrite_oid()::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
-  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tg_tag, 'rewrite', 'pg_class', pg_catalog.pg_event_trigger_table_rewrite_oid(),
+  IF earlier IS NOT NULL THEN
+    SELECT NULL::text AS facts, earlier AS columns INTO latest;
+  ELSE
+    -- The catalog already shows the new columns; the table's latest record has the old ones.
+    SELECT d.facts, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = pg_catalog.pg_event_trigger_table_rewrite_oid()::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
+  END IF;
+  INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', pg_catalog.pg_event_trigger_table_rewrite_oid(),
     jsonb_build_object('reason', pg_catalog.pg_event_trigger_table_rewrite_reason(),
       -- Only text that shows the whole command can show that it has no USING: nothing that calls further code.
       'plain', current_query() ~* '\malter\s+table\M' AND current_query() !~* '\m(using|do|call|select|execute|perform)\M',
       'before', CASE WHEN latest.columns LIKE '%|%|%' THEN
           tidemark.columns_of(latest.columns)
         ELSE latest.facts::jsonb -> 'columns' END)::text);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.put_rewrite(text, text) FROM PUBLIC;
+
+-- STABLE, for the columns that a serializable transaction's command found.
+CREATE OR REPLACE FUNCTION tidemark.on_rewrite() RETURNS event_trigger
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off SET standard_conforming_strings = on
+AS $$
+BEGIN
+  PERFORM tidemark.put_rewrite(tg_tag, CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN
+    (SELECT s.shape FROM tidemark.shapes(ARRAY[pg_catalog.pg_event_trigger_table_rewrite_oid()]) s) END);
 EXCEPTION WHEN OTHERS THEN
   IF SQLSTATE = '40001' AND current_setting('transaction_isolation') = 'serializable' THEN
     RAISE;

@@ -64,13 +64,31 @@ SELECT CASE WHEN i.key THEN 'd'
 $$;
 REVOKE ALL ON FUNCTION tidemark.identity_for(oid) FROM PUBLIC;
 
+-- What Tidemark gave the table, asked by a serializable transaction: as a writer finds the row, which conflicts with no other
+-- one's writing, and put back at once.
+CREATE OR REPLACE FUNCTION tidemark.given_beside(wanted oid, OUT given text, OUT before text, OUT before_index text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO tidemark.identity AS g (oid, given, before) VALUES (wanted, '', '')
+    ON CONFLICT (oid) DO UPDATE SET given = g.given RETURNING g.given, g.before, g.before_index INTO given_beside.given, given_beside.before, given_beside.before_index;
+  RAISE EXCEPTION USING ERRCODE = 'TM001';
+EXCEPTION WHEN SQLSTATE 'TM001' OR serialization_failure OR lock_not_available THEN
+  -- Known, or given by `up` at this very moment: the next record of the table has it.
+  NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.given_beside(oid) FROM PUBLIC;
+
 -- Whether the table has an identity of ours that its key makes needless. FULL makes every UPDATE and DELETE write the whole row.
 CREATE OR REPLACE FUNCTION tidemark.identity_is_needless(wanted oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT COALESCE((SELECT i.key FROM tidemark.identity_of(wanted) i), false)
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN tidemark.identity g ON g.oid = c.oid::bigint
- WHERE c.oid = wanted AND c.relreplident IN ('f', 'i') AND g.given = c.relreplident::text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = wanted AND c.relreplident IN ('f', 'i') AND c.relreplident::text = CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN (SELECT b.given FROM tidemark.given_beside(wanted) b)
+   ELSE (SELECT g.given FROM tidemark.identity g WHERE g.oid = wanted::bigint) END
    AND NOT EXISTS (SELECT FROM tidemark.identity_kept k WHERE k.name = n.nspname || '.' || c.relname)
 $$;
 REVOKE ALL ON FUNCTION tidemark.identity_is_needless(oid) FROM PUBLIC;
@@ -105,7 +123,10 @@ BEGIN
     ON CONFLICT (oid) DO UPDATE SET given = EXCLUDED.given,
       before = CASE WHEN g.given = EXCLUDED.before THEN g.before ELSE EXCLUDED.before END,
       before_index = CASE WHEN g.given = EXCLUDED.before THEN g.before_index ELSE EXCLUDED.before_index END;
-  DELETE FROM tidemark.identity g WHERE g.oid = wanted AND g.given = g.before AND g.given <> 'i';
+  -- Else tidemark.repair() does: a search would read what other serializable transactions write.
+  IF current_setting('transaction_isolation') <> 'serializable' THEN
+    DELETE FROM tidemark.identity g WHERE g.oid = wanted AND g.given = g.before AND g.given <> 'i';
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.set_identity(oid, text) FROM PUBLIC;
@@ -115,11 +136,21 @@ REVOKE ALL ON FUNCTION tidemark.set_identity(oid, text) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION tidemark.note_chosen(wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  has text;
 BEGIN
-  DELETE FROM tidemark.identity g USING pg_catalog.pg_class c
-   WHERE g.oid = wanted::bigint AND c.oid = wanted AND g.given = c.relreplident::text
+  SELECT c.relreplident::text INTO has FROM pg_catalog.pg_class c
+   WHERE c.oid = wanted
      -- Among the words in front of it, of one of the statements that were sent together.
      AND lower(c.relname) IN (SELECT w FROM string_to_table(lower(current_query()), ';') s CROSS JOIN regexp_split_to_table(substring(s FROM '^(.*)\mreplica\s+identity\M'), '[\s".,()*]+') w);
+  IF has IS NULL THEN
+    RETURN;
+  ELSIF current_setting('transaction_isolation') = 'serializable' THEN
+    -- A row that says nothing, until tidemark.repair() takes it away: a search would read what others of this isolation write.
+    INSERT INTO tidemark.identity AS g (oid, given, before) VALUES (wanted, '', has) ON CONFLICT (oid) DO UPDATE SET given = '' WHERE g.given = EXCLUDED.before;
+  ELSE
+    DELETE FROM tidemark.identity g WHERE g.oid = wanted::bigint AND g.given = has;
+  END IF;
 END
 $$;
 REVOKE ALL ON FUNCTION tidemark.note_chosen(oid) FROM PUBLIC;

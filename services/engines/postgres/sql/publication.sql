@@ -58,6 +58,14 @@ CREATE OR REPLACE FUNCTION tidemark.note_listed(wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF current_setting('transaction_isolation') = 'serializable' THEN
+    -- A search would read what others of this isolation write: one that is in no list any more has no entry, as tidemark.repair() finds.
+    INSERT INTO tidemark.published AS w (oid, entry)
+    VALUES (wanted, COALESCE((SELECT r.oid::text FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+                               WHERE r.prrelid = wanted AND p.pubname = (SELECT publication FROM tidemark.installation)), ''))
+      ON CONFLICT (oid) DO UPDATE SET entry = EXCLUDED.entry;
+    RETURN;
+  END IF;
   DELETE FROM tidemark.published w WHERE w.oid = wanted::bigint;
   INSERT INTO tidemark.published (oid, entry) SELECT r.prrelid, r.oid::text FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
    WHERE r.prrelid = wanted AND p.pubname = (SELECT publication FROM tidemark.installation);

@@ -47,7 +47,8 @@ AS $$
 DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
 BEGIN
-  IF before NOT LIKE '%|%|%' OR before = after THEN
+  -- A serializable transaction knows no record before its own: tidemark.repair() compares that.
+  IF before NOT LIKE '%|%|%' OR before = after OR current_setting('transaction_isolation') = 'serializable' THEN
     RETURN false;
   END IF;
   IF EXISTS (SELECT FROM string_to_table(split_part(after, '|', 3), ',') a
@@ -103,6 +104,37 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.renamed(text, text) FROM PUBLIC;
 
+-- Of serializable transactions: what reads and writes the records beside another one would be ended by the server, which would
+-- not end it without us. So they read none, nor the list of identities, nor that of the publication: what a table or a type
+-- was before the command is what the catalog had of it when the command began (tidemark.note_before). That it was what its
+-- latest record says is compared later, by tidemark.repair(), from what is noted here in front of each record.
+
+-- An object as the command found it: a table's shape and what it hung on, or a type's facts. `columns` is empty where the command made
+-- it, and NULL where nobody looked: what the command neither named nor has below it, which it did not change.
+CREATE OR REPLACE FUNCTION tidemark.before_command(wanted oid, OUT columns text, OUT parent bigint, OUT facts jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  known jsonb := NULLIF(current_setting('tidemark.before', true), '')::jsonb -> wanted::text;
+BEGIN
+  IF known IS NOT NULL THEN
+    columns := COALESCE(known ->> 'columns', '');
+    parent := known ->> 'parent';
+    facts := known -> 'facts';
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.before_command(oid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION tidemark.note_unread(wanted oid, before text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO tidemark.unread (xid, oid, before) VALUES (pg_catalog.pg_current_xact_id()::text, wanted, before);
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_unread(oid, text) FROM PUBLIC;
+
 -- A table's own record.
 CREATE OR REPLACE FUNCTION tidemark.put_record(said text, wanted oid, parent oid, facts jsonb, shape text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -127,10 +159,13 @@ DECLARE
   said text;
   before jsonb;
   tended boolean := false;
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
+  earlier text;
 BEGIN
   branched := false;
   lost := false;
   state := tidemark.table_state(wanted);
+  earlier := state.shape;
   IF state.kind IS NULL OR state.kind NOT IN ('r', 'p') OR state.persistence = 't' OR state.space IN ('pg_catalog', 'information_schema', 'tidemark') THEN
     RETURN;
   END IF;
@@ -143,8 +178,14 @@ BEGIN
   END IF;
   said := COALESCE(said, tag);
   branched := state.branched;
-  SELECT d.id, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
-  IF FOUND AND latest.columns <> state.shape THEN
+  IF beside THEN
+    earlier := COALESCE((tidemark.before_command(wanted)).columns, earlier);
+    PERFORM tidemark.note_unread(wanted, earlier);
+    SELECT NULL::bigint AS id, NULLIF(earlier, '') AS columns INTO latest;
+  ELSE
+    SELECT d.id, d.columns INTO latest FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1;
+  END IF;
+  IF latest.columns <> state.shape THEN
     IF tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(state.shape, '|', 3)) THEN
       PERFORM tidemark.record_row_users(tag, wanted);
     END IF;
@@ -164,7 +205,7 @@ BEGIN
       said := 'REPAIR';
     END IF;
   -- Without a record: made by this transaction, or nobody knows when. No command writes the rows of the system's own columns again.
-  ELSIF latest.id IS NULL AND tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
+  ELSIF latest.id IS NULL AND NOT beside AND tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') THEN
     IF EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = wanted AND a.attnum = -1 AND age(a.xmin) > age(pg_catalog.pg_current_xact_id()::xid)) THEN
       said := 'REPAIR';
     END IF;
@@ -212,6 +253,7 @@ SET "DateStyle" = 'ISO, MDY' SET "IntervalStyle" = 'postgres' SET "TimeZone" = '
 AS $$
 DECLARE
   own xid := pg_catalog.pg_current_xact_id()::xid;
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
   attached boolean;
   family oid[];
   reached oid[];
@@ -246,7 +288,9 @@ BEGIN
   -- Without a record of its own, hung somewhere else since, without rows in a copy (partitioned, foreign, unlogged), or with an
   -- identity to see to: as a whole.
   SELECT array_agg(c.oid) INTO whole FROM pg_catalog.pg_class c
-    LEFT JOIN LATERAL (SELECT d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+    LEFT JOIN LATERAL (
+      (SELECT d.parent FROM tidemark.ddl d WHERE NOT beside AND d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1)
+      UNION ALL SELECT b.parent FROM tidemark.before_command(c.oid) b WHERE beside) latest ON true
    WHERE c.oid = ANY (reached)
      AND (latest.parent IS DISTINCT FROM (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1)
        OR c.relkind <> 'r' OR c.relpersistence <> 'p'
@@ -270,7 +314,12 @@ BEGIN
     INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts)
     SELECT pg_catalog.pg_current_xact_id()::text, tag, 'rewrite', 'pg_class', s.id, jsonb_build_object('reason', 4, 'plain', false, 'before', tidemark.columns_of(latest.columns))::text
       FROM tidemark.shapes(reached) s JOIN pg_catalog.pg_class c ON c.oid = s.id AND c.relkind = 'r' AND c.relpersistence = 'p'
-      JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = s.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON tidemark.lost_expression(latest.columns, s.shape);
+      JOIN LATERAL (
+        (SELECT d.columns FROM tidemark.ddl d WHERE NOT beside AND d.oid = s.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1)
+        UNION ALL SELECT b.columns FROM tidemark.before_command(s.id) b WHERE beside) latest ON tidemark.lost_expression(latest.columns, s.shape);
+  END IF;
+  IF beside THEN
+    INSERT INTO tidemark.unread (xid, oid, before) SELECT pg_catalog.pg_current_xact_id()::text, s.id, COALESCE((tidemark.before_command(s.id)).columns, s.shape) FROM tidemark.shapes(reached) s;
   END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
   SELECT pg_catalog.pg_current_xact_id()::text,
@@ -310,7 +359,9 @@ BEGIN
                          t.attstorage, t.attcompression, t.attstattarget, t.attislocal, t.attisdropped, t.xmin, age(t.xmin) <= age(own) AS written FROM pg_catalog.pg_attribute t
                    WHERE t.attrelid = ANY (reached) AND t.attnum > 0 ORDER BY t.attrelid, t.attnum) a GROUP BY a.attrelid) s
     JOIN pg_catalog.pg_class c ON c.oid = s.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    JOIN LATERAL (SELECT d.id, d.xid, d.columns, d.parent FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest ON true
+    JOIN LATERAL (
+      (SELECT d.id, d.xid, d.columns, d.parent FROM tidemark.ddl d WHERE NOT beside AND d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1)
+      UNION ALL SELECT NULL, NULL, b.columns, b.parent FROM tidemark.before_command(c.oid) b WHERE beside) latest ON true
     CROSS JOIN LATERAL (SELECT concat_ws('|', c.relfilenode, md5(concat_ws('|', n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident)), s.columns) AS shape,
       -- Definitions name columns: with a new name all of them read anew.
       EXISTS (SELECT FROM unnest(s.written, s.names) AS w(attnum, name) WHERE latest.columns ~ ('[|,]' || w.attnum || ':') AND position(concat(':', w.name, ':') IN latest.columns) = 0) AS renamed
@@ -353,6 +404,7 @@ CREATE OR REPLACE FUNCTION tidemark.record_row_users(tag text, wanted oid) RETUR
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
   family oid[] := ARRAY[wanted];
   rows oid[];
   types oid[];
@@ -370,7 +422,9 @@ BEGIN
   END IF;
   FOR one IN
     SELECT c.reltype FROM pg_catalog.pg_class c CROSS JOIN LATERAL tidemark.shapes(ARRAY[c.oid]) s
-      CROSS JOIN LATERAL (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest
+      CROSS JOIN LATERAL (
+        (SELECT d.columns FROM tidemark.ddl d WHERE NOT beside AND d.oid = c.oid::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1)
+        UNION ALL SELECT b.columns FROM tidemark.before_command(c.oid) b WHERE beside) latest
      WHERE c.reltype = ANY (rows) AND latest.columns LIKE '%|%|%' AND tidemark.differs('||' || split_part(latest.columns, '|', 3), '||' || split_part(s.shape, '|', 3))
   LOOP
     PERFORM tidemark.record_users(tag, one);
@@ -386,6 +440,7 @@ CREATE OR REPLACE FUNCTION tidemark.record_dependents(class oid, object oid, wit
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
   one record;
 BEGIN
   FOR one IN
@@ -416,9 +471,14 @@ BEGIN
   LOOP
     BEGIN
       IF one.relkind IN ('r', 'p') THEN
+        IF beside THEN
+          INSERT INTO tidemark.unread (xid, oid, before) SELECT pg_catalog.pg_current_xact_id()::text, s.id, COALESCE((tidemark.before_command(s.id)).columns, s.shape) FROM tidemark.shapes(ARRAY[one.id]) s;
+        END IF;
         INSERT INTO tidemark.ddl (xid, command, kind, class, oid, parent, facts, columns)
         SELECT pg_catalog.pg_current_xact_id()::text, CASE WHEN tidemark.untold(one.id, latest.id, latest.columns, s.shape) THEN 'REPAIR' ELSE 'DEPENDENT' END, 'table', 'pg_class', one.id, s.parent, tidemark.table_facts(one.id)::text, s.shape
-          FROM tidemark.shapes(ARRAY[one.id]) s CROSS JOIN LATERAL (SELECT d.id, d.columns FROM tidemark.ddl d WHERE d.oid = one.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1) latest;
+          FROM tidemark.shapes(ARRAY[one.id]) s CROSS JOIN LATERAL (
+            (SELECT d.id, d.columns FROM tidemark.ddl d WHERE NOT beside AND d.oid = one.id::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 1)
+            UNION ALL SELECT NULL, s.shape WHERE beside) latest;
       ELSIF one.relkind = 'c' THEN
         PERFORM tidemark.record_type('DEPENDENT', one.reltype);
       ELSIF one.class = 'pg_catalog.pg_type'::pg_catalog.regclass THEN
@@ -443,11 +503,40 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.record_dependents(oid, oid, boolean) FROM PUBLIC;
 
+-- Whether a command at a table may change those below it.
+CREATE OR REPLACE FUNCTION tidemark.comes_down(tag text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN tag LIKE 'ALTER %' OR tag IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA');
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.comes_down(text) FROM PUBLIC;
+
+-- The tables that a serializable transaction's ALTER TABLE took from below this one. DETACH … CONCURRENTLY is two transactions, and the
+-- second one begins where that is done already: among the tables that it wrote.
+CREATE OR REPLACE FUNCTION tidemark.detached(wanted oid) RETURNS SETOF oid
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = on
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT c.oid FROM pg_catalog.pg_class c
+   WHERE c.oid IN (SELECT b.key::oid FROM jsonb_each(NULLIF(current_setting('tidemark.before', true), '')::jsonb) b WHERE b.value ->> 'parent' = wanted::text)
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = wanted);
+  IF NOT FOUND AND current_query() ~* '\mdetach\M.*\mconcurrently\M' THEN
+    RETURN QUERY
+    SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> wanted AND age(c.xmin) <= age(pg_catalog.pg_current_xact_id()::xid);
+  END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.detached(oid) FROM PUBLIC;
+
 -- Records a table that a command named, and what the command did beyond it.
 CREATE OR REPLACE FUNCTION tidemark.record_table(tag text, wanted oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
   done record;
   one oid;
   shapes text[];
@@ -455,8 +544,12 @@ DECLARE
 BEGIN
   done := tidemark.record_state(tag, wanted);
   IF tag = 'ALTER TABLE' THEN
-    -- By its last two records.
-    SELECT array_agg(l.columns) INTO shapes FROM (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 2) l;
+    IF beside THEN
+      shapes := ARRAY[(SELECT s.shape FROM tidemark.shapes(ARRAY[wanted]) s), (tidemark.before_command(wanted)).columns];
+    ELSE
+      -- By its last two records.
+      SELECT array_agg(l.columns) INTO shapes FROM (SELECT d.columns FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.columns IS NOT NULL ORDER BY d.id DESC LIMIT 2) l;
+    END IF;
     renamed := CASE WHEN shapes[2] LIKE '%|%|%' AND shapes[2] <> shapes[1] THEN tidemark.renamed(shapes[2], shapes[1]) END;
     IF renamed IS NOT NULL THEN
       PERFORM tidemark.record_dependents('pg_catalog.pg_class'::pg_catalog.regclass, wanted, renamed = 'self');
@@ -471,12 +564,16 @@ BEGIN
       END LOOP;
     END IF;
   END IF;
-  IF NOT done.branched OR tag NOT LIKE 'ALTER %' AND tag NOT IN ('CREATE INDEX', 'CREATE TRIGGER', 'CREATE SCHEMA') THEN
+  IF NOT done.branched OR NOT tidemark.comes_down(tag) THEN
     RETURN;
   END IF;
   PERFORM tidemark.record_descendants(tag, wanted, done.lost);
-  -- DETACH names the parent alone: tables that hung on this one by their latest record.
-  IF tag = 'ALTER TABLE' THEN
+  -- DETACH names the parent alone: tables that hung on this one when the command began, or by their latest record.
+  IF tag = 'ALTER TABLE' AND beside THEN
+    FOR one IN SELECT gone FROM tidemark.detached(wanted) gone LOOP
+      PERFORM tidemark.record_one(tag, one);
+    END LOOP;
+  ELSIF tag = 'ALTER TABLE' THEN
     FOR one IN
       SELECT gone.oid FROM (SELECT DISTINCT d.oid::oid AS oid FROM tidemark.ddl d WHERE d.parent = wanted::bigint AND d.oid::oid NOT IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted)) gone
        WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = gone.oid)
@@ -514,10 +611,20 @@ CREATE OR REPLACE FUNCTION tidemark.record_type(tag text, wanted oid) RETURNS vo
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-  before jsonb := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
+  before jsonb;
   after jsonb := tidemark.type_facts(wanted);
-  said text := CASE WHEN tidemark.type_untold(wanted, before) THEN 'REPAIR' ELSE tag END;
+  said text := tag;
 BEGIN
+  IF current_setting('transaction_isolation') = 'serializable' THEN
+    -- What nobody looked at is as it was.
+    before := CASE WHEN (tidemark.before_command(wanted)).columns IS NULL THEN after ELSE (tidemark.before_command(wanted)).facts END;
+    PERFORM tidemark.note_unread(wanted, COALESCE(before::text, ''));
+  ELSE
+    before := (SELECT d.facts::jsonb FROM tidemark.ddl d WHERE d.oid = wanted::bigint AND d.kind = 'type' ORDER BY d.id DESC LIMIT 1);
+    IF tidemark.type_untold(wanted, before) THEN
+      said := 'REPAIR';
+    END IF;
+  END IF;
   INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, said, 'type', 'pg_type', wanted, after::text);
   IF (after ->> 'type' = 'e' AND before -> 'labels' <> after -> 'labels' AND EXISTS (SELECT FROM jsonb_array_elements(before -> 'labels') b JOIN jsonb_array_elements(after -> 'labels') a ON a -> 'oid' = b -> 'oid' WHERE a -> 'label' <> b -> 'label'))
      -- A record from before has no shape.

@@ -20,6 +20,57 @@ SELECT COALESCE((
 $$;
 REVOKE ALL ON FUNCTION tidemark.is_recorded(oid) FROM PUBLIC;
 
+-- Compares what serializable transactions recorded with what was recorded before: a change between the two that no record tells
+-- stands for a gap as well. Of each transaction the first look at an object counts: behind it the object is locked.
+-- Returns whether something was recorded, and what could not be compared.
+CREATE OR REPLACE FUNCTION tidemark.compare_unread(OUT recorded boolean, OUT failed text[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+  one record;
+BEGIN
+  recorded := false;
+  failed := '{}';
+  FOR one IN
+    SELECT DISTINCT ON (u.oid, u.xid) u.oid, u.xid, u.before, own.kind, own.name, own.facts,
+           CASE WHEN own.kind IS NULL THEN false
+                WHEN own.kind = 'type' THEN u.before <> '' AND (earlier.facts -> 'labels' IS DISTINCT FROM u.before::jsonb -> 'labels' OR earlier.facts ->> 'attributeShape' IS DISTINCT FROM u.before::jsonb ->> 'attributeShape') AND earlier.facts IS NOT NULL
+                WHEN u.before = '' THEN false
+                WHEN earlier.columns LIKE '%|%|%' THEN tidemark.differs(earlier.columns, u.before) OR tidemark.rewritten(earlier.columns, u.before)
+                ELSE true END AS untold
+      FROM tidemark.unread u
+      -- The record that belongs to it, which may have failed: then the latest one is not of how the object is now.
+      LEFT JOIN LATERAL (
+        SELECT d.kind, d.facts, CASE d.kind WHEN 'drop' THEN d.facts::jsonb ->> 'identity' ELSE format('%I.%I', d.facts::jsonb ->> 'schema', d.facts::jsonb ->> 'name') END AS name
+          FROM tidemark.ddl d WHERE d.oid = u.oid AND d.xid = u.xid AND (d.columns IS NOT NULL OR d.kind IN ('type', 'drop')) ORDER BY d.id LIMIT 1) own ON true
+      LEFT JOIN LATERAL (
+        SELECT d.columns, CASE WHEN d.kind = 'type' THEN d.facts::jsonb END AS facts FROM tidemark.ddl d
+         WHERE d.oid = u.oid AND d.id < u.id AND d.xid <> u.xid AND CASE own.kind WHEN 'type' THEN d.kind = 'type' ELSE d.columns IS NOT NULL END ORDER BY d.id DESC LIMIT 1) earlier ON true
+     ORDER BY u.oid, u.xid, u.id
+  LOOP
+    BEGIN
+      IF one.untold THEN
+        recorded := true;
+        IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = one.oid::oid) AND one.kind <> 'type' THEN
+          PERFORM tidemark.record_one('REPAIR', one.oid::oid);
+        ELSIF one.kind = 'type' THEN
+          PERFORM tidemark.record_type('REPAIR', t.oid) FROM pg_catalog.pg_type t WHERE t.oid = one.oid::oid;
+          PERFORM tidemark.record_users('REPAIR', t.oid) FROM pg_catalog.pg_type t WHERE t.oid = one.oid::oid;
+        ELSE
+          INSERT INTO tidemark.ddl (xid, command, kind, class, oid, facts) VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'drop', 'pg_class', one.oid,
+            CASE WHEN one.kind = 'drop' THEN one.facts::jsonb
+                 ELSE jsonb_build_object('type', 'table', 'identity', one.name, 'names', jsonb_build_array(one.facts::jsonb ->> 'schema', one.facts::jsonb ->> 'name')) END::text);
+        END IF;
+      END IF;
+      DELETE FROM tidemark.unread u WHERE u.oid = one.oid AND u.xid = one.xid;
+    EXCEPTION WHEN OTHERS THEN
+      failed := failed || COALESCE(one.name, one.oid::text);
+    END;
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.compare_unread() FROM PUBLIC;
+
 -- Records what no record tells: a failure of the recording that was swallowed, DDL under disabled event triggers, or,
 -- in the mode 'polling', any DDL. Each such record stands for a gap of its table from the last time that all was well.
 -- Returns the transaction in which it recorded something, and the tables for which that failed: nothing counts as checked
@@ -30,10 +81,12 @@ AS $$
 DECLARE
   installed record;
   one record;
-  repaired boolean := false;
+  repaired boolean;
 BEGIN
   PERFORM set_config('tidemark.repairing', 'on', true);
-  failed := '{}';
+  SELECT u.recorded, u.failed INTO repaired, failed FROM tidemark.compare_unread() u;
+  -- What a serializable transaction left of an identity that is back where it was.
+  DELETE FROM tidemark.identity g WHERE g.given = '' OR g.given = g.before AND g.given <> 'i';
   SELECT i.publication, i.mode = 'polling' AS polling INTO installed FROM tidemark.installation i;
   FOR one IN
     SELECT c.oid AS id, n.nspname, c.relname, c.relpersistence, latest.id AS record, latest.xid, s.shape, s.parent,
@@ -118,7 +171,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   -- The latest shape of each table stays, of a dropped one until its drop is recorded: only it shows a drop without a record. So
   -- do the drop of a table that has a record above `below`, and the latest facts of each type that is there: a rewrite looks up what was.
-  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT (
+  -- And all of an object that tidemark.repair() has yet to compare.
+  WITH gone AS (DELETE FROM tidemark.ddl d WHERE d.xid::xid8 < below AND NOT EXISTS (SELECT FROM tidemark.unread u WHERE u.oid = d.oid) AND NOT (
          d.columns IS NOT NULL AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND (e.columns IS NOT NULL OR e.kind = 'drop') AND e.id > d.id)
          OR d.kind = 'drop' AND EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.columns IS NOT NULL AND e.id < d.id AND e.xid::xid8 >= below)
          OR d.kind = 'type' AND EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.oid) AND NOT EXISTS (SELECT FROM tidemark.ddl e WHERE e.oid = d.oid AND e.kind = d.kind AND e.id > d.id)) RETURNING 1)

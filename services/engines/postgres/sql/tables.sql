@@ -62,4 +62,14 @@ CREATE TABLE tidemark.published (
   oid   bigint PRIMARY KEY,
   entry text NOT NULL
 );
+-- What serializable transactions changed without a look at the record before: tidemark.repair() compares it.
+CREATE TABLE tidemark.unread (
+  -- As in tidemark.ddl: in front of the record that it belongs to.
+  id     bigint NOT NULL DEFAULT ((pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_catalog.pg_lsn)::bigint),
+  xid    text NOT NULL,
+  oid    bigint NOT NULL,
+  -- Of a table its shape, of a type its facts, as the command found them; empty where it made them.
+  before text NOT NULL,
+  PRIMARY KEY (id, xid, oid)
+);
 REVOKE ALL ON ALL TABLES IN SCHEMA tidemark FROM PUBLIC;
