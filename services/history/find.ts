@@ -42,7 +42,8 @@ export interface FindQuery {
   /** Microseconds since 1970. */
   readonly from: bigint
   readonly to: bigint
-  readonly table?: string
+  /** Whether what happened to a table (`schema.name`) is asked for; undefined for all. */
+  readonly isWanted?: (name: string) => boolean
   readonly operation?: Operation
   readonly minRows: number
   readonly limit: number
@@ -123,19 +124,13 @@ function offer(
   }
 }
 
-/** A name without its schema means the table in any. */
-export function isNamed(name: string, asked: string): boolean {
-  return name === asked || name.endsWith(`.${asked}`)
-}
-
 function matches(
   query: FindQuery,
   tables: readonly CountedTable[],
   schema: readonly string[],
   rows: number,
 ): boolean {
-  const { table, operation, minRows } = query
-  const isWanted = (name: string): boolean => table === undefined || isNamed(name, table)
+  const { isWanted = () => true, operation, minRows } = query
   if (
     rows >= minRows &&
     tables.some((c) => isWanted(c.table) && (operation === undefined || countOf(c, operation) > 0))

@@ -138,12 +138,11 @@ function clipped(span: Span, asked: Span): Span {
   }
 }
 
-/** Gaps that may lie in the asked time, without looking into any cut: a long backup has many. */
-async function gapsNear(
-  { catalog }: Repository,
-  { segments, facts }: Generation,
+/** Where a generation's changes of the asked time surely lie, without looking into any cut; undefined for its ends. */
+export async function placesOf(
+  { segments }: Generation,
   asked: Span,
-): Promise<readonly Gap[]> {
+): Promise<{ readonly low: Position | undefined; readonly high: Position | undefined }> {
   const [begin, end] = [asked.from - SKEW, asked.to + SKEW]
   const isEarlier = (time: string | undefined): boolean => time !== undefined && parseInstant(time) < begin
   const isLater = (time: string | undefined): boolean => time !== undefined && parseInstant(time) > end
@@ -161,6 +160,17 @@ async function gapsNear(
     high = parsePosition(body.to)
     break
   }
+  return { low, high }
+}
+
+/** Gaps that may lie in the asked time: a long backup has many. */
+async function gapsNear(
+  { catalog }: Repository,
+  generation: Generation,
+  asked: Span,
+): Promise<readonly Gap[]> {
+  const { facts } = generation
+  const { low, high } = await placesOf(generation, asked)
   return catalog.gaps.filter((gap) => {
     const to = endOf(gap)
     return (

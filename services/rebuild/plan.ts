@@ -18,6 +18,7 @@ import type { Coverage } from '../repository/segment-log.ts'
 import type { ResolvedPoint } from '../history/point.ts'
 import { apart } from './same-names.ts'
 import { readDdl, schemaAt } from '../history/schema-at.ts'
+import { withParts } from '../history/tables-in.ts'
 import { UnreadableTables } from './unreadable-tables.ts'
 import { wholePoints } from './whole-points.ts'
 import { buildHistories, type TableHistory } from '../history/table-history.ts'
@@ -144,7 +145,9 @@ export async function planRestore(
     await schemaAt(repository, dialect.schemas, generation, ddl, histories, position),
     histories,
   )
-  const excluded = withParts(dialect, schema, exceptTables)
+  // A table that has no rows but those of its parts is left out with them.
+  const joined = schema.statements.flatMap((statement) => dialect.schemas.joined(statement) ?? [])
+  const excluded = withParts(joined, exceptTables)
   const unreadable = new UnreadableTables()
   // Where the nearest points are looked for that have what this one lacks.
   let before: Position | undefined = position
@@ -264,19 +267,6 @@ export async function planRestore(
     changes: sums.changes,
     keys: [...keys],
   }
-}
-
-/** A table that has no rows but those of its parts is left out with them. */
-function withParts({ schemas }: Dialect, schema: SchemaAtPoint, names: readonly string[]): Set<string> {
-  const all = new Set(names)
-  if (all.size === 0) return all
-  const joined = schema.statements.flatMap((statement) => schemas.joined(statement) ?? [])
-  for (let before = 0; before < all.size; ) {
-    before = all.size
-    for (const { part, whole } of joined)
-      if (all.has(`${whole.schema}.${whole.name}`)) all.add(`${part.schema}.${part.name}`)
-  }
-  return all
 }
 
 /** Tables with rows of their own that the schema makes and of which there is neither a copy nor a record: nobody knows their rows. */

@@ -1,6 +1,7 @@
 /** What people mistype, or start twice: said where it is, with what to write instead. */
 import { afterEach, expect, test } from 'vitest'
 import { parsePoint } from '../../services/history/point-text.ts'
+import { positionText } from '../../services/core/position.ts'
 import { Backup } from '../support/backup.ts'
 import { Running, tidemark } from '../support/cli.ts'
 
@@ -35,6 +36,56 @@ test('a table that find has never heard of is refused, under every name that the
   expect((await restore('--dry-run', '--at', '2999-01-01 02:00:00+02'))?.message).toMatch(
     /^2999-01-01 02:00:00\+02 is 2999-01-01T00:00:00(\.0+)?Z in UTC: /,
   )
+})
+
+test('a partitioned table means its partitions, those too that were some only for a while', {
+  timeout: 120_000,
+}, async () => {
+  await using backup = await Backup.start({
+    setup: `CREATE TABLE messages (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE other (id int PRIMARY KEY);
+      CREATE TABLE early PARTITION OF messages FOR VALUES FROM (0) TO (10);
+      CREATE TABLE late PARTITION OF messages FOR VALUES FROM (10) TO (20) PARTITION BY LIST (id);
+      CREATE TABLE "late ""all""" PARTITION OF late DEFAULT`,
+  })
+  await backup.source.query('INSERT INTO messages VALUES (1); INSERT INTO other VALUES (1)')
+  await backup.source.query('INSERT INTO messages VALUES (11)')
+  await backup.source.query('CREATE TABLE brief PARTITION OF messages FOR VALUES FROM (20) TO (30)')
+  await backup.source.query('INSERT INTO messages VALUES (21)')
+  await backup.source.query('DROP TABLE brief; ALTER TABLE messages DETACH PARTITION early')
+  await backup.source.query('INSERT INTO other VALUES (2)')
+  await backup.durable()
+  for (const table of ['public.messages', 'messages']) {
+    const { last } = await tidemark(
+      ['find', '--table', table, '--operation', 'insert', '--json'],
+      backup.folder,
+    )
+    const { partitions, transactions } = last as unknown as {
+      partitions: string[]
+      transactions: { tables: { table: string }[] }[]
+    }
+    const late = 'public.late "all"'
+    expect(partitions).toEqual(['public.brief', 'public.early', 'public.late', late])
+    expect(transactions.flatMap((t) => t.tables.map((one) => one.table)).sort()).toEqual([
+      'public.brief',
+      'public.early',
+      late,
+      'public.other',
+    ])
+  }
+  const people = await tidemark(['find', '--table', 'messages'], backup.folder)
+  expect(people.stdout).toContain('Its rows are in its partitions: public.brief, public.early, ')
+  const ends = [
+    '--from',
+    positionText(backup.repository.catalog.generation!.bases[0]!.closing),
+    '--to',
+    'latest',
+  ]
+  const read = await tidemark(['read', '--table', 'messages', ...ends, '--json'], backup.folder)
+  expect([read.code, read.last.error?.code, read.last.error?.message]).toEqual([
+    2,
+    'USAGE',
+    'public.messages has no rows of its own, its partitions have them: public.brief, public.early, public.late, public.late "all"',
+  ])
 })
 
 test('zones as psql prints them', () => {

@@ -1,4 +1,5 @@
 /** Which tables a generation knows, and by which names: an unknown name is a slip, and no table without changes. */
+import type { PlacedRecord } from '../../core/ports/dialect.ts'
 import { readDdl } from '../../history/schema-at.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -8,6 +9,7 @@ import { backupDialect } from '../wiring/dialect.ts'
 export async function knownTables(
   repository: Repository,
   generation: Generation,
+  records?: readonly PlacedRecord[],
 ): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
   const known = new Map<string, Set<number>>()
   const add = (oid: number, schema: string, name: string): void => {
@@ -15,7 +17,7 @@ export async function knownTables(
     known.set(text, (known.get(text) ?? new Set()).add(oid))
   }
   for (const { body } of generation.tables.values()) add(body.oid, body.schema, body.name)
-  for (const { record } of await readDdl(repository, backupDialect.records, generation)) {
+  for (const { record } of records ?? (await readDdl(repository, backupDialect.records, generation))) {
     const named = backupDialect.records.tableNamed(record)
     if (named !== undefined) add(record.oid, named.schema, named.name)
   }

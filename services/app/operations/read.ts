@@ -3,12 +3,15 @@ import { TidemarkError } from '../../core/errors.ts'
 import { comparePositions, type Position, positionBefore, positionText } from '../../core/position.ts'
 import type { Named } from '../../core/ports/dialect.ts'
 import { type ResolvedPoint, resolvePoint } from '../../history/point.ts'
+import { readDdl } from '../../history/schema-at.ts'
+import { tablesIn, withParts } from '../../history/tables-in.ts'
 import { parsePoint } from '../../history/point-text.ts'
 import { type HistoryLine, readHistory } from '../../history/read-history.ts'
 import { besideGaps, gapsBetween } from '../../repository/gaps-between.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { pointText } from '../../repository/restorable.ts'
+import { backupDialect } from '../wiring/dialect.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
@@ -41,15 +44,7 @@ export async function read(
       `--from ${pointText(repository.catalog, from.generation, from.position)} lies behind --to ${pointText(repository.catalog, to.generation, to.position)}: nothing can lie between them`,
       { next: 'the same with --from and --to exchanged' },
     )
-  const known = await knownTables(repository, to.generation)
-  if (!known.has(`${table.schema}.${table.name}`)) {
-    const names = [...known.keys()].sort()
-    throw new TidemarkError(
-      'USAGE',
-      `the backup knows no table ${table.schema}.${table.name} before ${positionText(to.position)}; there are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`,
-      { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
-    )
-  }
+  await refuseUnknown(repository, table, from, to)
   await refuseGaps(repository, table, from, to)
   const where = await audit(repository, options.actor, 'read', `${table.schema}.${table.name}`)
   let lines = 0
@@ -58,6 +53,34 @@ export async function read(
     lines++
   }
   return { lines, audit: where }
+}
+
+/** @throws TidemarkError USAGE where there are no rows under that name: it is mistyped, or other tables have them */
+async function refuseUnknown(
+  repository: Repository,
+  table: Named,
+  from: ResolvedPoint,
+  { generation, position }: ResolvedPoint,
+): Promise<void> {
+  const name = `${table.schema}.${table.name}`
+  const records = await readDdl(repository, backupDialect.records, generation)
+  const known = await knownTables(repository, generation, records)
+  const since = from.generation === generation ? from.position : undefined
+  const { joined } = await tablesIn(repository, backupDialect, generation, records, since, position)
+  const parts = [...withParts(joined, [name])].filter((part) => part !== name).sort()
+  if (parts.length > 0)
+    throw new TidemarkError(
+      'USAGE',
+      `${name} has no rows of its own, its partitions have them: ${parts.slice(0, NAMED).join(', ')}${parts.length > NAMED ? ` and ${parts.length - NAMED} more` : ''}`,
+      { next: 'the same with --table and one of them; tidemark find --table takes in all of them' },
+    )
+  if (known.has(name)) return
+  const names = [...known.keys()].sort()
+  throw new TidemarkError(
+    'USAGE',
+    `the backup knows no table ${name} before ${positionText(position)}; there are ${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`,
+    { next: 'tidemark restore --dry-run --at the same point  (lists the tables)' },
+  )
 }
 
 function isBehind(from: ResolvedPoint, to: ResolvedPoint): boolean {

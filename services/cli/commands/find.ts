@@ -70,13 +70,18 @@ export function registerFind(program: Command, run: Run): void {
 /** In a terminal. */
 const SHOWN = 20
 
-function searchedLines({ from, to, searched, unsearched }: FindReport): string[] {
+function searchedLines({ from, to, searched, unsearched, partitions }: FindReport): string[] {
   const spans = searched.map((span) => `${span.from} to ${span.to}`)
   const more = unsearched.length - SHOWN
   return [
     spans.length === 0
       ? `Nothing of ${from} to ${to} could be searched.`
       : `Searched ${spans.join(', and ')}.`,
+    ...(partitions.length === 0
+      ? []
+      : [
+          `Its rows are in its partitions: ${partitions.slice(0, SHOWN).join(', ')}${partitions.length > SHOWN ? ` and ${partitions.length - SHOWN} more` : ''}.`,
+        ]),
     ...unsearched.slice(0, SHOWN).map((one) => {
       const { positions, table: name } = one
       const where = positions === null ? '' : `, ${positions.from} to ${positions.to ?? 'the end'}`

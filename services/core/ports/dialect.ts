@@ -50,6 +50,8 @@ export interface RecordWords {
   text(record: SchemaRecord): string | undefined
   /** The table that the record tells of as it is from there on. */
   tableNamed(record: SchemaRecord): Named | undefined
+  /** Which tables the table that the record tells of is a part of. */
+  joined(record: SchemaRecord): readonly Joined[]
   /** What it says of sequences: one itself, those of a table's columns, or that one is gone. */
   sequences(record: SchemaRecord): readonly SequenceTold[]
   /**

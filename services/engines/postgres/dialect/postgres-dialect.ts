@@ -19,7 +19,7 @@ import {
   recordOf,
   sequencesTold,
 } from './placed-records.ts'
-import { joinedBy } from './partitions.ts'
+import { joinedBy, joinedIn } from './partitions.ts'
 import { plainerTables } from './plainer-table.ts'
 import { PostgresTable } from './postgres-table.ts'
 import { PostgresReadings } from './readings-at-point.ts'
@@ -40,6 +40,7 @@ const records: RecordWords = {
   read: parsePlaced,
   text: (record: DdlRecord) => changeText(record),
   tableNamed: (record: DdlRecord) => (record.kind === 'table' ? record.facts : undefined),
+  joined: (record: DdlRecord) => joinedIn(record),
   sequences: (record: DdlRecord) => sequencesTold(record),
   losses: tableLosses,
   leftOut: LEFT_OUT,
