@@ -75,6 +75,8 @@ export const LIMITS = {
   /** Small questions to the source that wait for their turn: each of the few who ask waits for its answer. */
   waitingQuestions: 32,
   /** What metrics say of the source is asked this often, the second time after `firstMs`, and counts for `trustMs` where no answer comes. */
+  /** Looking for what the next start would refuse of the source: some questions to its catalog. */
+  sourceFitness: { firstMs: 15_000, everyMs: 60_000 },
   sourceGauge: { everyMs: 10_000, firstMs: 1_000, trustMs: 30_000 },
   /** ALTERs of ours wait at most this long for a lock, then give way and try again. */
   lockWaitMs: 2_000,

@@ -266,3 +266,28 @@ test('a store too full for a segment, with room for less: doctor says that nothi
   ])
   expect(await checked(backup.config.roll.ageMs)).toMatch(/^nobody reads the slot/)
 })
+
+test('what the next start would refuse is told while up runs: by itself, by /protected and by status', async () => {
+  await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+  await backup.init()
+  const up = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  try {
+    await up.said('"streaming"')
+    const { address } = JSON.parse(up.output.split('\n').find((text) => text.includes('"listening"'))!) as {
+      address: string
+    }
+    await backup.until(async () => (await ask(address, '/protected')).status === 200)
+    await backup.source.query('DROP EVENT TRIGGER tidemark_ddl')
+    const checked = await tidemark(
+      ['status', '--check', '--json', '--config', backup.configPath],
+      backup.folder,
+    )
+    expect([checked.code, checked.stdout.includes('EVENT_TRIGGERS')]).toEqual([13, true])
+    await up.said('"source-fitness"')
+    const told = await ask(address, '/protected')
+    expect([told.status, told.text.includes('EVENT_TRIGGERS')]).toEqual([503, true])
+  } finally {
+    up.child.kill('SIGKILL')
+    await up.finished
+  }
+})

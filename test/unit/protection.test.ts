@@ -27,7 +27,14 @@ const generation = {
 } as unknown as Generation
 
 test('too long without being durable, or without any word of the source, is not protected', () => {
-  const found = { sourceNow: AT + 60_000, waitingMs: 0, rollMs: 5_000, trouble: undefined, damaged: 0 }
+  const found = {
+    sourceNow: AT + 60_000,
+    waitingMs: 0,
+    rollMs: 5_000,
+    trouble: undefined,
+    unfit: undefined,
+    damaged: 0,
+  }
   expect(protection(undefined, found)).toMatchObject({ ok: false, reason: 'no base is durable yet' })
   expect(protection(generation, found)).toEqual({
     ok: true,
@@ -42,6 +49,10 @@ test('too long without being durable, or without any word of the source, is not 
   expect(protection(generation, { ...found, sourceNow: AT + 155_001 }).reason).toMatch(
     /^nothing behind 2026-01-01T00:01:00.000000Z is known: that was 95 s ago$/,
   )
+  expect(protection(generation, { ...found, unfit: 'EVENT_TRIGGERS: gone' })).toMatchObject({
+    ok: false,
+    reason: 'tidemark up runs, and would not start again: EVENT_TRIGGERS: gone',
+  })
   expect(protection(generation, { ...found, damaged: 2 })).toMatchObject({
     ok: false,
     reason: 'the newest points cannot be restored: 2 objects are damaged in every store (tidemark doctor)',

@@ -63,6 +63,8 @@ export class HealthBoard {
   readonly #retries = new Map<string, number>()
   readonly #storeErrors = new Map<string, number>()
   #trouble: { readonly text: string; readonly at: number } | undefined
+  /** What the next start would refuse. */
+  #unfit: string | undefined
   #anchoredAt: number | undefined
   #streaming = false
 
@@ -83,6 +85,9 @@ export class HealthBoard {
         break
       case 'durable':
         this.#trouble = undefined
+        break
+      case 'source-fitness':
+        this.#unfit = event.trouble === null ? undefined : `${event.trouble.code}: ${event.trouble.message}`
         break
       case 'copy-failed':
         count(this.#storeErrors, event.code)
@@ -124,6 +129,7 @@ export class HealthBoard {
         waitingMs: this.#waiting.sinceMs(clock.elapsed()),
         rollMs,
         damaged: damageOfNewest(repository).length,
+        unfit: this.#unfit,
         trouble:
           this.#trouble !== undefined && clock.elapsed() - this.#trouble.at <= TROUBLE_MS
             ? this.#trouble.text

@@ -1,4 +1,6 @@
 /** What the parts of a running job share: the backup, what its process does of the work, how the stream stands, and whom to tell. */
+import type { SourceAdmin } from '../../core/ports/source-admin.ts'
+import { openAdmin } from '../wiring/source-admin.ts'
 import { type Clock, type Randomness, systemClock, systemRandomness } from '../../core/clock.ts'
 import { type Position, positionText } from '../../core/position.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
@@ -78,6 +80,13 @@ export class Job {
     this.copies = options.copies ?? []
     this.lossAccepted = options.lossAccepted === true
     this.leads = this.role !== 'compactor'
+  }
+
+  /** Beside the stream; undefined before the first generation. */
+  get admin(): SourceAdmin | undefined {
+    const facts = this.repository.catalog.generation?.facts
+    if (facts === undefined) return undefined
+    return openAdmin({ url: this.config.source.url, slot: facts.slot, publication: facts.publication })
   }
 
   claim(): Promise<number> {

@@ -36,6 +36,11 @@ export type UpEvent =
   | { readonly event: 'gap'; readonly table: string; readonly from: string; readonly reason: string }
   /** Tables whose schema changed untold and could not be recorded: points behind this may lack them. Empty: mended. */
   | { readonly event: 'untold'; readonly tables: readonly string[] }
+  /** What a start of `up` would refuse of the source as it is by now; null: nothing any more. */
+  | {
+      readonly event: 'source-fitness'
+      readonly trouble: { readonly code: string; readonly message: string; readonly next: string } | null
+    }
   /** A replica identity was given or taken back, or the table left the publication or came back: `now` says which. */
   | { readonly event: 'identity'; readonly table: string; readonly now: string }
   /** A whole reading of the schema replaced what the changes since the last one had made of it. */

@@ -7,6 +7,7 @@ import { HealthBoard, type HealthReading } from './health-board.ts'
 import { Job, type UpOptions } from './job.ts'
 import { anchorTask } from './keep-anchors.ts'
 import { copyTasks } from './keep-copies.ts'
+import { fitnessTask } from './source-fitness.ts'
 import { SourceGauge } from './source-gauge.ts'
 import { StreamTask } from './stream-task.ts'
 import { Supervisor, type Task } from './supervisor.ts'
@@ -95,7 +96,11 @@ export class Up {
       { name: 'board', due: { everyMs: LOOK_MS }, run: async () => this.#board.look() },
       ...(this.#budget === undefined
         ? []
-        : [this.#budget.task, this.#gauge.task(() => (job.connected ? job.source : undefined))]),
+        : [
+            this.#budget.task,
+            this.#gauge.task(() => (job.connected ? job.source : undefined)),
+            fitnessTask({ admin: () => job.admin, isConnected: () => job.connected, say: job.say }),
+          ]),
       ...(job.duties.compacts ? this.#keeping() : []),
     ]
   }

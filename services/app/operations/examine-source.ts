@@ -1,5 +1,7 @@
 /** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
+import type { Finding } from '../../core/finding.ts'
+import type { SourceAdmin } from '../../core/ports/source-admin.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Config } from '../config/config.ts'
@@ -58,4 +60,12 @@ export async function examineSource(
 export async function requireSource(source: AskedSource, repository: Repository): Promise<void> {
   const trouble = await examineSource(source, repository, false)
   if (trouble !== undefined) throw trouble
+}
+
+/** The slot has its sender while a job runs, and the stream says by itself what becomes of the publication. */
+const TOLD_BY_STREAM: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
+
+/** What a start of `up` would refuse of the source as it is: a job that runs goes on, and would not start again. */
+export async function unfitness(admin: SourceAdmin): Promise<Finding | undefined> {
+  return (await admin.examine()).find(({ level, code }) => level === 'refuse' && !TOLD_BY_STREAM.has(code))
 }

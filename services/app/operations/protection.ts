@@ -67,6 +67,7 @@ export function overdue({ until, seconds }: Known, rollMs: number): string | und
  * @param found.sourceNow ms since 1970, by the source's clock as far as it is known
  * @param found.waitingMs how long the oldest change that came has not been durable
  * @param found.damaged objects that the newest points need and no store has
+ * @param found.unfit what the next start of the job would refuse of its source, if anything
  * @param found.trouble what is being tried again, if anything
  */
 export function protection(
@@ -75,6 +76,7 @@ export function protection(
     readonly sourceNow: number
     readonly waitingMs: number
     readonly rollMs: number
+    readonly unfit: string | undefined
     readonly trouble: string | undefined
     /** How much of what the newest points need is in no store. */
     readonly damaged: number
@@ -88,12 +90,16 @@ export function protection(
       ? `the newest points cannot be restored: ${found.damaged} objects are damaged in every store (tidemark doctor)`
       : found.waitingMs > found.rollMs + LIMITS.protectedMs
         ? `changes that came ${Math.round(found.waitingMs / 1000)} s ago are not durable`
-        : overdue(known, found.rollMs)
+        : (overdue(known, found.rollMs) ?? unfitReason(found.unfit))
   return {
     ok: reason === undefined,
     reason: reason === undefined ? undefined : reasonOf(reason, found),
     knownUntil: known.until,
   }
+}
+
+function unfitReason(unfit: string | undefined): string | undefined {
+  return unfit === undefined ? undefined : `tidemark up runs, and would not start again: ${unfit}`
 }
 
 function reasonOf(reason: string, { trouble }: { readonly trouble: string | undefined }): string {

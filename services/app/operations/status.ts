@@ -1,12 +1,13 @@
 /** How the backup stands: what is durable, how far behind the source it is, and how long the source's WAL budget lasts. */
 import type { Clock } from '../../core/clock.ts'
-import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
+import { isErrorCode } from '../../core/error-codes.ts'
+import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { Position } from '../../core/position.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { openAdmin } from '../wiring/source-admin.ts'
 import { type DamageReport, readDamage } from './damage-report.ts'
-import { type AskedSource, examineSource } from './examine-source.ts'
+import { type AskedSource, examineSource, unfitness } from './examine-source.ts'
 import { type Known, knownOf } from './protection.ts'
 import { type GapReport, readWindows, type WindowReport } from './windows.ts'
 
@@ -61,7 +62,7 @@ export async function readStatus(
     let trouble: TidemarkError | undefined
     try {
       live = await askSource(source.url, generation, repository.clock)
-      trouble = await examineSource(source, repository, true)
+      trouble = (await examineSource(source, repository, true)) ?? (await unfit(source.url, generation))
     } catch (error) {
       trouble = asTidemarkError(error)
     }
@@ -90,6 +91,15 @@ export async function readStatus(
     damage: readDamage(repository),
     sourceError,
   }
+}
+
+async function unfit(url: string, { facts }: Generation): Promise<TidemarkError | undefined> {
+  const { slot, publication } = facts
+  const found = await unfitness(openAdmin({ url, slot, publication }))
+  if (found === undefined) return undefined
+  return new TidemarkError(isErrorCode(found.code) ? found.code : 'SOURCE_UNSUITABLE', found.what, {
+    next: found.fix,
+  })
 }
 
 export interface LiveSource {

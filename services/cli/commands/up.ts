@@ -37,6 +37,10 @@ function words(event: UpEvent): string | undefined {
       return event.tables.length === 0
         ? 'every table can be recorded again'
         : `NOT COVERED: the schema of ${event.tables.join(', ')} changed, and the role may not alter them or they are locked; make the role their owner`
+    case 'source-fitness':
+      return event.trouble === null
+        ? 'the source is fit for the next start again'
+        : `WOULD NOT START AGAIN: ${event.trouble.code}: ${event.trouble.message}; next: ${event.trouble.next}`
     case 'schema-differs':
       return `the schema was read as a whole and ${event.statements} statements were other than known: they are replaced`
     case 'gap-closed':
