@@ -174,7 +174,7 @@ async function history(seed: number): Promise<void> {
 }
 
 test(`histories in memory equal their replay (seed ${SEED}, ${HISTORIES} of them)`, {
-  timeout: 900_000,
+  timeout: Math.max(900_000, HISTORIES * 60_000),
 }, async () => {
   for (const seed of [...FOUND, ...Array.from({ length: HISTORIES }, (_, i) => SEED + i)]) {
     await history(seed).catch((error: unknown) => {

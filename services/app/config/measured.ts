@@ -57,7 +57,10 @@ function text(
     .superRefine((given, context) => {
       const value = read(units, given)
       if (value === undefined)
-        context.addIssue({ code: 'custom', message: `"${given.slice(0, 30)}" is not ${what}` })
+        context.addIssue({
+          code: 'custom',
+          message: `"${given.slice(0, 30)}" is not ${what}: a number and one of ${Object.keys(units).join(', ')}, from ${least} to ${most}`,
+        })
       else if (value < low || value > high)
         context.addIssue({ code: 'custom', message: `${given} is outside ${least} to ${most}` })
     })

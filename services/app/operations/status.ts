@@ -118,7 +118,8 @@ export async function askSource(url: string, generation: Generation, clock: Cloc
     lag: lagOf(head, generation, clock.now()),
     known: generation.base === undefined ? null : knownOf(generation, now),
     budget:
-      held === undefined
+      // Of a slot that is lost nothing is kept any more.
+      held === undefined || held.walStatus === 'lost'
         ? null
         : {
             bytes: safe ?? null,

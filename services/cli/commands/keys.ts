@@ -89,7 +89,7 @@ export function registerKeys(program: Command, run: Run): void {
         const { output } = context
         output.line(lines(report.recipients))
         output.line(
-          `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep keys/restore/${report.recipient}.pem safe. A \`tidemark up\` that runs with this keys/writer seals for it within a minute.`,
+          `${report.rewrapped} epoch keys are sealed for ${report.recipient} now. Keep its private key, in the folder of the restore keys, safe. A \`tidemark up\` that runs with this keys/writer seals for it within a minute.`,
         )
         output.line(
           'The private keys of before still open what was written up to now, as long as it is in the store.',
