@@ -93,6 +93,7 @@ export class SchemaMaker {
         }
         const revokes = group.filter(isRevoke)
         await this.make(revokes, 0, onStep)
+        this.#passOverUnknownRights()
         if (this.#refused.some((r) => revokes.includes(r.statement))) lacking = 'a REVOKE'
       }
       const given = lacking === undefined ? group : group.filter((s) => this.#schemas.duty(s) !== 'grant')
@@ -100,7 +101,7 @@ export class SchemaMaker {
       for (const s of group) {
         if (given.includes(s)) continue
         this.tell(
-          unmadeOf(
+          this.#unmadeOf(
             s,
             `withheld: ${lacking} could not be made, and the grant would let in more than the source did`,
           ),
@@ -110,8 +111,27 @@ export class SchemaMaker {
     }
   }
 
+  /** Nothing was given or taken by them that the target could have. */
+  #passOverUnknownRights(): void {
+    const unknown = this.take((refusal) => this.#schemas.unknownRight(refusal) !== undefined)
+    for (const refusal of unknown) {
+      const text = this.#schemas.unknownRight(refusal)!
+      if (!this.#notes.includes(text)) this.note(text)
+    }
+  }
+
+  /** The object itself is there: what is lacking are rights on it. */
+  #unmadeOf(statement: SchemaStatement, reason: string): Unmade {
+    const unmade = unmadeOf(statement, reason)
+    const duty = this.#schemas.duty(statement)
+    return duty === 'grant' || duty === 'revoke'
+      ? { ...unmade, object: `rights on ${unmade.object}` }
+      : unmade
+  }
+
   /** What is left once nothing more is to come. */
   settle(): { readonly unmade: readonly Unmade[]; readonly notes: readonly string[] } {
+    this.#passOverUnknownRights()
     const gone = new Set(this.#excluded)
     const needsWhatIsGone = (r: Refusal): boolean => this.#schemas.isLacking(r, gone)
     for (let known = this.#refused.find(needsWhatIsGone); known !== undefined; ) {
@@ -122,7 +142,9 @@ export class SchemaMaker {
       this.take(({ statement }) => objectText(statement.objects[0]) === what)
       known = this.#refused.find(needsWhatIsGone)
     }
-    this.#unmade.push(...this.#refused.map((r) => ({ ...unmadeOf(r.statement, r.reason), state: r.state })))
+    this.#unmade.push(
+      ...this.#refused.map((r) => ({ ...this.#unmadeOf(r.statement, r.reason), state: r.state })),
+    )
     this.#refused = []
     return { unmade: this.#unmade, notes: this.#notes }
   }

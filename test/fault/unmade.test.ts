@@ -5,7 +5,7 @@ import pg from 'pg'
 import { expect, test } from 'vitest'
 import { restore } from '../../services/app/operations/restore.ts'
 import { positionText } from '../../services/core/position.ts'
-import { Backup, digests, serverUrl, shown, oneVersion } from '../support/backup.ts'
+import { Backup, digests, serverUrl, shown, oneVersion, withDatabase } from '../support/backup.ts'
 import { tidemark } from '../support/cli.ts'
 
 type Restored = Awaited<ReturnType<Backup['restore']>>
@@ -296,6 +296,48 @@ test('where protection cannot be made, grants are withheld', async () => {
   }
 })
 
+test('a right that the older server does not know is a note, and the others are given', async () => {
+  const role = `r${Date.now().toString(36)}`
+  const outside = new pg.Client(serverUrl('18'))
+  const older = new pg.Client(serverUrl('14'))
+  await Promise.all([outside.connect(), older.connect()])
+  const database = `t${role}`
+  try {
+    await outside.query(`CREATE ROLE ${role}`)
+    await older.query(`CREATE ROLE ${role}`)
+    await older.query(`CREATE DATABASE ${database}`)
+    await using backup = await Backup.start({
+      setup: `CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); GRANT ALL ON t TO ${role} WITH GRANT OPTION;
+        CREATE TABLE kept (id int PRIMARY KEY); REVOKE MAINTAIN ON kept FROM CURRENT_USER; GRANT SELECT, MAINTAIN ON kept TO ${role};
+        ALTER DEFAULT PRIVILEGES GRANT SELECT, MAINTAIN ON TABLES TO ${role}`,
+    })
+    const { told, result } = await restored(backup, { into: withDatabase(serverUrl('14'), database) })
+    expect(told).toEqual([])
+    expect(
+      result!.notes
+        .filter((note) => note.startsWith('MAINTAIN'))
+        .map((note) => note.split(':')[0])
+        .sort(),
+    ).toEqual([
+      'MAINTAIN on defaultPrivilege postgres',
+      'MAINTAIN on table public.kept',
+      'MAINTAIN on table public.t',
+    ])
+    const given = `SELECT table_name || ' ' || string_agg(privilege_type || ' ' || is_grantable, ', ' ORDER BY privilege_type) AS rights FROM information_schema.role_table_grants WHERE grantee = '${role}' GROUP BY table_name ORDER BY table_name`
+    const url = withDatabase(serverUrl('14'), database)
+    expect((await ask<{ rights: string }>(url, given)).map(({ rights }) => rights)).toEqual([
+      'kept SELECT NO',
+      't DELETE YES, INSERT YES, REFERENCES YES, SELECT YES, TRIGGER YES, TRUNCATE YES, UPDATE YES',
+    ])
+  } finally {
+    await outside.query(`DROP OWNED BY ${role}`).catch(() => undefined)
+    await outside.query(`DROP ROLE ${role}`).catch(() => undefined)
+    await older.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)
+    await older.query(`DROP ROLE IF EXISTS ${role}`)
+    await Promise.all([outside.end(), older.end()])
+  }
+})
+
 test('where a REVOKE cannot be made, the grants beside it are withheld', async () => {
   const role = `r${Date.now().toString(36)}`
   const outside = new pg.Client(serverUrl('18'))
@@ -315,7 +357,7 @@ test('where a REVOKE cannot be made, the grants beside it are withheld', async (
       `CREATE FUNCTION never() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN ${refused}; END $$; CREATE EVENT TRIGGER never ON ddl_command_start WHEN TAG IN ('REVOKE') EXECUTE FUNCTION never()`,
     )
     const { url, told, script } = await restored(backup, { into })
-    expect(told).toContain('function public.closed')
+    expect(told).toContain('rights on function public.closed')
     expect(script).toContain('withheld: a REVOKE could not be made')
     expect(script).toMatch(/GRANT EXECUTE ON FUNCTION "public"\."closed"\(\)/)
     const rights = `SELECT has_function_privilege('${role}', 'plain()', 'EXECUTE') AS plain, EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname = 'closed' AND a.grantee = '${role}'::regrole) AS closed`

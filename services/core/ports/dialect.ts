@@ -209,6 +209,8 @@ export interface SchemaWords {
   joined(statement: SchemaStatement): Joined | undefined
   /** Whether one of these tables and views (`schema.name`) is what was lacking, or the type of its rows. */
   isLacking(refusal: Refusal, names: ReadonlySet<string>): boolean
+  /** Of a right that the target does not know at all, for people; undefined for every other refusal. */
+  unknownRight(refusal: Refusal): string | undefined
   /** Of a rule that rows break, the rule for new rows alone; undefined where the refusal is of another kind. */
   forNewRows(refusal: Refusal): RuleForNewRows | undefined
   /** The first lines of a script of statements. @param about one line for people */

@@ -19,6 +19,7 @@ import {
   recordOf,
   sequencesTold,
 } from './placed-records.ts'
+import { unknownRight } from './newer-rights.ts'
 import { joinedBy, joinedIn } from './partitions.ts'
 import { plainerTables } from './plainer-table.ts'
 import { PostgresTable } from './postgres-table.ts'
@@ -76,6 +77,7 @@ const schemas: SchemaWords = {
     self?.kind === 'table' && /^CREATE TABLE (?!.* PARTITION BY )/s.test(sql),
   joined: joinedBy,
   isLacking,
+  unknownRight,
   forNewRows: ruleForNewRows,
   scriptHead,
   withoutSecrets: withoutPasswords,

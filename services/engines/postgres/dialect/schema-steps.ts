@@ -5,6 +5,7 @@
 import type { Duty, SchemaSteps } from '../../../core/ports/dialect.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { RANK, ROLE_ATTRIBUTES } from '../../../formats/rank.ts'
+import { apartByServer } from './newer-rights.ts'
 import { isOwnedBy, ownedByTables, unquoted } from './owned-sequences.ts'
 
 const NAME = '"(?:[^"]|"")+"'
@@ -47,6 +48,7 @@ export function schemaSteps(
   }
   const all = ownedByTables(statements)
     .filter((s) => give.roleAttributes || s.objects[0]?.kind !== ROLE_ATTRIBUTES)
+    .flatMap((s) => apartByServer(s.sql).map((sql) => (sql === s.sql ? s : { ...s, sql })))
     .flatMap((s) => [...loose(s, known)])
     .map((s, place) => ({ s, place }))
     .sort((a, b) => a.s.rank - b.s.rank || a.place - b.place)
