@@ -18,7 +18,8 @@ import type { IndexedTransaction } from '../formats/segment-index.ts'
 import { formatInstant, parseInstant } from '../formats/temporal.ts'
 import type { NumberedEntry } from '../formats/ledger-entry.ts'
 import type { Base, Generation } from '../repository/generation.ts'
-import { closes, stateBefore } from '../repository/restorable.ts'
+import type { Catalog } from '../repository/catalog.ts'
+import { closes, inGeneration, pointText, stateBefore } from '../repository/restorable.ts'
 import { isSegments } from '../repository/segment-log.ts'
 import { closedAt, knownUntil, reachedAt } from '../repository/source-time.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -64,7 +65,7 @@ async function resolve(repository: Repository, point: Point): Promise<ResolvedPo
           'NO_BASE',
           `generation ${catalog.generation?.facts.generation ?? 0} has no finished base yet; the generation before it ends at ${positionText(newest.to)}`,
           {
-            next: `tidemark up  (finishes the base), or restore the older state: --at ${positionText(newest.to)}`,
+            next: `tidemark up  (finishes the base), or restore the older state: --at ${pointText(catalog, newest, newest.to)}`,
           },
         )
       }
@@ -236,11 +237,12 @@ function refuseBetween(
   if (newer === undefined) return
   const known = knownUntil(generation)
   if (point.micros <= parseInstant(known)) return
-  throw betweenGenerations(generation, newer, point, known)
+  throw betweenGenerations(catalog, generation, newer, point, known)
 }
 
 /** @param known the newest commit time that the older one holds */
 function betweenGenerations(
+  catalog: Catalog,
   older: Generation,
   newer: Generation,
   point: Point & { kind: 'time' },
@@ -252,7 +254,7 @@ function betweenGenerations(
     opens === undefined
       ? 'whose base is not finished yet'
       : `whose window opens at ${positionText(opens.closing)}, closed at ${closedAt(opens)}`
-  const last = `--at ${positionText(older.end)}@${generation}  (the last state before the gap)`
+  const last = `--at ${inGeneration(positionText(older.end), older)}  (the last state before the gap)`
   return new TidemarkError(
     'GAP',
     `${inUtc(point)}: it lies in the gap between generation ${generation}, which holds what committed until ${known}, and generation ${newer.facts.generation}, ${behind}: ${newer.facts.reason}`,
@@ -260,7 +262,7 @@ function betweenGenerations(
       next:
         opens === undefined
           ? `${last}; or tidemark up, which finishes the base`
-          : `${last}, or --at ${positionText(opens.closing)}  (the first one behind it)`,
+          : `${last}, or --at ${pointText(catalog, newer, opens.closing)}  (the first one behind it)`,
     },
   )
 }
@@ -287,7 +289,8 @@ async function finishTime(
   const older = repository.catalog.generations.findLast(
     (g) => g.number < generation.number && g.bases.length > 0,
   )
-  if (older !== undefined) throw betweenGenerations(older, generation, point, knownUntil(older))
+  if (older !== undefined)
+    throw betweenGenerations(repository.catalog, older, generation, point, knownUntil(older))
   throw new TidemarkError(
     'POINT_BEFORE_WINDOW',
     `${inUtc(point)}: the first window opens at ${positionText(first.closing)}, closed at ${closedAt(first)}`,

@@ -258,6 +258,10 @@ test('numbers that come again in a source that was set back: each point says its
     await server.kill()
     await older.start()
     const url = withDatabase(older.url(), backup.database)
+    const unwatched = (await run(
+      url,
+      `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS x`,
+    ))!
     await backup.up({ sourceUrl: url, newGeneration: 'the source was set back' })
     await run(url, marker)
     const written: number[] = []
@@ -296,6 +300,13 @@ test('numbers that come again in a source that was set back: each point says its
     expect(
       await run(undone.url, `SELECT count(*) FILTER (WHERE v = 'a') || ' of ' || count(*) AS x FROM t`),
     ).toBe(`${101 - lost.get(again!)!} of ${101 - lost.get(again!)!}`)
+    // What lies on both sides of a time between them is in one generation each, however its place counts.
+    const refused = await resolvePoint(repository, parsePoint(unwatched)).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ code: 'GAP' })
+    const beside = []
+    for (const [, at] of (refused as { next: string }).next.matchAll(/--at (\S+)/g))
+      beside.push((await resolvePoint(repository, parsePoint(at!))).generation.facts.generation)
+    expect(beside).toEqual([1, 2])
     for (const [plain, ...points] of [
       [`xid:${again}`, `xid:${again}@1`, `xid:${again}@2`],
       [`before:xid:${again}`, `before:xid:${again}@1`, `before:xid:${again}@2`],
