@@ -111,6 +111,8 @@ test('find says which of the asked time nobody watched, and of which tables not 
   await backup.source.query('INSERT INTO m VALUES (2)')
   await backup.durable()
 
+  // Some of it is told by pages then, the rest by entries.
+  await backup.repository.checkpoint(1)
   const watched = await find(quiet)
   expect(watched).toMatchObject({ searched: [{ from: quiet, to: quiet }], unsearched: [], transactions: [] })
   expect(watched.text).toBe(`Searched ${quiet} to ${quiet}.\nNo such transaction.\n`)
