@@ -101,7 +101,7 @@ test('a role that reads the catalog and nothing else is enough', async () => {
   try {
     await backup.source.query(
       `CREATE ROLE ${role} LOGIN; GRANT USAGE ON SCHEMA tidemark TO ${role}; GRANT SELECT ON tidemark.ddl, tidemark.installation, tidemark.identity TO ${role};
-       GRANT EXECUTE ON FUNCTION tidemark.parent_index(oid), tidemark.given_beside(oid), tidemark.collation_name(oid), tidemark.access_method(oid), tidemark.identity_sequence(oid, int2), tidemark.not_nulls(oid), tidemark.table_state(oid), tidemark.parent_facts(oid), tidemark.part_comments(oid), tidemark.table_facts(oid), tidemark.attribute_shape(oid), tidemark.attributes(oid), tidemark.attribute_details(oid), tidemark.range_facts(oid), tidemark.domain_constraints(oid), tidemark.type_facts(oid), tidemark.sequence_facts(oid) TO ${role}`,
+       GRANT EXECUTE ON FUNCTION tidemark.parent_index(oid), tidemark.collation_name(oid), tidemark.access_method(oid), tidemark.identity_sequence(oid, int2), tidemark.not_nulls(oid), tidemark.table_state(oid), tidemark.parent_facts(oid), tidemark.part_comments(oid), tidemark.table_facts(oid), tidemark.attribute_shape(oid), tidemark.attributes(oid), tidemark.attribute_details(oid), tidemark.range_facts(oid), tidemark.domain_constraints(oid), tidemark.type_facts(oid), tidemark.sequence_facts(oid) TO ${role}`,
     )
     const url = new URL(backup.sourceUrl)
     url.username = role

@@ -54,7 +54,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   17: '8735f2046c8ba0e9210bf1af983e5622873822b3f628ca170bf40633b5f09680',
   18: 'ad2e5afa837be829f2ab2e3d2f049dd1b6a570242104e2c8a330e4ad0d914784',
   19: '822b898a2a013ad4f873a54a275f38c3e79a9e47ed4e99684d927e10cb9819ea',
-  20: 'e2e775f6e82960e22b07009af2a10dde82c475e5dc892a04b7f89e55710a4f2b',
+  20: 'bac6c83c25748b4b0c3988ace4c98d0dbd3c2573586050664c8838c5650c7d31',
 }
 
 test('what is installed is what its version says', async () => {

@@ -142,10 +142,12 @@ BEGIN
          (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = wanted ORDER BY i.inhseqno LIMIT 1) AS parent,
          EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = wanted AND d.deptype = 'e') AS extension,
          -- An identity that Tidemark gave is no property of the application's table: what was before it is.
-         CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN
-            CASE WHEN c.relreplident IN ('f', 'i') THEN (SELECT jsonb_build_object('identity', g.before, 'index', g.before_index) FROM tidemark.given_beside(wanted) g WHERE g.given = c.relreplident::text) END
-          ELSE (SELECT jsonb_build_object('identity', g.before, 'index', g.before_index) FROM tidemark.identity g WHERE g.oid = wanted::bigint AND g.given = c.relreplident::text) END AS identity_before
+         CASE WHEN current_setting('transaction_isolation') <> 'serializable' THEN (SELECT jsonb_build_object('identity', g.before, 'index', g.before_index) FROM tidemark.identity g WHERE g.oid = wanted::bigint AND g.given = c.relreplident::text) END AS identity_before
     INTO has;
+  -- A statement of its own: whoever only reads the catalog needs no right to it.
+  IF current_setting('transaction_isolation') = 'serializable' AND c.relreplident IN ('f', 'i') THEN
+    SELECT jsonb_build_object('identity', g.before, 'index', g.before_index) INTO has.identity_before FROM tidemark.given_beside(wanted) g WHERE g.given = c.relreplident::text;
+  END IF;
   IF c.relhastriggers THEN
     SELECT jsonb_agg(jsonb_build_object('name', g.tgname, 'definition', pg_catalog.pg_get_triggerdef(g.oid), 'enabled', g.tgenabled) ORDER BY g.tgname) FILTER (WHERE g.tgparentid = 0), COALESCE(array_agg(g.oid), '{}')
       INTO triggers, more FROM pg_catalog.pg_trigger g WHERE g.tgrelid = wanted AND NOT g.tgisinternal;
