@@ -223,7 +223,8 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await app.query(`INSERT INTO counted VALUES (2); UPDATE side.t SET v = v + 1`)
     expect(await leftOut(backup)).toEqual(strict ? ['public.out'] : [])
     await backup.durable()
-    expect(backup.repository.catalog.openGaps.length).toBe(strict ? 1 : 0)
+    // What was left out before the stream began is a gap by the next look at it.
+    await backup.until(() => backup.repository.catalog.openGaps.length === (strict ? 1 : 0))
     await app.query('ALTER TABLE t SET LOGGED; UPDATE t SET v = 3; INSERT INTO t VALUES (2, 2)')
     await backup.durable()
     await backup.until(() => backup.repository.catalog.openGaps.length === (strict ? 1 : 0))
