@@ -1,16 +1,36 @@
 /**
- * What a table's rows look like. A *relation version* is what the stream's Relation message says: enough to decode and
- * encode rows. A *table version* is what the catalog says (attribute numbers, missing values): needed to carry rows over
- * a change of schema.
+ * What a table's rows look like. A *relation version* is what the stream says of them: enough to decode and encode rows. A
+ * *table version* is what the catalog says (which column is which, missing values): needed to carry rows over a change of
+ * schema.
  */
+
+/** How values are stored; formats/value-kind.ts has the branches of each. */
+export type ValueKind =
+  | 'bool'
+  | 'int'
+  | 'long'
+  | 'float'
+  | 'double'
+  | 'bytes'
+  | 'date'
+  | 'timestamp'
+  | 'timestamptz'
+  | 'uuid'
+  | 'text'
+
+/** Decided once, where a column is read from its source, and never worked out again from what is native. */
+export interface ColumnType {
+  readonly kind: ValueKind
+  /** The type as its engine names it: the same text, the same type. Nobody above the engine takes it apart. */
+  readonly native: string
+  /** What the engine has beside its type (a length, a character set); empty for nothing. */
+  readonly modifier: string
+}
 
 export type ReplicaIdentity = 'default' | 'index' | 'full' | 'nothing'
 
-export interface RelationColumn {
+export interface RelationColumn extends ColumnType {
   readonly name: string
-  readonly typeOid: number
-  /** The type modifier, -1 for none. */
-  readonly typmod: number
   /** Part of the replica identity. With identity `full` every column is. */
   readonly key: boolean
   /** Personal data, and of whom: the column of the same table that tells. Declared by the operator. */
@@ -42,21 +62,17 @@ export function withSubjects(relation: RelationVersion, subjects: Subjects): Rel
   }
 }
 
-/** One column as the catalog has it, from pg_attribute. */
+/** One column as the catalog has it. */
 export interface TableColumn {
-  readonly attnum: number
+  /** Never stands for two columns of a table; columns come in the order of their ids. */
+  readonly id: number
   readonly name: string
-  readonly typeOid: number
-  readonly typmod: number
-  /** format_type(): for people and for DDL. */
+  /** As a relation's column has it. */
+  readonly native: string
+  /** The type as its engine prints it: for people, and for a target to be asked for. */
   readonly type: string
-  readonly notNull: boolean
-  /** '' | 'a' (always) | 'd' (by default) */
-  readonly identity: string
-  /** '' | 's' (stored) | 'v' (virtual) */
-  readonly generated: string
-  /** False where the column has no default: rows written before it existed then have null. */
-  readonly hasDefault?: boolean
+  /** Whether rows are stored with a value of it. */
+  readonly isStored: boolean
   /** What rows written before the column existed have: server text, null, or undefined where there is none stored. */
   readonly missing?: string | null
 }
@@ -65,10 +81,6 @@ export interface TableVersion {
   readonly oid: number
   readonly schema: string
   readonly name: string
-  /** relkind: r table, p partitioned */
-  readonly kind: string
-  /** relpersistence: p permanent, u unlogged, t temporary */
-  readonly persistence: string
   readonly identity: ReplicaIdentity
   readonly columns: readonly TableColumn[]
   /** The key columns' names under the replica identity; empty for full and nothing. */

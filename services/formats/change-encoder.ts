@@ -7,7 +7,7 @@ import type { ChangeShape } from '../core/transaction.ts'
 import type { ByteSink } from '../core/byte-sink.ts'
 import { changeShape, type TextEncoding } from './change-schema.ts'
 import { valueWriter, type ValueWriter } from './value-encoder.ts'
-import { kindOf, STATE_ABSENT, STATE_UNCHANGED, stateBranch } from './value-kind.ts'
+import { STATE_ABSENT, STATE_UNCHANGED, stateBranch } from './value-kind.ts'
 
 /** Operations by index in core/transaction.ts OPERATIONS, as zigzag varints. */
 export const OPERATION = { insert: 0, update: 2, delete: 4, truncate: 6 } as const
@@ -24,7 +24,7 @@ export class ChangeEncoder {
 
   constructor(relation: RelationVersion, text: TextEncoding) {
     this.shape = changeShape(relation, text)
-    const kinds = relation.columns.map((c) => kindOf(c.typeOid))
+    const kinds = relation.columns.map((c) => c.kind)
     this.writers = kinds.map(valueWriter)
     this.#stateBranch = Uint8Array.from(kinds, (kind) => stateBranch(kind) * 2)
     this.width = relation.columns.length

@@ -2,9 +2,10 @@
  * The Avro schema of a table's rows and changes, made from a relation version. schemas/segment-format.md is its contract.
  */
 import { createHash } from 'node:crypto'
-import type { RelationColumn, RelationVersion } from '../core/relation.ts'
+import type { ColumnType, RelationColumn, RelationVersion, ValueKind } from '../core/relation.ts'
 import type { ChangeShape } from '../core/transaction.ts'
-import { hasTextBranch, kindOf, type ValueKind } from './value-kind.ts'
+import { type Format1Column, typeOfFormat1 } from './format-1.ts'
+import { hasTextBranch } from './value-kind.ts'
 
 /** Whether a database's text is UTF-8 (Avro strings) or of no known encoding (bytes: SQL_ASCII, hazard 44). */
 export type TextEncoding = 'utf8' | 'bytes'
@@ -57,7 +58,7 @@ const OPERATION = {
 }
 
 function field(column: RelationColumn, index: number, text: TextEncoding): AvroSchema {
-  const kind = kindOf(column.typeOid)
+  const { kind, native, modifier } = column
   const name = avroName(column.name, index)
   const branches: AvroSchema[] = ['null', valueSchema(kind, text)]
   if (hasTextBranch(kind)) branches.push('string')
@@ -66,8 +67,9 @@ function field(column: RelationColumn, index: number, text: TextEncoding): AvroS
     name,
     type: branches,
     column: column.name,
-    pgType: column.typeOid,
-    pgTypmod: column.typmod,
+    kind,
+    native,
+    ...(modifier === '' ? {} : { modifier }),
     key: column.key,
     ...(column.subject === undefined ? {} : { subject: column.subject }),
   }
@@ -83,8 +85,9 @@ function shapeId(relation: RelationVersion, text: TextEncoding): string {
     text,
     relation.columns.map((c) => [
       c.name,
-      c.typeOid,
-      c.typmod,
+      c.kind,
+      c.native,
+      c.modifier,
       c.key,
       ...(c.subject === undefined ? [] : [c.subject]),
     ]),
@@ -110,7 +113,7 @@ export function changeShape(relation: RelationVersion, text: TextEncoding): Chan
       identity: relation.identity,
     },
     fields: [
-      { name: 'lsn', type: 'long' },
+      { name: 'position', aliases: ['lsn'], type: 'long' },
       { name: 'ordinal', type: 'long' },
       { name: 'operation', type: 'tidemark.Operation' },
       { name: 'old', type: ['null', row] },
@@ -163,26 +166,26 @@ export function shapeOfSchema(record: unknown): {
 } {
   const schema = record as {
     relation: { oid: number; schema: string; name: string; identity: RelationVersion['identity'] }
-    fields: {
-      name: string
-      type: unknown
-      column?: string
-      pgType?: number
-      pgTypmod?: number
-      key?: boolean
-      subject?: string
-    }[]
+    fields: (Partial<ColumnType> &
+      Format1Column & {
+        name: string
+        type: unknown
+        column?: string
+        key?: boolean
+        subject?: string
+      })[]
   }
   const old = schema.fields.find((f) => f.name === 'old' && f.column === undefined)
   const row = old === undefined ? schema : ((old.type as unknown[])[1] as typeof schema)
   let text: TextEncoding = 'utf8'
   const columns = row.fields.map((f): RelationColumn => {
     const branches = f.type as unknown[]
-    if (kindOf(f.pgType ?? 0) === 'text' && branches[1] === 'bytes') text = 'bytes'
+    const { kind, native, modifier = '' } = f
+    const type = kind === undefined || native === undefined ? typeOfFormat1(f) : { kind, native, modifier }
+    if (type.kind === 'text' && branches[1] === 'bytes') text = 'bytes'
     return {
       name: f.column ?? '',
-      typeOid: f.pgType ?? 0,
-      typmod: f.pgTypmod ?? -1,
+      ...type,
       key: f.key === true,
       ...(f.subject === undefined ? {} : { subject: f.subject }),
     }

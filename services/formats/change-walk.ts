@@ -2,7 +2,6 @@
 import type { ChangeShape } from '../core/transaction.ts'
 import { corrupt } from '../core/byte-source.ts'
 import { pastField, walkCodes } from './field-walk.ts'
-import { kindOf } from './value-kind.ts'
 
 /** Operations as they stand in a change: zigzag of the index in OPERATIONS. */
 export const CHANGE = { insert: 0, update: 2, delete: 4, truncate: 6 } as const
@@ -10,7 +9,7 @@ export const CHANGE = { insert: 0, update: 2, delete: 4, truncate: 6 } as const
 export class ChangeWalk {
   readonly #codes: Uint8Array
   readonly #width: number
-  /** Where the ordinal begins: behind the commit LSN. */
+  /** Where the ordinal begins: behind the position. */
   ordinalAt = 0
   operationAt = 0
   operation = 0
@@ -22,7 +21,7 @@ export class ChangeWalk {
   readonly newFields: Float64Array
 
   constructor(shape: ChangeShape) {
-    this.#codes = walkCodes(shape.relation.columns.map((column) => kindOf(column.typeOid)))
+    this.#codes = walkCodes(shape.relation.columns.map((column) => column.kind))
     this.#width = this.#codes.length
     this.oldFields = new Float64Array(this.#width + 1)
     this.newFields = new Float64Array(this.#width + 1)

@@ -1,6 +1,7 @@
 /** Moves past encoded fields: small numbers instead of kinds, so that walking a row is a few operations a field. */
 import { corrupt } from '../core/byte-source.ts'
-import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch, type ValueKind } from './value-kind.ts'
+import { BRANCH_NULL, BRANCH_TEXT, BRANCH_VALUE, hasTextBranch } from './value-kind.ts'
+import type { ValueKind } from '../core/relation.ts'
 
 const BYTE = 0
 const FOUR = 1

@@ -3,13 +3,13 @@
  * for one key opens few blocks. Keys are the replica identity's columns; tables without one, and key columns whose order
  * takes more than numbers and bytes, have no range.
  */
-import type { RelationVersion } from '../core/relation.ts'
+import type { RelationVersion, ValueKind } from '../core/relation.ts'
 import type { ChangeShape } from '../core/transaction.ts'
 import { ByteSource } from '../core/byte-source.ts'
 import { shapeOfSchema } from './change-schema.ts'
 import { CHANGE } from './change-walk.ts'
 import { pastField, walkCodes } from './field-walk.ts'
-import { BRANCH_VALUE, kindOf, type ValueKind } from './value-kind.ts'
+import { BRANCH_VALUE } from './value-kind.ts'
 
 /**
  * One text for each key column: `#` and the digits of a number, ordered as numbers are; or `=` and the server's text, ordered
@@ -34,9 +34,7 @@ function rangedColumns(
   relation: RelationVersion,
 ): { readonly index: number; readonly isNumber: boolean }[] | undefined {
   if (relation.identity === 'full' || relation.identity === 'nothing') return undefined
-  const keys = relation.columns.flatMap((column, index) =>
-    column.key ? [{ index, kind: kindOf(column.typeOid) }] : [],
-  )
+  const keys = relation.columns.flatMap((column, index) => (column.key ? [{ index, kind: column.kind }] : []))
   if (keys.length === 0 || keys.some(({ kind }) => !NUMBERS.has(kind) && !TEXTS.has(kind))) return undefined
   return keys.map(({ index, kind }) => ({ index, isNumber: NUMBERS.has(kind) }))
 }
@@ -57,7 +55,7 @@ export class KeyRange {
       keys?.every(({ isNumber }) => isNumber) === true ||
       shapeOfSchema(JSON.parse(shape.avro)).text === 'utf8'
     this.#keys = isText ? keys : undefined
-    this.#codes = walkCodes(shape.relation.columns.map((column) => kindOf(column.typeOid)))
+    this.#codes = walkCodes(shape.relation.columns.map((column) => column.kind))
   }
 
   /** One encoded change. */

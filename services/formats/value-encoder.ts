@@ -4,7 +4,7 @@
  */
 import type { ByteSink } from '../core/byte-sink.ts'
 import { isSafeMicros, microsOf, DAY_MICROS, parseDate, parseTimestamp } from './temporal.ts'
-import type { ValueKind } from './value-kind.ts'
+import type { ValueKind } from '../core/relation.ts'
 
 /** Union branches as zigzag varints: 1 and 2; NULL is 0. */
 const VALUE = 2

@@ -1,37 +1,5 @@
-/**
- * How a column's values are stored, by the OID of its type. Only types that PostgreSQL itself defines for ever have a
- * kind of their own; every other type, domains included, keeps the server's text.
- */
-export type ValueKind =
-  | 'bool'
-  | 'int'
-  | 'long'
-  | 'float'
-  | 'double'
-  | 'bytes'
-  | 'date'
-  | 'timestamp'
-  | 'timestamptz'
-  | 'uuid'
-  | 'text'
-
-const KIND_BY_OID: ReadonlyMap<number, ValueKind> = new Map([
-  [16, 'bool'],
-  [17, 'bytes'],
-  [20, 'long'],
-  [21, 'int'],
-  [23, 'int'],
-  [700, 'float'],
-  [701, 'double'],
-  [1082, 'date'],
-  [1114, 'timestamp'],
-  [1184, 'timestamptz'],
-  [2950, 'uuid'],
-])
-
-export function kindOf(typeOid: number): ValueKind {
-  return KIND_BY_OID.get(typeOid) ?? 'text'
-}
+/** How the values of each kind lie in their Avro union. The kind is the source's to decide (core/relation.ts). */
+import type { ValueKind } from '../core/relation.ts'
 
 /** Kinds whose Avro type cannot hold every value: they have a text branch beside it. */
 export function hasTextBranch(kind: ValueKind): boolean {

@@ -15,8 +15,8 @@ import {
   hasTextBranch,
   STATE_UNCHANGED,
   stateBranch,
-  type ValueKind,
 } from './value-kind.ts'
+import type { ValueKind } from '../core/relation.ts'
 
 export type FieldState = 'value' | 'null' | 'unchanged' | 'absent'
 

@@ -4,7 +4,8 @@ import type { ByteSink } from '../core/byte-sink.ts'
 import { type ByteSource, corrupt } from '../core/byte-source.ts'
 import type { TextEncoding } from '../formats/change-schema.ts'
 import { pastField, walkCodes } from '../formats/field-walk.ts'
-import { kindOf, stateBranch, type ValueKind } from '../formats/value-kind.ts'
+import type { ValueKind } from '../core/relation.ts'
+import { stateBranch } from '../formats/value-kind.ts'
 
 export class RowLayout {
   readonly relation: RelationVersion
@@ -18,7 +19,7 @@ export class RowLayout {
   constructor(relation: RelationVersion, text: TextEncoding) {
     this.relation = relation
     this.text = text
-    this.kinds = relation.columns.map((column) => kindOf(column.typeOid))
+    this.kinds = relation.columns.map((column) => column.kind)
     this.keys =
       relation.identity === 'full'
         ? []

@@ -1,6 +1,6 @@
 /**
  * A table's versions over time: from the base's facts and the DDL records. Answers which version a row of the stream
- * belongs to, what its columns are by attribute number, and how it is carried from one version to a later one.
+ * belongs to, what its columns are by their ids, and how it is carried from one version to a later one.
  */
 import { TidemarkError } from '../core/errors.ts'
 import type { PlacedRecord, TableDocument, TableStep, TableSteps, TableWords } from '../core/ports/dialect.ts'
@@ -47,7 +47,7 @@ export class TableHistory implements TableSteps {
   }
 
   add({ position, ordinal }: ChangePlace, table: TableDocument, gap: string | undefined): void {
-    const columns = table.version.columns.filter((column) => column.generated === '')
+    const columns = table.version.columns.filter((column) => column.isStored)
     this.#push({ position, ordinal, table, columns, gap })
   }
 
@@ -58,8 +58,8 @@ export class TableHistory implements TableSteps {
 
   #push(step: TableStep): void {
     this.steps.push(step)
-    for (const { attnum, missing } of step.columns)
-      if (!this.#missing.has(attnum)) this.#missing.set(attnum, missing ?? null)
+    for (const { id, missing } of step.columns)
+      if (!this.#missing.has(id)) this.#missing.set(id, missing ?? null)
   }
 
   /**
@@ -73,7 +73,7 @@ export class TableHistory implements TableSteps {
     const at = this.#stepBefore(place)
     for (let i = Math.max(0, at); i < this.steps.length; i++) {
       if (i > at && this.steps[i]!.position !== place.position) break
-      if (this.attnumsOf(relation, i) !== undefined) return i
+      if (this.idsOf(relation, i) !== undefined) return i
     }
     throw new TidemarkError(
       'FOLD_MISMATCH',
@@ -97,23 +97,22 @@ export class TableHistory implements TableSteps {
   }
 
   /**
-   * The attribute number of each of the relation's columns at a step; undefined where they are not that step's: it has
-   * every stored column, and beyond them at most generated ones. The stream has columns by their numbers: the same names in
+   * The id of each of the relation's columns at a step; undefined where they are not that step's: it has
+   * every stored column, and beyond them at most generated ones. The stream has columns in the order of their ids: the same names in
    * another order are other columns, as while two names were swapped without a record.
    */
-  attnumsOf(relation: RelationVersion, step: number): readonly number[] | undefined {
+  idsOf(relation: RelationVersion, step: number): readonly number[] | undefined {
     const { table, columns } = this.steps[step]!
     const byName = new Map(table.version.columns.map((column) => [column.name, column]))
-    const attnums: number[] = []
+    const ids: number[] = []
     let found = 0
-    for (const { name, typeOid } of relation.columns) {
+    for (const { name, native } of relation.columns) {
       const column = byName.get(name)
-      if (column === undefined || column.typeOid !== typeOid || column.attnum <= (attnums.at(-1) ?? 0))
-        return undefined
-      if (column.generated === '') found++
-      attnums.push(column.attnum)
+      if (column === undefined || column.native !== native || column.id <= (ids.at(-1) ?? 0)) return undefined
+      if (column.isStored) found++
+      ids.push(column.id)
     }
-    return found === columns.length ? attnums : undefined
+    return found === columns.length ? ids : undefined
   }
 
   /** The last step up to which rows may be brought before they are folded: the replica identity stays what it is. */
@@ -127,10 +126,10 @@ export class TableHistory implements TableSteps {
   /**
    * How the stored columns of step `to` come from rows of step `from`.
    *
-   * @param attnums what the fields of those rows are
+   * @param ids what the fields of those rows are
    * @throws TidemarkError GAP where a rewrite lies between them that only the source could have answered
    */
-  carry(attnums: readonly number[], from: number, to: number): readonly CarriedColumn[] {
+  carry(ids: readonly number[], from: number, to: number): readonly CarriedColumn[] {
     const broken = this.steps.slice(from + 1, to + 1).find((step) => step.gap !== undefined)
     if (broken !== undefined)
       throw new TidemarkError(
@@ -140,11 +139,9 @@ export class TableHistory implements TableSteps {
           next: `restore with ${leavingOut([this.name])}, or to a point before ${positionText(broken.position)}`,
         },
       )
-    return this.steps[to]!.columns.map(({ attnum }) => {
-      const index = attnums.indexOf(attnum)
-      return index >= 0
-        ? { kind: 'field', index }
-        : { kind: 'constant', text: this.#missing.get(attnum) ?? null }
+    return this.steps[to]!.columns.map(({ id }) => {
+      const index = ids.indexOf(id)
+      return index >= 0 ? { kind: 'field', index } : { kind: 'constant', text: this.#missing.get(id) ?? null }
     })
   }
 }
@@ -155,7 +152,7 @@ function identityOf({ version }: TableDocument): string {
   const keys = new Set(version.keyColumns)
   return version.columns
     .filter((column) => keys.has(column.name))
-    .map((column) => column.attnum)
+    .map((column) => column.id)
     .join(',')
 }
 

@@ -3,13 +3,8 @@ import { ByteSink } from '../core/byte-sink.ts'
 import { ByteSource } from '../core/byte-source.ts'
 import { textOfField } from '../formats/value-printer.ts'
 import { valueWriter } from '../formats/value-encoder.ts'
-import {
-  hasTextBranch,
-  STATE_ABSENT,
-  STATE_UNCHANGED,
-  stateBranch,
-  type ValueKind,
-} from '../formats/value-kind.ts'
+import { hasTextBranch, STATE_ABSENT, STATE_UNCHANGED, stateBranch } from '../formats/value-kind.ts'
+import type { ValueKind } from '../core/relation.ts'
 import { type EmitRow, LARGE_ROW } from './fold.ts'
 import type { RowLayout } from '../history/row-layout.ts'
 import type { CarriedColumn } from '../history/table-history.ts'

@@ -146,10 +146,10 @@ export class TableFold {
     const id = `${step} ${block.shape}`
     const known = this.#doors.get(id)
     if (known !== undefined && known.stage === last && !last.fold.isFull) return known
-    const attnums = this.#history.attnumsOf(block.layout.relation, step)!
-    const key = block.layout.keys.map((index) => attnums[index]!)
+    const ids = this.#history.idsOf(block.layout.relation, step)!
+    const key = block.layout.keys.map((index) => ids[index]!)
     const stage = this.#stage(block.layout, step, key)
-    const carrier = new RowCarrier(block.layout, stage.layout, this.#history.carry(attnums, step, stage.step))
+    const carrier = new RowCarrier(block.layout, stage.layout, this.#history.carry(ids, step, stage.step))
     const door = { stage, carrier }
     this.#doors.set(id, door)
     return door
@@ -161,7 +161,7 @@ export class TableFold {
     const last = this.#stages.at(-1)
     const id = key.join(',')
     const holds = (at: number): boolean =>
-      key.every((attnum) => history.steps[at]!.columns.some((column) => column.attnum === attnum))
+      key.every((id) => history.steps[at]!.columns.some((column) => column.id === id))
     if (last?.key === id && !last.fold.isFull && step <= last.step && holds(last.step)) return last
     last?.fold.seal()
     const folded = history.foldedAt(step)
@@ -204,7 +204,7 @@ export class TableFold {
     let firstOut: EmitRow | undefined
     const finishers: (() => Generator<void>)[] = []
     for (const stage of this.#stages.toReversed()) {
-      const stored = history.steps[stage.step]!.columns.map((column) => column.attnum)
+      const stored = history.steps[stage.step]!.columns.map((column) => column.id)
       const columns = history.carry(stored, stage.step, step)
       const out = carryRows(stage.layout, layout, columns, next)
       finishers.unshift(() => stage.fold.finish(out))
@@ -237,13 +237,13 @@ export class TableFold {
   }
 
   #fromBase(base: RowLayout, step: number): ReturnType<TableHistory['carry']> {
-    const attnums = this.#history.attnumsOf(base.relation, 0)
-    if (attnums === undefined)
+    const ids = this.#history.idsOf(base.relation, 0)
+    if (ids === undefined)
       throw new TidemarkError(
         'FOLD_MISMATCH',
         `${this.#history.name}: its copy has other columns than the version that it was copied under`,
       )
-    return this.#history.carry(attnums, 0, step)
+    return this.#history.carry(ids, 0, step)
   }
 }
 
@@ -265,7 +265,7 @@ function layoutAt(history: TableHistory, step: number, key: readonly number[], f
     {
       ...relation,
       identity: from.relation.identity,
-      columns: relation.columns.map((column, i) => ({ ...column, key: keys.has(columns[i]!.attnum) })),
+      columns: relation.columns.map((column, i) => ({ ...column, key: keys.has(columns[i]!.id) })),
     },
     from.text,
   )

@@ -12,6 +12,7 @@ import type { RelationVersion } from '../../services/core/relation.ts'
 import type { EncodedChanges } from '../../services/core/transaction.ts'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { createLedger } from '../../services/repository/genesis.ts'
+import { columnType } from '../../services/engines/postgres/dialect/column-type.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { NO_S3, startS3 } from '../support/store-bench.ts'
@@ -35,7 +36,7 @@ const MESSAGES: RelationVersion = {
     ['sent_at', 1184],
     ['kind', 21],
     ['body', 25],
-  ].map(([name, typeOid], i) => ({ name: String(name), typeOid: Number(typeOid), typmod: -1, key: i === 0 })),
+  ].map(([name, typeOid], i) => ({ name: String(name), ...columnType(Number(typeOid), -1), key: i === 0 })),
 }
 
 /** Insert messages as the server sends them, behind their relation's OID (protocol, "Logical Replication Message Formats"). */

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { restore, type RestoreReport } from '../../services/app/operations/restore.ts'
+import { columnType } from '../../services/engines/postgres/dialect/column-type.ts'
 import { ByteSink } from '../../services/core/byte-sink.ts'
 import { KeyedFold } from '../../services/rebuild/keyed-fold.ts'
 import type { RebuildEvents } from '../../services/rebuild/rebuild.ts'
@@ -76,8 +77,8 @@ test('a row that is changed for ever costs the memory of one row', () => {
       name: 't',
       identity: 'default',
       columns: [
-        { name: 'id', typeOid: 20, typmod: -1, key: true },
-        { name: 'body', typeOid: 25, typmod: -1, key: false },
+        { name: 'id', ...columnType(20, -1), key: true },
+        { name: 'body', ...columnType(25, -1), key: false },
       ],
     },
     'utf8',

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bytesOfText, hasEscapedBytes, textOfBytes } from '../../services/core/escaped-bytes.ts'
 import type { RelationVersion } from '../../services/core/relation.ts'
+import { columnType } from '../../services/engines/postgres/dialect/column-type.ts'
 import { ByteSink } from '../../services/core/byte-sink.ts'
 import { ByteSource } from '../../services/core/byte-source.ts'
 import { avroName, baseSchema, changeShape } from '../../services/formats/change-schema.ts'
@@ -95,10 +96,10 @@ const RELATION: RelationVersion = {
   name: '__proto__',
   identity: 'default',
   columns: [
-    { name: 'id', typeOid: 20, typmod: -1, key: true },
-    { name: 'user-id', typeOid: 25, typmod: -1, key: false },
-    { name: '__proto__', typeOid: 1184, typmod: -1, key: false },
-    { name: 'f', typeOid: 701, typmod: -1, key: false },
+    { name: 'id', ...columnType(20, -1), key: true },
+    { name: 'user-id', ...columnType(25, -1), key: false },
+    { name: '__proto__', ...columnType(1184, -1), key: false },
+    { name: 'f', ...columnType(701, -1), key: false },
   ],
 }
 
@@ -125,8 +126,7 @@ const FOLDED: RelationVersion = {
   identity: 'default',
   columns: ['id', 'a', 'b'].map((name, i) => ({
     name,
-    typeOid: i === 0 ? 23 : 25,
-    typmod: -1,
+    ...columnType(i === 0 ? 23 : 25, -1),
     key: i === 0,
   })),
 }

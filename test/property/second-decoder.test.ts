@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { TransactionAssembler } from '../../services/engines/postgres/source/transaction-assembler.ts'
 import { parsePosition, positionOf, positionText } from '../../services/core/position.ts'
 import { type LogItem, OPERATIONS } from '../../services/core/transaction.ts'
+import { typeOidOf } from '../../services/engines/postgres/dialect/column-type.ts'
 import { ByteSource } from '../../services/core/byte-source.ts'
 import { shapeOfSchema } from '../../services/formats/change-schema.ts'
 import { textOfField } from '../../services/formats/value-printer.ts'
@@ -158,7 +159,7 @@ function rowOf(layout: RowLayout, raw: Buffer, slice: { readonly start: number; 
   for (const [i, column] of layout.relation.columns.entries()) {
     const field = textOfField(source, layout.kinds[i]!)
     if (field.state === 'value' || field.state === 'null')
-      row[column.name] = plain(column.typeOid, field.text)
+      row[column.name] = plain(typeOidOf(column), field.text)
   }
   return row
 }

@@ -9,7 +9,7 @@ type Value = Record<string, unknown> | null
 type Row = Record<string, Value>
 
 interface Change {
-  readonly lsn: number
+  readonly position: number
   readonly ordinal: number
   readonly operation: 'insert' | 'update' | 'delete' | 'truncate'
   readonly old: { readonly 'tidemark.table.Row': Row } | null
@@ -58,8 +58,8 @@ export async function consumeTable(options: {
   const deadline = performance.now() + options.limitMs
   const replay = (): Map<string, Record<string, unknown>> => {
     const rows = new Map<string, Record<string, unknown>>()
-    // Over all partitions in the order of the source: commit LSN, then ordinal. A TRUNCATE comes once for each partition.
-    for (const change of [...changes].sort((a, b) => a.lsn - b.lsn || a.ordinal - b.ordinal)) {
+    // Over all partitions in the order of the source: position, then ordinal. A TRUNCATE comes once for each partition.
+    for (const change of [...changes].sort((a, b) => a.position - b.position || a.ordinal - b.ordinal)) {
       const [before, after] = [change.old?.['tidemark.table.Row'], change.new?.['tidemark.table.Row']]
       const keyOf = (row: Row): string => String(plain(row[options.key]))
       if (change.operation === 'truncate') rows.clear()
@@ -95,7 +95,8 @@ export async function consumeTable(options: {
           rows,
           changes: changes.length,
           doubled:
-            rowChanges.length - new Set(rowChanges.map((change) => `${change.lsn}.${change.ordinal}`)).size,
+            rowChanges.length -
+            new Set(rowChanges.map((change) => `${change.position}.${change.ordinal}`)).size,
         }
       }
       if (performance.now() > deadline)

@@ -3,6 +3,8 @@ import type { RelationVersion, TableVersion } from '../../core/relation.ts'
 
 const INT8 = 20
 const TEXT = 25
+const LONG = { kind: 'long', native: String(INT8), modifier: '' } as const
+const WORDS = { kind: 'text', native: String(TEXT), modifier: '' } as const
 
 export interface MemoryTable {
   readonly oid: number
@@ -19,30 +21,22 @@ export function relationOf(table: MemoryTable): RelationVersion {
     schema: 'public',
     name: table.name,
     identity: table.identity,
-    columns: [
-      { name: 'id', typeOid: INT8, typmod: -1, key: true },
-      ...table.columns.map((name) => ({ name, typeOid: TEXT, typmod: -1, key })),
-    ],
+    columns: [{ name: 'id', ...LONG, key: true }, ...table.columns.map((name) => ({ name, ...WORDS, key }))],
   }
 }
 
 export function versionOf(table: MemoryTable): TableVersion {
   const column = (name: string, index: number): TableVersion['columns'][number] => ({
-    attnum: index + 1,
+    id: index + 1,
     name,
-    typeOid: index === 0 ? INT8 : TEXT,
-    typmod: -1,
+    native: (index === 0 ? LONG : WORDS).native,
     type: index === 0 ? 'bigint' : 'text',
-    notNull: index === 0,
-    identity: '',
-    generated: '',
+    isStored: true,
   })
   return {
     oid: table.oid,
     schema: 'public',
     name: table.name,
-    kind: 'r',
-    persistence: 'p',
     identity: table.identity,
     keyColumns: table.identity === 'full' ? [] : ['id'],
     columns: ['id', ...table.columns].map(column),
@@ -52,12 +46,12 @@ export function versionOf(table: MemoryTable): TableVersion {
 /** As PostgreSQL's dialect reads them: this source has none of its own. */
 export function factsOf(table: MemoryTable): object {
   const columns = versionOf(table).columns.map((c) => ({
-    attnum: c.attnum,
+    attnum: c.id,
     name: c.name,
-    typeOid: c.typeOid,
-    typmod: c.typmod,
+    typeOid: Number(c.native),
+    typmod: -1,
     type: c.type,
-    notNull: c.notNull,
+    notNull: c.name === 'id',
     identity: '',
     generated: '',
     default: null,

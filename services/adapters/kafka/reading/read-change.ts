@@ -4,7 +4,6 @@ import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../..
 import { ByteSource } from '../../../core/byte-source.ts'
 import { ChangeWalk } from '../../../formats/change-walk.ts'
 import { escapedTextOfField } from '../../../formats/value-printer.ts'
-import { kindOf } from '../../../formats/value-kind.ts'
 import type { Unit, UnitTransaction } from '../records/unit.ts'
 
 /** One change as it lies in a record: its bytes without the wire format's head. */
@@ -73,7 +72,7 @@ export function ddlRecord(change: ReadChange): RawDdlRecord {
       column.name,
       escapedTextOfField(
         new ByteSource(change.bytes, walk.newFields[i]!, walk.newFields[i + 1]!),
-        kindOf(column.typeOid),
+        column.kind,
       ),
     ]),
   )

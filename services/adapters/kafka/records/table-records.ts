@@ -8,7 +8,7 @@ import { ByteSource } from '../../../core/byte-source.ts'
 import { CHANGE, ChangeWalk } from '../../../formats/change-walk.ts'
 import { registrySchemas } from '../../../formats/registry-schema.ts'
 import { textOfField } from '../../../formats/value-printer.ts'
-import { kindOf, stateBranch } from '../../../formats/value-kind.ts'
+import { stateBranch } from '../../../formats/value-kind.ts'
 import { laneOf } from './lane.ts'
 import { topicOf } from './topic-name.ts'
 
@@ -128,9 +128,7 @@ export class TableRecords {
     }
     const parts: Buffer[] = []
     const at = (index: number): Float64Array =>
-      bytes[fields[index]!] === stateBranch(kindOf(this.shape.relation.columns[index]!.typeOid)) * 2
-        ? fallback
-        : fields
+      bytes[fields[index]!] === stateBranch(this.shape.relation.columns[index]!.kind) * 2 ? fallback : fields
     for (const index of this.#keys) parts.push(bytes.subarray(at(index)[index]!, at(index)[index + 1]!))
     this.#text.at = 0
     for (const index of this.#laneColumns!)
@@ -143,7 +141,7 @@ export class TableRecords {
     const text = this.#text
     const value = textOfField(
       new ByteSource(bytes, start, end),
-      kindOf(this.shape.relation.columns[index]!.typeOid),
+      this.shape.relation.columns[index]!.kind,
     ).text
     const length = value === null ? -1 : Buffer.byteLength(value)
     text.reserve(4 + Math.max(0, length))

@@ -3,9 +3,10 @@
  * that does not depend on version or settings. It spares both sides the text: about half of the cost of loading.
  */
 import { NeedsNextForm, type RowPrinter } from '../../../core/ports/dialect.ts'
-import type { RelationColumn, RelationVersion } from '../../../core/relation.ts'
+import type { RelationColumn, RelationVersion, ValueKind } from '../../../core/relation.ts'
 import type { ByteSink } from '../../../core/byte-sink.ts'
 import { type ByteSource, corrupt } from '../../../core/byte-source.ts'
+import { typeOidOf } from './column-type.ts'
 import { ONE_CHAR, oneCharOf } from './one-char.ts'
 import { copiedInSteps, LARGE_VALUE, type PieceSink } from '../../../core/piece-sink.ts'
 import { DAY_MICROS } from '../../../formats/temporal.ts'
@@ -14,9 +15,7 @@ import {
   BRANCH_TEXT,
   BRANCH_VALUE,
   hasTextBranch,
-  kindOf,
   stateBranch,
-  type ValueKind,
 } from '../../../formats/value-kind.ts'
 
 const JSONB = 3802
@@ -30,7 +29,10 @@ const EPOCH_LOW = MICROS_TO_2000 % 4294967296
 export function canBeBinary(columns: readonly RelationColumn[]): boolean {
   return (
     columns.length > 0 &&
-    columns.every(({ typeOid }) => kindOf(typeOid) !== 'text' || TEXTUAL.has(typeOid) || typeOid === ONE_CHAR)
+    columns.every((column) => {
+      const oid = typeOidOf(column)
+      return column.kind !== 'text' || TEXTUAL.has(oid) || oid === ONE_CHAR
+    })
   )
 }
 
@@ -90,8 +92,8 @@ export class BinaryPrinter implements RowPrinter {
   readonly #forms: Uint8Array
 
   constructor({ columns }: RelationVersion) {
-    this.#kinds = columns.map(({ typeOid }) => kindOf(typeOid))
-    this.#forms = Uint8Array.from(columns, ({ typeOid }) => formOf(kindOf(typeOid), typeOid))
+    this.#kinds = columns.map(({ kind }) => kind)
+    this.#forms = Uint8Array.from(columns, (column) => formOf(column.kind, typeOidOf(column)))
   }
 
   /** The row at `source`, which is moved past it. False where a value is unchanged or absent. @throws NeedsNextForm */

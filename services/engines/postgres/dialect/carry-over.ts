@@ -2,7 +2,7 @@
  * Whether a table's rows can be carried over a change of its schema without reading the table again, and how each
  * column's value comes about. Pure; the writer uses it to record gaps, the rebuild to build its fold stages.
  */
-import type { TableColumn } from '../../../core/relation.ts'
+import type { CatalogColumn } from './catalog-table.ts'
 
 /** Bits of pg_event_trigger_table_rewrite_reason() (PostgreSQL manual, "Event Trigger Functions"). */
 const REWRITE = { persistence: 1, default: 2, column: 4, accessMethod: 8 } as const
@@ -12,17 +12,17 @@ const INT4 = 23
 const INT8 = 20
 
 /** What a rewrite has to know of a column that was. */
-export type ColumnType = Pick<TableColumn, 'attnum' | 'typeOid' | 'typmod'>
+export type ColumnType = Pick<CatalogColumn, 'attnum' | 'typeOid' | 'typmod'>
 
 /** A wider integer: the same text, the same stored bytes. */
-function isWidening(from: ColumnType, to: TableColumn): boolean {
+function isWidening(from: ColumnType, to: CatalogColumn): boolean {
   return (
     (from.typeOid === INT2 && (to.typeOid === INT4 || to.typeOid === INT8)) ||
     (from.typeOid === INT4 && to.typeOid === INT8)
   )
 }
 
-function sameType(a: ColumnType, b: TableColumn): boolean {
+function sameType(a: ColumnType, b: CatalogColumn): boolean {
   return a.typeOid === b.typeOid && a.typmod === b.typmod
 }
 
@@ -33,7 +33,7 @@ function sameType(a: ColumnType, b: TableColumn): boolean {
  */
 export function assessAlteration(
   before: readonly { readonly attnum: number; readonly generated?: string | undefined }[],
-  after: readonly TableColumn[],
+  after: readonly CatalogColumn[],
 ): string | undefined {
   const old = new Map(before.map((column) => [column.attnum, column]))
   for (const column of after) {
@@ -53,7 +53,7 @@ export function assessRewrite(
   reason: number,
   plain: boolean,
   before: readonly ColumnType[],
-  after: readonly TableColumn[],
+  after: readonly CatalogColumn[],
 ): string | undefined {
   const old = new Map(before.map((column) => [column.attnum, column]))
   const has = (bits: number): boolean => (reason & bits) !== 0
@@ -70,7 +70,7 @@ type ColumnsBefore = ReadonlyMap<number, ColumnType>
 function assessColumns(
   plain: boolean,
   old: ColumnsBefore,
-  after: readonly TableColumn[],
+  after: readonly CatalogColumn[],
 ): string | undefined {
   if (!plain) return 'a column was rewritten by an expression, or its type changed what its values say'
   let widened = false
@@ -83,7 +83,7 @@ function assessColumns(
   return widened ? undefined : 'a column was rewritten'
 }
 
-function assessAdded(old: ColumnsBefore, after: readonly TableColumn[]): string | undefined {
+function assessAdded(old: ColumnsBefore, after: readonly CatalogColumn[]): string | undefined {
   for (const column of after) {
     if (old.has(column.attnum) || column.generated !== '') continue
     if (column.identity !== '') return 'an identity column was added to rows that were there'

@@ -1,11 +1,13 @@
 /** A table by its facts: what a copy stores of it, and what records say. */
 import type { TableDocument, TableStep, TableSteps } from '../../../core/ports/dialect.ts'
-import type { RelationVersion, TableVersion } from '../../../core/relation.ts'
+import type { RelationVersion } from '../../../core/relation.ts'
+import { columnType } from './column-type.ts'
+import type { CatalogTable } from './catalog-table.ts'
 import { type TableFacts, tableFacts, tableVersion } from './schema-facts.ts'
 
 export class PostgresTable implements TableDocument {
   readonly facts: TableFacts
-  readonly version: TableVersion
+  readonly version: CatalogTable
 
   constructor(facts: TableFacts) {
     this.facts = facts
@@ -28,8 +30,7 @@ export class PostgresTable implements TableDocument {
         .filter((c) => c.generated === '')
         .map((c) => ({
           name: c.name,
-          typeOid: c.typeOid,
-          typmod: c.typmod,
+          ...columnType(c.typeOid, c.typmod),
           key: identity === 'full' || keys.has(c.name),
         })),
     }

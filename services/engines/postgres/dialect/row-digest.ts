@@ -8,8 +8,7 @@ import { ByteSink } from '../../../core/byte-sink.ts'
 import { ByteSource } from '../../../core/byte-source.ts'
 import { printField } from '../../../formats/value-printer.ts'
 import type { RowDigest } from '../../../core/ports/dialect.ts'
-import type { RelationVersion } from '../../../core/relation.ts'
-import { kindOf, type ValueKind } from '../../../formats/value-kind.ts'
+import type { RelationVersion, ValueKind } from '../../../core/relation.ts'
 
 const UNESCAPED: Readonly<Record<number, number>> = {
   98: 8,
@@ -33,7 +32,7 @@ export class PostgresRowDigest implements RowDigest {
   }
 
   taker({ columns }: RelationVersion): (buffer: Buffer, start: number, end: number) => void {
-    const kinds = columns.map(({ typeOid }) => kindOf(typeOid))
+    const kinds = columns.map(({ kind }) => kind)
     return (buffer, start, end) => this.#row(kinds, new ByteSource(buffer, start, end))
   }
 

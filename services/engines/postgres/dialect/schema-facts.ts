@@ -3,7 +3,8 @@
  * ddl-record.ts has the records that carry them through the stream.
  */
 import { z } from 'zod'
-import type { ReplicaIdentity, TableColumn, TableVersion } from '../../../core/relation.ts'
+import type { ReplicaIdentity } from '../../../core/relation.ts'
+import type { CatalogColumn, CatalogTable } from './catalog-table.ts'
 
 /** aclitem[] as text; facts written before rights were read as a whole have none. */
 const rights = {
@@ -263,7 +264,7 @@ const IDENTITY: Readonly<Record<string, ReplicaIdentity>> = {
 }
 
 /** The part of the facts that carrying rows over needs. */
-export function tableVersion(facts: TableFacts): TableVersion {
+export function tableVersion(facts: TableFacts): CatalogTable {
   return {
     oid: facts.oid,
     schema: facts.schema,
@@ -291,8 +292,11 @@ export function tableColumn(
     | 'hasMissing'
     | 'missing'
   >,
-): TableColumn {
+): CatalogColumn {
   return {
+    id: c.attnum,
+    native: String(c.typeOid),
+    isStored: c.generated === '',
     attnum: c.attnum,
     name: c.name,
     typeOid: c.typeOid,

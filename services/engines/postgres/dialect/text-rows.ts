@@ -3,9 +3,9 @@ import type { ByteSink } from '../../../core/byte-sink.ts'
 import type { ByteSource } from '../../../core/byte-source.ts'
 import type { RowPrinter } from '../../../core/ports/dialect.ts'
 import { RowsRefused } from '../../../core/ports/target.ts'
-import type { RelationVersion } from '../../../core/relation.ts'
+import type { RelationVersion, ValueKind } from '../../../core/relation.ts'
+import { typeOidOf } from './column-type.ts'
 import { escapedChar, ONE_CHAR, oneCharOf } from './one-char.ts'
-import { kindOf, type ValueKind } from '../../../formats/value-kind.ts'
 import { printField } from '../../../formats/value-printer.ts'
 
 /** SQLSTATE character_not_in_repertoire */
@@ -13,14 +13,16 @@ const NO_TEXT = '22021'
 
 export class TextPrinter implements RowPrinter {
   readonly form = 'text'
-  readonly #relation: RelationVersion
+  readonly #table: Pick<RelationVersion, 'schema' | 'name'>
   readonly #kinds: readonly ValueKind[]
+  readonly #isChar: readonly boolean[]
   /** Columns of "char" are text in the target: their bytes are escaped for that. */
   readonly #charsAsText: boolean
 
   constructor(relation: RelationVersion, charsAsText: boolean) {
-    this.#relation = relation
-    this.#kinds = relation.columns.map(({ typeOid }) => kindOf(typeOid))
+    this.#table = relation
+    this.#kinds = relation.columns.map(({ kind }) => kind)
+    this.#isChar = relation.columns.map((column) => typeOidOf(column) === ONE_CHAR)
     this.#charsAsText = charsAsText
   }
 
@@ -34,7 +36,7 @@ export class TextPrinter implements RowPrinter {
 
   print(source: ByteSource, sink: ByteSink): boolean {
     const kinds = this.#kinds
-    const { columns } = this.#relation
+    const isChar = this.#isChar
     let whole = true
     for (let i = 0; i < kinds.length; i++) {
       if (i > 0) {
@@ -43,7 +45,7 @@ export class TextPrinter implements RowPrinter {
       }
       const start = sink.at
       const state = printField(source, kinds[i]!, sink)
-      if (columns[i]!.typeOid === ONE_CHAR && state === 'value') this.#escapeChar(sink, start)
+      if (isChar[i]! && state === 'value') this.#escapeChar(sink, start)
       if (state === 'unchanged' || state === 'absent') whole = false
     }
     sink.reserve(1)
@@ -70,7 +72,7 @@ export class TextPrinter implements RowPrinter {
   }
 
   #refused(): RowsRefused {
-    const { schema, name } = this.#relation
+    const { schema, name } = this.#table
     return new RowsRefused(
       `${schema}.${name}: a value of "char" that older and newer servers read otherwise as text`,
       NO_TEXT,

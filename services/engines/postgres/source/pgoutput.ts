@@ -5,6 +5,7 @@
 import { textOfBytes } from '../../../core/escaped-bytes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { type Position, positionOf } from '../../../core/position.ts'
+import { columnType } from '../dialect/column-type.ts'
 import type { RelationColumn, RelationVersion, ReplicaIdentity } from '../../../core/relation.ts'
 
 export const TAG = {
@@ -78,7 +79,7 @@ export function readRelation(buffer: Buffer, start: number, end: number): Relati
   for (let i = 0; i < count; i++) {
     const key = (buffer[at++]! & 1) === 1
     const column = text()
-    columns.push({ name: column, typeOid: buffer.readUInt32BE(at), typmod: buffer.readInt32BE(at + 4), key })
+    columns.push({ name: column, ...columnType(buffer.readUInt32BE(at), buffer.readInt32BE(at + 4)), key })
     at += 8
   }
   // An empty schema stands for pg_catalog.

@@ -12,15 +12,12 @@ import type {
 } from '../../../core/ports/source.ts'
 import type { Position } from '../../../core/position.ts'
 import { ROW_NOT_SENT } from '../../../core/row-limit.ts'
-import {
-  type RelationVersion,
-  type Subjects,
-  type TableVersion,
-  withSubjects,
-} from '../../../core/relation.ts'
+import { type RelationVersion, type Subjects, withSubjects } from '../../../core/relation.ts'
 import type { SequenceSample } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
 import { TupleEncoder } from './tuple-encoder.ts'
+import { columnType } from '../dialect/column-type.ts'
+import type { CatalogTable } from '../dialect/catalog-table.ts'
 import { tableVersion } from '../dialect/schema-facts.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { readTables } from '../catalog/read-tables.ts'
@@ -183,7 +180,7 @@ export class SourceSnapshot implements Snapshot {
         from: part.from,
         to: part.to,
       }
-      const encoder = new TupleEncoder(relationOf(table.version, this.#options.subjects), this.#options.text)
+      const encoder = new TupleEncoder(table.shape.relation, this.#options.text)
       const limits = { blockBytes: LIMITS.blockBytes, largestRow: this.#options.largestRow }
       const rows = await copyRange(session, range, this.#now, encoder, limits, onBlock)
       return { kind: 'copied', rows }
@@ -219,7 +216,7 @@ export class SourceSnapshot implements Snapshot {
 }
 
 /** What the stream's Relation message says of the same table: the two make equal shapes. */
-function relationOf(table: TableVersion, subjects: Subjects): RelationVersion {
+function relationOf(table: CatalogTable, subjects: Subjects): RelationVersion {
   const stored = new Set(storedColumns(table))
   const keys = new Set(table.keyColumns)
   const relation: RelationVersion = {
@@ -231,8 +228,7 @@ function relationOf(table: TableVersion, subjects: Subjects): RelationVersion {
       .filter((c) => stored.has(c.name))
       .map((c) => ({
         name: c.name,
-        typeOid: c.typeOid,
-        typmod: c.typmod,
+        ...columnType(c.typeOid, c.typmod),
         key: table.identity === 'full' || keys.has(c.name),
       })),
   }

@@ -27,7 +27,7 @@ const LARGE_LINE = 1024 * 1024
 
 /** The columns that are stored: all but generated ones, which a restore computes again. */
 export function storedColumns(table: TableVersion): readonly string[] {
-  return table.columns.filter((column) => column.generated === '').map((column) => column.name)
+  return table.columns.filter((column) => column.isStored).map((column) => column.name)
 }
 
 /**

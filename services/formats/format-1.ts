@@ -1,0 +1,34 @@
+/**
+ * What backups of format 1 say in another form. Read for ever and written no more; nothing here changes.
+ *
+ * Format 1 knew one engine. A column had its type as `pgType` and `pgTypmod`, the OID and the modifier of PostgreSQL, and how
+ * its values are stored followed from the OID.
+ */
+import type { ColumnType, ValueKind } from '../core/relation.ts'
+
+const KIND_BY_OID: ReadonlyMap<number, ValueKind> = new Map([
+  [16, 'bool'],
+  [17, 'bytes'],
+  [20, 'long'],
+  [21, 'int'],
+  [23, 'int'],
+  [700, 'float'],
+  [701, 'double'],
+  [1082, 'date'],
+  [1114, 'timestamp'],
+  [1184, 'timestamptz'],
+  [2950, 'uuid'],
+])
+
+export interface Format1Column {
+  readonly pgType?: number
+  readonly pgTypmod?: number
+}
+
+export function typeOfFormat1({ pgType = 0, pgTypmod = -1 }: Format1Column): ColumnType {
+  return {
+    kind: KIND_BY_OID.get(pgType) ?? 'text',
+    native: String(pgType),
+    modifier: pgTypmod === -1 ? '' : String(pgTypmod),
+  }
+}
