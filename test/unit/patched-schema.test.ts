@@ -33,9 +33,12 @@ function drop(oid: number, name: string, args: string): PlacedDdl {
   }
 }
 
-function after(statements: readonly SchemaStatement[], record: PlacedDdl): ReturnType<typeof patchedSchema> {
+function after(
+  statements: readonly SchemaStatement[],
+  ...records: readonly PlacedDdl[]
+): ReturnType<typeof patchedSchema> {
   const facts: SchemaFacts = { snapshot: '5:5:', ddlSeen: [], statements, notes: [] }
-  return patchedSchema(facts, [record], new Map(), new Map())
+  return patchedSchema(facts, records, new Map(), new Map())
 }
 
 test('one of several functions of a name is told by its OID', () => {
@@ -73,6 +76,16 @@ function descendant(facts: object): PlacedDdl {
   }
 }
 
+function droppedIndex(name: string): PlacedDdl {
+  const row = { id: '2', xid: '5', command: 'DROP INDEX', kind: 'drop', oid: '9', class: 'pg_class' }
+  const facts = JSON.stringify({
+    type: 'index',
+    identity: `public.${name}`,
+    names: ['public', name],
+  })
+  return { position: parsePosition('0/10'), ordinal: 0, record: parseDdlRecord({ ...row, facts }) }
+}
+
 function partOfBelow(kind: string, name: string, sql: string, of = 'pg_class:7'): SchemaStatement {
   return { sql, rank: 50, phase: 'after', objects: [{ kind, schema: 'public', table: 'below', name }], of }
 }
@@ -105,6 +118,10 @@ test('a table without rows of its own stays as it was read, with the parts that 
     'ALTER INDEX public.above_id ATTACH PARTITION "public"."below_id"',
   ])
   expect(found.notes).toEqual([])
+  const dropped = droppedIndex('below_id')
+  const [came, came2] = [descendant({ indexes: [index] }), descendant({ indexes: [index] })]
+  expect(after([made], came, dropped).statements).toEqual([made])
+  expect(after([made], came, dropped, came2).statements).toHaveLength(3)
   const column = { attnum: 2, name: 'v', typeOid: 25, typmod: -1, type: 'text', notNull: false, identity: '' }
   const rest = { generated: '', default: null, hasMissing: false, missing: null, collation: null }
   const more = { storage: null, compression: null, statistics: null, local: false }

@@ -16,6 +16,7 @@ import { isRights, rightsOfReading } from './rights-of-reading.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedDdl } from './placed-records.ts'
 import type { PostgresSteps } from './postgres-table.ts'
+import { tablesAnew } from './tables-anew.ts'
 import { objectText } from '../../../core/object-text.ts'
 
 /** What a drop tells by its name alone. */
@@ -75,6 +76,8 @@ class Changes {
         this.#seeTable(record.oid, record.facts)
         break
       case 'descendant':
+        for (const index of record.facts.indexes ?? [])
+          this.#goneParts.delete(`index ${index.schema}.${index.name}`)
         // One without rows of its own has no copy that its parts would be laid over.
         if (this.#histories.has(record.oid)) this.#seeTable(record.oid, undefined)
         else this.#parts.see(record.oid, record.facts)
@@ -236,18 +239,11 @@ export function patchedSchema(
   const changes = new Changes(facts, histories)
   for (const { record } of later) changes.see(record)
   const { tables, gone } = changes
-  const [added, made]: [SchemaStatement[], Set<number>] = [[], new Set()]
-  for (const oid of tables) {
-    const history = histories.get(oid)
-    // The names under which the older facts may know it.
-    for (const step of history?.steps ?? [])
-      gone.add(`table ${step.table.facts.schema}.${step.table.facts.name}`)
-    const last = history?.last
-    if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
-    const facts = withOrder(last.table.facts, histories)
-    added.push(...tableStatements(facts).map((statement) => ({ ...statement, of: `pg_class:${oid}` })))
-    made.add(oid)
-  }
+  // The names under which the older facts may know it.
+  for (const oid of tables)
+    for (const { table } of histories.get(oid)?.steps ?? [])
+      gone.add(`table ${table.facts.schema}.${table.facts.name}`)
+  const { statements: added, made, notes: torn } = tablesAnew(tables, histories, facts, later)
   // A table that kept its name while another one of that name was dropped stays as the facts have it.
   const hasOids = facts.statements.some((statement) => statement.of !== undefined)
   for (const [oid, history] of histories) {
@@ -267,6 +263,7 @@ export function patchedSchema(
   const notes = [
     ...facts.notes,
     ...changes.notes,
+    ...torn,
     ...namedBefore(kept, tables, histories, later),
     ...(hasOids ? renamedOf(facts, kept, later) : renamedSince(facts, later, namesBefore)),
   ]
@@ -274,31 +271,13 @@ export function patchedSchema(
     ...kept,
     ...[...changes.types.values()].flat(),
     ...added.filter((one) => changes.keepsParts(one) && !(isRights(one) && readRights.of.has(one.of))),
-    ...changes.parts,
+    ...changes.parts.filter((one) => changes.keepsParts(one)),
     ...[...changes.made.values()].flat(),
   ])
   const isType = (s: SchemaStatement): number =>
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2
   statements.sort((a, b) => a.rank - b.rank || (a.rank === 0 ? isType(a) - isType(b) : 0))
   return { statements, notes, leftOut: changes.leftOut }
-}
-
-/** What a command at a parent leaves unsaid of its children: whether INHERITS gives the columns in the order that they have. */
-function withOrder(facts: TableFacts, histories: ReadonlyMap<number, PostgresSteps>): TableFacts {
-  if (facts.inheritsInOrder !== undefined || facts.parents === null || facts.partitionBound !== null)
-    return facts
-  const given = new Set<string>()
-  for (const { schema, name } of facts.parents) {
-    const parent = [...histories.values()].find(
-      ({ last, droppedAt }) =>
-        droppedAt === undefined && last?.table.facts.schema === schema && last.table.facts.name === name,
-    )
-    if (parent === undefined) return facts
-    for (const column of parent.last!.table.facts.columns) given.add(column.name)
-  }
-  const own = facts.columns.map((column) => column.name)
-  const isGiven = facts.columns.every((column) => column.local || given.has(column.name))
-  return { ...facts, inheritsInOrder: isGiven && [...given].every((name, place) => own[place] === name) }
 }
 
 /** Types and sequences that were called otherwise at the reading, where something that was read then still names them so. */
