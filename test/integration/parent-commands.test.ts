@@ -1,6 +1,6 @@
 /**
  * What a command at a parent reaches of partitions and children is laid over what was known of them: at each point behind it, with
- * what changed without a record before.
+ * what changed without a record before, and with the indexes that were there and hang on the parent's from then on.
  */
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
@@ -48,6 +48,21 @@ const BEHIND = [
   'CREATE INDEX msg_at ON msg (at)',
   'ALTER TABLE msg ALTER at SET DEFAULT 5; ALTER TABLE top ALTER v SET NOT NULL',
   'ALTER TABLE msg DROP CONSTRAINT at_low',
+  'SELECT 1',
+]
+
+const ATTACHED = `CREATE INDEX msg_1_v ON msg_1 (v); CREATE INDEX msg_2_v ON msg_2 (v); CREATE INDEX msg_1_lower ON msg_1 (lower(v), at); ALTER INDEX msg_1_lower ALTER COLUMN 1 SET STATISTICS 77;
+  CREATE TABLE apart (id bigint, at int, v text) PARTITION BY HASH (id); CREATE TABLE apart_0 PARTITION OF apart FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+  ALTER TABLE apart ALTER id SET NOT NULL, ALTER at SET NOT NULL; CREATE UNIQUE INDEX apart_0_key ON apart_0 (id, at); CREATE INDEX apart_0_v ON apart_0 (v)`
+
+/** None of them names the index that it hangs on another one. */
+const ATTACHING = [
+  'CREATE INDEX msg_v ON msg (v)',
+  'CREATE INDEX msg_lower ON msg (lower(v), at)',
+  'CREATE INDEX apart_v ON apart (v)',
+  'CREATE INDEX apart_key ON ONLY apart (id, at)',
+  'CREATE INDEX apart_0_at ON apart_0 (id, at); ALTER INDEX apart_key ATTACH PARTITION apart_0_at',
+  'ALTER TABLE msg ATTACH PARTITION apart FOR VALUES FROM (20) TO (30)',
   'SELECT 1',
 ]
 
@@ -107,5 +122,11 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     await backup.source.query(SEEN)
     await backup.durable()
     await comparePoints(backup, [SETUP, ...UNSEEN, SEEN].join('; '), BEHIND)
+  })
+
+  test('an index that was there hangs on the one that its parent got', { timeout: 300_000 }, async () => {
+    await using backup = await Backup.start({ version, setup: `${SETUP}; ${ATTACHED}` })
+    await backup.durable()
+    await comparePoints(backup, `${SETUP}; ${ATTACHED}`, ATTACHING)
   })
 })

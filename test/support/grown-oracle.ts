@@ -195,7 +195,7 @@ function told(report: RestoreReport): (entry: string) => boolean {
         (one.schema === schema || one.schema === '' || schema === '-') &&
         words.includes(one.name) &&
         // The entry of an index does not name its table, and there is one index of a name in a schema.
-        (one.table === undefined || words.includes(one.table) || type === 'INDEX'),
+        (one.table === undefined || words.includes(one.table) || /^INDEX( ATTACH)?$/.test(type)),
     )
   }
 }

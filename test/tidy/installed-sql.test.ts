@@ -55,6 +55,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   18: 'ad2e5afa837be829f2ab2e3d2f049dd1b6a570242104e2c8a330e4ad0d914784',
   19: '822b898a2a013ad4f873a54a275f38c3e79a9e47ed4e99684d927e10cb9819ea',
   20: 'bac6c83c25748b4b0c3988ace4c98d0dbd3c2573586050664c8838c5650c7d31',
+  21: 'bc5707c20c511826f6c4f1a83196822e34e65901deb169748ce1a8775c16922b',
 }
 
 test('what is installed is what its version says', async () => {

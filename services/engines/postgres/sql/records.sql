@@ -278,7 +278,8 @@ BEGIN
   SELECT array_agg(DISTINCT u.oid) INTO reached FROM (
     SELECT a.attrelid AS oid FROM pg_catalog.pg_attribute a WHERE a.attrelid = ANY (family) AND a.attnum > 0 AND age(a.xmin) <= age(own)
     UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.conrelid = ANY (family) AND age(k.xmin) <= age(own)
-    UNION ALL SELECT x.indrelid FROM pg_catalog.pg_index x WHERE x.indrelid = ANY (family) AND age(x.xmin) <= age(own)
+    -- One that was there and hangs on the parent's from now on is written in pg_class alone.
+    UNION ALL SELECT x.indrelid FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class xc ON xc.oid = x.indexrelid WHERE x.indrelid = ANY (family) AND (age(x.xmin) <= age(own) OR age(xc.xmin) <= age(own))
     UNION ALL SELECT g.tgrelid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = ANY (family) AND age(g.xmin) <= age(own)
     -- One that nothing but its place changed for.
     UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = wanted AND attached AND age(i.xmin) <= age(own)) u;
@@ -338,10 +339,11 @@ BEGIN
                 'parentIndex', CASE WHEN k.contype IN ('p', 'u') THEN tidemark.parent_index(k.conindid) END))
               FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n' AND (made.renamed OR age(k.xmin) <= age(own))),
            'indexes', (SELECT json_agg(json_build_object('schema', xn.nspname, 'name', xc.relname, 'definition', pg_catalog.pg_get_indexdef(x.indexrelid), 'clustered', x.indisclustered, 'identity', x.indisreplident,
+                'statistics', CASE WHEN x.indexprs IS NOT NULL THEN (SELECT json_agg(json_build_object('column', a.attnum, 'target', a.attstattarget) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.indexrelid AND a.attstattarget >= 0) END,
                 'parentIndex', CASE WHEN pi.relname IS NOT NULL THEN format('%I.%I', pin.nspname, pi.relname) END))
               FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class xc ON xc.oid = x.indexrelid JOIN pg_catalog.pg_namespace xn ON xn.oid = xc.relnamespace
               LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = x.indexrelid LEFT JOIN pg_catalog.pg_class pi ON pi.oid = i.inhparent LEFT JOIN pg_catalog.pg_namespace pin ON pin.oid = pi.relnamespace
-             WHERE x.indrelid = c.oid AND x.indisvalid AND (made.renamed OR age(x.xmin) <= age(own))
+             WHERE x.indrelid = c.oid AND x.indisvalid AND (made.renamed OR age(x.xmin) <= age(own) OR age(xc.xmin) <= age(own))
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x'))))::text,
          made.shape
     FROM (SELECT a.attrelid AS id, string_agg(concat_ws(':', a.attnum, a.atttypid, a.atttypmod, a.attgenerated, CASE WHEN NOT a.attisdropped THEN left(md5(a.attname), 8) ELSE '' END, a.xmin), ',') AS columns,
