@@ -13,6 +13,7 @@ import { unlessSealedForOthers } from '../../history/sealed-for-others.ts'
 import { type CountedTable, countsAt, schemaChangesAt } from '../../history/transaction-text.ts'
 import { planRestore, type RestorePlan } from '../../rebuild/plan.ts'
 import { refuseDamaged } from '../../rebuild/damaged-plan.ts'
+import { uncompared } from '../../rebuild/uncompared.ts'
 import { Rebuild, type RebuildEvents, type RebuildReport } from '../../rebuild/rebuild.ts'
 import { attestationAt } from '../../rebuild/attest.ts'
 import type { Repository } from '../../repository/repository.ts'
@@ -78,6 +79,8 @@ export interface PlanReport {
   readonly keys: readonly string[]
   readonly excluded: readonly string[]
   readonly notes: readonly string[]
+  /** What nobody knows yet of a point that is so new; null where there is nothing of it. */
+  readonly uncompared: string | null
 }
 
 export interface RestoreReport {
@@ -323,5 +326,6 @@ async function planReport(repository: Repository, plan: RestorePlan): Promise<Om
     keys: plan.keys,
     excluded: plan.excluded,
     notes: plan.schema.notes,
+    uncompared: uncompared(repository.catalog, plan.point, plan.excluded) ?? null,
   }
 }

@@ -33,6 +33,7 @@ export function planLines(plan: PlanReport): string[] {
   ]
   for (const name of plan.excluded) lines.push(`left out  ${name}`)
   for (const note of plan.notes) lines.push(`note      ${note}`)
+  if (plan.uncompared !== null) lines.push(`not yet   ${plan.uncompared}`)
   return lines
 }
 
