@@ -291,7 +291,7 @@ export class Compactor {
   }
 
   /** Idle: says that nothing is missing up to `at`, so that the source may drop what it keeps. */
-  async #heartbeat({ at, timeline, asOf }: ControlRecord & { kind: 'heartbeat' }): Promise<void> {
+  async #heartbeat({ at, resume, timeline, asOf }: ControlRecord & { kind: 'heartbeat' }): Promise<void> {
     const { repository, generation, term, log, events } = this.#options
     if (!this.#cut.isEmpty || this.#staged.length > 0 || this.#inLarge) return
     await this.#standing()
@@ -304,6 +304,7 @@ export class Compactor {
       term,
       timeline: timeline ?? this.#generation.timeline,
       end: positionText(at),
+      ...(resume === undefined ? {} : { resume }),
       ...(asOf === undefined ? {} : { asOf }),
     }
     await this.#store.retrying(() => repository.append(body))

@@ -59,6 +59,7 @@ export class CutStore {
       from: positionText(cut.from),
       to: positionText(last.position),
       end: positionText(last.end),
+      ...(cut.resume === undefined ? {} : { resume: cut.resume }),
       transactions: String(cut.transactions.length),
       changes: String(cut.changes),
       rawBytes: String(cut.rawBytes),

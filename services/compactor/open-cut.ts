@@ -35,6 +35,8 @@ export class OpenCut {
   rawBytes = 0
   changes = 0
   timeline = 1
+  /** Of its last transaction. */
+  resume: string | undefined
   /** Where the log has its first and its last part. */
   firstPlace: LogPlace | undefined
   place: LogPlace | undefined
@@ -92,6 +94,7 @@ export class OpenCut {
       else for (let i = 0; i < 4; i++) held[i + 1]! += rows[i]!
     }
     if (part.end === undefined) return
+    this.resume = part.resume
     this.transactions.push({
       position: part.head.position,
       end: part.end,

@@ -53,6 +53,8 @@ export interface TransactionPart {
   readonly counts: readonly ChangeCount[]
   /** Set in the last part: where it ends, which may be acknowledged once the transaction is durable. */
   readonly end: Position | undefined
+  /** In the last part: the engine's own words for `end`, where it needs them to go on from there. */
+  readonly resume?: string | undefined
   /** In the last part: the transaction's DDL records (they are among the changes too). */
   readonly ddl: readonly RawDdlRecord[]
   /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
@@ -119,6 +121,8 @@ export type ControlRecord =
   | {
       readonly kind: 'heartbeat'
       readonly at: Position
+      /** As of a transaction. */
+      readonly resume?: string | undefined
       readonly timeline?: number
       /** Instant by the source's clock: every commit that it stamped up to then lies below `at`. */
       readonly asOf?: string

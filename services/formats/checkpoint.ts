@@ -6,13 +6,28 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, damagedObject, hash, instant, position, oid, storedObject } from './entry-fields.ts'
-import { entryBody, type EntryBody, hashBytes, logPlace, type NumberedEntry } from './ledger-entry.ts'
+import {
+  count,
+  damagedObject,
+  hash,
+  instant,
+  logPlace,
+  oid,
+  position,
+  resume,
+  storedObject,
+} from './entry-fields.ts'
+import { inFormat2 } from './format-1.ts'
+import { entryBody, type EntryBody, hashBytes, type NumberedEntry } from './ledger-entry.ts'
 
 /** Of the kinds that stand in pages: those that a running backup writes without end. */
 export type PagedEntry = NumberedEntry<'segments'> | NumberedEntry<'sequences'>
 
-const numbered = z.object({ number: count, writtenAt: instant, body: entryBody })
+const numbered = z.object({
+  number: count,
+  writtenAt: instant,
+  body: z.preprocess(inFormat2, entryBody),
+})
 
 /** Sums of a page's segments entries, so that most questions need no page. */
 const pageSummary = z.object({
@@ -37,6 +52,8 @@ const pageSummary = z.object({
 const checkpointRoot = z.object({
   version: z.literal(1),
   stream: z.uuid(),
+  /** Absent in those of format 1. */
+  format: z.literal(2).exactOptional(),
   /** Number and chain hash of the entry before the checkpoint entry. */
   number: count,
   hash,
@@ -51,6 +68,7 @@ const checkpointRoot = z.object({
       to: position,
       end: position,
       checked: position,
+      resume,
       log: logPlace,
       lastWrittenAt: instant,
       /** Absent in older checkpoints. */

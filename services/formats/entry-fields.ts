@@ -32,3 +32,16 @@ export const damagedObject = z.object({
 
 export type StoredObject = z.infer<typeof storedObject>
 export type DamagedObject = z.infer<typeof damagedObject>
+
+/** Where the change log has what comes next; null where the log keeps nothing. */
+export const loggedPlace = z.object({
+  log: z.string(),
+  from: count,
+  at: count,
+  /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'),
+  /** What lay at `at`. */ unit: z.string().default(''),
+  /** From here on units have the stream's id. */ idsFrom: count.optional(),
+})
+export const logPlace = loggedPlace.nullable()
+/** What the engine said beside a position that its stream may go on from: a text of its own. */
+export const resume = z.string().exactOptional()

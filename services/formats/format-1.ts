@@ -32,3 +32,19 @@ export function typeOfFormat1({ pgType = 0, pgTypmod = -1 }: Format1Column): Col
     modifier: pgTypmod === -1 ? '' : String(pgTypmod),
   }
 }
+
+/**
+ * A ledger entry's body as format 2 has it; whatever is no body of format 1 is given back as it is. Format 1 had in a generation
+ * what names PostgreSQL's stream, side by side with what every engine has.
+ */
+export function inFormat2(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || !('kind' in body)) return body
+  if (body.kind !== 'generation' || 'engine' in body) return body
+  const { systemId, databaseOid, slot, publication, nextXid, ...rest } = body as Record<string, unknown>
+  return {
+    ...rest,
+    engine: 'postgres',
+    origin: { systemId, databaseOid, slot, publication },
+    firstTransaction: nextXid,
+  }
+}

@@ -8,22 +8,13 @@ import { createHash } from 'node:crypto'
 import canonicalizeModule from 'canonicalize'
 import { z } from 'zod'
 import { TidemarkError } from '../core/errors.ts'
-import { count, damagedObject, hash, instant, oid } from './entry-fields.ts'
+import { count, damagedObject, hash, instant, loggedPlace, logPlace, oid, resume } from './entry-fields.ts'
+import { inFormat2 } from './format-1.ts'
 import { ofResealedKey, position, storedObject } from './entry-fields.ts'
 import { openSignedLine, type Signer, type SignerKeys, signLine } from './signed-line.ts'
 
 const canonicalize = canonicalizeModule as unknown as (value: unknown) => string | undefined
 
-/** Where the change log has what comes next; null where the log keeps nothing. */
-const loggedPlace = z.object({
-  log: z.string(),
-  from: count,
-  at: count,
-  /** Units of writers with a lower term are passed over: the log began anew. */ since: count.default('0'),
-  /** What lay at `at`. */ unit: z.string().default(''),
-  /** From here on units have the stream's id. */ idsFrom: count.optional(),
-})
-export const logPlace = loggedPlace.nullable()
 /** An object and the epoch key that it is sealed under. */
 export const sealedObject = storedObject.extend({ key: z.string() })
 /** With changes; `bytes` of a table: before compression, of all its blocks. */
@@ -64,21 +55,28 @@ export const entryBody = z.discriminatedUnion('kind', [
     stream: z.uuid(),
     signers: z.array(signer),
     recipients: z.array(z.string()),
+    /** Absent in backups that began with format 1. */
+    format: z.literal(2).exactOptional(),
   }),
+  /**
+   * From here on there may be what only this format has. Written before the first of it, so that a program that knows less stops
+   * here, with LEDGER_UNKNOWN, before it takes anything for something else.
+   */
+  z.object({ kind: z.literal('format'), format: z.literal(2) }),
   z.object({
     kind: z.literal('generation'),
     generation: z.int().positive(),
-    systemId: z.string(),
-    databaseOid: oid,
+    engine: z.string(),
+    /** What only the engine understands: which database it is, and what names its stream. */
+    origin: z.record(z.string(), z.union([z.string(), z.number()])),
     database: z.string(),
     encoding: z.string(),
     serverVersion: z.int(),
     timeline: z.int(),
-    slot: z.string(),
-    publication: z.string(),
     consistentPoint: position,
-    /** The first transaction id that was not yet given out when the slot was made. */
-    nextXid: count,
+    resume,
+    /** The first transaction id that was not yet given out at the consistent point. */
+    firstTransaction: z.string(),
     reason: z.string(),
   }),
   z.object({ kind: z.literal('claim'), lane: z.int(), term: z.int().positive(), writer: z.uuid() }),
@@ -121,10 +119,11 @@ export const entryBody = z.discriminatedUnion('kind', [
     timeline: z.int(),
     /** Exclusive: the `to` of the entry before. */
     from: position,
-    /** Commit LSN of the last whole transaction. */
+    /** Of the last whole transaction. */
     to: position,
-    /** End LSN of the last transaction: may be acknowledged once this entry is durable. */
+    /** Where the last transaction ends: may be acknowledged once this entry is durable. */
     end: position,
+    resume,
     transactions: count,
     changes: count,
     rawBytes: count,
@@ -154,6 +153,7 @@ export const entryBody = z.discriminatedUnion('kind', [
     term: z.int(),
     timeline: z.int(),
     end: position,
+    resume,
     /** By the source's clock: every commit that it stamped up to then lies below `end`. */
     asOf: instant.exactOptional(),
   }),
@@ -394,7 +394,7 @@ export function decodeEntry(
     hash: hashBytes(file),
     bytes: file.length,
   }
-  const body = entryBody.safeParse((json as { body: unknown }).body)
+  const body = entryBody.safeParse(inFormat2((json as { body: unknown }).body))
   if (body.success) return { ...common, body: body.data }
   if (framed.data.ignorable) return { ...common, body: undefined }
   throw new TidemarkError(

@@ -146,3 +146,8 @@ export function parseInstant(text: string): bigint {
   const [whole = '', fraction = ''] = text.replace(/Z$/, '').split('.')
   return BigInt(Date.parse(`${whole}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0') || '0')
 }
+
+/** The later of two such instants. */
+export function laterInstant(a: string | undefined, b: string): string {
+  return a !== undefined && parseInstant(a) > parseInstant(b) ? a : b
+}

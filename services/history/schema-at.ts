@@ -78,7 +78,7 @@ export async function schemaAt(
   histories: ReadonlyMap<number, TableHistory>,
   position: Position,
 ): Promise<SchemaAtPoint> {
-  const atPoint = schemas.readings(records, position, generation.facts.nextXid)
+  const atPoint = schemas.readings(records, position, generation.facts.firstTransaction)
   const readings = new SchemaReadings(repository, generation)
   let chosen: SchemaFacts | undefined
   let oldest: SchemaFacts | undefined

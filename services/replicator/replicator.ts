@@ -2,6 +2,7 @@
  * The replicator: source to change log, in order, and beside the rows what only the source knows: the schema after each
  * DDL, samples of sequences, gaps. Acknowledges the source with what the log says is durable, and nothing else.
  */
+import type { StreamPoint } from '../core/ports/source.ts'
 import type { Clock, Randomness } from '../core/clock.ts'
 import { asTidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -31,7 +32,7 @@ export interface ReplicatorOptions {
   readonly source: Source
   readonly records: RecordWords
   readonly log: ChangeLog
-  readonly from: Position
+  readonly from: StreamPoint
   /** What the store holds. */
   readonly durable: Position
   /** Up to here every schema change is known to have its record. */
@@ -54,7 +55,7 @@ export class Replicator {
   readonly #options: ReplicatorOptions
   readonly #watch: DdlWatch
   readonly #sequences: SequenceWatch
-  #received: Position
+  #received: StreamPoint
   /** The newest sample of sequences that was recorded; undefined before the first: what an earlier process received last may have none. */
   #sampled: { readonly at: Position; readonly checked: boolean } | undefined
   /** Up to here the catalog agreed with the DDL records, as far as the stream has told. */
@@ -85,7 +86,7 @@ export class Replicator {
 
   /** End of the last transaction that came whole. */
   get received(): Position {
-    return this.#received
+    return this.#received.position
   }
 
   /** Ends by the signal or with the first failure; the log is not ended by it (its owner decides). */
@@ -100,7 +101,7 @@ export class Replicator {
     sampling.catch((error: unknown) => this.#fail(error, stop))
     try {
       // What a crash left unread is read now: nothing else may tell of it any more.
-      this.#schema.want(laterPosition(log.complete, this.#options.durable))
+      this.#schema.want(laterPosition(log.complete.position, this.#options.durable))
       reading = this.#schema.run(inner)
       reading.catch((error: unknown) => this.#fail(error, stop))
       for await (const item of source.stream(from, inner)) {
@@ -163,8 +164,8 @@ export class Replicator {
   }
 
   #committed(part: TransactionPart): void {
-    this.#received = part.end!
-    this.#moments.reach(this.#received)
+    this.#received = { position: part.end!, resume: part.resume }
+    this.#moments.reach(part.end!)
     if (part.ddl.length > 0) this.#schema.want(part.head.position)
   }
 
@@ -182,7 +183,7 @@ export class Replicator {
     for (;;) {
       await clock.sleep(pause, signal)
       const asked = clock.elapsed()
-      const at = this.#received
+      const at = this.#received.position
       this.#moments.see(await this.#options.source.moment())
       await this.#tend(signal)
       // Never for long, however slow the source is: the application's UPDATE may be failing meanwhile.
@@ -244,8 +245,9 @@ export class Replicator {
         scope: { kind: 'table', oid, schema, name },
       }
       await log.append({ kind: 'gap', gap }, signal)
+      const { position, resume } = this.#received
       // No transaction may follow for long: all that was received is in front of this, and nothing is left to wait for.
-      await log.append({ kind: 'heartbeat', at: this.#received }, signal)
+      await log.append({ kind: 'heartbeat', at: position, resume }, signal)
       events.onGap(gap)
     }
   }

@@ -3,10 +3,10 @@
  * Pure: entry in, state changed; refuses sequences that cannot be (a segment that does not continue the one before).
  */
 import { must, TidemarkError } from '../core/errors.ts'
-import { comparePositions, laterPosition, parsePosition } from '../core/position.ts'
+import { laterPosition, parsePosition } from '../core/position.ts'
 import { type CheckpointRoot, type StoredEntry, storedEntry } from '../formats/checkpoint.ts'
 import type { EntryBody, EntryKind, EntryOf, NumberedEntry } from '../formats/ledger-entry.ts'
-import { parseInstant } from '../formats/temporal.ts'
+import { laterInstant } from '../formats/temporal.ts'
 import { judge } from './admission.ts'
 import { KnownDamage } from './known-damage.ts'
 import type { CatalogEntry, Retirement } from './catalog-entry.ts'
@@ -40,6 +40,8 @@ const KEPT: ReadonlySet<EntryKind> = new Set([
 
 export class Catalog {
   stream = ''
+  /** What may be written of it. */
+  format: 1 | 2 = 1
   readonly #generations: Generation[] = []
   /** Those that were not undone, the oldest first. */
   readonly retirements: Retirement[] = []
@@ -72,6 +74,7 @@ export class Catalog {
   static restored(root: CheckpointRoot, readPage: ReadPage): Catalog {
     const catalog = new Catalog(readPage)
     catalog.stream = root.stream
+    catalog.format = root.format ?? 1
     for (const { number, writtenAt, body } of root.entries)
       catalog.apply({ number: BigInt(number), writtenAt, body })
     if (root.damage !== undefined) catalog.damage.resume(root.damage)
@@ -107,6 +110,7 @@ export class Catalog {
     return {
       version: 1,
       stream: this.stream,
+      ...(this.format === 1 ? {} : { format: this.format }),
       number: number.toString(),
       hash,
       claims: [...this.claims].map(([lane, claim]) => ({ lane, ...claim })).sort((a, b) => a.lane - b.lane),
@@ -188,6 +192,10 @@ export class Catalog {
     switch (body.kind) {
       case 'genesis':
         this.stream = body.stream
+        this.format = body.format ?? 1
+        break
+      case 'format':
+        this.format = body.format
         break
       case 'generation':
         this.#generations.push(
@@ -218,8 +226,7 @@ export class Catalog {
         break
       case 'heartbeat': {
         const generation = this.#of(body.generation)
-        const end = parsePosition(body.end)
-        if (comparePositions(end, generation.end) > 0) generation.end = end
+        generation.reach(parsePosition(body.end), body.resume)
         generation.timeline = Math.max(generation.timeline, body.timeline)
         generation.lastWrittenAt = entry.writtenAt
         if (body.asOf !== undefined) generation.asOf = laterInstant(generation.asOf, body.asOf)
@@ -349,8 +356,7 @@ export class Catalog {
     generation.lastSigner = signer
     generation.segments.push(entry)
     generation.to = to
-    const end = parsePosition(entry.body.end)
-    if (comparePositions(end, generation.end) > 0) generation.end = end
+    generation.reach(parsePosition(entry.body.end), entry.body.resume)
     generation.timeline = Math.max(generation.timeline, entry.body.timeline)
     generation.lastWrittenAt = entry.writtenAt
     generation.lastCommittedAt = entry.body.lastCommittedAt
@@ -398,8 +404,4 @@ export class Catalog {
       'a generation',
     )
   }
-}
-
-function laterInstant(a: string | undefined, b: string): string {
-  return a !== undefined && parseInstant(a) > parseInstant(b) ? a : b
 }

@@ -6,6 +6,7 @@ import {
   positionAfter,
   positionText,
 } from '../core/position.ts'
+import type { StreamPoint } from '../core/ports/source.ts'
 import { type CheckpointRoot, storedEntry } from '../formats/checkpoint.ts'
 import type { StoredObject } from '../formats/entry-fields.ts'
 import type { EntryOf, NumberedEntry, SealedRef } from '../formats/ledger-entry.ts'
@@ -50,6 +51,8 @@ export class Generation {
   to: Position
   /** What may be acknowledged, heartbeats included. */
   end: Position
+  /** The engine's own words for `end`, where it needs them. */
+  resumeAt: string | undefined
   /** Of the newest entry that names one: where `end` lies. */
   timeline: number
   /** Up to here the source's catalog agreed with its DDL records. */
@@ -70,6 +73,7 @@ export class Generation {
     this.facts = facts
     this.to = parsePosition(facts.consistentPoint)
     this.end = this.to
+    this.resumeAt = facts.resume
     this.checked = this.to
     this.timeline = facts.timeline
     this.lastWrittenAt = writtenAt
@@ -81,6 +85,18 @@ export class Generation {
 
   get consistentPoint(): Position {
     return parsePosition(this.facts.consistentPoint)
+  }
+
+  /** Where its stream goes on. */
+  get endPoint(): StreamPoint {
+    return { position: this.end, resume: this.resumeAt }
+  }
+
+  /** Nothing is missing up to there. */
+  reach(end: Position, resume: string | undefined): void {
+    if (comparePositions(end, this.end) <= 0) return
+    this.end = end
+    this.resumeAt = resume
   }
 
   /** Finished ones, the oldest first; none that begins before the floor. */
@@ -178,6 +194,7 @@ export class Generation {
       to: positionText(this.to),
       end: positionText(this.end),
       checked: positionText(this.checked),
+      ...(this.resumeAt === undefined ? {} : { resume: this.resumeAt }),
       log: this.log,
       lastWrittenAt: this.lastWrittenAt,
       timeline: this.timeline,
@@ -194,6 +211,7 @@ export class Generation {
     this.to = parsePosition(stored.to)
     this.end = parsePosition(stored.end)
     this.checked = parsePosition(stored.checked)
+    this.resumeAt = stored.resume
     this.log = stored.log
     this.lastWrittenAt = stored.lastWrittenAt
     this.asOf = stored.asOf

@@ -120,6 +120,7 @@ export class Repository {
   /** Takes a lane: from here on every older writer of it is fenced. */
   async claim(lane: number): Promise<number> {
     await this.ledger.refresh()
+    if (this.catalog.format === 1) await this.ledger.append({ kind: 'format', format: 2 }, this.signer)
     const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1
     const writer = this.randomness.uuid()
     this.#claimedAt = (await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)).number

@@ -10,7 +10,7 @@ const generation = repository.catalog.generation!
 const source = openSource(
   {
     path: '',
-    source: { url, slot: '', publication: '' },
+    source: { url, names: { slot: '', publication: '' } },
     storeUrl,
     keys,
     roll: { ageMs: 5000, segmentBytes: 0 },

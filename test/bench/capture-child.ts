@@ -14,7 +14,7 @@ const generation = repository.catalog.generation!
 const source = openSource(
   {
     path: '',
-    source: { url, slot: '', publication: '' },
+    source: { url, names: { slot: '', publication: '' } },
     storeUrl,
     keys,
     roll: { ageMs: 5000, segmentBytes: 0 },
@@ -50,7 +50,7 @@ const replicator = new Replicator({
   records: postgresDialect.records,
   source,
   log,
-  from: generation.end,
+  from: generation.endPoint,
   durable: generation.end,
   checked: generation.end,
   sampleMs: 60_000,

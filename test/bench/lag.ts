@@ -40,7 +40,7 @@ async function measureLag(
   const up = new Up({
     config: {
       path: '',
-      source: { url: workplace.url, slot: 'bench', publication: 'bench' },
+      source: { url: workplace.url, names: { slot: 'bench', publication: 'bench' } },
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,
       roll: { ageMs: ROLL_MS, segmentBytes: 32 << 20 },

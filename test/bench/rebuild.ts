@@ -46,7 +46,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
   const source = openSource(
     {
       path: '',
-      source: { url: workplace.url, slot: '', publication: '' },
+      source: { url: workplace.url, names: { slot: '', publication: '' } },
       storeUrl: '',
       keys: '',
       roll: { ageMs: 0, segmentBytes: 0 },
@@ -76,7 +76,7 @@ async function drainInto(workplace: Workplace): Promise<void> {
     records: postgresDialect.records,
     source,
     log,
-    from: generation.end,
+    from: generation.endPoint,
     durable: generation.end,
     checked: generation.end,
     sampleMs: 60_000,

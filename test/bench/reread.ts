@@ -21,7 +21,7 @@ export async function benchReread(workplace: Workplace): Promise<Figure[]> {
   const up = new Up({
     config: {
       path: '',
-      source: { url: workplace.url, slot: 'bench', publication: 'bench' },
+      source: { url: workplace.url, names: { slot: 'bench', publication: 'bench' } },
       storeUrl: workplace.storeUrl,
       keys: workplace.keys,
       roll: { ageMs: 5_000, segmentBytes: 32 << 20 },

@@ -71,7 +71,7 @@ export class Workplace {
     const source = openSource(
       {
         path: '',
-        source: { url: this.url, slot: '', publication: '' },
+        source: { url: this.url, names: { slot: '', publication: '' } },
         storeUrl: '',
         keys: '',
         roll: { ageMs: 0, segmentBytes: 0 },
@@ -139,16 +139,14 @@ export class Workplace {
     await repository.append({
       kind: 'generation',
       generation: 1,
-      systemId: identity.systemId,
-      databaseOid: identity.databaseOid,
+      engine: identity.engine,
+      origin: { ...identity.origin, slot, publication: NAME },
       database: identity.database,
       encoding: identity.encoding,
       serverVersion: identity.serverVersion,
       timeline: identity.timeline,
-      slot,
-      publication: NAME,
       consistentPoint: this.#consistentPoint,
-      nextXid: '1',
+      firstTransaction: '1',
       reason: 'bench',
     })
     return { storeUrl, keys, repository }

@@ -1,4 +1,5 @@
 /** The ChangeLog contract, run by every adapter. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { describe, expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
@@ -17,7 +18,7 @@ async function items(count: number): Promise<LogItem[]> {
     source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(200)] }])
   const stop = new AbortController()
   const out: LogItem[] = []
-  for await (const item of source.stream(ORIGIN, stop.signal)) {
+  for await (const item of source.stream(startAt(ORIGIN), stop.signal)) {
     out.push(item)
     if (out.length === count) return out
   }

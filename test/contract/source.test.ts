@@ -1,4 +1,5 @@
 /** The Source contract, run by every adapter. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { describe, expect, test } from 'vitest'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { openSource } from '../../services/app/wiring/compose.ts'
@@ -63,7 +64,7 @@ async function read(
   const items: LogItem[] = []
   const timer = setTimeout(() => stop.abort(new Error('nothing came')), 20_000)
   try {
-    for await (const item of source.stream(from, stop.signal)) {
+    for await (const item of source.stream(startAt(from), stop.signal)) {
       items.push(item)
       if (wanted(items)) break
     }
@@ -117,9 +118,9 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
       return true
     })
     const deadline = performance.now() + 60_000
-    while (comparePositions((await source.slot())!.confirmed, ends[0]!) < 0 && performance.now() < deadline)
+    while (comparePositions((await source.held())!.confirmed, ends[0]!) < 0 && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 20))
-    expect((await source.slot())!.confirmed).toBe(ends[0])
+    expect((await source.held())!.confirmed).toBe(ends[0])
     await source.close()
   })
 
@@ -131,7 +132,7 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const items = await read(first, bench.from, (got) => whole(got).length === 2)
     await first.close()
     const source = bench.open()
-    const before = (await source.slot())!.confirmed
+    const before = (await source.held())!.confirmed
     await bench.insert([3])
     // The server answers a heartbeat behind our own status.
     const asking = setInterval(() => source.wantHeartbeat(), 20)
@@ -143,7 +144,7 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     clearInterval(asking)
     await source.close()
     const again = bench.open()
-    expect((await again.slot())!.confirmed).toBe(before)
+    expect((await again.held())!.confirmed).toBe(before)
     expect(rows(await read(again, bench.from, (got) => whole(got).length === 3))).toBe(3)
     await again.close()
   })
@@ -219,7 +220,8 @@ describe.each(Object.keys(BENCHES))('%s', (kind) => {
     const source = bench.open()
     const stop = new AbortController()
     const reading = (async () => {
-      for await (const item of source.stream(bench.from, stop.signal)) expect(item.kind).not.toBe('gap')
+      for await (const item of source.stream(startAt(bench.from), stop.signal))
+        expect(item.kind).not.toBe('gap')
     })()
     reading.catch(() => undefined)
     setTimeout(() => stop.abort(new DOMException('stop', 'AbortError')), 100)

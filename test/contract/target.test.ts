@@ -26,7 +26,11 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
           open: () =>
             openPostgresTarget({
               url,
-              source: { systemId: 'another', databaseOid: 1, encoding: 'UTF8', serverVersion: 180000 },
+              source: {
+                origin: { systemId: 'another', databaseOid: 1 },
+                encoding: 'UTF8',
+                serverVersion: 180000,
+              },
             }),
           [Symbol.asyncDispose]: () => backup[Symbol.asyncDispose](),
         }

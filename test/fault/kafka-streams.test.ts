@@ -252,7 +252,7 @@ describe.skipIf(NO_KAFKA !== undefined)('Kafka', () => {
     const items: LogItem[] = []
     const source = openSource({ ...backup.config, kafka }, generation)
     try {
-      for await (const item of source.stream(generation.end, AbortSignal.timeout(120_000))) {
+      for await (const item of source.stream(generation.endPoint, AbortSignal.timeout(120_000))) {
         if (item.kind === 'changes') items.push(item)
         if (items.length === 10) break
       }

@@ -45,7 +45,11 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     const goesOn = step.startsWith('run')
     await using backup = await Backup.prepare({ version })
     const url = await backup.emptyDatabase()
-    const source = { systemId: 'another', databaseOid: 1, encoding: 'UTF8', serverVersion: 180000 }
+    const source = {
+      origin: { systemId: 'another', databaseOid: 1 },
+      encoding: 'UTF8',
+      serverVersion: 180000,
+    }
     const open = (): Target => openPostgresTarget({ url, source })
     const target = open()
     await target.begin('a')

@@ -88,7 +88,7 @@ test('who has the slot is named, and keys that no row can have are refused', asy
     setup: 'CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)',
   })
   const source = openSource(backup.config, backup.repository.catalog.generation!)
-  const taken = await source.slotTaken()
+  const taken = await source.taken()
   await source.close()
   const { rows } = await backup.source.query<{ pid: number }>(
     'SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = $1',

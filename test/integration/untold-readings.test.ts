@@ -34,14 +34,13 @@ function sourceOf(backup: Backup): PostgresSource {
   return new PostgresSource(
     {
       url: backup.sourceUrl,
-      slot: backup.slot,
-      publication: backup.slot,
+      names: { slot: backup.slot, publication: backup.slot },
       clock: systemClock,
       randomness: systemRandomness,
       largestRow: 1 << 20,
     },
     // Nothing is streamed.
-    { systemId: '', databaseOid: 0, timeline: 0 } as ExpectedSource,
+    { origin: {}, timeline: 0 } as unknown as ExpectedSource,
   )
 }
 

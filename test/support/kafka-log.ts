@@ -1,4 +1,5 @@
 /** A change log on a real Kafka without the jobs around it. */
+import { startAt } from '../../services/core/ports/source.ts'
 import {
   KafkaChangeLog,
   type KafkaLogOptions,
@@ -57,7 +58,7 @@ export async function items(count: number): Promise<LogItem[]> {
   for (let id = 0; id < count; id++)
     source.commit([{ kind: 'insert', table: 't', id, values: ['x'.repeat(50)] }])
   const out: LogItem[] = []
-  for await (const item of source.stream(ORIGIN, signal)) {
+  for await (const item of source.stream(startAt(ORIGIN), signal)) {
     out.push(item)
     if (out.length === count) return out
   }

@@ -92,16 +92,14 @@ export function segmentsAfter({ to }: Generation): EntryOf<'segments'> {
 export const GENERATION: EntryOf<'generation'> = {
   kind: 'generation',
   generation: 1,
-  systemId: '1',
-  databaseOid: 1,
+  engine: 'postgres',
+  origin: { systemId: '1', databaseOid: 1, slot: 'memory', publication: 'memory' },
   database: 'memory',
   encoding: 'UTF8',
   serverVersion: 180000,
   timeline: 1,
-  slot: 'memory',
-  publication: 'memory',
   consistentPoint: '0/100',
-  nextXid: '1',
+  firstTransaction: '1',
   reason: 'test',
 }
 

@@ -99,7 +99,7 @@ export class World {
     const genesis = await createLedger(
       primary,
       clock,
-      { kind: 'genesis', stream, signers, recipients: [] },
+      { kind: 'genesis', stream, signers, recipients: [], format: 2 },
       signer,
     )
     const world = new World(options, { ...trust, genesis }, clock, randomness)

@@ -1,4 +1,5 @@
 /** A process that writes or compacts a change log in memory: the loop of `up`, without what it does beside the log. */
+import { laterPoint } from '../../services/core/ports/source.ts'
 import { KafkaChangeLog } from '../../services/adapters/kafka/change-log/kafka-change-log.ts'
 import type { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import { compactTogether } from '../../services/app/daemon/compact-together.ts'
@@ -200,13 +201,13 @@ export class LogProcess {
     this.stage = 'opening the log'
     const log = await this.#openLog(repository, generation, config)
     if (trustsLog)
-      await check(laterPosition(generation.end, log.complete)).catch(async (error: unknown) => {
+      await check(laterPosition(generation.end, log.complete.position)).catch(async (error: unknown) => {
         await log.close()
         throw error
       })
     this.doing = () =>
       `term ${term}: ${log.waitingUnits} units wait, accepted ${positionText(log.accepted)}, durable ${positionText(log.durable)}`
-    this.stage = `streaming from ${positionText(laterPosition(generation.end, log.complete))}`
+    this.stage = `streaming from ${positionText(laterPosition(generation.end, log.complete.position))}`
     const number = generation.facts.generation
     const stop = new AbortController()
     const hard = AbortSignal.any([this.#hard.signal, stop.signal])
@@ -221,7 +222,7 @@ export class LogProcess {
       records: postgresDialect.records,
       source,
       log,
-      from: laterPosition(generation.end, log.complete),
+      from: laterPoint(generation.endPoint, log.complete),
       durable: generation.end,
       checked: generation.checked,
       sampleMs: HOUR_MS,

@@ -165,16 +165,14 @@ export class LoggedBackup implements ProcessHome {
     await repository.append({
       kind: 'generation',
       generation: (old?.facts.generation ?? 0) + 1,
-      systemId: '1',
-      databaseOid: 1,
+      engine: 'postgres',
+      origin: { systemId: '1', databaseOid: 1, slot: 'memory', publication: 'memory' },
       database: 'memory',
       encoding: 'UTF8',
       serverVersion: 180000,
       timeline: 1,
-      slot: 'memory',
-      publication: 'memory',
       consistentPoint: positionText(await this.source.head()),
-      nextXid: '1',
+      firstTransaction: '1',
       reason,
     })
   }

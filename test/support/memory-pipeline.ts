@@ -20,6 +20,8 @@ import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
+import { Format1Source, generationInFormat1 } from './format-1.ts'
+import { GENERATION } from './ledger-bench.ts'
 import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
 
 export class MemoryPipeline {
@@ -32,11 +34,11 @@ export class MemoryPipeline {
   #running: Promise<unknown> = Promise.resolve()
 
   private constructor(
-    tables: readonly MemoryTable[],
+    source: MemorySource,
     store: MemoryStore,
     open: (store: MemoryStore) => Promise<Repository>,
   ) {
-    this.source = new MemorySource(tables)
+    this.source = source
     this.store = store
     this.#open = () => open(this.store)
   }
@@ -47,7 +49,13 @@ export class MemoryPipeline {
       store = new MemoryStore(),
       keys = systemRandomness,
       onTrust,
-    }: { store?: MemoryStore; keys?: Randomness; onTrust?: (trust: TrustedSigners) => void } = {},
+      source = new MemorySource(tables),
+    }: {
+      store?: MemoryStore
+      keys?: Randomness
+      onTrust?: (trust: TrustedSigners) => void
+      source?: MemorySource
+    } = {},
   ): Promise<MemoryPipeline> {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const signer = { id: 'writer', privateKey }
@@ -61,7 +69,7 @@ export class MemoryPipeline {
     const provider = new MemoryKeys(keys)
     const stream = randomUUID()
     let genesis = ''
-    const pipeline = new MemoryPipeline(tables, store, (from) =>
+    const pipeline = new MemoryPipeline(source, store, (from) =>
       Repository.open({
         stores: Replicas.alone(from),
         trust: { stream, genesis, signers },
@@ -80,21 +88,11 @@ export class MemoryPipeline {
     onTrust?.({ stream, genesis, signers })
     pipeline.repository = await pipeline.#open()
     const head = await pipeline.source.head()
-    await pipeline.repository.append({
-      kind: 'generation',
-      generation: 1,
-      systemId: '1',
-      databaseOid: 1,
-      database: 'memory',
-      encoding: 'UTF8',
-      serverVersion: 180000,
-      timeline: 1,
-      slot: 'memory',
-      publication: 'memory',
-      consistentPoint: positionText(head),
-      nextXid: '1',
-      reason: 'test',
-    })
+    await pipeline.repository.append(
+      source instanceof Format1Source
+        ? generationInFormat1(positionText(head))
+        : { ...GENERATION, consistentPoint: positionText(head) },
+    )
     return pipeline
   }
 
@@ -102,7 +100,7 @@ export class MemoryPipeline {
   async start(segmentBytes: number, checkpointEntries?: number): Promise<void> {
     this.repository = await this.#open()
     const generation = this.repository.catalog.generation!
-    const term = await this.repository.claim(0)
+    const term = await this.#claim()
     const log = new DirectChangeLog(500)
     this.#stop = new AbortController()
     this.#drain = new AbortController()
@@ -123,7 +121,7 @@ export class MemoryPipeline {
       records: postgresDialect.records,
       source: this.source,
       log,
-      from: generation.end,
+      from: generation.endPoint,
       durable: generation.end,
       checked: generation.checked,
       sampleMs: 3_600_000,
@@ -138,6 +136,14 @@ export class MemoryPipeline {
       compactor.run(hard),
       replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end()),
     ])
+  }
+
+  /** A program of format 1 says nothing of formats. */
+  async #claim(): Promise<number> {
+    if (!(this.source instanceof Format1Source) || !this.source.isOfFormat1) return this.repository.claim(0)
+    const term = (this.repository.catalog.claims.get(0)?.term ?? 0) + 1
+    await this.repository.append({ kind: 'claim', lane: 0, term, writer: randomUUID() })
+    return term
   }
 
   async takeBase(): Promise<void> {

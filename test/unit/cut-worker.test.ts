@@ -1,4 +1,5 @@
 /** Which orders a member builds: those of the claim in the ledger, whatever else lies on the board; and what becomes of those it builds. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { expect, test } from 'vitest'
 import { CutWorker, type CutWorkerOptions } from '../../services/compactor/cut-worker.ts'
 import { type CutOrder, openAnswer } from '../../services/compactor/cut-order.ts'
@@ -67,7 +68,7 @@ async function member(
 /** The source's first transaction, and no more. */
 function firstOf(pipeline: MemoryPipeline): CutWorkerOptions['parts'] {
   return async function* (_, signal): AsyncIterable<TransactionPart> {
-    for await (const item of pipeline.source.stream(ORIGIN, signal))
+    for await (const item of pipeline.source.stream(startAt(ORIGIN), signal))
       if (item.kind === 'changes') {
         yield item
         return

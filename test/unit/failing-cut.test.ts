@@ -1,4 +1,5 @@
 /** A cut that fails ends the compactor with what it says, whatever the cuts beside it wait for; nothing of it goes on afterwards. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { Compactor } from '../../services/compactor/compactor.ts'
@@ -46,7 +47,7 @@ test.each([
   const stream = new AbortController()
   for (let id = 0; id <= cuts; id++) source.commit([{ kind: 'insert', table: 'a', id, values: ['x'] }])
   let count = 0
-  for await (const item of source.stream(ORIGIN, stream.signal)) {
+  for await (const item of source.stream(startAt(ORIGIN), stream.signal)) {
     await log.append(item, stream.signal)
     if (++count > cuts) break
   }

@@ -1,4 +1,5 @@
 /** A gap that no transaction follows: it is in the ledger all the same, in front of what would hide it. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { expect, test } from 'vitest'
 import { DirectChangeLog } from '../../services/adapters/direct/direct-change-log.ts'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
@@ -84,7 +85,7 @@ test('a table that is left out is a gap, although nothing is written any more', 
     records: postgresDialect.records,
     source: new Quiet([]),
     log,
-    from: end,
+    from: startAt(end),
     durable: end,
     checked: end,
     sampleMs: 10,

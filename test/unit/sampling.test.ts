@@ -1,4 +1,5 @@
 /** How often a replicator asks its source: sequences do not wait for a catalog that takes long to compare. */
+import { startAt } from '../../services/core/ports/source.ts'
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { Compactor } from '../../services/compactor/compactor.ts'
@@ -44,7 +45,7 @@ test('a cut keeps up to where the catalog was compared, whatever samples follow'
   const signal = new AbortController().signal
   const source = new MemorySource([{ oid: 16400, name: 't', columns: ['x'], identity: 'default' }])
   source.commit([{ kind: 'insert', table: 't', id: 1, values: ['x'] }])
-  for await (const item of source.stream(ORIGIN, signal)) {
+  for await (const item of source.stream(startAt(ORIGIN), signal)) {
     if (item.kind !== 'changes') continue
     await log.append(item, signal)
     const at = item.end!
@@ -82,7 +83,7 @@ test('sequences are sampled while the catalog rests, and what was compared is sa
     records: postgresDialect.records,
     source,
     log,
-    from: ORIGIN,
+    from: startAt(ORIGIN),
     durable: ORIGIN,
     checked: ORIGIN,
     sampleMs: 1_000,

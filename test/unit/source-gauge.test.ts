@@ -5,7 +5,7 @@ import { Supervisor } from '../../services/app/daemon/supervisor.ts'
 import { type Clock, systemRandomness } from '../../services/core/clock.ts'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { LIMITS } from '../../services/core/limits.ts'
-import type { SlotState } from '../../services/core/ports/source.ts'
+import type { HeldLog } from '../../services/core/ports/source.ts'
 import { ORIGIN, type Position, positionOf } from '../../services/core/position.ts'
 
 /** Time passes only in the waits between the questions. */
@@ -33,13 +33,12 @@ class SteppedClock implements Clock {
   }
 }
 
-const SLOT: SlotState = {
+const SLOT: HeldLog = {
   name: 's',
   confirmed: ORIGIN,
-  restart: ORIGIN,
   active: true,
-  activePid: 1,
-  walStatus: 'reserved',
+  state: 'reserved',
+  isLost: false,
   safeBytes: 5_000,
 }
 
@@ -51,7 +50,7 @@ function source(heads: readonly (Position | Promise<Position> | Error)[]) {
       return next instanceof Error ? Promise.reject(next) : Promise.resolve(next)
     },
     moment: () => Promise.resolve({ at: positionOf(1n), time: 5_000_000n }),
-    slot: () => Promise.resolve(SLOT),
+    held: () => Promise.resolve(SLOT),
   }
 }
 
@@ -115,7 +114,7 @@ test('a source that is closed between two questions is not asked the second', as
       return Promise.resolve(positionOf(1n))
     },
     moment: () => Promise.resolve({ at: positionOf(1n), time: 0n }),
-    slot: () => {
+    held: () => {
       slots++
       return Promise.resolve(SLOT)
     },

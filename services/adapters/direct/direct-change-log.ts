@@ -2,6 +2,7 @@
  * ChangeLog in one process: a bounded queue from replicator to compactor. The source's own WAL is the buffer behind it;
  * durable means: ledger entry written.
  */
+import type { StreamPoint } from '../../core/ports/source.ts'
 import { BoundedQueue } from '../../core/bounded-queue.ts'
 import { GrowingMark } from '../../core/growing-mark.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -17,7 +18,7 @@ export class DirectChangeLog implements ChangeLog {
     this.#queue = new BoundedQueue(limitBytes, bytesOf)
   }
 
-  readonly complete = ORIGIN
+  readonly complete: StreamPoint = { position: ORIGIN, resume: undefined }
 
   get waitingBytes(): number {
     return this.#queue.bytes

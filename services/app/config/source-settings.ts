@@ -1,5 +1,6 @@
 /** Which database is protected, and what a promotion may do by itself. */
 import { z } from 'zod'
+import type { SourceOrigin } from '../../core/ports/source.ts'
 
 const failover = z.enum(['ask', 'automatic']).default('ask').meta({
   description:
@@ -17,8 +18,8 @@ export const sourceFields = {
 
 export interface SourceSettings {
   readonly url: string
-  readonly slot: string
-  readonly publication: string
+  /** What is to be made and read there: names of the engine's own. */
+  readonly names: SourceOrigin
   /** A slot that a promotion left behind: `ask` where it is not given. */
   readonly failover?: z.infer<typeof failover>
   /** Bytes; what this machine has room for where it is not given. */
@@ -26,9 +27,10 @@ export interface SourceSettings {
 }
 
 export function sourceSettings(
-  read: Required<Omit<SourceSettings, 'url' | 'largestRow'>> & Pick<SourceSettings, 'largestRow'>,
+  read: { readonly slot: string; readonly publication: string } & Required<Pick<SourceSettings, 'failover'>> &
+    Pick<SourceSettings, 'largestRow'>,
   url: string,
 ): SourceSettings {
   const { slot, publication, failover, largestRow } = read
-  return { url, slot, publication, failover, largestRow }
+  return { url, names: { slot, publication }, failover, largestRow }
 }

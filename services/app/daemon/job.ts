@@ -86,7 +86,7 @@ export class Job {
   get admin(): SourceAdmin | undefined {
     const facts = this.repository.catalog.generation?.facts
     if (facts === undefined) return undefined
-    return openAdmin({ url: this.config.source.url, slot: facts.slot, publication: facts.publication })
+    return openAdmin({ url: this.config.source.url, names: facts.origin })
   }
 
   claim(): Promise<number> {

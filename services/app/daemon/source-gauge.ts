@@ -9,7 +9,7 @@ import type { Source } from '../../core/ports/source.ts'
 import type { Position } from '../../core/position.ts'
 import type { Task } from './supervisor.ts'
 
-type Asked = Pick<Source, 'head' | 'moment' | 'slot'>
+type Asked = Pick<Source, 'head' | 'moment' | 'held'>
 
 export interface SourceReading {
   /** Newest WAL position of the server. */
@@ -77,12 +77,12 @@ export class SourceGauge {
     const { time } = await source.moment()
     const aheadMs = Number(time / 1000n) - this.#clock.now()
     if (current() !== source) return undefined
-    const slot = await source.slot()
+    const held = await source.held()
     return {
       head,
       aheadMs,
       at,
-      safeBytes: slot?.safeBytes,
+      safeBytes: held?.safeBytes,
       walBytesPerSecond:
         before === undefined
           ? undefined

@@ -102,9 +102,9 @@ export class StreamTask implements Task {
   async #begin({ reason, from, isChosen }: Fresh): Promise<void> {
     const job = this.#job
     const { repository } = job
-    const { url, slot, publication } = job.config.source
+    const { url, names } = job.config.source
     await job.claim()
-    const generation = await replaceGeneration({ repository, url, slot, publication, reason, from, isChosen })
+    const generation = await replaceGeneration({ repository, url, names, reason, from, isChosen })
     job.say({ event: 'generation', generation, reason })
   }
 

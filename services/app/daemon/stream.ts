@@ -1,4 +1,5 @@
 /** The source's stream into the change log, and out of it: tasks that begin and end together, each attempt anew. */
+import { laterPoint } from '../../core/ports/source.ts'
 import { Compactor } from '../../compactor/compactor.ts'
 import { asTidemarkError } from '../../core/errors.ts'
 import { laterPosition, positionText } from '../../core/position.ts'
@@ -72,7 +73,7 @@ async function openedLog(
   signal: AbortSignal,
 ): Promise<{ readonly log: ChangeLog; readonly term: number }> {
   const { repository, config } = job
-  const taken = await source.slotTaken()
+  const taken = await source.taken()
   if (taken !== undefined) {
     // Taken by a successor while this process was stopped or cut off: it ends, rather than wait to take it back.
     await repository.confirmClaim()
@@ -85,7 +86,7 @@ async function openedLog(
   const term = await job.claim()
   const log = await job.openLog(generation, signal)
   if (trustsLog)
-    await source.check(laterPosition(generation.end, log.complete)).catch(async (error: unknown) => {
+    await source.check(laterPosition(generation.end, log.complete.position)).catch(async (error: unknown) => {
       await log.close()
       throw error
     })
@@ -98,7 +99,7 @@ function replicatorOf({ job, source, generation, log }: Attempt, hard: AbortSign
     source,
     records: backupDialect.records,
     log,
-    from: laterPosition(generation.end, log.complete),
+    from: laterPoint(generation.endPoint, log.complete),
     durable: generation.end,
     checked: generation.checked,
     inGap: new Set(

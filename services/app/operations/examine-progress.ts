@@ -19,9 +19,8 @@ export async function examineProgress(
   const { generation } = catalog
   if (generation === undefined) return []
   const { slot, known } = await askSource(source.url, generation, clock)
-  const { publication } = generation.facts
-  const isReadSoon = (): Promise<boolean> =>
-    openAdmin({ url: source.url, slot: generation.facts.slot, publication }).isRead(UNREAD_MS, signal)
+  const names = generation.facts.origin
+  const isReadSoon = (): Promise<boolean> => openAdmin({ url: source.url, names }).isRead(UNREAD_MS, signal)
   const warn = (what: string, fix: string): Finding[] => [{ level: 'warn', code: 'NOT_PROTECTED', what, fix }]
   if (slot === null) return []
   const late = known === null ? undefined : overdue(known, roll.ageMs)

@@ -32,13 +32,13 @@ export async function examineSource(
   if (generation === undefined) return undefined
   const number = generation.facts.generation
   try {
-    const { slot, publication } = generation.facts
+    const { origin } = generation.facts
     const now = (): Generation => repository.catalog.generation ?? generation
-    await openAdmin({ url, slot, publication }).prove(
+    await openAdmin({ url, names: origin }).prove(
       async () => {
         await repository.ledger.refresh()
         const { facts, timeline, end } = now()
-        return { systemId: facts.systemId, databaseOid: facts.databaseOid, timeline, end }
+        return { origin: facts.origin, timeline, end }
       },
       withHistory ? (from) => storedHistory(now(), from) : undefined,
     )

@@ -1,6 +1,7 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
 import type { ErrorCode } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
+import type { SourceOrigin } from '../../core/ports/source.ts'
 import { type Position, positionText } from '../../core/position.ts'
 import { schemaName } from '../../formats/object-name.ts'
 import { statementsDigest } from '../../formats/schema-change.ts'
@@ -12,8 +13,8 @@ import { openAdmin } from '../wiring/source-admin.ts'
 export interface GenerationRequest {
   readonly repository: Repository
   readonly url: string
-  readonly slot: string
-  readonly publication: string
+  /** What is to be made at the source. */
+  readonly names: SourceOrigin
   readonly reason: string
   /** Somebody said that the database behind the URL is the one from now on; else it has to be that of the generation before. */
   readonly isChosen?: boolean
@@ -23,28 +24,26 @@ export interface GenerationRequest {
 
 /** A slot of this name that no generation names is dropped and made anew: nothing can rest on it. */
 export async function beginGeneration(request: GenerationRequest): Promise<number> {
-  const { repository, url, slot, publication, reason } = request
+  const { repository, url, names, reason } = request
   const before = repository.catalog.generation
-  const expected = before === undefined || request.isChosen === true ? undefined : before.facts
-  const { identity, consistentPoint, firstTransaction, facts } = await openAdmin({
+  const expected = before === undefined || request.isChosen === true ? undefined : before.facts.origin
+  const { identity, consistentPoint, resume, firstTransaction, facts } = await openAdmin({
     url,
-    slot,
-    publication,
+    names,
   }).begin(expected)
   const generation = (repository.catalog.generation?.facts.generation ?? 0) + 1
   await repository.append({
     kind: 'generation',
     generation,
-    systemId: identity.systemId,
-    databaseOid: identity.databaseOid,
+    engine: identity.engine,
+    origin: { ...identity.origin },
     database: identity.database,
     encoding: identity.encoding,
     serverVersion: identity.serverVersion,
     timeline: identity.timeline,
-    slot,
-    publication,
     consistentPoint: positionText(consistentPoint),
-    nextXid: firstTransaction,
+    ...(resume === undefined ? {} : { resume }),
+    firstTransaction,
     reason,
   })
   const sealed = await repository.seal(

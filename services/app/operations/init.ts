@@ -1,4 +1,5 @@
 /** `init` and `uninstall`: what they change, in an order that leaves nothing half done. */
+import type { SourceOrigin } from '../../core/ports/source.ts'
 import type { Actor } from './actor.ts'
 import { access, constants, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
@@ -77,7 +78,7 @@ export async function init(options: InitOptions): Promise<InitReport> {
     })
   }
   // A generation makes its slot anew; a slot of this name that is there before us is somebody else's and is not touched.
-  const source = { url: options.sourceUrl, slot: options.name, publication: options.name }
+  const source = { url: options.sourceUrl, names: { slot: options.name, publication: options.name } }
   const admin = openAdmin(source)
   if (await admin.hasStream()) {
     throw new TidemarkError(
@@ -106,7 +107,13 @@ export async function init(options: InitOptions): Promise<InitReport> {
     const genesis = await createLedger(
       store,
       clock,
-      { kind: 'genesis', stream, signers: [...keys.publicSigners], recipients: [...keys.recipients] },
+      {
+        kind: 'genesis',
+        stream,
+        signers: [...keys.publicSigners],
+        recipients: [...keys.recipients],
+        format: 2,
+      },
       keys.signers.writer,
     )
     await keys.write({ stream, genesis, signers: [...keys.publicSigners] })
@@ -199,7 +206,7 @@ async function writeConfig(options: InitOptions): Promise<void> {
 export function removeFromSource(
   url: string,
   /** As the settings have them: for a source in which somebody dropped the schema that says so. */
-  named?: { readonly slot: string; readonly publication: string },
+  names?: SourceOrigin,
 ): Promise<{ readonly stream: string | undefined; readonly left: readonly string[] }> {
-  return openAdmin({ ...named, url }).uninstall()
+  return openAdmin({ url, names }).uninstall()
 }

@@ -106,8 +106,7 @@ async function writeMarker(config: Config, repository: Repository, name: string)
   if (generation === undefined)
     throw new TidemarkError('NO_BASE', 'the ledger has no generation', { next: 'tidemark init' })
   await requireSource(askedSource(config), repository)
-  const { slot, publication } = generation.facts
-  return openAdmin({ url: config.source.url, slot, publication }).mark(name)
+  return openAdmin({ url: config.source.url, names: generation.facts.origin }).mark(name)
 }
 
 /** What is true of a marker that is in the source, and not in the backup yet. */

@@ -94,8 +94,7 @@ export async function readStatus(
 }
 
 async function unfit(url: string, { facts }: Generation): Promise<TidemarkError | undefined> {
-  const { slot, publication } = facts
-  const found = await unfitness(openAdmin({ url, slot, publication }))
+  const found = await unfitness(openAdmin({ url, names: facts.origin }))
   if (found === undefined) return undefined
   return new TidemarkError(isErrorCode(found.code) ? found.code : 'SOURCE_UNSUITABLE', found.what, {
     next: found.fix,
@@ -111,15 +110,14 @@ export interface LiveSource {
 }
 
 export async function askSource(url: string, generation: Generation, clock: Clock): Promise<LiveSource> {
-  const { slot, publication } = generation.facts
-  const { head, bytesPerSecond, now, held } = await openAdmin({ url, slot, publication }).lag()
+  const { head, bytesPerSecond, now, held } = await openAdmin({ url, names: generation.facts.origin }).lag()
   const safe = held?.safeBytes
   return {
     lag: lagOf(head, generation, clock.now()),
     known: generation.base === undefined ? null : knownOf(generation, now),
     budget:
       // Of a slot that is lost nothing is kept any more.
-      held === undefined || held.walStatus === 'lost'
+      held === undefined || held.isLost
         ? null
         : {
             bytes: safe ?? null,
@@ -129,7 +127,7 @@ export async function askSource(url: string, generation: Generation, clock: Cloc
                 ? null
                 : Math.max(0, Math.round(safe / bytesPerSecond)),
           },
-    slot: held === undefined ? null : { name: held.name, active: held.active, walStatus: held.walStatus },
+    slot: held === undefined ? null : { name: held.name, active: held.active, walStatus: held.state },
   }
 }
 

@@ -134,8 +134,8 @@ export async function verifyAgainstSource(
 ): Promise<AttestationReport> {
   const generation = repository.catalog.generation
   if (generation === undefined) throw new TidemarkError('NO_BASE', 'the backup has no generation')
-  const { slot, publication } = generation.facts
-  const { at, tables: source } = await openAdmin({ url, slot, publication }).attest(signal, onSnapshot)
+  const names = generation.facts.origin
+  const { at, tables: source } = await openAdmin({ url, names }).attest(signal, onSnapshot)
   const deadline = repository.clock.elapsed() + CATCH_UP_MS
   while (comparePositions(generation.end, at) < 0) {
     if (repository.clock.elapsed() > deadline) {

@@ -15,6 +15,7 @@ import type { Finding } from '../../core/finding.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { largestRowHere } from '../../core/row-limit.ts'
 import type { ChangeLog } from '../../core/ports/change-log.ts'
+import type { Source } from '../../core/ports/source.ts'
 import type { SourceServer } from '../../core/ports/source-admin.ts'
 import type { BegunRestore, Target } from '../../core/ports/target.ts'
 import type { CutBoard } from '../../core/ports/cut-board.ts'
@@ -29,13 +30,12 @@ export function openSource(
   config: Config,
   generation: Generation,
   onSchemaDifference?: (statements: number) => void,
-): PostgresSource {
+): Source {
   const { facts } = generation
   return new PostgresSource(
     {
       url: config.source.url,
-      slot: facts.slot,
-      publication: facts.publication,
+      names: facts.origin,
       ...(config.subjects === undefined ? {} : { subjects: config.subjects }),
       keepFull: [...(config.kafka?.partitionBy.keys() ?? [])],
       clock: systemClock,
@@ -45,8 +45,7 @@ export function openSource(
       stored: (from) => storedHistory(generation, from),
     },
     {
-      systemId: facts.systemId,
-      databaseOid: facts.databaseOid,
+      origin: facts.origin,
       timeline: generation.timeline,
       end: generation.end,
     },
@@ -232,11 +231,11 @@ export function openTarget(
     readonly statements?: readonly SchemaStatement[]
   } = {},
 ): Target {
-  const { systemId, databaseOid, encoding, serverVersion } = generation.facts
+  const { origin, encoding, serverVersion } = generation.facts
   const { statements = [], ...others } = options
   return openPostgresTarget({
     url,
-    source: { systemId, databaseOid, encoding, serverVersion },
+    source: { origin, encoding, serverVersion },
     searchPath: databasePath(statements),
     ...others,
   })

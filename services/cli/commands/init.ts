@@ -269,7 +269,10 @@ export function registerInit(program: Command, run: Run): void {
             'uninstall drops the slot: what is written from here on is not in the backup, and a tidemark up that runs ends',
             { next: 'tidemark uninstall --yes' },
           )
-        const { stream: removed, left } = await removeFromSource(source ?? config!.source.url, config?.source)
+        const { stream: removed, left } = await removeFromSource(
+          source ?? config!.source.url,
+          config?.source.names,
+        )
         let audited = 'nowhere: the store could not be opened'
         if (config !== undefined) {
           try {

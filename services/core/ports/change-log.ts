@@ -11,6 +11,7 @@
  * - A failure of either side ends both: `append` and the iteration reject with it.
  */
 import type { Position } from '../position.ts'
+import type { StreamPoint } from './source.ts'
 import type { LogItem } from '../transaction.ts'
 
 export interface ChangeLog {
@@ -25,7 +26,7 @@ export interface ChangeLog {
   onAcknowledgeable(listener: (end: Position) => void): () => void
   fail(error: unknown): void
   /** Where the last transaction ends that the log held when it was opened; zero where it keeps nothing. */
-  readonly complete: Position
+  readonly complete: StreamPoint
   close(): Promise<void>
   /** Bytes accepted and not yet taken. */
   readonly waitingBytes: number

@@ -9,12 +9,11 @@
 import type { Finding } from '../finding.ts'
 import type { Position } from '../position.ts'
 import type { SchemaFacts, SchemaStatement } from '../transaction.ts'
-import type { SlotState, SourceIdentity, StoredHistory } from './source.ts'
+import type { HeldLog, SourceIdentity, SourceOrigin, StoredHistory } from './source.ts'
 
 /** What another server has to fit that is to take the source's schema. */
 export interface SourceServer {
-  readonly systemId: string
-  readonly databaseOid: number
+  readonly origin: SourceOrigin
   readonly encoding: string
   readonly serverVersion: number
 }
@@ -27,8 +26,11 @@ export interface SourceSchema {
 
 /** From where on the source keeps what the stream will send. */
 export interface BegunStream {
+  /** Its origin has what names the stream as well. */
   readonly identity: SourceIdentity
   readonly consistentPoint: Position
+  /** The engine's own words for that place. */
+  readonly resume?: string | undefined
   /** The first id of a transaction that was not yet given out. */
   readonly firstTransaction: string
   readonly facts: SchemaFacts & { readonly reading: string }
@@ -41,7 +43,7 @@ export interface SourceLag {
   /** The source's clock: ms since 1970. */
   readonly now: number
   /** What holds the log for us; undefined where it is gone. */
-  readonly held: SlotState | undefined
+  readonly held: HeldLog | undefined
 }
 
 /** What `install` would do to a source, told before it is done. */
@@ -81,8 +83,7 @@ export interface SourceDigest {
 
 /** What the ledger knows of a source. */
 export interface ExpectedSource {
-  readonly systemId: string
-  readonly databaseOid: number
+  readonly origin: SourceOrigin
   readonly timeline: number
   /** Up to where everything is stored. */
   readonly end: Position
@@ -130,7 +131,7 @@ export interface SourceAdmin {
    * @param expected refuses another database
    * @throws TidemarkError SOURCE_CHANGED, INSTALLATION_MISSING, PUBLICATION_MISSING
    */
-  begin(expected: Pick<SourceServer, 'systemId' | 'databaseOid'> | undefined): Promise<BegunStream>
+  begin(expected: SourceOrigin | undefined): Promise<BegunStream>
   /**
    * Whether the source is the backup's, and can go on from where that ends. It may be streaming at the same time.
    *

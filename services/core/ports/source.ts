@@ -1,14 +1,15 @@
 /**
  * Source: one database being protected.
  *
- * - `stream` yields whole transactions in commit order, in parts, from the first transaction whose end is after `from`
+ * - `stream` yields whole transactions in commit order, in parts, from the first transaction whose end is after `from.position`
  *   (a transaction that ends at or before it never comes again), and control records in their place. It ends by the
  *   signal or by throwing: SOURCE_UNREACHABLE (try again), SLOT_LOST, SLOT_AHEAD, SLOT_TAKEN, SOURCE_CHANGED and the
  *   other SOURCE_ codes. It never skips: what it cannot decode is thrown, or comes as a gap.
- * - `acknowledge` says that everything up to the position is durable; it never goes back, and nothing else moves the slot.
+ * - `acknowledge` says that everything up to the position is durable; it never goes back, and nothing else lets the source forget its log.
  * - Values are the server's own text under fixed session settings, the same for stream and base.
  */
-import type { Position } from '../position.ts'
+import type { TidemarkError } from '../errors.ts'
+import { comparePositions, type Position } from '../position.ts'
 import type { TableVersion } from '../relation.ts'
 import type {
   ChangeShape,
@@ -19,28 +20,48 @@ import type {
   SequenceSample,
 } from '../transaction.ts'
 
+/** What only the engine understands: which database it is, and what names its stream. JSON; it stands in the ledger. */
+export type SourceOrigin = Readonly<Record<string, string | number>>
+
 export interface SourceIdentity {
-  readonly systemId: string
-  readonly databaseOid: number
+  readonly engine: string
+  readonly origin: SourceOrigin
   readonly database: string
+  /** Which of the source's histories: it grows with each promotion; 1 where the engine counts none. */
   readonly timeline: number
-  /** server_version_num, e.g. 180004 */
+  /** A number that grows with the server's versions; the engine's own. */
   readonly serverVersion: number
   readonly encoding: string
 }
 
-export interface SlotState {
+/** Where a stream is to go on. */
+export interface StreamPoint {
+  readonly position: Position
+  /** What the engine said beside it: its own words for the same place, if it has any. */
+  readonly resume: string | undefined
+}
+
+/** For an engine that has no other words for its positions. */
+export function startAt(position: Position): StreamPoint {
+  return { position, resume: undefined }
+}
+
+export function laterPoint(a: StreamPoint, b: StreamPoint): StreamPoint {
+  return comparePositions(a.position, b.position) > 0 ? a : b
+}
+
+/** What keeps the source's log for us. */
+export interface HeldLog {
   readonly name: string
   /** Nothing before or at this comes again. */
   readonly confirmed: Position
-  readonly restart: Position
+  /** Whether somebody reads it now. */
   readonly active: boolean
-  readonly activePid: number | undefined
-  /** Of who reads it, as far as the role may know: its program, where it is, since when. */
-  readonly reader?: string | undefined
-  /** wal_status: reserved, extended, unreserved, lost */
-  readonly walStatus: string
-  /** Bytes of WAL that may still be written before the slot is lost; undefined without a limit. */
+  /** In the engine's words. */
+  readonly state: string
+  /** Nothing is kept any more. */
+  readonly isLost: boolean
+  /** Bytes of log that may still be written before it is lost; undefined without a limit. */
   readonly safeBytes: number | undefined
 }
 
@@ -145,8 +166,16 @@ export interface SnapshotBlockers {
 
 export interface Source {
   identify(signal: AbortSignal): Promise<SourceIdentity>
-  slot(): Promise<SlotState | undefined>
-  stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem>
+  held(): Promise<HeldLog | undefined>
+  /** Who else reads the stream, as the error that it would be. */
+  taken(): Promise<TidemarkError | undefined>
+  /**
+   * Everything that must hold before a byte is read: the same database, no fork, nothing filtered, and what is behind `from` is still kept.
+   *
+   * @throws TidemarkError what does not hold
+   */
+  check(from: Position): Promise<unknown>
+  stream(from: StreamPoint, signal: AbortSignal): AsyncIterable<LogItem>
   acknowledge(end: Position): void
   /** The newest position of the server. */
   head(): Promise<Position>
@@ -184,7 +213,7 @@ export interface Source {
   repairCatalog(): Promise<CatalogRepair>
   /** Gives tables the replica identity that they need, leaves out those that cannot have one now, and takes them back. */
   tendIdentities(): Promise<IdentityCare>
-  /** Tables that the publication leaves out now: a copy of one is of use only once it is published again. */
+  /** Tables that the stream leaves out now: a copy of one is of use only once it has them again. */
   leftOut(): Promise<readonly LeftOutTable[]>
   /**
    * Removes DDL records of transactions that committed at or before this: they are durable in the backup. What a reading does

@@ -10,11 +10,12 @@ import { TidemarkError } from '../../core/errors.ts'
 import { comparePositions, laterPosition, ORIGIN, type Position, positionOf } from '../../core/position.ts'
 import type {
   CopyResult,
-  SlotState,
+  HeldLog,
   Snapshot,
   SnapshotTable,
   Source,
   SourceIdentity,
+  StreamPoint,
   TablePartRange,
 } from '../../core/ports/source.ts'
 import { factsOf, type MemoryTable, relationOf, versionOf } from './memory-table.ts'
@@ -114,6 +115,7 @@ export class MemorySource implements Source {
         }
       }),
       end: end,
+      resume: wordsFor(end),
       ddl: [],
     }
     this.#log.push({ position, end, part })
@@ -134,8 +136,8 @@ export class MemorySource implements Source {
 
   identify(): Promise<SourceIdentity> {
     return Promise.resolve({
-      systemId: '1',
-      databaseOid: 1,
+      engine: 'memory',
+      origin: {},
       database: 'memory',
       timeline: 1,
       serverVersion: 180000,
@@ -143,19 +145,23 @@ export class MemorySource implements Source {
     })
   }
 
-  slot(): Promise<SlotState> {
+  held(): Promise<HeldLog> {
     return Promise.resolve({
       name: 'memory',
       confirmed: this.#confirmed,
-      restart: this.#confirmed,
       active: false,
-      activePid: undefined,
-      walStatus: 'reserved',
+      state: 'kept',
+      isLost: false,
       safeBytes: undefined,
     })
   }
 
-  async *stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem> {
+  readonly taken = (): Promise<undefined> => Promise.resolve(undefined)
+  readonly check = (): Promise<void> => Promise.resolve()
+
+  async *stream({ position: from, resume }: StreamPoint, signal: AbortSignal): AsyncIterable<LogItem> {
+    if (resume !== undefined && resume !== wordsFor(from))
+      throw new TidemarkError('SOURCE_DIVERGED', `${resume} is not where position ${from} is`)
     if (comparePositions(this.#confirmed, from) > 0)
       throw new TidemarkError('SLOT_AHEAD', 'more was acknowledged than is asked for')
     let at = 0
@@ -171,7 +177,8 @@ export class MemorySource implements Source {
       } else if (this.#heartbeatWanted) {
         this.#heartbeatWanted = false
         this.#head = positionOf(this.#head + 8n)
-        yield { kind: 'heartbeat', at: laterPosition(sent, this.#head) }
+        const at = laterPosition(sent, this.#head)
+        yield { kind: 'heartbeat', at, resume: wordsFor(at) }
       } else {
         await unlessAborted(this.#more.promise, signal)
       }
@@ -300,6 +307,11 @@ export class MemorySource implements Source {
       encoder.encode(sink, 'update', position, ordinal, said, fields(change.to, full ? now : change.values))
     }
   }
+}
+
+/** Its own words for a position: what comes back with one has to be what was said with it. */
+function wordsFor(position: Position): string {
+  return `memory:${position}`
 }
 
 function fields(id: number, values: readonly (string | null | undefined)[]): Field[] {

@@ -2,6 +2,7 @@
  * ChangeLog over Kafka: topics of tables for everybody, one topic of transactions that says what is complete. Wiring
  * only: units are filled here, written by one class and read by another.
  */
+import type { StreamPoint } from '../../../core/ports/source.ts'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { GrowingMark } from '../../../core/growing-mark.ts'
 import { LIMITS } from '../../../core/limits.ts'
@@ -75,7 +76,12 @@ const BATCH_BYTES = 600 * 1024
 /** A unit's own record: transactions and control records. */
 const PROGRESS_BYTES = 200 * 1024
 
-const NOTHING: LogTail = { complete: ORIGIN, open: undefined, last: undefined, partitions: new Map() }
+const NOTHING: LogTail = {
+  complete: { position: ORIGIN, resume: undefined },
+  open: undefined,
+  last: undefined,
+  partitions: new Map(),
+}
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
@@ -210,7 +216,7 @@ export class KafkaChangeLog implements ChangeLog {
     }
   }
 
-  get complete(): Position {
+  get complete(): StreamPoint {
     return this.tail.complete
   }
 
@@ -266,7 +272,7 @@ export class KafkaChangeLog implements ChangeLog {
         : 0
     const first = this.#openTransaction.seen
     this.#openTransaction.seen += part.changes.count
-    if (part.end !== undefined && comparePositions(part.end, this.tail.complete) <= 0) return
+    if (part.end !== undefined && comparePositions(part.end, this.tail.complete.position) <= 0) return
     const skip = Math.min(part.changes.count, Math.max(0, there - first))
     const tables = part.changes.shapes.map((shape) => this.#table(shape))
     this.#unit.part(skip === 0 ? part : withoutFirst(part, skip), first + skip, tables)

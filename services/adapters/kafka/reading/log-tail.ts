@@ -3,6 +3,7 @@
  * shows the last unit that is known of it, at its place: one that was shortened or made anew ends with an older unit, and
  * whoever went on behind that would chain over a hole.
  */
+import { laterPoint, type StreamPoint } from '../../../core/ports/source.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { laterPosition, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
@@ -27,7 +28,7 @@ export interface TailUnit {
 
 export interface LogTail {
   /** End of the last complete transaction in the log. */
-  readonly complete: Position
+  readonly complete: StreamPoint
   /** A transaction that is in the log in part: up to and with this many of its changes. */
   readonly open: { readonly position: Position; readonly through: number } | undefined
   /** The last committed unit, and its offset in the topic of transactions. */
@@ -52,7 +53,7 @@ export class TailReader {
   readonly #partitions = new Map<string, UnitPartition>()
   /** By partition: the last offset that a unit of ours wrote there, and its newest transaction. */
   readonly #written = new Map<string, { readonly offset: bigint; readonly position: Position }>()
-  #complete: Position = ORIGIN
+  #complete: StreamPoint = { position: ORIGIN, resume: undefined }
   #open: LogTail['open']
   #last: TailUnit | undefined
   /** What the log has to show. */
@@ -169,7 +170,10 @@ export class TailReader {
       if (entry.end === null) this.#open = { position, through: entry.first + entry.count }
       else {
         this.#open = undefined
-        this.#complete = laterPosition(this.#complete, parsePosition(entry.end))
+        this.#complete = laterPoint(this.#complete, {
+          position: parsePosition(entry.end),
+          resume: entry.resume ?? undefined,
+        })
       }
     }
     for (const partition of unit.partitions)

@@ -27,6 +27,7 @@ export function outlineOf(unit: Unit, entry: UnitTransaction, place: LogPlace): 
     changes: NO_CHANGES,
     counts: [],
     end: entry.end === null ? undefined : parsePosition(entry.end),
+    resume: entry.resume ?? undefined,
     ddl: [],
     place,
     outline: {

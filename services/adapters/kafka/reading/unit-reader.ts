@@ -370,6 +370,7 @@ export class UnitReader {
       },
       counts: shapes.map((shape, i): ChangeCount => ({ shape, rows: rows[i]! })),
       end: entry.end === null ? undefined : parsePosition(entry.end),
+      resume: entry.resume ?? undefined,
       ddl,
       place,
     }

@@ -17,6 +17,8 @@ export interface UnitTransaction {
   readonly count: number
   /** Set where the transaction ends in this unit. */
   readonly end: string | null
+  /** The engine's own words for `end`, where it needs them. */
+  readonly resume: string | null
 }
 
 export type UnitEntry = UnitTransaction | { readonly kind: 'control'; readonly json: string }
@@ -45,7 +47,7 @@ export interface Unit {
   readonly full: boolean
   /** Of its records, about: who shares out the work wants to know. */
   readonly bytes: number
-  /** Commit LSNs of its transactions that change the schema. */
+  /** Positions of its transactions that change the schema. */
   readonly ddl: readonly string[]
   /** The unit before it in the log, as `unitName` says; empty for the first. */
   readonly previous: string
@@ -82,6 +84,7 @@ export const UNIT_SCHEMA = {
               { name: 'first', type: 'long' },
               { name: 'count', type: 'long' },
               { name: 'end', type: ['null', 'string'] },
+              { name: 'resume', type: ['null', 'string'], default: null },
             ],
           },
           { type: 'record', name: 'tidemark.UnitControl', fields: [{ name: 'json', type: 'string' }] },
@@ -118,12 +121,22 @@ const typeOf = (schema: unknown): avro.Type =>
   avro.Type.forSchema(schema as avro.Schema, { wrapUnions: true })
 const TYPE = typeOf(UNIT_SCHEMA)
 /** What stands in the place of a shape in the stamp of a unit's own record: which schema wrote it. */
-export const UNIT_FORMAT = '2'
+export const UNIT_FORMAT = '3'
 /** Units are decoded by the schema that they were written by; it never depends on a registry that may have lost it. */
 const WRITERS: ReadonlyMap<string, avro.Type> = new Map([
-  ['-', typeOf({ ...UNIT_SCHEMA, fields: UNIT_SCHEMA.fields.filter(({ name }) => name !== 'stream') })],
+  ['-', typeOf(without(['stream', 'resume']))],
+  ['2', typeOf(without(['resume']))],
   [UNIT_FORMAT, TYPE],
 ])
+
+/** As it was before it had fields of these names, at whatever depth. */
+function without(names: readonly string[]): unknown {
+  return JSON.parse(JSON.stringify(UNIT_SCHEMA), (_, value: unknown) =>
+    Array.isArray(value)
+      ? value.filter((field: { readonly name?: string }) => !names.includes(field.name ?? ''))
+      : value,
+  )
+}
 
 export function encodeUnit(unit: Unit): Buffer {
   return TYPE.toBuffer({
@@ -136,6 +149,7 @@ export function encodeUnit(unit: Unit): Buffer {
               ...entry,
               committedAt: Number(entry.committedAt),
               end: entry.end === null ? null : { string: entry.end },
+              resume: entry.resume === null ? null : { string: entry.resume },
             },
           },
     ),
@@ -156,9 +170,10 @@ export function decodeUnit(bytes: Buffer, stamp: Buffer | undefined): Unit {
       entries: (
         | { 'tidemark.UnitControl': { json: string } }
         | {
-            'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'committedAt'> & {
+            'tidemark.UnitTransaction': Omit<UnitTransaction, 'kind' | 'end' | 'resume' | 'committedAt'> & {
               committedAt: number
               end: { string: string } | null
+              resume?: { string: string } | null
             }
           }
       )[]
@@ -206,6 +221,7 @@ export function decodeUnit(bytes: Buffer, stamp: Buffer | undefined): Unit {
           first: t.first,
           count: t.count,
           end: t.end?.string ?? null,
+          resume: t.resume?.string ?? null,
         }
       }),
     }

@@ -67,11 +67,12 @@ export class OpenUnit {
     const { head } = part
     const last = this.entries.at(-1)
     const end = part.end === undefined ? null : positionText(part.end)
+    const resume = part.resume ?? null
     if (part.end !== undefined) this.end = part.end
     if (part.ddl.length > 0) this.ddl.push(positionText(head.position))
     const position = positionText(head.position)
     if (last?.kind === 'transaction' && last.lsn === position && last.end === null)
-      this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end }
+      this.entries[this.entries.length - 1] = { ...last, count: last.count + count, end, resume }
     else
       this.entries.push({
         kind: 'transaction',
@@ -82,6 +83,7 @@ export class OpenUnit {
         first,
         count,
         end,
+        resume,
       })
     this.bytes += 100
     this.recordBytes += 60

@@ -4,7 +4,7 @@ import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
 import { parsePosition, type Position } from '../../../core/position.ts'
-import type { SlotState, SourceIdentity, StoredHistory } from '../../../core/ports/source.ts'
+import type { SourceIdentity, SourceOrigin, StoredHistory } from '../../../core/ports/source.ts'
 import type {
   BegunStream,
   ExpectedSource,
@@ -36,7 +36,8 @@ import {
 import { examinePartitioning } from './partition-identity.ts'
 import { examine } from './preflight.ts'
 import { askSameSource, identifySource, refuseOther } from './same-source.ts'
-import { readSlot } from './slot.ts'
+import { readSlot, type SlotState } from './slot.ts'
+import { type DatabaseId, databaseOf, namesOf, type StreamNames } from '../session/origin.ts'
 import { digestSource } from './source-digest.ts'
 import type { Timelines } from './timeline.ts'
 import { installedVersion, requireInstallation, upgradeInstallation } from './upgrade.ts'
@@ -48,7 +49,7 @@ const LOOK_MS = 200
 export interface AdminOptions {
   readonly url: string
   /** Of the backup; without them only what concerns any source can be asked. */
-  readonly names?: { readonly slot: string; readonly publication: string }
+  readonly names?: SourceOrigin | undefined
   readonly clock: Clock
   readonly randomness: Randomness
   /** Reads what the slot sends once more: with the stream's own means, which stand above this room. */
@@ -79,7 +80,7 @@ export class PostgresAdmin implements SourceAdmin {
 
   examine(partitionBy: ReadonlyMap<string, readonly string[]> = new Map()): Promise<readonly Finding[]> {
     return this.#asked(async (client) => [
-      ...(await examine(client, this.#options.names)),
+      ...(await examine(client, namesOf(this.#options.names))),
       ...(await examinePartitioning(client, partitionBy)),
     ])
   }
@@ -133,7 +134,8 @@ export class PostgresAdmin implements SourceAdmin {
   }
 
   uninstall(): Promise<{ readonly stream: string | undefined; readonly left: readonly string[] }> {
-    const { names, clock } = this.#options
+    const { clock } = this.#options
+    const names = namesOf(this.#options.names)
     return this.#asked(async (client) => {
       const installation = await readInstallation(client)
       if (installation !== undefined)
@@ -146,11 +148,11 @@ export class PostgresAdmin implements SourceAdmin {
     return this.#asked(async (client) => (await readSlot(client, this.#names.slot)) !== undefined)
   }
 
-  async begin(expected: Pick<SourceServer, 'systemId' | 'databaseOid'> | undefined): Promise<BegunStream> {
+  async begin(expected: SourceOrigin | undefined): Promise<BegunStream> {
     const { url } = this.#options
     const { slot, publication } = this.#names
     const identity = await identifySource(url)
-    if (expected !== undefined) refuseOther(identity, expected)
+    if (expected !== undefined) refuseOther(identity, databaseOf(expected))
     const client = await connect({ url, applicationName: APPLICATION_NAME, role: 'source' })
     try {
       // Before anything is made: a stream without these would have holes that nobody sees.
@@ -166,7 +168,8 @@ export class PostgresAdmin implements SourceAdmin {
         await dropSlot(client, slot).catch(() => undefined)
         throw error
       })
-      return { identity, consistentPoint, ...behind }
+      const origin = { ...identity.origin, slot, publication }
+      return { identity: { ...identity, origin }, consistentPoint, ...behind }
     } finally {
       await client.end()
     }
@@ -236,8 +239,8 @@ export class PostgresAdmin implements SourceAdmin {
     })
   }
 
-  get #names(): { readonly slot: string; readonly publication: string } {
-    const { names } = this.#options
+  get #names(): StreamNames {
+    const names = namesOf(this.#options.names)
     if (names === undefined) throw new Error('a source by its URL alone has no stream')
     return names
   }
@@ -281,10 +284,11 @@ async function headOf(client: pg.Client): Promise<Position> {
 }
 
 async function serverOf(client: pg.Client): Promise<SourceServer> {
-  const { rows } = await client.query<SourceServer>(
+  const { rows } = await client.query<DatabaseId & Pick<SourceServer, 'encoding' | 'serverVersion'>>(
     `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS "systemId", d.oid::int8::float8 AS "databaseOid", pg_encoding_to_char(d.encoding) AS encoding, current_setting('server_version_num')::int AS "serverVersion"
        FROM pg_database d WHERE d.datname = current_database()`,
   )
   if (rows[0] === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
-  return rows[0]
+  const { systemId, databaseOid, encoding, serverVersion } = rows[0]
+  return { origin: { systemId, databaseOid }, encoding, serverVersion }
 }

@@ -1,16 +1,20 @@
 /** Whether the database behind a URL is the one that a backup belongs to, and can go on from where that ends (hazards 4, 14, 15). */
 import { TidemarkError } from '../../../core/errors.ts'
 import { comparePositions, parsePosition, type Position, positionText } from '../../../core/position.ts'
-import type { SlotState, SourceIdentity } from '../../../core/ports/source.ts'
+import type { SourceIdentity } from '../../../core/ports/source.ts'
 import type { ExpectedSource } from '../../../core/ports/source-admin.ts'
+import { type DatabaseId, databaseOf, POSTGRES } from '../session/origin.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
-import { checkSlot, missingSlot, readSlot } from './slot.ts'
+import { checkSlot, missingSlot, readSlot, type SlotState } from './slot.ts'
 import { requireInstallation } from './upgrade.ts'
 import { checkFork, readTimelines, type Timelines } from './timeline.ts'
 
+/** With the histories that the server knows. */
+export type PostgresIdentity = SourceIdentity & { readonly timelines: Timelines }
+
 export interface FoundSource {
-  readonly identity: SourceIdentity & { readonly timelines: Timelines }
+  readonly identity: PostgresIdentity
   readonly slot: SlotState | undefined
   /** Newest WAL position of the server. */
   readonly head: Position
@@ -18,13 +22,14 @@ export interface FoundSource {
 
 /** @throws TidemarkError SOURCE_CHANGED */
 export function refuseOther(
-  identity: Pick<SourceIdentity, 'systemId' | 'databaseOid'>,
-  { systemId, databaseOid }: Pick<ExpectedSource, 'systemId' | 'databaseOid'>,
+  identity: Pick<SourceIdentity, 'origin'>,
+  { systemId, databaseOid }: DatabaseId,
 ): void {
-  if (identity.systemId !== systemId || identity.databaseOid !== databaseOid)
+  const found = databaseOf(identity.origin)
+  if (found.systemId !== systemId || found.databaseOid !== databaseOid)
     throw new TidemarkError(
       'SOURCE_CHANGED',
-      `the database behind the URL is ${identity.systemId}/${identity.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
+      `the database behind the URL is ${found.systemId}/${found.databaseOid}, the ledger belongs to ${systemId}/${databaseOid}`,
     )
 }
 
@@ -39,7 +44,7 @@ export function proveSameSource(
   expected: ExpectedSource,
   from: Position,
 ): void {
-  refuseOther(identity, expected)
+  refuseOther(identity, databaseOf(expected.origin))
   if (slot === undefined) throw missingSlot(slotName)
   checkFork(identity.timelines, { timeline: expected.timeline, end: from })
   if (comparePositions(head, expected.end) < 0)
@@ -77,9 +82,7 @@ export async function askSameSource(
   }
 }
 
-export async function identifySource(
-  url: string,
-): Promise<SourceIdentity & { readonly timelines: Awaited<ReturnType<typeof readTimelines>> }> {
+export async function identifySource(url: string): Promise<PostgresIdentity> {
   const client = await connect({ url, applicationName: APPLICATION_NAME, replication: true, role: 'source' })
   try {
     const timelines = await readTimelines(client)
@@ -90,8 +93,8 @@ export async function identifySource(
     ).rows[0]
     if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server does not know its own database')
     return {
-      systemId: timelines.systemId,
-      databaseOid: Number(row.oid),
+      engine: POSTGRES,
+      origin: { systemId: timelines.systemId, databaseOid: Number(row.oid) },
       database: row.database,
       timeline: timelines.current,
       serverVersion: Number(row.version),

@@ -2,13 +2,19 @@
 import type pg from 'pg'
 import { TidemarkError } from '../../../core/errors.ts'
 import { comparePositions, parsePosition, type Position, positionText } from '../../../core/position.ts'
-import type { SlotState } from '../../../core/ports/source.ts'
+import type { HeldLog } from '../../../core/ports/source.ts'
 import { connectionError, serverText, sqlState } from '../session/session.ts'
+
+/** As pg_replication_slots has it; its `state` is wal_status: reserved, extended, unreserved, lost. */
+export interface SlotState extends HeldLog {
+  readonly activePid: number | undefined
+  /** Of who reads it, as far as the role may know: its program, where it is, since when. */
+  readonly reader: string | undefined
+}
 
 export async function readSlot(client: pg.Client, name: string): Promise<SlotState | undefined> {
   const found = await client.query<{
     confirmed: string | null
-    restart: string | null
     active: boolean
     pid: number | null
     status: string | null
@@ -17,7 +23,7 @@ export async function readSlot(client: pg.Client, name: string): Promise<SlotSta
     host: string | null
     since: string | null
   }>(
-    `SELECT s.confirmed_flush_lsn::text AS confirmed, s.restart_lsn::text AS restart, s.active, s.active_pid AS pid, s.wal_status AS status, s.safe_wal_size::text AS safe,
+    `SELECT s.confirmed_flush_lsn::text AS confirmed, s.active, s.active_pid AS pid, s.wal_status AS status, s.safe_wal_size::text AS safe,
             a.application_name AS application, COALESCE(host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'the local socket' END) AS host,
             to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
        FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1 AND s.database = current_database()`,
@@ -28,11 +34,11 @@ export async function readSlot(client: pg.Client, name: string): Promise<SlotSta
   return {
     name,
     confirmed: parsePosition(row.confirmed ?? '0/0'),
-    restart: parsePosition(row.restart ?? '0/0'),
     active: row.active,
     activePid: row.pid ?? undefined,
     reader: readerOf(row),
-    walStatus: row.status ?? 'lost',
+    state: row.status ?? 'lost',
+    isLost: (row.status ?? 'lost') === 'lost',
     safeBytes: row.safe === null ? undefined : Number(row.safe),
   }
 }
@@ -69,7 +75,7 @@ export function slotTaken({ name, activePid, reader }: SlotState): TidemarkError
  */
 export function checkSlot(slot: SlotState | undefined, name: string, durable: Position): SlotState {
   if (slot === undefined) throw missingSlot(name)
-  if (slot.walStatus === 'lost')
+  if (slot.isLost)
     throw new TidemarkError(
       'SLOT_LOST',
       `the slot ${name} was invalidated: the source removed WAL that it still needed`,
@@ -142,7 +148,7 @@ export async function streamError(
       return connectionError(asking, 'source')
     }
     if (now === undefined) return coded('SLOT_MISSING')
-    if (now.walStatus === 'lost') return coded('SLOT_LOST')
+    if (now.isLost) return coded('SLOT_LOST')
   }
   if (state === '42704' && /publication/.test(routineOf(error))) return publicationHole(text)
   return connectionError(error, 'source')

@@ -15,13 +15,15 @@ import type {
   CatalogRepair,
   IdentityCare,
   LeftOutTable,
-  SlotState,
+  HeldLog,
   SourceMoment,
   Snapshot,
   SnapshotBlockers,
   Source,
   SourceIdentity,
+  SourceOrigin,
   StoredHistory,
+  StreamPoint,
 } from '../../../core/ports/source.ts'
 import { NO_SUBJECTS, type Subjects } from '../../../core/relation.ts'
 import type { LogItem, SchemaChange, SchemaFacts, SequenceReading } from '../../../core/transaction.ts'
@@ -30,12 +32,13 @@ import { publicationState } from '../admin/examine-publication.ts'
 import { HistoryProof } from './history-proof.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { examine } from '../admin/preflight.ts'
+import { streamOf, type StreamNames } from '../session/origin.ts'
 import { SchemaReadings } from '../catalog/schema-reader.ts'
 import { SequenceReader } from './sequences.ts'
 import { connect, connectionError } from '../session/session.ts'
 import type { ExpectedSource } from '../../../core/ports/source-admin.ts'
 import { identifySource, proveSameSource } from '../admin/same-source.ts'
-import { readSlot, slotTaken } from '../admin/slot.ts'
+import { readSlot, type SlotState, slotTaken } from '../admin/slot.ts'
 import { SourceQuestions } from './source-questions.ts'
 import { SourceSnapshot } from './source-snapshot.ts'
 import { IdentityKeeper, keepFull, readLeftOut } from '../admin/tend-identities.ts'
@@ -45,8 +48,8 @@ import { WalStream } from './wal-stream.ts'
 
 export interface PostgresSourceOptions {
   readonly url: string
-  readonly slot: string
-  readonly publication: string
+  /** Of its stream. */
+  readonly names: SourceOrigin
   readonly subjects?: Subjects
   /** Tables, as schema.table, whose FULL stays when a key comes: topics are partitioned by what the key may lack. */
   readonly keepFull?: readonly string[]
@@ -64,7 +67,7 @@ export interface PostgresSourceOptions {
 const SAID_LATER: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
 
 export class PostgresSource implements Source {
-  readonly #options: PostgresSourceOptions
+  readonly #options: PostgresSourceOptions & StreamNames
   readonly #expected: ExpectedSource
   readonly #sequences = new SequenceReader()
   readonly #identities: IdentityKeeper
@@ -77,7 +80,7 @@ export class PostgresSource implements Source {
   #forgotten: string | undefined
 
   constructor(options: PostgresSourceOptions, expected: ExpectedSource) {
-    this.#options = options
+    this.#options = { ...options, ...streamOf(options.names) }
     this.#expected = expected
     this.#identities = new IdentityKeeper(options.clock)
     this.#questions = new SourceQuestions(options)
@@ -93,17 +96,21 @@ export class PostgresSource implements Source {
     return identifySource(this.#options.url)
   }
 
-  slot(): Promise<SlotState | undefined> {
+  held(): Promise<HeldLog | undefined> {
+    return this.#slot()
+  }
+
+  #slot(): Promise<SlotState | undefined> {
     return this.#questions.ask((client) => readSlot(client, this.#options.slot))
   }
 
   /** Whoever else reads the slot. */
-  async slotTaken(): Promise<TidemarkError | undefined> {
-    const slot = await this.slot()
+  async taken(): Promise<TidemarkError | undefined> {
+    const slot = await this.#slot()
     return slot?.active === true ? slotTaken(slot) : undefined
   }
 
-  async *stream(from: Position, signal: AbortSignal): AsyncIterable<LogItem> {
+  async *stream({ position: from }: StreamPoint, signal: AbortSignal): AsyncIterable<LogItem> {
     const identity = await this.check(from)
     const stream = new WalStream({
       url: this.#options.url,
@@ -117,7 +124,7 @@ export class PostgresSource implements Source {
       randomness: this.#options.randomness,
       largestRow: this.#options.largestRow,
       proof: await this.#proof(),
-      slotState: () => this.slot(),
+      slotState: () => this.#slot(),
     })
     this.#stream = stream
     // Where reading begins is not what is durable: a log may be ahead of the store.
@@ -128,7 +135,7 @@ export class PostgresSource implements Source {
   /** Everything that must hold before a byte is read: the same database, no fork, the slot not ahead, nothing filtered. */
   async check(from: Position): ReturnType<typeof identifySource> {
     const identity = await identifySource(this.#options.url)
-    const slot = await this.slot()
+    const slot = await this.#slot()
     proveSameSource({ identity, slot, head: await this.head() }, this.#options.slot, this.#expected, from)
     const refused = (
       await this.#questions.ask((client) =>
@@ -148,7 +155,7 @@ export class PostgresSource implements Source {
 
   /** What comes again from the slot has to be what is stored. */
   async #proof(): Promise<HistoryProof | undefined> {
-    const slot = await this.slot()
+    const slot = await this.#slot()
     const stored = slot === undefined ? undefined : await this.#options.stored?.(slot.confirmed)
     return slot === undefined || stored === undefined ? undefined : new HistoryProof(stored, slot.confirmed)
   }

@@ -15,7 +15,7 @@ import {
 import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../../core/relation.ts'
 import { bytesOf, type LogItem } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
-import type { SlotState } from '../../../core/ports/source.ts'
+import type { SlotState } from '../admin/slot.ts'
 import { Feedback } from './feedback.ts'
 import type { HistoryProof } from './history-proof.ts'
 import { OUR_SCHEMA } from '../session/names.ts'

@@ -10,6 +10,8 @@ import {
   type Target,
 } from '../../../core/ports/target.ts'
 import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import type { SourceServer } from '../../../core/ports/source-admin.ts'
+import { databaseOf } from '../session/origin.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { hashBytes } from '../../../formats/ledger-entry.ts'
 import { heldRestore, noteRestore } from './begun-restore.ts'
@@ -38,12 +40,7 @@ export interface TargetOptions {
   /** Noted in the target, so that the same restore goes on to the same position. */
   readonly begun?: BegunRestore | undefined
   /** The source's identity, which the target must not have, and its encoding, which it must. */
-  readonly source: {
-    readonly systemId: string
-    readonly databaseOid: number
-    readonly encoding: string
-    readonly serverVersion: number
-  }
+  readonly source: SourceServer
 }
 
 export class PostgresTarget implements Target {
@@ -79,7 +76,8 @@ export class PostgresTarget implements Target {
       )
     ).rows[0]
     const { source } = this.#options
-    if (row?.system === source.systemId && Number(row.oid) === source.databaseOid)
+    const { systemId, databaseOid } = databaseOf(source.origin)
+    if (row?.system === systemId && Number(row.oid) === databaseOid)
       throw new TidemarkError(
         'TARGET_IS_SOURCE',
         `${placeOf(this.#options.url)} is the database that was backed up`,

@@ -1,0 +1,59 @@
+/** What a program of format 1 wrote, by a source in memory: the same rows, described as that program described them. */
+import { MemorySource } from '../../services/engines/memory/memory-source.ts'
+import type { Snapshot, StreamPoint } from '../../services/core/ports/source.ts'
+import type { ChangeShape, LogItem } from '../../services/core/transaction.ts'
+import type { EntryBody } from '../../services/formats/ledger-entry.ts'
+
+/** Its types are PostgreSQL's, and its places LSNs. */
+export class Format1Source extends MemorySource {
+  isOfFormat1 = true
+
+  override async *stream(from: StreamPoint, signal: AbortSignal): AsyncIterable<LogItem> {
+    for await (const item of super.stream(from, signal))
+      yield item.kind !== 'changes'
+        ? item
+        : {
+            ...item,
+            changes: { ...item.changes, shapes: item.changes.shapes.map((shape) => this.#said(shape)) },
+            counts: item.counts.map((count) => ({ ...count, shape: this.#said(count.shape) })),
+          }
+  }
+
+  override async snapshot(options: Parameters<MemorySource['snapshot']>[0]): Promise<Snapshot> {
+    const snapshot = await super.snapshot(options)
+    const tables = snapshot.tables.map((table) => ({ ...table, shape: this.#said(table.shape) }))
+    return { ...snapshot, tables }
+  }
+
+  #said(shape: ChangeShape): ChangeShape {
+    return this.isOfFormat1 ? { ...shape, id: `1${shape.id.slice(1)}`, avro: inFormat1(shape.avro) } : shape
+  }
+}
+
+function inFormat1(avro: string): string {
+  return JSON.stringify(JSON.parse(avro), (_, value: unknown) => {
+    if (typeof value !== 'object' || value === null) return value
+    if ('aliases' in value) return { name: 'lsn', type: 'long' }
+    if (!('native' in value)) return value
+    const { kind: _kind, native, modifier, ...rest } = value as Record<string, unknown>
+    return { ...rest, pgType: Number(native), pgTypmod: modifier === undefined ? -1 : Number(modifier) }
+  })
+}
+
+export function generationInFormat1(consistentPoint: string): EntryBody {
+  return {
+    kind: 'generation',
+    generation: 1,
+    systemId: '1',
+    databaseOid: 1,
+    database: 'memory',
+    encoding: 'UTF8',
+    serverVersion: 180000,
+    timeline: 1,
+    slot: 'memory',
+    publication: 'memory',
+    consistentPoint,
+    nextXid: '1',
+    reason: 'test',
+  } as unknown as EntryBody
+}
