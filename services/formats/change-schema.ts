@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { ColumnType, RelationColumn, RelationVersion, ValueKind } from '../core/relation.ts'
 import type { ChangeShape } from '../core/transaction.ts'
-import { type Format1Column, typeOfFormat1 } from './format-1.ts'
+import { type Format1Column, shapeIdOfFormat1, typeOfFormat1 } from './format-1.ts'
 import { hasTextBranch } from './value-kind.ts'
 
 /** Whether a database's text is UTF-8 (Avro strings) or of no known encoding (bytes: SQL_ASCII, hazard 44). */
@@ -96,7 +96,20 @@ function shapeId(relation: RelationVersion, text: TextEncoding): string {
 }
 
 export function changeShape(relation: RelationVersion, text: TextEncoding): ChangeShape {
-  const id = shapeId(relation, text)
+  return shapeNamed(shapeId(relation, text), relation, text)
+}
+
+/**
+ * The shape that a record's schema was made of, under the id that it was written with.
+ *
+ * @param schema of a change, of whatever format
+ */
+export function shapeWrittenAs(schema: unknown): ChangeShape {
+  const { relation, text, isOfFormat1 } = shapeOfSchema(schema)
+  return shapeNamed((isOfFormat1 ? shapeIdOfFormat1 : shapeId)(relation, text), relation, text)
+}
+
+function shapeNamed(id: string, relation: RelationVersion, text: TextEncoding): ChangeShape {
   const namespace = `tidemark.t${relation.oid}_${id}`
   const row = {
     type: 'record',
@@ -163,6 +176,7 @@ export function withSharedEnums(schema: AvroSchema): AvroSchema {
 export function shapeOfSchema(record: unknown): {
   readonly relation: RelationVersion
   readonly text: TextEncoding
+  readonly isOfFormat1: boolean
 } {
   const schema = record as {
     relation: { oid: number; schema: string; name: string; identity: RelationVersion['identity'] }
@@ -178,9 +192,11 @@ export function shapeOfSchema(record: unknown): {
   const old = schema.fields.find((f) => f.name === 'old' && f.column === undefined)
   const row = old === undefined ? schema : ((old.type as unknown[])[1] as typeof schema)
   let text: TextEncoding = 'utf8'
+  let isOfFormat1 = false
   const columns = row.fields.map((f): RelationColumn => {
     const branches = f.type as unknown[]
     const { kind, native, modifier = '' } = f
+    if (f.pgType !== undefined) isOfFormat1 = true
     const type = kind === undefined || native === undefined ? typeOfFormat1(f) : { kind, native, modifier }
     if (type.kind === 'text' && branches[1] === 'bytes') text = 'bytes'
     return {
@@ -190,5 +206,5 @@ export function shapeOfSchema(record: unknown): {
       ...(f.subject === undefined ? {} : { subject: f.subject }),
     }
   })
-  return { relation: { ...schema.relation, columns }, text }
+  return { relation: { ...schema.relation, columns }, text, isOfFormat1 }
 }

@@ -4,7 +4,8 @@
  * Format 1 knew one engine. A column had its type as `pgType` and `pgTypmod`, the OID and the modifier of PostgreSQL, and how
  * its values are stored followed from the OID.
  */
-import type { ColumnType, ValueKind } from '../core/relation.ts'
+import { createHash } from 'node:crypto'
+import type { ColumnType, RelationVersion, ValueKind } from '../core/relation.ts'
 
 const KIND_BY_OID: ReadonlyMap<number, ValueKind> = new Map([
   [16, 'bool'],
@@ -31,6 +32,28 @@ export function typeOfFormat1({ pgType = 0, pgTypmod = -1 }: Format1Column): Col
     native: String(pgType),
     modifier: pgTypmod === -1 ? '' : String(pgTypmod),
   }
+}
+
+/** What records in a change log name the shape by that they were written in. @param text how the database's text is stored */
+export function shapeIdOfFormat1(
+  { oid, schema, name, identity, columns }: RelationVersion,
+  text: string,
+): string {
+  const facts = [
+    oid,
+    schema,
+    name,
+    identity,
+    text,
+    columns.map((column) => [
+      column.name,
+      Number(column.native),
+      column.modifier === '' ? -1 : Number(column.modifier),
+      column.key,
+      ...(column.subject === undefined ? [] : [column.subject]),
+    ]),
+  ]
+  return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
 }
 
 /**

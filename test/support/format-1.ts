@@ -1,4 +1,5 @@
 /** What a program of format 1 wrote, by a source in memory: the same rows, described as that program described them. */
+import { createHash } from 'node:crypto'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import type { Snapshot, StreamPoint } from '../../services/core/ports/source.ts'
 import type { ChangeShape, LogItem } from '../../services/core/transaction.ts'
@@ -26,8 +27,16 @@ export class Format1Source extends MemorySource {
   }
 
   #said(shape: ChangeShape): ChangeShape {
-    return this.isOfFormat1 ? { ...shape, id: `1${shape.id.slice(1)}`, avro: inFormat1(shape.avro) } : shape
+    return this.isOfFormat1 ? shapeOfFormat1(shape) : shape
   }
+}
+
+/** With its id, by the rule of then. */
+export function shapeOfFormat1({ relation, avro }: ChangeShape): ChangeShape {
+  const columns = relation.columns.map((c) => [c.name, Number(c.native), Number(c.modifier || -1), c.key])
+  const facts = [relation.oid, relation.schema, relation.name, relation.identity, 'utf8', columns]
+  const id = createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
+  return { id, relation, avro: inFormat1(avro) }
 }
 
 function inFormat1(avro: string): string {

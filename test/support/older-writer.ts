@@ -6,6 +6,7 @@ import { Registry } from '../../services/adapters/kafka/registry/registry.ts'
 import { TableRecords, wireHead } from '../../services/adapters/kafka/records/table-records.ts'
 import { stampText } from '../../services/adapters/kafka/records/unit.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
+import { shapeOfFormat1 } from './format-1.ts'
 import type { SharedKafka } from './kafka-desk.ts'
 
 const SCHEMA = {
@@ -101,7 +102,7 @@ export async function writeOlder(
       open.part(
         item,
         0,
-        item.changes.shapes.map((shape) => {
+        item.changes.shapes.map(shapeOfFormat1).map((shape) => {
           const options = { prefix, lanes, tombstones: false, partitionBy: new Map<string, string[]>() }
           const table = known.get(shape.id) ?? new TableRecords(shape, options)
           known.set(shape.id, table)

@@ -14,7 +14,7 @@ import type {
   TransactionPart,
 } from '../../../core/transaction.ts'
 import { ByteSource } from '../../../core/byte-source.ts'
-import { changeShape, shapeOfSchema } from '../../../formats/change-schema.ts'
+import { shapeWrittenAs } from '../../../formats/change-schema.ts'
 import type { KafkaFetcher } from '../client/client.ts'
 import { parseControl } from '../records/control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
@@ -388,8 +388,7 @@ function formatKey(position: bigint): string {
 /** Undefined where it is a schema of something else: ids were given out again. */
 function shapeIn(text: string): ChangeShape | undefined {
   try {
-    const { relation, text: encoding } = shapeOfSchema(JSON.parse(text))
-    return changeShape(relation, encoding)
+    return shapeWrittenAs(JSON.parse(text))
   } catch (error) {
     if (error instanceof TypeError || error instanceof SyntaxError) return undefined
     throw error
