@@ -26,12 +26,17 @@ function two(buffer: Buffer, at: number): number {
 /** `YYYY-MM-DD` at [start, end) as days, or undefined. */
 export function parseDate(buffer: Buffer, start: number, end: number): number | undefined {
   if (end - start !== 10 || buffer[start + 4] !== 45 || buffer[start + 7] !== 45) return undefined
-  const days = daysOf(
-    two(buffer, start) * 100 + two(buffer, start + 2),
-    two(buffer, start + 5),
-    two(buffer, start + 8),
-  )
-  return Number.isNaN(days) ? undefined : days
+  const year = two(buffer, start) * 100 + two(buffer, start + 2)
+  const month = two(buffer, start + 5)
+  const day = two(buffer, start + 8)
+  // Some servers print days that no calendar has, as 0000-00-00: such text would not come back the same.
+  if (!(year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= daysIn(year, month))) return undefined
+  return daysOf(year, month, day)
+}
+
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
 }
 
 /**
