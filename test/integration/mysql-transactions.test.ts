@@ -52,6 +52,7 @@ function shown(item: BinlogItem): string[] {
         ? [`${how} ${'xid' in outcome ? outcome.xid : ''}`]
         : [how]
     }
+    case 'xa start':
     case 'quiet':
       return []
   }

@@ -32,8 +32,13 @@ const MYSQL = inARow(
   'engines/mysql/session',
   'engines/mysql/events',
   'engines/mysql/values',
+  'engines/mysql/dialect',
   'engines/mysql/binlog',
   'engines/mysql/copy',
+  'engines/mysql/catalog',
+  'engines/mysql/source',
+  'engines/mysql/admin',
+  'engines/mysql/target',
 )
 const KAFKA = inARow(
   'adapters/kafka/client',
@@ -54,6 +59,7 @@ const BELOW_APP = [
   'repository',
   ...JOBS,
   ...Object.keys(POSTGRES),
+  ...Object.keys(MYSQL),
   ...ADAPTERS,
   ...Object.keys(KAFKA),
 ]
@@ -135,7 +141,7 @@ test('imports go down the layers', () => {
 })
 
 test('a dialect needs no connection, no file and no clock', () => {
-  const rooms = Object.keys(POSTGRES).filter((room) => room.endsWith('/dialect'))
+  const rooms = [...Object.keys(POSTGRES), ...Object.keys(MYSQL)].filter((room) => room.endsWith('/dialect'))
   const wrong = rooms
     .flatMap((room) => files(join('services', room)))
     .filter((file) =>
@@ -143,7 +149,7 @@ test('a dialect needs no connection, no file and no clock', () => {
         readFileSync(join(ROOT, file), 'utf8'),
       ),
     )
-  expect(rooms.length).toBeGreaterThan(0)
+  expect(rooms).toHaveLength(2)
   expect(wrong).toEqual([])
 })
 

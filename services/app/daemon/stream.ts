@@ -7,7 +7,7 @@ import type { ChangeLog } from '../../core/ports/change-log.ts'
 import { Replicator } from '../../replicator/replicator.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { openSource } from '../wiring/compose.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 import { CopyQueue } from './copy-queue.ts'
 import { followTask } from './follow-ledger.ts'
 import type { Job } from './job.ts'
@@ -97,7 +97,7 @@ function replicatorOf({ job, source, generation, log }: Attempt, hard: AbortSign
   const { repository, config, clock, randomness, say } = job
   return new Replicator({
     source,
-    records: backupDialect.records,
+    records: dialectOf(generation.facts.engine).records,
     log,
     from: laterPoint(generation.endPoint, log.complete),
     durable: generation.end,

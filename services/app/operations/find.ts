@@ -10,7 +10,7 @@ import type { Repository } from '../../repository/repository.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 import { knownTables } from './known-tables.ts'
 
 export interface FindOptions extends Omit<FindQuery, 'from' | 'to' | 'isWanted'>, BackupPlace {
@@ -53,11 +53,15 @@ export async function find(options: FindOptions): Promise<FindReport> {
   }
   const asked = { from: centre - span, to: centre + span }
   const named = options.table === undefined ? undefined : await tablesCalled(repository, options.table, asked)
-  const transactions = await findTransactions(repository, backupDialect.records, {
+  const engine = repository.catalog.generation?.facts.engine
+  const query = {
     ...options,
     ...asked,
     ...(named === undefined ? {} : { isWanted: named.isWanted }),
-  })
+  }
+  // Without a generation nothing has happened.
+  const transactions =
+    engine === undefined ? [] : await findTransactions(repository, dialectOf(engine).records, query)
   const missing = await unsearched(
     repository,
     asked,
@@ -95,13 +99,14 @@ async function tablesCalled(
   const oids = new Set<number>()
   const isNamed = (name: string): boolean => name === table || name.endsWith(`.${table}`)
   for (const generation of generations) {
-    const records = await readDdl(repository, backupDialect.records, generation)
+    const dialect = dialectOf(generation.facts.engine)
+    const records = await readDdl(repository, dialect.records, generation)
     const tables = await knownTables(repository, generation, records)
     const { low, high } = await placesOf(generation, asked)
-    const { names, joined } = await tablesIn(repository, backupDialect, generation, records, low, high)
+    const { names, joined } = await tablesIn(repository, dialect, generation, records, low, high)
     for (const name of [...tables.keys(), ...names]) known.add(name)
     for (const { record } of records) {
-      const name = backupDialect.records.text(record)?.split(' ').at(-1)
+      const name = dialect.records.text(record)?.split(' ').at(-1)
       if (name?.includes('.') === true) known.add(name)
     }
     const wanted = withParts(joined, [...known].filter(isNamed))

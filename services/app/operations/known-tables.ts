@@ -3,7 +3,7 @@ import type { PlacedRecord } from '../../core/ports/dialect.ts'
 import { readDdl } from '../../history/schema-at.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 
 /** By a copy or by a record, under every name that they had: the OIDs of what had it. */
 export async function knownTables(
@@ -17,8 +17,9 @@ export async function knownTables(
     known.set(text, (known.get(text) ?? new Set()).add(oid))
   }
   for (const { body } of generation.tables.values()) add(body.oid, body.schema, body.name)
-  for (const { record } of records ?? (await readDdl(repository, backupDialect.records, generation))) {
-    const named = backupDialect.records.tableNamed(record)
+  const words = dialectOf(generation.facts.engine).records
+  for (const { record } of records ?? (await readDdl(repository, words, generation))) {
+    const named = words.tableNamed(record)
     if (named !== undefined) add(record.oid, named.schema, named.name)
   }
   return known

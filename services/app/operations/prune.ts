@@ -40,7 +40,7 @@ import { readTrim, writeTrim } from '../../repository/trim.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 
 export interface PruneOptions {
   readonly actor: Actor
@@ -224,7 +224,7 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
   const oldest = positionBefore(begin.base.closing)
   await planRestore(
     trial,
-    backupDialect,
+    dialectOf(begin.generation.facts.engine),
     await resolvePoint(trial, {
       kind: 'position',
       position: oldest,
@@ -233,8 +233,14 @@ async function proven(options: PruneOptions, repository: Repository, begin: Begi
     openGaps(trial),
   )
   // A new generation may have no base yet.
-  if (trial.catalog.generation?.base !== undefined)
-    await planRestore(trial, backupDialect, await resolvePoint(trial, { kind: 'latest' }), openGaps(trial))
+  const newest = trial.catalog.generation
+  if (newest?.base !== undefined)
+    await planRestore(
+      trial,
+      dialectOf(newest.facts.engine),
+      await resolvePoint(trial, { kind: 'latest' }),
+      openGaps(trial),
+    )
   return floor
 }
 
@@ -251,14 +257,15 @@ async function storeDdl(
   { generation }: Beginning,
   before: Position,
 ): Promise<SealedRef | null> {
-  const records = (await readDdl(repository, backupDialect.records, generation)).filter(
+  const words = dialectOf(generation.facts.engine).records
+  const records = (await readDdl(repository, words, generation)).filter(
     (record) => comparePositions(record.position, before) <= 0,
   )
   if (records.length === 0) return null
   const number = generation.facts.generation
   const sealed = await repository.seal(
     retiredDdlName(number, before, repository.nonce()),
-    backupDialect.records.print(records),
+    words.print(records),
     { kind: 'ddl', generation: String(number) },
   )
   await repository.put(sealed)

@@ -11,7 +11,7 @@ import { besideGaps, gapsBetween } from '../../repository/gaps-between.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Repository } from '../../repository/repository.ts'
 import { pointText } from '../../repository/restorable.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
@@ -63,10 +63,11 @@ async function refuseUnknown(
   { generation, position }: ResolvedPoint,
 ): Promise<void> {
   const name = `${table.schema}.${table.name}`
-  const records = await readDdl(repository, backupDialect.records, generation)
+  const dialect = dialectOf(generation.facts.engine)
+  const records = await readDdl(repository, dialect.records, generation)
   const known = await knownTables(repository, generation, records)
   const since = from.generation === generation ? from.position : undefined
-  const { joined } = await tablesIn(repository, backupDialect, generation, records, since, position)
+  const { joined } = await tablesIn(repository, dialect, generation, records, since, position)
   const parts = [...withParts(joined, [name])].filter((part) => part !== name).sort()
   if (parts.length > 0)
     throw new TidemarkError(

@@ -21,7 +21,7 @@ import { anchorLines } from './anchor-lines.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
 import { begunAt, openTarget, targetPlace } from '../wiring/compose.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 import { type BackupPlace, openBackup } from '../wiring/open-backup.ts'
 import { RestoreHold } from './holds.ts'
 import { writeUnmade } from './unmade-file.ts'
@@ -102,7 +102,12 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { repository, troubles } = opened
   const begun = options.into === undefined ? undefined : await begunAt(options.into)
   const point = await pointOf(repository, options.at, begun)
-  const plan = await planRestore(repository, backupDialect, point, options.exceptTables)
+  const plan = await planRestore(
+    repository,
+    dialectOf(point.generation.facts.engine),
+    point,
+    options.exceptTables,
+  )
   refuseUnknown(repository, plan, options.exceptTables)
   await refuseDamaged(repository, plan)
   const report = { ...(await planReport(repository, plan)), resumes: begun?.asked === options.at }

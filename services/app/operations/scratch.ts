@@ -5,7 +5,7 @@
  */
 import type { Target } from '../../core/ports/target.ts'
 import { openScratch, openScratchReading } from '../wiring/compose.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf, engineAt } from '../wiring/dialect.ts'
 import { openAdmin } from '../wiring/source-admin.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import type { SourceAdmin } from '../../core/ports/source-admin.ts'
@@ -53,7 +53,7 @@ export async function examineSchema(
     target = openScratch(url, server)
     await target.check(RESTORE_ID)
     reading = await openScratchReading(url)
-    const unmade = await trySchema(target, backupDialect.schemas, statements, RESTORE_ID, signal)
+    const unmade = await trySchema(target, dialectOf(engineAt(url)).schemas, statements, RESTORE_ID, signal)
     const made = await reading.read()
     const isSameMajor =
       Math.trunc(reading.serverVersion / 10_000) === Math.trunc(server.serverVersion / 10_000)

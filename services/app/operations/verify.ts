@@ -10,7 +10,7 @@ import { isBelow } from '../../repository/floor.ts'
 import { proveObject } from '../../repository/keyring.ts'
 import { namedObjects } from '../../repository/named-objects.ts'
 import type { Repository } from '../../repository/repository.ts'
-import { backupDialect } from '../wiring/dialect.ts'
+import { dialectOf } from '../wiring/dialect.ts'
 import { openAdmin } from '../wiring/source-admin.ts'
 
 interface Damage {
@@ -155,7 +155,7 @@ export async function verifyAgainstSource(
   })
   const backup = await digestBackup(
     repository,
-    await planRestore(repository, backupDialect, point),
+    await planRestore(repository, dialectOf(point.generation.facts.engine), point),
     repository.randomness,
     signal,
   )

@@ -1,6 +1,11 @@
 /** The wiring: settings to adapters to jobs. With `app/wiring/open-backup.ts` and `app/daemon/log-anew.ts` the only place that knows adapters by name. */
 import './error-codes.ts'
 import { DirectChangeLog } from '../../adapters/direct/direct-change-log.ts'
+import { databaseIdOf, MYSQL, originOf } from '../../engines/mysql/session/origin.ts'
+import { placeOf as mysqlPlaceOf } from '../../engines/mysql/session/connect.ts'
+import { MysqlSource } from '../../engines/mysql/source/mysql-source.ts'
+import { begunRestore as begunMysqlRestore, MysqlTarget } from '../../engines/mysql/target/mysql-target.ts'
+import { ScratchReading as MysqlScratchReading } from '../../engines/mysql/target/scratch-reading.ts'
 import { PostgresSource } from '../../engines/postgres/source/postgres-source.ts'
 import { databasePath } from '../../engines/postgres/dialect/schema-steps.ts'
 import { placeOf } from '../../engines/postgres/session/session.ts'
@@ -24,6 +29,7 @@ import type { KafkaSettings } from '../../adapters/kafka/client/settings.ts'
 import type { OrderedRange } from '../../compactor/cut-worker.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Config, KafkaConfig } from '../config/config.ts'
+import { engineAt } from './dialect.ts'
 import { storedHistory } from './stored-history.ts'
 
 export function openSource(
@@ -32,15 +38,26 @@ export function openSource(
   onSchemaDifference?: (statements: number) => void,
 ): Source {
   const { facts } = generation
+  const largestRow = config.source.largestRow ?? largestRowHere()
+  const subjects = config.subjects === undefined ? {} : { subjects: config.subjects }
+  if (facts.engine === MYSQL)
+    return new MysqlSource({
+      url: config.source.url,
+      origin: facts.origin,
+      ...subjects,
+      clock: systemClock,
+      randomness: systemRandomness,
+      largestRow,
+    })
   return new PostgresSource(
     {
       url: config.source.url,
       names: facts.origin,
-      ...(config.subjects === undefined ? {} : { subjects: config.subjects }),
+      ...subjects,
       keepFull: [...(config.kafka?.partitionBy.keys() ?? [])],
       clock: systemClock,
       randomness: systemRandomness,
-      largestRow: config.source.largestRow ?? largestRowHere(),
+      largestRow,
       ...(onSchemaDifference === undefined ? {} : { onSchemaDifference }),
       stored: (from) => storedHistory(generation, from),
     },
@@ -231,8 +248,17 @@ export function openTarget(
     readonly statements?: readonly SchemaStatement[]
   } = {},
 ): Target {
-  const { origin, encoding, serverVersion } = generation.facts
+  const { engine, origin, encoding, serverVersion } = generation.facts
   const { statements = [], ...others } = options
+  if (engineAt(url) !== engine)
+    throw new TidemarkError(
+      'TARGET_UNSUITABLE',
+      `the backup is of ${engine}, and ${targetPlace(url)} is another kind of server`,
+      {
+        next: `a URL of ${engine} behind --into`,
+      },
+    )
+  if (engine === MYSQL) return new MysqlTarget({ url, source: originOf(origin), begun: options.begun })
   return openPostgresTarget({
     url,
     source: { origin, encoding, serverVersion },
@@ -243,17 +269,19 @@ export function openTarget(
 
 /** The restore that this target holds half of; undefined where none was begun. */
 export function begunAt(url: string): Promise<BegunRestore | undefined> {
-  return begunRestore(url)
+  return engineAt(url) === MYSQL ? begunMysqlRestore(url) : begunRestore(url)
 }
 
 /** For people: where it is, without credentials. */
 export function targetPlace(url: string): string {
-  return placeOf(url)
+  return engineAt(url) === MYSQL ? mysqlPlaceOf(url) : placeOf(url)
 }
 
 /** A scratch database: another server's, which takes the schema of this one. */
 export function openScratch(url: string, source: SourceServer): Target {
-  return openPostgresTarget({ url, source })
+  return engineAt(url) === MYSQL
+    ? new MysqlTarget({ url, source: databaseIdOf(source.origin) })
+    : openPostgresTarget({ url, source })
 }
 
 /** Reads what was made there, by the reader that reads a source. */
@@ -262,5 +290,5 @@ export function openScratchReading(url: string): Promise<{
   read(): Promise<{ readonly statements: readonly SchemaStatement[] }>
   close(): Promise<void>
 }> {
-  return ScratchReading.open(url)
+  return engineAt(url) === MYSQL ? MysqlScratchReading.open(url) : ScratchReading.open(url)
 }

@@ -19,6 +19,8 @@ export type BinlogItem =
   /** Rows changed and the log does not say which: `table` where it names the table. */
   | { readonly kind: 'untold'; readonly why: Untold; readonly table: TableMap | undefined }
   | { readonly kind: 'end'; readonly outcome: Outcome; readonly committedAt: bigint }
+  /** The rows that follow count only if its id is decided so, later; one that ends by `committed` was decided at once. */
+  | { readonly kind: 'xa start' }
   /** Nothing happens, or this is what every file begins with. */
   | { readonly kind: 'quiet' }
 
@@ -177,8 +179,10 @@ class TransactionReader {
   *#query(event: BinlogEvent): Generator<BinlogItem> {
     const query = readQuery(event.body, event.type === EVENT.mariadbQueryCompressed)
     const words = openingWords(query.sql)
-    if (/^(BEGIN|START TRANSACTION)\b/.test(words) || /^XA (START|BEGIN)\b/.test(words)) {
+    const isXa = /^XA (START|BEGIN)\b/.test(words)
+    if (isXa || /^(BEGIN|START TRANSACTION)\b/.test(words)) {
       this.#isOpen = true
+      if (isXa) yield { kind: 'xa start' }
       return
     }
     if (/^COMMIT\b/.test(words)) yield this.#ends({ kind: 'committed' }, event)

@@ -9,13 +9,16 @@ import { type ExecutedGtids, MariadbGtids } from '../events/gtid.ts'
 import { connect, type OpenSession, takeLine } from '../session/connect.ts'
 import type { PacketLine } from '../session/packets.ts'
 import { queryRows } from '../session/result-rows.ts'
-import { type CopyColumn, floatOf, quoteTable, readColumns, type TableName } from './table-columns.ts'
+import { quoteTable, type TableName } from '../dialect/names.ts'
+import { type CopyColumn, floatOf, readColumns } from './table-columns.ts'
 
 /** A value as the binlog's readers give it, in the column's own bytes. */
 type CopiedRow = readonly (Buffer | null)[]
 
 export interface TablesSnapshot {
   readonly executed: ExecutedGtids
+  /** As they are selected. */
+  columns(table: TableName): readonly CopyColumn[]
   /** Once for each table, one after the other. */
   rows(table: TableName): AsyncGenerator<CopiedRow>
   close(): Promise<void>
@@ -39,16 +42,24 @@ export async function openSnapshot(
     for (const table of tables) columns.set(quoteTable(table), await readColumns(session.connection, table))
     // Text comes in its own character set, byte by byte.
     await session.connection.query('SET character_set_results = NULL')
-    await session.connection.query('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ')
-    const executed =
-      session.server.flavour === 'mariadb'
-        ? await beginMariadb(session)
-        : await beginMysql(session, url, tables)
+    const executed = await beginView(session, url, tables)
     return new Snapshot(executed, columns, takeLine(session, largest))
   } catch (error) {
     await session.connection.end().catch(() => undefined)
     throw error
   }
+}
+
+/** Begins one view of these tables in a session that is read on. @throws TidemarkError as `openSnapshot` */
+export async function beginView(
+  session: OpenSession,
+  url: string,
+  tables: readonly TableName[],
+): Promise<ExecutedGtids> {
+  await session.connection.query('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ')
+  return session.server.flavour === 'mariadb'
+    ? await beginMariadb(session)
+    : await beginMysql(session, url, tables)
 }
 
 /** MariaDB tells where in the log a snapshot stands; nobody has to wait. */
@@ -83,7 +94,8 @@ async function beginMysql(
   const { connection: locker } = lock
   try {
     await locker.query(`SET SESSION lock_wait_timeout = ${LOCK_WAIT_SECONDS}`)
-    await locker.query(`LOCK TABLES ${tables.map((table) => `${quoteTable(table)} READ`).join(', ')}`)
+    if (tables.length > 0)
+      await locker.query(`LOCK TABLES ${tables.map((table) => `${quoteTable(table)} READ`).join(', ')}`)
     await session.connection.query('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')
     return await readExecuted(lock)
   } catch (error) {
@@ -121,8 +133,12 @@ class Snapshot implements TablesSnapshot {
     this.#line = line
   }
 
+  columns(table: TableName): readonly CopyColumn[] {
+    return this.#columns.get(quoteTable(table)) ?? []
+  }
+
   async *rows(table: TableName): AsyncGenerator<CopiedRow> {
-    const columns = this.#columns.get(quoteTable(table)) ?? []
+    const columns = this.columns(table)
     const sql = `SELECT ${columns.map(({ expression }) => expression).join(', ')} FROM ${quoteTable(table)}`
     for await (const { bytes, offsets } of queryRows(this.#line, sql))
       yield columns.map(({ isFloat }, i) => {

@@ -1,14 +1,12 @@
 /** The columns of a table as its rows are read: each printed as the binlog prints it, so that copy and stream give the same bytes. */
 import type mysql from 'mysql2/promise'
+import { quoteName, type TableName } from '../dialect/names.ts'
 import { floatText } from '../values/floating.ts'
-
-export interface TableName {
-  readonly schema: string
-  readonly name: string
-}
 
 export interface CopyColumn {
   readonly name: string
+  /** COLUMN_TYPE */
+  readonly type: string
   /** What is selected. */
   readonly expression: string
   /** The server prints six digits of a FLOAT: it is selected as a DOUBLE, and printed here. */
@@ -17,14 +15,6 @@ export interface CopyColumn {
 
 /** Kept as bytes of their own, which the log has too; the server would print them. */
 const PRINTED_BYTES: ReadonlySet<string> = new Set(['uuid', 'inet6', 'inet4'])
-
-function quoteName(name: string): string {
-  return `\`${name.replaceAll('`', '``')}\``
-}
-
-export function quoteTable({ schema, name }: TableName): string {
-  return `${quoteName(schema)}.${quoteName(name)}`
-}
 
 /** In the table's own order, as its rows in the log have them. */
 export async function readColumns(
@@ -40,11 +30,12 @@ export async function readColumns(
 
 function copyColumn(name: string, type: string, whole: string): CopyColumn {
   const column = quoteName(name)
-  if (type === 'float') return { name, expression: `${column} + 0e0`, isFloat: true }
+  if (type === 'float') return { name, type: whole, expression: `${column} + 0e0`, isFloat: true }
   // Zeros in front are for people.
-  if (whole.includes('zerofill')) return { name, expression: `${column} + 0`, isFloat: false }
-  if (PRINTED_BYTES.has(type)) return { name, expression: `CAST(${column} AS BINARY)`, isFloat: false }
-  return { name, expression: column, isFloat: false }
+  if (whole.includes('zerofill')) return { name, type: whole, expression: `${column} + 0`, isFloat: false }
+  if (PRINTED_BYTES.has(type))
+    return { name, type: whole, expression: `CAST(${column} AS BINARY)`, isFloat: false }
+  return { name, type: whole, expression: column, isFloat: false }
 }
 
 /** A selected FLOAT as the log prints it. */

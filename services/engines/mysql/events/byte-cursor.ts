@@ -16,6 +16,11 @@ export class ByteCursor {
     return this.end - this.at
   }
 
+  /** Another one, from where this one is. */
+  copy(): ByteCursor {
+    return new ByteCursor(this.bytes, this.at, this.end)
+  }
+
   /** @throws TidemarkError PROTOCOL where the event ends before */
   take(length: number): number {
     const from = this.at

@@ -57,6 +57,13 @@ export class MysqlGtids {
     return true
   }
 
+  /** How many there are. */
+  get size(): bigint {
+    let size = 0n
+    for (const ranges of this.#ranges.values()) for (const [from, to] of ranges) size += to - from + 1n
+    return size
+  }
+
   /** Sorted by the source, as the server prints it. */
   toString(): string {
     return [...this.#ranges]
@@ -155,6 +162,13 @@ export class MariadbGtids {
     return [...other.#last.values()].every((gtid) => this.has(gtid))
   }
 
+  /** Of all domains together: it grows with every transaction. */
+  get sum(): bigint {
+    let sum = 0n
+    for (const { sequence } of this.#last.values()) sum += sequence
+    return sum
+  }
+
   toString(): string {
     return [...this.#last.values()]
       .sort((a, b) => a.domain - b.domain)
@@ -175,4 +189,17 @@ export function withGtid(executed: ExecutedGtids, gtid: Gtid): ExecutedGtids {
   if (executed.flavour === 'mariadb' && gtid.flavour === 'mariadb')
     return { flavour: 'mariadb', set: executed.set.with(gtid) }
   throw new TidemarkError('SOURCE_CHANGED', 'the transactions of the log are of another kind of server')
+}
+
+/** @throws TidemarkError PROTOCOL */
+export function parseGtids(flavour: ExecutedGtids['flavour'], text: string): ExecutedGtids {
+  return flavour === 'mysql'
+    ? { flavour, set: MysqlGtids.parse(text) }
+    : { flavour, set: MariadbGtids.parse(text) }
+}
+
+/** Whether the second has nothing that the first lacks. */
+export function containsGtids(executed: ExecutedGtids, other: ExecutedGtids): boolean {
+  if (executed.flavour === 'mysql' && other.flavour === 'mysql') return executed.set.contains(other.set)
+  return executed.flavour === 'mariadb' && other.flavour === 'mariadb' && executed.set.contains(other.set)
 }

@@ -20,15 +20,15 @@ const TLS_MODES = ['DISABLED', 'REQUIRED', 'VERIFY_CA', 'VERIFY_IDENTITY'] as co
 const CONNECT_MS = 30_000
 const PORT = 3306
 
-/** What every session of ours has, whatever the server's defaults are: values are read in one form alone (hazards 62, 63). */
+/** What every session of ours that reads has, whatever the server's defaults are: values are read in one form alone (hazards 62, 63). */
 const SETTINGS = `SET time_zone = '+00:00', sql_mode = '', net_read_timeout = 600, net_write_timeout = 600`
 
-/** @throws TidemarkError SOURCE_UNREACHABLE, USAGE */
-export async function connect(url: string): Promise<OpenSession> {
+/** @param settings of the session, as one statement. @throws TidemarkError SOURCE_UNREACHABLE, USAGE */
+export async function connect(url: string, settings = SETTINGS): Promise<OpenSession> {
   const options = optionsOf(url)
   try {
     const connection = await mysql.createConnection(options)
-    await connection.query(SETTINGS)
+    await connection.query(settings)
     const [rows] = await connection.query<mysql.RowDataPacket[]>('SELECT VERSION() AS version')
     const version = String(rows[0]?.['version'])
     return { connection, server: { version, flavour: /mariadb/i.test(version) ? 'mariadb' : 'mysql' } }
@@ -48,6 +48,20 @@ export function takeLine({ connection }: OpenSession, largest: number): PacketLi
     .stream
   socket.removeAllListeners('data')
   return new PacketLine(socket, largest)
+}
+
+/** The database that a URL names. @throws TidemarkError USAGE where it names none */
+export function databaseOf(url: string): string {
+  const name = decodeURIComponent(new URL(url).pathname.slice(1))
+  if (name === '')
+    throw new TidemarkError('USAGE', 'a URL of MySQL or MariaDB needs its database: mysql://host/database')
+  return name
+}
+
+/** For people: where it is, without credentials. */
+export function placeOf(url: string): string {
+  const { protocol, hostname, port, pathname } = new URL(url)
+  return `${protocol}//${hostname}${port === '' ? '' : `:${port}`}${pathname}`
 }
 
 /** What the driver says, without its stack of the network. */
@@ -76,6 +90,7 @@ function optionsOf(url: string): mysql.ConnectionOptions {
     password: decodeURIComponent(parsed.password),
     ...(database === '' ? {} : { database }),
     charset: 'UTF8MB4_BIN',
+    multipleStatements: true,
     // Queries would have attributes in front of their text.
     flags: ['-CLIENT_QUERY_ATTRIBUTES'],
     connectTimeout: CONNECT_MS,

@@ -9,6 +9,7 @@ import { TidemarkError } from '../../../core/errors.ts'
 /** A packet of this length goes on in the next. */
 const MOST = 0xff_ffff
 const HEADER = 4
+const NOTHING = Buffer.alloc(0)
 
 /** Sends one command; commands are far shorter than a packet may be. */
 function sendCommand(socket: Socket, command: Buffer): void {
@@ -43,6 +44,49 @@ export class PacketLine {
 
   send(command: Buffer): void {
     sendCommand(this.#socket, command)
+  }
+
+  /** A command in parts, of any length; resolves when it is out. */
+  async sendAll(parts: readonly Buffer[]): Promise<void> {
+    await this.#write(parts, 0)
+  }
+
+  /** A piece of what follows a command. @returns the number of the next one */
+  async sendPiece(piece: Buffer, sequence: number): Promise<number> {
+    return await this.#write([piece], sequence)
+  }
+
+  /** A body of exactly the largest length has an empty packet behind it. */
+  async #write(parts: readonly Buffer[], sequence: number): Promise<number> {
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    let number = sequence
+    let left = length
+    let room = 0
+    const header = (): void => {
+      const size = Math.min(left, MOST)
+      const bytes = Buffer.alloc(HEADER)
+      bytes.writeUIntLE(size, 0, 3)
+      bytes[3] = number++ & 0xff
+      this.#socket.write(bytes)
+      room = size
+      left -= size
+    }
+    this.#socket.cork()
+    header()
+    for (const part of parts)
+      for (let at = 0; at < part.length; ) {
+        if (room === 0) header()
+        const end = Math.min(part.length, at + room)
+        this.#socket.write(part.subarray(at, end))
+        room -= end - at
+        at = end
+      }
+    if (length > 0 && length % MOST === 0) header()
+    // Until it is out the bytes are the sender's; one that is cut off is told by the answer that does not come.
+    const sent = new Promise<void>((resolve) => void this.#socket.write(NOTHING, () => resolve()))
+    this.#socket.uncork()
+    await sent
+    return number
   }
 
   /** @throws TidemarkError SOURCE_UNREACHABLE, PROTOCOL */
