@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { comparePositions, parsePosition, positionText } from '../../services/core/position.ts'
-import { LISTED, PUT_BACK } from '../../services/engines/postgres/dialect/table-losses.ts'
+import { JOINED, LISTED, PUT_BACK } from '../../services/engines/postgres/dialect/table-losses.ts'
 import { Backup, digests, oneVersion, shown, testedVersions } from '../support/backup.ts'
 import { leftOut } from '../support/identities.ts'
 
@@ -172,6 +172,51 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     await backup.durable()
     expect(gapsOf(backup, PUT_BACK)).toEqual([])
     expect(backup.repository.catalog.generation?.facts.generation).toBe(1)
+    await equalToSource(backup)
+  })
+})
+
+describe.each(oneVersion())('PostgreSQL %s', (version) => {
+  test('rows that CREATE TABLE AS wrote before its table came into the list are a gap of that, and no rows are none', async () => {
+    await using backup = await listed(version)
+    const { source } = backup
+    const made = await source.query<{ at: string }>(
+      'SELECT pg_current_wal_insert_lsn()::text AS at; CREATE TABLE made AS SELECT g AS id FROM generate_series(1, 9) g; SELECT g AS id INTO chosen FROM generate_series(1, 9) g; CREATE TABLE bare AS SELECT id FROM a WITH NO DATA; CREATE TABLE none AS SELECT id FROM a WHERE id < 0',
+    )
+    const [{ rows }] = made as unknown as readonly [typeof made]
+    await source.query(
+      'INSERT INTO made VALUES (10); INSERT INTO bare VALUES (1); INSERT INTO none VALUES (1)',
+    )
+    await backup.durable()
+    await backup.until(() => openGaps(backup).length === 0)
+    await backup.durable()
+    const { gaps } = backup.repository.catalog
+    expect(gapsOf(backup, JOINED)).toEqual(['chosen', 'made'])
+    expect(
+      gaps.map(({ reason }) => reason).filter((reason) => reason !== LISTED && reason !== JOINED),
+    ).toEqual([])
+    // The table was not there before.
+    const before = parsePosition(rows[0]!.at)
+    for (const gap of gaps)
+      if (gap.reason === JOINED) expect(comparePositions(gap.from, before)).toBeGreaterThan(0)
+    await equalToSource(backup)
+  })
+
+  test('a new table does not wait for whoever else changes the list', { timeout: 120_000 }, async () => {
+    await using backup = await listed(version)
+    const { source } = backup
+    const other = await backup.client()
+    await other.query('BEGIN; CREATE TABLE open (id int PRIMARY KEY)')
+    const began = performance.now()
+    for (let i = 0; i < 20; i++)
+      await source.query(`CREATE TABLE beside_${i} (id int PRIMARY KEY); INSERT INTO beside_${i} VALUES (1)`)
+    // Two seconds each would be 40.
+    expect(performance.now() - began).toBeLessThan(20_000)
+    await other.query('COMMIT')
+    await backup.until(async () => (await leftOut(backup)).length === 0)
+    await backup.durable()
+    await backup.until(() => openGaps(backup).length === 0)
+    await backup.durable()
     await equalToSource(backup)
   })
 })

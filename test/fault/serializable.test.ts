@@ -2,6 +2,7 @@
 import type pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
+import { leftOut } from '../support/identities.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 import { unseen } from '../support/unseen.ts'
 
@@ -207,12 +208,55 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
         'COMMIT',
       ])
         await client.query(sql.replaceAll('#', ['a_', 'b_'][i]!))
+    await backup.until(() => gaps(backup).length > 0)
     await backup.durable()
     expect(gaps(backup)).toEqual(['public.outside'])
     const restored = await backup.restore('latest', { exceptTables: ['public.outside'] })
     expect(shown(await digests(restored.url))).toEqual(
       shown(await digests(backup.sourceUrl)).filter((row) => !row.startsWith('public.outside:')),
     )
+  })
+
+  test.runIf(version === '18')(
+    'each of them makes the first table that makes the publication a list',
+    async () => {
+      await using backup = await Backup.start({ version, setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
+      const clients = [await backup.client(), await backup.client()]
+      for (const client of clients) await client.query(`${BEGIN}; SELECT 1`)
+      const virtual = (name: string): string =>
+        `CREATE TABLE ${name} (a int, b int GENERATED ALWAYS AS (a) VIRTUAL)`
+      await clients[0]!.query(`${virtual('first')}; COMMIT`)
+      await clients[1]!.query(`${virtual('second')}; INSERT INTO second VALUES (1); COMMIT`)
+      await backup.until(async () => (await leftOut(backup)).length === 2)
+      // Published without an identity that serves, it would fail.
+      await backup.source.query('UPDATE second SET a = 2; INSERT INTO t VALUES (1)')
+      await backup.source.query('DROP TABLE first, second')
+      await closed(backup)
+      await backup.durable()
+      await expectSame(backup)
+    },
+  )
+
+  test('a partition that leaves while others read, in a session that is serializable by default', async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+        CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 'x'), (11, 'y'); CREATE TABLE tick (xid text)`,
+    })
+    await backup.durable()
+    const app = await backup.client()
+    await app.query("SET default_transaction_isolation = 'serializable'")
+    await app.query('ALTER TABLE p DETACH PARTITION p2 CONCURRENTLY')
+    await app.query(`INSERT INTO p2 VALUES (15, 'out'); INSERT INTO tick VALUES (pg_current_xact_id()::text)`)
+    await app.query('CREATE TABLE behind ()')
+    await backup.durable()
+    expect(gaps(backup)).toEqual([])
+    await expectSame(backup)
+    const { rows } = await app.query<{ xid: string }>('SELECT xid FROM tick')
+    await app.query('DROP TABLE behind')
+    const restored = await backup.restore(`xid:${rows[0]!.xid}`)
+    await expectSameSchema(backup.sourceUrl, restored.url)
+    expect(shown(await digests(restored.url))).toEqual(shown(await digests(backup.sourceUrl)))
   })
 
   test('what serializable transactions commit beside each other is recorded, and comes back', async () => {

@@ -51,6 +51,37 @@ describe.each(testedVersions())('PostgreSQL %s', (version) => {
     expect((await backup.restore()).result!.unmade).toEqual([])
   })
 
+  test('a materialized view has rows or none, as it had at the point', { timeout: 180_000 }, async () => {
+    await using backup = await Backup.start({
+      version,
+      setup: `${SETUP}; CREATE MATERIALIZED VIEW filled AS SELECT id FROM t; CREATE MATERIALIZED VIEW empty AS SELECT id FROM t WITH NO DATA`,
+    })
+    await backup.durable()
+    const filledAt = async (...commands: readonly string[]): Promise<string> => {
+      const { url, result } = await backup.restore(await pointBehind(backup, commands))
+      expect(result!.unmade).toEqual([])
+      expect(result!.notes.filter((note) => note.includes('by hand'))).toEqual([])
+      const target = new pg.Client(url)
+      await target.connect()
+      const { rows } = await target.query<{ filled: string }>(
+        `SELECT string_agg(relname, ' ' ORDER BY relname) AS filled FROM pg_class WHERE relkind = 'm' AND relispopulated`,
+      )
+      await target.end()
+      return rows[0]!.filled
+    }
+    expect(
+      await filledAt('REFRESH MATERIALIZED VIEW filled WITH NO DATA', 'REFRESH MATERIALIZED VIEW empty'),
+    ).toBe('counted empty')
+    expect(
+      await filledAt(
+        'CREATE MATERIALIZED VIEW later AS SELECT 1 AS n WITH NO DATA',
+        'CREATE MATERIALIZED VIEW latest AS SELECT 1 AS n WITH NO DATA',
+        'REFRESH MATERIALIZED VIEW latest',
+        'REFRESH MATERIALIZED VIEW empty WITH NO DATA',
+      ),
+    ).toBe('counted latest')
+  })
+
   test('an extension comes with its members, and without copies of them', { timeout: 180_000 }, async () => {
     await using backup = await Backup.start({ version, setup: SETUP })
     await backup.durable()

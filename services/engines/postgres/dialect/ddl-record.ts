@@ -39,6 +39,8 @@ const definitionFacts = z.object({
   named: z.string(),
   owner: z.string(),
   create: z.string().nullable(),
+  /** Of a materialized view: whether it has rows; missing in older records. */
+  populated: z.boolean().optional(),
 })
 export type Definition = z.infer<typeof definitionFacts>
 
@@ -76,6 +78,8 @@ const publicationFacts = z.object({
   listed: z.boolean().optional(),
   /** Not tables in it, but the publication, or what it has of Tidemark's own: anything may be missing. */
   altered: z.boolean().optional(),
+  /** Tidemark itself put a table into the list, with rows of before: those of this very transaction, which made it, or others. */
+  joined: z.enum(['made', 'there']).optional(),
   tables: z.array(z.object({ oid: z.number(), schema: z.string(), name: z.string() })),
 })
 

@@ -15,7 +15,7 @@ const CREATED_AT: Readonly<Record<string, number>> = {
 
 /** Empty where the server gave no definition. */
 export function definitionStatements(definition: Definition): SchemaStatement[] {
-  const { kind, schema, name, named, owner, create } = definition
+  const { kind, schema, name, named, owner, create, populated } = definition
   if (create === null) return []
   const object = { kind, name, ...(schema === null ? {} : { schema }) }
   const say = (rank: number, sql: string): SchemaStatement => ({
@@ -27,6 +27,6 @@ export function definitionStatements(definition: Definition): SchemaStatement[] 
   const out = [say(CREATED_AT[kind] ?? RANK.create, create.trim())]
   // An extension is whose it was made by.
   if (kind !== 'extension') out.push(say(RANK.rights, `ALTER ${named} OWNER TO ${quoteName(owner)}`))
-  if (kind === 'materializedView') out.push(say(RANK.rights + 2, `REFRESH ${named}`))
+  if (kind === 'materializedView' && populated !== false) out.push(say(RANK.rights + 2, `REFRESH ${named}`))
   return out
 }

@@ -11,6 +11,7 @@ import { sequenceStatements } from './sequence-statements.ts'
 import { tableStatements } from './table-statements.ts'
 import { typeStatements } from './type-statements.ts'
 import { definitionAnew } from './definition-anew.ts'
+import { definitionStatements } from './definition-statements.ts'
 import { PartsSince } from './parts-since.ts'
 import { isRights, rightsOfReading } from './rights-of-reading.ts'
 import { RightsSince } from './rights-since.ts'
@@ -41,7 +42,7 @@ function droppedKey(type: string, schema: string, name: string): string {
 }
 
 /** What a record with a definition and rights says anew: a function's arguments may be called otherwise by now. */
-const REPLACED = /^(CREATE |ALTER .* OWNER TO |(SET ROLE \S+; )?(GRANT|REVOKE) )/s
+const REPLACED = /^(CREATE |REFRESH |ALTER .* OWNER TO |(SET ROLE \S+; )?(GRANT|REVOKE) )/s
 
 /** What later records say of the objects of a reading. */
 class Changes {
@@ -57,6 +58,8 @@ class Changes {
   readonly #redefined = new Set<string>()
   readonly tables = new Set<number>()
   readonly types = new Map<number, SchemaStatement[]>()
+  /** Of materialized views that stay as the reading has them: what fills them, if anything does. */
+  readonly refreshed = new Map<number, readonly SchemaStatement[]>()
   /** Neither tables nor types nor sequences, by what their last record says. */
   readonly made = new Map<number, SchemaStatement[]>()
   readonly rights = new RightsSince()
@@ -121,6 +124,7 @@ class Changes {
   keeps(statement: SchemaStatement): boolean {
     const { of } = statement
     if (of !== undefined && this.goneOf.has(of)) return false
+    if (statement.sql.startsWith('REFRESH ') && this.refreshed.has(Number(of?.split(':')[1]))) return false
     const anew = of === undefined ? undefined : this.#redefinedOf.get(of)
     if (
       anew !== undefined &&
@@ -194,11 +198,24 @@ class Changes {
         )
       this.types.delete(oid)
       this.made.delete(oid)
+      this.refreshed.delete(oid)
     }
+  }
+
+  /** Whether a materialized view has rows is all that a REFRESH changes of it. */
+  #refreshed({ command, oid, facts }: DdlRecord & { readonly kind: 'other' }): boolean {
+    const { definition } = facts
+    if (!command.startsWith('REFRESH ') || definition == null || definition.populated === undefined)
+      return false
+    const anew = definitionStatements(definition)
+    this.refreshed.set(oid, this.made.has(oid) ? [] : anew.filter(({ sql }) => sql.startsWith('REFRESH ')))
+    if (this.made.has(oid)) this.made.set(oid, anew)
+    return true
   }
 
   #other(record: DdlRecord & { readonly kind: 'other' }): void {
     const { command, oid, facts } = record
+    if (this.#refreshed(record)) return
     const anew = definitionAnew(record)
     if (anew !== undefined) {
       const { kind, schema, name } = facts.definition!
@@ -206,9 +223,10 @@ class Changes {
       if (record.class !== undefined && kind !== 'schema')
         this.#redefinedOf.set(`${record.class}:${oid}`, {
           now: schema === null ? `${kind} ${name}` : `${kind} ${schema}.${name}`,
-          replaced: facts.rights == null ? /^CREATE / : REPLACED,
+          replaced: facts.rights == null ? /^(CREATE|REFRESH) / : REPLACED,
         })
       this.made.set(oid, anew.statements)
+      this.refreshed.delete(oid)
       // What an ALTER made of the name before is not told, nor what of a view its definition lacks.
       if (command.startsWith('CREATE ') || command === 'DEPENDENT') return
     }
@@ -272,7 +290,7 @@ export function patchedSchema(
     ...[...changes.types.values()].flat(),
     ...added.filter((one) => changes.keepsParts(one) && !(isRights(one) && readRights.of.has(one.of))),
     ...changes.parts.filter((one) => changes.keepsParts(one)),
-    ...[...changes.made.values()].flat(),
+    ...[...changes.made.values(), ...changes.refreshed.values()].flat(),
   ])
   const isType = (s: SchemaStatement): number =>
     s.objects[0]?.kind === 'type' ? 0 : s.objects[0]?.kind === 'sequence' ? 1 : 2

@@ -14,6 +14,9 @@ export const LISTED =
 export const PUT_BACK =
   'somebody took it out of the publication and put it back, or put it there: what was written between is not in the stream'
 
+export const JOINED =
+  'rows of it were written before it came into the publication, which is a list of tables: they are not in the stream'
+
 const ALTERED =
   'somebody changed the publication, or took it away and made it again, between two looks: what was written meanwhile may have been left out'
 
@@ -32,9 +35,16 @@ function lossesAt(records: readonly DdlRecord[], index: number): TableLoss[] {
     return [{ oid, ...repaired, reason, since: 'checked' }]
   }
   if (record.kind === 'publication') {
-    if (record.facts.altered === true) throw new TidemarkError('PUBLICATION_UNSAFE', ALTERED)
-    return record.facts.tables.map((table) =>
-      record.facts.listed === true
+    const { altered, listed, joined, tables } = record.facts
+    if (altered === true) throw new TidemarkError('PUBLICATION_UNSAFE', ALTERED)
+    if (joined !== undefined)
+      return tables.map((table) => ({
+        ...table,
+        reason: JOINED,
+        since: joined === 'made' ? ('here' as const) : ('checked' as const),
+      }))
+    return tables.map((table) =>
+      listed === true
         ? { ...table, reason: LISTED, since: 'here' }
         : { ...table, reason: PUT_BACK, since: 'checked' },
     )

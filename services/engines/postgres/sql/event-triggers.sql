@@ -55,6 +55,7 @@ BEGIN
                  (SELECT ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')' FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
                  CASE WHEN c.reloptions IS NOT NULL THEN format(' WITH (%s)', array_to_string(c.reloptions, ', ')) END,
                  rtrim(pg_catalog.pg_get_viewdef(c.oid), '; '), CASE WHEN c.relkind = 'm' THEN ' WITH NO DATA' END))
+              || CASE WHEN c.relkind = 'm' THEN jsonb_build_object('populated', c.relispopulated) ELSE '{}' END
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = object AND c.relkind IN ('v', 'm') AND pg_catalog.pg_get_viewdef(c.oid) IS NOT NULL);
   ELSIF class = 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN
     RETURN (SELECT jsonb_build_object('kind', 'schema', 'schema', NULL, 'name', n.nspname, 'named', format('SCHEMA %I', n.nspname), 'owner', pg_catalog.pg_get_userbyid(n.nspowner),

@@ -119,8 +119,10 @@ BEGIN
             FROM pg_catalog.pg_constraint p LEFT JOIN pg_catalog.pg_class ic ON ic.oid = p.conindid LEFT JOIN pg_catalog.pg_index cx ON cx.indexrelid = p.conindid AND cx.indrelid = wanted
            WHERE p.conrelid = wanted ORDER BY p.conname) q;
   parts := k.oids;
-  identity := pg_catalog.pg_get_replica_identity_index(wanted);
   IF c.relhasindex THEN
+    -- By the catalog alone: the server's own function opens the table, and would wait for whoever has that one locked.
+    SELECT x.indexrelid INTO identity FROM pg_catalog.pg_index x
+     WHERE x.indrelid = wanted AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident END AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL;
     SELECT COALESCE(jsonb_agg(jsonb_build_object('schema', q.nspname, 'name', q.relname, 'definition', pg_catalog.pg_get_indexdef(q.indexrelid),
              'clustered', q.indisclustered, 'identity', q.indisreplident,
              'statistics', CASE WHEN q.expressions THEN (SELECT jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = q.indexrelid AND a.attstattarget >= 0) END,

@@ -147,7 +147,9 @@ AS $$
 DECLARE
   wanted name := (SELECT i.publication FROM tidemark.installation i);
   replaces boolean := EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = wanted);
-  ours boolean := tidemark.is_publication_ours();
+  beside boolean := current_setting('transaction_isolation') = 'serializable';
+  before text := (SELECT concat_ws(':', p.oid, p.xmin) FROM pg_catalog.pg_publication p WHERE p.pubname = wanted);
+  ours boolean := beside OR tidemark.is_publication_ours();
   tables text;
   published jsonb;
   options text := tidemark.publication_options();
@@ -170,10 +172,18 @@ BEGIN
   EXECUTE format('DROP PUBLICATION IF EXISTS %I', wanted);
   PERFORM set_config('tidemark.listing', '', true);
   EXECUTE format('CREATE PUBLICATION %I FOR TABLE %s WITH (%s)', wanted, tables, options);
-  PERFORM tidemark.note_publication();
+  IF beside THEN
+    -- A search would read what others of this isolation write: as in note_listed(), and what is too much goes with the next look.
+    INSERT INTO tidemark.published AS w (oid, entry) SELECT e.oid, e.entry FROM tidemark.publication_entries() e
+      ON CONFLICT (oid) DO UPDATE SET entry = CASE WHEN w.oid = 0 AND w.entry <> COALESCE(before, '') THEN '' ELSE EXCLUDED.entry END;
+  ELSE
+    PERFORM tidemark.note_publication();
+  END IF;
   IF replaces THEN
     -- What somebody did to the one before is found all the same.
-    UPDATE tidemark.published SET entry = '' WHERE oid = 0 AND NOT ours;
+    IF NOT ours THEN
+      UPDATE tidemark.published SET entry = '' WHERE oid = 0;
+    END IF;
     INSERT INTO tidemark.ddl (xid, command, kind, class, facts)
     VALUES (pg_catalog.pg_current_xact_id()::text, 'REPAIR', 'publication', 'pg_publication', jsonb_build_object('listed', true, 'tables', COALESCE(published, '[]'))::text);
   END IF;
@@ -197,14 +207,29 @@ END
 $$;
 REVOKE ALL ON FUNCTION tidemark.publish(boolean) FROM PUBLIC;
 
+-- A table comes into the list with rows that were written before: they are in no stream. `made` by this very transaction, else
+-- nobody knows since when it had been out of it.
+CREATE OR REPLACE FUNCTION tidemark.note_joined(wanted oid, made boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO tidemark.ddl (xid, command, kind, class, facts)
+  SELECT pg_catalog.pg_current_xact_id()::text, 'IDENTITY', 'publication', 'pg_publication',
+         jsonb_build_object('joined', CASE WHEN made THEN 'made' ELSE 'there' END, 'tables', jsonb_build_array(jsonb_build_object('oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname)))::text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = wanted;
+END
+$$;
+REVOKE ALL ON FUNCTION tidemark.note_joined(oid, boolean) FROM PUBLIC;
+
 -- The table's place in the publication, inside the user's own command. The record of the command gets the name that is
--- returned, if any: `LEAVE OUT` and `REPAIR` stand for a gap, because rows of the table may have passed unseen.
+-- returned, if any: `LEAVE OUT` stands for a gap, because rows of the table may pass unseen.
 CREATE OR REPLACE FUNCTION tidemark.ensure_published(wanted oid, tag text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
   state record;
   one record;
+  said text;
 BEGIN
   IF current_setting('tidemark.repairing', true) = 'on' OR (SELECT mode = 'polling' FROM tidemark.installation) OR NOT tidemark.is_streamed(wanted) THEN
     RETURN NULL;
@@ -213,15 +238,34 @@ BEGIN
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN tidemark.identity_of(wanted) i CROSS JOIN tidemark.installation s WHERE c.oid = wanted;
   IF tidemark.publishes_all() THEN
     IF state.fails AND tidemark.identity_for(wanted) IS NULL THEN
-      PERFORM tidemark.publish_list();
+      BEGIN
+        PERFORM tidemark.publish_list();
+      EXCEPTION WHEN serialization_failure THEN
+        GET STACKED DIAGNOSTICS said = PG_EXCEPTION_DETAIL;
+        -- What has a detail ends the transaction. The other: the list was made, or looked at, since this transaction began.
+        -- tend_identity sees to the table.
+        IF said <> '' THEN
+          RAISE;
+        END IF;
+        RETURN NULL;
+      END;
       RETURN 'LEAVE OUT';
     END IF;
   ELSIF NOT EXISTS (SELECT FROM tidemark.published_as(wanted)) THEN
     IF state.serves THEN
+      -- Whoever changes the list holds it until his transaction ends. Not longer than what a command may cost for us: `up` adds
+      -- the table then, and it is read again.
+      PERFORM set_config('lock_timeout', '5ms', true);
       EXECUTE format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', state.publication, state.nspname, state.relname);
       PERFORM tidemark.note_listed(wanted);
       -- Only a table that is new and empty has no rows that passed before.
-      RETURN CASE WHEN tag <> 'CREATE TABLE' THEN 'REPAIR' END;
+      IF tag IN ('CREATE TABLE AS', 'SELECT INTO') THEN
+        IF pg_catalog.pg_relation_size(wanted) > 0 THEN
+          PERFORM tidemark.note_joined(wanted, true);
+        END IF;
+      ELSIF tag <> 'CREATE TABLE' THEN
+        PERFORM tidemark.note_joined(wanted, false);
+      END IF;
     ELSIF tag LIKE 'CREATE TABLE%' OR tag = 'SELECT INTO' THEN
       RETURN 'LEAVE OUT';
     END IF;

@@ -331,7 +331,7 @@ BEGIN
            'keyColumns', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident) AND age(x.xmin) <= age(own)) THEN
               COALESCE((SELECT json_agg(a.attname ORDER BY k.place) FROM pg_catalog.pg_index x CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-                WHERE x.indexrelid = pg_catalog.pg_get_replica_identity_index(c.oid) AND k.place <= x.indnkeyatts AND c.relreplident <> 'f'), '[]') END,
+                WHERE x.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident END AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND k.place <= x.indnkeyatts), '[]') END,
            'gone', s.gone,
            'constraints', (SELECT json_agg(json_build_object('name', k.conname, 'type', k.contype, 'definition', pg_catalog.pg_get_constraintdef(k.oid),
                 'index', CASE WHEN k.contype IN ('p', 'u', 'x') THEN (SELECT ic.relname FROM pg_catalog.pg_class ic WHERE ic.oid = k.conindid) END,

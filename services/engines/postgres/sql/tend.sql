@@ -101,8 +101,11 @@ BEGIN
                  FROM tidemark.installation i CROSS JOIN pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = wanted);
       PERFORM tidemark.note_listed(wanted);
     END IF;
+    IF NOT published THEN
+      PERFORM tidemark.note_joined(wanted, false);
+    END IF;
     -- Where UPDATE and DELETE failed so far, or the identity did serve, the stream has everything: no gap.
-    PERFORM tidemark.record_table(CASE WHEN published AND told AND (state.serves OR state.fails) THEN 'IDENTITY' ELSE 'REPAIR' END, wanted);
+    PERFORM tidemark.record_table(CASE WHEN told AND (NOT published OR state.serves OR state.fails) THEN 'IDENTITY' ELSE 'REPAIR' END, wanted);
     outcome := CASE target WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'i' THEN 'USING INDEX' ELSE 'published' END;
   END IF;
   recorded := CASE WHEN outcome IS NOT NULL THEN pg_current_xact_id()::text END;
