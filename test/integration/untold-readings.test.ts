@@ -1,4 +1,5 @@
 /** What two readings of the schema tell of what changed between them without a record: by who wrote the rows, and what was dropped. */
+import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { SchemaReader } from '../../services/engines/postgres/catalog/read-schema.ts'
@@ -121,6 +122,35 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     } finally {
       await source.close()
     }
+  })
+
+  test('REASSIGN OWNED, which fires no event trigger, is told beside commands that do', async () => {
+    await withReader(version, async (source, reader, client) => {
+      const role = `owner_${randomBytes(4).toString('hex')}`
+      const objects = ['FUNCTION one()', 'SEQUENCE numbers', 'TABLE calm', 'TABLE t', 'VIEW shown']
+      const give = objects.map((object) => `ALTER ${object} OWNER TO ${role}`).join('; ')
+      await source.query(`CREATE ROLE ${role}; GRANT ALL ON SCHEMA public TO ${role}`)
+      try {
+        // Roles, those of other tests too, are told by no record.
+        const untold = async (): Promise<readonly string[]> =>
+          ((await reader.read(client)).untold?.objects ?? [])
+            .filter((object) => !object.startsWith('role'))
+            .toSorted()
+        await source.query(`ALTER TABLE t ADD s serial; ${give}`)
+        expect(await untold()).toEqual([])
+        await source.query(
+          `BEGIN; ALTER TABLE t ADD w int; CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 2'; REASSIGN OWNED BY ${role} TO CURRENT_USER; ALTER SEQUENCE numbers INCREMENT 7; COMMIT`,
+        )
+        expect(await untold()).toEqual([
+          'function public.one',
+          'table public.calm',
+          'table public.t',
+          'view public.shown',
+        ])
+      } finally {
+        await source.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+      }
+    })
   })
 
   test('a drop without a record is told, though an earlier change of the object has its own', async () => {

@@ -3,6 +3,7 @@
  * it. Told by who wrote the rows of the catalog: a transaction with a record explains what it wrote, others do not. Rows
  * that are gone have no writer; there the record has to name the object.
  */
+import { quoteName } from '../../../core/relation.ts'
 import { isVisible } from '../../../core/snapshot.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import type { Catalog, CatalogObject } from './kind.ts'
@@ -39,6 +40,8 @@ interface Told {
   readonly names: readonly string[] | null
   /** What the record made of its object, as the restore has it: `sequence schema.name`. */
   readonly called: string | null
+  /** Whose the object is by the record; null where it does not say. */
+  readonly owner: string | null
   /** `class:oid` of a view, a routine, a type or a sequence of its own that the record is about, and of all that is dropped. */
   readonly apart: string | null
 }
@@ -62,6 +65,7 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
               CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name')
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) THEN concat(d.facts::json -> 'definition' ->> 'kind', ' ', d.facts::json -> 'definition' ->> 'schema', '.', d.facts::json -> 'definition' ->> 'name') END AS called,
+              COALESCE(d.facts::jsonb ->> 'owner', d.facts::jsonb -> 'definition' ->> 'owner') AS owner,
               CASE WHEN d.kind = 'type' OR d.kind = 'sequence' AND d.facts::json ->> 'identity' IS DISTINCT FROM 'true' THEN concat(CASE d.kind WHEN 'type' THEN 'pg_type' ELSE 'pg_class' END, ':', d.oid)
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) OR d.kind = 'drop' THEN concat(d.class, ':', d.oid) END AS apart FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
     )
@@ -93,7 +97,7 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
               (record.names !== null || after.has(key) || NAMELESS.test(record.command)) &&
               names(record, key, compared),
           )
-    if (isTold) continue
+    if (isTold && !isOwnerUntold(key, before?.get(key), after.get(key), records)) continue
     for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
     // Made and renamed since the reading before: a restore has it under the name of its record.
     const oid = key.split(':')[1]!
@@ -101,6 +105,33 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   }
   for (const name of passed(records, compared)) found.add(name)
   return [...found]
+}
+
+/**
+ * Whether an object has another owner, and its records do not say so: REASSIGN OWNED fires no event trigger, and may stand beside
+ * commands that do, in one transaction.
+ */
+function isOwnerUntold(
+  key: string,
+  before: readonly CatalogObject[] | undefined,
+  after: readonly CatalogObject[] | undefined,
+  records: readonly Told[],
+): boolean {
+  const [was, is] = [ownerOf(before), ownerOf(after)]
+  // What a column owns goes with its table.
+  if (was === undefined || is === undefined || was === is || isOwned(after)) return false
+  const [, oid] = key.split(':')
+  const last = records.findLast(({ oids, names: path }) => path === null && oids[0] === oid)
+  return last === undefined || (last.owner !== null && quoteName(last.owner) !== is)
+}
+
+function ownerOf(objects: readonly CatalogObject[] | undefined): string | undefined {
+  const all = statementsOf(objects).flatMap(({ sql }) => / OWNER TO ("(?:[^"]|"")*")$/.exec(sql)?.[1] ?? [])
+  return all[0]
+}
+
+function isOwned(objects: readonly CatalogObject[] | undefined): boolean {
+  return statementsOf(objects).some(({ sql }) => / OWNED BY /.test(sql))
 }
 
 /**
