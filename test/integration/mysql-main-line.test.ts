@@ -2,14 +2,11 @@
  * The main line on MariaDB and MySQL by the command line: init, base, stream, kill -9, restore into another database, and what the
  * server itself says of both.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../services/engines/mysql/session/connect.ts'
-import { type Answer, Running, tidemark } from '../support/cli.ts'
+import { MysqlBackup, okay } from '../support/mysql-backup.ts'
 import { said } from '../support/mysql-oracle.ts'
-import { type Flavour, startMysql, whyNoMysql } from '../support/parts/mysql.ts'
+import { type Flavour, whyNoMysql } from '../support/parts/mysql.ts'
 
 const SCHEMA = [
   `CREATE TABLE users (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(50) CHARACTER SET latin1, UNIQUE KEY by_name (name))`,
@@ -45,24 +42,6 @@ async function write(url: string, round: number): Promise<void> {
   await connection.end()
 }
 
-async function okay(answer: Promise<Answer>): Promise<Answer['last']> {
-  const { code, last, stdout, stderr } = await answer
-  expect(code, `${stdout.slice(-1500)} ${stderr.slice(-800)}`).toBe(0)
-  return last
-}
-
-/** Until everything that is in the source by now is in the store. */
-async function caughtUp(folder: string): Promise<void> {
-  for (const deadline = performance.now() + 60_000; ; ) {
-    const { lag, gaps } = (await okay(tidemark(['status', '--json'], folder))) as {
-      lag: { bytes: number } | null
-      gaps: { to: string | null }[]
-    }
-    if (lag?.bytes === 0 && gaps.every((gap) => gap.to !== null)) return
-    if (performance.now() > deadline) throw new Error(`still behind: ${JSON.stringify({ lag, gaps })}`)
-  }
-}
-
 describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
   const why = whyNoMysql(flavour)
   if (why !== undefined) console.log(`${flavour} is not tested here: ${why}`)
@@ -71,57 +50,27 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
     'init, base, stream, kill -9, restore: what the server says of both is the same',
     { timeout: 600_000 },
     async () => {
-      const folder = await mkdtemp(join(tmpdir(), 'tidemark-test-'))
-      try {
-        await using bench = await startMysql(flavour, join(folder, 'server'))
-        const source = await bench.database('chat')
-        const { connection } = await connect(source)
-        for (const sql of SCHEMA) await connection.query(sql)
-        await write(source, 1)
-        await okay(
-          tidemark(
-            [
-              'init',
-              '--source',
-              source,
-              '--store',
-              join(folder, 'store'),
-              '--name',
-              'chat',
-              '--yes',
-              '--json',
-            ],
-            folder,
-          ),
-        )
-        const config = join(folder, 'tidemark.yaml')
-        await writeFile(config, (await readFile(config, 'utf8')).replace('age: 5s', 'age: 300ms'))
-        const first = new Running(['up', '--json'], { cwd: folder })
-        await first.said('"streaming"')
-        await write(source, 2)
-        await caughtUp(folder)
-        await write(source, 3)
-        first.child.kill('SIGKILL')
-        await first.finished
-        await write(source, 4)
-        const second = new Running(['up', '--json'], { cwd: folder })
-        await second.said('"streaming"')
-        await write(source, 5)
-        await caughtUp(folder)
-        const verified = await okay(tidemark(['verify', '--against-source', '--json'], folder))
-        expect(verified).toMatchObject({ equal: true })
-        const expected = await said(source)
-        second.child.kill('SIGTERM')
-        await okay(second.finished)
-        const into = await bench.database('back')
-        const restored = await okay(tidemark(['restore', '--at', 'latest', '--into', into, '--json'], folder))
-        expect(restored).toMatchObject({ unmade: [] })
-        expect(await said(into)).toEqual(expected)
-        await connection.end()
-      } finally {
-        await Running.killAll()
-        await rm(folder, { recursive: true, force: true })
-      }
+      await using backup = await MysqlBackup.prepare(flavour, SCHEMA)
+      const { source } = backup
+      await write(source, 1)
+      await backup.init()
+      const first = await backup.up()
+      await write(source, 2)
+      await backup.caughtUp()
+      await write(source, 3)
+      first.child.kill('SIGKILL')
+      await first.finished
+      await write(source, 4)
+      const second = await backup.up()
+      await write(source, 5)
+      await backup.caughtUp()
+      expect(await backup.tidemark('verify', '--against-source')).toMatchObject({ equal: true })
+      const expected = await said(source)
+      second.child.kill('SIGTERM')
+      okay(await second.finished)
+      const { into, report } = await backup.restore('latest')
+      expect(report).toMatchObject({ unmade: [] })
+      expect(await said(into)).toEqual(expected)
     },
   )
 })

@@ -22,7 +22,7 @@ import { readSchema } from '../catalog/read-schema.ts'
 import { readTables } from '../catalog/read-tables.ts'
 import { beginView } from '../copy/snapshot.ts'
 import { parseGtids } from '../events/gtid.ts'
-import { endOfNumber, numberAt, numberOf } from '../events/numbering.ts'
+import { endOfNumber, numberAt, numberOf, viewOfNumber } from '../events/numbering.ts'
 import { connect, databaseOf, type OpenSession } from '../session/connect.ts'
 import { identify, refuseOther } from '../session/identity.ts'
 import { MYSQL, originOf } from '../session/origin.ts'
@@ -107,7 +107,7 @@ export class MysqlAdmin implements SourceAdmin {
       const facts = await readFacts(url, this.#database, executed, randomness)
       return {
         identity: { ...identity, engine: MYSQL, origin: { ...identity.origin, gtids } },
-        consistentPoint: endOfNumber(0n),
+        consistentPoint: viewOfNumber(0n),
         resume: gtids,
         firstTransaction: '1',
         facts,
@@ -195,7 +195,7 @@ export class MysqlAdmin implements SourceAdmin {
           tables.map(({ facts }) => facts),
         )
         await onSnapshot?.()
-        const at = positionOf(endOfNumber(numberOf(executed, parseGtids(flavour, gtids))))
+        const at = viewOfNumber(numberOf(executed, parseGtids(flavour, gtids)))
         const digests = new Map<string, SourceDigest>()
         for (const { facts, relation } of tables) {
           signal.throwIfAborted()

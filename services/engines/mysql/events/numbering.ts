@@ -8,6 +8,7 @@ import { containsGtids, type ExecutedGtids } from './gtid.ts'
 
 /** Room for what is before and behind each. */
 const STEP = 16n
+const VIEW = 4n
 const END = 8n
 
 /** @throws TidemarkError SOURCE_DIVERGED where the server has not executed what the generation began with */
@@ -28,6 +29,11 @@ function sizeOf(executed: ExecutedGtids): bigint {
 /** Of the transaction that was executed last. */
 export function positionOfNumber(number: bigint): Position {
   return positionOf(number * STEP)
+}
+
+/** Of a view of tables that has it and none behind it: what is known up to its end reaches further than the view. */
+export function viewOfNumber(number: bigint): Position {
+  return positionOf(number * STEP + VIEW)
 }
 
 export function endOfNumber(number: bigint): Position {

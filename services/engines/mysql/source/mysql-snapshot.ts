@@ -13,7 +13,7 @@ import { openSnapshot, type TablesSnapshot } from '../copy/snapshot.ts'
 import { fieldsOf } from '../dialect/field.ts'
 import { MysqlTable, tableId } from '../dialect/mysql-table.ts'
 import type { ExecutedGtids } from '../events/gtid.ts'
-import { endOfNumber, numberOf } from '../events/numbering.ts'
+import { viewOfNumber, numberOf } from '../events/numbering.ts'
 import { connect } from '../session/connect.ts'
 
 interface SnapshotRequest {
@@ -62,7 +62,7 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<MysqlSnaps
         parts: [WHOLE],
       })
     }
-    const position = endOfNumber(numberOf(view.executed, origin))
+    const position = viewOfNumber(numberOf(view.executed, origin))
     return new MysqlSnapshot(position, told, samplesOf(await readCounters(session, database)), view, copied)
   } catch (error) {
     await view?.close()
