@@ -4,7 +4,7 @@ import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/c
 import type { Actor } from '../app/operations/actor.ts'
 import { askedSource, type AskedSource } from '../app/operations/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
-import { clearDatabase } from '../core/exposure.ts'
+import { clearDatabase } from '../app/wiring/clear-database.ts'
 import { Output } from '../terminal/output.ts'
 import { actorHere } from './actor.ts'
 

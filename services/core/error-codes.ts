@@ -53,7 +53,7 @@ export const CODES = {
   SOURCE_UNREACHABLE: {
     exit: 3,
     retry: 'again',
-    means: `${kept} WAL waits on the source, within its budget.`,
+    means: `${kept} log waits on the source, within its budget.`,
     next: 'see that the server runs and can be reached from here, or correct the source URL, then: tidemark doctor',
   },
   SOURCE_LOGIN_REFUSED: {

@@ -2,34 +2,8 @@
 import type { Finding } from './finding.ts'
 
 /** Whether a host is this machine: what goes there goes over no network. A folder is a socket. */
-function isHere(host: string): boolean {
+export function isHere(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[?::1\]?|)$/.test(host) || host.startsWith('/')
-}
-
-/** A connection URL of PostgreSQL that asks for no encryption, to another machine. @param fallback what PGSSLMODE says */
-export function clearDatabase(
-  url: string,
-  role: 'source' | 'target',
-  fallback: string | undefined,
-): Finding | undefined {
-  let parsed: URL
-  try {
-    parsed = new URL(url)
-  } catch {
-    // Whoever connects says what is wrong with it.
-    return undefined
-  }
-  const host = decodeURIComponent(parsed.searchParams.get('host') ?? parsed.hostname)
-  // Whoever writes `disable` has thought of it.
-  const isChosen =
-    (parsed.searchParams.get('sslmode') ?? parsed.searchParams.get('ssl') ?? fallback) !== undefined
-  if (isHere(host) || isChosen) return undefined
-  return {
-    level: 'warn',
-    code: role === 'source' ? 'SOURCE_CLEAR' : 'TARGET_CLEAR',
-    what: `the connection to ${host} is not encrypted: rows, and whatever logs in with them, go over the network in the clear`,
-    fix: 'sslmode=verify-full in the URL, with sslrootcert=FILE where the authority is your own; sslmode=disable says that it is meant so',
-  }
 }
 
 /** Passwords among the arguments of a process: every user of the machine can list them. */
@@ -39,7 +13,7 @@ export function namedPasswords(args: readonly string[]): Finding | undefined {
     level: 'warn',
     code: 'PASSWORD_IN_ARGUMENTS',
     what: 'a password stands in the arguments of this command: everybody on this machine can list them while it runs',
-    fix: 'leave it out of the URL: PGPASSFILE or ~/.pgpass for PostgreSQL; source.urlFile in tidemark.yaml',
+    fix: 'leave it out of the URL: PGPASSFILE or ~/.pgpass; source.urlFile in tidemark.yaml',
   }
 }
 

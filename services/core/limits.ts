@@ -70,7 +70,7 @@ export const LIMITS = {
    * the third: a dead one is noticed within a minute.
    */
   silence: { silenceMs: 30_000, askMs: 10_000, lookMs: 3_000 },
-  /** A look at what a slot sends once more takes no longer, and holds no larger row. */
+  /** A look at what a source sends once more takes no longer, and holds no larger row. */
   historyLook: { limitMs: 10_000, largestRow: 8 * 1024 * 1024 },
   /** Small questions to the source that wait for their turn: each of the few who ask waits for its answer. */
   waitingQuestions: 32,
@@ -89,7 +89,7 @@ export const LIMITS = {
   gapsOfOneCopy: 1000,
   /** A table whose copy met a row too large to be taken is copied again after the first; the pause doubles up to the second. */
   refusedCopyMs: [5_000, 1_800_000],
-  /** Replica identities and the publication are looked at this often. */
+  /** What the stream has of each table is looked at this often. */
   identityPollMs: 2_000,
   /** Pauses between tries for a lock on one table: doubles from the first to the second. */
   identityBackoffMs: [2_000, 10_000],

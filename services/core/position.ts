@@ -1,9 +1,9 @@
 /**
  * Positions in a generation's commit order, and the only code that compares them or counts with them.
  *
- * A position is the engine's: 64 bits of which nobody above the engine knows more than their order. PostgreSQL's are WAL
- * locations: the commit LSN is BEGIN's final_lsn; the end LSN, which comes with COMMIT, serves for acknowledgement alone. Row
- * LSNs are never used: they go backwards (hazards 6, 7).
+ * A position is the engine's: 64 bits of which nobody above the engine knows more than their order. A transaction has two: the
+ * place in commit order that it is known by, and its end, which serves for acknowledgement alone. Places of rows are never
+ * used: they go backwards (hazards 6, 7).
  */
 import { TidemarkError } from './errors.ts'
 
@@ -23,7 +23,7 @@ const TEXT = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/
 export function parsePosition(text: string): Position {
   const match = TEXT.exec(text)
   if (match === null) {
-    throw new TidemarkError('POINT_INVALID', `not a WAL location: "${text.slice(0, 40)}"`)
+    throw new TidemarkError('POINT_INVALID', `not a position: "${text.slice(0, 40)}"`)
   }
   return ((BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)) as Position
 }
@@ -74,7 +74,7 @@ const PAGE_BYTES = 8192n
 const PAGE_HEADER_BYTES = 24n
 
 /**
- * Where the last record ended, of the place where the next one begins (pg_current_wal_insert_lsn): at the start of a page they
+ * Where the last record ended, of the place where the next one begins as the server says it: at the start of a page they
  * are a header apart, and a stream comes no further than the first on a server that writes nothing.
  */
 export function endOfRecords(insert: Position): Position {

@@ -87,17 +87,7 @@ export interface TableVersion {
   readonly keyColumns: readonly string[]
 }
 
-/** Quoted for SQL; always quoted, so that no name can be taken for a keyword or end early (hazard 118). */
-export function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
-}
-
-export function quoteTable(table: { readonly schema: string; readonly name: string }): string {
-  return `${quoteName(table.schema)}.${quoteName(table.name)}`
-}
-
-/** A literal under standard_conforming_strings = on. */
-export function quoteLiteral(text: string): string {
-  const quoted = `'${text.replaceAll("'", "''")}'`
-  return text.includes('\\') ? `E${quoted.replaceAll('\\', '\\\\')}` : quoted
+/** For people; a name with a dot in it may stand for two. */
+export function tableText(table: { readonly schema: string; readonly name: string }): string {
+  return `${table.schema}.${table.name}`
 }

@@ -1,7 +1,7 @@
 /** The largest row that is taken. What a larger one would have said is a gap of its table. */
 import { totalmem } from 'node:os'
 
-/** PostgreSQL sends no message that is larger. */
+/** No server sends a larger message. */
 const MOST = 1024 ** 3
 const LEAST = 16 * 1024 ** 2
 /** What a process of ours takes beside the row. */
@@ -26,8 +26,10 @@ export function rowTooLarge(bytes: number, limit: number): string {
   return `${ROW_TOO_LARGE}: a row of ${megabytes(bytes)} is above source.largestRow, ${megabytes(limit)}`
 }
 
-/** PostgreSQL's own limit, whatever ours is. */
-export const ROW_NOT_SENT = `${ROW_TOO_LARGE}: a row is above 1 GiB, which PostgreSQL cannot send`
+/** The server's own limit, whatever ours is. */
+export function rowNotSent(limit: string): string {
+  return `${ROW_TOO_LARGE}: a row is above ${limit}, which the server cannot send`
+}
 
 export function isRowTooLarge(reason: string): boolean {
   return reason.startsWith(`${ROW_TOO_LARGE}:`)

@@ -18,7 +18,7 @@ export const SCHEMA_CODES = {
     exit: 11,
     retry: 'person',
     means: 'A restore brings all rows back; this of the schema would not be as the source has it.',
-    next: 'compare with pg_dump --schema-only, and report it',
+    next: 'compare with a dump of the schema by its own tools, and report it',
   },
   SCHEMA_UNTRIED: {
     exit: 8,

@@ -1,10 +1,13 @@
-/** Snapshots of transactions as PostgreSQL prints them. */
+/** Which transactions somebody has seen, as a text: `xmin:xmax:xip,…`. */
 
-/** Whether a committed transaction is in a snapshot, `xmin:xmax:xip,…` (PostgreSQL manual, pg_current_snapshot). */
-export function isVisible(snapshot: string, xid: string): boolean {
+/**
+ * Whether a committed transaction is in a snapshot: all below `xmin` are, none from `xmax` on, and between them all but those that are
+ * named.
+ */
+export function isVisible(snapshot: string, transaction: string): boolean {
   const [xmin = '0', xmax = '0', running = ''] = snapshot.split(':')
-  const id = BigInt(xid)
-  return id < BigInt(xmin) || (id < BigInt(xmax) && !running.split(',').includes(xid))
+  const id = BigInt(transaction)
+  return id < BigInt(xmin) || (id < BigInt(xmax) && !running.split(',').includes(transaction))
 }
 
 /** Whether one snapshot was surely taken before another one of the same server: it knows of fewer transactions. */

@@ -56,7 +56,7 @@ export interface TransactionPart {
   /** In the last part: the engine's own words for `end`, where it needs them to go on from there. */
   readonly resume?: string | undefined
   /** In the last part: the transaction's DDL records (they are among the changes too). */
-  readonly ddl: readonly RawDdlRecord[]
+  readonly ddl: readonly RecordRow[]
   /** Where a log that keeps its items has it; stands in the ledger, so that a reader starts there. */
   readonly place?: LogPlace
   /** Set where the rows were not read: what they would be. `changes`, `counts` and `ddl` are empty then. */
@@ -94,17 +94,8 @@ export interface LogPlace {
   readonly idsFrom: bigint | undefined
 }
 
-/** A row of the DDL record table as the stream has it; formats/ddl-record.ts parses it. */
-export interface RawDdlRecord {
-  readonly id: string
-  readonly xid: string
-  readonly command: string
-  readonly kind: string
-  readonly oid: string | null
-  readonly facts: string | null
-  /** The catalog that `oid` is of; older installations do not say it. */
-  readonly class?: string | null | undefined
-}
+/** A record of a schema change as its row has it, by column; the engine's dialect reads it. */
+export type RecordRow = ReadonlyMap<string, string | null>
 
 /** What only the source knows and that has a place in the stream; travels like a transaction (design: control records). */
 export type ControlRecord =
@@ -208,7 +199,7 @@ export function sequenceKey(sequence: { readonly schema: string; readonly name: 
 export interface SchemaFacts {
   /** Names this reading, for changes that continue it; those of before have none. */
   readonly reading?: string
-  /** pg_current_snapshot() of the reading: tells which DDL transactions it has seen. */
+  /** Tells which DDL transactions the reading has seen (core/snapshot.ts). */
   readonly snapshot: string
   /** Full transaction ids (64 bits, text) of the DDL records that the reading saw. */
   readonly ddlSeen: readonly string[]
@@ -256,7 +247,7 @@ export interface SchemaStatement {
   readonly rank: number
   /** What it makes, e.g. {kind: "table", schema, name}; sub-objects name their table. */
   readonly objects: readonly SchemaObject[]
-  /** What it is a part of at the source, class:oid as pg_class:16384. In readings, not in older ones. */
+  /** What it is a part of at the source, in the engine's words. In readings, not in older ones. */
   readonly of?: string | undefined
 }
 

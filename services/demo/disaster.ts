@@ -4,7 +4,7 @@
  */
 import type pg from 'pg'
 import { digestTables, DIGESTED_TABLES, type DigestedTable } from '../engines/postgres/session/digest.ts'
-import { quoteTable } from '../core/relation.ts'
+import { quoteTable } from '../engines/postgres/dialect/quote.ts'
 import type { TableDigest } from '../core/ports/target.ts'
 
 export interface Disaster {

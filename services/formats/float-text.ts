@@ -1,10 +1,10 @@
 /**
- * Floats as PostgreSQL prints them with extra_float_digits above 0 (src/common/d2s.c, f2s.c): the shortest digits that lie
+ * Floats as their server prints them (Ryu, as in d2s.c and f2s.c; extra_float_digits above 0): the shortest digits that lie
  * strictly between the neighbours' midpoints, fixed where the exponent is small, else `1.5e-05`. JavaScript has the same digits
  * but for two things: it takes a midpoint itself where the mantissa is even, and it knows no shorter form of a float4.
  */
 
-/** The decimal exponents that PostgreSQL prints without an `e`: from -4 up to and without this one. */
+/** The decimal exponents that are printed without an `e`: from -4 up to and without this one. */
 const FIXED_BELOW_FLOAT4 = 6
 const FIXED_BELOW_FLOAT8 = 15
 

@@ -88,7 +88,7 @@ export function segmentName(
   return `segments/g${generation}/l${lane}/${wide(from)}-${wide(to)}-${String(part).padStart(4, '0')}-${nonce}.avro`
 }
 
-/** While a transaction of many objects is open its end is not known to be last; the name carries its commit LSN anyway. */
+/** While a transaction of many objects is open its end is not known to be last; the name carries its position anyway. */
 export function indexName(
   generation: number,
   lane: number,

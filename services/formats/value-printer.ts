@@ -1,6 +1,6 @@
 /**
- * One value: from the bytes of its Avro union branch back to the server's text, as bytes of COPY's text format
- * (PostgreSQL manual, COPY: backslash, tab, newline and carriage return are escaped), or as text for people.
+ * One value: from the bytes of its Avro union branch back to the server's text, escaped (backslash, tab, newline, carriage return and
+ * their like by a letter behind a backslash; null is `\\N`), or as text for people.
  */
 import { textOfBytes } from '../core/escaped-bytes.ts'
 import { ByteSink } from '../core/byte-sink.ts'
@@ -22,7 +22,7 @@ export type FieldState = 'value' | 'null' | 'unchanged' | 'absent'
 
 const HEX = Buffer.from('0123456789abcdef')
 
-/** Appends [start, end) of `from`, escaped for COPY. Reserves by itself. */
+/** Appends [start, end) of `from`, escaped. Reserves by itself. */
 // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: the hot path: no call per byte
 function escapeInto(sink: ByteSink, from: Buffer, start: number, end: number): void {
   sink.reserve((end - start) * 2)
@@ -175,7 +175,7 @@ function formatTimestampOn(day: string, days: number, micros: number): string {
   return `${text}.${digits}`
 }
 
-/** Appends the field's value in COPY's text format; null is `\N`. Says what state the field had. */
+/** Appends the field's value escaped; null is `\N`. Says what state the field had. */
 export function printField(source: ByteSource, kind: ValueKind, sink: ByteSink): FieldState {
   const branch = source.long()
   if (branch === BRANCH_NULL) {

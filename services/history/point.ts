@@ -1,6 +1,6 @@
 /**
  * Points: when to restore to. A point resolves to one position: everything up to and with the transaction that commits
- * there. Commit times are not monotonic (hazard 112), so a time resolves by PostgreSQL's own rule: in commit order, stop
+ * there. Commit times are not monotonic (hazard 112), so a time resolves by the databases' own rule: in commit order, stop
  * before the first transaction whose commit time is later.
  */
 import { TidemarkError } from '../core/errors.ts'
@@ -308,7 +308,7 @@ async function finish(
   asked: Position,
   next: IndexedTransaction | undefined,
 ): Promise<ResolvedPoint> {
-  // The end itself, as pg_current_wal_lsn() gives it, means what was written below it; what may commit right there is
+  // The end itself, as a source gives it, means what was written below it; what may commit right there is
   // not known yet. The report says so: the position reached is the one below.
   const isEnd = asked === generation.end || endOfRecords(asked) === generation.end
   const position =

@@ -6,7 +6,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { type Dialect, type LooserTable, NeedsNextForm, type RowPrinter } from '../core/ports/dialect.ts'
 import { RowsRefused, type Target } from '../core/ports/target.ts'
-import { quoteTable } from '../core/relation.ts'
+import { tableText } from '../core/relation.ts'
 import type { SchemaStatement } from '../core/transaction.ts'
 import { RANK } from '../formats/rank.ts'
 import type { Repository } from '../repository/repository.ts'
@@ -170,7 +170,7 @@ export class TableLoader {
     if (taken !== source.rows())
       throw new TidemarkError(
         'TARGET_FAILED',
-        `${quoteTable(table)}: ${source.rows()} rows were sent, the target took ${taken}`,
+        `${tableText(table)}: ${source.rows()} rows were sent, the target took ${taken}`,
       )
     return taken
   }

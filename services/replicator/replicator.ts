@@ -16,9 +16,6 @@ import { type KnownReading, SchemaLog } from './schema-log.ts'
 import { SequenceWatch } from './sequence-watch.ts'
 import { SourceMoments } from './source-moments.ts'
 
-/** Commands of records that no user's command made: they are waited for. */
-const OURS: ReadonlySet<string> = new Set(['REPAIR', 'LEAVE OUT', 'IDENTITY'])
-
 export interface ReplicatorEvents {
   /** A table's rows cannot be carried over a schema change; it has to be read again. */
   onGap(gap: GapNotice): void
@@ -147,7 +144,10 @@ export class Replicator {
 
   async #gaps(part: TransactionPart, signal: AbortSignal): Promise<void> {
     const gaps = this.#watch.gapsOf(part, this.#checked)
-    for (const record of part.ddl) if (OURS.has(record.command)) this.#repaired.add(record.xid)
+    for (const record of part.ddl) {
+      const transaction = this.#options.records.repairedIn(record)
+      if (transaction !== undefined) this.#repaired.add(transaction)
+    }
     for (const gap of gaps) {
       if (gap.reason === this.#options.records.leftOut && gap.scope.kind === 'table')
         this.#leftOut.add(gap.scope.oid)

@@ -110,7 +110,7 @@ function isOther(before: SequenceReading, after: SequenceReading): boolean {
   )
 }
 
-/** setval() downwards, RESTART, TRUNCATE … RESTART IDENTITY, a new round of CYCLE: none of them has a record. */
+/** A value set downwards, RESTART, TRUNCATE … RESTART IDENTITY, a new round of CYCLE: none of them has a record. */
 function isSetBack(before: SequenceReading, after: SequenceReading): boolean {
   const moved = BigInt(after.lastValue) - BigInt(before.lastValue)
   const isBack = BigInt(after.increment) < 0n ? moved > 0n : moved < 0n

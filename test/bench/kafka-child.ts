@@ -48,6 +48,7 @@ const log = await KafkaChangeLog.open(
     tombstones: false,
     partitionBy: new Map(),
     confirm: () => Promise.resolve(),
+    records: postgresDialect.records,
     clock: systemClock,
     randomness: systemRandomness,
     onRetry: (error) => console.error(error.message),

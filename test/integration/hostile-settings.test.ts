@@ -1,7 +1,7 @@
 /** Settings that a database gives to all its sessions: none of them may stop Tidemark, or change what it reads and makes. */
 import { expect, test } from 'vitest'
 import { connect, SESSION_SETTINGS } from '../../services/engines/postgres/session/session.ts'
-import { quoteLiteral } from '../../services/core/relation.ts'
+import { quoteLiteral } from '../../services/engines/postgres/dialect/quote.ts'
 import { expectSameSchema } from '../support/schema-oracle.ts'
 import { Backup, digests, shown, testedVersions } from '../support/backup.ts'
 

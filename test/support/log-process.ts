@@ -140,6 +140,7 @@ export class LogProcess {
         stream: repository.catalog.stream,
         term: Number(repository.claimedAt),
         after: generation.to,
+        records: postgresDialect.records,
         place:
           log === null
             ? undefined

@@ -11,20 +11,23 @@ const WORDS =
 
 /** As many as there were when this was counted. Lower the number with the words; it never goes up. */
 const LEFT: Readonly<Record<string, number>> = {
-  core: 39,
-  formats: 20,
+  core: 4,
+  formats: 1,
   repository: 3,
-  history: 11,
-  replicator: 2,
+  history: 8,
+  replicator: 0,
   compactor: 0,
   rebuild: 0,
   lifecycle: 0,
 }
 
+/** What was written by a program that knew PostgreSQL alone has its words. */
+const READS_FORMAT_1: ReadonlySet<string> = new Set(['formats/format-1.ts'])
+
 test.each(Object.keys(LEFT))('%s has no more words of an engine than before', (room) => {
   const found = readdirSync(join(SERVICES, room), { recursive: true })
     .map(String)
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => name.endsWith('.ts') && !READS_FORMAT_1.has(`${room}/${name}`))
     .flatMap((name) =>
       (readFileSync(join(SERVICES, room, name), 'utf8').match(WORDS) ?? []).map((word) => `${name}: ${word}`),
     )

@@ -7,7 +7,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import { newKeys, openKeys } from '../../services/adapters/keys/key-folder.ts'
 import { addServiceRecipient } from '../../services/adapters/keys/recipient-files.ts'
 import { systemRandomness } from '../../services/core/clock.ts'
-import { clearDatabase, clearLog, namedPasswords } from '../../services/core/exposure.ts'
+import { clearDatabase } from '../../services/app/wiring/clear-database.ts'
+import { clearLog, namedPasswords } from '../../services/core/exposure.ts'
 
 test.each([
   ['postgresql://u@db.example/x', undefined, 'SOURCE_CLEAR'],

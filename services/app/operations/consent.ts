@@ -1,7 +1,7 @@
 /** What is done to an application's tables and roles only when somebody said so in words. */
 import { TidemarkError } from '../../core/errors.ts'
 import type { IdentityChange } from '../../core/ports/source-admin.ts'
-import { quoteTable } from '../../core/relation.ts'
+import { tableText } from '../../core/relation.ts'
 
 export interface ConsentRequest {
   readonly identities: readonly IdentityChange[]
@@ -20,7 +20,7 @@ export async function requireConsent(wanted: ConsentRequest, consent: Consent | 
 }
 
 function consentNeeded({ identities, grantTo: role }: ConsentRequest): string {
-  const tables = identities.map((change) => `${quoteTable(change)} (${change.after})`)
+  const tables = identities.map((change) => `${tableText(change)} (${change.after})`)
   const more = tables.length > 10 ? ' …' : ''
   return [
     ...(tables.length === 0

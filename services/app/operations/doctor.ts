@@ -1,5 +1,5 @@
 /** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
-import { clearDatabase } from '../../core/exposure.ts'
+import { clearDatabase } from '../wiring/clear-database.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isRowTooLarge, largestRowHere } from '../../core/row-limit.ts'
 import { asTidemarkError } from '../../core/errors.ts'

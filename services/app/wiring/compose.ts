@@ -29,7 +29,7 @@ import type { KafkaSettings } from '../../adapters/kafka/client/settings.ts'
 import type { OrderedRange } from '../../compactor/cut-worker.ts'
 import type { Generation } from '../../repository/generation.ts'
 import type { Config, KafkaConfig } from '../config/config.ts'
-import { engineAt } from './dialect.ts'
+import { dialectOf, engineAt } from './dialect.ts'
 import { storedHistory } from './stored-history.ts'
 
 export function openSource(
@@ -154,6 +154,7 @@ export async function openLog(request: LogRequest): Promise<ChangeLog> {
       place: log === null ? undefined : logPlace(log),
       confirm: request.confirm,
       outline: request.outline === true,
+      records: dialectOf(generation.facts.engine).records,
       clock: systemClock,
       randomness: systemRandomness,
       onRetry: request.onRetry,
@@ -213,6 +214,7 @@ export async function openCutSharing(
       acknowledge: kafka.acknowledge,
       generation: generation.facts.generation,
       stream,
+      records: dialectOf(generation.facts.engine).records,
       idsFrom: () => (generation.log === null ? undefined : logPlace(generation.log).idsFrom),
     })
     return {

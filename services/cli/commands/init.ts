@@ -10,8 +10,7 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { KEPT } from '../../core/code-facts.ts'
 import type { Config } from '../../app/config/config.ts'
 import { addToBackup } from '../../app/operations/init-again.ts'
-import { clearDatabase } from '../../core/exposure.ts'
-import { quoteTable } from '../../core/relation.ts'
+import { clearDatabase } from '../../app/wiring/clear-database.ts'
 import type { KafkaChoice } from '../../app/config/chosen-settings.ts'
 import type { Context } from '../context.ts'
 import type { Run } from '../run.ts'
@@ -48,7 +47,7 @@ function consentText({ identities, grantTo }: ConsentRequest): string[] {
   if (identities.length > 0) {
     lines.push(
       'These tables have no replica identity that serves. Published as they are, their UPDATE and DELETE would fail, so init would set:',
-      ...identities.map(identityText),
+      ...identities.map(({ text }) => `  ${text}`),
     )
     if (identities.some((change) => change.after === 'FULL'))
       lines.push(
@@ -63,13 +62,6 @@ function consentText({ identities, grantTo }: ConsentRequest): string[] {
       `The role ${grantTo} would get REPLICATION, BYPASSRLS and pg_read_all_data: it may read every table of every database here. \`tidemark uninstall\` takes back what the role did not have before.`,
     )
   return lines
-}
-
-function identityText(change: ConsentRequest['identities'][number]): string {
-  const was = change.before === 'NOTHING' ? '   (its owner has set it to NOTHING)' : ''
-  if (change.after === 'left out')
-    return `  ${quoteTable(change)} is left out: it has generated columns and no key without them, so no identity serves. Its changes are NOT in the backup until it has a primary key${was}`
-  return `  ALTER TABLE ${quoteTable(change)} REPLICA IDENTITY ${change.after}${change.index === undefined ? '' : ` ${change.index}`}${was}`
 }
 
 async function askedConsent({ output, yes }: Context, changes: ConsentRequest): Promise<boolean> {

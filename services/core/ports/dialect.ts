@@ -12,7 +12,7 @@ import type { ByteSource } from '../byte-source.ts'
 import type { PieceSink } from '../piece-sink.ts'
 import type { ChangePlace, Position } from '../position.ts'
 import type { RelationVersion, TableColumn, TableVersion } from '../relation.ts'
-import type { RawDdlRecord, SchemaFacts, SchemaStatement, SequenceSample } from '../transaction.ts'
+import type { RecordRow, SchemaFacts, SchemaStatement, SequenceSample } from '../transaction.ts'
 import type { Refusal } from './target.ts'
 import { TidemarkError } from '../errors.ts'
 
@@ -59,7 +59,9 @@ export interface RecordWords {
    *
    * @throws TidemarkError where more may be missing than a gap of a table tells
    */
-  losses(records: readonly RawDdlRecord[]): readonly TableLoss[]
+  losses(records: readonly RecordRow[]): readonly TableLoss[]
+  /** The transaction of a record that no user's command made: somebody waits for it. Undefined of all others. */
+  repairedIn(record: RecordRow): string | undefined
   /** Why a table that the stream leaves out has a gap. Where it is one of several reasons, the last one counts. */
   readonly leftOut: string
 }

@@ -63,6 +63,8 @@ export interface IdentityChange {
   readonly after: string
   /** Where what is given is one. */
   readonly index: string | undefined
+  /** For people: what would be done, or why nothing serves. */
+  readonly text: string
 }
 
 /** All tables with rows in a backup, at one position. */

@@ -20,7 +20,6 @@ import type {
 } from '../../core/ports/source.ts'
 import { factsOf, type MemoryTable, relationOf, versionOf } from './memory-table.ts'
 import { NO_CATALOG } from './no-catalog.ts'
-import { quoteName, quoteTable } from '../../core/relation.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../core/byte-sink.ts'
 import { ChangeEncoder, type Field } from '../../formats/change-encoder.ts'
@@ -243,7 +242,7 @@ export class MemorySource implements Source {
 
   schema(): Promise<SchemaFacts> {
     const statements = [...this.#tables.values()].map(({ table }) => ({
-      sql: `CREATE TABLE ${quoteTable({ schema: 'public', name: table.name })} (id bigint, ${table.columns.map((c) => `${quoteName(c)} text`).join(', ')})`,
+      sql: `table ${table.name} (id, ${table.columns.join(', ')})`,
       phase: 'before' as const,
       rank: 20,
       objects: [{ kind: 'table', schema: 'public', name: table.name }],

@@ -2,6 +2,7 @@
  * ChangeLog over Kafka: topics of tables for everybody, one topic of transactions that says what is complete. Wiring
  * only: units are filled here, written by one class and read by another.
  */
+import type { RecordWords } from '../../../core/ports/dialect.ts'
 import type { StreamPoint } from '../../../core/ports/source.ts'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { GrowingMark } from '../../../core/growing-mark.ts'
@@ -21,7 +22,7 @@ import type { KafkaAdmin, KafkaFetcher } from '../client/client.ts'
 import { openClient } from '../client/connection.ts'
 import { kafkaError } from '../client/errors.ts'
 import type { KafkaSettings } from '../client/settings.ts'
-import { type LogTail, TailReader } from '../reading/log-tail.ts'
+import { type LogTail, NO_TAIL, TailReader } from '../reading/log-tail.ts'
 import { OpenUnit } from '../writing/open-unit.ts'
 import { PartitionEnds } from '../topics/partition-ends.ts'
 import { Registry, type RegistrySettings } from '../registry/registry.ts'
@@ -58,6 +59,8 @@ export interface KafkaLogOptions {
   readonly outline?: boolean
   /** Throws where this process is no longer the one that may write. */
   readonly confirm: () => Promise<void>
+  /** Whose inserted rows are records of schema changes. */
+  readonly records: Pick<RecordWords, 'holds'>
   readonly clock: Clock
   readonly randomness: Randomness
   readonly onRetry?: (error: { readonly code: string; readonly message: string }) => void
@@ -75,13 +78,6 @@ const LINGER_MS = 10
 const BATCH_BYTES = 600 * 1024
 /** A unit's own record: transactions and control records. */
 const PROGRESS_BYTES = 200 * 1024
-
-const NOTHING: LogTail = {
-  complete: { position: ORIGIN, resume: undefined },
-  open: undefined,
-  last: undefined,
-  partitions: new Map(),
-}
 
 export class KafkaChangeLog implements ChangeLog {
   readonly #options: KafkaLogOptions
@@ -188,9 +184,10 @@ export class KafkaChangeLog implements ChangeLog {
           ...(options.onRetry === undefined ? {} : { onRetry: options.onRetry }),
           ...(options.onPoint === undefined ? {} : { onPoint: options.onPoint }),
         })
-      const tail = (await writer?.open(signal)) ?? NOTHING
+      const tail = (await writer?.open(signal)) ?? NO_TAIL
       const reader = new UnitReader({
         onDone: () => drain.check?.(),
+        records: options.records,
         fetcher,
         registry,
         topic: transactions,

@@ -1,4 +1,5 @@
 /** Reads the transactions of ordered cuts, one range after the other; goes back to an earlier place where it has to. */
+import type { RecordWords } from '../../../core/ports/dialect.ts'
 import type { TransactionPart } from '../../../core/transaction.ts'
 import type { KafkaFetcher } from '../client/client.ts'
 import { openClient } from '../client/connection.ts'
@@ -15,6 +16,7 @@ export interface CutReaderOptions {
   readonly acknowledge: 'segment' | 'log'
   readonly generation: number
   readonly stream: string
+  readonly records: Pick<RecordWords, 'holds'>
   /** Where units begin to have the stream's id, as the ledger says now. */
   readonly idsFrom: () => bigint | undefined
 }
@@ -49,7 +51,7 @@ export class CutReader {
 
   /** One range at a time. @throws TidemarkError LOG_HOLE where records are missing */
   async *parts(cut: LoggedCut, signal: AbortSignal): AsyncIterable<TransactionPart> {
-    const { prefix, acknowledge, generation, stream, idsFrom } = this.#options
+    const { prefix, acknowledge, generation, stream, records, idsFrom } = this.#options
     // One that stood still is not led through what lies between: it may be stored, and gone.
     const isBehind = this.#reader !== undefined && this.#reader.done < cut.from
     if (this.#reader?.reaches(cut.first) !== true || isBehind || this.#since !== cut.since) {
@@ -64,6 +66,7 @@ export class CutReader {
         after: cut.after,
         place: { log: '', from: cut.from, at: cut.first, since: cut.since, unit: '', idsFrom: idsFrom() },
         isPart: true,
+        records,
         clock: this.#options.settings.clock,
       })
     }

@@ -48,6 +48,14 @@ export interface TailReaderOptions {
   readonly clock: Clock
 }
 
+/** Of a log that holds nothing yet. */
+export const NO_TAIL: LogTail = {
+  complete: { position: ORIGIN, resume: undefined },
+  open: undefined,
+  last: undefined,
+  partitions: new Map(),
+}
+
 export class TailReader {
   readonly #options: TailReaderOptions
   readonly #partitions = new Map<string, UnitPartition>()

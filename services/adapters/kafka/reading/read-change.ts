@@ -1,6 +1,6 @@
 /** Changes as they lie in records, and what units say of them. */
 import { parsePosition } from '../../../core/position.ts'
-import type { ChangeShape, LogPlace, RawDdlRecord, TransactionPart } from '../../../core/transaction.ts'
+import type { ChangeShape, LogPlace, RecordRow, TransactionPart } from '../../../core/transaction.ts'
 import { ByteSource } from '../../../core/byte-source.ts'
 import { ChangeWalk } from '../../../formats/change-walk.ts'
 import { escapedTextOfField } from '../../../formats/value-printer.ts'
@@ -64,11 +64,11 @@ export function operationOf(bytes: Buffer): number {
   return bytes[at]! >> 1
 }
 
-/** A row of tidemark.ddl as the assembler gives it. */
-export function ddlRecord(change: ReadChange): RawDdlRecord {
+/** A record's row as the source gave it. */
+export function recordRow(change: ReadChange): RecordRow {
   const walk = new ChangeWalk(change.shape)
   walk.read(change.bytes, 0, change.bytes.length)
-  const fields = new Map(
+  return new Map(
     change.shape.relation.columns.map((column, i) => [
       column.name,
       escapedTextOfField(
@@ -77,14 +77,4 @@ export function ddlRecord(change: ReadChange): RawDdlRecord {
       ),
     ]),
   )
-  const text = (name: string): string => fields.get(name) ?? ''
-  return {
-    id: text('id'),
-    xid: text('xid'),
-    command: text('command'),
-    kind: text('kind'),
-    oid: fields.get('oid') ?? null,
-    facts: fields.get('facts') ?? null,
-    class: fields.get('class'),
-  }
 }

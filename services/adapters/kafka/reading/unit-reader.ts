@@ -2,6 +2,7 @@
  * Brings units back from Kafka as the transactions that went in. For each progress record it reads exactly the records
  * that the unit wrote: their ids, their dense numbers and their count prove that none is missing and none is another's.
  */
+import type { RecordWords } from '../../../core/ports/dialect.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { comparePositions, ORIGIN, parsePosition, type Position } from '../../../core/position.ts'
@@ -10,7 +11,7 @@ import type {
   ChangeShape,
   LogItem,
   LogPlace,
-  RawDdlRecord,
+  RecordRow,
   TransactionPart,
 } from '../../../core/transaction.ts'
 import { ByteSource } from '../../../core/byte-source.ts'
@@ -19,7 +20,7 @@ import type { KafkaFetcher } from '../client/client.ts'
 import { parseControl } from '../records/control-json.ts'
 import { HEAD_BYTES } from './log-tail.ts'
 import { fetchTogether, PartitionReader } from './partition-reader.ts'
-import { ddlRecord, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
+import { recordRow, inOrder, operationOf, outlineOf, type ReadChange } from './read-change.ts'
 import type { Registry } from '../registry/registry.ts'
 import { UnitChain } from './unit-chain.ts'
 import { type OwnRecord, ownRecords } from './unit-records.ts'
@@ -58,6 +59,8 @@ export interface UnitReaderOptions {
     readonly partition: number
     readonly offset: string
   }) => void
+  /** Whose inserted rows are records of schema changes. */
+  readonly records: Pick<RecordWords, 'holds'>
   readonly clock: Clock
 }
 
@@ -87,7 +90,7 @@ export class UnitReader {
   readonly #chain: UnitChain
   /** The last unit of the last range: the next one may begin in it. */
   #kept: { readonly offset: bigint; readonly parts: readonly TransactionPart[] } | undefined
-  #ddl: RawDdlRecord[] = []
+  #ddl: RecordRow[] = []
   readonly #strangers = new Set<string>()
   /** Offset of the last unit whose items have all been handed out. */
   done = -1n
@@ -344,12 +347,8 @@ export class UnitReader {
       shapeOf[i] = slot
       const operation = operationOf(change.bytes)
       rows[slot]![operation]!++
-      if (
-        operation === 0 &&
-        change.shape.relation.schema === 'tidemark' &&
-        change.shape.relation.name === 'ddl'
-      )
-        this.#ddl.push(ddlRecord(change))
+      if (operation === 0 && this.#options.records.holds(change.shape.relation))
+        this.#ddl.push(recordRow(change))
     }
     const ddl = entry.end === null ? [] : this.#ddl
     if (entry.end !== null) this.#ddl = []

@@ -4,7 +4,7 @@ import { corrupt } from '../../../core/byte-source.ts'
 import type { TableLoss } from '../../../core/ports/dialect.ts'
 import { type ChangePlace, parsePosition, positionText } from '../../../core/position.ts'
 import type { RelationVersion } from '../../../core/relation.ts'
-import type { RawDdlRecord } from '../../../core/transaction.ts'
+import type { RecordRow } from '../../../core/transaction.ts'
 import { tableId } from './mysql-table.ts'
 
 /** What the session had set when the statement ran, as far as the log says it. */
@@ -52,20 +52,20 @@ export const RECORDS: RelationVersion = {
 }
 
 /** @param id of the record, unlike all others */
-export function rawRecord(id: string, xid: string, told: DdlFacts): RawDdlRecord {
-  return {
-    id,
-    xid,
-    command: /^\s*\w+/.exec(told.sql)?.[0].trim().toUpperCase() ?? 'UNTOLD',
-    kind: told.effect,
-    oid: String(tableId(told)),
-    facts: JSON.stringify(told),
-  }
+export function rawRecord(id: string, xid: string, told: DdlFacts): RecordRow {
+  return new Map([
+    ['id', id],
+    ['xid', xid],
+    ['command', /^\s*\w+/.exec(told.sql)?.[0].trim().toUpperCase() ?? 'UNTOLD'],
+    ['kind', told.effect],
+    ['oid', String(tableId(told))],
+    ['facts', JSON.stringify(told)],
+  ])
 }
 
 /** In the order of the relation's columns. */
-export function recordFields(record: RawDdlRecord): readonly (string | null)[] {
-  return [record.id, record.xid, record.command, record.kind, record.oid, record.facts]
+export function recordFields(record: RecordRow): readonly (string | null)[] {
+  return RECORDS.columns.map(({ name }) => record.get(name) ?? null)
 }
 
 /** @throws TidemarkError OBJECT_CORRUPT */

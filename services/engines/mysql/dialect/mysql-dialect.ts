@@ -51,7 +51,9 @@ const records: RecordWords = {
         : []
     return [{ oid: counterId({ schema, name }, 'table'), schema, name, isGone: effect === 'dropped' }]
   },
-  losses: (rows) => rows.flatMap((row) => lossOf(parseRecord(row)) ?? []),
+  losses: (rows) =>
+    rows.flatMap((row) => lossOf(parseRecord({ xid: row.get('xid'), facts: row.get('facts') })) ?? []),
+  repairedIn: () => undefined,
   // Every table with a place in the log is in it.
   leftOut: 'it is left out',
 }

@@ -5,7 +5,7 @@ import type { Position } from '../../../core/position.ts'
 import type {
   ChangeCount,
   ChangeShape,
-  RawDdlRecord,
+  RecordRow,
   TransactionHead,
   TransactionPart,
 } from '../../../core/transaction.ts'
@@ -22,7 +22,7 @@ export class OpenTransaction {
   readonly #stamp: Buffer
   #ordinal = 0
   #isBegun = false
-  readonly #ddl: RawDdlRecord[] = []
+  readonly #ddl: RecordRow[] = []
   #sink = new ByteSink(LIMITS.partBytes)
   #offsets: number[] = [0]
   #shapeOf: number[] = []
@@ -50,7 +50,7 @@ export class OpenTransaction {
     }
   }
 
-  record(record: RawDdlRecord): void {
+  record(record: RecordRow): void {
     this.#ddl.push(record)
     const fields = recordFields(record).map((text) => (text === null ? null : Buffer.from(text, 'utf8')))
     records.encode(this.#sink, 'insert', this.#stamp, this.#ordinal, undefined, fields)

@@ -1,7 +1,7 @@
 /** What `doctor` says of replica identities: what fails now, what is left out, and what Tidemark changed. */
 import type pg from 'pg'
 import type { Finding } from '../../../core/finding.ts'
-import { quoteTable } from '../../../core/relation.ts'
+import { quoteTable } from '../dialect/quote.ts'
 
 interface Identity {
   readonly schema: string

@@ -3,7 +3,7 @@ import type pg from 'pg'
 import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import { connectionError, serverText, sqlState } from '../session/session.ts'
 
 export interface IdentityChange {
@@ -15,6 +15,7 @@ export interface IdentityChange {
   readonly after: 'DEFAULT' | 'FULL' | 'USING INDEX' | 'left out'
   /** Of USING INDEX. */
   readonly index: string | undefined
+  readonly text: string
 }
 
 const NAMES = { d: 'DEFAULT', n: 'NOTHING', f: 'FULL', i: 'USING INDEX' } as const
@@ -33,13 +34,23 @@ export async function identityChanges(client: pg.Client): Promise<readonly Ident
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL tidemark.identity_of(c.oid) i
       WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND tidemark.is_streamed(c.oid) AND NOT i.serves ORDER BY 1, 2`,
   )
-  return found.rows.map((row) => ({
-    schema: row.schema,
-    name: row.name,
-    before: NAMES[row.before],
-    after: row.after === null ? 'left out' : NAMES[row.after],
-    index: row.after === 'i' ? (row.index ?? undefined) : undefined,
-  }))
+  return found.rows.map(({ schema, name, before, after, index }) => {
+    const change = {
+      schema,
+      name,
+      before: NAMES[before],
+      after: after === null ? ('left out' as const) : NAMES[after],
+      index: after === 'i' ? (index ?? undefined) : undefined,
+    }
+    return { ...change, text: changeText(change) }
+  })
+}
+
+function changeText({ before, after, index, ...table }: Omit<IdentityChange, 'text'>): string {
+  const was = before === 'NOTHING' ? '   (its owner has set it to NOTHING)' : ''
+  if (after === 'left out')
+    return `${quoteTable(table)} is left out: it has generated columns and no key without them, so no identity serves. Its changes are NOT in the backup until it has a primary key${was}`
+  return `ALTER TABLE ${quoteTable(table)} REPLICA IDENTITY ${after}${index === undefined ? '' : ` ${quoteName(index)}`}${was}`
 }
 
 /**

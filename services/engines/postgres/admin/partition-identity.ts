@@ -1,7 +1,7 @@
 /** Whether the tables' replica identities carry what is to choose their partitions in Kafka; else what would make them. */
 import type pg from 'pg'
 import type { Finding } from '../../../core/finding.ts'
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 
 interface Identity {
   readonly schema: string

@@ -1,7 +1,7 @@
 /** Findings about a source: each with what it means and the fix. `refuse` stops init and up; `warn` is said. */
 import type pg from 'pg'
 import type { Finding } from '../../../core/finding.ts'
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { examineIdentities } from './examine-identities.ts'
 import { examinePublication, examineTriggers } from './examine-publication.ts'
 import { APPLICATION_NAME } from '../session/names.ts'

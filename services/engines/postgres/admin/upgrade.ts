@@ -7,7 +7,7 @@ import { MAKE_AGAIN } from '../session/postgres-codes.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { Finding } from '../../../core/finding.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { FUNCTIONS, grantFunctions, installedSql } from './install.ts'
 import { connectionError, serverText, sqlState } from '../session/session.ts'
 

@@ -1,5 +1,5 @@
 /** Aggregates. */
-import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

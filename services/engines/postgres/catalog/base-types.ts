@@ -1,5 +1,5 @@
 /** Base types, whose values only their own functions read and print, and shells that were never filled. */
-import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

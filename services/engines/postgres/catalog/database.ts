@@ -1,5 +1,5 @@
 /** The database itself: owner, comment, rights, and what it and roles in it are set to. Its name may be another. */
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { collect, RANK, type Say } from '../../../formats/rank.ts'
 import { rightsCommands } from '../dialect/rights.ts'
 import { among, type CatalogKind } from './kind.ts'

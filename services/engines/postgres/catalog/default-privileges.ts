@@ -1,5 +1,5 @@
 /** Default privileges: what a role grants on the objects that it will make. Behind all that a restore makes. */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { rightsCommands } from '../dialect/rights.ts'
 import { among, type CatalogKind } from './kind.ts'

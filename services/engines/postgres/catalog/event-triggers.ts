@@ -1,5 +1,5 @@
 /** Event triggers of the application: the very last, so that they see nothing of a restore. */
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

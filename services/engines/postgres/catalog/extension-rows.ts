@@ -3,7 +3,7 @@
  * version of it marks as configuration, and no more, is put beside them. Nothing that runs by a schedule comes back
  * active, unless it is asked for: a second database that does the work of the first one does harm.
  */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../dialect/quote.ts'
 import type { WireSession } from '../session/wire-session.ts'
 
 export interface ExtensionTable {

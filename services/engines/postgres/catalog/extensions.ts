@@ -2,7 +2,7 @@
  * Extensions: made by name; their members come with them. Of their rows those of the tables that they mark as
  * configuration are covered (PostgreSQL manual, "Extension Configuration Tables"); what is not is said.
  */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import { RANK, schemaStatement } from '../../../formats/rank.ts'
 import { tableFacts } from '../dialect/schema-facts.ts'
 import { ownSteps } from './extension-rows.ts'

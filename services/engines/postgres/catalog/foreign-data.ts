@@ -1,5 +1,5 @@
 /** Foreign data wrappers, servers, user mappings: without what looks like a secret, which is named in a note instead. */
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

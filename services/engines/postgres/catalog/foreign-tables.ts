@@ -1,5 +1,5 @@
 /** Foreign tables: what they point at, not the rows, which lie elsewhere. */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { sayComments, sayOwnerAndRights, sayRulesAndTriggers } from '../dialect/relation-parts.ts'

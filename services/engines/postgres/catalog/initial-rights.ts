@@ -2,7 +2,7 @@
  * Rights that were changed on what the server or an extension brought (pg_init_privs has what it came with): only the
  * difference is made, for the target's version may bring other ones.
  */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { columnRightsDifference, rightsDifference } from '../dialect/rights.ts'
 import type { CatalogKind } from './kind.ts'

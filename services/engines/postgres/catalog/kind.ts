@@ -5,7 +5,7 @@
 import type pg from 'pg'
 import { RANK, type Say } from '../../../formats/rank.ts'
 import { rightsCommands } from '../dialect/rights.ts'
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import type { TableFacts } from '../dialect/schema-facts.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 

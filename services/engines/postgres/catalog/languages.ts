@@ -1,5 +1,5 @@
 /** Languages and transforms, and access methods: what stands on a handler function. */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

@@ -4,7 +4,7 @@
  * be made. A function that was altered has a younger row than the one that says whose member it is:
  * of another transaction, or of a later command of the same one.
  */
-import { quoteLiteral } from '../../../core/relation.ts'
+import { quoteLiteral } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { among, type CatalogKind, OF_APPLICATION } from './kind.ts'
 

@@ -1,5 +1,5 @@
 /** Operators, and the families and classes that indexes find them by. */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

@@ -1,5 +1,5 @@
 /** Publications of others than Tidemark. Nothing reads them before somebody subscribes. */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { among, type Attributes, attributes, type CatalogKind, sayAttributes } from './kind.ts'
 

@@ -1,5 +1,5 @@
 /** Roles that own or are granted something; made without login where the target lacks them. */
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK, ROLE_ATTRIBUTES } from '../../../formats/rank.ts'
 import { settingClause } from './database.ts'

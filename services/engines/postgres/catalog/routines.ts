@@ -1,5 +1,5 @@
 /** Functions and procedures, as the server's own pg_get_functiondef prints them. */
-import { quoteTable } from '../../../core/relation.ts'
+import { quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

@@ -1,5 +1,5 @@
 /** Schemas, with owner, comment and rights. */
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { rightsCommands } from '../dialect/rights.ts'
 import {

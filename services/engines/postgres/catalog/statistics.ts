@@ -1,5 +1,5 @@
 /** Extended statistics. */
-import { quoteTable } from '../../../core/relation.ts'
+import { quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

@@ -1,5 +1,5 @@
 /** Tables with all that is part of them; from the facts that DDL records carry as well. */
-import { quoteTable } from '../../../core/relation.ts'
+import { quoteTable } from '../dialect/quote.ts'
 import { tableFacts } from '../dialect/schema-facts.ts'
 import { tableStatements } from '../dialect/table-statements.ts'
 import { among, type CatalogKind, notOfExtension, OF_APPLICATION } from './kind.ts'

@@ -1,5 +1,5 @@
 /** Text search: parsers, templates, dictionaries, configurations. */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import {
   among,

@@ -3,7 +3,7 @@
  * it. Told by who wrote the rows of the catalog: a transaction with a record explains what it wrote, others do not. Rows
  * that are gone have no writer; there the record has to name the object.
  */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { isVisible } from '../../../core/snapshot.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import type { Catalog, CatalogObject } from './kind.ts'

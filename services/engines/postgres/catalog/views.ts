@@ -1,5 +1,5 @@
 /** Views and materialized views; the rows of the latter are made again, not stored. */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from '../dialect/relation-parts.ts'

@@ -1,5 +1,5 @@
 /** The SQL that makes a function, view, schema, statistics object or extension again, from the definition that its DDL record carries. */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from './quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import type { Definition } from './ddl-record.ts'
 import { RANK } from '../../../formats/rank.ts'

@@ -4,7 +4,7 @@
  * where that is possible, and is told where it is not.
  */
 import type { LooserTable } from '../../../core/ports/dialect.ts'
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from './quote.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { ONE_CHAR, oneCharFromText } from './one-char.ts'
 import type { TableFacts } from './schema-facts.ts'

@@ -25,7 +25,7 @@ import { plainerTables } from './plainer-table.ts'
 import { PostgresTable } from './postgres-table.ts'
 import { PostgresReadings } from './readings-at-point.ts'
 import { PostgresTableChanges } from './table-changes.ts'
-import { LEFT_OUT, tableLosses } from './table-losses.ts'
+import { LEFT_OUT, repairedIn, tableLosses } from './table-losses.ts'
 import { BinaryPrinter, canBeBinary } from './binary-rows.ts'
 import { PostgresRowDigest } from './row-digest.ts'
 import { ruleForNewRows } from './rules-for-new-rows.ts'
@@ -44,6 +44,7 @@ const records: RecordWords = {
   joined: (record: DdlRecord) => joinedIn(record),
   sequences: (record: DdlRecord) => sequencesTold(record),
   losses: tableLosses,
+  repairedIn,
   leftOut: LEFT_OUT,
 }
 

@@ -1,5 +1,5 @@
 /** What tables, views and foreign tables have in common: indexes, rules, triggers, comments, rights. */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from './quote.ts'
 import type { SchemaObject } from '../../../core/transaction.ts'
 import { RANK, type Say } from '../../../formats/rank.ts'
 import { columnRightsCommands, rightsCommands } from './rights.ts'

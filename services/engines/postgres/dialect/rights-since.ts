@@ -1,5 +1,5 @@
 /** Rights that DDL records tell behind a reading of the schema: they replace those that the reading has of the same objects. */
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from './quote.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { columnRightsCommands, rightsCommands } from './rights.ts'

@@ -2,7 +2,7 @@
  * The one way from an object as it was just made to the rights that it had at the source: from the server's own text of
  * access privileges ("role=rw*\/grantor"; PostgreSQL manual, section 5.8) to GRANT and REVOKE.
  */
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from './quote.ts'
 
 /** aclitem[] as text: what the source has, and what acldefault() gives for an object of this kind and owner. */
 interface Rights {

@@ -1,5 +1,5 @@
 /** The SQL that makes a sequence again (those of identity columns come with their table). */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from './quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK } from '../../../formats/rank.ts'
 import { rightsCommands } from './rights.ts'

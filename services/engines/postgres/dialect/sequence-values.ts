@@ -3,7 +3,7 @@
  * the point, and never below what rows use. Every step stays on the sequence's own lattice (start, start + increment, …),
  * which others may rely on, and within its minimum and maximum.
  */
-import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteTable } from './quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import type { SequenceAt, SequencesAt } from '../../../core/ports/dialect.ts'
 

@@ -1,9 +1,10 @@
 /** Which DDL records of a transaction leave a table in a state that the stream cannot tell. */
 import { TidemarkError } from '../../../core/errors.ts'
 import type { TableLoss } from '../../../core/ports/dialect.ts'
-import type { RawDdlRecord } from '../../../core/transaction.ts'
+import type { RecordRow } from '../../../core/transaction.ts'
 import { assessAlteration, assessRewrite } from './carry-over.ts'
-import { type DdlRecord, parseDdlRecord } from './ddl-record.ts'
+import type { DdlRecord } from './ddl-record.ts'
+import { recordOf } from './placed-records.ts'
 import { type DescendantFacts, type TableFacts, tableColumn } from './schema-facts.ts'
 
 export const LEFT_OUT = 'it is left out of the publication: no replica identity that serves'
@@ -21,9 +22,16 @@ const ALTERED =
   'somebody changed the publication, or took it away and made it again, between two looks: what was written meanwhile may have been left out'
 
 /** @throws TidemarkError PUBLICATION_UNSAFE where more may be missing than a gap of a table tells */
-export function tableLosses(rows: readonly RawDdlRecord[]): TableLoss[] {
-  const records = rows.map(parseDdlRecord)
+export function tableLosses(rows: readonly RecordRow[]): TableLoss[] {
+  const records = rows.map((row) => recordOf((name) => row.get(name)))
   return records.flatMap((_, index) => lossesAt(records, index))
+}
+
+/** Commands of records that no user's command made: they are waited for. */
+const OURS: ReadonlySet<string> = new Set(['REPAIR', 'LEAVE OUT', 'IDENTITY'])
+
+export function repairedIn(row: RecordRow): string | undefined {
+  return OURS.has(row.get('command') ?? '') ? (row.get('xid') ?? undefined) : undefined
 }
 
 function lossesAt(records: readonly DdlRecord[], index: number): TableLoss[] {

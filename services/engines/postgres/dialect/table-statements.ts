@@ -2,7 +2,7 @@
  * The SQL that makes a table again, from its facts: in two parts, so that rows are loaded into a bare table. Columns
  * keep their order (the general schema differs do not), and everything else is the server's own pg_get_*def text.
  */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from './quote.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK, type Say } from '../../../formats/rank.ts'
 import { sayComments, sayIndexes, sayOwnerAndRights, sayRulesAndTriggers } from './relation-parts.ts'

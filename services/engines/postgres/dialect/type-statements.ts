@@ -1,5 +1,5 @@
 /** The SQL that makes a type again. */
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from './quote.ts'
 import type { SchemaObject, SchemaStatement } from '../../../core/transaction.ts'
 import { collect, RANK, type Say } from '../../../formats/rank.ts'
 import { rightsCommands } from './rights.ts'

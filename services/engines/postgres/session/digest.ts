@@ -4,7 +4,7 @@
  * 2^-128 against accident.
  */
 import type { TableDigest } from '../../../core/ports/target.ts'
-import { quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteName, quoteTable } from '../dialect/quote.ts'
 
 export interface DigestedTable {
   readonly schema: string

@@ -9,7 +9,7 @@ import pgpass from 'pgpass'
 import { asTidemarkError, TidemarkError } from '../../../core/errors.ts'
 import { isMistake } from '../../../core/mistake.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import { quoteName } from '../../../core/relation.ts'
+import { quoteName } from '../dialect/quote.ts'
 import { escapable } from './escaped-session.ts'
 
 /** Fixed for base, stream, restore and digest alike. */

@@ -8,7 +8,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type { SnapshotBlockers } from '../../../core/ports/source.ts'
 import { parsePosition, type Position } from '../../../core/position.ts'
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
 import { connect, connectionError } from '../session/session.ts'
 

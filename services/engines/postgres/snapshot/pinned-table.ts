@@ -4,7 +4,7 @@
  * have been rewritten, altered or emptied, which the snapshot does not undo (hazard 48).
  */
 import type pg from 'pg'
-import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../dialect/quote.ts'
 import { sqlState } from '../session/session.ts'
 
 /** The table changed or vanished after the snapshot: it has to be read under a newer one. */

@@ -11,7 +11,7 @@ import type {
   TablePartRange,
 } from '../../../core/ports/source.ts'
 import type { Position } from '../../../core/position.ts'
-import { ROW_NOT_SENT } from '../../../core/row-limit.ts'
+import { rowNotSent } from '../../../core/row-limit.ts'
 import { type RelationVersion, type Subjects, withSubjects } from '../../../core/relation.ts'
 import type { SequenceSample } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
@@ -187,7 +187,7 @@ export class SourceSnapshot implements Snapshot {
     } catch (error) {
       if (error instanceof TableMoved) return { kind: error.vanished ? 'vanished' : 'moved' }
       if (error instanceof RowRefused) return { kind: 'refused', reason: error.message }
-      if (sqlState(error) === PROGRAM_LIMIT) return { kind: 'refused', reason: ROW_NOT_SENT }
+      if (sqlState(error) === PROGRAM_LIMIT) return { kind: 'refused', reason: rowNotSent('1 GiB') }
       signal.throwIfAborted()
       throw dead ?? connectionError(error, 'source')
     } finally {

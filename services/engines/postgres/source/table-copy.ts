@@ -3,7 +3,8 @@
  * table and makes sure that it is still the one that the snapshot saw, and copies.
  */
 import { TidemarkError } from '../../../core/errors.ts'
-import { quoteLiteral, quoteName, quoteTable, type TableVersion } from '../../../core/relation.ts'
+import { type TableVersion } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../dialect/quote.ts'
 import { rowTooLarge } from '../../../core/row-limit.ts'
 import { ByteSink } from '../../../core/byte-sink.ts'
 import type { TupleEncoder } from './tuple-encoder.ts'

@@ -14,7 +14,7 @@ import type {
   ChangeShape,
   ControlRecord,
   LogItem,
-  RawDdlRecord,
+  RecordRow,
   TransactionHead,
 } from '../../../core/transaction.ts'
 import { ByteSink } from '../../../core/byte-sink.ts'
@@ -67,7 +67,7 @@ export class TransactionAssembler {
   #skipping = false
   #lsnBytes: Buffer = Buffer.alloc(0)
   #ordinal = 0
-  #ddl: RawDdlRecord[] = []
+  #ddl: RecordRow[] = []
   #markers: ControlRecord[] = []
   /** Tables with a row that was too large to be taken, and its size. */
   readonly #refused = new Map<Relation, number>()
@@ -201,7 +201,7 @@ export class TransactionAssembler {
     const sink = this.#next(relation, OPERATION_INDEX[tag]!)
     relation.encoder.change(sink, tag, this.#lsnBytes, ordinal, buffer, at + 4, end)
     if (relation.ddlColumns !== undefined && tag === TAG.insert)
-      this.#ddl.push(ddlRecord(relation.ddlColumns, buffer, at + 4))
+      this.#ddl.push(recordRow(relation.ddlColumns, buffer, at + 4))
     if (relation.isMarker && tag === TAG.insert) {
       const name = insertedText(buffer, at + 4, 1)
       if (name !== undefined) this.#markers.push({ kind: 'marker', at: head.position, name })
@@ -310,20 +310,8 @@ export class TransactionAssembler {
   }
 }
 
-function ddlRecord(columns: ReadonlyMap<string, number>, buffer: Buffer, at: number): RawDdlRecord {
-  const text = (column: string): string | undefined => {
-    const index = columns.get(column)
-    return index === undefined ? undefined : insertedText(buffer, at, index)
-  }
-  return {
-    id: text('id') ?? '',
-    xid: text('xid') ?? '',
-    command: text('command') ?? '',
-    kind: text('kind') ?? '',
-    oid: text('oid') ?? null,
-    facts: text('facts') ?? null,
-    class: text('class'),
-  }
+function recordRow(columns: ReadonlyMap<string, number>, buffer: Buffer, at: number): RecordRow {
+  return new Map(Array.from(columns, ([column, index]) => [column, insertedText(buffer, at, index) ?? null]))
 }
 
 function grown32(array: Uint32Array): Uint32Array {

@@ -12,7 +12,8 @@ import {
   positionOf,
   positionText,
 } from '../../../core/position.ts'
-import { NO_SUBJECTS, quoteLiteral, quoteName, type Subjects } from '../../../core/relation.ts'
+import { NO_SUBJECTS, type Subjects } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { bytesOf, type LogItem } from '../../../core/transaction.ts'
 import type { TextEncoding } from '../../../formats/change-schema.ts'
 import type { SlotState } from '../admin/slot.ts'

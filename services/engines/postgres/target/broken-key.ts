@@ -1,5 +1,5 @@
 /** How many rows break a foreign key, for people: their number and that of their keys, never a value. */
-import { quoteLiteral, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteTable } from '../dialect/quote.ts'
 import type { WireSession } from '../session/wire-session.ts'
 
 /** Gives the question only where the key compares by operators of PostgreSQL itself: others are the source's code. */

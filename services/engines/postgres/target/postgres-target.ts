@@ -9,7 +9,7 @@ import {
   tableKey,
   type Target,
 } from '../../../core/ports/target.ts'
-import { quoteLiteral, quoteName, quoteTable } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName, quoteTable } from '../dialect/quote.ts'
 import type { SourceServer } from '../../../core/ports/source-admin.ts'
 import { databaseOf } from '../session/origin.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'

@@ -8,7 +8,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import type pg from 'pg'
 import { TidemarkError } from '../../../core/errors.ts'
-import { quoteLiteral, quoteName } from '../../../core/relation.ts'
+import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { connectionError } from '../session/session.ts'
 import type { OwnedObject } from './source-code.ts'
 import { WireSession } from '../session/wire-session.ts'

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg'
 import { tableKey } from '../../../core/ports/target.ts'
-import { quoteLiteral } from '../../../core/relation.ts'
+import { quoteLiteral } from '../dialect/quote.ts'
 
 /** Objects below were there when the cluster was made (FirstNormalObjectId). */
 const FIRST_OF_USERS = 16384

@@ -5,7 +5,7 @@
  * session of the owner's. All else runs no code, or none that can do more than compute.
  */
 import type pg from 'pg'
-import { quoteTable } from '../../../core/relation.ts'
+import { quoteTable } from '../dialect/quote.ts'
 import type { SchemaStatement } from '../../../core/transaction.ts'
 import type { RestoreRoles } from './restore-roles.ts'
 import { sqlState } from '../session/session.ts'
