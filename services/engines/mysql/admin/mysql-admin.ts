@@ -22,7 +22,7 @@ import { readSchema } from '../catalog/read-schema.ts'
 import { readTables } from '../catalog/read-tables.ts'
 import { beginView } from '../copy/snapshot.ts'
 import { parseGtids } from '../events/gtid.ts'
-import { endOfNumber, numberAt, numberOf, viewOfNumber } from '../events/numbering.ts'
+import { headOfNumber, numberAt, numberOf, viewOfNumber } from '../events/numbering.ts'
 import { connect, databaseOf, type OpenSession } from '../session/connect.ts'
 import { identify, refuseOther } from '../session/identity.ts'
 import { MYSQL, originOf } from '../session/origin.ts'
@@ -166,7 +166,7 @@ export class MysqlAdmin implements SourceAdmin {
         head:
           began === undefined
             ? ORIGIN
-            : endOfNumber(numberOf(executed, parseGtids(began.flavour, began.gtids))),
+            : headOfNumber(numberOf(executed, parseGtids(began.flavour, began.gtids))),
         bytesPerSecond: 0,
         now: Number(rows[0]?.['now']),
         held: {

@@ -40,6 +40,11 @@ export function endOfNumber(number: bigint): Position {
   return positionOf(number * STEP + END)
 }
 
+/** Of a server: while it has executed nothing a generation is where it began. */
+export function headOfNumber(number: bigint): Position {
+  return number === 0n ? viewOfNumber(number) : endOfNumber(number)
+}
+
 /** Of the newest one at or before a position. */
 export function numberAt(position: Position): bigint {
   return position / STEP

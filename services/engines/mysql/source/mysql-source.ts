@@ -20,7 +20,7 @@ import { readExecuted } from '../binlog/executed.ts'
 import { readTransactions } from '../binlog/transactions.ts'
 import { readCounters } from '../catalog/read-schema.ts'
 import { type ExecutedGtids, parseGtids } from '../events/gtid.ts'
-import { endOfNumber, numberAt, numberOf } from '../events/numbering.ts'
+import { headOfNumber, numberAt, numberOf } from '../events/numbering.ts'
 import { connect, databaseOf, type OpenSession } from '../session/connect.ts'
 import { identify, refuseOther } from '../session/identity.ts'
 import { type Origin, originOf } from '../session/origin.ts'
@@ -136,7 +136,7 @@ export class MysqlSource implements Source {
 
   async head(): Promise<Position> {
     return await this.#asked(async (session) =>
-      endOfNumber(numberOf(await readExecuted(session), this.#began)),
+      headOfNumber(numberOf(await readExecuted(session), this.#began)),
     )
   }
 
@@ -145,7 +145,7 @@ export class MysqlSource implements Source {
       const [rows] = await session.connection.query<mysql.RowDataPacket[]>(
         'SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) AS time',
       )
-      const at = endOfNumber(numberOf(await readExecuted(session), this.#began))
+      const at = headOfNumber(numberOf(await readExecuted(session), this.#began))
       return { at, time: BigInt(String(rows[0]?.['time'])) }
     })
   }
