@@ -153,6 +153,35 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     })
   })
 
+  test('a part of a table that went without a record is told, whoever wrote other rows of the table with one', async () => {
+    await withReader(version, async (source, reader, client) => {
+      await source.query(
+        'ALTER TABLE t ADD CONSTRAINT low CHECK (id < 1000); CREATE INDEX t_v ON t (v); CREATE POLICY own ON t USING (true)',
+      )
+      expect((await reader.read(client)).untold?.objects ?? []).toEqual([])
+      // Neither writes a row of the table that stays.
+      await unseen(source, ['DROP INDEX t_v', 'DROP POLICY own ON t'])
+      await source.query('GRANT SELECT (id) ON t TO PUBLIC')
+      expect((await reader.read(client)).untold?.objects.toSorted()).toEqual([
+        'index public.t.t_v',
+        'policy public.t.own',
+      ])
+      await source.query(
+        `CREATE INDEX t_v ON t (v); CREATE POLICY own ON t USING (true);
+         CREATE TRIGGER kept BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
+      )
+      await reader.read(client)
+      await source.query(
+        `ALTER TABLE t RENAME CONSTRAINT low TO lower; ALTER INDEX t_v RENAME TO t_w; ALTER POLICY own ON t RENAME TO owned; ALTER TRIGGER kept ON t RENAME TO keeps; ALTER TABLE t RENAME TO u; GRANT SELECT (id) ON u TO PUBLIC`,
+      )
+      expect((await reader.read(client)).untold?.objects ?? []).toEqual([])
+      await source.query(
+        `ALTER TABLE u DROP CONSTRAINT lower; DROP INDEX t_w; DROP POLICY owned ON u; DROP TRIGGER keeps ON u; ALTER TABLE u DROP CONSTRAINT t_pkey; REVOKE SELECT (id) ON u FROM PUBLIC`,
+      )
+      expect((await reader.read(client)).untold?.objects ?? []).toEqual([])
+    })
+  })
+
   test('a drop without a record is told, though an earlier change of the object has its own', async () => {
     await withReader(version, async (source, reader, client) => {
       await source.query('ALTER SEQUENCE numbers INCREMENT 7; ALTER VIEW shown RENAME TO shown_else')

@@ -40,6 +40,9 @@ interface Told {
   readonly names: readonly string[] | null
   /** What the record made of its object, as the restore has it: `sequence schema.name`. */
   readonly called: string | null
+  /** Of a table as a whole: the parts that it has. */
+  readonly parts: readonly string[] | null
+  readonly kind: string
   /** Whose the object is by the record; null where it does not say. */
   readonly owner: string | null
   /** `class:oid` of a view, a routine, a type or a sequence of its own that the record is about, and of all that is dropped. */
@@ -65,6 +68,7 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
               CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name')
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) THEN concat(d.facts::json -> 'definition' ->> 'kind', ' ', d.facts::json -> 'definition' ->> 'schema', '.', d.facts::json -> 'definition' ->> 'name') END AS called,
+              d.kind, CASE WHEN d.kind = 'table' THEN ARRAY(SELECT p ->> 'name' FROM unnest('{constraints,indexes,triggers,rules,policies}'::text[]) k CROSS JOIN LATERAL jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> k, 'null'), '[]')) p) END AS parts,
               COALESCE(d.facts::jsonb ->> 'owner', d.facts::jsonb -> 'definition' ->> 'owner') AS owner,
               CASE WHEN d.kind = 'type' OR d.kind = 'sequence' AND d.facts::json ->> 'identity' IS DISTINCT FROM 'true' THEN concat(CASE d.kind WHEN 'type' THEN 'pg_type' ELSE 'pg_class' END, ':', d.oid)
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) OR d.kind = 'drop' THEN concat(d.class, ':', d.oid) END AS apart FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
@@ -97,6 +101,8 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
               (record.names !== null || after.has(key) || NAMELESS.test(record.command)) &&
               names(record, key, compared),
           )
+    const lost = isTold ? untoldLosses(key, before?.get(key), after.get(key), records) : []
+    for (const part of lost) found.add(nameOf(part))
     if (isTold && !isOwnerUntold(key, before?.get(key), after.get(key), records)) continue
     for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
     // Made and renamed since the reading before: a restore has it under the name of its record.
@@ -123,6 +129,31 @@ function isOwnerUntold(
   const [, oid] = key.split(':')
   const last = records.findLast(({ oids, names: path }) => path === null && oids[0] === oid)
   return last === undefined || (last.owner !== null && quoteName(last.owner) !== is)
+}
+
+/**
+ * Parts of a table that are gone, and no record says so: they have no row any more whose writer would show it, and who wrote other
+ * rows of the table has its own record.
+ */
+function untoldLosses(
+  key: string,
+  before: readonly CatalogObject[] | undefined,
+  after: readonly CatalogObject[] | undefined,
+  records: readonly Told[],
+): SchemaObject[] {
+  if (before === undefined || after === undefined || !key.startsWith('pg_class:')) return []
+  const oid = key.split(':')[1]!
+  const own = records.filter(({ oids, names: path }) => path === null && oids[0] === oid)
+  // What a command at its parent reached is not all of it: taken as it is.
+  if (own.some(({ kind }) => kind === 'descendant')) return []
+  const whole = own.findLast(({ parts }) => parts !== null)?.parts
+  const called = ({ kind, name }: SchemaObject): string => `${kind} ${name}`
+  const left = new Set(objectsOf(after).map(called))
+  const gone = objectsOf(before).filter(
+    (object) =>
+      object.table !== undefined && !left.has(called(object)) && whole?.includes(object.name) !== false,
+  )
+  return gone.filter(({ name }) => !records.some(({ names: path }) => path?.at(-1) === name))
 }
 
 function ownerOf(objects: readonly CatalogObject[] | undefined): string | undefined {
