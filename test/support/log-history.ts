@@ -11,7 +11,11 @@ import type { MemoryRegistry } from './memory-registry.ts'
 import { changes, type Dice, TABLES } from './random-changes.ts'
 
 const STEPS = 30
-const LIMIT_MS = 180_000
+/**
+ * Looks, 5 ms or more apart, between which nothing more was stored: a hundred times as many as the longest wait takes. All of a history is in
+ * this process, so that a busy machine has both wait: looks are counted, and no time is taken.
+ */
+const IDLE_TURNS = 20_000
 const PREFIX = 'p'
 
 interface Commit {
@@ -303,8 +307,11 @@ export class LogHistory implements AsyncDisposable {
   async #settle(side: Side): Promise<void> {
     const { backup, commits } = side
     const last = commits.at(-1)?.lsn
-    for (const deadline = performance.now() + LIMIT_MS; ; ) {
-      const { generation } = await backup.catalog()
+    for (let idle = 0, before = ''; ; idle++) {
+      const { generation, generations } = await backup.catalog()
+      const reached = `${generations.length} ${positionText(generation!.to)} ${generation!.base !== undefined}`
+      if (reached !== before) idle = 0
+      before = reached
       const isStored = last === undefined || comparePositions(generation!.to, last) >= 0
       if (isStored && generation!.base !== undefined) break
       const refused = side.last.find(({ failure }) => failure !== undefined)?.failure
@@ -319,7 +326,7 @@ export class LogHistory implements AsyncDisposable {
         side.last = [backup.start(side.isApart ? 'replicator' : 'both', refused.message)]
         if (side.isApart) side.last = [...side.last, backup.start('compactor')]
       } else if (refused !== undefined) throw refused
-      if (performance.now() > deadline) {
+      if (idle > IDLE_TURNS) {
         this.#broker.asked.clear()
         const posts = backup.group.posts.length
         const turns = performance.now()
@@ -329,7 +336,7 @@ export class LogHistory implements AsyncDisposable {
           `in ${Math.round(performance.now() - turns)} ms fetched: ${asked}; posted ${posts}, ${backup.group.posts.length}: ${backup.lastPosts()}`,
         )
       }
-      if (performance.now() > deadline)
+      if (idle > IDLE_TURNS)
         throw new Error(
           `stored to ${positionText(generation!.to)} of ${last === undefined ? '' : positionText(last)}; ${side.last.map(({ role, met, stage }) => `${role}: ${stage}, ${met.slice(-4).join('; ')}`).join(' | ')}; ${JSON.stringify(generation!.log)}; ${this.#broker.describe()}; ${side.last.map(({ doing }) => doing()).join(' | ')}`,
         )
