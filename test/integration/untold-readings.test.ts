@@ -166,6 +166,13 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
         'index public.t.t_v',
         'policy public.t.own',
       ])
+      // Made with a record since the reading before.
+      await source.query(
+        'CREATE TABLE made (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE INDEX made_v ON made (v)',
+      )
+      await unseen(source, ['ALTER TABLE made DROP CONSTRAINT made_pkey'])
+      await source.query('GRANT SELECT (id) ON made TO PUBLIC')
+      expect((await reader.read(client)).untold?.objects).toContain('constraint public.made.made_pkey')
       await source.query(
         `CREATE INDEX t_v ON t (v); CREATE POLICY own ON t USING (true);
          CREATE TRIGGER kept BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
@@ -178,6 +185,10 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
       await source.query(
         `ALTER TABLE u DROP CONSTRAINT lower; DROP INDEX t_w; DROP POLICY owned ON u; DROP TRIGGER keeps ON u; ALTER TABLE u DROP CONSTRAINT t_pkey; REVOKE SELECT (id) ON u FROM PUBLIC`,
       )
+      expect((await reader.read(client)).untold?.objects ?? []).toEqual([])
+      // A record that comes behind the reading says what it has not.
+      await source.query(`COMMENT ON TABLE u IS 'changed'`)
+      before(client, /FROM tidemark.ddl d/, () => source.query('CREATE INDEX u_late ON u (id, v)'))
       expect((await reader.read(client)).untold?.objects ?? []).toEqual([])
     })
   })

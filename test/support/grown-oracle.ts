@@ -6,6 +6,7 @@ import type { RestoreReport } from '../../services/app/operations/restore.ts'
 import pg from 'pg'
 import { digests, shown } from './backup.ts'
 import { dumpEntries } from './dump-oracle.ts'
+import { isDefaultOfOwn, isNumbered, isOwnAsWell } from './grown-same.ts'
 import type { Gap } from '../../services/repository/generation.ts'
 
 interface SequenceState {
@@ -219,50 +220,6 @@ function isUnseen(report: RestoreReport, name: string): boolean {
   )
 }
 
-/** A NOT NULL with the name that its parent gave it. */
-const OF_PARENT = /^ {4}\S+ .* CONSTRAINT \w+ NOT NULL$/
-
-/** A NOT NULL has the name that the server gives without being asked; another table's constraint may have that name in the restored database. */
-function isNumbered(key: string, sql: string, got: string | undefined): boolean {
-  const [, table = ''] = /^TABLE \w+\.(\w+) /.exec(key) ?? []
-  const numbered = new RegExp(` CONSTRAINT ${table}_\\w+_not_null\\d+ NOT NULL`, 'g')
-  return table !== '' && got !== undefined && got.replaceAll(numbered, ' NOT NULL') === sql
-}
-
-/**
- * Whether a child's CREATE TABLE only spells out columns that the source's leaves to its parents: as the README says of columns
- * that the parent got behind the child's own. Their order is in the digest of the rows.
- */
-function isOwnAsWell(sql: string, got: string | undefined): boolean {
-  if (got === undefined || !/^INHERITS \(/m.test(sql)) return false
-  const left = new Set(got.split('\n').map((line) => line.replace(/,$/, '')))
-  for (const text of sql.split('\n')) {
-    const line = text.replace(/,$/, '')
-    const notNull = [...left].find((other) => other.startsWith(`${line} `) && OF_PARENT.test(other))
-    if (!left.delete(line) && !left.delete(notNull ?? line)) return false
-  }
-  return [...left].every((line) => /^ {4}(?!CONSTRAINT )/.test(line))
-}
-
-/** Its default then stands there too, and no more behind it. */
-function isDefaultOfOwn(
-  key: string,
-  sql: string,
-  source: ReadonlyMap<string, string>,
-  restored: ReadonlyMap<string, string>,
-): boolean {
-  const [, table = '', column = '', owner = ''] = /^DEFAULT (\S+) (\S+) (\(.*\))$/.exec(key) ?? []
-  const [, text] = / SET DEFAULT (.*);$/s.exec(sql) ?? []
-  const whole = `TABLE ${table} ${owner}`
-  const got = restored.get(whole)
-  return (
-    text !== undefined &&
-    isOwnAsWell(source.get(whole) ?? '', got) &&
-    new RegExp(`^ {4}${column} `, 'm').test(got ?? '') &&
-    got!.includes(` DEFAULT ${text}`)
-  )
-}
-
 /**
  * Whether a table is whole on the other side under another name, and the report says that both names may be older: two tables
  * that changed their names without a record.
@@ -382,8 +339,19 @@ export async function untold(
       continue
     out.push(got === undefined ? `missing: ${key}\n${sql}` : `differs: ${key}\n${sql}\n--- restored\n${got}`)
   }
+  // An entry's name ends with its owner: another one's is an entry of its own.
+  const ownerless = (key: string): string => key.replace(/ \([^()]*\)$/, '')
+  const hidden = new Set(
+    [...source.catalog.keys()].filter((key) => isHidden(key, script, source.ran)).map(ownerless),
+  )
   for (const [key, sql] of catalog)
-    if (!source.catalog.has(key) && !isToldOf(key, sql) && !isOtherwise(key) && !isOtherwise(sql))
+    if (
+      !source.catalog.has(key) &&
+      !isToldOf(key, sql) &&
+      !isOtherwise(key) &&
+      !isOtherwise(sql) &&
+      !hidden.has(ownerless(key))
+    )
       out.push(`added: ${key}\n${sql}`)
   const sequences = await sequencesOf(restored.url)
   // Where it tells that it has no sample, a jump by setval() may be more than its margin.

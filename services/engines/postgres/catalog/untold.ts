@@ -40,7 +40,7 @@ interface Told {
   readonly names: readonly string[] | null
   /** What the record made of its object, as the restore has it: `sequence schema.name`. */
   readonly called: string | null
-  /** Of a table as a whole: the parts that it has. */
+  /** Of a table as a whole: the parts that statements of it make, as `index name`. */
   readonly parts: readonly string[] | null
   readonly kind: string
   /** Whose the object is by the record; null where it does not say. */
@@ -68,7 +68,8 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
               CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name')
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) THEN concat(d.facts::json -> 'definition' ->> 'kind', ' ', d.facts::json -> 'definition' ->> 'schema', '.', d.facts::json -> 'definition' ->> 'name') END AS called,
-              d.kind, CASE WHEN d.kind = 'table' THEN ARRAY(SELECT p ->> 'name' FROM unnest('{constraints,indexes,triggers,rules,policies}'::text[]) k CROSS JOIN LATERAL jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> k, 'null'), '[]')) p) END AS parts,
+              d.kind, CASE WHEN d.kind = 'table' THEN ARRAY(SELECT concat(k.kind, ' ', p ->> 'name') FROM (VALUES ('constraints', 'constraint'), ('indexes', 'index'), ('triggers', 'trigger'), ('rules', 'rule'), ('policies', 'policy')) k(list, kind) CROSS JOIN LATERAL jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> k.list, 'null'), '[]')) p
+                WHERE k.kind <> 'constraint' OR CASE p ->> 'type' WHEN 'c' THEN p ->> 'inherited' = 'false' WHEN 'f' THEN p ->> 'hasParent' = 'false' ELSE p ->> 'type' IN ('p', 'u', 'x') END) END AS parts,
               COALESCE(d.facts::jsonb ->> 'owner', d.facts::jsonb -> 'definition' ->> 'owner') AS owner,
               CASE WHEN d.kind = 'type' OR d.kind = 'sequence' AND d.facts::json ->> 'identity' IS DISTINCT FROM 'true' THEN concat(CASE d.kind WHEN 'type' THEN 'pg_type' ELSE 'pg_class' END, ':', d.oid)
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) OR d.kind = 'drop' THEN concat(d.class, ':', d.oid) END AS apart FROM tidemark.ddl d WHERE d.xid::xid8 >= pg_snapshot_xmin('${compared.snapshot}')`,
@@ -76,6 +77,8 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   ).filter((record, _, all) => !isVisible(compared.snapshot, record.xid) && wasSent(record, all, compared))
   const told = new Set(records.map(({ xid }) => Number(BigInt(xid) & 0xffffffffn)))
   const rows = new Map([...compared.writers, ...(await lightWriters(catalog, compared, differing))])
+  // The others were read behind this reading, and may say what it has not.
+  const seenRecords = records.filter(({ xid }) => isVisible(compared.now, xid))
   const found = new Set<string>()
   for (const key of differing) {
     const seen = compared.seen.get(key)
@@ -101,9 +104,9 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
               (record.names !== null || after.has(key) || NAMELESS.test(record.command)) &&
               names(record, key, compared),
           )
-    const lost = isTold ? untoldLosses(key, before?.get(key), after.get(key), records) : []
+    const lost = isTold ? untoldLosses(key, before?.get(key), after.get(key), seenRecords) : []
     for (const part of lost) found.add(nameOf(part))
-    if (isTold && !isOwnerUntold(key, before?.get(key), after.get(key), records)) continue
+    if (isTold && !isOwnerUntold(key, before?.get(key), after.get(key), seenRecords)) continue
     for (const name of namesOf(before?.get(key), after.get(key))) found.add(name)
     // Made and renamed since the reading before: a restore has it under the name of its record.
     const oid = key.split(':')[1]!
@@ -141,7 +144,7 @@ function untoldLosses(
   after: readonly CatalogObject[] | undefined,
   records: readonly Told[],
 ): SchemaObject[] {
-  if (before === undefined || after === undefined || !key.startsWith('pg_class:')) return []
+  if (after === undefined || !key.startsWith('pg_class:')) return []
   const oid = key.split(':')[1]!
   const own = records.filter(({ oids, names: path }) => path === null && oids[0] === oid)
   // What a command at its parent reached is not all of it: taken as it is.
@@ -149,11 +152,15 @@ function untoldLosses(
   const whole = own.findLast(({ parts }) => parts !== null)?.parts
   const called = ({ kind, name }: SchemaObject): string => `${kind} ${name}`
   const left = new Set(objectsOf(after).map(called))
-  const gone = objectsOf(before).filter(
-    (object) =>
-      object.table !== undefined && !left.has(called(object)) && whole?.includes(object.name) !== false,
+  const [self] = objectsOf(after)
+  const had =
+    whole?.map((part) => {
+      const [kind = '', ...name] = part.split(' ')
+      return { ...self, kind, table: self?.name, name: name.join(' ') } as SchemaObject
+    }) ?? objectsOf(before).filter(({ table }) => table !== undefined)
+  return had.filter(
+    (part) => !left.has(called(part)) && !records.some(({ names: path }) => path?.at(-1) === part.name),
   )
-  return gone.filter(({ name }) => !records.some(({ names: path }) => path?.at(-1) === name))
 }
 
 function ownerOf(objects: readonly CatalogObject[] | undefined): string | undefined {
