@@ -3,7 +3,7 @@
  * command to type. Those of one engine are declared in its folder and joined by the wiring: to the types by merging into
  * `DeclaredCodes`, to the table by `joinCodes`.
  */
-import { type CodeFacts, KEPT as kept } from './code-facts.ts'
+import { type CodeFacts, type StreamTrouble, KEPT as kept } from './code-facts.ts'
 import { KEY_CODES } from './key-codes.ts'
 import { SCHEMA_CODES } from './schema-codes.ts'
 import { STORE_CODES } from './store-codes.ts'
@@ -317,6 +317,11 @@ export function joinCodes(codes: Readonly<Record<keyof DeclaredCodes, CodeFacts>
 /** Of a code that nobody joined nothing is known but that it is an error. */
 export function factsOf(code: ErrorCode): CodeFacts {
   return table.get(code) ?? CODES.INTERNAL
+}
+
+/** Why a source's stream cannot go on as it was; undefined where the code says nothing of that. */
+export function streamTrouble(code: ErrorCode): StreamTrouble | undefined {
+  return factsOf(code).stream
 }
 
 export function allCodes(): readonly (readonly [string, CodeFacts])[] {

@@ -4,4 +4,6 @@ export interface Finding {
   readonly code: string
   readonly what: string
   readonly fix: string
+  /** While a job runs, its stream tells of this by itself. */
+  readonly isOfStream?: true
 }

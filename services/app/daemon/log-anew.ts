@@ -4,6 +4,7 @@
  * that, and the replicator, with its next claim, sends everything again. Where it was acknowledged with the log, a new
  * generation begins behind a gap.
  */
+import { streamTrouble } from '../../core/error-codes.ts'
 import type { LogEnd } from '../../adapters/kafka/change-log/log-end.ts'
 import { systemClock } from '../../core/clock.ts'
 import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
@@ -22,7 +23,7 @@ export async function aheadOfStore(
     return undefined
   } catch (error) {
     const known = asTidemarkError(error)
-    if (!trustsLog || known.code !== 'SLOT_AHEAD') throw error
+    if (!trustsLog || streamTrouble(known.code) !== 'ahead') throw error
     return known
   }
 }
@@ -223,7 +224,7 @@ export async function lostLog(
   known: TidemarkError,
 ): Promise<string | TidemarkError | undefined> {
   const log = repository.catalog.generation?.log
-  if (known.code !== 'SLOT_AHEAD' || kafka?.acknowledge !== 'log' || log == null) return undefined
+  if (streamTrouble(known.code) !== 'ahead' || kafka?.acknowledge !== 'log' || log == null) return undefined
   try {
     if ((await logEnd(kafka)).log !== log.log) return undefined
     return 'the change log lost records that the source was acknowledged with'

@@ -2,6 +2,7 @@
  * The stream, tried until it is done: what has to be set right before an attempt, and what its failure means. A slot that is lost begins a new
  * generation, a change log with a hole begins anew, outages are waited out; all else only a person can mend.
  */
+import { streamTrouble } from '../../core/error-codes.ts'
 import { TidemarkError } from '../../core/errors.ts'
 import { isOutage } from '../../core/retry.ts'
 import type { Position } from '../../core/position.ts'
@@ -73,7 +74,13 @@ export class StreamTask implements Task {
   onPause({ code, message, next }: TidemarkError, inMs: number): void {
     // That the log begins anew is said once it does.
     if (code === 'LOG_HOLE') return
-    this.#job.say({ event: 'retry', code, message, inMs, ...(code === 'SLOT_TAKEN' ? { next } : {}) })
+    this.#job.say({
+      event: 'retry',
+      code,
+      message,
+      inMs,
+      ...(streamTrouble(code) === 'taken' ? { next } : {}),
+    })
   }
 
   /** What an earlier attempt, or a process before this one, left to be done. */

@@ -1,4 +1,5 @@
 /** The source's stream into the change log, and out of it: tasks that begin and end together, each attempt anew. */
+import { streamTrouble } from '../../core/error-codes.ts'
 import { laterPoint } from '../../core/ports/source.ts'
 import { Compactor } from '../../compactor/compactor.ts'
 import { asTidemarkError } from '../../core/errors.ts'
@@ -126,14 +127,14 @@ function replicate(replicator: Replicator, { job, log }: Attempt): Task {
         await replicator.run(draining)
       } catch (error) {
         const known = asTidemarkError(error)
-        const isHole = known.code === 'PUBLICATION_MISSING'
+        const isHole = streamTrouble(known.code) === 'cut'
         if (signal.aborted) log.fail(known)
         else if (isHole) log.end()
         if (signal.aborted || isHole || !draining.aborted) throw known
       }
       log.end()
     },
-    failed: ({ code }) => ({ meaning: code === 'PUBLICATION_MISSING' ? 'drains' : 'ends' }),
+    failed: ({ code }) => ({ meaning: streamTrouble(code) === 'cut' ? 'drains' : 'ends' }),
   }
 }
 

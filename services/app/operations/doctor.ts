@@ -1,4 +1,5 @@
 /** `doctor`: every finding about source, store and keys with its fix, and what the backup does not cover. */
+import { isErrorCode, streamTrouble } from '../../core/error-codes.ts'
 import { clearDatabase } from '../wiring/clear-database.ts'
 import type { Finding } from '../../core/finding.ts'
 import { isRowTooLarge, largestRowHere } from '../../core/row-limit.ts'
@@ -154,16 +155,14 @@ async function examineBackup(
 }
 
 /** What only a comparison with the ledger tells. Any other trouble keeps the source from being asked, and has its finding. */
-const OF_LEDGER: ReadonlySet<string> = new Set([
-  'SOURCE_CHANGED',
-  'SOURCE_DIVERGED',
-  'SLOT_AHEAD',
-  'SLOT_LOST',
-  'SLOT_MISSING',
-])
+function isOfLedger(code: string): boolean {
+  if (code === 'SOURCE_CHANGED' || code === 'SOURCE_DIVERGED') return true
+  const trouble = isErrorCode(code) ? streamTrouble(code) : undefined
+  return trouble === 'ahead' || trouble === 'lost' || trouble === 'absent'
+}
 
 function isSaid(code: string, said: readonly Finding[]): boolean {
-  return said.some((finding) => finding.level === 'refuse' && (finding.code === code || !OF_LEDGER.has(code)))
+  return said.some((finding) => finding.level === 'refuse' && (finding.code === code || !isOfLedger(code)))
 }
 
 /** A limit that leaves no room for what it lets in. */

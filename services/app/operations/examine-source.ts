@@ -1,4 +1,5 @@
 /** What `up` would refuse of its source before it reads a byte, asked beside a job that may be running. */
+import { streamTrouble } from '../../core/error-codes.ts'
 import { asTidemarkError, type TidemarkError } from '../../core/errors.ts'
 import type { Finding } from '../../core/finding.ts'
 import type { SourceAdmin } from '../../core/ports/source-admin.ts'
@@ -45,7 +46,7 @@ export async function examineSource(
     return undefined
   } catch (error) {
     const known = asTidemarkError(error)
-    if (known.code === 'SLOT_AHEAD' && trustsLog) return undefined
+    if (streamTrouble(known.code) === 'ahead' && trustsLog) return undefined
     // A job has begun another one meanwhile, with another slot.
     if (repository.catalog.generation?.facts.generation !== number) return undefined
     return known
@@ -55,17 +56,14 @@ export async function examineSource(
 /**
  * Before a command reads the source or writes into it: the same words for the same state, whichever command meets it.
  *
- * @throws TidemarkError SOURCE_CHANGED, SOURCE_DIVERGED, SLOT_MISSING, SLOT_LOST, SLOT_AHEAD, INSTALLATION_MISSING, SOURCE_UNREACHABLE
+ * @throws TidemarkError SOURCE_CHANGED, SOURCE_DIVERGED, SOURCE_UNREACHABLE, and what the engine says of its stream
  */
 export async function requireSource(source: AskedSource, repository: Repository): Promise<void> {
   const trouble = await examineSource(source, repository, false)
   if (trouble !== undefined) throw trouble
 }
 
-/** The slot has its sender while a job runs, and the stream says by itself what becomes of the publication. */
-const TOLD_BY_STREAM: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
-
 /** What a start of `up` would refuse of the source as it is: a job that runs goes on, and would not start again. */
 export async function unfitness(admin: SourceAdmin): Promise<Finding | undefined> {
-  return (await admin.examine()).find(({ level, code }) => level === 'refuse' && !TOLD_BY_STREAM.has(code))
+  return (await admin.examine()).find(({ level, isOfStream }) => level === 'refuse' && isOfStream !== true)
 }

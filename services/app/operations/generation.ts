@@ -1,5 +1,5 @@
 /** Begins a generation: slot first, then its ledger entry, then the first schema facts. */
-import type { ErrorCode } from '../../core/error-codes.ts'
+import { streamTrouble } from '../../core/error-codes.ts'
 import type { TidemarkError } from '../../core/errors.ts'
 import type { SourceOrigin } from '../../core/ports/source.ts'
 import { type Position, positionText } from '../../core/position.ts'
@@ -99,14 +99,6 @@ function openHole({ catalog: { generation, gaps } }: Repository): Gap | undefine
   )
 }
 
-/** What was to be read went past unseen: of these nothing else can be done than to begin anew, once what is missing is there. */
-const ENDINGS: ReadonlySet<ErrorCode> = new Set([
-  'SLOT_LOST',
-  'PUBLICATION_MISSING',
-  'PUBLICATION_UNSAFE',
-  'INSTALLATION_MISSING',
-])
-
 /**
  * Why the generation ends with this error, and where its hole begins; undefined where it goes on. The hole is recorded,
  * never passed over: a new generation begins with its own base.
@@ -115,23 +107,23 @@ export async function endingOf(
   error: TidemarkError,
   options: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
 ): Promise<{ readonly reason: string; readonly from: Position | undefined } | undefined> {
-  if (!ENDINGS.has(error.code) && !(await isFailover(error, options))) return undefined
-  // What was lost in these ways went unseen since the last look, and what came since may lack it.
-  const sinceLook = error.code === 'PUBLICATION_UNSAFE' || error.code === 'INSTALLATION_MISSING'
+  const trouble = streamTrouble(error.code)
+  const isOver = trouble === 'lost' || trouble === 'cut' || trouble === 'unseen'
+  if (!isOver && !(await isFailover(error, options))) return undefined
   return {
     reason: error.message,
-    from: sinceLook ? options.repository.catalog.generation?.checked : undefined,
+    from: trouble === 'unseen' ? options.repository.catalog.generation?.checked : undefined,
   }
 }
 
-/** A slot that is missing begins no generation by itself, but where this address always means the primary, and there was a promotion. */
+/** That nothing keeps the source's log begins no generation by itself, but where this address always means the primary, and there was a promotion. */
 async function isFailover(
   error: TidemarkError,
   { config, repository }: { readonly config: Pick<Config, 'source'>; readonly repository: Repository },
 ): Promise<boolean> {
   const { source } = config
   const { generation } = repository.catalog
-  if (error.code !== 'SLOT_MISSING' || source.failover !== 'automatic' || generation === undefined)
+  if (streamTrouble(error.code) !== 'absent' || source.failover !== 'automatic' || generation === undefined)
     return false
   const now = await openAdmin(source)
     .identify()

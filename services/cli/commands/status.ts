@@ -1,4 +1,5 @@
 /** status, windows. */
+import { isErrorCode, streamTrouble } from '../../core/error-codes.ts'
 import type { Command } from 'commander'
 import { anchorLines } from '../../app/operations/anchor-lines.ts'
 import { notProtected } from '../../app/operations/check-status.ts'
@@ -81,7 +82,8 @@ function damagedText({ from, to, objects, what }: DamagedReport): string {
 function slotText({ slot, sourceError }: StatusReport): string {
   if (slot !== null)
     return `${slot.name}, ${slot.active ? 'being read' : 'not being read'}, ${slot.walStatus}`
-  return sourceError?.code === 'SLOT_MISSING' ? 'is not there' : 'unknown'
+  const code = sourceError?.code ?? ''
+  return isErrorCode(code) && streamTrouble(code) === 'absent' ? 'is not there' : 'unknown'
 }
 
 function statusRows(

@@ -10,6 +10,9 @@ import { examineInstallation } from './upgrade.ts'
 
 const OLDEST = 140000
 
+/** A running job is the sender itself, and what was written before the publication went still comes. */
+const OF_STREAM: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
+
 export async function examine(
   client: pg.Client,
   options: { readonly publication?: string; readonly slot?: string } = {},
@@ -134,7 +137,9 @@ export async function examine(
         'tidemark up  (starts a new generation, with a new base)',
       )
   }
-  return findings
+  return findings.map((finding) =>
+    OF_STREAM.has(finding.code) ? { ...finding, isOfStream: true as const } : finding,
+  )
 }
 
 async function installedMode(client: pg.Client): Promise<string | undefined> {

@@ -23,12 +23,14 @@ export const POSTGRES_CODES = {
   SLOT_TAKEN: {
     exit: 3,
     retry: 'again',
+    stream: 'taken',
     means: `Another process reads the slot. ${kept}`,
     next: 'stop the other Tidemark, or wait for its connection to end',
   },
   SLOT_LOST: {
     exit: 3,
     retry: 'person',
+    stream: 'lost',
     means:
       'The source no longer keeps the WAL that was not yet stored. What is durable can be restored; after it there is a gap.',
     next: 'tidemark up  (it starts a new generation with a new base)',
@@ -36,6 +38,7 @@ export const POSTGRES_CODES = {
   SLOT_MISSING: {
     exit: 3,
     retry: 'person',
+    stream: 'absent',
     means:
       'There is no slot: somebody dropped it, a failover left it behind, or this is a copy of the source (staging, a clone). Nothing was read or written; what is durable can be restored.',
     next: 'make sure that the URL leads to the database to protect; then: tidemark up --new-generation  (a gap, and a new base)',
@@ -43,6 +46,7 @@ export const POSTGRES_CODES = {
   SLOT_AHEAD: {
     exit: 3,
     retry: 'person',
+    stream: 'ahead',
     means:
       'The source was acknowledged with more than this ledger holds: either this is an older copy of the store, and the newer one has the rest; or somebody advanced the slot, and changes between the two are gone from it. Nothing was read.',
     next: 'see that the store is the newest one (the right disk is mounted, no older copy lies in its place), then the same command; only where it is: tidemark up --new-generation  (a gap, and a new base)',
@@ -50,18 +54,21 @@ export const POSTGRES_CODES = {
   PUBLICATION_MISSING: {
     exit: 3,
     retry: 'person',
+    stream: 'cut',
     means: `The publication is gone, or was for a while: what was written then is not in the stream, and making it again brings nothing back. That is a gap of every table. ${kept}`,
     next: MAKE_AGAIN,
   },
   PUBLICATION_UNSAFE: {
     exit: 3,
     retry: 'person',
+    stream: 'unseen',
     means: `Changes are left out of the stream. What was written since then is a gap of every table, whatever is set right. ${kept}`,
     next: MAKE_AGAIN,
   },
   INSTALLATION_MISSING: {
     exit: 3,
     retry: 'person',
+    stream: 'unseen',
     means: `The schema tidemark is not in the source: somebody dropped it, or \`tidemark uninstall\` did. Schema changes are not recorded since then: a gap of every table. ${kept}`,
     next: MAKE_AGAIN,
   },

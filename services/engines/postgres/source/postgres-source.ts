@@ -63,9 +63,6 @@ export interface PostgresSourceOptions {
   readonly stored?: (from: Position) => Promise<StoredHistory>
 }
 
-/** The server says them itself, in their place: what was written before the publication went still comes. */
-const SAID_LATER: ReadonlySet<string> = new Set(['SENDERS', 'PUBLICATION_MISSING'])
-
 export class PostgresSource implements Source {
   readonly #options: PostgresSourceOptions & StreamNames
   readonly #expected: ExpectedSource
@@ -141,7 +138,7 @@ export class PostgresSource implements Source {
       await this.#questions.ask((client) =>
         examine(client, { publication: this.#options.publication, slot: this.#options.slot }),
       )
-    ).filter((f) => f.level === 'refuse' && !SAID_LATER.has(f.code))
+    ).filter((f) => f.level === 'refuse' && f.isOfStream !== true)
     const first = refused[0]
     if (first === undefined)
       await this.#questions.ask((client) => keepFull(client, this.#options.keepFull ?? []))
