@@ -13,7 +13,6 @@ import { typeStatements } from './type-statements.ts'
 import { definitionAnew } from './definition-anew.ts'
 import { definitionStatements } from './definition-statements.ts'
 import { PartsSince } from './parts-since.ts'
-import { isRights, rightsOfReading } from './rights-of-reading.ts'
 import { RightsSince } from './rights-since.ts'
 import type { PlacedDdl } from './placed-records.ts'
 import type { PostgresSteps } from './postgres-table.ts'
@@ -72,8 +71,9 @@ class Changes {
     this.#histories = histories
   }
 
-  see(record: DdlRecord): void {
-    this.rights.see(record)
+  see(placed: PlacedDdl): void {
+    const { record } = placed
+    this.rights.see(placed)
     switch (record.kind) {
       case 'table':
         this.#seeTable(record.oid, record.facts)
@@ -255,13 +255,13 @@ export function patchedSchema(
   earlier: readonly PlacedDdl[] = [],
 ): { statements: SchemaStatement[]; notes: string[]; leftOut: readonly LeftOut[] } {
   const changes = new Changes(facts, histories)
-  for (const { record } of later) changes.see(record)
+  for (const placed of later) changes.see(placed)
   const { tables, gone } = changes
   // The names under which the older facts may know it.
   for (const oid of tables)
     for (const { table } of histories.get(oid)?.steps ?? [])
       gone.add(`table ${table.facts.schema}.${table.facts.name}`)
-  const { statements: added, made, notes: torn } = tablesAnew(tables, histories, facts, later)
+  const { statements: added, lacking, notes: torn } = tablesAnew(tables, histories, facts, later)
   // A table that kept its name while another one of that name was dropped stays as the facts have it.
   const hasOids = facts.statements.some((statement) => statement.of !== undefined)
   for (const [oid, history] of histories) {
@@ -275,9 +275,8 @@ export function patchedSchema(
     )
       added.push(...tableStatements(last.table.facts))
   }
-  const readRights = rightsOfReading(facts, made, later)
-  changes.rights.takeOver(earlier, readRights.lacking)
-  const kept = facts.statements.filter((statement) => changes.keeps(statement) || readRights.has(statement))
+  changes.rights.takeOver(earlier, lacking)
+  const kept = facts.statements.filter((statement) => changes.keeps(statement))
   const notes = [
     ...facts.notes,
     ...changes.notes,
@@ -285,10 +284,10 @@ export function patchedSchema(
     ...namedBefore(kept, tables, histories, later),
     ...(hasOids ? renamedOf(facts, kept, later) : renamedSince(facts, later, namesBefore)),
   ]
-  const statements = changes.rights.applied([
+  const statements = changes.rights.applied(histories, [
     ...kept,
     ...[...changes.types.values()].flat(),
-    ...added.filter((one) => changes.keepsParts(one) && !(isRights(one) && readRights.of.has(one.of))),
+    ...added.filter((one) => changes.keepsParts(one)),
     ...changes.parts.filter((one) => changes.keepsParts(one)),
     ...[...changes.made.values(), ...changes.refreshed.values()].flat(),
   ])

@@ -41,11 +41,13 @@ export class PostgresReadings implements ReadingsAtPoint {
     const { snapshot } = reading
     // What was being changed while it was read is told by its records as well.
     const unsettled = new Set(reading.unsettled)
-    const later = this.#records.filter(
-      ({ position, record }) =>
-        comparePositions(position, this.#point) <= 0 &&
-        (unsettled.has(record.oid) || (!seen.has(record.xid) && !isVisible(snapshot, record.xid))),
-    )
+    const later = this.#records
+      .filter(({ position }) => comparePositions(position, this.#point) <= 0)
+      .flatMap((placed) => {
+        const { oid, xid } = placed.record
+        if (unsettled.has(oid) || (!seen.has(xid) && !isVisible(snapshot, xid))) return [placed]
+        return rightsOf(placed, unsettled)
+      })
     if (later.length === 0) return { statements: reading.statements, notes: reading.notes, leftOut: [] }
     const isLater = new Set(later)
     const earlier = this.#records.filter(
@@ -53,6 +55,14 @@ export class PostgresReadings implements ReadingsAtPoint {
     )
     return patchedSchema(reading, later, histories, namesWhenRead(this.#records, later), earlier)
   }
+}
+
+/** What a GRANT or REVOKE, which names no single object, changed of these. */
+function rightsOf(placed: PlacedDdl, oids: ReadonlySet<number>): PlacedDdl[] {
+  const { record } = placed
+  if (record.kind !== 'other' || !/^(GRANT|REVOKE)$/.test(record.command)) return []
+  const rights = (record.facts.rights ?? []).filter(({ oid }) => oids.has(oid))
+  return rights.length === 0 ? [] : [{ ...placed, record: { ...record, facts: { ...record.facts, rights } } }]
 }
 
 /** How types and sequences that later records tell of were called when the schema was read: `kind schema.name`. */

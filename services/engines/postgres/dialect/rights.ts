@@ -3,6 +3,7 @@
  * access privileges ("role=rw*\/grantor"; PostgreSQL manual, section 5.8) to GRANT and REVOKE.
  */
 import { quoteName } from './quote.ts'
+import type { SchemaStatement } from '../../../core/transaction.ts'
 
 /** aclitem[] as text: what the source has, and what acldefault() gives for an object of this kind and owner. */
 interface Rights {
@@ -73,6 +74,34 @@ export function rightsCommands(object: RightsOf): string[] {
     commands.push(...asGrantor(grant, owner, `${prefix}GRANT ${what} ON ${on}`))
   }
   return commands
+}
+
+const NAME = '"(?:[^"]|"")*"'
+const RIGHTS = new RegExp(`^(?:SET ROLE (?:${NAME}|\\S+); )?(?:GRANT|REVOKE) `)
+const OF_COLUMNS = new RegExp(
+  `^(${RIGHTS.source.slice(1)})([A-Z]+ \\((${NAME})\\)(?:, [A-Z]+ \\(${NAME}\\))*)( ON .*)$`,
+  's',
+)
+
+export const isRights = ({ sql }: Pick<SchemaStatement, 'sql'>): boolean => RIGHTS.test(sql)
+
+/**
+ * What columnRightsCommands made, of a column that may have another name by now.
+ *
+ * @param names what columns are called now; those that are not in it keep their names
+ * @returns undefined where the column is gone; a command that names no column as it is
+ */
+export function rightsWithColumns(
+  sql: string,
+  names: ReadonlyMap<string, string | undefined>,
+): string | undefined {
+  const [, head = '', what = '', quoted = '', on = ''] = OF_COLUMNS.exec(sql) ?? []
+  if (quoted === '') return sql
+  const was = quoted.slice(1, -1).replaceAll('""', '"')
+  const name = names.has(was) ? names.get(was) : was
+  return name === undefined
+    ? undefined
+    : `${head}${what.replaceAll(`(${quoted})`, () => `(${quoteName(name)})`)}${on}`
 }
 
 /** What leads from one list of rights to another on an object that came with the first. @param owner quoted */

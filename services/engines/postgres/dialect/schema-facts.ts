@@ -156,6 +156,15 @@ export const tableFacts = z.object({
 export type TableFacts = z.infer<typeof tableFacts>
 export type ColumnFacts = TableFacts['columns'][number]
 
+/** What columns are called now by what they were called before; undefined for those that are gone. */
+export function namesNow(
+  before: readonly Pick<ColumnFacts, 'attnum' | 'name'>[],
+  now: readonly Pick<ColumnFacts, 'attnum' | 'name'>[],
+): ReadonlyMap<string, string | undefined> {
+  const names = new Map(now.map(({ attnum, name }) => [attnum, name]))
+  return new Map(before.map(({ attnum, name }) => [name, names.get(attnum)]))
+}
+
 export const typeFacts = z.object({
   oid: z.number(),
   schema: z.string(),

@@ -3,8 +3,8 @@
  * that may be older than the reading of the schema: what changed since without a record the reading alone has.
  */
 import type { SchemaStatement } from '../../../core/transaction.ts'
-import { isRights } from './rights-of-reading.ts'
-import type { TableFacts } from './schema-facts.ts'
+import { isRights, rightsWithColumns } from './rights.ts'
+import { namesNow, type TableFacts } from './schema-facts.ts'
 import { tableStatements } from './table-statements.ts'
 
 /** What a statement sets, without what it sets it to: one of a table or of a part of it. */
@@ -35,10 +35,23 @@ function withParts(statements: readonly SchemaStatement[]): SchemaStatement[] {
   return statements.filter((one) => !isComment(one) || made.has(key(one)))
 }
 
+/** The reading has them as they were by then, whoever gave them; a command at a parent renames or drops their columns alone. */
+function rightsAsRead(
+  read: readonly SchemaStatement[],
+  before: TableFacts,
+  now: TableFacts,
+): SchemaStatement[] {
+  const names = namesNow(before.columns, now.columns)
+  return read.filter(isRights).flatMap((statement) => {
+    const sql = rightsWithColumns(statement.sql, names)
+    return sql === undefined ? [] : [{ ...statement, sql }]
+  })
+}
+
 /**
  * @param read the reading's statements of the table
  * @param before the table's facts by the records in front of the reading, `now` by those behind it as well
- * @returns the statements without those of rights, and whether its columns changed both with a record and without one
+ * @returns the statements, and whether its columns changed both with a record and without one
  */
 export function tableAsRead(
   read: readonly SchemaStatement[],
@@ -59,5 +72,5 @@ export function tableAsRead(
     ).filter(isCreate),
   )
   const isTorn = !same(made, statements.filter(isCreate)) && !mayBeRead.some((one) => same(made, one))
-  return { statements: withParts(statements), isTorn }
+  return { statements: [...withParts(statements), ...rightsAsRead(read, before, now)], isTorn }
 }

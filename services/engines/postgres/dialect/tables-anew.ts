@@ -17,8 +17,13 @@ export function tablesAnew(
   histories: ReadonlyMap<number, PostgresSteps>,
   facts: SchemaFacts,
   later: readonly PlacedDdl[],
-): { readonly statements: SchemaStatement[]; readonly made: Set<number>; readonly notes: string[] } {
-  const [statements, made, notes]: [SchemaStatement[], Set<number>, string[]] = [[], new Set(), []]
+): {
+  readonly statements: SchemaStatement[]
+  /** By their OIDs, those whose rights are neither in a later record nor in the reading: facts of before it tell, and its records. */
+  readonly lacking: ReadonlySet<number>
+  readonly notes: string[]
+} {
+  const [statements, lacking, notes]: [SchemaStatement[], Set<number>, string[]] = [[], new Set(), []]
   const read = Map.groupBy(facts.statements, ({ of }) => of)
   const first = new Map<number, PlacedDdl>()
   const whole = new Set<number>()
@@ -33,12 +38,12 @@ export function tablesAnew(
     if (history === undefined || last === undefined || history.droppedAt !== undefined) continue
     const of = `pg_class:${oid}`
     const now = withOrder(last.table.facts, histories)
-    made.add(oid)
     // By the records in front of the reading: none where a copy of its rows is newer than that, and with it these facts.
     const since = whole.has(oid) ? undefined : first.get(oid)
     const before = since && history.steps.findLast((step) => isBefore(step, since))?.table.facts
     const seen = read.get(of)
     if (before === undefined || seen === undefined || !isCalled(now, before, seen)) {
+      if (before !== undefined) lacking.add(oid)
       statements.push(...tableStatements(now).map((statement) => ({ ...statement, of })))
       continue
     }
@@ -49,7 +54,7 @@ export function tablesAnew(
         `table ${now.schema}.${now.name} changed without a record before a command at its parent changed its columns: check it by hand`,
       )
   }
-  return { statements, made, notes }
+  return { statements, lacking, notes }
 }
 
 /** Whether the table is called so in all of them: parts have its name in their statements. */
