@@ -1,9 +1,15 @@
-/** A night: a bad delete and a migration, found and undone with what `find` and the plan say; then the writer's keys and the copy are lost. */
+/**
+ * Nights: a bad delete and a migration, found and undone with what `find` and the plan say; then the writer's keys and the copy are lost. Somebody who
+ * presses ^C, and gets the prompt back at once: the same command again goes on with nothing lost.
+ */
 import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import pg from 'pg'
+import { afterAll, expect, test } from 'vitest'
 import { Backup, digests, shown } from '../support/backup.ts'
-import { type Answer, tidemark } from '../support/cli.ts'
+import { type Answer, Running, tidemark } from '../support/cli.ts'
+
+afterAll(() => Running.killAll())
 
 const SETUP = `CREATE TABLE messages (id int PRIMARY KEY, body text);
   INSERT INTO messages SELECT g, md5(g::text) FROM generate_series(1, 1000) g;
@@ -94,3 +100,89 @@ test('a night with a bad delete, a migration, lost keys and a lost store', { tim
   const listed = await tidemark(['keys', 'list', '--json', '--store', copy, '--keys', writer], backup.folder)
   expect(listed.last.ok, listed.stdout).toBe(true)
 })
+
+/** A load, then an index, then a check wait for whoever holds an advisory lock in the database: a restore stands still there. */
+const STANDING_STILL = `CREATE TABLE settings (id int PRIMARY KEY);
+  INSERT INTO settings SELECT generate_series(1, 10);
+  CREATE TABLE messages (id int PRIMARY KEY, body text);
+  INSERT INTO messages SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 60000) g;
+  CREATE FUNCTION waits(value int, key int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_advisory_xact_lock_shared(key); RETURN true; END';
+  CREATE TABLE checked (id int PRIMARY KEY CHECK (waits(id, 3)), made bool GENERATED ALWAYS AS (waits(id, 1)) STORED);
+  INSERT INTO checked VALUES (1), (2);
+  CREATE INDEX late ON checked (waits(id, 2))`
+
+test.each(['the command', 'the launcher of an older Node'])(
+  'a night of ^C, to %s',
+  { timeout: 600_000 },
+  async (what) => {
+    await using backup = await Backup.prepare({ setup: STANDING_STILL })
+    await backup.init()
+    const { folder: cwd, configPath } = backup
+    const byLauncher = what.startsWith('the launcher')
+    const up = (): Running => new Running(['up', '--json', '--config', configPath], { cwd, byLauncher })
+    const stop = async (running: Running): Promise<void> => {
+      running.interrupt()
+      const answer = await running.ended(120_000)
+      expect([answer.code, answer.last.ok], answer.stdout).toEqual([0, true])
+      expect(answer.stdout).toContain('"drained":true')
+    }
+
+    // The base waits for somebody's open transaction: ^C does not, and nothing stays behind at the source.
+    const open = await backup.client()
+    await open.query('BEGIN; INSERT INTO settings VALUES (11)')
+    const waiting = up()
+    await waiting.said('"base-waiting"')
+    await stop(waiting)
+    await backup.until(async () => {
+      const left = await backup.source.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%'`,
+      )
+      return left.rows.length === 0
+    })
+    await open.query('COMMIT')
+
+    // In the middle of the base, and once it streams.
+    const copying = up()
+    await copying.said('"base-table"')
+    await stop(copying)
+    await backup.source.query(`UPDATE messages SET body = 'new' WHERE id > 50000`)
+    const going = up()
+    await going.said('"streaming"')
+    await stop(going)
+    await backup.up()
+    await backup.durable()
+    await backup.stop()
+    const wanted = shown(await digests(backup.sourceUrl))
+
+    // In the middle of a restore, at each of the three.
+    const into = await backup.emptyDatabase()
+    await using holder = await connected(into)
+    await holder.client.query('SELECT pg_advisory_lock(1), pg_advisory_lock(2), pg_advisory_lock(3)')
+    const args = ['restore', '--json', '--at', 'latest', '--into', into, '--config', configPath]
+    for (const key of [1, 2, 3]) {
+      const restoring = new Running(args, { cwd, byLauncher })
+      await backup.until(async () => {
+        const { rows } = await holder.client.query(
+          `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = ${key}
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+        )
+        return rows.length > 0
+      })
+      restoring.interrupt()
+      const left = await restoring.ended(60_000)
+      expect([left.code, left.last.error?.code], left.stderr).toEqual([130, 'INTERRUPTED'])
+      await holder.client.query(`SELECT pg_advisory_unlock(${key})`)
+    }
+    const holds = await tidemark(['hold', 'list', '--json', '--config', configPath], cwd)
+    expect(holds.last['holds']).toEqual([])
+    const again = await tidemark(args, cwd)
+    expect(again.last.ok, again.stdout).toBe(true)
+    expect(shown(await digests(into))).toEqual(wanted)
+  },
+)
+
+async function connected(url: string): Promise<AsyncDisposable & { readonly client: pg.Client }> {
+  const client = new pg.Client(url)
+  await client.connect()
+  return { client, [Symbol.asyncDispose]: () => client.end() }
+}

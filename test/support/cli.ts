@@ -19,6 +19,13 @@ export interface Answer {
   }
 }
 
+export interface RunOptions {
+  readonly cwd: string
+  readonly env?: NodeJS.ProcessEnv
+  /** By the `node` that PATH names: an older one starts the Node 24 that came with the packages. */
+  readonly byLauncher?: boolean
+}
+
 export class Running {
   readonly child: ChildProcess
   readonly finished: Promise<Answer>
@@ -27,13 +34,15 @@ export class Running {
   static readonly #all = new Set<Running>()
   #waiting: { readonly wanted: string; readonly resolve: () => void }[] = []
 
-  constructor(args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }) {
+  constructor(args: readonly string[], options: RunOptions) {
     // Whatever else listens on the default port of this machine is no matter for a test.
     const ownPort = RUNS.includes(args[0] ?? '') && !args.includes('--http-port')
-    this.child = spawn(process.execPath, [ENTRY, ...args, ...(ownPort ? ['--http-port', '0'] : [])], {
+    const node = options.byLauncher === true ? 'node' : process.execPath
+    this.child = spawn(node, [ENTRY, ...args, ...(ownPort ? ['--http-port', '0'] : [])], {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
     })
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.#stdout += chunk.toString()
@@ -60,6 +69,11 @@ export class Running {
   static async killAll(): Promise<void> {
     for (const running of Running.#all) running.child.kill('SIGKILL')
     await Promise.all([...Running.#all].map((running) => running.finished))
+  }
+
+  /** As a terminal does: it and all that it started get the signal. */
+  interrupt(): void {
+    process.kill(-this.child.pid!, 'SIGINT')
   }
 
   /** Standard output up to now. */

@@ -4,11 +4,13 @@
  * Protocol": every message is a type byte, a 32-bit length that counts itself, and a body.
  */
 import type { Socket } from 'node:net'
+import type pg from 'pg'
 import { TidemarkError } from '../../../core/errors.ts'
 import { bytesOfText, textOfBytes } from '../../../core/escaped-bytes.ts'
 import { release } from '../../../core/release.ts'
 import { deferred } from '../../../core/running-state.ts'
 import { LARGE_MESSAGE, LargeMessage } from './large-message.ts'
+import { cancelStatement } from './cancel-statement.ts'
 import { backendOf, connect, type ConnectionOptions, connectionError } from './session.ts'
 
 const COPY_DATA = 0x64 // d
@@ -62,6 +64,7 @@ export class WireSession {
   /** Of the server's process. */
   readonly processId: number
   readonly #socket: Socket
+  readonly #cancel: () => void
   readonly #options: ConnectionOptions
   #pending: Buffer[] = []
   #pendingBytes = 0
@@ -70,9 +73,11 @@ export class WireSession {
   #exchange: Exchange | undefined
   #closed: Error | undefined
 
-  private constructor(socket: Socket, processId: number, options: ConnectionOptions) {
+  private constructor(client: pg.Client, options: ConnectionOptions) {
+    const { socket, processId } = backendOf(client)
     this.#socket = socket
     this.processId = processId
+    this.#cancel = () => cancelStatement(client)
     this.#options = options
     socket.removeAllListeners('data')
     socket.on('data', (chunk: Buffer) => {
@@ -89,9 +94,7 @@ export class WireSession {
   }
 
   static async open(options: ConnectionOptions): Promise<WireSession> {
-    const client = await connect(options)
-    const { socket, processId } = backendOf(client)
-    return new WireSession(socket, processId, options)
+    return new WireSession(await connect(options), options)
   }
 
   /** Bytes that have come so far; undefined while we do not read, or have asked for nothing. */
@@ -175,8 +178,10 @@ export class WireSession {
     if (this.#closed === undefined) this.#socket.write(frame(COPY_DATA, body))
   }
 
-  /** Ends the connection at once. Idempotent. */
+  /** Ends the connection at once, and a statement that is under way. Idempotent. */
   close(): void {
+    // One that sends data ends when the server finds nobody to send it to.
+    if (this.#exchange !== undefined && this.#exchange.onCopyData === undefined) this.#cancel()
     if (this.#closed === undefined && this.#socket.writable) this.#socket.write(frame(0x58, Buffer.alloc(0)))
     this.#end(new TidemarkError('INTERRUPTED', 'connection closed by us'))
     this.#socket.destroy()

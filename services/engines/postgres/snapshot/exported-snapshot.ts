@@ -10,6 +10,7 @@ import type { SnapshotBlockers } from '../../../core/ports/source.ts'
 import { parsePosition, type Position } from '../../../core/position.ts'
 import { quoteLiteral, quoteName } from '../dialect/quote.ts'
 import { APPLICATION_NAME } from '../session/names.ts'
+import { cancelStatement } from '../session/cancel-statement.ts'
 import { connect, connectionError } from '../session/session.ts'
 
 export interface ExportedSnapshot {
@@ -31,7 +32,12 @@ export async function exportSnapshot(options: {
     replication: true,
     role: 'source',
   })
-  const onAbort = (): void => void client.end().catch(() => undefined)
+  let isMade = false
+  const onAbort = (): void => {
+    // Left to itself it would wait for those transactions, with its slot, for as long as they are open.
+    if (!isMade) cancelStatement(client)
+    client.end().catch(() => undefined)
+  }
   options.signal.addEventListener('abort', onAbort, { once: true })
   const watch =
     options.onWaiting === undefined
@@ -41,6 +47,7 @@ export async function exportSnapshot(options: {
     const created = await client.query<{ consistent_point: string; snapshot_name: string }>(
       `CREATE_REPLICATION_SLOT ${quoteName(options.slot)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT`,
     )
+    isMade = true
     const row = created.rows[0]
     if (row === undefined) throw new TidemarkError('PROTOCOL', 'the server made a slot and did not say where')
     return {

@@ -139,26 +139,42 @@ export class PostgresTarget implements Target {
     this.#finished ??= new Set(
       (await session.query('SELECT step FROM tidemark_restore.done')).map((row) => row[0] ?? ''),
     )
-    for (const statement of statements) {
-      signal.throwIfAborted()
-      this.#rights.sees(statement)
-      const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
-      if (!this.#finished.has(step)) {
-        const refusal = await this.#one(session, statement, step)
-        if (refusal === undefined) this.#finished.add(step)
-        else refused.push(refusal)
-      }
-      onProgress()
+    const onAbort = (): void => {
+      session.close()
+      this.#roles.interrupt()
     }
-    return refused
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      for (const statement of statements) {
+        signal.throwIfAborted()
+        this.#rights.sees(statement)
+        const step = `sql:${statement.rank}:${hashBytes(Buffer.from(statement.sql)).slice(0, 32)}`
+        if (!this.#finished.has(step)) {
+          const refusal = await this.#one(session, statement, step, signal)
+          if (refusal === undefined) this.#finished.add(step)
+          else refused.push(refusal)
+        }
+        onProgress()
+      }
+      return refused
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
   }
 
-  async #one(session: WireSession, statement: SchemaStatement, step: string): Promise<Refusal | undefined> {
+  async #one(
+    session: WireSession,
+    statement: SchemaStatement,
+    step: string,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
     const mark = `INSERT INTO tidemark_restore.done VALUES (${quoteLiteral(step)}) ON CONFLICT DO NOTHING`
     try {
       await this.#rights.run(session, statement, mark)
       return undefined
     } catch (error) {
+      // We ended it: nothing is refused.
+      signal.throwIfAborted()
       if (session.isClosed) throw connectionError(error, 'target')
       await session.query('ROLLBACK')
       if (error instanceof TidemarkError && error.code === 'TARGET_UNSUITABLE')

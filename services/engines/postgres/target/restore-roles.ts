@@ -40,6 +40,8 @@ export class RestoreRoles {
   readonly #powerful = new Map<string, Promise<boolean>>()
   /** By owner: a login that is a member of it and of nothing else. */
   readonly #logins = new Map<string, Promise<Login>>()
+  /** Those in which an action runs. */
+  readonly #sessions = new Set<WireSession>()
   #reader: Promise<string> | undefined
   #path: Promise<string> | undefined
 
@@ -115,6 +117,11 @@ export class RestoreRoles {
     if (this.#reader !== undefined) await this.#mayRead(await this.#reader)
   }
 
+  /** Ends the actions that run, and what the server does for them. */
+  interrupt(): void {
+    for (const session of this.#sessions) session.close()
+  }
+
   /** All objects back to their owners, and the roles of this try and of earlier ones dropped. */
   async finish(): Promise<void> {
     const admin = await this.#options.admin()
@@ -160,6 +167,7 @@ export class RestoreRoles {
     }).catch((error: unknown) => {
       throw noLogin(error)
     })
+    this.#sessions.add(session)
     try {
       // Whoever it was let in as instead: perhaps the administrator.
       const [row] = await session.query('SELECT session_user')
@@ -169,6 +177,7 @@ export class RestoreRoles {
       )
       return await action(session)
     } finally {
+      this.#sessions.delete(session)
       session.close()
     }
   }
