@@ -57,6 +57,7 @@ const DIGESTS: Readonly<Record<number, string>> = {
   20: 'bac6c83c25748b4b0c3988ace4c98d0dbd3c2573586050664c8838c5650c7d31',
   21: 'bc5707c20c511826f6c4f1a83196822e34e65901deb169748ce1a8775c16922b',
   22: '9e3c3acfa169405cdaa411703c2360d7b1657761b78bd219559d3371e2f0af92',
+  23: 'b33e338c477f07bc3f0cd8e26d4e4e64304f52e062a4f032e2475e87b709e75a',
 }
 
 test('what is installed is what its version says', async () => {

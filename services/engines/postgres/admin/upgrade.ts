@@ -12,7 +12,7 @@ import { FUNCTIONS, grantFunctions, installedSql } from './install.ts'
 import { connectionError, serverText, sqlState } from '../session/session.ts'
 
 /** Of the scripts in sql/, as sql/version.sql says it. 1 is what had no version. */
-export const INSTALLED_VERSION = 22
+export const INSTALLED_VERSION = 23
 
 const UPGRADE = 'tidemark init --upgrade --source URL  (of the role that ran init)'
 

@@ -34,7 +34,7 @@ interface Told {
   /** Its transaction made a list of the publication. */
   readonly listed: boolean
   readonly command: string
-  /** What wrote the record: a subtransaction behind the one that wrote the rows. */
+  /** What wrote the record, in the command's transaction: a subtransaction behind the one that wrote the rows. */
   readonly writer: string
   readonly oids: readonly string[]
   readonly names: readonly string[] | null
@@ -64,7 +64,7 @@ export async function untoldChanges(catalog: Catalog, compared: Compared): Promi
   )
   const records = (
     await catalog.rows<Told>(
-      `SELECT d.xid, d.kind = 'publication' AND d.facts LIKE '%"listed"%' AS listed, d.xmin::text AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
+      `SELECT d.xid, d.kind = 'publication' AND d.facts LIKE '%"listed"%' AS listed, COALESCE(d.writer, d.xmin::text) AS writer, d.command, array_remove(ARRAY[d.oid::text] || CASE WHEN d.kind = 'other' AND d.oid IS NULL THEN
                 ARRAY(SELECT r ->> 'oid' FROM jsonb_array_elements(COALESCE(NULLIF(d.facts::jsonb -> 'rights', 'null'), '[]')) r) END, NULL) AS oids, CASE WHEN d.kind = 'drop' THEN d.facts::json -> 'names' END AS names,
               CASE WHEN d.kind IN ('table', 'type', 'sequence') THEN concat(d.kind, ' ', d.facts::json ->> 'schema', '.', d.facts::json ->> 'name')
                    WHEN d.kind = 'other' AND d.facts::jsonb -> 'definition' ->> 'kind' IN (${APART}) THEN concat(d.facts::json -> 'definition' ->> 'kind', ' ', d.facts::json -> 'definition' ->> 'schema', '.', d.facts::json -> 'definition' ->> 'name') END AS called,

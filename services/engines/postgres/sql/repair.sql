@@ -101,7 +101,7 @@ BEGIN
   LOOP
     -- A new file alone, or a change of what rows do not depend on: noted, so that it explains nothing later.
     IF NOT one.untold THEN
-      UPDATE tidemark.ddl SET columns = one.shape, parent = one.parent WHERE id = one.record AND xid = one.xid;
+      UPDATE tidemark.ddl d SET columns = one.shape, parent = one.parent, writer = COALESCE(d.writer, d.xmin::text) WHERE d.id = one.record AND d.xid = one.xid;
       CONTINUE;
     END IF;
     BEGIN

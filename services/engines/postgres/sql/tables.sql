@@ -25,6 +25,8 @@ CREATE TABLE tidemark.ddl (
   class   text,
   -- Of tables: what it is a partition or a child of.
   parent  bigint,
+  -- Of rows that tidemark.repair() wrote again: their xmin as the command left it, which says how far its subtransactions go.
+  writer  text,
   PRIMARY KEY (id, xid)
 );
 CREATE INDEX ddl_by_object ON tidemark.ddl (oid, id);
