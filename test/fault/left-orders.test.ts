@@ -2,7 +2,7 @@
  * What a leader ordered and did not live to see lies on the board for whoever comes next: it may be of a log that has lost its end
  * since, and must not hold up what is ordered behind it.
  */
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 import { expect, test } from 'vitest'
 import { CutReader } from '../../services/adapters/kafka/reading/cut-reader.ts'
 import { kafkaSettingsOf } from '../../services/app/wiring/compose.ts'
@@ -101,7 +101,7 @@ test('units that the log has no more are not waited for without end, though noth
     settings: { ...kafkaSettingsOf(kafka), clock: systemClock },
     generation: 1,
     stream: backup.stream,
-    records: postgresDialect.records,
+    records: memoryDialect.records,
     idsFrom: () => undefined,
   })
   const read = async (last: bigint): Promise<number> => {

@@ -1,5 +1,5 @@
 /** A change log on a real Kafka without the jobs around it. */
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 import { startAt } from '../../services/core/ports/source.ts'
 import {
   KafkaChangeLog,
@@ -45,7 +45,7 @@ export function openKafkaLog(
       tombstones: false,
       partitionBy: new Map(),
       confirm: () => Promise.resolve(),
-      records: postgresDialect.records,
+      records: memoryDialect.records,
       clock: systemClock,
       randomness: systemRandomness,
       ...over,

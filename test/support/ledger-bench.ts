@@ -92,8 +92,8 @@ export function segmentsAfter({ to }: Generation): EntryOf<'segments'> {
 export const GENERATION: EntryOf<'generation'> = {
   kind: 'generation',
   generation: 1,
-  engine: 'postgres',
-  origin: { systemId: '1', databaseOid: 1, slot: 'memory', publication: 'memory' },
+  engine: 'memory',
+  origin: {},
   database: 'memory',
   encoding: 'UTF8',
   serverVersion: 180000,

@@ -25,7 +25,7 @@ import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Generation } from '../../services/repository/generation.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import type { Link } from './memory-link.ts'
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
 export type Role = 'both' | 'replicator' | 'compactor'
 export type LoggedConfig = Config & { readonly kafka: KafkaConfig }
@@ -140,7 +140,7 @@ export class LogProcess {
         stream: repository.catalog.stream,
         term: Number(repository.claimedAt),
         after: generation.to,
-        records: postgresDialect.records,
+        records: memoryDialect.records,
         place:
           log === null
             ? undefined
@@ -220,7 +220,7 @@ export class LogProcess {
       stop.abort(new DOMException('stopped', 'AbortError'))
     }
     const replicator = new Replicator({
-      records: postgresDialect.records,
+      records: memoryDialect.records,
       source,
       log,
       from: laterPoint(generation.endPoint, log.complete),

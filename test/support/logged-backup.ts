@@ -22,7 +22,7 @@ import { Repository } from '../../services/repository/repository.ts'
 import { type LoggedConfig, LogProcess, type ProcessHome, type Role } from './log-process.ts'
 import type { MemoryKafka } from './memory-kafka.ts'
 import { Link } from './memory-link.ts'
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
 export interface LoggedBackupOptions {
   readonly broker: MemoryKafka
@@ -165,8 +165,8 @@ export class LoggedBackup implements ProcessHome {
     await repository.append({
       kind: 'generation',
       generation: (old?.facts.generation ?? 0) + 1,
-      engine: 'postgres',
-      origin: { systemId: '1', databaseOid: 1, slot: 'memory', publication: 'memory' },
+      engine: 'memory',
+      origin: {},
       database: 'memory',
       encoding: 'UTF8',
       serverVersion: 180000,
@@ -181,7 +181,7 @@ export class LoggedBackup implements ProcessHome {
     await this.catalog()
     const repository = this.#watching!
     const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
-    const plan = await planRestore(repository, postgresDialect, await resolvePoint(repository, point))
+    const plan = await planRestore(repository, memoryDialect, await resolvePoint(repository, point))
     const target = new MemoryTarget()
     await new Rebuild({
       repository,

@@ -22,7 +22,7 @@ import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
 import { Format1Source, generationInFormat1 } from './format-1.ts'
 import { GENERATION } from './ledger-bench.ts'
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
 /** Turns of the event loop, of which a wait takes some thousands: counted instead of its time, which a busy machine stretches. */
 const IDLE_TURNS = 20_000_000
@@ -121,7 +121,7 @@ export class MemoryPipeline {
       checkpointEntries,
     })
     const replicator = new Replicator({
-      records: postgresDialect.records,
+      records: memoryDialect.records,
       source: this.source,
       log,
       from: generation.endPoint,
@@ -186,7 +186,7 @@ export class MemoryPipeline {
   async plan(at: Position | 'latest'): Promise<RestorePlan> {
     this.repository = await this.#open()
     const point: Point = at === 'latest' ? { kind: 'latest' } : { kind: 'position', position: at }
-    return planRestore(this.repository, postgresDialect, await resolvePoint(this.repository, point))
+    return planRestore(this.repository, memoryDialect, await resolvePoint(this.repository, point))
   }
 
   async restore(plan: RestorePlan, memoryBytes?: number): Promise<MemoryTarget> {
@@ -208,7 +208,7 @@ export class MemoryPipeline {
 export function restoredRows(target: MemoryTarget, name: string): string[] {
   return (target.tables.get(tableKey({ schema: 'public', name })) ?? [])
     .map(([id, ...values]) =>
-      JSON.stringify([Number(id!.readBigInt64BE(0)), ...values.map((value) => value?.toString() ?? null)]),
+      JSON.stringify([Number(id!.toString()), ...values.map((value) => value?.toString() ?? null)]),
     )
     .sort()
 }

@@ -58,6 +58,7 @@ const BELOW_APP = [
   ...GROUND,
   'repository',
   ...JOBS,
+  'engines/memory',
   ...Object.keys(POSTGRES),
   ...Object.keys(MYSQL),
   ...ADAPTERS,

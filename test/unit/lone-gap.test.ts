@@ -11,7 +11,7 @@ import type { GapNotice } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import type { Repository } from '../../services/repository/repository.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
 const clock = systemClock
 const randomness = systemRandomness
@@ -82,7 +82,7 @@ test('a table that is left out is a gap, although nothing is written any more', 
     repository.ledger.onEntry((entry) => entry.body?.kind === 'gap' && resolve()),
   )
   const running = new Replicator({
-    records: postgresDialect.records,
+    records: memoryDialect.records,
     source: new Quiet([]),
     log,
     from: startAt(end),

@@ -11,7 +11,7 @@ import { ORIGIN, positionOf } from '../../services/core/position.ts'
 import type { LogItem } from '../../services/core/transaction.ts'
 import { Replicator } from '../../services/replicator/replicator.ts'
 import { MemoryPipeline } from '../support/memory-pipeline.ts'
-import { postgresDialect } from '../../services/engines/postgres/dialect/postgres-dialect.ts'
+import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
 const BEYOND_MS = 300_000
 
@@ -80,7 +80,7 @@ test('sequences are sampled while the catalog rests, and what was compared is sa
   const samples: { readonly when: number; readonly checked: boolean }[] = []
   const off = new AbortController()
   const running = new Replicator({
-    records: postgresDialect.records,
+    records: memoryDialect.records,
     source,
     log,
     from: startAt(ORIGIN),

@@ -18,7 +18,7 @@ import type {
   StreamPoint,
   TablePartRange,
 } from '../../core/ports/source.ts'
-import { factsOf, type MemoryTable, relationOf, versionOf } from './memory-table.ts'
+import { type MemoryTable, relationOf, tableStatement, versionOf } from './memory-table.ts'
 import { NO_CATALOG } from './no-catalog.ts'
 import type { LogItem, SchemaFacts, TransactionPart } from '../../core/transaction.ts'
 import { ByteSink } from '../../core/byte-sink.ts'
@@ -61,7 +61,7 @@ export class MemorySource implements Source {
   >
   readonly #log: Logged[] = []
   #head: Position = positionOf(0x1000n)
-  #xid = 700
+  #transactions = 700
   #now: bigint
   #confirmed: Position = ORIGIN
   #heartbeatWanted = false
@@ -77,13 +77,13 @@ export class MemorySource implements Source {
     this.#now = startedAt
   }
 
-  /** Commits; returns the transaction's commit LSN. @throws TidemarkError INTERNAL for a change that no database would make */
+  /** Commits; returns the transaction's position. @throws TidemarkError INTERNAL for a change that no database would make */
   commit(changes: readonly MemoryChange[]): Position {
     const position = positionOf(this.#head + 64n)
     const end = positionOf(position + 32n)
-    const lsnBytes = new ByteSink(10)
-    lsnBytes.bigLong(position)
-    const stamp = lsnBytes.take()
+    const placeBytes = new ByteSink(10)
+    placeBytes.bigLong(position)
+    const stamp = placeBytes.take()
     const sink = new ByteSink(1024)
     const offsets: number[] = [0]
     const names: string[] = []
@@ -97,7 +97,7 @@ export class MemorySource implements Source {
     this.#now += 1000n
     const part: TransactionPart = {
       kind: 'changes',
-      head: { timeline: 1, position, transactionId: this.#xid++, committedAt: this.#now },
+      head: { timeline: 1, position, transactionId: this.#transactions++, committedAt: this.#now },
       changes: {
         bytes: sink.take(),
         offsets: Uint32Array.from(offsets),
@@ -212,7 +212,7 @@ export class MemorySource implements Source {
       .map(
         ({ table, encoder }): SnapshotTable => ({
           version: versionOf(table),
-          facts: JSON.stringify(factsOf(table)),
+          facts: JSON.stringify(table),
           shape: encoder.shape,
           rows: 0,
           bytes: 0,
@@ -241,12 +241,7 @@ export class MemorySource implements Source {
   readonly isReadingOld = (): Promise<boolean> => Promise.resolve(false)
 
   schema(): Promise<SchemaFacts> {
-    const statements = [...this.#tables.values()].map(({ table }) => ({
-      sql: `table ${table.name} (id, ${table.columns.join(', ')})`,
-      phase: 'before' as const,
-      rank: 20,
-      objects: [{ kind: 'table', schema: 'public', name: table.name }],
-    }))
+    const statements = [...this.#tables.values()].map(({ table }) => tableStatement(table))
     return Promise.resolve({ snapshot: '1:1:', ddlSeen: [], statements, notes: [] })
   }
 

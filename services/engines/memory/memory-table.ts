@@ -1,10 +1,10 @@
 /** A table of the source in memory, as the stream, a snapshot and the schema tell of one. */
 import type { RelationVersion, TableVersion } from '../../core/relation.ts'
+import type { SchemaStatement } from '../../core/transaction.ts'
 
-const INT8 = 20
-const TEXT = 25
-const LONG = { kind: 'long', native: String(INT8), modifier: '' } as const
-const WORDS = { kind: 'text', native: String(TEXT), modifier: '' } as const
+/** Numbers as native types: format 1 can say no others. */
+const LONG = { kind: 'long', native: '20', modifier: '' } as const
+const WORDS = { kind: 'text', native: '25', modifier: '' } as const
 
 export interface MemoryTable {
   readonly oid: number
@@ -30,7 +30,7 @@ export function versionOf(table: MemoryTable): TableVersion {
     id: index + 1,
     name,
     native: (index === 0 ? LONG : WORDS).native,
-    type: index === 0 ? 'bigint' : 'text',
+    type: (index === 0 ? LONG : WORDS).native,
     isStored: true,
   })
   return {
@@ -43,52 +43,12 @@ export function versionOf(table: MemoryTable): TableVersion {
   }
 }
 
-/** As PostgreSQL's dialect reads them: this source has none of its own. */
-export function factsOf(table: MemoryTable): object {
-  const columns = versionOf(table).columns.map((c) => ({
-    attnum: c.id,
-    name: c.name,
-    typeOid: Number(c.native),
-    typmod: -1,
-    type: c.type,
-    notNull: c.name === 'id',
-    identity: '',
-    generated: '',
-    default: null,
-    hasMissing: false,
-    missing: null,
-    collation: null,
-    storage: null,
-    compression: null,
-    statistics: null,
-    local: true,
-    sequence: null,
-  }))
+export function tableStatement(table: MemoryTable): SchemaStatement {
   return {
-    oid: table.oid,
-    schema: 'public',
-    name: table.name,
-    kind: 'r',
-    persistence: 'p',
-    owner: 'memory',
-    replicaIdentity: table.identity === 'full' ? 'f' : 'd',
-    options: null,
-    rowSecurity: false,
-    forceRowSecurity: false,
-    accessMethod: null,
-    ofType: null,
-    partitionKey: null,
-    partitionBound: null,
-    parents: null,
-    keyColumns: table.identity === 'full' ? [] : ['id'],
-    identityIndex: null,
-    columns,
-    constraints: [],
-    indexes: [],
-    triggers: [],
-    rules: [],
-    policies: [],
-    comments: [],
-    grants: [],
+    sql: `table ${table.name} (id, ${table.columns.join(', ')})`,
+    phase: 'before',
+    rank: 0,
+    objects: [{ kind: 'table', schema: 'public', name: table.name }],
+    of: `table:${table.oid}`,
   }
 }

@@ -1,12 +1,10 @@
-/** Target in memory: keeps the rows it is given, field by field as bytes, in COPY's binary or text form. */
+/** Target in memory: keeps the rows it is given, field by field as bytes, from lines of text. */
 import { createHash } from 'node:crypto'
 import { TidemarkError } from '../../core/errors.ts'
 import { type Refusal, type TableDigest, tableKey, type Target } from '../../core/ports/target.ts'
 import type { SchemaStatement } from '../../core/transaction.ts'
 
-const HEADER_BYTES = 19
-
-/** One row; a field is null or the bytes that the form has for it. */
+/** One row; a field is null or the bytes of its text. */
 export type MemoryRow = readonly (Buffer | null)[]
 
 export class MemoryTarget implements Target {
@@ -51,7 +49,7 @@ export class MemoryTarget implements Target {
 
   async load(
     table: { readonly schema: string; readonly name: string; readonly columns: readonly string[] },
-    form: string,
+    _form: string,
     rows: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<number> {
@@ -61,7 +59,7 @@ export class MemoryTarget implements Target {
       chunks.push(Buffer.from(chunk))
     }
     const all = Buffer.concat(chunks)
-    const read = form === 'binary' ? binaryRows(all) : textRows(all)
+    const read = textRows(all)
     if (read.some((row) => row.length !== table.columns.length))
       throw new TidemarkError('TARGET_FAILED', 'a row with another number of columns than its table')
     this.tables.set(tableKey(table), read)
@@ -112,28 +110,15 @@ export class MemoryTarget implements Target {
   }
 }
 
-/** PostgreSQL manual, COPY, "Binary Format". */
-function binaryRows(all: Buffer): MemoryRow[] {
-  const rows: MemoryRow[] = []
-  let at = HEADER_BYTES
-  for (;;) {
-    const width = all.readInt16BE(at)
-    at += 2
-    if (width < 0) return rows
-    const row: (Buffer | null)[] = []
-    for (let i = 0; i < width; i++) {
-      const length = all.readInt32BE(at)
-      at += 4
-      row.push(length < 0 ? null : all.subarray(at, at + length))
-      at += Math.max(0, length)
-    }
-    rows.push(row)
-  }
-}
-
 function textRows(all: Buffer): MemoryRow[] {
   const lines = all.toString('latin1').split('\n').slice(0, -1)
   return lines.map((line) =>
-    line.split('\t').map((field) => (field === '\\N' ? null : Buffer.from(field, 'latin1'))),
+    line.split('\t').map((field) => (field === '\\N' ? null : Buffer.from(unescaped(field), 'latin1'))),
   )
+}
+
+const LETTERS: Readonly<Record<string, string>> = { b: '\b', t: '\t', n: '\n', v: '\v', f: '\f', r: '\r' }
+
+function unescaped(field: string): string {
+  return field.replace(/\\(.)/g, (_, letter: string) => LETTERS[letter] ?? letter)
 }
