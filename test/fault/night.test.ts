@@ -1,6 +1,6 @@
 /**
  * Nights: a bad delete and a migration, found and undone with what `find` and the plan say; then the writer's keys and the copy are lost. Somebody who
- * presses ^C, and gets the prompt back at once: the same command again goes on with nothing lost.
+ * presses ^C, and gets the prompt back at once. Disks that are full. The same command again goes on, with nothing lost.
  */
 import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { Backup, digests, shown } from '../support/backup.ts'
 import { type Answer, Running, tidemark } from '../support/cli.ts'
+import { NO_SMALL_DISK, SmallDisk, Tablespace } from '../support/small-disk.ts'
 
 afterAll(() => Running.killAll())
 
@@ -180,6 +181,65 @@ test.each(['the command', 'the launcher of an older Node'])(
     expect(shown(await digests(into))).toEqual(wanted)
   },
 )
+
+test('a night of full disks: the store, the scratch folder, the target', {
+  timeout: 600_000,
+}, async (context) => {
+  using disk = SmallDisk.mount(40)
+  if (disk === undefined) return context.skip(NO_SMALL_DISK)
+  await using backup = await Backup.prepare({
+    storeUrl: join(disk.folder, 'store'),
+    setup: `CREATE TABLE messages (id int PRIMARY KEY, body text)`,
+  })
+  await backup.init()
+  const { folder: cwd, configPath } = backup
+  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Answer> =>
+    tidemark([...args, '--json', '--config', configPath], cwd, env)
+  const up = (): Running => new Running(['up', '--json', '--config', configPath], { cwd })
+
+  // The store's disk is full: the backup waits, and what it has can be found and restored.
+  const first = up()
+  await first.said('"streaming"')
+  const ballast = disk.fill()
+  await backup.source.query(
+    `INSERT INTO messages SELECT g, (SELECT string_agg(md5(h::text), '') FROM generate_series(g, g + 9) h) FROM generate_series(1, 60000) g`,
+  )
+  await first.said('"STORE_FULL"')
+  expect((await run(['find'])).last.ok).toBe(true)
+  const early = await run(['restore', '--at', 'latest', '--into', await backup.emptyDatabase()])
+  expect(early.last.ok, early.stdout).toBe(true)
+
+  // ^C says that it waits for room, a second one does not wait; another `up` waits as well, and goes on by itself.
+  first.interrupt()
+  await first.said('"draining"')
+  first.interrupt()
+  const left = await first.ended()
+  expect([left.code, left.last.ok]).toEqual([0, true])
+  expect(left.stdout).toContain('"drained":false')
+  const second = up()
+  await second.said('"STORE_FULL"')
+  await rm(ballast)
+  await second.said('"durable"')
+  second.interrupt()
+  await second.ended()
+  const wanted = shown(await digests(backup.sourceUrl))
+
+  // The scratch folder's, then the target's: the same command goes on where there is room.
+  using small = SmallDisk.mount(16)!
+  await using space = await Tablespace.make(backup.serverUrl, small)
+  const into = await backup.emptyDatabase(`TABLESPACE ${space.name}`)
+  const restore = ['restore', '--at', 'latest', '--into', into, '--fold-memory', '16']
+  disk.fill()
+  const scratch = await run(restore, { TMPDIR: disk.folder })
+  expect([scratch.code, scratch.last.error?.code], scratch.stdout).toEqual([1, 'SPILL_FAILED'])
+  await rm(ballast)
+  const target = await run(restore, { TMPDIR: disk.folder })
+  expect([target.code, target.last.error?.code], target.stdout).toEqual([8, 'TARGET_FULL'])
+  small.resize(200)
+  const done = await run(restore, { TMPDIR: disk.folder })
+  expect(done.last.ok, done.stdout).toBe(true)
+  expect(shown(await digests(into))).toEqual(wanted)
+})
 
 async function connected(url: string): Promise<AsyncDisposable & { readonly client: pg.Client }> {
   const client = new pg.Client(url)

@@ -1,14 +1,10 @@
 /** A restore that cannot go on ends at once, and says why. */
 import { TESTER } from '../support/actor.ts'
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { restore } from '../../services/app/operations/restore.ts'
 import { positionText } from '../../services/core/position.ts'
-import { Backup, serverUrl, withDatabase } from '../support/backup.ts'
+import { Backup, withDatabase } from '../support/backup.ts'
 import { Running } from '../support/cli.ts'
 
 afterAll(() => Running.killAll())
@@ -19,60 +15,6 @@ async function connected(url: string): Promise<pg.Client> {
   await client.connect()
   return client
 }
-
-/** A tablespace of 24 MiB; undefined where none can be mounted. */
-async function smallTablespace(
-  admin: pg.Client,
-): Promise<{ name: string; remove(): Promise<void> } | undefined> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-small-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', folder], { stdio: 'ignore' })
-  } catch {
-    rmSync(folder, { recursive: true })
-    return undefined
-  }
-  const { rows } = await admin.query<{ data_directory: string }>('SHOW data_directory')
-  const { uid, gid } = statSync(rows[0]!.data_directory)
-  execFileSync('chown', [`${uid}:${gid}`, folder])
-  const name = `small_${process.pid}`
-  await admin.query(`CREATE TABLESPACE ${name} LOCATION '${folder}'`)
-  return {
-    name,
-    remove: async () => {
-      await admin.query(`DROP TABLESPACE ${name}`)
-      execFileSync('umount', ['-l', folder])
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
-}
-
-test('a target without room: a code of its own, an end at once', async (context) => {
-  const admin = await connected(serverUrl('18'))
-  const small = await smallTablespace(admin)
-  if (small === undefined) {
-    await admin.end()
-    context.skip('a small tmpfs cannot be mounted here (needs root)')
-    return
-  }
-  try {
-    await using backup = await Backup.start({
-      setup: `CREATE TABLE big (id int PRIMARY KEY, body text); ALTER TABLE big ALTER body SET STORAGE EXTERNAL; CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1);
-        INSERT INTO big SELECT g, repeat(md5(g::text), 300) FROM generate_series(1, 2500) g`,
-    })
-    const into = await backup.emptyDatabase(`TABLESPACE ${small.name}`)
-    const place = ['--store', backup.storeUrl, '--keys', backup.keys]
-    const run = new Running(['restore', '--at', 'latest', '--into', into, ...place, '--json'], {
-      cwd: backup.folder,
-    })
-    const answer = await run.ended(120_000)
-    expect([answer.code, answer.last.error?.code]).toEqual([8, 'TARGET_FULL'])
-    // The room goes back before the tablespace does.
-    await admin.query(`DROP DATABASE ${new URL(into).pathname.slice(1)} WITH (FORCE)`)
-  } finally {
-    await small.remove()
-    await admin.end()
-  }
-})
 
 test('an interrupt in the load ends the restore at once', async () => {
   await using backup = await Backup.start({

@@ -10,6 +10,7 @@ import { createLogger } from '../../app/wiring/logger.ts'
 import { type Role, Up } from '../../app/daemon/up.ts'
 import type { UpEvent } from '../../app/daemon/up-events.ts'
 import { TidemarkError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
 import type { Run } from '../run.ts'
 import { bytesText, countText } from '../../terminal/output.ts'
 
@@ -118,6 +119,8 @@ const ALARMS = {
   'schema-differs': 'the schema was known wrongly',
 } as const
 
+const DRAINING = `stopping: what was received is being made durable, for ${LIMITS.drainMs / 1000} s at most; a second signal leaves at once, and what is not durable comes again`
+
 export function registerUp(program: Command, run: Run): void {
   for (const { name, role, what } of ROLES) register(program, run, name, role, what)
 }
@@ -182,6 +185,7 @@ function register(program: Command, run: Run, name: string, role: Role, what: st
         let isTold = false
         const onSignal = (): void => {
           if (isTold) hard.abort(new DOMException('second signal', 'AbortError'))
+          else output.event({ event: 'draining', withinMs: LIMITS.drainMs }, DRAINING)
           isTold = true
           up.drain()
         }
