@@ -63,6 +63,9 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
       await write(source, 4)
       const second = await backup.up()
       await write(source, 5)
+      const marked = await said(source)
+      expect(await backup.tidemark('mark', 'right-here')).toMatchObject({ durable: true })
+      await backup.run('DELETE FROM nokey')
       await backup.caughtUp()
       expect(await backup.tidemark('verify', '--against-source')).toMatchObject({ equal: true })
       const expected = await said(source)
@@ -71,6 +74,9 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
       const { into, report } = await backup.restore('latest')
       expect(report).toMatchObject({ unmade: [] })
       expect(await said(into)).toEqual(expected)
+      expect(await said((await backup.restore('marker:right-here')).into)).toEqual(marked)
+      const known = (await backup.tidemark('status')) as { known: { until: string } | null }
+      expect(Date.parse(known.known?.until ?? '')).toBeLessThan(Date.now())
     },
   )
 })

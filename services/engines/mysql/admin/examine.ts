@@ -139,12 +139,22 @@ function filters(variables: Variables): Finding[] {
 async function privileges(connection: mysql.Connection): Promise<Finding[]> {
   const [rows] = await connection.query<mysql.RowDataPacket[]>('SHOW GRANTS')
   const all = rows.map((row) => Object.values(row).join(' ')).join('\n')
-  if (/GRANT ALL PRIVILEGES ON \*\.\*|REPLICATION SLAVE|REPLICATION REPLICA/.test(all)) return []
+  const findings: Finding[] = []
+  if (!/GRANT .*\b(ALL PRIVILEGES|PROCESS)\b.* ON \*\.\*/.test(all))
+    findings.push(
+      warn(
+        'PROCESS',
+        'this user may not see what others run: up to when nothing is missing is not known while the source is idle',
+        'GRANT PROCESS ON *.* TO the user',
+      ),
+    )
+  if (/GRANT ALL PRIVILEGES ON \*\.\*|REPLICATION SLAVE|REPLICATION REPLICA/.test(all)) return findings
   return [
+    ...findings,
     refuse(
       'REPLICATION',
       'this user may not read the log',
-      'GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO the user; and SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT on the database',
+      'GRANT REPLICATION SLAVE, REPLICATION CLIENT, PROCESS ON *.* TO the user; and SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT on the database',
     ),
   ]
 }

@@ -21,6 +21,7 @@ import { digestTables } from '../catalog/digest.ts'
 import { readSchema } from '../catalog/read-schema.ts'
 import { readTables } from '../catalog/read-tables.ts'
 import { beginView } from '../copy/snapshot.ts'
+import { markerSql } from '../dialect/marker.ts'
 import { parseGtids } from '../events/gtid.ts'
 import { headOfNumber, numberAt, numberOf, viewOfNumber } from '../events/numbering.ts'
 import { connect, databaseOf, type OpenSession } from '../session/connect.ts'
@@ -129,14 +130,9 @@ export class MysqlAdmin implements SourceAdmin {
     })
   }
 
-  mark(): Promise<boolean> {
-    throw new TidemarkError(
-      'USAGE',
-      'markers are not there yet for MySQL and MariaDB: they need a table in the source',
-      {
-        next: 'note the time, and restore to that',
-      },
-    )
+  async mark(name: string): Promise<boolean> {
+    await this.#asked(({ connection }) => connection.query(markerSql(name)))
+    return await this.isRead(0, new AbortController().signal)
   }
 
   async isRead(until: number, signal: AbortSignal): Promise<boolean> {

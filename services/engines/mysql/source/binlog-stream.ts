@@ -12,6 +12,7 @@ import type { RowsEvent } from '../binlog/rows.ts'
 import type { BinlogItem } from '../binlog/transactions.ts'
 import { ddlEffects, type DdlEffect } from '../dialect/ddl-effects.ts'
 import { type DdlFacts, rawRecord } from '../dialect/ddl-record.ts'
+import { markerIn } from '../dialect/marker.ts'
 import { type ExecutedGtids, withGtid } from '../events/gtid.ts'
 import { endOfNumber, numberOf, positionOfNumber } from '../events/numbering.ts'
 import type { QueryEvent } from '../events/query.ts'
@@ -66,6 +67,8 @@ export class BinlogStream {
   #xa: Set<string> | undefined
   #xid: string | undefined
   #hasDdl = false
+  /** Said in the open transaction, which is a statement by itself. */
+  #marker: string | undefined
 
   constructor(context: StreamContext, from: StreamPoint, executed: ExecutedGtids) {
     this.#context = context
@@ -193,6 +196,11 @@ export class BinlogStream {
   #statement(query: QueryEvent): void {
     const { charsets } = this.#context.watch
     const sql = statementText(query, charsets.charsets)
+    const marker = sql === undefined || query.database !== this.#context.database ? undefined : markerIn(sql)
+    if (marker !== undefined) {
+      this.#marker = marker
+      return
+    }
     const effects: readonly DdlEffect[] =
       sql === undefined
         ? [{ kind: 'all changed', schema: this.#context.database }]
@@ -228,7 +236,8 @@ export class BinlogStream {
         break
       case 'all changed':
       case 'all dropped':
-        if (effect.schema === database)
+        // A statement that is not known may be about any database, whichever it was in.
+        if (effect.kind === 'all changed' || effect.schema === database)
           for (const name of watch.tables)
             ours(effect.kind === 'all dropped' ? 'dropped' : 'changed', { schema: database, name })
     }
@@ -264,7 +273,11 @@ export class BinlogStream {
     this.#xa = undefined
     this.#xid = undefined
     this.#end = endOfNumber(this.#number)
-    if (open.isEmpty || comparePositions(this.#end, this.#after) <= 0) return
+    const marker = this.#marker
+    this.#marker = undefined
+    if (comparePositions(this.#end, this.#after) <= 0) return
+    if (marker !== undefined) yield { kind: 'marker', at: open.head.position, name: marker }
+    if (open.isEmpty && marker === undefined) return
     yield open.ended(this.#end, this.#executed.set.toString(), committedAt)
   }
 

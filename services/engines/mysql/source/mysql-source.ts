@@ -1,5 +1,4 @@
 /** Source port for MySQL and MariaDB: the binlog as the stream, its sets of transactions as the places. */
-import type mysql from 'mysql2/promise'
 import type { Clock, Randomness } from '../../../core/clock.ts'
 import { TidemarkError } from '../../../core/errors.ts'
 import type {
@@ -18,6 +17,7 @@ import type { LogItem, SchemaFacts, SequenceReading } from '../../../core/transa
 import { dumpBinlog } from '../binlog/dump.ts'
 import { readExecuted } from '../binlog/executed.ts'
 import { readTransactions } from '../binlog/transactions.ts'
+import { stampedUpTo } from '../catalog/moment.ts'
 import { readCounters } from '../catalog/read-schema.ts'
 import { type ExecutedGtids, parseGtids } from '../events/gtid.ts'
 import { headOfNumber, numberAt, numberOf } from '../events/numbering.ts'
@@ -142,11 +142,9 @@ export class MysqlSource implements Source {
 
   async moment(): Promise<{ readonly at: Position; readonly time: bigint }> {
     return await this.#asked(async (session) => {
-      const [rows] = await session.connection.query<mysql.RowDataPacket[]>(
-        'SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) AS time',
-      )
+      const time = await stampedUpTo(session)
       const at = headOfNumber(numberOf(await readExecuted(session), this.#began))
-      return { at, time: BigInt(String(rows[0]?.['time'])) }
+      return { at, time }
     })
   }
 
