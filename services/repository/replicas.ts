@@ -50,6 +50,8 @@ interface Followed {
 
 export class Replicas {
   readonly primary: ObjectStore
+  /** What objects are read from while it has them. */
+  readonly readFirst: ObjectStore
   readonly copies: readonly StoreCopy[]
   readonly isSetBack: boolean
   /** What objects are put into and read from; the primary itself where there is no other. */
@@ -69,6 +71,7 @@ export class Replicas {
 
   constructor({ primary, copies, isSetBack, away, ...reading }: ReplicasOptions) {
     this.primary = primary
+    this.readFirst = reading.readFirst ?? primary
     this.copies = copies
     this.isSetBack = isSetBack === true
     this.#away = new Set(away)

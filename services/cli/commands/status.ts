@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { anchorLines } from '../../app/operations/anchor-lines.ts'
 import { notProtected } from '../../app/operations/check-status.ts'
 import type { AskedSource } from '../../app/operations/examine-source.ts'
-import { openBackup } from '../../app/wiring/open-backup.ts'
+import { type BackupPlace, openBackup } from '../../app/wiring/open-backup.ts'
 import { copyLines } from '../../app/wiring/store-set.ts'
 import { readStatus, type StatusReport } from '../../app/operations/status.ts'
 import {
@@ -19,17 +19,23 @@ import type { Run } from '../run.ts'
 import { bytesText, table } from '../../terminal/output.ts'
 import { leavingOut } from '../../core/shell-word.ts'
 
-/** For what only reads the ledger: either side of the keys folder serves, and any of the stores. */
+/**
+ * For what only reads the ledger: either side of the keys folder serves, and any of the stores.
+ *
+ * @param at another place than the command's
+ */
 export async function openAnySide(
   context: Context,
   how: { readonly upToBreak?: boolean; readonly compare?: boolean } = {},
+  at?: BackupPlace,
 ): Promise<Awaited<ReturnType<typeof openBackup>> & { source: AskedSource | undefined }> {
-  const place = context.place()
+  const { source, ...named } = context.place()
+  const place = { ...(at ?? named), ...how }
   try {
-    return { ...(await openBackup({ ...place, ...how, role: 'writer', use: 'read' })), source: place.source }
+    return { ...(await openBackup({ ...place, role: 'writer', use: 'read' })), source }
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'KEY_MISSING') throw error
-    return { ...(await openBackup({ ...place, ...how, role: 'restore' })), source: place.source }
+    return { ...(await openBackup({ ...place, role: 'restore' })), source }
   }
 }
 
