@@ -4,7 +4,7 @@ import { TidemarkError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { KeyProvider } from '../core/ports/key-provider.ts'
 import type { SealContext } from '../formats/envelope.ts'
-import { type EntryBody, type LedgerEntry, type SealedRef } from '../formats/ledger-entry.ts'
+import { type EntryBody, type EntryKind, type LedgerEntry, type SealedRef } from '../formats/ledger-entry.ts'
 import type { Signer } from '../formats/signed-line.ts'
 import { COPY_MARK } from '../formats/object-name.ts'
 import { judge } from './admission.ts'
@@ -17,6 +17,8 @@ import { Ledger } from './ledger.ts'
 import type { Replicas } from './replicas.ts'
 
 const PROOF_TRIES = 5
+/** What they say, or what they name, is of the newest format: nobody who does not know it may read on. */
+const OF_FORMAT_2: ReadonlySet<EntryKind> = new Set(['generation', 'segments', 'table'])
 
 export interface RepositoryOptions {
   readonly stores: Replicas
@@ -120,7 +122,6 @@ export class Repository {
   /** Takes a lane: from here on every older writer of it is fenced. */
   async claim(lane: number): Promise<number> {
     await this.ledger.refresh()
-    if (this.catalog.format === 1) await this.ledger.append({ kind: 'format', format: 2 }, this.signer)
     const term = (this.catalog.claims.get(lane)?.term ?? 0) + 1
     const writer = this.randomness.uuid()
     this.#claimedAt = (await this.ledger.append({ kind: 'claim', lane, term, writer }, this.signer)).number
@@ -137,7 +138,10 @@ export class Repository {
 
   /** Appends under the claim. @throws TidemarkError WRITER_FENCED when a higher term stands in the ledger */
   async append(body: EntryBody): Promise<LedgerEntry> {
-    return this.ledger.append(body, this.signer, () => this.#guard())
+    const guard = (): void => this.#guard()
+    if (this.catalog.format === 1 && OF_FORMAT_2.has(body.kind))
+      await this.ledger.append({ kind: 'format', format: 2 }, this.signer, guard)
+    return this.ledger.append(body, this.signer, guard)
   }
 
   /** @throws TidemarkError WRITER_FENCED when somebody took the lane, as the ledger stands now */

@@ -80,10 +80,39 @@ test('a program of format 1 stops where format 2 begins', async () => {
   expect(entryBody.safeParse({ kind: 'format', format: 3 }).success).toBe(false)
 })
 
+/** The number of the entry from which on there may be what only format 2 has. */
+function formatAt(pipeline: MemoryPipeline): bigint {
+  for (const [name, file] of pipeline.store.objects) {
+    if (!name.startsWith('ledger/')) continue
+    const entry = JSON.parse(file.subarray(0, file.indexOf(10)).toString('utf8')) as Entry
+    if (entry.body.kind === 'format') return BigInt(entry.number)
+  }
+  return 0n
+}
+
 interface Entry {
+  readonly number: string
   readonly ignorable: boolean
   readonly body: { readonly kind: string }
 }
+
+test('a base that is taken beside an older program stops it too', async () => {
+  const source = new Format1Source(TABLES)
+  const pipeline = await MemoryPipeline.create(TABLES, { source })
+  await pipeline.start(1)
+  await pipeline.durable(source.commit([{ kind: 'insert', table: 'a', id: 1, values: ['x', 'y'] }]))
+  await pipeline.takeBase()
+  await pipeline.drain()
+  source.isOfFormat1 = false
+  expect((await pipeline.reopen()).catalog.format).toBe(1)
+  await pipeline.takeBase()
+  const { catalog } = await pipeline.reopen()
+  const tables = [...catalog.generation!.tables.values()].map(({ number }) => number)
+  expect(tables.length).toBe(4)
+  expect(catalog.format).toBe(2)
+  expect(formatAt(pipeline)).toBeGreaterThan(tables[1]!)
+  expect(formatAt(pipeline)).toBeLessThan(tables[2]!)
+})
 
 test('what the source says beside a position comes back to it with that position', async () => {
   const pipeline = await MemoryPipeline.create(TABLES)

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { MemorySource } from '../../services/engines/memory/memory-source.ts'
 import type { Snapshot, StreamPoint } from '../../services/core/ports/source.ts'
 import type { ChangeShape, LogItem } from '../../services/core/transaction.ts'
+import type { Repository } from '../../services/repository/repository.ts'
 import type { EntryBody } from '../../services/formats/ledger-entry.ts'
 
 /** Its types are PostgreSQL's, and its places LSNs. */
@@ -65,4 +66,9 @@ export function generationInFormat1(consistentPoint: string): EntryBody {
     nextXid: '1',
     reason: 'test',
   } as unknown as EntryBody
+}
+
+/** Entries go into the ledger as they are: a program of format 1 said nothing of formats. */
+export function writesFormat1(repository: Repository): void {
+  repository.append = (body) => repository.ledger.append(body, repository.signer)
 }

@@ -20,7 +20,7 @@ import type { TrustedSigners } from '../../services/repository/genesis.ts'
 import { createLedger } from '../../services/repository/genesis.ts'
 import { Replicas } from '../../services/repository/replicas.ts'
 import { Repository } from '../../services/repository/repository.ts'
-import { Format1Source, generationInFormat1 } from './format-1.ts'
+import { Format1Source, generationInFormat1, writesFormat1 } from './format-1.ts'
 import { GENERATION } from './ledger-bench.ts'
 import { memoryDialect } from '../../services/engines/memory/memory-dialect.ts'
 
@@ -43,7 +43,11 @@ export class MemoryPipeline {
   ) {
     this.source = source
     this.store = store
-    this.#open = () => open(this.store)
+    this.#open = async () => {
+      const repository = await open(this.store)
+      if (source instanceof Format1Source && source.isOfFormat1) writesFormat1(repository)
+      return repository
+    }
   }
 
   static async create(
@@ -103,7 +107,7 @@ export class MemoryPipeline {
   async start(segmentBytes: number, checkpointEntries?: number): Promise<void> {
     this.repository = await this.#open()
     const generation = this.repository.catalog.generation!
-    const term = await this.#claim()
+    const term = await this.repository.claim(0)
     const log = new DirectChangeLog(500)
     this.#stop = new AbortController()
     this.#drain = new AbortController()
@@ -139,14 +143,6 @@ export class MemoryPipeline {
       compactor.run(hard),
       replicator.run(AbortSignal.any([hard, this.#drain.signal])).finally(() => log.end()),
     ])
-  }
-
-  /** A program of format 1 says nothing of formats. */
-  async #claim(): Promise<number> {
-    if (!(this.source instanceof Format1Source) || !this.source.isOfFormat1) return this.repository.claim(0)
-    const term = (this.repository.catalog.claims.get(0)?.term ?? 0) + 1
-    await this.repository.append({ kind: 'claim', lane: 0, term, writer: randomUUID() })
-    return term
   }
 
   async takeBase(): Promise<void> {
