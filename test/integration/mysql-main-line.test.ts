@@ -4,6 +4,9 @@
  */
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../services/engines/mysql/session/connect.ts'
+import { NO_KAFKA } from '../support/kafka-bench.ts'
+import type { SharedKafka } from '../support/kafka-desk.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 import { MysqlBackup, okay } from '../support/mysql-backup.ts'
 import { said } from '../support/mysql-oracle.ts'
 import { type Flavour, whyNoMysql } from '../support/parts/mysql.ts'
@@ -49,34 +52,40 @@ describe.each<Flavour>(['mariadb', 'mysql'])('%s', (flavour) => {
   test.skipIf(why !== undefined)(
     'init, base, stream, kill -9, restore: what the server says of both is the same',
     { timeout: 600_000 },
-    async () => {
-      await using backup = await MysqlBackup.prepare(flavour, SCHEMA)
-      const { source } = backup
-      await write(source, 1)
-      await backup.init()
-      const first = await backup.up()
-      await write(source, 2)
-      await backup.caughtUp()
-      await write(source, 3)
-      first.child.kill('SIGKILL')
-      await first.finished
-      await write(source, 4)
-      const second = await backup.up()
-      await write(source, 5)
-      const marked = await said(source)
-      expect(await backup.tidemark('mark', 'right-here')).toMatchObject({ durable: true })
-      await backup.run('DELETE FROM nokey')
-      await backup.caughtUp()
-      expect(await backup.tidemark('verify', '--against-source')).toMatchObject({ equal: true })
-      const expected = await said(source)
-      second.child.kill('SIGTERM')
-      okay(await second.finished)
-      const { into, report } = await backup.restore('latest')
-      expect(report).toMatchObject({ unmade: [] })
-      expect(await said(into)).toEqual(expected)
-      expect(await said((await backup.restore('marker:right-here')).into)).toEqual(marked)
-      const known = (await backup.tidemark('status')) as { known: { until: string } | null }
-      expect(Date.parse(known.known?.until ?? '')).toBeLessThan(Date.now())
-    },
+    () => mainLine(flavour),
+  )
+
+  test.skipIf((why ?? NO_KAFKA) !== undefined)('the same through Kafka', { timeout: 600_000 }, async () =>
+    mainLine(flavour, await sharedKafka()),
   )
 })
+
+async function mainLine(flavour: Flavour, kafka?: SharedKafka): Promise<void> {
+  await using backup = await MysqlBackup.prepare(flavour, SCHEMA)
+  const { source } = backup
+  await write(source, 1)
+  await backup.init(kafka)
+  const first = await backup.up()
+  await write(source, 2)
+  await backup.caughtUp()
+  await write(source, 3)
+  first.child.kill('SIGKILL')
+  await first.finished
+  await write(source, 4)
+  const second = await backup.up()
+  await write(source, 5)
+  const marked = await said(source)
+  expect(await backup.tidemark('mark', 'right-here')).toMatchObject({ durable: true })
+  await backup.run('DELETE FROM nokey')
+  await backup.caughtUp()
+  expect(await backup.tidemark('verify', '--against-source')).toMatchObject({ equal: true })
+  const expected = await said(source)
+  second.child.kill('SIGTERM')
+  okay(await second.finished)
+  const { into, report } = await backup.restore('latest')
+  expect(report).toMatchObject({ unmade: [] })
+  expect(await said(into)).toEqual(expected)
+  expect(await said((await backup.restore('marker:right-here')).into)).toEqual(marked)
+  const known = (await backup.tidemark('status')) as { known: { until: string } | null }
+  expect(Date.parse(known.known?.until ?? '')).toBeLessThan(Date.now())
+}

@@ -4,8 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type mysql from 'mysql2/promise'
 import { connect } from '../../services/engines/mysql/session/connect.ts'
+import type { SharedKafka } from './kafka-desk.ts'
 import { type Answer, Running, tidemark } from './cli.ts'
 import { type Flavour, type MysqlBench, startMysql } from './parts/mysql.ts'
+
+/** No two backups share a prefix. */
+let kafkas = 0
 
 export class MysqlBackup implements AsyncDisposable {
   readonly folder: string
@@ -41,9 +45,33 @@ export class MysqlBackup implements AsyncDisposable {
     return okay(await tidemark([...args, '--json'], this.folder))
   }
 
-  async init(): Promise<void> {
+  /** @param kafka through it; else in one process */
+  async init(kafka?: SharedKafka): Promise<void> {
     const store = join(this.folder, 'store')
-    await this.tidemark('init', '--source', this.source, '--store', store, '--name', 'chat', '--yes')
+    const throughKafka =
+      kafka === undefined
+        ? []
+        : [
+            '--kafka',
+            kafka.kafka.bootstrap.join(','),
+            '--registry',
+            kafka.registry.url,
+            '--prefix',
+            `mysql-${process.pid}-${kafkas++}`,
+            '--replication-factor',
+            '1',
+          ]
+    await this.tidemark(
+      'init',
+      '--source',
+      this.source,
+      '--store',
+      store,
+      '--name',
+      'chat',
+      '--yes',
+      ...throughKafka,
+    )
     const config = join(this.folder, 'tidemark.yaml')
     await writeFile(config, (await readFile(config, 'utf8')).replace('age: 5s', 'age: 300ms'))
   }
