@@ -27,6 +27,8 @@ export interface RepositoryOptions {
   /** Of a writer: whom to seal for by now. */
   readonly recipientsNow?: (() => Promise<KeyProvider>) | undefined
   readonly signer: Signer | undefined
+  /** Of a writer: what signs by now. */
+  readonly signerNow?: (() => Promise<Signer | undefined>) | undefined
   readonly clock: Clock
   readonly randomness: Randomness
   /** Whose checkpoints are taken for what lies behind them; any signer's where it is not given. */
@@ -48,7 +50,8 @@ export class Repository {
   readonly keyring: Keyring
   readonly clock: Clock
   readonly randomness: Randomness
-  readonly #signer: Signer | undefined
+  #signer: Signer | undefined
+  readonly #signerNow: (() => Promise<Signer | undefined>) | undefined
   /** Lane and term under which this process writes. */
   #claim: { readonly lane: number; readonly term: number } | undefined
   #claimedAt = 0n
@@ -71,6 +74,7 @@ export class Repository {
     this.clock = options.clock
     this.randomness = options.randomness
     this.#signer = options.signer
+    this.#signerNow = options.signerNow
     this.#trusting = options.trusting ?? 'signers'
     this.keyring = new Keyring({
       ledger,
@@ -134,6 +138,27 @@ export class Repository {
   /** @throws TidemarkError SIGNER_REFUSED where this process's key may sign no entry any more, as far as the ledger was read */
   confirmSigner(): void {
     this.ledger.signers.confirm(this.signer.id, this.ledger.headNumber + 1n, undefined)
+  }
+
+  /**
+   * After a rotation: the key that lies in the place of this process's, where the ledger takes it.
+   *
+   * @returns whether there is one
+   */
+  async renewSigner(): Promise<boolean> {
+    // A folder that is not whole just then, or is no more, is one without a newer key.
+    const now = await this.#signerNow?.().catch(() => undefined)
+    if (now === undefined || now.id === this.#signer?.id) return false
+    if (this.ledger.signers.refusal(now.id, this.ledger.headNumber + 1n, undefined) !== undefined)
+      return false
+    this.#signer = now
+    return true
+  }
+
+  /** Whether this process's key was retired, as far as the ledger was read. */
+  get isRetired(): boolean {
+    const { headNumber, signers } = this.ledger
+    return this.#signer !== undefined && signers.isRetired(this.#signer.id, headNumber + 1n)
   }
 
   /** Appends under the claim. @throws TidemarkError WRITER_FENCED when a higher term stands in the ledger */

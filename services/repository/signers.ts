@@ -33,7 +33,7 @@ export function isKeepers(kind: EntryKind): boolean {
 
 /** For whoever signs with a key that was retired. */
 const NEWER_KEY =
-  'start it again with the newer key: as it is where `tidemark keys rotate-signer` ran with this keys folder; else copy keys/writer (of a keeper: keys/restore) from where it ran'
+  'copy keys/writer (of a keeper: keys/restore) from where `tidemark keys rotate-signer` ran into this keys folder, then start it again'
 
 interface Known {
   readonly role: TrustedSigner['role']

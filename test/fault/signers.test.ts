@@ -1,7 +1,7 @@
 /** Who may sign, and from when to when: retired signers, stolen keys, forged entries and objects. */
 import { TESTER } from '../support/actor.ts'
 import { generateKeyPairSync, createPrivateKey } from 'node:crypto'
-import { cp, readdir, readFile, rm } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openKeys } from '../../services/adapters/keys/key-folder.ts'
@@ -94,18 +94,37 @@ test('signers rotated three times: what each signed in its time counts, what it 
   await equal(backup)
 })
 
-test('a running writer whose key is retired ends and says so; a rotation that was cut off is finished by the next', {
+test('a running writer takes the new key from its folder; one that has none ends and says so; a rotation that was cut off is finished by the next', {
   timeout: 120_000,
 }, async () => {
   await using backup = await Backup.prepare({ setup: SETUP })
   await backup.init()
-  const running = new Running(['up', '--json', '--config', backup.configPath], { cwd: backup.folder })
+  const up = (config: string): Running =>
+    new Running(['up', '--json', '--config', config], { cwd: backup.folder })
+  const running = up(backup.configPath)
   await running.said('"streaming"')
   const place = placeOf(backup.config)
+  for (const id of [5000, 5001]) {
+    const { signer } = await rotateSigner(place, TESTER, 'writer')
+    await backup.source.query(`INSERT INTO m VALUES (${id}, 'x')`)
+    await running.said(`{"event":"signer","signer":"${signer}"}`)
+  }
+  running.child.kill('SIGTERM')
+  expect((await running.ended()).last).toMatchObject({ ok: true })
+  await round(backup, 1)
+  await equal(backup)
+  // Another host's folder is not where the keys are rotated.
+  const elsewhere = join(backup.folder, 'elsewhere')
+  await cp(backup.keys, elsewhere, { recursive: true })
+  const config = join(backup.folder, 'elsewhere.yaml')
+  await writeFile(config, (await readFile(backup.configPath, 'utf8')).replace(backup.keys, elsewhere))
+  const other = up(config)
+  await other.said('"streaming"')
   await rotateSigner(place, TESTER, 'writer')
-  await backup.source.query(`INSERT INTO m VALUES (5000, 'x')`)
-  const ended = await running.ended()
+  await backup.source.query(`INSERT INTO m VALUES (5002, 'x')`)
+  const ended = await other.ended()
   expect(ended.last).toMatchObject({ ok: false, error: { code: 'SIGNER_REFUSED' } })
+  expect(ended.last.error?.next).toContain('copy keys/writer')
   // As a crash leaves it: the new key is there and in the ledger, the folders still have the old one.
   const before = join(backup.folder, 'before')
   await cp(backup.keys, before, { recursive: true })

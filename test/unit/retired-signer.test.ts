@@ -67,7 +67,7 @@ test('a replicator, and compactors', async () => {
     expect(process.failure, process.role).toMatchObject({
       code: 'SIGNER_REFUSED',
       message: expect.stringContaining('was retired with entry') as string,
-      next: expect.stringContaining('start it again with the newer key') as string,
+      next: expect.stringContaining('copy keys/writer') as string,
     })
   }
 })

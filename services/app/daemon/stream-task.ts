@@ -14,6 +14,9 @@ import { LogHoles, lostLog } from './log-anew.ts'
 import { stream } from './stream.ts'
 import type { Running, Task, Verdict } from './supervisor.ts'
 
+/** A rotated key is in the ledger first, and in the folder a moment later: so often it is looked for, within seven seconds. */
+const SIGNER_LOOKS = 5
+
 /** A generation that is to be begun. */
 interface Fresh {
   readonly reason: string
@@ -31,6 +34,8 @@ export class StreamTask implements Task {
   readonly #holes: LogHoles
   #fresh: Fresh | undefined
   #isBeginning = false
+  /** Looks for a newer signing key, in a row. */
+  #looks = 0
 
   /** @param newGeneration why one is begun, where somebody wants that */
   constructor(job: Job, newGeneration: string | undefined) {
@@ -56,6 +61,7 @@ export class StreamTask implements Task {
 
   async failed(error: TidemarkError): Promise<Verdict> {
     const { repository, config } = this.#job
+    if (error.code === 'SIGNER_REFUSED' && repository.isRetired) return this.#renewSigner()
     const ending = await endingOf(error, { repository, config })
     // Tried once in a row: of what stands in the way of a new generation a person has to hear.
     if (ending !== undefined && !this.#isBeginning) {
@@ -79,8 +85,18 @@ export class StreamTask implements Task {
       code,
       message,
       inMs,
-      ...(streamTrouble(code) === 'taken' ? { next } : {}),
+      ...(streamTrouble(code) === 'taken' || code === 'SIGNER_REFUSED' ? { next } : {}),
     })
+  }
+
+  /** The key was rotated: what was not durable comes again, and is signed with the new one. Where that is not here, a person has to bring it. */
+  async #renewSigner(): Promise<Verdict> {
+    const { repository, say } = this.#job
+    if (!(await repository.renewSigner()))
+      return { meaning: ++this.#looks <= SIGNER_LOOKS ? 'retried' : 'ends' }
+    this.#looks = 0
+    say({ event: 'signer', signer: repository.signer.id })
+    return { meaning: 'at-once' }
   }
 
   /** What an earlier attempt, or a process before this one, left to be done. */

@@ -109,6 +109,8 @@ export type UpEvent =
   | { readonly event: 'locks'; readonly place: string; readonly objects: number; readonly until: string }
   /** Scrubbing or locks: tried again within the hour; the backup goes on. */
   | { readonly event: 'upkeep-failed'; readonly code: string; readonly message: string }
+  /** The signing key was rotated, and the new one is in use. */
+  | { readonly event: 'signer'; readonly signer: string }
   | {
       readonly event: 'stopped' /** Everything received became durable; else the rest was dropped, was never acknowledged and comes again. */
       readonly drained: boolean

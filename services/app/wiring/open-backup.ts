@@ -95,6 +95,8 @@ async function open(options: OpenOptions): Promise<OpenedBackup> {
     recipientsNow:
       options.role === 'writer' ? async () => (await openKeys(options.keys, 'writer')).provider : undefined,
     signer: keys.signer,
+    signerNow:
+      options.role === 'writer' ? async () => (await openKeys(options.keys, 'writer')).signer : undefined,
     clock,
     randomness: systemRandomness,
     trusting: options.trusting,

@@ -110,7 +110,7 @@ export function registerKeys(program: Command, run: Run): void {
         if (!context.yes)
           throw new TidemarkError(
             'CONSENT_NEEDED',
-            'a process that still signs with the old key ends with SIGNER_REFUSED',
+            'a process that still signs with the old key, and has no newer one in its keys folder, ends with SIGNER_REFUSED',
           )
         const report = await rotateSigner(placeOf(context, command), context.actor, role)
         const { output } = context
@@ -118,7 +118,7 @@ export function registerKeys(program: Command, run: Run): void {
           `${report.signer} signs from ledger entry ${BigInt(report.entry) + 1n} on; ${report.retired.join(', ')} no longer ${report.retired.length === 1 ? 'does' : 'do'}.`,
         )
         output.line(
-          `Take keys/${role === 'writer' ? 'writer to every host that runs `tidemark up`, and start it again' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`,
+          `Take keys/${role === 'writer' ? 'writer to every other host that runs `tidemark up`, and start it again there; what runs with this folder takes the new key by itself' : 'restore to where the restore keys are kept'}; and keys/restore/trust.json to every copy of the restore keys.`,
         )
         output.result(report)
       }),

@@ -48,6 +48,8 @@ function words(event: UpEvent): string | undefined {
       return 'gap closed'
     case 'generation':
       return `new generation ${event.generation}: ${event.reason}`
+    case 'signer':
+      return `the signing key was rotated: ${event.signer} signs from now on`
     case 'retry':
       return `trying again${event.inMs === undefined ? '' : ` in ${(event.inMs / 1000).toFixed(1)} s`}: ${event.code}: ${event.message}${event.next === undefined ? '' : `; ${event.next}`}`
     case 'stopped':
