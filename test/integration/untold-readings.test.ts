@@ -280,6 +280,20 @@ describe.each(oneVersion())('PostgreSQL %s', (version) => {
     })
   })
 
+  test('a key that went without a record is told, though Tidemark gives the table another identity then', async () => {
+    await withReader(version, async (source, reader, client) => {
+      await source.query('ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey')
+      await reader.read(client)
+      await unseen(source, ['SAVEPOINT s', 'ALTER TABLE t DROP CONSTRAINT t_pkey', 'RELEASE s'])
+      await source.query(`SELECT tidemark.tend_identity('t'::regclass); SELECT tidemark.repair()`)
+      const records = await source.query(
+        `SELECT FROM tidemark.ddl WHERE oid = 't'::regclass AND command IN ('REPAIR', 'IDENTITY')`,
+      )
+      expect(records.rowCount).toBeGreaterThan(0)
+      expect((await reader.read(client)).untold?.objects.join()).toContain('constraint public.t.t_pkey')
+    })
+  })
+
   test('a change of a subtransaction that was under way at the reading before is told', async () => {
     await withReader(version, async (source, reader, client, backup) => {
       const other = await backup.client()

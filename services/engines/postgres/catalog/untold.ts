@@ -56,6 +56,9 @@ const APART = "'function', 'procedure', 'view', 'materialized view', 'materializ
 const NAMELESS = /^(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|DROP OWNED|REASSIGN OWNED)$/
 const RIGHTS_ALONE = /^(pg_init_privs|pg_default_acl):/
 
+/** Of records that no user's command made: they say how a table is, and took nothing from it. */
+const OURS: ReadonlySet<string> = new Set(['REPAIR', 'LEAVE OUT', 'IDENTITY'])
+
 /** @returns the objects, for people */
 export async function untoldChanges(catalog: Catalog, compared: Compared): Promise<string[]> {
   const { before, after, changed, torn } = compared
@@ -146,7 +149,9 @@ function untoldLosses(
 ): SchemaObject[] {
   if (after === undefined || !key.startsWith('pg_class:')) return []
   const oid = key.split(':')[1]!
-  const own = records.filter(({ oids, names: path }) => path === null && oids[0] === oid)
+  const own = records.filter(
+    ({ oids, names: path, command }) => path === null && oids[0] === oid && !OURS.has(command),
+  )
   // What a command at its parent reached is not all of it: taken as it is.
   if (own.some(({ kind }) => kind === 'descendant')) return []
   const whole = own.findLast(({ parts }) => parts !== null)?.parts
