@@ -1,6 +1,7 @@
 /**
  * Random histories of everything that a database goes through, restored at several points and the end: rows, catalog,
- * rights and sequences must be the source's, or the restore's report must say what is not. TIDEMARK_SEED=n runs one again;
+ * rights and sequences must be the source's, or the restore's report must say what is not; and an older reading of the schema with the
+ * records behind it must give what the newest one gives. TIDEMARK_SEED=n runs one again;
  * TIDEMARK_HISTORIES=n runs that many, with the seeds behind it. `npm run test:soak -- --hours N` runs for so long, writes a
  * line for each history, and goes on behind the last line of the run before (TIDEMARK_HISTORY_FILE).
  */
@@ -14,6 +15,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { TidemarkError } from '../../services/core/errors.ts'
 import { parsePosition } from '../../services/core/position.ts'
+import { openBackup } from '../../services/app/wiring/open-backup.ts'
 import { gapsAt } from '../../services/repository/restorable.ts'
 import { random } from '../../services/demo/chat-traffic.ts'
 import type { RestoreReport } from '../../services/app/operations/restore.ts'
@@ -21,6 +23,7 @@ import { Backup, oneVersion, serverUrl, testedVersions } from '../support/backup
 import { findPgDump } from '../support/dump-oracle.ts'
 import { GrownHistory } from '../support/grown-history.ts'
 import { leftOut, see, type Seen, untold } from '../support/grown-oracle.ts'
+import { readingsAgree } from '../support/readings-agree.ts'
 
 const SOAK = process.env['TIDEMARK_TEST_SCOPE'] === 'soak'
 /** Short runs take the same history each time; what is new is found by `npm run test:soak`. */
@@ -126,7 +129,11 @@ async function oneHistory(
       ...leftOut(point, except, crossed),
       ...(point.quick === undefined ? [] : [point.quick.behind]),
     ]
-    const unsaid = await untold(dump, point, report, without, history.script)
+    const opened = await openBackup({ storeUrl: backup.storeUrl, keys: backup.keys, role: 'restore' })
+    const unsaid = [
+      ...(await untold(dump, point, report, without, history.script)),
+      ...(await readingsAgree(opened.repository, pointOf(point, last), except)),
+    ]
     differences += unsaid.length
     if (unsaid.length > 0)
       found.push(
