@@ -1,4 +1,5 @@
 /** What people mistype, or start twice: said where it is, with what to write instead. */
+import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, expect, test } from 'vitest'
 import { parsePoint } from '../../services/history/point-text.ts'
 import { positionText } from '../../services/core/position.ts'
@@ -105,9 +106,20 @@ test('zones as psql prints them', () => {
 test('a second up says what to stop', async () => {
   await using backup = await Backup.prepare({ setup: 'CREATE TABLE t (id int PRIMARY KEY)' })
   await backup.init()
+  const yaml = await readFile(backup.configPath, 'utf8')
+  await writeFile(backup.configPath, yaml.replace('age: 5s', 'age: 100ms'))
   const first = new Running(['up', '--json'], { cwd: backup.folder })
   await first.said('"streaming"')
   const second = new Running(['up'], { cwd: backup.folder })
   await second.said('trying again')
   expect(second.output).toMatch(/SLOT_TAKEN: .*; stop that reader, if it is another Tidemark/)
+  // What the first one stores is no progress of the second: its pauses grow.
+  const third = new Running(['up', '--json'], { cwd: backup.folder })
+  const pauses = (): number[] =>
+    [...third.output.matchAll(/"code":"SLOT_TAKEN".*?"inMs":([\d.]+)/g)].map(([, ms]) => Number(ms))
+  for (let id = 0; pauses().length < 5; id++) {
+    await backup.source.query('INSERT INTO t VALUES ($1)', [id])
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  expect(pauses()[4]).toBeGreaterThan(2000)
 })

@@ -59,8 +59,9 @@ export class Job {
   readonly anchors: Anchors | undefined
   readonly copies: readonly OpenedCopy[]
   lossAccepted: boolean
-  /** Whether the last attempt reached the source and the store. */
-  connected = false
+  #connected = false
+  /** Whether the attempt that runs, or was the last, has reached the source and the store. */
+  hasConnected = false
   /** Among several compactors one writes the ledger, and looks after what is stored. */
   leads: boolean
   source: ReturnType<typeof openSource> | undefined
@@ -87,6 +88,16 @@ export class Job {
     const facts = this.repository.catalog.generation?.facts
     if (facts === undefined) return undefined
     return openAdmin({ url: this.config.source.url, names: facts.origin })
+  }
+
+  /** Whether the attempt that runs has reached the source and the store. */
+  get connected(): boolean {
+    return this.#connected
+  }
+
+  set connected(connected: boolean) {
+    this.#connected = connected
+    if (connected) this.hasConnected = true
   }
 
   claim(): Promise<number> {

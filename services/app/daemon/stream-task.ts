@@ -50,12 +50,14 @@ export class StreamTask implements Task {
     try {
       do {
         end = catalog.generation?.end
+        this.#job.hasConnected = false
         this.#holes.look()
         await this.#prepare()
       } while ((await this.#attempt(running)) === 'again' && !running.draining.aborted)
     } finally {
       this.#job.connected = false
-      if (catalog.generation?.end !== end) running.gotOn()
+      // Of one that did not get that far it is another process's.
+      if (this.#job.hasConnected && catalog.generation?.end !== end) running.gotOn()
     }
   }
 
