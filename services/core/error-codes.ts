@@ -238,8 +238,9 @@ export const CODES = {
   TARGET_NOT_EMPTY: {
     exit: 8,
     retry: 'person',
-    means: 'The target holds tables. Nothing was changed in it.',
-    next: 'create an empty database and restore into that',
+    means:
+      'The target holds tables. Nothing was changed in it. A restore that has finished leaves no mark of itself: this may be what one has made.',
+    next: 'where a restore into it ended with exit code 0 or 11, it is done, and its last lines say what it reached; else create an empty database and restore into that',
   },
   TARGET_IS_SOURCE: {
     exit: 8,

@@ -1,4 +1,5 @@
 /** The end of the life cycle: what is retired, brought back, removed and held, and what can be restored meanwhile. */
+import { randomUUID } from 'node:crypto'
 import { TESTER } from '../support/actor.ts'
 import { expect, test } from 'vitest'
 import { addHold, listHolds, releaseHold, RestoreHold } from '../../services/app/operations/holds.ts'
@@ -143,6 +144,7 @@ test('holds keep what they need: those of people, and of a restore that is runni
         .map((half) => half.padStart(8, '0'))
         .join('')}`,
     ) as never,
+    randomUUID(),
   )
   expect(running.isHeld).toBe(true)
   expect((await pruned(backup, { confirmed: false })).because).toContain('a restore to')

@@ -15,7 +15,14 @@ export interface Answer {
   readonly last: Record<string, unknown> & {
     ok?: boolean
     /** `stack` and `file` of a mistake of ours. */
-    error?: { code: string; message: string; next: string; stack?: string; file?: string }
+    error?: {
+      code: string
+      message: string
+      means: string
+      next: string
+      stack?: string
+      file?: string
+    }
   }
 }
 

@@ -31,6 +31,8 @@ const READS: ReadonlySet<string> = new Set([
   'restore --dry-run',
   'verify',
   'verify --chain',
+  'verify --all-stores',
+  'verify --chain --all-stores',
 ])
 
 export const LOCAL_AUDIT = 'tidemark-audit.log'

@@ -203,34 +203,51 @@ async function* namesOf({ catalog, ledger }: Repository, hold: EntryOf<'hold'>):
   }
 }
 
+/** As we make them: what stands in a target is not taken on trust. */
+const HOLD_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
 /**
- * Holds what a restore needs while it runs. Where the ledger cannot be written, as from a copy or with read rights alone, there is no
+ * Holds what a restore needs while it runs. The target notes its id: a try that was killed leaves it, the next one takes it over, and releases
+ * it at its end. Where the ledger cannot be written, as from a copy or with read rights alone, there is no
  * hold: the grace of `prune` is then what a restore has.
  */
 export class RestoreHold {
   readonly #repository: Repository
-  readonly #hold: Omit<EntryOf<'hold'>, 'until' | 'id'>
-  #id: string | undefined
+  readonly #hold: Omit<EntryOf<'hold'>, 'until'>
+  #isHeld = false
   #timer: NodeJS.Timeout | undefined
   /** One after the other; what fails is our own mistake, and is thrown by `release`. */
   #renewing: Promise<void> = Promise.resolve()
 
-  private constructor(repository: Repository, hold: Omit<EntryOf<'hold'>, 'until' | 'id'>) {
+  private constructor(repository: Repository, hold: Omit<EntryOf<'hold'>, 'until'>) {
     this.#repository = repository
     this.#hold = hold
   }
 
-  static async take(repository: Repository, generation: number, position: Position): Promise<RestoreHold> {
+  /** @param id of an earlier try of the same restore; taken where it is that and nothing else */
+  static async take(
+    repository: Repository,
+    generation: number,
+    position: Position,
+    id: string,
+  ): Promise<RestoreHold> {
+    const at = positionText(position)
+    const left = repository.catalog.holds.get(id)?.body
+    const isOurs =
+      HOLD_ID.test(id) &&
+      (left === undefined ||
+        (left.purpose === 'restore' && left.generation === generation && left.from === at && left.to === at))
     const hold = new RestoreHold(repository, {
       kind: 'hold',
+      id: isOurs ? id : repository.randomness.uuid(),
       purpose: 'restore',
-      reason: `a restore to ${positionText(position)}`,
+      reason: `a restore to ${at}`,
       generation,
-      from: positionText(position),
-      to: positionText(position),
+      from: at,
+      to: at,
     })
     await hold.#renew()
-    if (hold.#id !== undefined) {
+    if (hold.#isHeld) {
       hold.#timer = setInterval(() => {
         hold.#renewing = hold.#renewing.then(() => hold.#renew())
         hold.#renewing.catch(() => undefined)
@@ -241,29 +258,20 @@ export class RestoreHold {
   }
 
   get isHeld(): boolean {
-    return this.#id !== undefined
+    return this.#isHeld
   }
 
   async #renew(): Promise<void> {
-    const id = this.#repository.randomness.uuid()
-    if (
-      !(await this.#append({
-        ...this.#hold,
-        id,
-        until: new Date(this.#repository.clock.now() + LIMITS.restoreHoldMs).toISOString(),
-      }))
-    )
-      return
-    const before = this.#id
-    this.#id = id
-    if (before !== undefined) await this.#append({ kind: 'hold-released', id: before })
+    const until = new Date(this.#repository.clock.now() + LIMITS.restoreHoldMs).toISOString()
+    // Of two with one id the later one counts.
+    if (await this.#append({ ...this.#hold, until })) this.#isHeld = true
   }
 
   async release(): Promise<void> {
     clearInterval(this.#timer)
     await this.#renewing
-    if (this.#id !== undefined) await this.#append({ kind: 'hold-released', id: this.#id })
-    this.#id = undefined
+    if (this.#isHeld) await this.#append({ kind: 'hold-released', id: this.#hold.id })
+    this.#isHeld = false
   }
 
   /** False where the ledger cannot be written: nobody is kept from restoring by that. */

@@ -136,6 +136,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       ),
     }
   }
+  const holdId = begun?.hold ?? repository.randomness.uuid()
   const target = openTarget(options.into, point.generation, {
     statements: plan.schema.statements,
     trustSourceCode: options.trustSourceCode,
@@ -144,6 +145,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       asked: options.at,
       position: `${positionText(point.position)}@${point.generation.facts.generation}`,
       stream: repository.catalog.stream,
+      hold: holdId,
     },
   })
   try {
@@ -154,7 +156,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
       'restore',
       `to ${positionText(point.position)}, ${plan.tables.length} tables`,
     )
-    const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.position)
+    const hold = await RestoreHold.take(repository, point.generation.facts.generation, point.position, holdId)
     const result = await new Rebuild({
       repository,
       target,

@@ -44,6 +44,8 @@ export interface BegunRestore {
   readonly position: string
   /** Of the backup that it comes from. */
   readonly stream: string
+  /** The hold in the backup's ledger; undefined where a version began it that did not note it. */
+  readonly hold?: string | undefined
 }
 
 export interface TableDigest {

@@ -29,12 +29,12 @@ export async function heldRestore(client: pg.Client): Promise<HeldRestore | unde
     )
     const row = rows[0]
     if (row === undefined) return undefined
-    const { asked, position, stream } = row.facts
+    const { asked, position, stream, hold } = row.facts
     const isNoted = typeof asked === 'string' && typeof position === 'string' && typeof stream === 'string'
     return {
       restoreId: row.id,
       finished: row.finished,
-      begun: isNoted ? { asked, position, stream } : undefined,
+      begun: isNoted ? { asked, position, stream, ...(typeof hold === 'string' ? { hold } : {}) } : undefined,
     }
   } catch (error) {
     if (['42P01', '3F000', '42501'].includes(sqlState(error) ?? '')) return undefined
@@ -52,7 +52,8 @@ export async function noteRestore(
   await client.query(`CREATE SCHEMA IF NOT EXISTS tidemark_restore;
     CREATE TABLE IF NOT EXISTS tidemark_restore.state (restore_id text NOT NULL, finished boolean NOT NULL);
     ALTER TABLE tidemark_restore.state
-      ADD COLUMN IF NOT EXISTS asked text, ADD COLUMN IF NOT EXISTS position text, ADD COLUMN IF NOT EXISTS stream text;
+      ADD COLUMN IF NOT EXISTS asked text, ADD COLUMN IF NOT EXISTS position text, ADD COLUMN IF NOT EXISTS stream text,
+      ADD COLUMN IF NOT EXISTS hold text;
     CREATE TABLE IF NOT EXISTS tidemark_restore.done (step text PRIMARY KEY, rows bigint);
     CREATE TABLE IF NOT EXISTS tidemark_restore.remembered (id bigserial PRIMARY KEY, fact text NOT NULL)`)
   await client.query(
@@ -60,10 +61,12 @@ export async function noteRestore(
     [restoreId],
   )
   // One that an older version began is the same restore, and gets its note now.
-  if (begun !== undefined)
+  if (begun !== undefined) {
     await client.query(
       'UPDATE tidemark_restore.state SET asked = $1, position = $2, stream = $3 WHERE asked IS NULL',
       [begun.asked, begun.position, begun.stream],
     )
+    await client.query('UPDATE tidemark_restore.state SET hold = $1 WHERE hold IS NULL', [begun.hold ?? null])
+  }
   await client.query('COMMIT')
 }
