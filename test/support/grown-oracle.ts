@@ -284,6 +284,27 @@ function calledOtherwise(report: RestoreReport, source: Seen): string[] {
   })
 }
 
+/** A table's entry has its checks in it; each of them may be told by itself. */
+function differInToldChecks(
+  key: string,
+  sql: string,
+  got: string | undefined,
+  isTold: (entry: string) => boolean,
+): boolean {
+  const table = /^TABLE (\S+) /.exec(key)?.[1]
+  if (table === undefined || got === undefined) return false
+  const others = (text: string): string =>
+    text
+      .split('\n')
+      .filter((line) => {
+        const check = /^ +CONSTRAINT "?([\w$]+)"? CHECK /.exec(line)?.[1]
+        return check === undefined || !isTold(`CONSTRAINT ${table} ${check} (`)
+      })
+      .map((line) => line.replace(/,$/, ''))
+      .join('\n')
+  return others(sql) === others(got)
+}
+
 /** One line for each difference that the report does not tell. */
 export async function untold(
   pgDump: string,
@@ -330,6 +351,7 @@ export async function untold(
     if (
       isNumbered(key, sql, got) ||
       isOwnAsWell(sql, got) ||
+      differInToldChecks(key, sql, got, isTold) ||
       isDefaultOfOwn(key, sql, source.catalog, catalog)
     )
       continue
