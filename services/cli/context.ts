@@ -1,10 +1,12 @@
 /** What every command gets: its options resolved once, its output, the signal that ends it. */
 import type { BackupPlace } from '../app/wiring/open-backup.ts'
 import { type Config, CONFIG_NAME, readConfig, retentionFinding } from '../app/config/config.ts'
+import { isSameStore } from '../app/config/same-store.ts'
 import type { Actor } from '../app/operations/actor.ts'
 import { askedSource, type AskedSource } from '../app/operations/examine-source.ts'
 import { TidemarkError } from '../core/errors.ts'
 import { clearDatabase } from '../app/wiring/clear-database.ts'
+import { shellWord } from '../core/shell-word.ts'
 import { Output } from '../terminal/output.ts'
 import { actorHere } from './actor.ts'
 
@@ -64,7 +66,7 @@ export class Context {
       keys: keys ?? config.keys,
       ...(anchor !== undefined
         ? { anchors: anchor }
-        : store === undefined && anchors !== undefined
+        : anchors !== undefined && isStoreOf(config, store)
           ? { anchors }
           : {}),
     }
@@ -76,6 +78,33 @@ export class Context {
       return this.config()
     } catch (error) {
       if (error instanceof TidemarkError && error.code === 'CONFIG_MISSING') return undefined
+      throw error
+    }
+  }
+
+  /** What says where the backup is, for a command that is to be run next: as it was given to this one. */
+  get placeFlags(): string {
+    const { config, store, copy = [], keys, anchor = [] } = this.#options
+    const given: readonly (readonly [string, readonly string[]])[] = [
+      ['--config', config === undefined ? [] : [config]],
+      ['--store', store === undefined ? [] : [store]],
+      ['--copy', copy],
+      ['--keys', keys === undefined ? [] : [keys]],
+      ['--anchor', anchor],
+    ]
+    return given
+      .filter(([, values]) => values.length > 0)
+      .map(([flag, values]) => ` ${flag} ${values.map(shellWord).join(' ')}`)
+      .join('')
+  }
+
+  /** Store and keys are named, and settings are not needed: where there are some for this very store, they say where its head is anchored. */
+  #anchorsOf(store: string): readonly string[] | undefined {
+    try {
+      const config = readConfig(this.configPath)
+      return isStoreOf(config, store) ? config.anchors : undefined
+    } catch (error) {
+      if (error instanceof TidemarkError && error.code !== 'INTERNAL') return undefined
       throw error
     }
   }
@@ -99,7 +128,7 @@ export class Context {
         storeUrl: store,
         copies: others,
         keys,
-        anchors: anchor,
+        anchors: anchor ?? this.#anchorsOf(store),
         acceptLoss,
         signal: this.signal,
         source: undefined,
@@ -121,10 +150,15 @@ export class Context {
       storeRole: store === undefined ? config.storeRole : undefined,
       copies: others ?? (store === undefined ? config.copies : undefined),
       keys: keys ?? config.keys,
-      anchors: anchor ?? (store === undefined ? config.anchors : undefined),
+      anchors: anchor ?? (isStoreOf(config, store) ? config.anchors : undefined),
       acceptLoss,
       signal: this.signal,
       source: askedSource(config),
     }
   }
+}
+
+/** Whether what the settings say of their store is said of this one. */
+function isStoreOf(config: Config, store: string | undefined): boolean {
+  return store === undefined || isSameStore(store, config.storeUrl)
 }

@@ -205,7 +205,12 @@ test('a night of full disks: the store, the scratch folder, the target', {
     `INSERT INTO messages SELECT g, (SELECT string_agg(md5(h::text), '') FROM generate_series(g, g + 9) h) FROM generate_series(1, 60000) g`,
   )
   await first.said('"STORE_FULL"')
-  expect((await run(['find'])).last.ok).toBe(true)
+  const found = (await run(['find'])).last as unknown as Found
+  expect(Date.parse(found.from)).toBeGreaterThan(Date.parse('2026-01-01T00:00:00Z'))
+  const marked = await run(['mark', 'full'])
+  expect([marked.code, marked.last.error?.code]).toEqual([12, 'MARKER_NOT_DURABLE'])
+  expect(marked.last.error?.message).toContain('STORE_FULL')
+  expect(marked.last.error?.next).toMatch(/make room.*tidemark windows/)
   const early = await run(['restore', '--at', 'latest', '--into', await backup.emptyDatabase()])
   expect(early.last.ok, early.stdout).toBe(true)
 

@@ -1,5 +1,6 @@
 /** What people mistype, or start twice: said where it is, with what to write instead. */
 import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { parsePoint } from '../../services/history/point-text.ts'
 import { positionText } from '../../services/core/position.ts'
@@ -122,4 +123,30 @@ test('a second up says what to stop', async () => {
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   expect(pauses()[4]).toBeGreaterThan(2000)
+})
+
+test('what is to be run next says where the backup is, and the settings of a store count however it is named', async () => {
+  await using backup = await Backup.start({
+    anchors: true,
+    setup: 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)',
+  })
+  await backup.durable()
+  await backup.source.query('DELETE FROM t')
+  await backup.durable()
+  await backup.stop()
+  const { folder, storeUrl, keys } = backup
+  const copy = join(folder, 'a copy')
+  expect((await tidemark(['copy', '--json', '--to', copy], folder)).last.ok).toBe(true)
+  for (const store of [`file://${storeUrl}`, copy]) {
+    const given = ['--store', store, '--keys', keys]
+    const found = await tidemark(['find', ...given], folder)
+    const [, offered = ''] =
+      /^To the moment before the first: (tidemark restore .*)$/m.exec(found.stdout) ?? []
+    expect(offered, found.stdout).toContain(` --store ${store === copy ? `'${copy}'` : store} --keys ${keys}`)
+    const verified = await tidemark(['verify', '--chain', ...given], folder)
+    expect(verified.code, verified.stderr).toBe(0)
+    // The anchor knows the store, and not its copy.
+    if (store === copy) expect(verified.stdout).toContain('no anchor given')
+    else expect(verified.stdout).not.toContain('no anchor given')
+  }
 })

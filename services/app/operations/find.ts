@@ -6,6 +6,7 @@ import { tablesIn, withParts } from '../../history/tables-in.ts'
 import { placesOf, searchedOf, type Unsearched, unsearched } from '../../history/unsearched.ts'
 import { parsePoint } from '../../history/point-text.ts'
 import { readDdl } from '../../history/schema-at.ts'
+import { reachedAt } from '../../repository/source-time.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Actor } from './actor.ts'
 import { audit } from './audit.ts'
@@ -42,9 +43,11 @@ export async function find(options: FindOptions): Promise<FindReport> {
   const span = BigInt(Math.round(options.withinMinutes * 60_000_000))
   let centre: bigint
   if (options.around === undefined) {
-    const last = repository.catalog.generations
-      .flatMap((g) => g.segments.last?.body.latestCommittedAt ?? [])
-      .at(-1)
+    const based = repository.catalog.generations.filter((g) => g.bases.length > 0).at(-1)
+    const last =
+      repository.catalog.generations.flatMap((g) => g.segments.last?.body.latestCommittedAt ?? []).at(-1) ??
+      // Where nothing was committed behind the base.
+      (based === undefined ? undefined : reachedAt(based))
     centre = BigInt(Date.parse(last ?? '1970-01-01T00:00:00Z')) * 1000n + 999n
   } else {
     const point = parsePoint(options.around)

@@ -3,7 +3,7 @@ import { asTidemarkError, TidemarkError } from '../../core/errors.ts'
 import { comparePositions, parsePosition } from '../../core/position.ts'
 import type { Repository } from '../../repository/repository.ts'
 import type { Actor } from './actor.ts'
-import { audit } from './audit.ts'
+import { audit, isNotTaken } from './audit.ts'
 import { askedSource, requireSource } from './examine-source.ts'
 import { openBackup, placeOf } from '../wiring/open-backup.ts'
 import type { Config } from '../config/config.ts'
@@ -26,7 +26,7 @@ export interface MarkReport {
   readonly inWindow: boolean
   readonly audit: string
   /** What the store said last, where it did not answer. */
-  readonly storeError: { readonly code: string; readonly message: string } | null
+  readonly storeError: { readonly code: string; readonly message: string; readonly next: string } | null
 }
 
 /** @throws TidemarkError MARKER_EXISTS; as `requireSource` before anything is written: it would never get into the backup */
@@ -72,9 +72,10 @@ export async function setMarker(
       // The marker is set whatever the store does.
       const known = asTidemarkError(error)
       if (known.retry !== 'again') throw known
-      storeError = { code: known.code, message: known.message }
+      storeError = { code: known.code, message: known.message, next: known.next }
     }
   }
+  storeError ??= await notTaken(repository, actor, name)
   return {
     state: isRead ? 'read' : 'unread',
     durable: false,
@@ -82,6 +83,26 @@ export async function setMarker(
     inWindow,
     audit: where,
     storeError,
+  }
+}
+
+/** Whether the store takes anything: one that is full or read-only is read like any other. */
+async function notTaken(
+  repository: Repository,
+  actor: Actor,
+  name: string,
+): Promise<MarkReport['storeError']> {
+  if (!repository.canSign) return null
+  try {
+    await repository.ledger.append(
+      { kind: 'audit', command: 'mark', operator: actor.name, what: `${name} is not durable yet` },
+      repository.signer,
+    )
+    return null
+  } catch (error) {
+    if (!isNotTaken(error)) throw error
+    const { code, message, next } = asTidemarkError(error)
+    return { code, message, next }
   }
 }
 
@@ -112,12 +133,14 @@ async function writeMarker(config: Config, repository: Repository, name: string)
 /** What is true of a marker that is in the source, and not in the backup yet. */
 export function notDurable(name: string, report: MarkReport): TidemarkError {
   const { state, inWindow, storeError } = report
+  const store =
+    storeError === null
+      ? undefined
+      : `the store takes nothing from here (${storeError.code}: ${storeError.message})`
   const why =
     state === 'unread'
-      ? 'no `up` reads the source now'
-      : storeError === null
-        ? 'what is written in the source is not durable that far yet'
-        : `the store does not answer (${storeError.code}: ${storeError.message})`
+      ? `no \`up\` reads the source now${store === undefined ? '' : `, and ${store}`}`
+      : (store ?? 'what is written in the source is not durable that far yet')
   return new TidemarkError(
     'MARKER_NOT_DURABLE',
     `marker ${name} is in the source, and not in the backup: ${why}`,
@@ -126,7 +149,7 @@ export function notDurable(name: string, report: MarkReport): TidemarkError {
         ? `tidemark up, and once it says that the base is durable, again: tidemark mark ${shellWord(name)}`
         : state === 'unread'
           ? 'tidemark up'
-          : 'tidemark windows  (names it once it is durable)',
+          : `${storeError === null ? '' : `${storeError.next}; then: `}tidemark windows  (names it once it is durable)`,
       ...(inWindow ? {} : { means: BEFORE_BASE }),
     },
   )

@@ -59,8 +59,8 @@ export function registerFind(program: Command, run: Run): void {
         if (first !== undefined)
           output.line(
             first.before.restorable
-              ? `\nTo the moment before the first: tidemark restore --at ${first.before.point} --into URL${offeredText(first.before)}`
-              : '\nThe moment before the first cannot be restored: tidemark windows says what can',
+              ? `\nTo the moment before the first: tidemark restore --at ${first.before.point} --into URL${offeredText(first.before)}${context.placeFlags}`
+              : `\nThe moment before the first cannot be restored: tidemark windows${context.placeFlags}  (says what can)`,
           )
         output.result(report)
       }),

@@ -61,7 +61,9 @@ async function verifyRead(context: Context, decrypt: boolean): Promise<void> {
   const where = lookedAt(repository, report.decrypted)
   for (const place of where.looked) output.line(`looked at ${place}`)
   for (const place of where.notLooked)
-    output.line(`NOT looked at ${place}: tidemark verify --all-stores looks at each store by itself`)
+    output.line(
+      `NOT looked at ${place}: tidemark verify --all-stores${context.placeFlags}  (looks at each store by itself)`,
+    )
   for (const line of opened.troubles()) output.line(`store    ${line}`)
   for (const d of report.damaged)
     output.line(`DAMAGED  ${d.object} (ledger entry ${d.entry}, ${d.range}): ${d.what}`)
