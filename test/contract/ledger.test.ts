@@ -42,7 +42,7 @@ test('appends and refreshes of two processes, all at once', async () => {
   const genesis = await createLedger(
     slow,
     systemClock,
-    { kind: 'genesis', stream, signers, recipients: [] },
+    { kind: 'genesis', stream, signers, recipients: [], format: 2 },
     signer,
   )
   const ledgers = await Promise.all(
