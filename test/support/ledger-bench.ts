@@ -42,7 +42,7 @@ export class LedgerBench {
     const trust = { stream: randomUUID(), genesis: '', signers }
     const bench = new LedgerBench(trust, signerOf('writer'), signerOf('keeper'))
     const { stream } = trust
-    const genesis = { kind: 'genesis' as const, stream, signers, recipients: [] }
+    const genesis = { kind: 'genesis' as const, stream, signers, recipients: [], format: 2 as const }
     Object.assign(trust, { genesis: await createLedger(bench.store, systemClock, genesis, bench.writer) })
     await (await bench.open()).append(GENERATION)
     return bench
