@@ -181,11 +181,16 @@ export function buildHistories(
     if (start !== undefined && comparePositions(position, start.position) < 0) continue
     const known = histories.get(record.oid)
     const change = changes.next(record, known?.last?.table)
-    if (change?.kind === 'version') {
-      const history = known ?? new TableHistory(record.oid)
-      histories.set(record.oid, history)
-      history.add(placed, change.table, change.gap)
-    } else if (change !== undefined && known !== undefined) known.droppedAt = position
+    if (change === undefined) continue
+    if (change.kind === 'drop') {
+      if (known !== undefined) known.droppedAt = position
+      continue
+    }
+    // Also of a table that nobody has described: once it is dropped, its gap is none.
+    const history = known ?? new TableHistory(record.oid)
+    histories.set(record.oid, history)
+    if (change.kind === 'made' || change.isMade === true) history.droppedAt = undefined
+    if (change.kind === 'version') history.add(placed, change.table, change.gap)
   }
   return histories
 }

@@ -259,7 +259,9 @@ export async function planRestore(
     point,
     tables,
     excluded: [...excluded],
-    called: new Set([...histories.values()].map((history) => history.name)),
+    called: new Set(
+      [...histories.values()].filter(({ last }) => last !== undefined).map((history) => history.name),
+    ),
     segments,
     schema,
     ddl,

@@ -18,7 +18,7 @@ test.each([
   ['create table if not exists `a``b` (id int)', 'created chat.a`b'],
   ['/* of ours */ CREATE /*!50000 TABLE */ other . `t x`(id int)', 'created other.t x'],
   ['CREATE TABLE "quoted" (id int)', 'created chat.quoted'],
-  ['CREATE OR REPLACE TABLE t (id int)', 'changed chat.t'],
+  ['CREATE OR REPLACE TABLE t (id int)', 'created chat.t'],
   ['CREATE TEMPORARY TABLE t (id int)', ''],
   ['DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`', ''],
   ['CREATE TABLE t SELECT 1 AS a', 'created chat.t'],
@@ -27,12 +27,15 @@ test.each([
   ['ALTER ONLINE IGNORE TABLE `t` DROP c', 'changed chat.t'],
   ['ALTER TABLE t RENAME COLUMN a TO b, ADD INDEX (b)', 'changed chat.t'],
   ['ALTER TABLE t RENAME INDEX a TO b', 'changed chat.t'],
-  ['ALTER TABLE t RENAME TO o.u', 'dropped chat.t, changed o.u'],
-  ['ALTER TABLE t ENGINE=InnoDB, RENAME u', 'dropped chat.t, changed chat.u'],
+  ['ALTER TABLE t RENAME TO o.u', 'dropped chat.t, created o.u'],
+  ['ALTER TABLE t ENGINE=InnoDB, RENAME u', 'dropped chat.t, created chat.u'],
   [
     'RENAME TABLE t TO t_old, t_new TO t',
-    'dropped chat.t, changed chat.t_old, dropped chat.t_new, changed chat.t',
+    'dropped chat.t, created chat.t_old, dropped chat.t_new, created chat.t',
   ],
+  ['ALTER TABLE t EXCHANGE PARTITION p WITH TABLE o.u', 'changed chat.t, changed o.u'],
+  ['ALTER TABLE t CONVERT PARTITION p TO TABLE u', 'changed chat.t, created chat.u'],
+  ['ALTER TABLE t CONVERT TABLE u TO PARTITION p', 'changed chat.t, dropped chat.u'],
   ['TRUNCATE t', 'emptied chat.t'],
   ['TRUNCATE TABLE chat.`t`', 'emptied chat.t'],
   ['CREATE UNIQUE INDEX i USING BTREE ON t (a)', 'indexed chat.t'],
@@ -62,4 +65,12 @@ test.each([
   ['CREATE GADGET x', 'all changed chat'],
 ])('%s', (sql, effects) => {
   expect(shown(sql)).toBe(effects)
+})
+
+test('a backslash is one where the session had no escapes', () => {
+  const sql = String.raw`ALTER TABLE t COMMENT 'a\', RENAME TO u`
+  const kinds = (areEscaped: boolean): string[] =>
+    ddlEffects(sql, 'chat', { areEscaped }).map(({ kind }) => kind)
+  expect(kinds(false)).toEqual(['dropped', 'created'])
+  expect(kinds(true)).toEqual(['changed'])
 })

@@ -116,9 +116,18 @@ export interface TableSteps {
   readonly droppedAt: Position | undefined
 }
 
-/** `gap`: why the rows of before cannot be carried to the version; undefined where they can. */
+/**
+ * `gap`: why the rows of before cannot be carried to the version; undefined where they can. `made`: the table is there from here on,
+ * also where one of its number was dropped before; what it is like nobody has told yet where there is no version.
+ */
 export type TableChange =
-  | { readonly kind: 'version'; readonly table: TableDocument; readonly gap: string | undefined }
+  | {
+      readonly kind: 'version'
+      readonly table: TableDocument
+      readonly gap: string | undefined
+      readonly isMade?: boolean
+    }
+  | { readonly kind: 'made' }
   | { readonly kind: 'drop' }
 
 /** Sees the records of a generation in their order; one that belongs to the next of its table is kept until that comes. */

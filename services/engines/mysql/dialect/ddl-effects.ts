@@ -3,7 +3,7 @@
  * are counts as if it changed them: such a table is read again.
  */
 import type { TableName } from './names.ts'
-import { type Word, wordsOf } from './statement-words.ts'
+import { type Quotes, type Word, wordsOf } from './statement-words.ts'
 
 export type DdlEffect =
   | { readonly kind: 'created' | 'dropped' | 'changed' | 'emptied'; readonly table: TableName }
@@ -23,9 +23,13 @@ const OBJECTS = /^(VIEW|PROCEDURE|FUNCTION|TRIGGER|EVENT|SEQUENCE|PACKAGE)$/
 const BETWEEN =
   /^(OR|REPLACE|TEMPORARY|ONLINE|OFFLINE|IGNORE|UNIQUE|FULLTEXT|SPATIAL|AGGREGATE|ALGORITHM|UNDEFINED|MERGE|TEMPTABLE|SQL|SECURITY|INVOKER)$/
 
-/** @param database of the session. @returns nothing for what leaves all tables and objects as they are */
-export function ddlEffects(sql: string, database: string): readonly DdlEffect[] {
-  const reader = new Reader(wordsOf(sql), database)
+/**
+ * @param database of the session
+ * @param quotes as the session had them
+ * @returns nothing for what leaves all tables and objects as they are
+ */
+export function ddlEffects(sql: string, database: string, quotes?: Quotes): readonly DdlEffect[] {
+  const reader = new Reader(wordsOf(sql, quotes), database)
   const verb = reader.word()
   if (SILENT.test(verb)) return []
   switch (verb) {
@@ -102,36 +106,48 @@ class Reader {
     }
     const what = this.word()
     this.#ifExists()
-    if (what === 'TABLE' || what === 'TABLES') return isTemporary ? [] : this.#table(verb, replaces)
+    if (what === 'TABLE' || what === 'TABLES') return isTemporary ? [] : this.#table(verb)
     if (what === 'INDEX') return this.#index()
     if (what === 'DATABASE' || what === 'SCHEMA') return this.#schema(verb)
     if (OBJECTS.test(what)) return this.#objects(verb, what, replaces)
     return SILENT_OBJECTS.test(what) ? [] : this.unknown()
   }
 
-  #table(verb: string, replaces: boolean): readonly DdlEffect[] {
+  #table(verb: string): readonly DdlEffect[] {
     if (verb === 'DROP') return this.#dropped()
-    if (verb === 'CREATE') return this.one(replaces ? 'changed' : 'created')
-    const [effect] = this.one('changed')
-    if (effect?.kind !== 'changed') return this.unknown()
-    const renamed = this.#newName()
-    return renamed === undefined
-      ? [effect]
-      : [
-          { kind: 'dropped', table: effect.table },
-          { kind: 'changed', table: renamed },
-        ]
+    if (verb === 'CREATE') return this.one('created')
+    const table = this.#name()
+    if (table === undefined) return this.unknown()
+    const effects: DdlEffect[] = [{ kind: 'changed', table }]
+    for (let before = ''; this.#next !== undefined; ) {
+      const word = this.word()
+      const effect = this.#other(before, word)
+      before = word
+      if (effect === undefined) continue
+      const renamed = word === 'RENAME' && effect.kind === 'created'
+      if (renamed) effects[0] = { kind: 'dropped', table }
+      effects.push(effect)
+    }
+    return effects
   }
 
-  /** `RENAME [TO] name` among what ALTER TABLE does. */
-  #newName(): TableName | undefined {
-    while (this.#next !== undefined) {
-      if (this.word() !== 'RENAME') continue
-      if (['COLUMN', 'INDEX', 'KEY', 'CONSTRAINT'].includes(this.#upper)) continue
+  /** What ALTER TABLE does to another table than the one it names first; more where a word is not what it looks like. */
+  #other(before: string, word: string): DdlEffect | undefined {
+    if (word === 'RENAME') {
+      if (['COLUMN', 'INDEX', 'KEY', 'CONSTRAINT'].includes(this.#upper)) return undefined
       this.skip('TO', 'AS', '=')
-      return this.#name()
+      return this.#as('created')
     }
-    return undefined
+    if (word !== 'TABLE') return undefined
+    // EXCHANGE PARTITION p WITH TABLE t; CONVERT PARTITION p TO TABLE t; CONVERT TABLE t TO PARTITION p
+    if (before === 'WITH') return this.#as('changed')
+    if (before === 'TO') return this.#as('created')
+    return before === 'CONVERT' ? this.#as('dropped') : undefined
+  }
+
+  #as(kind: 'created' | 'changed' | 'dropped'): DdlEffect | undefined {
+    const table = this.#name()
+    return table === undefined ? undefined : { kind, table }
   }
 
   #dropped(): readonly DdlEffect[] {
@@ -155,7 +171,7 @@ class Reader {
       if (from === undefined || !this.skip('TO')) return this.unknown()
       const to = this.#name()
       if (to === undefined) return this.unknown()
-      effects.push({ kind: 'dropped', table: from }, { kind: 'changed', table: to })
+      effects.push({ kind: 'dropped', table: from }, { kind: 'created', table: to })
     } while (this.skip(','))
     return effects
   }

@@ -113,5 +113,5 @@ export function lossOf({ oid, facts: told }: DdlRecord): TableLoss | undefined {
   return effect === 'changed' ? { oid, schema, name, reason: why ?? CHANGED, since: 'here' } : undefined
 }
 
-export const MADE = 'it was made here, and is read once'
+export const MADE = 'it was made here, or took its name here, and is read once'
 export const CHANGED = 'a statement changed it as a whole, and it is read again'

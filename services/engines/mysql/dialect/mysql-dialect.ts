@@ -63,11 +63,13 @@ function changeBy(record: DdlRecord, latest: MysqlTable | undefined): TableChang
   switch (record.facts.effect) {
     case 'dropped':
       return { kind: 'drop' }
+    // A name is all that a table is known by: one that was dropped is there again.
     case 'created':
-    case 'changed':
       return latest === undefined
-        ? undefined
-        : { kind: 'version', table: latest, gap: record.facts.effect === 'created' ? MADE : CHANGED }
+        ? { kind: 'made' }
+        : { kind: 'version', table: latest, gap: MADE, isMade: true }
+    case 'changed':
+      return latest === undefined ? undefined : { kind: 'version', table: latest, gap: CHANGED }
     case 'indexed':
     case 'object':
       return undefined

@@ -6,16 +6,21 @@ export interface Word {
   readonly kind: 'word' | 'quoted' | 'string' | 'sign'
 }
 
+export interface Quotes {
+  /** False by sql_mode NO_BACKSLASH_ESCAPES: then a backslash in a string is one. */
+  readonly areEscaped: boolean
+}
+
 const WORD = /[A-Za-z0-9_$@\u0080-\uffff]/
 
 /** Lazily: what names a table stands at the beginning. A comment that the server runs (`/*!…`) is no comment. */
-export function* wordsOf(sql: string): Generator<Word> {
+export function* wordsOf(sql: string, { areEscaped }: Quotes = { areEscaped: true }): Generator<Word> {
   for (let at = 0; at < sql.length; ) {
     const c = sql[at]!
     const past = pastSilence(sql, at)
     if (past > at) at = past
     else if (c === '`' || c === '"' || c === "'") {
-      const { text, end } = quoted(sql, at)
+      const { text, end } = quoted(sql, at, areEscaped)
       yield { text, kind: c === "'" ? 'string' : 'quoted' }
       at = end
     } else if (WORD.test(c)) {
@@ -46,13 +51,17 @@ function behind(sql: string, what: string, from: number): number {
   return found < 0 ? sql.length : found + what.length
 }
 
-function quoted(sql: string, start: number): { readonly text: string; readonly end: number } {
+function quoted(
+  sql: string,
+  start: number,
+  areEscaped: boolean,
+): { readonly text: string; readonly end: number } {
   const quote = sql[start]!
   let text = ''
   let at = start + 1
   for (; at < sql.length; at++) {
     const c = sql[at]!
-    if (c === '\\' && quote !== '`') text += sql[++at] ?? ''
+    if (c === '\\' && quote !== '`' && areEscaped) text += sql[++at] ?? ''
     else if (c !== quote) text += c
     else if (sql[at + 1] === quote) text += sql[++at]
     else break

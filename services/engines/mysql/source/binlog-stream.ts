@@ -20,7 +20,7 @@ import type { TableMap } from '../events/table-map.ts'
 import { LoggedTable, sameField } from './logged-table.ts'
 import { OpenTransaction } from './open-transaction.ts'
 import type { SchemaWatch } from './schema-watch.ts'
-import { sessionOf, statementText } from './statement-session.ts'
+import { quotesOf, sessionOf, statementText } from './statement-session.ts'
 
 export interface StreamContext {
   readonly database: string
@@ -90,7 +90,7 @@ export class BinlogStream {
           yield* this.#rows(item.table, item.rows)
           break
         case 'statement':
-          this.#statement(item.query)
+          await this.#statement(item.query)
           break
         case 'untold':
           this.#untell(item.table, WHY[item.why])
@@ -193,7 +193,7 @@ export class BinlogStream {
     else if (table.schema === this.#context.database) this.#untold.set(table.table, why)
   }
 
-  #statement(query: QueryEvent): void {
+  async #statement(query: QueryEvent): Promise<void> {
     const { charsets } = this.#context.watch
     const sql = statementText(query, charsets.charsets)
     const marker = sql === undefined || query.database !== this.#context.database ? undefined : markerIn(sql)
@@ -204,7 +204,9 @@ export class BinlogStream {
     const effects: readonly DdlEffect[] =
       sql === undefined
         ? [{ kind: 'all changed', schema: this.#context.database }]
-        : ddlEffects(sql, query.database)
+        : ddlEffects(sql, query.database, quotesOf(query))
+    // It may have made a table.
+    if (effects.some(({ kind }) => kind === 'all changed')) await this.#context.watch.look()
     const facts = { sql: sql ?? '', session: sessionOf(query, charsets) }
     for (const effect of effects) this.#effect(effect, facts)
   }
@@ -239,7 +241,7 @@ export class BinlogStream {
         // A statement that is not known may be about any database, whichever it was in.
         if (effect.kind === 'all changed' || effect.schema === database)
           for (const name of watch.tables)
-            ours(effect.kind === 'all dropped' ? 'dropped' : 'changed', { schema: database, name })
+            ours(effect.kind === 'all dropped' ? 'dropped' : 'created', { schema: database, name })
     }
   }
 

@@ -1,5 +1,6 @@
 /** A statement of the log as text, with what its session had set. */
 import type { DdlSession } from '../dialect/ddl-record.ts'
+import type { Quotes } from '../dialect/statement-words.ts'
 import type { Charsets } from '../catalog/charsets.ts'
 import type { QueryEvent } from '../events/query.ts'
 
@@ -14,6 +15,12 @@ export function statementText(
   const isPlain = sql.every((byte) => byte < 128)
   if (isPlain || (charset !== undefined && AS_UTF8.has(charset))) return sql.toString('utf8')
   return charset === 'latin1' ? new TextDecoder('windows-1252').decode(sql) : undefined
+}
+
+const NO_BACKSLASH_ESCAPES = 1n << 20n
+
+export function quotesOf({ session: { sqlMode = 0n } }: QueryEvent): Quotes {
+  return { areEscaped: (sqlMode & NO_BACKSLASH_ESCAPES) === 0n }
 }
 
 export function sessionOf({ session }: QueryEvent, { charsets, collations }: Charsets): DdlSession {
