@@ -23,7 +23,7 @@ export class DdlWatch {
     const { leftOut } = this.#words
     const gaps = new Map<number, GapNotice>()
     for (const { oid, schema, name, reason, since } of this.#words.losses(part.ddl)) {
-      const from = since === 'checked' ? checked : part.head.position
+      const from = since === 'checked' ? checked : since === 'here' ? part.head.position : since
       const was = gaps.get(oid)
       const before = was === undefined || was.reason === leftOut ? [] : was.reason.split(AND)
       gaps.set(oid, {

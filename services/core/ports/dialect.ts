@@ -70,8 +70,8 @@ export interface TableLoss extends Named {
   readonly oid: number
   /** For people. */
   readonly reason: string
-  /** `checked`: somewhere behind the position up to which the catalog last agreed with the records. */
-  readonly since: 'checked' | 'here'
+  /** `checked`: somewhere behind the position up to which the catalog last agreed with the records. Else an earlier place, by itself. */
+  readonly since: 'checked' | 'here' | Position
 }
 
 export interface Named {

@@ -28,6 +28,8 @@ const facts = z.object({
   sql: z.string(),
   /** Why the table's rows are not known, where it is more than that a statement changed it. */
   why: z.string().optional(),
+  /** A position: they are not known from there on already. */
+  since: z.string().optional(),
   session,
 })
 export type DdlFacts = z.infer<typeof facts>
@@ -109,8 +111,9 @@ export function readRecords(bytes: Buffer): PlacedDdl[] {
 /** Why the rows of a table are not known from here on, until it is read again. */
 export function lossOf({ oid, facts: told }: DdlRecord): TableLoss | undefined {
   const { schema, name, effect, why } = told
+  const since = told.since === undefined ? 'here' : parsePosition(told.since)
   if (effect === 'created') return { oid, schema, name, reason: MADE, since: 'here' }
-  return effect === 'changed' ? { oid, schema, name, reason: why ?? CHANGED, since: 'here' } : undefined
+  return effect === 'changed' ? { oid, schema, name, reason: why ?? CHANGED, since } : undefined
 }
 
 export const MADE = 'it was made here, or took its name here, and is read once'

@@ -5,7 +5,7 @@
  */
 import { TidemarkError } from '../../../core/errors.ts'
 import type { StreamPoint } from '../../../core/ports/source.ts'
-import { comparePositions, type Position } from '../../../core/position.ts'
+import { comparePositions, type Position, positionText } from '../../../core/position.ts'
 import type { Subjects } from '../../../core/relation.ts'
 import type { LogItem } from '../../../core/transaction.ts'
 import type { RowsEvent } from '../binlog/rows.ts'
@@ -19,8 +19,10 @@ import type { QueryEvent } from '../events/query.ts'
 import type { TableMap } from '../events/table-map.ts'
 import { LoggedTable, sameField } from './logged-table.ts'
 import { OpenTransaction } from './open-transaction.ts'
+import { type ResumePlace, resumeText } from './resume-text.ts'
 import type { SchemaWatch } from './schema-watch.ts'
 import { quotesOf, sessionOf, statementText } from './statement-session.ts'
+import { UnseenPast } from './unseen-past.ts'
 
 export interface StreamContext {
   readonly database: string
@@ -48,6 +50,8 @@ const WHY = {
   cascade:
     'rows of another table changed, and a foreign key may have changed its own without a word in the log; it is read again',
   xa: 'an XA transaction changed it, and it is read again',
+  unseen:
+    'foreign keys may have changed its rows, or a statement that the log has as text: what was there then had gone before it was looked at',
 } as const
 
 export class BinlogStream {
@@ -56,6 +60,7 @@ export class BinlogStream {
   readonly #tables = new Map<string, LoggedTable>()
   /** Tables that undecided XA transactions have changed. */
   readonly #prepared = new Map<string, ReadonlySet<string>>()
+  readonly #unseen: UnseenPast
   #executed: ExecutedGtids
   #end: Position
   #open: OpenTransaction | undefined
@@ -67,14 +72,19 @@ export class BinlogStream {
   #xa: Set<string> | undefined
   #xid: string | undefined
   #hasDdl = false
+  /** Tables that have changed since before the open transaction, without anybody's knowing. */
+  #doubtful: ReadonlySet<string> = new Set()
+  /** By the log, since the last look. */
+  #dropped = new Set<string>()
   /** Said in the open transaction, which is a statement by itself. */
   #marker: string | undefined
 
-  constructor(context: StreamContext, from: StreamPoint, executed: ExecutedGtids) {
+  constructor(context: StreamContext, from: StreamPoint, { executed, since }: ResumePlace) {
     this.#context = context
     this.#after = from.position
     this.#end = from.position
     this.#executed = executed
+    this.#unseen = new UnseenPast(since)
   }
 
   async *items(log: AsyncIterable<BinlogItem>): AsyncGenerator<LogItem> {
@@ -97,15 +107,26 @@ export class BinlogStream {
           break
         case 'end':
           yield* this.#ended(item)
-          if (this.#hasDdl) await this.#context.watch.look()
+          if (this.#hasDdl) await this.#context.watch.look(this.#dropped)
           this.#hasDdl = false
+          this.#dropped = new Set()
           break
         case 'quiet':
           break
       }
       if (this.#open === undefined && this.#context.takeHeartbeat())
-        yield { kind: 'heartbeat', at: this.#end, resume: this.#executed.set.toString() }
+        yield { kind: 'heartbeat', at: this.#end, resume: this.#resume }
     }
+  }
+
+  get #resume(): string {
+    return resumeText({ executed: this.#executed, since: this.#unseen.since })
+  }
+
+  /** Whether the catalog may be newer than the open transaction. */
+  get #isPast(): boolean {
+    const { watch, origin } = this.#context
+    return this.#number <= numberOf(watch.executed, origin)
   }
 
   /** What came before and had no end was never committed: its server died, and began this anew. */
@@ -120,6 +141,8 @@ export class BinlogStream {
         'the log has a transaction whose number does not follow the one before: gtid_strict_mode was off, or the log was reset',
       )
     this.#untold = new Map()
+    this.#doubtful = new Set()
+    if (!this.#isPast) this.#unseen.caughtUp()
     this.#xa = xa?.step === 'prepare' ? new Set() : undefined
     this.#xid = xa?.xid
     this.#records = 0
@@ -164,12 +187,17 @@ export class BinlogStream {
   /** A parent's row that goes, or takes another key, may take rows of others along. */
   #cascade(map: TableMap, rows: RowsEvent): void {
     if (rows.kind === 'write' || rows.noForeignKeys) return
+    this.#mayReach()
     const { watch } = this.#context
     const cascades = watch.cascadesOf(map.table, rows.kind)
     if (cascades.length === 0) return
     const acting =
       rows.kind === 'delete' ? cascades : cascades.filter(({ columns }) => this.#changes(map, rows, columns))
     for (const table of watch.reachedFrom(acting)) this.#untold.set(table, WHY.cascade)
+  }
+
+  #mayReach(): void {
+    if (this.#isPast) this.#unseen.changed(this.#requireOpen().head.position)
   }
 
   /** Reads the rows of the event without taking them: they are read once more as changes. */
@@ -189,8 +217,10 @@ export class BinlogStream {
   /** @param table all of the database where it is not known */
   #untell(table: TableMap | undefined, why: string): void {
     this.#requireOpen()
-    if (table === undefined) for (const name of this.#context.watch.tables) this.#untold.set(name, why)
-    else if (table.schema === this.#context.database) this.#untold.set(table.table, why)
+    if (table === undefined) {
+      this.#mayReach()
+      for (const name of this.#context.watch.tables) this.#untold.set(name, why)
+    } else if (table.schema === this.#context.database) this.#untold.set(table.table, why)
   }
 
   async #statement(query: QueryEvent): Promise<void> {
@@ -207,6 +237,9 @@ export class BinlogStream {
         : ddlEffects(sql, query.database, quotesOf(query))
     // It may have made a table.
     if (effects.some(({ kind }) => kind === 'all changed')) await this.#context.watch.look()
+    const { database, watch } = this.#context
+    const doubtful = this.#unseen.inDoubt(effects, sql, { database, tables: watch.tables })
+    this.#doubtful = new Set([...this.#doubtful, ...watch.withReached(doubtful)])
     const facts = { sql: sql ?? '', session: sessionOf(query, charsets) }
     for (const effect of effects) this.#effect(effect, facts)
   }
@@ -257,6 +290,8 @@ export class BinlogStream {
     this.#hasDdl = true
     // Rows behind it may be laid out anew, under the same names.
     if (facts.effect !== 'object') this.#tables.delete(facts.name)
+    if (facts.effect === 'dropped') this.#dropped.add(facts.name)
+    else if (facts.effect === 'created') this.#dropped.delete(facts.name)
     const number = String(this.#number)
     this.#requireOpen().record(rawRecord(`${number}.${this.#records++}`, number, facts))
   }
@@ -271,6 +306,7 @@ export class BinlogStream {
     const { database } = this.#context
     for (const [name, why] of this.#untold)
       this.#record({ effect: 'changed', schema: database, name, sql: '', why, session: {} })
+    this.#tellDoubt()
     this.#open = undefined
     this.#xa = undefined
     this.#xid = undefined
@@ -280,7 +316,15 @@ export class BinlogStream {
     if (comparePositions(this.#end, this.#after) <= 0) return
     if (marker !== undefined) yield { kind: 'marker', at: open.head.position, name: marker }
     if (open.isEmpty && marker === undefined) return
-    yield open.ended(this.#end, this.#executed.set.toString(), committedAt)
+    yield open.ended(this.#end, this.#resume, committedAt)
+  }
+
+  #tellDoubt(): void {
+    const since = this.#unseen.since
+    if (since === undefined) return
+    const told = { effect: 'changed', schema: this.#context.database, sql: '', session: {} } as const
+    for (const name of this.#doubtful)
+      this.#record({ ...told, name, why: WHY.unseen, since: positionText(since) })
   }
 
   #remember(xid: string): void {
@@ -294,6 +338,7 @@ export class BinlogStream {
     const tables = xid === undefined ? undefined : this.#prepared.get(xid)
     if (xid !== undefined) this.#prepared.delete(xid)
     if (!commits) return
+    if (tables === undefined) this.#mayReach()
     for (const name of tables ?? this.#context.watch.tables) this.#untold.set(name, WHY.xa)
   }
 }

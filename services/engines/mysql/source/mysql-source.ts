@@ -28,6 +28,7 @@ import { BinlogStream } from './binlog-stream.ts'
 import { logError } from './log-error.ts'
 import { type MysqlSnapshot, takeSnapshot } from './mysql-snapshot.ts'
 import { readFacts } from './read-facts.ts'
+import { parseResume } from './resume-text.ts'
 import { SchemaWatch } from './schema-watch.ts'
 
 export interface MysqlSourceOptions {
@@ -96,7 +97,8 @@ export class MysqlSource implements Source {
 
   async *stream(from: StreamPoint, signal: AbortSignal): AsyncIterable<LogItem> {
     const { url, largestRow, randomness } = this.#options
-    const executed = parseGtids(this.#origin.flavour, from.resume ?? this.#origin.gtids)
+    const place = parseResume(this.#origin.flavour, from.resume ?? this.#origin.gtids)
+    const { executed } = place
     if (from.resume === undefined && numberAt(from.position) > 0n)
       throw new TidemarkError('LEDGER_BROKEN', 'the ledger does not say which transactions the backup has')
     const looking = await connect(url)
@@ -120,7 +122,7 @@ export class MysqlSource implements Source {
         signal,
       )
       this.#isReading = true
-      yield* new BinlogStream(context, from, executed).items(readTransactions(log, largest))
+      yield* new BinlogStream(context, from, place).items(readTransactions(log, largest))
     } catch (error) {
       signal.throwIfAborted()
       throw logError(error)
