@@ -89,6 +89,14 @@ const STEPS: readonly (readonly [string, ...string[]])[] = [
     "XA COMMIT 'x'",
   ],
   [
+    'cascades of an XA transaction',
+    "XA START 'z'",
+    'DELETE FROM parent WHERE id = 3',
+    "XA END 'z'",
+    "XA PREPARE 'z'",
+    "XA COMMIT 'z'",
+  ],
+  [
     'one that is taken back',
     "XA START 'y'",
     `INSERT INTO a (id, v) VALUES (9, 'xa')`,

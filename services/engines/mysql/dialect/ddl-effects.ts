@@ -15,7 +15,7 @@ export type DdlEffect =
 
 /** Nothing of it is in a table, or in what a backup has. */
 const SILENT =
-  /^(ANALYZE|OPTIMIZE|REPAIR|CHECK|FLUSH|GRANT|REVOKE|SET|USE|LOCK|UNLOCK|RESET|PURGE|KILL|INSTALL|UNINSTALL|CACHE|SHUTDOWN|CHANGE|START|STOP|BINLOG|SAVEPOINT)$/
+  /^(OPTIMIZE|REPAIR|CHECK|FLUSH|GRANT|REVOKE|USE|LOCK|UNLOCK|RESET|PURGE|KILL|INSTALL|UNINSTALL|CACHE|SHUTDOWN|CHANGE|START|STOP|SAVEPOINT)$/
 const SILENT_OBJECTS =
   /^(USER|ROLE|SERVER|TABLESPACE|LOGFILE|UNDO|RESOURCE|SPATIAL REFERENCE|INSTANCE|LIBRARY)$/
 const OBJECTS = /^(VIEW|PROCEDURE|FUNCTION|TRIGGER|EVENT|SEQUENCE|PACKAGE)$/
@@ -33,6 +33,12 @@ export function ddlEffects(sql: string, database: string, quotes?: Quotes): read
   const verb = reader.word()
   if (SILENT.test(verb)) return []
   switch (verb) {
+    // MariaDB's SET STATEMENT … FOR and ANALYZE run the statement that they have in them.
+    case 'SET':
+      return reader.skip('STATEMENT') ? reader.unknown() : []
+    case 'ANALYZE':
+      reader.skip('LOCAL', 'NO_WRITE_TO_BINLOG')
+      return reader.skip('TABLE', 'TABLES') ? [] : reader.unknown()
     case 'CREATE':
     case 'ALTER':
     case 'DROP':

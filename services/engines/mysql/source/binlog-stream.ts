@@ -329,7 +329,9 @@ export class BinlogStream {
 
   #remember(xid: string): void {
     if (this.#prepared.size >= MOST_PREPARED) this.#prepared.clear()
-    this.#prepared.set(xid, this.#xa ?? new Set(this.#context.watch.tables))
+    // What no row of it tells (cascades, statements as text) happens with the decision too.
+    const tables = this.#xa ?? this.#context.watch.tables
+    this.#prepared.set(xid, new Set([...tables, ...this.#untold.keys()]))
     this.#untold = new Map()
   }
 
