@@ -68,6 +68,18 @@ const STEPS: readonly (readonly [string, ...string[]])[] = [
     'UPDATE parent SET other = 31 WHERE id = 3',
   ],
   [
+    'a parent in another database',
+    'CREATE DATABASE elsewhere',
+    'CREATE TABLE elsewhere.top (id int PRIMARY KEY)',
+    'CREATE TABLE elsewhere.par (id int PRIMARY KEY, t int, FOREIGN KEY (t) REFERENCES elsewhere.top (id) ON DELETE CASCADE)',
+    'INSERT INTO elsewhere.top VALUES (1), (2)',
+    'INSERT INTO elsewhere.par VALUES (1, 1), (2, 2), (3, NULL)',
+    'CREATE TABLE afar (id int PRIMARY KEY, p int, FOREIGN KEY (p) REFERENCES elsewhere.par (id) ON DELETE CASCADE)',
+    'INSERT INTO afar VALUES (1, 1), (2, 2), (3, 3)',
+  ],
+  ['cascades from there', 'DELETE FROM elsewhere.par WHERE id = 3'],
+  ['cascades through there', 'DELETE FROM elsewhere.top WHERE id = 2'],
+  [
     'partial images',
     "SET SESSION binlog_row_image = 'MINIMAL'",
     `UPDATE a SET v = 'partial' WHERE id = 2`,

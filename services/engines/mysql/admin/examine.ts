@@ -1,7 +1,7 @@
 /** What a source must have, and what people should know of it, with the fix. */
 import type mysql from 'mysql2/promise'
 import type { Finding } from '../../../core/finding.ts'
-import { readCascades } from '../catalog/foreign-keys.ts'
+import { isOurs, readCascades } from '../catalog/foreign-keys.ts'
 import { readTables } from '../catalog/read-tables.ts'
 import type { OpenSession } from '../session/connect.ts'
 
@@ -168,7 +168,7 @@ async function tableFindings({ connection }: OpenSession, database: string): Pro
       `ALTER TABLE ${name} ENGINE = InnoDB`,
     ),
   )
-  const cascades = await readCascades(connection, database)
+  const cascades = (await readCascades(connection, database)).filter(({ child }) => isOurs(child))
   const children = [...new Set(cascades.map(({ child }) => child))]
   if (children.length > 0)
     left.push(

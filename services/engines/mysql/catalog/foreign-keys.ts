@@ -1,6 +1,7 @@
 /** Foreign keys that change rows by themselves: the log never has those changes (hazard 58). */
 import type mysql from 'mysql2/promise'
 
+/** Both tables as `cascadeKey` names them: keys lead from one database into another. */
 export interface Cascade {
   readonly parent: string
   readonly child: string
@@ -11,6 +12,16 @@ export interface Cascade {
   readonly columns: readonly string[]
 }
 
+/** A table of our database by its name alone, another one's by both names. */
+export function cascadeKey(ours: string, schema: string, name: string): string {
+  return schema === ours ? name : `${schema}\0${name}`
+}
+
+/** Whether it names a table of our database. */
+export function isOurs(key: string): boolean {
+  return !key.includes('\0')
+}
+
 const ACTS = /^(CASCADE|SET NULL|SET DEFAULT)$/
 
 export async function readCascades(
@@ -18,21 +29,21 @@ export async function readCascades(
   schema: string,
 ): Promise<readonly Cascade[]> {
   const [rows] = await connection.query<mysql.RowDataPacket[]>(
-    `SELECT r.CONSTRAINT_NAME AS name, r.TABLE_NAME AS child, r.REFERENCED_TABLE_NAME AS parent, r.DELETE_RULE AS d, r.UPDATE_RULE AS u, k.REFERENCED_COLUMN_NAME AS c
+    `SELECT r.CONSTRAINT_NAME AS name, r.CONSTRAINT_SCHEMA AS cs, r.TABLE_NAME AS child, r.UNIQUE_CONSTRAINT_SCHEMA AS ps, r.REFERENCED_TABLE_NAME AS parent, r.DELETE_RULE AS d, r.UPDATE_RULE AS u, k.REFERENCED_COLUMN_NAME AS c
        FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k
          ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
-      WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = ? AND k.REFERENCED_COLUMN_NAME IS NOT NULL ORDER BY 2, 1, k.ORDINAL_POSITION`,
-    [schema, schema],
+      WHERE k.REFERENCED_COLUMN_NAME IS NOT NULL ORDER BY 2, 3, 1, k.ORDINAL_POSITION`,
   )
   const found = new Map<string, Cascade & { readonly columns: string[] }>()
   for (const row of rows) {
-    const [child, name] = [String(row['child']), String(row['name'])]
+    const child = cascadeKey(schema, String(row['cs']), String(row['child']))
+    const name = String(row['name'])
     const key = JSON.stringify([child, name])
     const held = found.get(key)
     if (held !== undefined) held.columns.push(String(row['c']))
     else
       found.set(key, {
-        parent: String(row['parent']),
+        parent: cascadeKey(schema, String(row['ps']), String(row['parent'])),
         child,
         name,
         onDelete: ACTS.test(String(row['d'])),

@@ -10,6 +10,7 @@ import type { Subjects } from '../../../core/relation.ts'
 import type { LogItem } from '../../../core/transaction.ts'
 import type { RowsEvent } from '../binlog/rows.ts'
 import type { BinlogItem } from '../binlog/transactions.ts'
+import { cascadeKey, isOurs } from '../catalog/foreign-keys.ts'
 import { ddlEffects, type DdlEffect } from '../dialect/ddl-effects.ts'
 import { type DdlFacts, rawRecord } from '../dialect/ddl-record.ts'
 import { markerIn } from '../dialect/marker.ts'
@@ -164,8 +165,8 @@ export class BinlogStream {
 
   *#rows(map: TableMap, rows: RowsEvent): Generator<LogItem> {
     const open = this.#requireOpen()
-    if (map.schema !== this.#context.database) return
     this.#cascade(map, rows)
+    if (map.schema !== this.#context.database) return
     if (this.#xa !== undefined) {
       this.#xa.add(map.table)
       return
@@ -187,13 +188,13 @@ export class BinlogStream {
   /** A parent's row that goes, or takes another key, may take rows of others along. */
   #cascade(map: TableMap, rows: RowsEvent): void {
     if (rows.kind === 'write' || rows.noForeignKeys) return
-    this.#mayReach()
-    const { watch } = this.#context
-    const cascades = watch.cascadesOf(map.table, rows.kind)
+    const { database, watch } = this.#context
+    if (map.schema === database) this.#mayReach()
+    const cascades = watch.cascadesOf(cascadeKey(database, map.schema, map.table), rows.kind)
     if (cascades.length === 0) return
     const acting =
       rows.kind === 'delete' ? cascades : cascades.filter(({ columns }) => this.#changes(map, rows, columns))
-    for (const table of watch.reachedFrom(acting)) this.#untold.set(table, WHY.cascade)
+    for (const table of watch.reachedFrom(acting)) if (isOurs(table)) this.#untold.set(table, WHY.cascade)
   }
 
   #mayReach(): void {
@@ -239,7 +240,7 @@ export class BinlogStream {
     if (effects.some(({ kind }) => kind === 'all changed')) await this.#context.watch.look()
     const { database, watch } = this.#context
     const doubtful = this.#unseen.inDoubt(effects, sql, { database, tables: watch.tables })
-    this.#doubtful = new Set([...this.#doubtful, ...watch.withReached(doubtful)])
+    this.#doubtful = new Set([...this.#doubtful, ...watch.withReached(doubtful).filter(isOurs)])
     const facts = { sql: sql ?? '', session: sessionOf(query, charsets) }
     for (const effect of effects) this.#effect(effect, facts)
   }
